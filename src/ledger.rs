@@ -1,0 +1,302 @@
+//! What came in, what went out, and what became of the rest: every record is in one column.
+//!
+//! For what comes in: `accepted = processed + set aside`, and what was refused is counted by its
+//! reason. For what goes out: `accepted = delivered + waiting + set aside + lost(reason)`.
+//! Only atomics: nobody waits for a count.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::event::Unknown;
+
+/// Where a telling came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Source {
+    Webhook,
+    Events,
+    Stats,
+    NodeRooms,
+}
+
+impl Source {
+    /// All, in the order of the report.
+    pub const ALL: [Self; 4] = [Self::Webhook, Self::Events, Self::Stats, Self::NodeRooms];
+
+    /// The emitted value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Webhook => "webhook",
+            Self::Events => "events",
+            Self::Stats => "stats",
+            Self::NodeRooms => "node_rooms",
+        }
+    }
+}
+
+/// Why an input was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// No token, a wrong one, an expired one, an unknown key, or a body that it does not sign.
+    Unauthorized,
+    /// Over the size limit.
+    TooLarge,
+    /// A protobuf message that cannot be read, or a body that broke off.
+    Malformed,
+    /// The journal is full; the sender was told to come back.
+    Busy,
+}
+
+impl Refused {
+    /// All, in the order of the report.
+    pub const ALL: [Self; 4] = [Self::Unauthorized, Self::TooLarge, Self::Malformed, Self::Busy];
+
+    /// The emitted value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unauthorized => "unauthorized",
+            Self::TooLarge => "too_large",
+            Self::Malformed => "malformed",
+            Self::Busy => "busy",
+        }
+    }
+}
+
+/// The three signals of OpenTelemetry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum Signal {
+    Traces,
+    Logs,
+    Metrics,
+}
+
+impl Signal {
+    /// All, in the order of the report.
+    pub const ALL: [Self; 3] = [Self::Traces, Self::Logs, Self::Metrics];
+
+    /// The emitted value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Traces => "traces",
+            Self::Logs => "logs",
+            Self::Metrics => "metrics",
+        }
+    }
+}
+
+/// Why a record was lost on its way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lost {
+    /// The collector took the request but not this record (partial success).
+    Rejected,
+    /// The queue was full: the collector was away too long for the memory allowed.
+    QueueFull,
+    /// The program ended before it could be delivered.
+    Shutdown,
+    /// It had to be set aside, and there was no room left for it.
+    SetAsideFull,
+    /// Sending is switched off (`OTEL_SDK_DISABLED`, or the signal's exporter is `none`).
+    Disabled,
+}
+
+impl Lost {
+    /// All, in the order of the report.
+    pub const ALL: [Self; 5] =
+        [Self::Rejected, Self::QueueFull, Self::Shutdown, Self::SetAsideFull, Self::Disabled];
+
+    /// The emitted value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rejected => "rejected",
+            Self::QueueFull => "queue_full",
+            Self::Shutdown => "shutdown",
+            Self::SetAsideFull => "set_aside_full",
+            Self::Disabled => "disabled",
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct InputCounts {
+    accepted: AtomicU64,
+    processed: AtomicU64,
+    duplicates: AtomicU64,
+    merged: AtomicU64,
+    set_aside: AtomicU64,
+    refused: [AtomicU64; 4],
+}
+
+#[derive(Debug, Default)]
+struct OutputCounts {
+    accepted: AtomicU64,
+    delivered: AtomicU64,
+    set_aside: AtomicU64,
+    lost: [AtomicU64; 5],
+}
+
+/// The process's counts, shared by all who accept and all who deliver.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    inputs: [InputCounts; 4],
+    outputs: [OutputCounts; 3],
+    unknown_event_types: AtomicU64,
+    unknown_enum_values: AtomicU64,
+    unknown_fields: AtomicU64,
+}
+
+impl Ledger {
+    /// `n` items of `source` were acknowledged: a webhook, an event, a stat, a node's rooms.
+    pub fn accepted(&self, source: Source, n: u64) {
+        self.inputs[source as usize].accepted.fetch_add(n, Relaxed);
+    }
+
+    /// `n` accepted items were processed.
+    pub fn processed(&self, source: Source, n: u64) {
+        self.inputs[source as usize].processed.fetch_add(n, Relaxed);
+    }
+
+    /// Of the processed, `n` had the id of one before them and changed nothing.
+    pub fn duplicates(&self, source: Source, n: u64) {
+        self.inputs[source as usize].duplicates.fetch_add(n, Relaxed);
+    }
+
+    /// Of the processed, `n` told what the other teller told too: one record for both.
+    pub fn merged(&self, source: Source, n: u64) {
+        self.inputs[source as usize].merged.fetch_add(n, Relaxed);
+    }
+
+    /// `n` accepted items could not be read and were kept as they came.
+    pub fn input_set_aside(&self, source: Source, n: u64) {
+        self.inputs[source as usize].set_aside.fetch_add(n, Relaxed);
+    }
+
+    /// A request or a stream of `source` was refused.
+    pub fn refused(&self, source: Source, why: Refused) {
+        self.inputs[source as usize].refused[why as usize].fetch_add(1, Relaxed);
+    }
+
+    /// An accepted message had something in it that this version does not know.
+    pub fn unknown(&self, unknown: Unknown) {
+        self.unknown_event_types.fetch_add(unknown.event_types, Relaxed);
+        self.unknown_enum_values.fetch_add(unknown.enum_values, Relaxed);
+        self.unknown_fields.fetch_add(unknown.fields, Relaxed);
+    }
+
+    /// `n` records of `signal` were made and queued: spans, log records, metric points.
+    pub fn queued(&self, signal: Signal, n: u64) {
+        self.outputs[signal as usize].accepted.fetch_add(n, Relaxed);
+    }
+
+    /// The collector took `n` records.
+    pub fn delivered(&self, signal: Signal, n: u64) {
+        self.outputs[signal as usize].delivered.fetch_add(n, Relaxed);
+    }
+
+    /// The collector refused `n` records for good; they are kept.
+    pub fn output_set_aside(&self, signal: Signal, n: u64) {
+        self.outputs[signal as usize].set_aside.fetch_add(n, Relaxed);
+    }
+
+    /// `n` queued records are gone.
+    pub fn lost(&self, signal: Signal, why: Lost, n: u64) {
+        self.outputs[signal as usize].lost[why as usize].fetch_add(n, Relaxed);
+    }
+
+    /// All counts as they stand. While records move, a count may be one step ahead of another.
+    pub fn snapshot(&self) -> Snapshot {
+        let get = |count: &AtomicU64| count.load(Relaxed);
+        Snapshot {
+            inputs: Source::ALL.map(|source| {
+                let row = &self.inputs[source as usize];
+                Input {
+                    source,
+                    accepted: get(&row.accepted),
+                    processed: get(&row.processed),
+                    duplicates: get(&row.duplicates),
+                    merged: get(&row.merged),
+                    set_aside: get(&row.set_aside),
+                    refused: Refused::ALL.map(|why| (why, get(&row.refused[why as usize]))),
+                }
+            }),
+            outputs: Signal::ALL.map(|signal| {
+                let row = &self.outputs[signal as usize];
+                Output {
+                    signal,
+                    accepted: get(&row.accepted),
+                    delivered: get(&row.delivered),
+                    set_aside: get(&row.set_aside),
+                    lost: Lost::ALL.map(|why| (why, get(&row.lost[why as usize]))),
+                }
+            }),
+            unknown: Unknown {
+                event_types: get(&self.unknown_event_types),
+                enum_values: get(&self.unknown_enum_values),
+                fields: get(&self.unknown_fields),
+            },
+        }
+    }
+}
+
+/// The ledger at a moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// What came in, by source.
+    pub inputs: [Input; 4],
+    /// What went out, by signal.
+    pub outputs: [Output; 3],
+    /// What in it was unknown.
+    pub unknown: Unknown,
+}
+
+/// A source's row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Input {
+    /// Which source.
+    pub source: Source,
+    /// Acknowledged.
+    pub accepted: u64,
+    /// Of those: read and applied, duplicates and twins among them.
+    pub processed: u64,
+    /// Of the processed: seen before.
+    pub duplicates: u64,
+    /// Of the processed: also told by the other teller.
+    pub merged: u64,
+    /// Of the accepted: kept unread.
+    pub set_aside: u64,
+    /// Not accepted, by reason.
+    pub refused: [(Refused, u64); 4],
+}
+
+impl Input {
+    /// Accepted and not processed yet.
+    pub fn waiting(&self) -> u64 {
+        self.accepted.saturating_sub(self.processed + self.set_aside)
+    }
+}
+
+/// A signal's row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// Which signal.
+    pub signal: Signal,
+    /// Made and queued.
+    pub accepted: u64,
+    /// Taken by the collector.
+    pub delivered: u64,
+    /// Refused for good and kept.
+    pub set_aside: u64,
+    /// Gone, by reason.
+    pub lost: [(Lost, u64); 5],
+}
+
+impl Output {
+    /// Gone, for whatever reason.
+    pub fn lost_sum(&self) -> u64 {
+        self.lost.iter().map(|(_, n)| n).sum()
+    }
+
+    /// Queued or on its way.
+    pub fn waiting(&self) -> u64 {
+        self.accepted.saturating_sub(self.delivered + self.set_aside + self.lost_sum())
+    }
+}

@@ -1,0 +1,13 @@
+//! OpenTelemetry for `LiveKit`.
+
+pub mod config;
+pub mod event;
+pub mod export;
+pub mod journal;
+pub mod ledger;
+pub mod proto;
+pub mod semconv;
+pub mod session;
+pub mod signal;
+pub mod source;
+pub mod stats;

@@ -1,0 +1,2 @@
+//! The `livekit-otel` binary.
+fn main() {}

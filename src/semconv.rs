@@ -1,0 +1,295 @@
+//! Every name that leaves the program, once. Imports nothing of ours.
+//!
+//! Keys are LiveKit's own client keys where it has one; OpenTelemetry's semantic conventions where
+//! they have one (version 1.37.0); `lk.` in front of everything else.
+
+/// The schema of the OpenTelemetry names used.
+pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.37.0";
+
+/// Attribute keys.
+pub mod key {
+    /// The room's session id, `RM_…`.
+    pub const ROOM_SID: &str = "lk.room.sid";
+    /// The room's name.
+    pub const ROOM_NAME: &str = "lk.room.name";
+    /// The participant's session id, `PA_…`.
+    pub const PARTICIPANT_SID: &str = "lk.participant.sid";
+    /// The participant's identity. Personal data.
+    pub const PARTICIPANT_IDENTITY: &str = "lk.participant.identity";
+    /// standard, ingress, egress, sip, agent, connector or bridge.
+    pub const PARTICIPANT_KIND: &str = "lk.participant.kind";
+    /// Why it left: `client_initiated`, … as LiveKit names it.
+    pub const PARTICIPANT_DISCONNECT_REASON: &str = "lk.participant.disconnect_reason";
+    /// The participant that publishes the track subscribed to.
+    pub const PUBLISHER_SID: &str = "lk.publisher.sid";
+    /// The track's session id, `TR_…`.
+    pub const TRACK_SID: &str = "lk.track.sid";
+    /// audio, video or data.
+    pub const TRACK_KIND: &str = "lk.track.kind";
+    /// camera, microphone, screen_share or screen_share_audio.
+    pub const TRACK_SOURCE: &str = "lk.track.source";
+    /// The codec, `audio/opus`.
+    pub const TRACK_MIME_TYPE: &str = "lk.track.mime_type";
+    /// How often the track was muted.
+    pub const TRACK_MUTES: &str = "lk.track.mutes";
+    /// How long the track was muted in all, in seconds.
+    pub const TRACK_MUTED_DURATION: &str = "lk.track.muted_duration";
+    /// The LiveKit node, `ND_…`.
+    pub const NODE_ID: &str = "lk.node.id";
+    /// The egress, `EG_…`.
+    pub const EGRESS_ID: &str = "lk.egress.id";
+    /// Its status, in lower case as LiveKit names it.
+    pub const EGRESS_STATUS: &str = "lk.egress.status";
+    /// The ingress, `IN_…`.
+    pub const INGRESS_ID: &str = "lk.ingress.id";
+    /// Its status, in lower case as LiveKit names it.
+    pub const INGRESS_STATUS: &str = "lk.ingress.status";
+    /// The SIP call, `SCL_…`.
+    pub const SIP_CALL_ID: &str = "lk.sip.call_id";
+    /// Its status, in lower case as LiveKit names it.
+    pub const SIP_CALL_STATUS: &str = "lk.sip.call_status";
+    /// The SIP trunk, `ST_…`.
+    pub const SIP_TRUNK_ID: &str = "lk.sip.trunk_id";
+    /// The SIP dispatch rule, `SDR_…`.
+    pub const SIP_DISPATCH_RULE_ID: &str = "lk.sip.dispatch_rule_id";
+    /// The SIP transfer.
+    pub const SIP_TRANSFER_ID: &str = "lk.sip.transfer_id";
+    /// The agent job, `AJ_…`.
+    pub const AGENT_JOB_ID: &str = "lk.agent.job_id";
+    /// The agent's name.
+    pub const AGENT_NAME: &str = "lk.agent.name";
+    /// The API call's service and method.
+    pub const RPC_METHOD: &str = "rpc.method";
+    /// The API call's Twirp error code; absent where it succeeded.
+    pub const RPC_RESPONSE_STATUS_CODE: &str = "rpc.response.status_code";
+    /// How long it took, in seconds.
+    pub const DURATION: &str = "lk.duration";
+    /// The feature that a report tells of.
+    pub const REPORT_FEATURE: &str = "lk.report.feature";
+    /// The client's region, where the server knows it.
+    pub const REGION: &str = "lk.client.region";
+    /// The client's SDK, in lower case.
+    pub const CLIENT_SDK: &str = "lk.client.sdk";
+    /// The client's SDK version.
+    pub const CLIENT_VERSION: &str = "lk.client.version";
+    /// The client's operating system.
+    pub const CLIENT_OS: &str = "lk.client.os";
+    /// udp, tcp or turn.
+    pub const CLIENT_CONNECTION_TYPE: &str = "lk.client.connection_type";
+    /// How long the client says that connecting took, in seconds.
+    pub const CLIENT_CONNECT_TIME: &str = "lk.client.connect_time";
+    /// The client's country, where the server knows it.
+    pub const CLIENT_COUNTRY: &str = "lk.client.country";
+    /// Why the client resumed, in lower case as LiveKit names it.
+    pub const RECONNECT_REASON: &str = "lk.reconnect.reason";
+    /// Why the room ended, in lower case as LiveKit names it.
+    pub const ROOM_END_REASON: &str = "lk.room.end_reason";
+    /// The layer that RTP totals are of.
+    pub const VIDEO_LAYER: &str = "lk.video.layer";
+    /// The highest quality that anyone subscribes to: low, medium, high or off.
+    pub const VIDEO_QUALITY: &str = "lk.video.quality";
+    /// The webhook delivered: its event.
+    pub const WEBHOOK_EVENT: &str = "lk.webhook.event";
+    /// The webhook delivered: its id, `EV_…`.
+    pub const WEBHOOK_EVENT_ID: &str = "lk.webhook.event_id";
+    /// Whether the server gave up on the webhook.
+    pub const WEBHOOK_DROPPED: &str = "lk.webhook.dropped";
+    /// How many webhooks were dropped before it.
+    pub const WEBHOOK_DROPPED_COUNT: &str = "lk.webhook.dropped_count";
+    /// How long the webhook waited in the server's queue, in seconds.
+    pub const WEBHOOK_QUEUE_DURATION: &str = "lk.webhook.queue_duration";
+    /// How many rooms the node holds.
+    pub const NODE_ROOMS: &str = "lk.node.rooms";
+    /// How many participants the node's rooms hold.
+    pub const NODE_PARTICIPANTS: &str = "lk.node.participants";
+    /// upstream (from the participant) or downstream (to it).
+    pub const DIRECTION: &str = "lk.direction";
+    /// Packets over the stream's life.
+    pub const RTP_PACKETS: &str = "lk.rtp.packets";
+    /// Bytes over the stream's life.
+    pub const RTP_BYTES: &str = "lk.rtp.bytes";
+    /// Packets over the stream's life that never came.
+    pub const RTP_PACKETS_LOST: &str = "lk.rtp.packets_lost";
+    /// Packets over the stream's life that came late.
+    pub const RTP_PACKETS_OUT_OF_ORDER: &str = "lk.rtp.packets_out_of_order";
+    /// Frames over the stream's life.
+    pub const RTP_FRAMES: &str = "lk.rtp.frames";
+    /// Key frames over the stream's life.
+    pub const RTP_KEY_FRAMES: &str = "lk.rtp.key_frames";
+    /// NACKs over the stream's life.
+    pub const RTP_NACKS: &str = "lk.rtp.nacks";
+    /// Picture loss indications over the stream's life.
+    pub const RTP_PLIS: &str = "lk.rtp.plis";
+    /// Full intra requests over the stream's life.
+    pub const RTP_FIRS: &str = "lk.rtp.firs";
+    /// Highest jitter of the stream's life, in seconds.
+    pub const RTP_JITTER_MAX: &str = "lk.rtp.jitter_max";
+    /// Highest round trip of the stream's life, in seconds.
+    pub const RTP_ROUND_TRIP_MAX: &str = "lk.rtp.round_trip_max";
+    /// Packets in all of the stream's stats windows.
+    pub const STATS_PACKETS: &str = "lk.stats.packets";
+    /// Bytes in all of the stream's stats windows.
+    pub const STATS_BYTES: &str = "lk.stats.bytes";
+    /// Packets lost in all of the stream's stats windows.
+    pub const STATS_PACKETS_LOST: &str = "lk.stats.packets_lost";
+    /// Frames in all of the stream's stats windows.
+    pub const STATS_FRAMES: &str = "lk.stats.frames";
+    /// How many stats windows the stream had.
+    pub const STATS_WINDOWS: &str = "lk.stats.windows";
+    /// The lowest quality score, 1 to 5.
+    pub const STATS_SCORE_MIN: &str = "lk.stats.score_min";
+    /// The mean of the windows' average quality scores, 1 to 5.
+    pub const STATS_SCORE_AVERAGE: &str = "lk.stats.score_average";
+    /// The highest round trip, in seconds.
+    pub const STATS_ROUND_TRIP_MAX: &str = "lk.stats.round_trip_max";
+    /// The highest jitter, in seconds.
+    pub const STATS_JITTER_MAX: &str = "lk.stats.jitter_max";
+    /// How often it was asked for before it was answered.
+    pub const ATTEMPTS: &str = "lk.attempts";
+    /// Who told it: analytics or webhook.
+    pub const SOURCE: &str = "lk.source";
+    /// A type that this version does not know, as its teller wrote it.
+    pub const EVENT_TYPE: &str = "lk.event.type";
+    /// 1s where the time is known to the second only.
+    pub const TIME_PRECISION: &str = "lk.time.precision";
+    /// The rule that set an end which nobody told: participant_left, room_ended or shutdown.
+    pub const END_INFERRED: &str = "lk.end.inferred";
+    /// How a subscribe attempt ended: subscribed, failed, unsubscribed or track_unpublished.
+    pub const SUBSCRIBE_RESULT: &str = "lk.subscribe.result";
+    /// How a publish attempt ended: published or, where nobody told, unknown.
+    pub const PUBLISH_RESULT: &str = "lk.publish.result";
+    /// How far connecting got: active or aborted.
+    pub const CONNECT_RESULT: &str = "lk.connect.result";
+    /// Why it failed, with low cardinality.
+    pub const ERROR_TYPE: &str = "error.type";
+    /// What the server says went wrong.
+    pub const ERROR_MESSAGE: &str = "error.message";
+    /// The teller's id of what it told.
+    pub const LOG_RECORD_UID: &str = "log.record.uid";
+    /// traces, logs or metrics.
+    pub const LEDGER_SIGNAL: &str = "lk.otel.signal";
+    /// webhook, events, stats or node_rooms.
+    pub const LEDGER_SOURCE: &str = "lk.otel.source";
+    /// What became of the items, a column of the ledger.
+    pub const LEDGER_OUTCOME: &str = "lk.otel.outcome";
+    /// Why they were refused or lost.
+    pub const LEDGER_REASON: &str = "lk.otel.reason";
+}
+
+/// Span names.
+pub mod span {
+    /// From a room's creation to its end.
+    pub const ROOM: &str = "room";
+    /// From a participant's signal connection to its leaving.
+    pub const PARTICIPANT: &str = "participant";
+    /// From a participant's signal connection to its media connection.
+    pub const PARTICIPANT_CONNECT: &str = "participant connect";
+    /// From the request to publish a track to its publication.
+    pub const TRACK_PUBLISH: &str = "track publish";
+    /// From a track's publication to its end.
+    pub const TRACK: &str = "track";
+    /// From the request to subscribe to a track to its answer.
+    pub const TRACK_SUBSCRIBE: &str = "track subscribe";
+}
+
+/// Event names of log records, one for each type that LiveKit knows.
+pub mod event {
+    /// LiveKit's `ROOM_CREATED`.
+    pub const ROOM_CREATED: &str = "lk.room.created";
+    /// LiveKit's `ROOM_ENDED`.
+    pub const ROOM_ENDED: &str = "lk.room.ended";
+    /// LiveKit's `PARTICIPANT_JOINED`.
+    pub const PARTICIPANT_JOINED: &str = "lk.participant.joined";
+    /// LiveKit's `PARTICIPANT_LEFT`.
+    pub const PARTICIPANT_LEFT: &str = "lk.participant.left";
+    /// LiveKit's `PARTICIPANT_CONNECTION_ABORTED`.
+    pub const PARTICIPANT_CONNECTION_ABORTED: &str = "lk.participant.connection_aborted";
+    /// LiveKit's `TRACK_PUBLISHED`.
+    pub const TRACK_PUBLISHED: &str = "lk.track.published";
+    /// LiveKit's `TRACK_PUBLISH_REQUESTED`.
+    pub const TRACK_PUBLISH_REQUESTED: &str = "lk.track.publish_requested";
+    /// LiveKit's `TRACK_UNPUBLISHED`.
+    pub const TRACK_UNPUBLISHED: &str = "lk.track.unpublished";
+    /// LiveKit's `TRACK_SUBSCRIBED`.
+    pub const TRACK_SUBSCRIBED: &str = "lk.track.subscribed";
+    /// LiveKit's `TRACK_SUBSCRIBE_REQUESTED`.
+    pub const TRACK_SUBSCRIBE_REQUESTED: &str = "lk.track.subscribe_requested";
+    /// LiveKit's `TRACK_SUBSCRIBE_FAILED`.
+    pub const TRACK_SUBSCRIBE_FAILED: &str = "lk.track.subscribe_failed";
+    /// LiveKit's `TRACK_UNSUBSCRIBED`.
+    pub const TRACK_UNSUBSCRIBED: &str = "lk.track.unsubscribed";
+    /// LiveKit's `TRACK_PUBLISHED_UPDATE`.
+    pub const TRACK_PUBLISHED_UPDATE: &str = "lk.track.published_update";
+    /// LiveKit's `TRACK_MUTED`.
+    pub const TRACK_MUTED: &str = "lk.track.muted";
+    /// LiveKit's `TRACK_UNMUTED`.
+    pub const TRACK_UNMUTED: &str = "lk.track.unmuted";
+    /// LiveKit's `TRACK_PUBLISH_STATS`.
+    pub const TRACK_PUBLISH_STATS: &str = "lk.track.publish_stats";
+    /// LiveKit's `TRACK_SUBSCRIBE_STATS`.
+    pub const TRACK_SUBSCRIBE_STATS: &str = "lk.track.subscribe_stats";
+    /// LiveKit's `PARTICIPANT_ACTIVE`.
+    pub const PARTICIPANT_ACTIVE: &str = "lk.participant.active";
+    /// LiveKit's `PARTICIPANT_RESUMED`.
+    pub const PARTICIPANT_RESUMED: &str = "lk.participant.resumed";
+    /// LiveKit's `EGRESS_STARTED`.
+    pub const EGRESS_STARTED: &str = "lk.egress.started";
+    /// LiveKit's `EGRESS_ENDED`.
+    pub const EGRESS_ENDED: &str = "lk.egress.ended";
+    /// LiveKit's `EGRESS_UPDATED`.
+    pub const EGRESS_UPDATED: &str = "lk.egress.updated";
+    /// LiveKit's `TRACK_MAX_SUBSCRIBED_VIDEO_QUALITY`.
+    pub const TRACK_MAX_SUBSCRIBED_VIDEO_QUALITY: &str = "lk.track.max_subscribed_video_quality";
+    /// LiveKit's `RECONNECTED`.
+    pub const RECONNECTED: &str = "lk.reconnected";
+    /// LiveKit's `INGRESS_CREATED`.
+    pub const INGRESS_CREATED: &str = "lk.ingress.created";
+    /// LiveKit's `INGRESS_DELETED`.
+    pub const INGRESS_DELETED: &str = "lk.ingress.deleted";
+    /// LiveKit's `INGRESS_STARTED`.
+    pub const INGRESS_STARTED: &str = "lk.ingress.started";
+    /// LiveKit's `INGRESS_ENDED`.
+    pub const INGRESS_ENDED: &str = "lk.ingress.ended";
+    /// LiveKit's `INGRESS_UPDATED`.
+    pub const INGRESS_UPDATED: &str = "lk.ingress.updated";
+    /// LiveKit's `SIP_INBOUND_TRUNK_CREATED`.
+    pub const SIP_INBOUND_TRUNK_CREATED: &str = "lk.sip.inbound_trunk_created";
+    /// LiveKit's `SIP_INBOUND_TRUNK_DELETED`.
+    pub const SIP_INBOUND_TRUNK_DELETED: &str = "lk.sip.inbound_trunk_deleted";
+    /// LiveKit's `SIP_OUTBOUND_TRUNK_CREATED`.
+    pub const SIP_OUTBOUND_TRUNK_CREATED: &str = "lk.sip.outbound_trunk_created";
+    /// LiveKit's `SIP_OUTBOUND_TRUNK_DELETED`.
+    pub const SIP_OUTBOUND_TRUNK_DELETED: &str = "lk.sip.outbound_trunk_deleted";
+    /// LiveKit's `SIP_DISPATCH_RULE_CREATED`.
+    pub const SIP_DISPATCH_RULE_CREATED: &str = "lk.sip.dispatch_rule_created";
+    /// LiveKit's `SIP_DISPATCH_RULE_DELETED`.
+    pub const SIP_DISPATCH_RULE_DELETED: &str = "lk.sip.dispatch_rule_deleted";
+    /// LiveKit's `SIP_PARTICIPANT_CREATED`.
+    pub const SIP_PARTICIPANT_CREATED: &str = "lk.sip.participant_created";
+    /// LiveKit's `SIP_CALL_INCOMING`.
+    pub const SIP_CALL_INCOMING: &str = "lk.sip.call_incoming";
+    /// LiveKit's `SIP_CALL_STARTED`.
+    pub const SIP_CALL_STARTED: &str = "lk.sip.call_started";
+    /// LiveKit's `SIP_CALL_ENDED`.
+    pub const SIP_CALL_ENDED: &str = "lk.sip.call_ended";
+    /// LiveKit's `SIP_TRANSFER_REQUESTED`.
+    pub const SIP_TRANSFER_REQUESTED: &str = "lk.sip.transfer_requested";
+    /// LiveKit's `SIP_TRANSFER_COMPLETE`.
+    pub const SIP_TRANSFER_COMPLETE: &str = "lk.sip.transfer_complete";
+    /// LiveKit's `SIP_CALL_UPDATE`.
+    pub const SIP_CALL_UPDATE: &str = "lk.sip.call_update";
+    /// LiveKit's `REPORT`.
+    pub const REPORT: &str = "lk.report";
+    /// LiveKit's `API_CALL`.
+    pub const API_CALL: &str = "lk.api.call";
+    /// LiveKit's `WEBHOOK`.
+    pub const WEBHOOK: &str = "lk.webhook";
+    /// LiveKit's `AGENT_JOB_STARTED`.
+    pub const AGENT_JOB_STARTED: &str = "lk.agent.job_started";
+    /// LiveKit's `AGENT_JOB_ENDED`.
+    pub const AGENT_JOB_ENDED: &str = "lk.agent.job_ended";
+    /// LiveKit's `AnalyticsNodeRooms`.
+    pub const NODE_ROOMS: &str = "lk.node.rooms";
+    /// A type that this version does not know.
+    pub const UNKNOWN: &str = "lk.unknown";
+}

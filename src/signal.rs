@@ -1,0 +1,222 @@
+//! What leaves, before it is OTLP: finished spans, log records and metric points in plain terms.
+//! `session` and `stats` make them, `export` encodes them. Imports only [`crate::event::Time`].
+
+use std::sync::Arc;
+
+use crate::event::Time;
+
+/// An attribute's value.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// A flag.
+    Bool(bool),
+    /// A count, or a time in Unix nanoseconds.
+    Int(i64),
+    /// A measure.
+    Float(f64),
+    /// Text.
+    Text(Arc<str>),
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(Arc::from(text))
+    }
+}
+
+impl From<Arc<str>> for Value {
+    fn from(text: Arc<str>) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<i64> for Value {
+    fn from(count: i64) -> Self {
+        Self::Int(count)
+    }
+}
+
+impl From<u64> for Value {
+    fn from(count: u64) -> Self {
+        Self::Int(i64::try_from(count).unwrap_or(i64::MAX))
+    }
+}
+
+impl From<f64> for Value {
+    fn from(measure: f64) -> Self {
+        Self::Float(measure)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(flag: bool) -> Self {
+        Self::Bool(flag)
+    }
+}
+
+/// A key of [`crate::semconv`] and its value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attribute {
+    /// The key.
+    pub key: &'static str,
+    /// The value.
+    pub value: Value,
+}
+
+impl Attribute {
+    /// An attribute of anything that is a [`Value`].
+    pub fn new(key: &'static str, value: impl Into<Value>) -> Self {
+        Self { key, value: value.into() }
+    }
+}
+
+/// 16 bytes, never all zero.
+pub type TraceId = [u8; 16];
+/// 8 bytes, never all zero.
+pub type SpanId = [u8; 8];
+
+/// A finished span.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Span {
+    /// Its trace.
+    pub trace_id: TraceId,
+    /// Its id.
+    pub span_id: SpanId,
+    /// The span above it; the room's has none.
+    pub parent: Option<SpanId>,
+    /// Its name (see [`crate::semconv::span`]).
+    pub name: &'static str,
+    /// When it began.
+    pub start: Time,
+    /// When it ended; never before `start`.
+    pub end: Time,
+    /// Its attributes.
+    pub attributes: Vec<Attribute>,
+    /// Spans that it belongs to without being their child.
+    pub links: Vec<Link>,
+    /// The status message, where it failed; a span that did not has no status.
+    pub failure: Option<Arc<str>>,
+}
+
+/// A reference from one span to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Link {
+    /// The other's trace.
+    pub trace_id: TraceId,
+    /// The other's id.
+    pub span_id: SpanId,
+}
+
+/// How much a log record matters: OTLP's short names, the first number of each range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs)]
+pub enum Severity {
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+/// A log record: one event, told once.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogRecord {
+    /// Its `event_name`.
+    pub event_name: Arc<str>,
+    /// When it happened.
+    pub time: Time,
+    /// When it reached this program.
+    pub observed: Time,
+    /// How much it matters.
+    pub severity: Severity,
+    /// The trace and the span that it belongs to.
+    pub context: Option<(TraceId, SpanId)>,
+    /// Its attributes.
+    pub attributes: Vec<Attribute>,
+}
+
+/// Whether points count from their series' start or from the previous flush.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(missing_docs)]
+pub enum Temporality {
+    #[default]
+    Cumulative,
+    Delta,
+}
+
+/// One instrument's points of one flush.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Metric {
+    /// Its name (see [`crate::semconv::metric`]).
+    pub name: &'static str,
+    /// Its UCUM unit.
+    pub unit: &'static str,
+    /// What it measures, in a sentence.
+    pub description: &'static str,
+    /// Its points.
+    pub data: Data,
+}
+
+/// A metric's points, by kind.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Data {
+    /// The last value.
+    Gauge(Vec<NumberPoint>),
+    /// Sums; not monotonic for what goes up and down.
+    Sum {
+        /// Whether the sum never falls.
+        monotonic: bool,
+        /// What its points count from.
+        temporality: Temporality,
+        /// Its points.
+        points: Vec<NumberPoint>,
+    },
+    /// Distributions over explicit buckets.
+    Histogram {
+        /// What its points count from.
+        temporality: Temporality,
+        /// The buckets' upper bounds, inclusive, rising.
+        bounds: &'static [f64],
+        /// Its points.
+        points: Vec<HistogramPoint>,
+    },
+}
+
+/// A value of a series at a time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NumberPoint {
+    /// The series.
+    pub attributes: Arc<[Attribute]>,
+    /// What the value counts from; gauges have none.
+    pub start: Option<Time>,
+    /// When it held.
+    pub time: Time,
+    /// The value; `None` is OTLP's `NO_RECORDED_VALUE`: the series has ended.
+    pub value: Option<Number>,
+}
+
+/// A number point's value.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[allow(missing_docs)]
+pub enum Number {
+    Int(i64),
+    Float(f64),
+}
+
+/// A distribution of a series at a time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HistogramPoint {
+    /// The series.
+    pub attributes: Arc<[Attribute]>,
+    /// What it counts from.
+    pub start: Time,
+    /// When it held.
+    pub time: Time,
+    /// How many values.
+    pub count: u64,
+    /// Their sum.
+    pub sum: f64,
+    /// The lowest and the highest, where there is any.
+    pub range: Option<(f64, f64)>,
+    /// How many in each bucket; one more than there are bounds.
+    pub buckets: Vec<u64>,
+}

@@ -1,0 +1,36 @@
+//! `LiveKit`'s API keys, which sign webhooks.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// API keys and their secrets. `Debug` shows the keys only.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Keys(BTreeMap<String, String>);
+
+impl Keys {
+    /// Adds a key; a key given twice keeps the last secret.
+    pub fn insert(&mut self, key: impl Into<String>, secret: impl Into<String>) {
+        self.0.insert(key.into(), secret.into());
+    }
+
+    /// The secret of `key`.
+    pub fn secret(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(String::as_str)
+    }
+
+    /// The first key in order, to sign with.
+    pub fn first(&self) -> Option<(&str, &str)> {
+        self.0.first_key_value().map(|(key, secret)| (key.as_str(), secret.as_str()))
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
