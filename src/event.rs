@@ -249,11 +249,11 @@ pub struct Participant {
     pub identity: Option<Identity>,
     /// `ParticipantInfo.Kind` in lower case: standard, ingress, egress, sip, agent, …; only from
     /// a full description, as proto3 leaves out standard.
-    pub kind: Option<&'static str>,
+    pub kind: Option<Arc<str>>,
     /// `joined_at_ms`: when its signal connection was made.
     pub joined: Option<Time>,
     /// Why it left, in lower case as LiveKit names it (`client_initiated`, …).
-    pub disconnect_reason: Option<&'static str>,
+    pub disconnect_reason: Option<Arc<str>>,
 }
 
 /// A track, as far as a message tells of it.
@@ -261,8 +261,9 @@ pub struct Participant {
 pub struct Track {
     /// Its session id.
     pub sid: TrackSid,
-    /// audio, video or data.
-    pub kind: TrackKind,
+    /// audio, video or data; `None` where a message has nothing but the SID, as proto3 leaves out
+    /// audio.
+    pub kind: Option<TrackKind>,
     /// Where it comes from; `None` where the message does not say.
     pub source: Option<TrackSource>,
     /// Its codec, `audio/opus`.
@@ -328,7 +329,7 @@ pub struct RtpTotals {
     pub frames: u64,
     /// NACKs.
     pub nacks: u64,
-    /// Picture loss indications, with those of layer locks.
+    /// Picture loss indications.
     pub plis: u64,
     /// Full intra requests.
     pub firs: u64,
@@ -379,7 +380,7 @@ pub struct StreamStat {
     pub node: Option<NodeId>,
     /// The room.
     pub room: RoomSid,
-    /// The room's name.
+    /// The room's name, where the message has it.
     pub room_name: Option<RoomName>,
     /// Whose worker it was.
     pub participant: ParticipantSid,

@@ -1,6 +1,7 @@
-//! OpenTelemetry for `LiveKit`.
+//! OpenTelemetry for LiveKit.
 
 pub mod config;
+pub mod engine;
 pub mod event;
 pub mod export;
 pub mod journal;

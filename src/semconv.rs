@@ -293,3 +293,81 @@ pub mod event {
     /// A type that this version does not know.
     pub const UNKNOWN: &str = "lk.unknown";
 }
+
+/// Metric names.
+pub mod metric {
+    /// Open rooms, `{room}`.
+    pub const ROOM_COUNT: &str = "lk.room.count";
+    /// Participants in open rooms, `{participant}`.
+    pub const PARTICIPANT_COUNT: &str = "lk.participant.count";
+    /// Published tracks, `{track}`.
+    pub const TRACK_COUNT: &str = "lk.track.count";
+    /// How long rooms were open, s.
+    pub const ROOM_DURATION: &str = "lk.room.duration";
+    /// How long participants were in their room, s.
+    pub const PARTICIPANT_DURATION: &str = "lk.participant.duration";
+    /// From signal to media connection, s.
+    pub const PARTICIPANT_CONNECT_DURATION: &str = "lk.participant.connect.duration";
+    /// From request to publication, s.
+    pub const TRACK_PUBLISH_DURATION: &str = "lk.track.publish.duration";
+    /// From request to answer, s.
+    pub const TRACK_SUBSCRIBE_DURATION: &str = "lk.track.subscribe.duration";
+    /// Packets, `{packet}`.
+    pub const NODE_PACKETS: &str = "lk.node.packets";
+    /// Bytes, By.
+    pub const NODE_IO: &str = "lk.node.io";
+    /// Packets that the server sent again, `{packet}`.
+    pub const NODE_RETRANSMITTED_PACKETS: &str = "lk.node.retransmitted_packets";
+    /// Bytes that the server sent again, By.
+    pub const NODE_RETRANSMITTED_IO: &str = "lk.node.retransmitted_io";
+    /// Packets that never came, `{packet}`.
+    pub const NODE_PACKETS_LOST: &str = "lk.node.packets_lost";
+    /// Packets that came late, `{packet}`.
+    pub const NODE_PACKETS_OUT_OF_ORDER: &str = "lk.node.packets_out_of_order";
+    /// Requests to send a packet again, `{nack}`.
+    pub const NODE_NACKS: &str = "lk.node.nacks";
+    /// Picture loss indications, `{pli}`.
+    pub const NODE_PLIS: &str = "lk.node.plis";
+    /// Full intra requests, `{fir}`.
+    pub const NODE_FIRS: &str = "lk.node.firs";
+    /// Part of a window's packets that never came, 0 to 1.
+    pub const NODE_LOSS: &str = "lk.node.loss";
+    /// Part of a window's packets that came late, 0 to 1.
+    pub const NODE_OUT_OF_ORDER: &str = "lk.node.out_of_order";
+    /// Highest round trip of a window, s.
+    pub const NODE_ROUND_TRIP: &str = "lk.node.round_trip";
+    /// Highest jitter of a window, s.
+    pub const NODE_JITTER: &str = "lk.node.jitter";
+    /// Average quality score of a window, 1 to 5.
+    pub const NODE_SCORE: &str = "lk.node.score";
+    /// A participant's packets, `{packet}`.
+    pub const PARTICIPANT_PACKETS: &str = "lk.participant.packets";
+    /// A participant's bytes, By.
+    pub const PARTICIPANT_IO: &str = "lk.participant.io";
+    /// Its packets that were sent again, `{packet}`.
+    pub const PARTICIPANT_RETRANSMITTED_PACKETS: &str = "lk.participant.retransmitted_packets";
+    /// Its bytes that were sent again, By.
+    pub const PARTICIPANT_RETRANSMITTED_IO: &str = "lk.participant.retransmitted_io";
+    /// Its packets of padding, `{packet}`.
+    pub const PARTICIPANT_PADDING_PACKETS: &str = "lk.participant.padding_packets";
+    /// Its bytes of padding, By.
+    pub const PARTICIPANT_PADDING_IO: &str = "lk.participant.padding_io";
+    /// Its packets that never came, `{packet}`.
+    pub const PARTICIPANT_PACKETS_LOST: &str = "lk.participant.packets_lost";
+    /// Its packets that came late, `{packet}`.
+    pub const PARTICIPANT_PACKETS_OUT_OF_ORDER: &str = "lk.participant.packets_out_of_order";
+    /// Its frames, `{frame}`.
+    pub const PARTICIPANT_FRAMES: &str = "lk.participant.frames";
+    /// Its requests to send a packet again, `{nack}`.
+    pub const PARTICIPANT_NACKS: &str = "lk.participant.nacks";
+    /// Its picture loss indications, `{pli}`.
+    pub const PARTICIPANT_PLIS: &str = "lk.participant.plis";
+    /// Its full intra requests, `{fir}`.
+    pub const PARTICIPANT_FIRS: &str = "lk.participant.firs";
+    /// Its highest round trip, s.
+    pub const PARTICIPANT_ROUND_TRIP: &str = "lk.participant.round_trip";
+    /// Its highest jitter, s.
+    pub const PARTICIPANT_JITTER: &str = "lk.participant.jitter";
+    /// Its mean quality score, 1 to 5.
+    pub const PARTICIPANT_SCORE: &str = "lk.participant.score";
+}

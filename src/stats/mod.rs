@@ -1,6 +1,22 @@
-//! Sans-IO.
+//! All of LiveKit's instruments. Sans-IO: stats windows and facts in, metric points out, at the
+//! times given.
+//!
+//! A stats window is a finished window of one of the server's stats workers: it is applied once
+//! and never windowed again, so the histograms count windows.
 
-use crate::signal::Temporality;
+mod histogram;
+mod lifecycle;
+mod node;
+mod participant;
+mod points;
+
+use lifecycle::Lifecycle;
+use node::NodeStreams;
+use participant::ParticipantStreams;
+
+use crate::event::{StreamStat, Time};
+use crate::session::{Census, Fact, StreamContext};
+use crate::signal::{Metric, Temporality};
 
 /// What the instruments are told at start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -19,4 +35,60 @@ pub enum Level {
     /// Each participant and direction.
     #[default]
     Participant,
+}
+
+/// The instruments and their series.
+#[derive(Debug)]
+pub struct Stats {
+    settings: Settings,
+    nodes: NodeStreams,
+    participants: ParticipantStreams,
+    lifecycle: Lifecycle,
+    flushed: Time,
+}
+
+impl Stats {
+    /// No series yet; `now` is what the first points of the node's series count from.
+    pub fn new(settings: Settings, now: Time) -> Self {
+        Self {
+            settings,
+            nodes: NodeStreams::default(),
+            participants: ParticipantStreams::default(),
+            lifecycle: Lifecycle::new(now),
+            flushed: now,
+        }
+    }
+
+    /// Applies a window that came at `now`, with what its room knows of the stream.
+    pub fn window(&mut self, stat: &StreamStat, context: &StreamContext, now: Time) {
+        self.nodes.window(stat, context);
+        if self.settings.level == Level::Participant {
+            self.participants.window(stat, context, now);
+        }
+    }
+
+    /// Applies what the sessions learned.
+    pub fn fact(&mut self, fact: &Fact) {
+        if let Fact::ParticipantReleased { room, participant } = fact {
+            self.participants.end(room, participant);
+        } else {
+            self.lifecycle.apply(fact);
+        }
+    }
+
+    /// The points of all that has changed, and of the node's series in any case.
+    pub fn flush(&mut self, now: Time, census: &Census) -> Vec<Metric> {
+        let window = points::Window {
+            since: self.flushed,
+            now: now.max(self.flushed),
+            temporality: self.settings.temporality,
+        };
+        let mut metrics = Vec::new();
+        self.lifecycle.flush(window, census, &mut metrics);
+        self.nodes.flush(window, &mut metrics);
+        self.participants.flush(self.settings.temporality, &mut metrics);
+        metrics.retain(|metric| !points::is_empty(metric));
+        self.flushed = window.now;
+        metrics
+    }
 }

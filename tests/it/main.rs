@@ -1,1 +1,6 @@
 //! Integration tests, one binary.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod capture;
+mod golden;
+mod tellers;

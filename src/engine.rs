@@ -1,0 +1,117 @@
+//! Sessions and instruments together: what was accepted goes in, with its time; what leaves comes
+//! out. Sans-IO, so that a journal read again gives the same outputs.
+
+use crate::event::{Telling, Time};
+use crate::session::{self, Outcome, Outputs, Sessions};
+use crate::signal::{LogRecord, Metric, Span};
+use crate::stats::{self, Stats};
+
+/// What leaves, in its order.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Finished spans.
+    pub spans: Vec<Span>,
+    /// Log records.
+    pub logs: Vec<LogRecord>,
+    /// Metric points of a flush.
+    pub metrics: Vec<Metric>,
+}
+
+/// What became of a telling's items, beside being applied.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Seen before.
+    pub duplicates: u64,
+    /// Told by the other teller too.
+    pub merged: u64,
+}
+
+/// The sessions and the instruments of one process.
+#[derive(Debug)]
+pub struct Engine {
+    sessions: Sessions,
+    stats: Stats,
+    outputs: Outputs,
+}
+
+impl Engine {
+    /// Nothing told yet, at `now`.
+    pub fn new(session: session::Settings, stats: stats::Settings, now: Time) -> Self {
+        Self {
+            sessions: Sessions::new(session),
+            stats: Stats::new(stats, now),
+            outputs: Outputs::default(),
+        }
+    }
+
+    /// Applies what was told and came at `now`. `twin_expected`: the analytics are connected, so
+    /// a webhook waits for its twin there.
+    pub fn apply(
+        &mut self,
+        telling: &Telling,
+        now: Time,
+        twin_expected: bool,
+        out: &mut Batch,
+    ) -> Tally {
+        let mut tally = Tally::default();
+        match telling {
+            Telling::Events(events) => {
+                for event in events {
+                    tally.add(self.sessions.event(event, now, twin_expected, &mut self.outputs));
+                }
+            }
+            Telling::Stats(stats) => {
+                let told = self.sessions.stats(stats, now, &mut self.outputs);
+                for (stat, (outcome, context)) in stats.iter().zip(told) {
+                    tally.add(outcome);
+                    if outcome != Outcome::Duplicate {
+                        self.stats.window(stat, &context, now);
+                    }
+                }
+            }
+        }
+        self.pass_on(out);
+        tally
+    }
+
+    /// Lets go of what has waited until `now`.
+    pub fn tick(&mut self, now: Time, out: &mut Batch) {
+        self.sessions.tick(now, &mut self.outputs);
+        self.pass_on(out);
+    }
+
+    /// When [`Engine::tick`] has something to do next, if nothing comes before.
+    pub fn next(&self) -> Option<Time> {
+        self.sessions.next()
+    }
+
+    /// Flushes the instruments: the periodic reader's tick.
+    pub fn flush(&mut self, now: Time, out: &mut Batch) {
+        out.metrics.extend(self.stats.flush(now, &self.sessions.census()));
+    }
+
+    /// Ends what is open by `rule`, lets go of everything and flushes.
+    pub fn close(&mut self, now: Time, rule: &'static str, out: &mut Batch) {
+        self.sessions.close(now, rule, &mut self.outputs);
+        self.pass_on(out);
+        self.flush(now, out);
+    }
+
+    fn pass_on(&mut self, out: &mut Batch) {
+        for fact in self.outputs.facts.drain(..) {
+            self.stats.fact(&fact);
+        }
+        out.spans.append(&mut self.outputs.spans);
+        out.logs.append(&mut self.outputs.logs);
+    }
+}
+
+impl Tally {
+    fn add(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Applied => {}
+            Outcome::Merged => self.merged += 1,
+            Outcome::Duplicate => self.duplicates += 1,
+        }
+    }
+}

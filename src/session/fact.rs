@@ -1,0 +1,76 @@
+//! What the instruments learn from the sessions.
+
+use std::time::Duration;
+
+use super::track::Description;
+use crate::event::{ParticipantSid, RoomSid, TrackKind, TrackSource};
+
+/// Something that ended or was answered, for [`crate::stats`].
+#[derive(Debug, Clone)]
+pub enum Fact {
+    /// A room ended.
+    RoomEnded {
+        /// How long it was open.
+        took: Duration,
+    },
+    /// A participant ended.
+    ParticipantEnded {
+        /// How long it was there.
+        took: Duration,
+        /// Whether its media never connected.
+        aborted: bool,
+    },
+    /// A participant's media connected, or never did.
+    Connected {
+        /// How long it took from its signal connection.
+        took: Duration,
+        /// Whether it never did.
+        aborted: bool,
+    },
+    /// A track was published.
+    Published {
+        /// How long it took from the request.
+        took: Duration,
+        /// Which kind and source.
+        description: Description,
+    },
+    /// An attempt to subscribe was answered.
+    Subscribed {
+        /// How long it took from the request.
+        took: Duration,
+        /// Whether it failed.
+        failed: bool,
+        /// Which kind and source.
+        description: Description,
+    },
+    /// A participant's spans have left: no more of its stats are waited for.
+    ParticipantReleased {
+        /// Its room.
+        room: RoomSid,
+        /// Itself.
+        participant: ParticipantSid,
+    },
+}
+
+impl Description {
+    /// The track's kind.
+    pub fn kind(&self) -> Option<TrackKind> {
+        self.kind
+    }
+
+    /// The track's source.
+    pub fn source(&self) -> Option<TrackSource> {
+        self.source
+    }
+}
+
+/// What there is now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Open rooms.
+    pub rooms: u64,
+    /// Participants in them.
+    pub participants: u64,
+    /// Tracks that they publish, by kind and source.
+    pub tracks: std::collections::BTreeMap<(Option<TrackKind>, Option<TrackSource>), u64>,
+}

@@ -1,0 +1,240 @@
+//! What ended, as spans.
+
+use std::sync::Arc;
+
+use super::ids;
+use super::participant::{End, Participant, who};
+use super::room::{END_BY_PARTICIPANT, Room};
+use super::stamp::Stamp;
+use super::track::{Answer, Attempt, Description, Track};
+use crate::event::{ParticipantSid, Time, TrackSid};
+use crate::semconv::{key, span};
+use crate::signal::{Attribute, Link, Span, SpanId, TraceId, Value};
+
+/// The room's own span, the root of its trace.
+pub(super) fn of_room(room: &Room) -> Span {
+    let mut attributes = room_attributes(room);
+    if let Some(node) = &room.node {
+        attributes.push(Attribute { key: key::NODE_ID, value: Value::Text(node.shared()) });
+    }
+    attributes.extend(room.end_reason.clone());
+    inferred(room.end_inferred, &mut attributes);
+    let start = room.start();
+    Span {
+        trace_id: ids::trace(&room.sid),
+        span_id: ids::room(&room.sid),
+        parent: None,
+        name: span::ROOM,
+        start,
+        end: room.end.map_or(room.newest, |end| end.at).max(start),
+        attributes,
+        links: Vec::new(),
+        failure: None,
+    }
+}
+
+/// A participant's span and those of all that it did, in the order of their kinds and SIDs.
+pub(super) fn of_participant(room: &Room, sid: &ParticipantSid, out: &mut Vec<Span>) {
+    let Some(participant) = room.participants.get(sid) else { return };
+    let (end, how) = participant
+        .end
+        .unwrap_or((Stamp { at: participant.newest, exact: false }, End::Inferred("")));
+    let of = Of {
+        room,
+        sid,
+        participant,
+        trace_id: ids::trace(&room.sid),
+        span_id: ids::participant(&room.sid, sid),
+        end: end.at.max(participant.start()),
+    };
+    out.push(of.own(how));
+    out.extend(of.connect(how));
+    for (track_sid, track) in &participant.tracks {
+        out.extend(of.publish(track_sid, track));
+        out.extend(of.track(track_sid, track));
+    }
+    for (track_sid, subscription) in &participant.subscriptions {
+        for (index, attempt) in subscription.attempts.iter().enumerate() {
+            out.push(of.subscribe(track_sid, attempt, index + 1));
+        }
+    }
+}
+
+// What all spans of one participant share.
+struct Of<'a> {
+    room: &'a Room,
+    sid: &'a ParticipantSid,
+    participant: &'a Participant,
+    trace_id: TraceId,
+    span_id: SpanId,
+    end: Time,
+}
+
+impl Of<'_> {
+    fn span(&self, name: &'static str, span_id: SpanId, start: Time, end: Time) -> Span {
+        let mut attributes = room_attributes(self.room);
+        attributes
+            .push(Attribute { key: key::PARTICIPANT_SID, value: Value::Text(self.sid.shared()) });
+        who(self.participant, &mut attributes);
+        Span {
+            trace_id: self.trace_id,
+            span_id,
+            parent: Some(self.span_id),
+            name,
+            start,
+            end: end.max(start),
+            attributes,
+            links: Vec::new(),
+            failure: None,
+        }
+    }
+
+    fn own(&self, how: End) -> Span {
+        let start = self.participant.start();
+        let mut own = self.span(span::PARTICIPANT, self.span_id, start, self.end);
+        own.parent = Some(ids::room(&self.room.sid));
+        own.attributes.extend(self.participant.client.iter().cloned());
+        if let Some(reason) = &self.participant.disconnect_reason {
+            own.attributes
+                .push(Attribute::new(key::PARTICIPANT_DISCONNECT_REASON, Arc::clone(reason)));
+        }
+        match how {
+            End::Left => {}
+            End::Aborted => aborted(&mut own),
+            End::Inferred(rule) => inferred(Some(rule), &mut own.attributes),
+        }
+        own
+    }
+
+    // From signal to media: only the analytics tell both ends of it.
+    fn connect(&self, how: End) -> Option<Span> {
+        if !self.participant.connect_told {
+            return None;
+        }
+        let joined = self.participant.joined?;
+        let active = self.participant.active.filter(|active| active.exact);
+        if active.is_none() && how != End::Aborted {
+            return None;
+        }
+        let end = active.map_or(self.end, |active| active.at);
+        let id = ids::connect(&self.room.sid, self.sid);
+        let mut connect = self.span(span::PARTICIPANT_CONNECT, id, joined.at, end);
+        let result = if active.is_some() { "active" } else { "aborted" };
+        connect.attributes.push(Attribute::new(key::CONNECT_RESULT, result));
+        if active.is_none() {
+            aborted(&mut connect);
+        }
+        Some(connect)
+    }
+
+    fn publish(&self, sid: &TrackSid, track: &Track) -> Option<Span> {
+        let requested = track.requested?;
+        let id = ids::publish(&self.room.sid, self.sid, sid);
+        let end = track.published.map_or(self.end, |published| published.at);
+        let mut publish = self.span(span::TRACK_PUBLISH, id, requested.at, end);
+        self.describe_track(sid, &mut publish.attributes);
+        let result = if track.published.is_some() { "published" } else { "unknown" };
+        publish.attributes.push(Attribute::new(key::PUBLISH_RESULT, result));
+        if track.published.is_none() {
+            inferred(Some(END_BY_PARTICIPANT), &mut publish.attributes);
+        }
+        Some(publish)
+    }
+
+    fn track(&self, sid: &TrackSid, track: &Track) -> Option<Span> {
+        if !track.was_published() {
+            return None;
+        }
+        let start = track.published.or(track.requested);
+        let start = start.map_or_else(|| self.participant.start(), |stamp| stamp.at);
+        let end = track.unpublished.map_or(self.end, |unpublished| unpublished.at);
+        let id = ids::track(&self.room.sid, self.sid, sid);
+        let mut lived = self.span(span::TRACK, id, start, end);
+        let attributes = &mut lived.attributes;
+        self.describe_track(sid, attributes);
+        let muted =
+            track.muted_for + track.muted_since.map_or_else(Default::default, |at| end.since(at));
+        attributes.push(Attribute::new(key::TRACK_MUTES, track.mutes));
+        attributes.push(Attribute::new(key::TRACK_MUTED_DURATION, muted.as_secs_f64()));
+        track.windows.attributes(attributes);
+        track.rtp.attributes(attributes);
+        if track.unpublished.is_none() {
+            inferred(Some(END_BY_PARTICIPANT), attributes);
+        }
+        Some(lived)
+    }
+
+    fn subscribe(&self, sid: &TrackSid, attempt: &Attempt, nth: usize) -> Span {
+        let id = ids::subscribe(&self.room.sid, self.sid, sid, nth);
+        let end = attempt.answer.as_ref().map_or(self.end, |(at, _)| *at);
+        let mut asked = self.span(span::TRACK_SUBSCRIBE, id, attempt.requested.at, end);
+        self.describe_track(sid, &mut asked.attributes);
+        let entry = self.room.catalog.get(sid);
+        if let Some(publisher) = entry.and_then(|entry| entry.publisher.as_ref()) {
+            asked.attributes.push(Attribute::new(key::PUBLISHER_SID, publisher.shared()));
+            let span_id = ids::track(&self.room.sid, publisher, sid);
+            asked.links.push(Link { trace_id: self.trace_id, span_id });
+        }
+        asked.attributes.push(Attribute::new(key::ATTEMPTS, attempt.times));
+        let result = match &attempt.answer {
+            Some((_, Answer::Subscribed)) => Some("subscribed"),
+            Some((_, Answer::Failed(message))) => {
+                failed(&mut asked, "subscribe_failed", message.clone());
+                Some("failed")
+            }
+            Some((_, Answer::Unsubscribed)) => Some("unsubscribed"),
+            Some((_, Answer::Unpublished)) => Some("track_unpublished"),
+            None => None,
+        };
+        match result {
+            Some(result) => {
+                asked.attributes.push(Attribute::new(key::SUBSCRIBE_RESULT, result));
+            }
+            None => inferred(Some(END_BY_PARTICIPANT), &mut asked.attributes),
+        }
+        asked
+    }
+
+    fn describe_track(&self, sid: &TrackSid, to: &mut Vec<Attribute>) {
+        to.push(Attribute::new(key::TRACK_SID, sid.shared()));
+        if let Some(entry) = self.room.catalog.get(sid) {
+            track_attributes(&entry.description, to);
+        }
+    }
+}
+
+/// What a track is, as attributes.
+pub(super) fn track_attributes(track: &Description, to: &mut Vec<Attribute>) {
+    if let Some(kind) = track.kind {
+        to.push(Attribute::new(key::TRACK_KIND, kind.as_str()));
+    }
+    if let Some(source) = track.source {
+        to.push(Attribute::new(key::TRACK_SOURCE, source.as_str()));
+    }
+    if let Some(mime_type) = &track.mime_type {
+        to.push(Attribute::new(key::TRACK_MIME_TYPE, Arc::clone(mime_type)));
+    }
+}
+
+fn room_attributes(room: &Room) -> Vec<Attribute> {
+    let mut attributes = vec![Attribute::new(key::ROOM_SID, room.sid.shared())];
+    if let Some(name) = &room.name {
+        attributes.push(Attribute::new(key::ROOM_NAME, name.shared()));
+    }
+    attributes
+}
+
+fn inferred(rule: Option<&'static str>, to: &mut Vec<Attribute>) {
+    if let Some(rule) = rule {
+        to.push(Attribute::new(key::END_INFERRED, rule));
+    }
+}
+
+fn aborted(span: &mut Span) {
+    failed(span, "connection_aborted", Some("the media connection was never made".into()));
+}
+
+fn failed(span: &mut Span, error_type: &'static str, message: Option<Arc<str>>) {
+    span.attributes.push(Attribute::new(key::ERROR_TYPE, error_type));
+    span.failure = Some(message.unwrap_or_else(|| error_type.into()));
+}

@@ -1,0 +1,162 @@
+//! One record for what both tellers told: webhooks and analytics tell of the same thing under
+//! different ids, so twins are found by kind and SIDs.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::event::{Event, EventKind, Teller, Time};
+use crate::semconv::key;
+use crate::signal::LogRecord;
+
+/// What both tell of, by kind and SIDs.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Subject {
+    kind: EventKind,
+    sids: Vec<Arc<str>>,
+}
+
+impl Subject {
+    /// The subject of an event that has a twin; `None` for kinds that only one teller knows.
+    pub(super) fn of(event: &Event) -> Option<Self> {
+        let participant = || event.participant.as_ref().map(|who| who.sid.shared());
+        let track = || event.track.as_ref().map(|track| track.sid.shared());
+        let detail = |key: &str| {
+            let detail = event.details.iter().find(|detail| detail.key == key)?;
+            match &detail.value {
+                crate::event::DetailValue::Text(text) => Some(Arc::clone(text)),
+                _ => None,
+            }
+        };
+        let sids = match event.kind {
+            EventKind::RoomCreated | EventKind::RoomEnded => Vec::new(),
+            EventKind::ParticipantActive
+            | EventKind::ParticipantLeft
+            | EventKind::ParticipantConnectionAborted => vec![participant()?],
+            EventKind::TrackPublished | EventKind::TrackUnpublished => vec![track()?],
+            EventKind::EgressStarted | EventKind::EgressUpdated | EventKind::EgressEnded => {
+                vec![detail(key::EGRESS_ID)?, detail(key::EGRESS_STATUS)?]
+            }
+            EventKind::IngressStarted | EventKind::IngressEnded => vec![detail(key::INGRESS_ID)?],
+            _ => return None,
+        };
+        Some(Self { kind: event.kind.clone(), sids })
+    }
+}
+
+#[derive(Debug, Default)]
+struct TimesTold {
+    webhook: u32,
+    analytics: u32,
+}
+
+/// What a telling is, beside the other teller's.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Telling {
+    /// The first of its subject.
+    First,
+    /// The analytics' twin of a webhook that still waits: it speaks for both.
+    Speaks,
+    /// The other teller has spoken of it already.
+    Silent,
+}
+
+/// A log record of a webhook that waits for its twin.
+#[derive(Debug)]
+struct Waiting {
+    until: Time,
+    subject: Subject,
+    event_id: Arc<str>,
+    record: LogRecord,
+}
+
+/// Which subjects were told by whom, and the webhooks that wait for their twins.
+#[derive(Debug, Default)]
+pub(super) struct Twins {
+    told: HashMap<Subject, TimesTold>,
+    waiting: VecDeque<Waiting>,
+}
+
+impl Twins {
+    /// Takes in who told of `subject` and finds its twin.
+    pub(super) fn tell(&mut self, subject: &Subject, teller: Teller) -> Telling {
+        let times = self.told.entry(subject.clone()).or_default();
+        let (own, other) = match teller {
+            Teller::Webhook => (&mut times.webhook, times.analytics),
+            Teller::Analytics => (&mut times.analytics, times.webhook),
+        };
+        let has_twin = other > *own;
+        *own += 1;
+        if !has_twin {
+            return Telling::First;
+        }
+        let waiting = self.waiting.iter().position(|waiting| waiting.subject == *subject);
+        match waiting {
+            Some(index) if teller == Teller::Analytics => {
+                self.waiting.remove(index);
+                Telling::Speaks
+            }
+            _ => Telling::Silent,
+        }
+    }
+
+    /// Holds a webhook's record until its twin comes or the time is over.
+    pub(super) fn wait(&mut self, until: Time, subject: Subject, id: Arc<str>, record: LogRecord) {
+        self.waiting.push_back(Waiting { until, subject, event_id: id, record });
+    }
+
+    /// The server queued the webhook `event_id` at that time: the time of what it tells.
+    pub(super) fn queued(&mut self, event_id: &str, at: Time) {
+        for waiting in self.waiting.iter_mut().filter(|waiting| *waiting.event_id == *event_id) {
+            waiting.record.time = at;
+            waiting.record.attributes.retain(|attribute| attribute.key != key::TIME_PRECISION);
+        }
+    }
+
+    /// When the next record has waited long enough.
+    pub(super) fn next(&self) -> Option<Time> {
+        self.waiting.front().map(|waiting| waiting.until)
+    }
+
+    /// The records that have waited until `now`; all of them where there is no `now`.
+    pub(super) fn due(&mut self, now: Option<Time>) -> Vec<LogRecord> {
+        let is_due = |waiting: &Waiting| now.is_none_or(|now| waiting.until <= now);
+        let count = self.waiting.iter().take_while(|waiting| is_due(waiting)).count();
+        self.waiting.drain(..count).map(|waiting| waiting.record).collect()
+    }
+}
+
+// LiveKit's webhook token lives 5 minutes and its retries 15 seconds: a copy is not older.
+const REMEMBERED: Duration = Duration::from_mins(15);
+
+/// The ids of the last 15 minutes, as 128-bit hashes.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    keys: (RandomState, RandomState),
+    known: HashSet<u128>,
+    order: VecDeque<(Time, u128)>,
+}
+
+impl Seen {
+    /// Whether `id` was seen before; an empty one never was.
+    pub(super) fn before(&mut self, id: &str, now: Time) -> bool {
+        while let Some((at, hash)) = self.order.front().copied() {
+            if now.since(at) <= REMEMBERED {
+                break;
+            }
+            self.known.remove(&hash);
+            self.order.pop_front();
+        }
+        if id.is_empty() {
+            return false;
+        }
+        let high = u128::from(self.keys.0.hash_one(id));
+        let hash = high << 64 | u128::from(self.keys.1.hash_one(id));
+        let new = self.known.insert(hash);
+        if new {
+            self.order.push_back((now, hash));
+        }
+        !new
+    }
+}

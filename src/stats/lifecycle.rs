@@ -1,0 +1,151 @@
+//! What there is now, and how long things took.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::histogram::{DURATION_BOUNDS, Histogram};
+use super::points::{Instrument, NodeSeries, Window, histogram_points};
+use crate::event::{Time, TrackKind, TrackSource};
+use crate::semconv::{key, metric};
+use crate::session::{Census, Description, Fact};
+use crate::signal::{Attribute, Metric, Number, NumberPoint, Temporality};
+
+const ROOMS: Instrument =
+    Instrument { name: metric::ROOM_COUNT, unit: "{room}", description: "Open rooms." };
+const PARTICIPANTS: Instrument = Instrument {
+    name: metric::PARTICIPANT_COUNT,
+    unit: "{participant}",
+    description: "Participants in open rooms.",
+};
+const TRACKS: Instrument =
+    Instrument { name: metric::TRACK_COUNT, unit: "{track}", description: "Published tracks." };
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum What {
+    Room,
+    Participant,
+    Connect,
+    Publish,
+    Subscribe,
+}
+
+impl What {
+    const ALL: [Self; 5] =
+        [Self::Room, Self::Participant, Self::Connect, Self::Publish, Self::Subscribe];
+
+    fn instrument(self) -> Instrument {
+        let (name, description) = match self {
+            Self::Room => (metric::ROOM_DURATION, "How long rooms were open."),
+            Self::Participant => {
+                (metric::PARTICIPANT_DURATION, "How long participants were in their room.")
+            }
+            Self::Connect => (
+                metric::PARTICIPANT_CONNECT_DURATION,
+                "From a participant's signal connection to its media connection.",
+            ),
+            Self::Publish => (
+                metric::TRACK_PUBLISH_DURATION,
+                "From the request to publish a track to its publication.",
+            ),
+            Self::Subscribe => (
+                metric::TRACK_SUBSCRIBE_DURATION,
+                "From the request to subscribe to a track to its answer.",
+            ),
+        };
+        Instrument { name, unit: "s", description }
+    }
+}
+
+type Key = (What, Option<TrackKind>, Option<TrackSource>, Option<&'static str>);
+
+/// Durations, and counts from the census.
+#[derive(Debug)]
+pub(super) struct Lifecycle {
+    began: Time,
+    durations: BTreeMap<Key, NodeSeries<Histogram>>,
+    // Kinds and sources that were ever there: a count that falls to 0 says so.
+    tracks: BTreeMap<(Option<TrackKind>, Option<TrackSource>), u64>,
+}
+
+impl Lifecycle {
+    pub(super) fn new(began: Time) -> Self {
+        Self { began, durations: BTreeMap::new(), tracks: BTreeMap::new() }
+    }
+
+    pub(super) fn apply(&mut self, fact: &Fact) {
+        let none = Description::default();
+        let aborted = |failed: bool| failed.then_some("connection_aborted");
+        let refused = |failed: bool| failed.then_some("subscribe_failed");
+        match fact {
+            Fact::RoomEnded { took } => self.record(What::Room, &none, None, *took),
+            Fact::ParticipantEnded { took, aborted: failed } => {
+                self.record(What::Participant, &none, aborted(*failed), *took);
+            }
+            Fact::Connected { took, aborted: failed } => {
+                self.record(What::Connect, &none, aborted(*failed), *took);
+            }
+            Fact::Published { took, description } => {
+                self.record(What::Publish, description, None, *took);
+            }
+            Fact::Subscribed { took, failed, description } => {
+                self.record(What::Subscribe, description, refused(*failed), *took);
+            }
+            Fact::ParticipantReleased { .. } => {}
+        }
+    }
+
+    fn record(
+        &mut self,
+        what: What,
+        track: &Description,
+        error_type: Option<&'static str>,
+        took: Duration,
+    ) {
+        let key = (what, track.kind(), track.source(), error_type);
+        let series = self.durations.entry(key).or_insert_with(|| {
+            let mut attributes = of_track(track.kind(), track.source());
+            attributes.extend(error_type.map(|kind| Attribute::new(key::ERROR_TYPE, kind)));
+            NodeSeries::new(attributes, Histogram::new(DURATION_BOUNDS))
+        });
+        series.value.record(took.as_secs_f64());
+    }
+
+    pub(super) fn flush(&mut self, window: Window, census: &Census, to: &mut Vec<Metric>) {
+        let now = window.now;
+        let count = |attributes: Vec<Attribute>, count: u64| {
+            let value = Some(Number::Int(i64::try_from(count).unwrap_or(i64::MAX)));
+            let start = Some(self.began);
+            NumberPoint { attributes: attributes.into(), start, time: now, value }
+        };
+        self.tracks.values_mut().for_each(|count| *count = 0);
+        self.tracks.extend(census.tracks.iter().map(|(track, count)| (*track, *count)));
+        to.push(ROOMS.up_down(vec![count(Vec::new(), census.rooms)]));
+        to.push(PARTICIPANTS.up_down(vec![count(Vec::new(), census.participants)]));
+        let tracks = self.tracks.iter();
+        let tracks =
+            tracks.map(|((kind, source), tracks)| count(of_track(*kind, *source), *tracks));
+        to.push(TRACKS.up_down(tracks.collect()));
+        for what in What::ALL {
+            let mut points = Vec::new();
+            for (key, series) in &mut self.durations {
+                if key.0 != what || series.value.is_empty() {
+                    continue;
+                }
+                let opening = series.open(window);
+                histogram_points(&series.value, &series.attributes, opening, now, &mut points);
+                if window.temporality == Temporality::Delta {
+                    series.value.clear();
+                }
+            }
+            to.push(what.instrument().histogram(window.temporality, DURATION_BOUNDS, points));
+        }
+    }
+}
+
+/// A track's kind and source, as attributes.
+pub(super) fn of_track(kind: Option<TrackKind>, source: Option<TrackSource>) -> Vec<Attribute> {
+    let mut attributes = Vec::with_capacity(2);
+    attributes.extend(kind.map(|kind| Attribute::new(key::TRACK_KIND, kind.as_str())));
+    attributes.extend(source.map(|source| Attribute::new(key::TRACK_SOURCE, source.as_str())));
+    attributes
+}

@@ -1,0 +1,117 @@
+//! How series become points.
+
+use std::sync::Arc;
+
+use super::histogram::Histogram;
+use crate::event::Time;
+use crate::signal::{Attribute, Data, HistogramPoint, Metric, Number, NumberPoint, Temporality};
+
+/// The time between two flushes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Window {
+    pub(super) since: Time,
+    pub(super) now: Time,
+    pub(super) temporality: Temporality,
+}
+
+/// A name, a unit and a sentence.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Instrument {
+    pub(super) name: &'static str,
+    pub(super) unit: &'static str,
+    pub(super) description: &'static str,
+}
+
+impl Instrument {
+    pub(super) fn counter(self, temporality: Temporality, points: Vec<NumberPoint>) -> Metric {
+        self.metric(Data::Sum { monotonic: true, temporality, points })
+    }
+
+    pub(super) fn up_down(self, points: Vec<NumberPoint>) -> Metric {
+        let temporality = Temporality::Cumulative;
+        self.metric(Data::Sum { monotonic: false, temporality, points })
+    }
+
+    pub(super) fn gauge(self, points: Vec<NumberPoint>) -> Metric {
+        self.metric(Data::Gauge(points))
+    }
+
+    pub(super) fn histogram(
+        self,
+        temporality: Temporality,
+        bounds: &'static [f64],
+        points: Vec<HistogramPoint>,
+    ) -> Metric {
+        self.metric(Data::Histogram { temporality, bounds, points })
+    }
+
+    fn metric(self, data: Data) -> Metric {
+        Metric { name: self.name, unit: self.unit, description: self.description, data }
+    }
+}
+
+pub(super) fn is_empty(metric: &Metric) -> bool {
+    match &metric.data {
+        Data::Gauge(points) | Data::Sum { points, .. } => points.is_empty(),
+        Data::Histogram { points, .. } => points.is_empty(),
+    }
+}
+
+/// A series of the node: there from its first value on, its points at the flush.
+#[derive(Debug)]
+pub(super) struct NodeSeries<T> {
+    pub(super) attributes: Arc<[Attribute]>,
+    pub(super) value: T,
+    start: Option<Time>,
+}
+
+impl<T> NodeSeries<T> {
+    pub(super) fn new(attributes: Vec<Attribute>, value: T) -> Self {
+        Self { attributes: attributes.into(), value, start: None }
+    }
+
+    /// When the points of this flush begin, and whether a zero point has to open the series:
+    /// without one, a rate() over a short call sees nothing.
+    pub(super) fn open(&mut self, window: Window) -> (Time, bool) {
+        let opens = self.start.is_none() && window.temporality == Temporality::Cumulative;
+        let start = match window.temporality {
+            Temporality::Cumulative => *self.start.get_or_insert(window.since),
+            Temporality::Delta => window.since,
+        };
+        (start, opens)
+    }
+}
+
+/// A count's points: the zero that opens it, and its value.
+pub(super) fn count_points(
+    attributes: &Arc<[Attribute]>,
+    (start, opens): (Time, bool),
+    time: Time,
+    count: u64,
+    to: &mut Vec<NumberPoint>,
+) {
+    let point = |time, count: u64| NumberPoint {
+        attributes: Arc::clone(attributes),
+        start: Some(start),
+        time,
+        value: Some(Number::Int(i64::try_from(count).unwrap_or(i64::MAX))),
+    };
+    if opens {
+        to.push(point(start, 0));
+    }
+    to.push(point(time, count));
+}
+
+/// A distribution's points: the empty one that opens it, and its value.
+pub(super) fn histogram_points(
+    histogram: &Histogram,
+    attributes: &Arc<[Attribute]>,
+    (start, opens): (Time, bool),
+    time: Time,
+    to: &mut Vec<HistogramPoint>,
+) {
+    if opens {
+        to.push(Histogram::new(histogram.bounds()).point(attributes, start, start));
+    }
+    to.push(histogram.point(attributes, start, time));
+}

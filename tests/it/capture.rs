@@ -1,0 +1,69 @@
+//! The shipped capture, read into the words of the crate without any socket.
+
+use livekit_otel::engine::{Batch, Engine};
+use livekit_otel::event::{Telling, Time};
+use livekit_otel::proto;
+use serde_json::Value;
+
+/// A line of a capture, read.
+pub(crate) struct Line {
+    pub at: Time,
+    pub kind: String,
+    pub telling: Telling,
+}
+
+/// The lines of the shipped capture.
+pub(crate) fn lines() -> Vec<Line> {
+    text().lines().map(line).collect()
+}
+
+pub(crate) fn text() -> String {
+    std::fs::read_to_string(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/examples/captures/one-call.jsonl"
+    ))
+    .unwrap()
+}
+
+fn line(text: &str) -> Line {
+    let line: Value = serde_json::from_str(text).unwrap();
+    let kind = line["kind"].as_str().unwrap().to_owned();
+    let body = &line["body"];
+    let encoded = || proto::encode_capture(&kind, body).unwrap();
+    let read = match kind.as_str() {
+        "webhook" => proto::webhook(body.to_string().as_bytes()),
+        "events" => proto::events(&encoded()),
+        "stats" => proto::stats(&encoded()),
+        _ => proto::node_rooms(&encoded()),
+    };
+    let at = Time::from_millis(line["at"].as_i64().unwrap()).unwrap();
+    Line { at, kind, telling: read.unwrap().telling }
+}
+
+/// What comes out for `lines` in their order, each at its own time, with a flush every 30 s.
+pub(crate) fn run<'a>(lines: impl Iterator<Item = &'a Line>, analytics_connected: bool) -> Batch {
+    let mut lines = lines.peekable();
+    let begin = lines.peek().unwrap().at;
+    let mut engine = Engine::new(Default::default(), Default::default(), begin);
+    let mut out = Batch::default();
+    let mut flush_at = begin + INTERVAL;
+    let mut last = begin;
+    for line in lines {
+        while flush_at <= line.at {
+            engine.tick(flush_at, &mut out);
+            engine.flush(flush_at, &mut out);
+            flush_at = flush_at + INTERVAL;
+        }
+        engine.tick(line.at, &mut out);
+        engine.apply(&line.telling, line.at, analytics_connected, &mut out);
+        last = line.at;
+    }
+    // Past the linger, and not past the memory of the room.
+    let end = last + 2 * INTERVAL;
+    engine.tick(end, &mut out);
+    engine.flush(end, &mut out);
+    assert_eq!(engine.next().map(|next| next > end), Some(true), "something is still held");
+    out
+}
+
+const INTERVAL: std::time::Duration = std::time::Duration::from_secs(30);

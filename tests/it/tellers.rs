@@ -1,0 +1,168 @@
+//! Webhooks only, analytics only, and both: the same tree where the telling suffices.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use livekit_otel::event::Telling;
+use livekit_otel::semconv::{event, key, span};
+use livekit_otel::signal::{Attribute, LogRecord, Span, Value};
+
+use crate::capture::{self, Line};
+
+fn count<'a>(spans: impl IntoIterator<Item = &'a Span>) -> BTreeMap<&'a str, usize> {
+    let mut counts = BTreeMap::new();
+    for span in spans {
+        *counts.entry(span.name).or_default() += 1;
+    }
+    counts
+}
+
+fn int(attributes: &[Attribute], key: &str) -> Option<i64> {
+    attributes.iter().find(|each| each.key == key).and_then(|each| match each.value {
+        Value::Int(count) => Some(count),
+        _ => None,
+    })
+}
+
+fn text<'a>(attributes: &'a [Attribute], key: &str) -> Option<&'a str> {
+    attributes.iter().find(|each| each.key == key).and_then(|each| match &each.value {
+        Value::Text(text) => Some(&**text),
+        _ => None,
+    })
+}
+
+// Ids, parents and names: the tree without its times.
+fn tree(spans: &[Span]) -> BTreeSet<(&str, [u8; 8], Option<[u8; 8]>)> {
+    spans.iter().map(|span| (span.name, span.span_id, span.parent)).collect()
+}
+
+#[test]
+fn the_capture_is_one_room_with_all_that_happened_in_it() {
+    let batch = capture::run(capture::lines().iter(), true);
+    let expected = BTreeMap::from([
+        (span::ROOM, 1),
+        (span::PARTICIPANT, 3),
+        (span::PARTICIPANT_CONNECT, 3),
+        (span::TRACK_PUBLISH, 5),
+        (span::TRACK, 5),
+        (span::TRACK_SUBSCRIBE, 10),
+    ]);
+    assert_eq!(count(&batch.spans), expected);
+    let subscribes = batch.spans.iter().filter(|span| span.name == span::TRACK_SUBSCRIBE);
+    let attempts = subscribes.map(|span| int(&span.attributes, key::ATTEMPTS).unwrap());
+    assert_eq!(attempts.sum::<i64>(), 11, "one was asked for twice");
+    let mutes = batch.spans.iter().filter_map(|span| int(&span.attributes, key::TRACK_MUTES));
+    assert_eq!(mutes.sum::<i64>(), 1);
+    assert!(batch.spans.iter().all(|span| span.failure.is_none()));
+    let inferred = |span: &&Span| text(&span.attributes, key::END_INFERRED).is_some();
+    assert_eq!(batch.spans.iter().filter(inferred).count(), 0);
+}
+
+#[test]
+fn a_webhook_and_its_twin_are_one_record() {
+    let lines = capture::lines();
+    let batch = capture::run(lines.iter(), true);
+    let analytics: usize = lines.iter().filter(|line| line.kind == "events").map(items).sum();
+    assert_eq!(batch.logs.len(), analytics);
+    let by_webhook = |log: &&LogRecord| text(&log.attributes, key::SOURCE) == Some("webhook");
+    assert_eq!(batch.logs.iter().filter(by_webhook).count(), 0);
+}
+
+fn items(line: &Line) -> usize {
+    match &line.telling {
+        Telling::Events(events) => events.len(),
+        Telling::Stats(stats) => stats.len(),
+    }
+}
+
+#[test]
+fn the_last_windows_and_rtp_stats_are_in_the_tracks_totals() {
+    let lines = capture::lines();
+    let batch = capture::run(lines.iter(), true);
+    let mut windows = BTreeMap::new();
+    for line in &lines {
+        let Telling::Stats(stats) = &line.telling else { continue };
+        for stat in stats {
+            let upstream = stat.direction == livekit_otel::event::Direction::Upstream;
+            if upstream && stat.is_media() {
+                let sum: &mut (i64, i64) = windows.entry(stat.track.to_string()).or_default();
+                sum.0 += i64::try_from(stat.counts.packets).unwrap();
+                sum.1 += 1;
+            }
+        }
+    }
+    let tracks: Vec<_> = batch.spans.iter().filter(|span| span.name == span::TRACK).collect();
+    assert_eq!(windows.len(), tracks.len());
+    for track in tracks {
+        let sid = text(&track.attributes, key::TRACK_SID).unwrap();
+        let (packets, count) = windows[sid];
+        assert_eq!(count, 2);
+        assert_eq!(int(&track.attributes, key::STATS_PACKETS), Some(packets));
+        // The SFU's own lifetime count: what came after the last window would be missing here.
+        let rtp = int(&track.attributes, key::RTP_PACKETS).unwrap();
+        assert!((packets - rtp).abs() <= 2, "{sid}: windows {packets}, RTPStats {rtp}");
+    }
+}
+
+#[test]
+fn analytics_alone_give_the_same_spans_as_both() {
+    let lines = capture::lines();
+    let both = capture::run(lines.iter(), true);
+    let analytics = capture::run(lines.iter().filter(|line| line.kind != "webhook"), true);
+    assert_eq!(analytics.spans, both.spans);
+    assert_eq!(analytics.logs.len(), both.logs.len());
+}
+
+#[test]
+fn webhooks_alone_give_the_rooms_participants_and_tracks() {
+    let lines = capture::lines();
+    let both = capture::run(lines.iter(), true);
+    let webhooks = capture::run(lines.iter().filter(|line| line.kind == "webhook"), false);
+    let told = [span::ROOM, span::PARTICIPANT, span::TRACK];
+    let of_both: Vec<_> =
+        both.spans.iter().filter(|span| told.contains(&span.name)).cloned().collect();
+    assert_eq!(tree(&webhooks.spans), tree(&of_both));
+    for span in &webhooks.spans {
+        let twin = of_both.iter().find(|twin| twin.span_id == span.span_id).unwrap();
+        let apart = |a: livekit_otel::event::Time, b| a.max(b).since(a.min(b)).as_secs_f64();
+        assert!(apart(span.start, twin.start) <= 1.0, "{} starts elsewhere", span.name);
+        assert!(apart(span.end, twin.end) <= 1.0, "{} ends elsewhere", span.name);
+    }
+    assert_eq!(webhooks.logs.len(), 18);
+    let second = |log: &&LogRecord| text(&log.attributes, key::TIME_PRECISION) == Some("1s");
+    // All but room_started, whose room says its creation to the millisecond.
+    assert_eq!(webhooks.logs.iter().filter(second).count(), 17);
+    let names: BTreeSet<_> = webhooks.logs.iter().map(|log| log.event_name.to_string()).collect();
+    assert!(names.contains(event::PARTICIPANT_ACTIVE) && names.contains(event::ROOM_ENDED));
+}
+
+#[test]
+fn a_webhook_whose_twin_stays_away_speaks_after_its_wait() {
+    let lines = capture::lines();
+    let webhooks = capture::run(lines.iter().filter(|line| line.kind == "webhook"), true);
+    assert_eq!(webhooks.logs.len(), 18);
+}
+
+#[test]
+fn the_order_in_which_twins_come_does_not_matter() {
+    let lines = capture::lines();
+    let both = capture::run(lines.iter(), true);
+    // All webhooks of a second before all analytics of it, and the other way round.
+    for webhooks_first in [true, false] {
+        let mut sorted: Vec<&Line> = lines.iter().collect();
+        sorted.sort_by_key(|line| {
+            let second = line.at.nanos() / 1_000_000_000;
+            (second, (line.kind == "webhook") != webhooks_first)
+        });
+        let mut engine_lines: Vec<Line> = Vec::new();
+        for line in sorted {
+            let at = engine_lines.last().map_or(line.at, |last| last.at.max(line.at));
+            engine_lines.push(Line { at, kind: line.kind.clone(), telling: line.telling.clone() });
+        }
+        let batch = capture::run(engine_lines.iter(), true);
+        let by_id = |spans: &[Span]| -> BTreeMap<[u8; 8], Span> {
+            spans.iter().map(|span| (span.span_id, span.clone())).collect()
+        };
+        assert_eq!(by_id(&batch.spans), by_id(&both.spans));
+        assert_eq!(batch.logs.len(), both.logs.len());
+    }
+}
