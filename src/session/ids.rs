@@ -73,7 +73,7 @@ mod tests {
     fn a_trace_id_is_what_the_documented_shell_command_prints() {
         let sid = RoomSid::new("RM_XXXX").unwrap();
         // printf 'livekit-otel/1/trace/RM_XXXX' | sha256sum | cut -c1-32
-        let expected: u128 = 0xa669e6e9_3263f6d6_b4f98603_d6ab658d;
+        let expected: u128 = 0xa669_e6e9_3263_f6d6_b4f9_8603_d6ab_658d;
         assert_eq!(u128::from_be_bytes(trace(&sid)), expected);
     }
 

@@ -2,7 +2,7 @@
 
 use livekit_otel::engine::{Batch, Engine};
 use livekit_otel::event::{Telling, Time};
-use livekit_otel::proto;
+use livekit_otel::{proto, session, stats};
 use serde_json::Value;
 
 /// A line of a capture, read.
@@ -44,7 +44,7 @@ fn line(text: &str) -> Line {
 pub(crate) fn run<'a>(lines: impl Iterator<Item = &'a Line>, analytics_connected: bool) -> Batch {
     let mut lines = lines.peekable();
     let begin = lines.peek().unwrap().at;
-    let mut engine = Engine::new(Default::default(), Default::default(), begin);
+    let mut engine = Engine::new(session::Settings::default(), stats::Settings::default(), begin);
     let mut out = Batch::default();
     let mut flush_at = begin + INTERVAL;
     let mut last = begin;

@@ -97,16 +97,22 @@ fn write_metric(to: &mut String, metric: &Metric) {
     match data {
         Data::Gauge(points) => {
             writeln!(to, "{name} gauge [{unit}] {description}").unwrap();
-            points.iter().for_each(|point| write_number(to, point));
+            for point in points {
+write_number(to, point);
+}
         }
         Data::Sum { monotonic, temporality, points } => {
             let kind = if *monotonic { "counter" } else { "up-down" };
             writeln!(to, "{name} {temporality:?} {kind} [{unit}] {description}").unwrap();
-            points.iter().for_each(|point| write_number(to, point));
+            for point in points {
+write_number(to, point);
+}
         }
         Data::Histogram { temporality, points, .. } => {
             writeln!(to, "{name} {temporality:?} histogram [{unit}] {description}").unwrap();
-            points.iter().for_each(|point| write_histogram(to, point));
+            for point in points {
+write_histogram(to, point);
+}
         }
     }
 }

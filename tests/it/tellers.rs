@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use livekit_otel::event::Telling;
 use livekit_otel::semconv::{event, key, span};
-use livekit_otel::signal::{Attribute, LogRecord, Span, Value};
+use livekit_otel::signal::{Attribute, LogRecord, Span, SpanId, Value};
 
 use crate::capture::{self, Line};
 
@@ -31,7 +31,7 @@ fn text<'a>(attributes: &'a [Attribute], key: &str) -> Option<&'a str> {
 }
 
 // Ids, parents and names: the tree without its times.
-fn tree(spans: &[Span]) -> BTreeSet<(&str, [u8; 8], Option<[u8; 8]>)> {
+fn tree(spans: &[Span]) -> BTreeSet<(&str, SpanId, Option<SpanId>)> {
     spans.iter().map(|span| (span.name, span.span_id, span.parent)).collect()
 }
 

@@ -1,0 +1,39 @@
+# What CI runs is `make ci`; each part runs alone.
+
+CARGO ?= cargo
+CARGO_DENY_VERSION := 0.20.2
+export CARGO_TERM_COLOR ?= auto
+
+.PHONY: ci fmt lint test doc deny demo
+
+ci: fmt lint test doc deny
+
+fmt:
+	$(CARGO) fmt --check
+
+lint:
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --all-targets --no-default-features -- -D warnings
+
+test:
+	$(CARGO) test --locked
+
+doc:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
+
+# Advisories need their database, which not every machine reaches: their absence is said, not fatal.
+deny: | cargo-deny
+	$(CARGO) deny --all-features check licenses bans sources
+	@if $(CARGO) deny fetch db >/dev/null 2>&1; then \
+		$(CARGO) deny --all-features check advisories; \
+	else \
+		echo "advisories: the database can't be reached from here, not checked"; \
+	fi
+
+.PHONY: cargo-deny
+cargo-deny:
+	@$(CARGO) deny --version >/dev/null 2>&1 || \
+		$(CARGO) install --locked --version $(CARGO_DENY_VERSION) cargo-deny
+
+demo:
+	$(CARGO) run --release -- demo
