@@ -98,21 +98,21 @@ fn write_metric(to: &mut String, metric: &Metric) {
         Data::Gauge(points) => {
             writeln!(to, "{name} gauge [{unit}] {description}").unwrap();
             for point in points {
-write_number(to, point);
-}
+                write_number(to, point);
+            }
         }
         Data::Sum { monotonic, temporality, points } => {
             let kind = if *monotonic { "counter" } else { "up-down" };
             writeln!(to, "{name} {temporality:?} {kind} [{unit}] {description}").unwrap();
             for point in points {
-write_number(to, point);
-}
+                write_number(to, point);
+            }
         }
         Data::Histogram { temporality, points, .. } => {
             writeln!(to, "{name} {temporality:?} histogram [{unit}] {description}").unwrap();
             for point in points {
-write_histogram(to, point);
-}
+                write_histogram(to, point);
+            }
         }
     }
 }

@@ -1,0 +1,463 @@
+//! What the sessions make of tellings that the capture does not have: failures, gaps, copies.
+
+use std::time::Duration;
+
+use livekit_otel::engine::{Batch, Engine, Tally};
+use livekit_otel::event::{Event, Telling, Time};
+use livekit_otel::semconv::{event as name, key, span};
+use livekit_otel::signal::{Attribute, Severity, Span, Value};
+use livekit_otel::{proto, session, stats};
+use serde_json::{Value as Json, json};
+
+const ROOM: &str = "RM_test";
+
+fn at(millis: i64) -> Time {
+    Time::from_millis(1_795_406_960_000 + millis).unwrap()
+}
+
+fn rfc3339(millis: i64) -> String {
+    let millis_of_minute = millis % 60_000;
+    let (minute, second, milli) =
+        (9 + millis / 60_000, millis_of_minute / 1000, millis_of_minute % 1000);
+    // 1,795,406,940 is 2026-11-23T04:09:00Z, 20 s before `at(0)`.
+    let second = second + 20;
+    let (minute, second) = (minute + second / 60, second % 60);
+    format!("2026-11-23T04:{minute:02}:{second:02}.{milli:03}000001Z")
+}
+
+/// An analytics event that happened `millis` after the start, with more fields from `more`.
+fn analytics(kind: &str, millis: i64, more: Json) -> Telling {
+    let mut event = json!({
+        "id": format!("AE_{kind}_{millis}"),
+        "type": kind,
+        "timestamp": rfc3339(millis),
+        "roomId": ROOM,
+        "room": {"sid": ROOM, "name": "test"},
+    });
+    merge(&mut event, more);
+    let body = json!({"events": [event]});
+    proto::events(&proto::encode_capture("events", &body).unwrap()).unwrap().telling
+}
+
+fn webhook(event: &str, millis: i64, more: Json) -> Telling {
+    let mut body = json!({
+        "event": event,
+        "id": format!("EV_{event}_{millis}"),
+        "createdAt": ((1_795_406_960_000 + millis) / 1000).to_string(),
+        "room": {"sid": ROOM, "name": "test", "creationTimeMs": "1795406960000"},
+    });
+    merge(&mut body, more);
+    proto::webhook(body.to_string().as_bytes()).unwrap().telling
+}
+
+fn merge(into: &mut Json, more: Json) {
+    let Json::Object(more) = more else { panic!("an object") };
+    into.as_object_mut().unwrap().extend(more);
+}
+
+fn participant(sid: &str) -> Json {
+    json!({"participantId": sid, "participant": {
+        "sid": sid, "identity": format!("who-{sid}"), "joinedAtMs": "1795406961000",
+    }})
+}
+
+fn with_track(sid: &str, track: &str) -> Json {
+    json!({"participantId": sid, "participant": {"sid": sid}, "trackId": track,
+        "track": {"sid": track, "source": "CAMERA", "type": "VIDEO"}})
+}
+
+struct Run {
+    engine: Engine,
+    out: Batch,
+    tally: Tally,
+}
+
+impl Run {
+    fn new() -> Self {
+        let engine = Engine::new(session::Settings::default(), stats::Settings::default(), at(0));
+        Self { engine, out: Batch::default(), tally: Tally::default() }
+    }
+
+    /// Tells it `millis` after the start, where analytics are connected.
+    fn tell(&mut self, millis: i64, telling: &Telling) -> &mut Self {
+        self.tell_as(millis, telling, true)
+    }
+
+    fn tell_as(&mut self, millis: i64, telling: &Telling, twin_expected: bool) -> &mut Self {
+        self.engine.tick(at(millis), &mut self.out);
+        self.tally = self.engine.apply(telling, at(millis), twin_expected, &mut self.out);
+        self
+    }
+
+    fn tick(&mut self, millis: i64) -> &mut Self {
+        self.engine.tick(at(millis), &mut self.out);
+        self
+    }
+
+    fn spans(&self, name: &str) -> Vec<&Span> {
+        self.out.spans.iter().filter(|span| span.name == name).collect()
+    }
+
+    fn span(&self, name: &str) -> &Span {
+        let spans = self.spans(name);
+        assert_eq!(spans.len(), 1, "{name}: {:?}", self.out.spans);
+        spans[0]
+    }
+}
+
+fn text<'a>(attributes: &'a [Attribute], key: &str) -> Option<&'a str> {
+    attributes.iter().find(|each| each.key == key).and_then(|each| match &each.value {
+        Value::Text(text) => Some(&**text),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_participant_whose_media_never_connects_is_an_error_and_no_leaving() {
+    let mut run = Run::new();
+    run.tell(1000, &analytics("PARTICIPANT_JOINED", 1000, participant("PA_1")))
+        .tell(9000, &analytics("PARTICIPANT_CONNECTION_ABORTED", 9000, participant("PA_1")))
+        .tick(9000 + 35_000);
+    let connect = run.span(span::PARTICIPANT_CONNECT);
+    assert_eq!(text(&connect.attributes, key::ERROR_TYPE), Some("connection_aborted"));
+    assert_eq!(text(&connect.attributes, key::CONNECT_RESULT), Some("aborted"));
+    assert!(connect.failure.is_some());
+    let own = run.span(span::PARTICIPANT);
+    assert!(own.failure.is_some());
+    assert_eq!(own.end.since(own.start).as_secs(), 8);
+    let log = run.out.logs.iter().find(|log| log.severity == Severity::Warn).unwrap();
+    assert_eq!(&*log.event_name, name::PARTICIPANT_CONNECTION_ABORTED);
+}
+
+#[test]
+fn a_failed_subscribe_says_why() {
+    let mut run = Run::new();
+    let mut failed = with_track("PA_1", "TR_1");
+    merge(&mut failed, json!({"error": "no permission"}));
+    run.tell(1000, &analytics("PARTICIPANT_JOINED", 1000, participant("PA_1")))
+        .tell(2000, &analytics("TRACK_SUBSCRIBE_REQUESTED", 2000, with_track("PA_1", "TR_1")))
+        .tell(2100, &analytics("TRACK_SUBSCRIBE_REQUESTED", 2100, with_track("PA_1", "TR_1")))
+        .tell(2500, &analytics("TRACK_SUBSCRIBE_FAILED", 2500, failed))
+        .tell(3000, &analytics("PARTICIPANT_LEFT", 3000, participant("PA_1")))
+        .tick(3000 + 35_000);
+    let subscribe = run.span(span::TRACK_SUBSCRIBE);
+    assert_eq!(subscribe.failure.as_deref(), Some("no permission"));
+    assert_eq!(text(&subscribe.attributes, key::ERROR_TYPE), Some("subscribe_failed"));
+    assert_eq!(subscribe.end.since(subscribe.start).as_millis(), 500);
+    let attempts = subscribe.attributes.iter().find(|each| each.key == key::ATTEMPTS).unwrap();
+    assert_eq!(attempts.value, Value::Int(2));
+}
+
+#[test]
+fn a_subscribe_answered_after_an_unsubscribe_is_an_attempt_of_its_own() {
+    let mut run = Run::new();
+    run.tell(1000, &analytics("TRACK_SUBSCRIBE_REQUESTED", 1000, with_track("PA_1", "TR_1")))
+        .tell(1100, &analytics("TRACK_SUBSCRIBED", 1100, with_track("PA_1", "TR_1")))
+        .tell(2000, &analytics("TRACK_UNSUBSCRIBED", 2000, with_track("PA_1", "TR_1")))
+        .tell(3000, &analytics("TRACK_SUBSCRIBE_REQUESTED", 3000, with_track("PA_1", "TR_1")))
+        .tell(3100, &analytics("TRACK_SUBSCRIBED", 3100, with_track("PA_1", "TR_1")))
+        .tell(4000, &analytics("PARTICIPANT_LEFT", 4000, participant("PA_1")))
+        .tick(4000 + 35_000);
+    let spans = run.spans(span::TRACK_SUBSCRIBE);
+    assert_eq!(spans.len(), 2);
+    assert_ne!(spans[0].span_id, spans[1].span_id);
+}
+
+#[test]
+fn a_first_request_cut_off_by_the_unpublish_ends_as_that_without_an_error() {
+    let mut run = Run::new();
+    run.tell(500, &analytics("TRACK_PUBLISHED", 500, with_track("PA_2", "TR_1")))
+        .tell(1000, &analytics("TRACK_SUBSCRIBE_REQUESTED", 1000, with_track("PA_1", "TR_1")))
+        .tell(1200, &analytics("TRACK_UNPUBLISHED", 1200, with_track("PA_2", "TR_1")))
+        .tell(4000, &analytics("PARTICIPANT_LEFT", 4000, participant("PA_1")))
+        .tick(4000 + 35_000);
+    let subscribe = run.span(span::TRACK_SUBSCRIBE);
+    assert_eq!(text(&subscribe.attributes, key::SUBSCRIBE_RESULT), Some("track_unpublished"));
+    assert!(subscribe.failure.is_none());
+    assert_eq!(text(&subscribe.attributes, key::PUBLISHER_SID), Some("PA_2"));
+    assert_eq!(subscribe.links.len(), 1);
+}
+
+#[test]
+fn what_outlives_its_participant_ends_with_it_and_says_by_which_rule() {
+    let mut run = Run::new();
+    run.tell(1000, &analytics("PARTICIPANT_JOINED", 1000, participant("PA_1")))
+        .tell(1100, &analytics("TRACK_PUBLISH_REQUESTED", 1100, with_track("PA_1", "TR_1")))
+        .tell(1200, &analytics("TRACK_PUBLISHED", 1200, with_track("PA_1", "TR_1")))
+        .tell(1300, &analytics("TRACK_PUBLISH_REQUESTED", 1300, with_track("PA_1", "TR_2")))
+        .tell(5000, &analytics("PARTICIPANT_LEFT", 5000, participant("PA_1")))
+        .tick(5000 + 35_000);
+    let track = run.span(span::TRACK);
+    assert_eq!(text(&track.attributes, key::END_INFERRED), Some("participant_left"));
+    assert_eq!(track.end, run.span(span::PARTICIPANT).end);
+    let publishes = run.spans(span::TRACK_PUBLISH);
+    assert_eq!(publishes.len(), 2);
+    let unanswered =
+        publishes.iter().find(|span| text(&span.attributes, key::END_INFERRED).is_some());
+    assert!(unanswered.unwrap().failure.is_none(), "an unanswered publish is no error");
+}
+
+#[test]
+fn a_participant_that_outlives_its_room_ends_with_it_after_the_linger() {
+    let mut run = Run::new();
+    run.tell(1000, &analytics("PARTICIPANT_JOINED", 1000, participant("PA_1")))
+        .tell(8000, &analytics("ROOM_ENDED", 8000, json!({})))
+        .tick(8000 + 34_999);
+    assert!(run.out.spans.is_empty(), "a late leaving may still come");
+    run.tick(8000 + 35_000);
+    let own = run.span(span::PARTICIPANT);
+    assert_eq!(text(&own.attributes, key::END_INFERRED), Some("room_ended"));
+    assert_eq!(own.end, run.span(span::ROOM).end);
+}
+
+#[test]
+fn a_shutdown_ends_what_is_open_at_the_last_that_is_known_of_it() {
+    let mut run = Run::new();
+    run.tell(1000, &analytics("PARTICIPANT_JOINED", 1000, participant("PA_1")))
+        .tell(5000, &analytics("PARTICIPANT_ACTIVE", 5000, participant("PA_1")));
+    run.engine.close(at(60_000), "shutdown", &mut run.out);
+    let own = run.span(span::PARTICIPANT);
+    assert_eq!(text(&own.attributes, key::END_INFERRED), Some("shutdown"));
+    assert_eq!(own.end.since(at(5000)).as_millis(), 0);
+    let room = run.span(span::ROOM);
+    assert_eq!(text(&room.attributes, key::END_INFERRED), Some("shutdown"));
+    assert!(run.span(span::PARTICIPANT_CONNECT).failure.is_none());
+}
+
+#[test]
+fn a_shutdown_leaves_told_ends_as_they_were_told() {
+    let mut run = Run::new();
+    run.tell(1000, &analytics("PARTICIPANT_JOINED", 1000, participant("PA_1")))
+        .tell(5000, &analytics("PARTICIPANT_LEFT", 5000, participant("PA_1")));
+    assert!(run.out.spans.is_empty(), "its last stats are waited for");
+    run.engine.close(at(6000), "shutdown", &mut run.out);
+    assert_eq!(text(&run.span(span::PARTICIPANT).attributes, key::END_INFERRED), None);
+}
+
+#[test]
+fn the_linger_does_not_move_the_recorded_end() {
+    let mut run = Run::new();
+    run.tell(1000, &analytics("PARTICIPANT_JOINED", 1000, participant("PA_1")))
+        .tell(5000, &analytics("PARTICIPANT_LEFT", 5000, participant("PA_1")))
+        .tick(5000 + 35_000);
+    assert_eq!(run.span(span::PARTICIPANT).end.nanos() / 1_000_000, at(5000).nanos() / 1_000_000);
+}
+
+#[test]
+fn a_copy_changes_nothing_and_is_counted() {
+    let joined = analytics("PARTICIPANT_JOINED", 1000, participant("PA_1"));
+    let mut run = Run::new();
+    run.tell(1000, &joined).tell(1500, &joined);
+    assert_eq!(run.tally, Tally { duplicates: 1, merged: 0 });
+    assert_eq!(run.out.logs.len(), 1);
+    let left = webhook("participant_left", 2000, json!({"participant": {"sid": "PA_1"}}));
+    run.tell_as(2000, &left, false).tell_as(9000, &left, false);
+    assert_eq!(run.tally, Tally { duplicates: 1, merged: 0 });
+    assert_eq!(run.out.logs.len(), 2);
+}
+
+#[test]
+fn a_webhook_waits_two_seconds_for_its_twin_and_then_speaks_for_itself() {
+    let mut run = Run::new();
+    let left = webhook("participant_left", 2000, json!({"participant": {"sid": "PA_1"}}));
+    run.tell(2000, &left).tick(3999);
+    assert!(run.out.logs.is_empty());
+    run.tick(4000);
+    assert_eq!(text(&run.out.logs[0].attributes, key::SOURCE), Some("webhook"));
+    // The twin that comes after that is no second record.
+    run.tell(4100, &analytics("PARTICIPANT_LEFT", 2000, participant("PA_1")));
+    assert_eq!((run.out.logs.len(), run.tally.merged), (1, 1));
+}
+
+#[test]
+fn a_webhook_does_not_wait_where_no_analytics_are_connected() {
+    let mut run = Run::new();
+    let left = webhook("participant_left", 2000, json!({"participant": {"sid": "PA_1"}}));
+    run.tell_as(2000, &left, false);
+    assert_eq!(run.out.logs.len(), 1);
+}
+
+#[test]
+fn the_delivery_of_a_waiting_webhook_gives_it_its_exact_time() {
+    let mut run = Run::new();
+    let left = webhook("participant_left", 2000, json!({"participant": {"sid": "PA_1"}}));
+    let delivery = json!({"webhook": {
+        "eventId": "EV_participant_left_2000", "event": "participant_left", "roomId": ROOM,
+        "queuedAt": rfc3339(2345),
+    }});
+    run.tell(2400, &left).tell(2500, &analytics("WEBHOOK", 2500, delivery)).tick(5000);
+    let log = run.out.logs.iter().find(|log| &*log.event_name == name::PARTICIPANT_LEFT).unwrap();
+    assert_eq!(log.time.nanos() / 1_000_000, at(2345).nanos() / 1_000_000);
+    assert_eq!(text(&log.attributes, key::TIME_PRECISION), None);
+}
+
+#[test]
+fn a_whole_second_is_raised_to_the_newest_time_known_of_its_entity() {
+    let mut run = Run::new();
+    // created_at is cut to 1 s: before joined_at_ms, as in 8 of 13 real webhooks.
+    let joined = json!({"participant": {"sid": "PA_1", "joinedAtMs": "1795406961937"}});
+    run.tell_as(1990, &webhook("participant_joined", 1940, joined), false);
+    let log = &run.out.logs[0];
+    assert_eq!(log.time, Time::from_millis(1_795_406_961_937).unwrap());
+    assert_eq!(text(&log.attributes, key::TIME_PRECISION), Some("1s"));
+}
+
+#[test]
+fn an_unknown_type_is_logged_as_itself() {
+    let read = proto::webhook(
+        json!({"event": "room_upgraded", "id": "EV_1", "room": {"sid": ROOM}})
+            .to_string()
+            .as_bytes(),
+    )
+    .unwrap();
+    assert_eq!(read.unknown.event_types, 1);
+    let mut run = Run::new();
+    run.tell(0, &read.telling);
+    assert_eq!(&*run.out.logs[0].event_name, "lk.room.upgraded");
+    assert_eq!(text(&run.out.logs[0].attributes, key::EVENT_TYPE), Some("room_upgraded"));
+    assert_eq!(run.out.logs[0].severity, Severity::Warn);
+
+    // AnalyticsEvents { events: [ { type: 99, room_id: "RM_test" } ] }
+    let message = [&[0x0a, 11, 0x08, 99, 0x1a, 7][..], ROOM.as_bytes()].concat();
+    let read = proto::events(&message).unwrap();
+    assert_eq!(read.unknown.event_types, 1);
+    run.tell(0, &read.telling);
+    assert_eq!(&*run.out.logs[1].event_name, name::UNKNOWN);
+    assert_eq!(text(&run.out.logs[1].attributes, key::EVENT_TYPE), Some("99"));
+}
+
+#[test]
+fn a_repeated_identity_is_two_participants() {
+    let mut run = Run::new();
+    let who = |sid: &str| {
+        json!({"participantId": sid,
+            "participant": {"sid": sid, "identity": "ann", "joinedAtMs": "1795406961000"}})
+    };
+    run.tell(1000, &analytics("PARTICIPANT_JOINED", 1000, who("PA_1")))
+        .tell(5000, &analytics("PARTICIPANT_LEFT", 5000, who("PA_1")))
+        .tell(5000, &analytics("PARTICIPANT_JOINED", 5001, who("PA_2")))
+        .tick(5000 + 35_000);
+    run.engine.close(at(60_000), "shutdown", &mut run.out);
+    assert_eq!(run.spans(span::PARTICIPANT).len(), 2);
+}
+
+#[test]
+fn every_analytics_type_has_a_name_of_its_own() {
+    let kinds = analytics_types();
+    assert_eq!(kinds.len(), 45);
+    let mut names = std::collections::BTreeSet::new();
+    for kind in &kinds {
+        let mut run = Run::new();
+        run.tell(1000, &analytics(kind, 1000, participant("PA_1")));
+        let log = &run.out.logs[0];
+        assert!(names.insert(log.event_name.to_string()), "{kind} shares {}", log.event_name);
+        let words: String = log.event_name.trim_start_matches("lk.").replace('.', "_");
+        assert!(words.to_uppercase() == *kind || *kind == "API_CALL", "{kind}: {words}");
+    }
+}
+
+#[test]
+fn every_webhook_is_known() {
+    let proto = proto_file("livekit_webhook.proto");
+    let (_, list) = proto.split_once("// one of ").unwrap();
+    let (list, _) = list.split_once("string event").unwrap();
+    let events: Vec<&str> = list
+        .split(|each: char| !(each.is_ascii_lowercase() || each == '_'))
+        .filter(|each| each.contains('_'))
+        .collect();
+    assert_eq!(events.len(), 14);
+    for event in events {
+        let Telling::Events(told) = webhook(event, 0, json!({})) else { panic!("events") };
+        let [Event { kind, .. }] = &told[..] else { panic!("one event") };
+        let unknown = matches!(kind, livekit_otel::event::EventKind::Unknown(_));
+        assert!(!unknown, "{event} is not known");
+    }
+}
+
+/// A .proto file of the livekit-protocol that is built against.
+fn proto_file(name: &str) -> String {
+    let metadata = std::process::Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--locked", "--offline"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    let metadata: Json = serde_json::from_slice(&metadata.stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    let package = packages.iter().find(|package| package["name"] == "livekit-protocol").unwrap();
+    let manifest = std::path::Path::new(package["manifest_path"].as_str().unwrap());
+    let path = manifest.parent().unwrap().join("protocol/protobufs").join(name);
+    std::fs::read_to_string(path).unwrap()
+}
+
+fn analytics_types() -> Vec<String> {
+    let proto = proto_file("livekit_analytics.proto");
+    let (_, list) = proto.split_once("enum AnalyticsEventType {").unwrap();
+    let (list, _) = list.split_once('}').unwrap();
+    let names = list.lines().filter_map(|line| line.split_once('='));
+    names.map(|(name, _)| name.trim().to_owned()).filter(|name| !name.contains("//")).collect()
+}
+
+#[test]
+fn stats_of_a_participant_that_nobody_announced_are_counted() {
+    let body = json!({"stats": [{
+        "id": "AS_1", "timeStamp": rfc3339(1000), "roomId": ROOM, "participantId": "PA_1",
+        "trackId": "TR_1", "mime": "audio/opus", "score": 4.0,
+        "streams": [{"primaryPackets": 100, "packetsLost": 5, "rtt": 30, "jitter": 2000}],
+    }]});
+    let read = proto::stats(&proto::encode_capture("stats", &body).unwrap()).unwrap();
+    let mut run = Run::new();
+    run.tell(1000, &read.telling).tell(1001, &read.telling);
+    assert_eq!(run.tally.duplicates, 1);
+    run.engine.flush(at(2000), &mut run.out);
+    let packets = run.out.metrics.iter().find(|metric| metric.name == "lk.participant.packets");
+    let livekit_otel::signal::Data::Sum { points, .. } = &packets.unwrap().data else {
+        panic!("a sum")
+    };
+    let values: Vec<_> = points.iter().map(|point| point.value).collect();
+    use livekit_otel::signal::Number::Int;
+    assert_eq!(values, [Some(Int(0)), Some(Int(100))], "a zero opens the series");
+    assert!(points[0].time < points[1].time);
+}
+
+#[test]
+fn a_stat_that_does_not_say_whose_it_is_is_left_out_and_counted() {
+    let body = json!({"stats": [
+        {"id": "AS_1", "roomId": ROOM, "trackId": "TR_1"},
+        {"id": "AS_2", "roomId": ROOM, "participantId": "PA_1", "trackId": "TR_1"},
+    ]});
+    let read = proto::stats(&proto::encode_capture("stats", &body).unwrap()).unwrap();
+    assert_eq!((read.items, read.unusable), (1, 1));
+}
+
+#[test]
+fn a_late_window_does_not_change_a_sent_span() {
+    let window = |id: &str, millis: i64| {
+        let body = json!({"stats": [{
+            "id": id, "timeStamp": rfc3339(millis), "roomId": ROOM, "participantId": "PA_1",
+            "trackId": "TR_1", "streams": [{"primaryPackets": 100}],
+        }]});
+        proto::stats(&proto::encode_capture("stats", &body).unwrap()).unwrap().telling
+    };
+    let mut run = Run::new();
+    run.tell(1000, &analytics("TRACK_PUBLISHED", 1000, with_track("PA_1", "TR_1")))
+        .tell(2000, &window("AS_1", 2000))
+        .tell(3000, &analytics("PARTICIPANT_LEFT", 3000, participant("PA_1")))
+        .tick(3000 + 35_000)
+        .tell(60_000, &window("AS_2", 33_000))
+        .tick(200_000);
+    let track = run.span(span::TRACK);
+    let packets = track.attributes.iter().find(|each| each.key == key::STATS_PACKETS).unwrap();
+    assert_eq!(packets.value, Value::Int(100));
+    assert_eq!(run.spans(span::PARTICIPANT).len(), 1);
+}
+
+#[test]
+fn a_closed_room_is_forgotten_after_an_hour() {
+    let mut run = Run::new();
+    run.tell(1000, &analytics("ROOM_ENDED", 1000, json!({}))).tick(40_000);
+    assert_eq!(run.spans(span::ROOM).len(), 1);
+    let next = run.engine.next().unwrap();
+    assert_eq!(next.since(at(40_000)), Duration::from_hours(1));
+    run.engine.tick(next, &mut run.out);
+    assert_eq!(run.engine.next(), None);
+}
