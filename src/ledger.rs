@@ -123,6 +123,7 @@ struct InputCounts {
     duplicates: AtomicU64,
     merged: AtomicU64,
     set_aside: AtomicU64,
+    unusable: AtomicU64,
     refused: [AtomicU64; 4],
 }
 
@@ -170,6 +171,11 @@ impl Ledger {
         self.inputs[source as usize].set_aside.fetch_add(n, Relaxed);
     }
 
+    /// `n` items of an accepted message did not say whose they are; nothing can be made of them.
+    pub fn unusable(&self, source: Source, n: u64) {
+        self.inputs[source as usize].unusable.fetch_add(n, Relaxed);
+    }
+
     /// A request or a stream of `source` was refused.
     pub fn refused(&self, source: Source, why: Refused) {
         self.inputs[source as usize].refused[why as usize].fetch_add(1, Relaxed);
@@ -215,6 +221,7 @@ impl Ledger {
                     duplicates: get(&row.duplicates),
                     merged: get(&row.merged),
                     set_aside: get(&row.set_aside),
+                    unusable: get(&row.unusable),
                     refused: Refused::ALL.map(|why| (why, get(&row.refused[why as usize]))),
                 }
             }),
@@ -263,6 +270,8 @@ pub struct Input {
     pub merged: u64,
     /// Of the accepted: kept unread.
     pub set_aside: u64,
+    /// Beside the accepted: items of their messages that did not say whose they are.
+    pub unusable: u64,
     /// Not accepted, by reason.
     pub refused: [(Refused, u64); 4],
 }

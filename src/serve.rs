@@ -16,6 +16,7 @@ use crate::journal::{self, SetAside};
 use crate::ledger::{Ledger, Snapshot};
 use crate::observe::Clock;
 use crate::pipeline;
+use crate::source::Shared;
 use crate::source::listen::{self, Listeners};
 
 /// Why `serve` could not start.
@@ -67,7 +68,7 @@ impl Server {
             max_message: config.max_message,
         };
         let shared =
-            listen::Shared { keys: config.keys, journal, ledger: Arc::clone(&ledger), set_aside };
+            Shared { keys: config.keys, journal, ledger: Arc::clone(&ledger), set_aside };
         let listeners = listen::bind(&settings, shared).await?;
         let now = Time::from_system(SystemTime::now());
         let engine = Engine::new(config.session, config.stats, now);

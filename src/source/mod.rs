@@ -1,5 +1,82 @@
 //! Where telemetry comes from: signed webhooks, the analytics streams, and captures of them.
 
+pub mod analytics;
+pub mod capture;
+mod codec;
 pub mod keys;
+pub mod listen;
+pub mod replay;
+pub mod webhook;
 
 pub use keys::Keys;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::SystemTime;
+
+use crate::event::{Telling, Time};
+use crate::journal::{Accepted, Journal, SetAside};
+use crate::ledger::{Ledger, Source};
+use crate::proto::Read;
+
+/// What all sources write to.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// The keys that webhooks may be signed with.
+    pub keys: Keys,
+    /// Where what is accepted goes.
+    pub journal: Journal,
+    /// Where all is counted.
+    pub ledger: Arc<Ledger>,
+    /// Where what can't be read is kept.
+    pub set_aside: Arc<SetAside>,
+}
+
+/// How many streams of analytics events are open: while there is one, a webhook's twin is expected.
+#[derive(Debug, Clone, Default)]
+struct OpenStreams(Arc<AtomicUsize>);
+
+impl OpenStreams {
+    fn any(&self) -> bool {
+        self.0.load(Relaxed) > 0
+    }
+
+    fn open(&self) -> OpenStream {
+        self.0.fetch_add(1, Relaxed);
+        OpenStream(Arc::clone(&self.0))
+    }
+}
+
+#[derive(Debug)]
+struct OpenStream(Arc<AtomicUsize>);
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+fn accepted(source: Source, telling: Telling, items: u64, size: usize, twin: bool) -> Accepted {
+    let at = Time::from_system(SystemTime::now());
+    Accepted { at, source, items, twin_expected: twin, telling, size }
+}
+
+impl Shared {
+    // Counts what is in the journal now. What has no use is counted and nothing else.
+    fn count(&self, source: Source, items: u64, read: &Counted) {
+        self.ledger.accepted(source, items);
+        self.ledger.unknown(read.unknown);
+        self.ledger.unusable(source, read.unusable);
+    }
+}
+
+// What of a read message is left to count once its telling is in the journal.
+struct Counted {
+    unknown: crate::event::Unknown,
+    unusable: u64,
+}
+
+fn split(read: Read) -> (Telling, u64, Counted) {
+    let Read { telling, items, unusable, unknown } = read;
+    (telling, items, Counted { unknown, unusable })
+}

@@ -1,0 +1,244 @@
+//! Sends a capture to a running server as a LiveKit server would: webhooks signed anew, analytics
+//! on their streams. The recorded times stay as they are.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use http::uri::PathAndQuery;
+use http::{Request, StatusCode, Uri};
+use http_body_util::Full;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+use tonic::transport::{Channel, Endpoint};
+
+use super::analytics;
+use super::capture::{Capture, Line, kind};
+use super::codec::RawCodec;
+use super::webhook::sign;
+use crate::ledger::Source;
+use crate::proto::{self, Unreadable};
+
+// As LiveKit's sender: 4 attempts, and no more than 15 s.
+const ATTEMPTS: u32 = 4;
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// Where a capture is sent.
+#[derive(Clone)]
+pub struct Destination {
+    /// The webhook's URL, http only.
+    pub webhook: Uri,
+    /// The analytics' address, as `http://host:port`.
+    pub analytics: Uri,
+    /// The key that signs the webhooks.
+    pub key: String,
+    /// Its secret.
+    pub secret: String,
+    /// How many times faster than recorded; infinite leaves out all pauses.
+    pub speed: f64,
+}
+
+impl std::fmt::Debug for Destination {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct("Destination");
+        shown.field("webhook", &self.webhook).field("analytics", &self.analytics);
+        shown.field("key", &self.key).field("speed", &self.speed).finish_non_exhaustive()
+    }
+}
+
+/// How many lines were sent and acknowledged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Sent {
+    pub webhooks: u64,
+    pub events: u64,
+    pub stats: u64,
+    pub node_rooms: u64,
+}
+
+/// Why a capture could not be sent.
+#[derive(Debug, Error)]
+pub enum ReplayError {
+    /// A line's body is no such message.
+    #[error("line {line}: {error}")]
+    Unreadable {
+        /// The line in the file.
+        line: usize,
+        /// What is wrong.
+        error: Unreadable,
+    },
+    /// A webhook was refused.
+    #[error("line {line}: the webhook was answered {status}")]
+    Refused {
+        /// The line in the file.
+        line: usize,
+        /// The answer.
+        status: StatusCode,
+    },
+    /// The webhook's server can't be reached.
+    #[error("line {line}: the webhook could not be sent: {error}")]
+    Unreachable {
+        /// The line in the file.
+        line: usize,
+        /// Why.
+        error: String,
+    },
+    /// The key or the secret is empty.
+    #[error("the webhooks can't be signed: {0}")]
+    Sign(#[from] livekit_token::AccessTokenError),
+    /// The analytics' server can't be reached.
+    #[error("the analytics could not be sent: {0}")]
+    Analytics(#[from] tonic::transport::Error),
+    /// An analytics stream was refused.
+    #[error("the {stream} stream was answered {code}: {message}")]
+    Stream {
+        /// Which one.
+        stream: &'static str,
+        /// gRPC's code.
+        code: tonic::Code,
+        /// What the server says.
+        message: String,
+    },
+}
+
+/// Sends `capture`, calling `progress` with the number of lines sent so far. Returns once all that
+/// was sent is acknowledged.
+///
+/// # Errors
+/// At the first line that can't be sent.
+pub async fn replay(
+    capture: &Capture,
+    to: &Destination,
+    mut progress: impl FnMut(usize),
+) -> Result<Sent, ReplayError> {
+    let has = |source| capture.lines.iter().any(|line| line.source == source);
+    let mut streams = Vec::new();
+    if Source::ALL.into_iter().any(|source| source != Source::Webhook && has(source)) {
+        let channel = Endpoint::from(to.analytics.clone()).connect().await?;
+        // All are open before the first line: a webhook's twin is expected from then on.
+        for source in Source::ALL.into_iter().filter(|source| has(*source)) {
+            streams.extend(Stream::open(source, channel.clone()));
+        }
+    }
+    let webhooks = Webhooks { client: Client::builder(TokioExecutor::new()).build_http(), to };
+    let mut sent = Sent::default();
+    let began = Instant::now();
+    let first = capture.lines.iter().map(|line| line.at).min().unwrap_or_default();
+    for (index, line) in capture.lines.iter().enumerate() {
+        pause(began, line.at - first, to.speed).await;
+        match line.source {
+            Source::Webhook => {
+                webhooks.send(line).await?;
+                sent.webhooks += 1;
+            }
+            source => {
+                send_on_stream(&mut streams, line).await?;
+                match source {
+                    Source::Events => sent.events += 1,
+                    Source::Stats => sent.stats += 1,
+                    Source::NodeRooms | Source::Webhook => sent.node_rooms += 1,
+                }
+            }
+        }
+        progress(index + 1);
+    }
+    for stream in streams {
+        stream.close().await?;
+    }
+    Ok(sent)
+}
+
+// Until the line's place in the recorded time, at the replay's speed.
+async fn pause(began: Instant, recorded_ms: i64, speed: f64) {
+    let recorded = Duration::from_millis(u64::try_from(recorded_ms).unwrap_or_default());
+    let due = Duration::try_from_secs_f64(recorded.as_secs_f64() / speed).unwrap_or_default();
+    if !due.is_zero() {
+        tokio::time::sleep_until(began + due).await;
+    }
+}
+
+async fn send_on_stream(streams: &mut Vec<Stream>, line: &Line) -> Result<(), ReplayError> {
+    let message = proto::encode_capture(kind(line.source), &line.body)
+        .map_err(|error| ReplayError::Unreadable { line: line.number, error })?;
+    let Some(index) = streams.iter().position(|stream| stream.source == line.source) else {
+        return Ok(());
+    };
+    if streams[index].messages.send(Bytes::from(message)).await.is_err() {
+        // The server has ended it: its answer says why.
+        return streams.swap_remove(index).close().await;
+    }
+    Ok(())
+}
+
+// One client stream and its answer to come.
+struct Stream {
+    source: Source,
+    messages: mpsc::Sender<Bytes>,
+    answer: JoinHandle<Result<(), Status>>,
+}
+
+impl Stream {
+    fn open(source: Source, channel: Channel) -> Option<Self> {
+        let path = PathAndQuery::from_static(analytics::method(source)?);
+        let (messages, outgoing) = mpsc::channel(64);
+        let answer = tokio::spawn(async move {
+            let mut grpc = tonic::client::Grpc::new(channel);
+            grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+            let request = tonic::Request::new(ReceiverStream::new(outgoing));
+            grpc.client_streaming(request, path, RawCodec).await.map(|_| ())
+        });
+        Some(Self { source, messages, answer })
+    }
+
+    async fn close(self) -> Result<(), ReplayError> {
+        drop(self.messages);
+        let answer = self.answer.await.map_err(|error| Status::internal(error.to_string()));
+        answer.and_then(|answer| answer).map_err(|status| ReplayError::Stream {
+            stream: kind(self.source),
+            code: status.code(),
+            message: status.message().to_owned(),
+        })
+    }
+}
+
+struct Webhooks<'a> {
+    client: Client<HttpConnector, Full<Bytes>>,
+    to: &'a Destination,
+}
+
+impl Webhooks<'_> {
+    async fn send(&self, line: &Line) -> Result<(), ReplayError> {
+        let body = Bytes::from(line.body.to_string());
+        let token = sign(&body, &self.to.key, &self.to.secret)?;
+        for attempt in 1..=ATTEMPTS {
+            let unreachable = |error: String| ReplayError::Unreachable { line: line.number, error };
+            let request = Request::post(&self.to.webhook)
+                .header(AUTHORIZATION, &token)
+                .header(CONTENT_TYPE, "application/webhook+json")
+                .body(Full::new(body.clone()))
+                .map_err(|error| unreachable(error.to_string()))?;
+            let answer = self.client.request(request).await.map_err(|error| {
+                let cause = std::error::Error::source(&error);
+                unreachable(cause.map_or_else(|| error.to_string(), ToString::to_string))
+            })?;
+            let status = answer.status();
+            if status.is_success() {
+                return Ok(());
+            }
+            if status != StatusCode::SERVICE_UNAVAILABLE || attempt == ATTEMPTS {
+                return Err(ReplayError::Refused { line: line.number, status });
+            }
+            let after = answer.headers().get(RETRY_AFTER).and_then(|after| after.to_str().ok());
+            let after = after.and_then(|after| after.parse().ok()).map_or(1, |after: u64| after);
+            tokio::time::sleep(Duration::from_secs(after).min(LONGEST_WAIT)).await;
+        }
+        Ok(())
+    }
+}
