@@ -1,6 +1,7 @@
 //! OpenTelemetry for `LiveKit`.
 
 pub mod config;
+pub mod demo;
 pub mod event;
 pub mod export;
 pub mod journal;

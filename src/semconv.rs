@@ -192,6 +192,21 @@ pub mod span {
     pub const TRACK_SUBSCRIBE: &str = "track subscribe";
 }
 
+/// Metric names. Those of a participant have its room's sid, its own sid and identity, and the
+/// direction as attributes.
+pub mod metric {
+    /// Packets of a participant's media, by direction: a sum in `{packet}`.
+    pub const PARTICIPANT_PACKETS: &str = "lk.participant.packets";
+    /// Of a participant's media, what never came: a sum in `{packet}`.
+    pub const PARTICIPANT_PACKETS_LOST: &str = "lk.participant.packets_lost";
+    /// The highest round trip of a participant's last window: a gauge in seconds.
+    pub const PARTICIPANT_ROUND_TRIP: &str = "lk.participant.round_trip";
+    /// The highest jitter of a participant's last window: a gauge in seconds.
+    pub const PARTICIPANT_JITTER: &str = "lk.participant.jitter";
+    /// The quality score of a participant's last window: a gauge, 1 to 5.
+    pub const PARTICIPANT_SCORE: &str = "lk.participant.score";
+}
+
 /// Event names of log records, one for each type that LiveKit knows.
 pub mod event {
     /// LiveKit's `ROOM_CREATED`.
