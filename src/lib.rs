@@ -1,6 +1,7 @@
 //! OpenTelemetry for LiveKit.
 
 pub mod config;
+pub mod demo;
 pub mod engine;
 pub mod event;
 pub mod export;

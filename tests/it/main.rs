@@ -4,4 +4,5 @@
 mod behaviour;
 mod capture;
 mod golden;
+mod sources;
 mod tellers;

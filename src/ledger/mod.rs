@@ -4,6 +4,8 @@
 //! reason. For what goes out: `accepted = delivered + waiting + set aside + lost(reason)`.
 //! Only atomics: nobody waits for a count.
 
+pub mod report;
+
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::event::Unknown;
