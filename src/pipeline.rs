@@ -68,11 +68,11 @@ impl Pipeline {
                 () = sleep(wait) => {}
             }
             self.engine.tick(now(), &mut out);
-            self.send(out);
+            self.send(&out);
         }
         let mut out = Batch::default();
         self.engine.close(now(), END_BY_SHUTDOWN, &mut out);
-        self.send(out);
+        self.send(&out);
     }
 
     fn apply(&mut self, input: Accepted, out: &mut Batch) {
@@ -84,15 +84,15 @@ impl Pipeline {
         self.ledger.merged(source, tally.merged);
     }
 
-    fn send(&self, out: Batch) {
+    fn send(&self, out: &Batch) {
         if !out.spans.is_empty() {
-            self.exporter.spans(out.spans);
+            self.exporter.spans(&out.spans);
         }
         if !out.logs.is_empty() {
-            self.exporter.logs(out.logs);
+            self.exporter.logs(&out.logs);
         }
         if !out.metrics.is_empty() {
-            self.exporter.metrics(out.metrics);
+            self.exporter.metrics(&out.metrics);
         }
     }
 }

@@ -1,5 +1,172 @@
 //! OTLP, and only here: encode, split by size, deliver, retry, count.
+//!
+//! Each signal has a queue bounded by bytes and a task that empties it, so that a collector that
+//! takes traces and refuses metrics loses no traces. Where each record ended is in the ledger.
 
+mod answer;
+mod delivery;
+mod encode;
+mod request;
 pub mod settings;
+#[cfg(test)]
+mod tests;
+mod transport;
 
+use std::sync::{Arc, Mutex, PoisonError};
+
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_sdk::metrics::data::ResourceMetrics;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use delivery::{Delivery, Queue};
+use encode::Record;
+use request::Assembler;
 pub use settings::Settings;
+pub use transport::StartError;
+use transport::Transport;
+
+use crate::journal::SetAside;
+use crate::ledger::{Ledger, Lost, Signal};
+use crate::signal::{LogRecord, Metric, Span};
+
+/// Takes signals and delivers them; a handle that is cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Exporter(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    ledger: Arc<Ledger>,
+    // By signal; none where it is not sent.
+    queues: [Option<Arc<Queue>>; 3],
+    tasks: Mutex<Vec<(Signal, JoinHandle<()>)>>,
+    ending: watch::Sender<bool>,
+}
+
+/// What could not be delivered before the end, by signal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Undelivered {
+    /// Spans.
+    pub traces: u64,
+    /// Log records.
+    pub logs: u64,
+    /// Metric points.
+    pub metrics: u64,
+}
+
+impl Undelivered {
+    /// All of them.
+    pub fn total(self) -> u64 {
+        self.traces + self.logs + self.metrics
+    }
+}
+
+impl Exporter {
+    /// Starts a delivery task for each signal on the current tokio runtime. The collector need
+    /// not be there yet.
+    ///
+    /// # Errors
+    /// Where a target can't be used whatever the collector does.
+    pub fn start(
+        settings: Settings,
+        ledger: Arc<Ledger>,
+        set_aside: Arc<SetAside>,
+    ) -> Result<Self, StartError> {
+        let assembler = Assembler::new(&settings.resource, settings.max_request_bytes);
+        let (ending, _) = watch::channel(false);
+        let mut deliveries = Vec::new();
+        let mut queues = [None, None, None];
+        for signal in Signal::ALL {
+            let target = settings.target(signal);
+            if !target.enabled {
+                continue;
+            }
+            let queue = Arc::new(Queue::new(settings.max_queue_bytes));
+            queues[signal as usize] = Some(Arc::clone(&queue));
+            deliveries.push(Delivery {
+                signal,
+                queue,
+                transport: Transport::new(signal, target)?,
+                assembler: assembler.clone(),
+                ledger: Arc::clone(&ledger),
+                set_aside: Arc::clone(&set_aside),
+                ending: ending.subscribe(),
+                collector: target.endpoint.host().unwrap_or_default().to_owned(),
+                failing: false,
+            });
+        }
+        let tasks = deliveries
+            .into_iter()
+            .map(|delivery| (delivery.signal, tokio::spawn(delivery.run())))
+            .collect();
+        Ok(Self(Arc::new(Inner { ledger, queues, tasks: Mutex::new(tasks), ending })))
+    }
+
+    /// Queues finished spans. Never blocks; what finds no room is counted as lost.
+    pub fn spans(&self, spans: &[Span]) {
+        self.queue(Signal::Traces, spans.iter().map(encode::span).collect());
+    }
+
+    /// Queues log records, as [`Exporter::spans`] does spans.
+    pub fn logs(&self, records: &[LogRecord]) {
+        self.queue(Signal::Logs, records.iter().map(encode::log).collect());
+    }
+
+    /// Queues metric points, as [`Exporter::spans`] does spans.
+    pub fn metrics(&self, metrics: &[Metric]) {
+        let mut records = Vec::new();
+        for metric in metrics {
+            encode::metric(metric, &mut records);
+        }
+        self.queue(Signal::Metrics, records);
+    }
+
+    /// Queues the SDK's own metrics: what the program tells of itself.
+    pub fn sdk_metrics(&self, metrics: &ResourceMetrics) {
+        let request = ExportMetricsServiceRequest::from(metrics);
+        let scopes = request.resource_metrics.iter().flat_map(|resource| &resource.scope_metrics);
+        let metrics = scopes.flat_map(|scope| &scope.metrics);
+        self.queue(Signal::Metrics, metrics.map(encode::own_metric).collect());
+    }
+
+    /// Delivers what is queued, with back-off cut short, and at `deadline` counts the rest as
+    /// lost. What is queued after that is lost too.
+    pub async fn shutdown(&self, deadline: Instant) -> Undelivered {
+        self.0.ending.send_replace(true);
+        let tasks =
+            std::mem::take(&mut *self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut undelivered = Undelivered::default();
+        for (signal, mut task) in tasks {
+            if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
+                task.abort();
+                // Only once it is gone nothing is delivered behind the count.
+                let _ = task.await;
+            }
+            let queue = self.0.queues[signal as usize].as_ref();
+            let left = queue.map_or(0, |queue| queue.abandon());
+            self.0.ledger.lost(signal, Lost::Shutdown, left);
+            match signal {
+                Signal::Traces => undelivered.traces = left,
+                Signal::Logs => undelivered.logs = left,
+                Signal::Metrics => undelivered.metrics = left,
+            }
+        }
+        undelivered
+    }
+
+    fn queue(&self, signal: Signal, records: Vec<Record>) {
+        let items = records.iter().map(|record| record.items).sum();
+        let ledger = &self.0.ledger;
+        ledger.queued(signal, items);
+        match &self.0.queues[signal as usize] {
+            None => ledger.lost(signal, Lost::Disabled, items),
+            Some(queue) => {
+                let lost = queue.push(records);
+                if lost > 0 {
+                    ledger.lost(signal, Lost::QueueFull, lost);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Signals to OTLP records: each span, log record and metric is encoded once, and stays bytes
+//! through queues, splits and retries.
+
+use bytes::Bytes;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
+use opentelemetry_proto::tonic::logs::v1 as logs;
+use opentelemetry_proto::tonic::metrics::v1::{self as metrics, metric, number_data_point};
+use opentelemetry_proto::tonic::trace::v1 as trace;
+use prost::Message;
+
+use crate::signal::{
+    Attribute, Data, HistogramPoint, LogRecord, Metric, Number, NumberPoint, Severity, Span,
+    Temporality, Value,
+};
+
+/// Who tells it: OTLP's instrumentation scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// LiveKit.
+    LiveKit,
+    /// This program, of itself.
+    Own,
+}
+
+/// An encoded `Span`, `LogRecord` or `Metric`.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Record {
+    pub(super) scope: Scope,
+    /// How many the ledger counts: a metric's points.
+    pub(super) items: u64,
+    pub(super) bytes: Bytes,
+}
+
+// W3C Trace Context's "sampled".
+const SAMPLED: u32 = 1;
+
+// A metric with more points than fit here leaves in parts, so that requests can be split.
+const POINTS_PER_METRIC: usize = 200;
+
+pub(super) fn span(span: &Span) -> Record {
+    let status = span.failure.as_ref().map(|message| trace::Status {
+        message: message.to_string(),
+        code: trace::status::StatusCode::Error.into(),
+    });
+    let links = span.links.iter().map(|link| trace::span::Link {
+        trace_id: link.trace_id.to_vec(),
+        span_id: link.span_id.to_vec(),
+        flags: SAMPLED,
+        ..Default::default()
+    });
+    let message = trace::Span {
+        trace_id: span.trace_id.to_vec(),
+        span_id: span.span_id.to_vec(),
+        parent_span_id: span.parent.map(|id| id.to_vec()).unwrap_or_default(),
+        flags: SAMPLED,
+        name: span.name.to_owned(),
+        kind: trace::span::SpanKind::Internal.into(),
+        start_time_unix_nano: span.start.nanos(),
+        end_time_unix_nano: span.end.nanos(),
+        attributes: attributes(&span.attributes),
+        links: links.collect(),
+        status,
+        ..Default::default()
+    };
+    record(Scope::LiveKit, 1, &message)
+}
+
+pub(super) fn log(log: &LogRecord) -> Record {
+    let severity = match log.severity {
+        Severity::Debug => (logs::SeverityNumber::Debug, "DEBUG"),
+        Severity::Info => (logs::SeverityNumber::Info, "INFO"),
+        Severity::Warn => (logs::SeverityNumber::Warn, "WARN"),
+        Severity::Error => (logs::SeverityNumber::Error, "ERROR"),
+    };
+    let (trace_id, span_id) = log
+        .context
+        .map(|(trace_id, span_id)| (trace_id.to_vec(), span_id.to_vec()))
+        .unwrap_or_default();
+    let name = log.event_name.to_string();
+    let message = logs::LogRecord {
+        time_unix_nano: log.time.nanos(),
+        observed_time_unix_nano: log.observed.nanos(),
+        severity_number: severity.0.into(),
+        severity_text: severity.1.to_owned(),
+        // The body is what log viewers show.
+        body: Some(AnyValue { value: Some(any_value::Value::StringValue(name.clone())) }),
+        attributes: attributes(&log.attributes),
+        flags: if trace_id.is_empty() { 0 } else { SAMPLED },
+        trace_id,
+        span_id,
+        event_name: name,
+        ..Default::default()
+    };
+    record(Scope::LiveKit, 1, &message)
+}
+
+/// A metric, in as many parts as its points need.
+pub(super) fn metric(metric: &Metric, to: &mut Vec<Record>) {
+    let mut part = |items: usize, data: metric::Data| {
+        let message = metrics::Metric {
+            name: metric.name.to_owned(),
+            description: metric.description.to_owned(),
+            unit: metric.unit.to_owned(),
+            data: Some(data),
+            ..Default::default()
+        };
+        to.push(record(Scope::LiveKit, items as u64, &message));
+    };
+    match &metric.data {
+        Data::Gauge(points) => {
+            for points in points.chunks(POINTS_PER_METRIC) {
+                let data_points = points.iter().map(number_point).collect();
+                part(points.len(), metric::Data::Gauge(metrics::Gauge { data_points }));
+            }
+        }
+        Data::Sum { monotonic, temporality, points } => {
+            for points in points.chunks(POINTS_PER_METRIC) {
+                let sum = metrics::Sum {
+                    data_points: points.iter().map(number_point).collect(),
+                    aggregation_temporality: self::temporality(*temporality),
+                    is_monotonic: *monotonic,
+                };
+                part(points.len(), metric::Data::Sum(sum));
+            }
+        }
+        Data::Histogram { temporality, bounds, points } => {
+            for points in points.chunks(POINTS_PER_METRIC) {
+                let histogram = metrics::Histogram {
+                    data_points: points
+                        .iter()
+                        .map(|point| histogram_point(point, bounds))
+                        .collect(),
+                    aggregation_temporality: self::temporality(*temporality),
+                };
+                part(points.len(), metric::Data::Histogram(histogram));
+            }
+        }
+    }
+}
+
+/// A metric of the SDK's, as opentelemetry-proto makes it.
+pub(super) fn own_metric(message: &metrics::Metric) -> Record {
+    let items = match &message.data {
+        Some(metric::Data::Gauge(data)) => data.data_points.len(),
+        Some(metric::Data::Sum(data)) => data.data_points.len(),
+        Some(metric::Data::Histogram(data)) => data.data_points.len(),
+        Some(metric::Data::ExponentialHistogram(data)) => data.data_points.len(),
+        Some(metric::Data::Summary(data)) => data.data_points.len(),
+        None => 0,
+    };
+    record(Scope::Own, items as u64, message)
+}
+
+fn record(scope: Scope, items: u64, message: &impl Message) -> Record {
+    Record { scope, items, bytes: message.encode_to_vec().into() }
+}
+
+fn temporality(temporality: Temporality) -> i32 {
+    let temporality = match temporality {
+        Temporality::Cumulative => metrics::AggregationTemporality::Cumulative,
+        Temporality::Delta => metrics::AggregationTemporality::Delta,
+    };
+    temporality.into()
+}
+
+fn number_point(point: &NumberPoint) -> metrics::NumberDataPoint {
+    let value = point.value.map(|value| match value {
+        Number::Int(count) => number_data_point::Value::AsInt(count),
+        Number::Float(measure) => number_data_point::Value::AsDouble(measure),
+    });
+    let no_value = metrics::DataPointFlags::NoRecordedValueMask as u32;
+    metrics::NumberDataPoint {
+        attributes: attributes(&point.attributes),
+        start_time_unix_nano: point.start.map_or(0, |start| start.nanos()),
+        time_unix_nano: point.time.nanos(),
+        flags: if value.is_none() { no_value } else { 0 },
+        value,
+        ..Default::default()
+    }
+}
+
+fn histogram_point(point: &HistogramPoint, bounds: &[f64]) -> metrics::HistogramDataPoint {
+    metrics::HistogramDataPoint {
+        attributes: attributes(&point.attributes),
+        start_time_unix_nano: point.start.nanos(),
+        time_unix_nano: point.time.nanos(),
+        count: point.count,
+        sum: Some(point.sum),
+        bucket_counts: point.buckets.clone(),
+        explicit_bounds: bounds.to_vec(),
+        min: point.range.map(|(min, _)| min),
+        max: point.range.map(|(_, max)| max),
+        ..Default::default()
+    }
+}
+
+fn attributes(attributes: &[Attribute]) -> Vec<KeyValue> {
+    let value = |value: &Value| match value {
+        Value::Bool(flag) => any_value::Value::BoolValue(*flag),
+        Value::Int(count) => any_value::Value::IntValue(*count),
+        Value::Float(measure) => any_value::Value::DoubleValue(*measure),
+        Value::Text(text) => any_value::Value::StringValue(text.to_string()),
+    };
+    attributes
+        .iter()
+        .map(|attribute| KeyValue {
+            key: attribute.key.to_owned(),
+            value: Some(AnyValue { value: Some(value(&attribute.value)) }),
+            ..Default::default()
+        })
+        .collect()
+}

@@ -1,0 +1,139 @@
+//! OTLP/gRPC.
+
+use std::time::Duration;
+
+use bytes::{Buf, BufMut, Bytes};
+use http::uri::PathAndQuery;
+use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::metadata::MetadataMap;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
+
+use super::StartError;
+use crate::export::answer::{self, Answer};
+use crate::export::settings::Target;
+use crate::ledger::Signal;
+
+// Collectors answer in a few bytes; more than this is no answer of one.
+const MAX_ANSWER: usize = 64 * 1024;
+
+#[derive(Debug)]
+pub(in crate::export) struct Grpc {
+    channel: Channel,
+    path: &'static str,
+    headers: MetadataMap,
+    gzip: bool,
+    timeout: Duration,
+}
+
+impl Grpc {
+    pub(super) fn new(signal: Signal, target: &Target) -> Result<Self, StartError> {
+        let mut endpoint = Endpoint::from(target.endpoint.clone())
+            .connect_timeout(target.timeout)
+            .keep_alive_while_idle(false);
+        if target.endpoint.scheme_str() == Some("https") {
+            endpoint = with_tls(endpoint, signal, target)?;
+        }
+        let mut headers = http::HeaderMap::new();
+        for (name, value) in &target.headers.0 {
+            headers.append(name.clone(), value.clone());
+        }
+        Ok(Self {
+            // Connects with the first request, and again when a connection is gone.
+            channel: endpoint.connect_lazy(),
+            path: path(signal),
+            headers: MetadataMap::from_headers(headers),
+            gzip: target.gzip,
+            timeout: target.timeout,
+        })
+    }
+
+    pub(super) async fn send(&self, request: Bytes) -> Answer {
+        let attempt = tokio::time::timeout(self.timeout, self.attempt(request)).await;
+        answer::of_grpc(attempt.unwrap_or_else(|_| Err(Status::deadline_exceeded("timeout"))))
+    }
+
+    async fn attempt(&self, request: Bytes) -> Result<Bytes, Status> {
+        let mut grpc = tonic::client::Grpc::new(self.channel.clone())
+            .max_decoding_message_size(MAX_ANSWER)
+            .accept_compressed(CompressionEncoding::Gzip);
+        if self.gzip {
+            grpc = grpc.send_compressed(CompressionEncoding::Gzip);
+        }
+        grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        let request = Request::from_parts(self.headers.clone(), http::Extensions::new(), request);
+        let path = PathAndQuery::from_static(self.path);
+        grpc.unary(request, path, RawCodec).await.map(tonic::Response::into_inner)
+    }
+}
+
+fn path(signal: Signal) -> &'static str {
+    match signal {
+        Signal::Traces => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+        Signal::Logs => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+        Signal::Metrics => "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+    }
+}
+
+#[cfg(feature = "tls")]
+fn with_tls(endpoint: Endpoint, signal: Signal, target: &Target) -> Result<Endpoint, StartError> {
+    use tonic::transport::{Certificate, ClientTlsConfig, Identity};
+
+    let tls = &target.tls;
+    let mut config = match &tls.ca {
+        Some(ca) => {
+            let ca = super::read_pem(signal, ca)?;
+            ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca))
+        }
+        None => ClientTlsConfig::new().with_native_roots(),
+    };
+    if let (Some(certificate), Some(key)) = (&tls.client_certificate, &tls.client_key) {
+        let certificate = super::read_pem(signal, certificate)?;
+        let key = super::read_pem(signal, key)?;
+        config = config.identity(Identity::from_pem(certificate, key));
+    }
+    endpoint.tls_config(config).map_err(|error| super::tls_error(signal, &"TLS", &error))
+}
+
+#[cfg(not(feature = "tls"))]
+fn with_tls(_: Endpoint, signal: Signal, _: &Target) -> Result<Endpoint, StartError> {
+    Err(StartError::NoTls(signal.as_str()))
+}
+
+// Requests are encoded before, answers decoded after: frames of bytes between.
+#[derive(Debug, Clone, Copy, Default)]
+struct RawCodec;
+
+impl Codec for RawCodec {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for RawCodec {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, item: Bytes, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        to.put(item);
+        Ok(())
+    }
+}
+
+impl Decoder for RawCodec {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(from.copy_to_bytes(from.remaining())))
+    }
+}

@@ -1,0 +1,153 @@
+//! OTLP/HTTP with protobuf bodies.
+
+use std::io::Write;
+use std::time::Duration;
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, Request, Uri};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+
+use super::StartError;
+use crate::export::answer::{self, Answer};
+use crate::export::settings::Target;
+use crate::ledger::Signal;
+
+const MAX_ANSWER: usize = 64 * 1024;
+
+#[cfg(feature = "tls")]
+type Connector = hyper_rustls::HttpsConnector<HttpConnector>;
+#[cfg(not(feature = "tls"))]
+type Connector = HttpConnector;
+
+#[derive(Debug)]
+pub(in crate::export) struct Http {
+    client: Client<Connector, Full<Bytes>>,
+    endpoint: Uri,
+    headers: HeaderMap,
+    gzip: bool,
+    timeout: Duration,
+}
+
+impl Http {
+    pub(super) fn new(signal: Signal, target: &Target) -> Result<Self, StartError> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in &target.headers.0 {
+            headers.append(name.clone(), value.clone());
+        }
+        Ok(Self {
+            client: Client::builder(TokioExecutor::new()).build(connector(signal, target)?),
+            endpoint: target.endpoint.clone(),
+            headers,
+            gzip: target.gzip,
+            timeout: target.timeout,
+        })
+    }
+
+    pub(super) async fn send(&self, request: Bytes) -> Answer {
+        let retry = |reason: String| Answer::Retry { after: None, reason };
+        match tokio::time::timeout(self.timeout, self.attempt(request)).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => retry(error.to_string()),
+            Err(_) => retry("timeout".to_owned()),
+        }
+    }
+
+    async fn attempt(
+        &self,
+        body: Bytes,
+    ) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
+        let mut request = Request::post(&self.endpoint);
+        if let Some(headers) = request.headers_mut() {
+            headers.extend(self.headers.clone());
+        }
+        request = request.header(CONTENT_TYPE, "application/x-protobuf");
+        let body = if self.gzip {
+            request = request.header(CONTENT_ENCODING, "gzip");
+            gzip(&body)?
+        } else {
+            body
+        };
+        let response = self.client.request(request.body(Full::new(body))?).await?;
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, MAX_ANSWER).collect().await?.to_bytes();
+        let retry_after = head.headers.get(RETRY_AFTER).and_then(|after| after.to_str().ok());
+        Ok(answer::of_http(head.status, retry_after, body))
+    }
+}
+
+fn gzip(body: &[u8]) -> std::io::Result<Bytes> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::fast());
+    encoder.write_all(body)?;
+    encoder.finish().map(Bytes::from)
+}
+
+#[cfg(feature = "tls")]
+fn connector(signal: Signal, target: &Target) -> Result<Connector, StartError> {
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    http.set_connect_timeout(Some(target.timeout));
+    let config = tls_config(signal, target)?;
+    Ok(hyper_rustls::HttpsConnectorBuilder::new()
+        .with_tls_config(config)
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(http))
+}
+
+#[cfg(feature = "tls")]
+fn tls_config(signal: Signal, target: &Target) -> Result<rustls::ClientConfig, StartError> {
+    use hyper_rustls::ConfigBuilderExt;
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+    let tls_error =
+        |what: &str, error: &dyn std::fmt::Display| super::tls_error(signal, &what, error);
+    let certificates = |path: &std::path::Path| -> Result<Vec<_>, StartError> {
+        let pem = super::read_pem(signal, path)?;
+        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+        certificates.map_err(|error| super::tls_error(signal, &path.display(), &error))
+    };
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| tls_error("TLS", &error))?;
+    // A plain http target needs no certificates, and some machines have none.
+    let https = target.endpoint.scheme_str() == Some("https");
+    let config = match &target.tls.ca {
+        Some(ca) if https => {
+            let mut roots = rustls::RootCertStore::empty();
+            for certificate in certificates(ca)? {
+                roots.add(certificate).map_err(|error| tls_error("the certificate", &error))?;
+            }
+            config.with_root_certificates(roots)
+        }
+        None if https => config
+            .with_native_roots()
+            .map_err(|error| tls_error("the system's certificates", &error))?,
+        _ => config.with_root_certificates(rustls::RootCertStore::empty()),
+    };
+    match (&target.tls.client_certificate, &target.tls.client_key) {
+        (Some(certificate), Some(key)) if https => {
+            let pem = super::read_pem(signal, key)?;
+            let key = PrivateKeyDer::from_pem_slice(&pem)
+                .map_err(|error| tls_error("the client's key", &error))?;
+            config
+                .with_client_auth_cert(certificates(certificate)?, key)
+                .map_err(|error| tls_error("the client's certificate", &error))
+        }
+        _ => Ok(config.with_no_client_auth()),
+    }
+}
+
+#[cfg(not(feature = "tls"))]
+fn connector(_: Signal, target: &Target) -> Result<Connector, StartError> {
+    let mut http = HttpConnector::new();
+    http.set_connect_timeout(Some(target.timeout));
+    Ok(http)
+}

@@ -1,0 +1,77 @@
+//! OTLP's two transports, for requests that are bytes already.
+
+mod grpc;
+mod http;
+
+use bytes::Bytes;
+use thiserror::Error;
+
+use super::answer::Answer;
+use super::settings::{Protocol, Target};
+use crate::ledger::Signal;
+
+/// Why the exporter can't start: what no retry can mend.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The endpoint has no host, or a scheme other than http and https.
+    #[error("{0}: the endpoint must be an http or https URL with a host")]
+    Endpoint(&'static str),
+    /// An https endpoint, in a build without the feature `tls`.
+    #[error("{0}: this build has no TLS (feature `tls`); the endpoint must be http")]
+    NoTls(&'static str),
+    /// A certificate or key file can't be read or used.
+    #[error("{signal}: {what} can't be used: {error}")]
+    Tls {
+        /// Which signal's target.
+        signal: &'static str,
+        /// Which file.
+        what: String,
+        /// Why.
+        error: String,
+    },
+}
+
+/// A signal's way to its collector.
+#[derive(Debug)]
+pub(super) enum Transport {
+    Grpc(grpc::Grpc),
+    Http(http::Http),
+}
+
+impl Transport {
+    pub(super) fn new(signal: Signal, target: &Target) -> Result<Self, StartError> {
+        let scheme = target.endpoint.scheme_str();
+        if target.endpoint.host().is_none() || !matches!(scheme, Some("http" | "https")) {
+            return Err(StartError::Endpoint(signal.as_str()));
+        }
+        if scheme == Some("https") && cfg!(not(feature = "tls")) {
+            return Err(StartError::NoTls(signal.as_str()));
+        }
+        Ok(match target.protocol {
+            Protocol::Grpc => Self::Grpc(grpc::Grpc::new(signal, target)?),
+            Protocol::HttpProtobuf => Self::Http(http::Http::new(signal, target)?),
+        })
+    }
+
+    /// Sends a request once, within the target's timeout.
+    pub(super) async fn send(&self, request: Bytes) -> Answer {
+        match self {
+            Self::Grpc(grpc) => grpc.send(request).await,
+            Self::Http(http) => http.send(request).await,
+        }
+    }
+}
+
+#[cfg(feature = "tls")]
+fn read_pem(signal: Signal, path: &std::path::Path) -> Result<Vec<u8>, StartError> {
+    std::fs::read(path).map_err(|error| tls_error(signal, &path.display(), &error))
+}
+
+#[cfg(feature = "tls")]
+fn tls_error(
+    signal: Signal,
+    what: &dyn std::fmt::Display,
+    error: &dyn std::fmt::Display,
+) -> StartError {
+    StartError::Tls { signal: signal.as_str(), what: what.to_string(), error: error.to_string() }
+}
