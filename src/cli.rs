@@ -101,7 +101,9 @@ impl Cli {
     /// # Errors
     /// What is wrong with them, or the help and the version where those were asked for:
     /// [`exit_code`] tells which.
-    pub fn read(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> clap::error::Result<Self> {
+    pub fn read(
+        args: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    ) -> clap::error::Result<Self> {
         Self::try_parse_from(args)
     }
 }
