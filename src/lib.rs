@@ -1,5 +1,6 @@
 //! OpenTelemetry for LiveKit.
 
+pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod engine;

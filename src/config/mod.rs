@@ -1,1 +1,222 @@
-//! Configuration.
+//! Configuration: flags before the environment before the file, and all that is wrong at once.
+
+mod errors;
+mod file;
+mod keys;
+mod otlp;
+mod reader;
+mod resource;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::BuildHasher;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tracing::level_filters::LevelFilter;
+
+pub use errors::{Errors, Problem};
+
+use self::file::File;
+use self::reader::{Found, Reader};
+use crate::cli::ServeArgs;
+use crate::source::keys::Keys;
+use crate::{export, session, stats};
+
+/// What the program is told at start. `Debug` shows no secrets.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where webhooks are taken.
+    pub http: SocketAddr,
+    /// Where analytics streams are taken.
+    pub grpc: SocketAddr,
+    /// Largest webhook, in bytes.
+    pub max_body: usize,
+    /// Largest analytics message, in bytes.
+    pub max_message: usize,
+    /// LiveKit's API keys; at least one.
+    pub keys: Keys,
+    /// How long the sessions wait.
+    pub session: session::Settings,
+    /// What the instruments are told.
+    pub stats: stats::Settings,
+    /// How often the instruments are flushed; longer than nothing.
+    pub stats_interval: Duration,
+    /// Where the signals go.
+    pub export: export::Settings,
+    /// How much of what was accepted may wait, in bytes.
+    pub journal_bytes: usize,
+    /// How much of what cannot be read or delivered is kept, in bytes.
+    pub set_aside_bytes: u64,
+    /// How long ending may take.
+    pub shutdown_timeout: Duration,
+    /// The program's own log.
+    pub log: LogSettings,
+    /// Whether the program's own traces are sent too.
+    pub observe_traces: bool,
+}
+
+/// How the program logs, on stderr.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogSettings {
+    /// The least severe level that is written.
+    pub level: LevelFilter,
+    /// Its form.
+    pub format: LogFormat,
+}
+
+/// The forms of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+/// Where variables are read from.
+pub trait Env {
+    /// The variable's value; one that is not UTF-8 counts as not set.
+    fn get(&self, name: &str) -> Option<String>;
+}
+
+/// The process's own environment.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ProcessEnv;
+
+impl Env for ProcessEnv {
+    fn get(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+}
+
+impl<S: BuildHasher> Env for HashMap<String, String, S> {
+    fn get(&self, name: &str) -> Option<String> {
+        HashMap::get(self, name).cloned()
+    }
+}
+
+impl Env for BTreeMap<String, String> {
+    fn get(&self, name: &str) -> Option<String> {
+        BTreeMap::get(self, name).cloned()
+    }
+}
+
+impl Config {
+    /// Reads the flags, the environment and the file.
+    ///
+    /// # Errors
+    /// All that is wrong in any of them, each with its place and without its value.
+    pub fn load(args: &ServeArgs, env: &dyn Env) -> Result<Self, Errors> {
+        let mut reader = Reader { env, file: File::default(), problems: Vec::new() };
+        let path = args
+            .config
+            .clone()
+            .or_else(|| reader.variable("LIVEKIT_OTEL_CONFIG").map(|found| found.text.into()));
+        if let Some(path) = path {
+            reader.file = read_file(&path, &mut reader.problems);
+        }
+        let keys = keys::read(&mut reader);
+        let config = read(args, keys, &mut reader);
+        if reader.problems.is_empty() { Ok(config) } else { Err(Errors(reader.problems)) }
+    }
+
+    /// All defaults, with these keys and on free ports of 127.0.0.1, whatever the environment says.
+    pub fn for_keys(keys: Keys) -> Self {
+        let env = BTreeMap::new();
+        let mut reader = Reader { env: &env, file: File::default(), problems: Vec::new() };
+        let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self { http: free, grpc: free, ..read(&ServeArgs::default(), keys, &mut reader) }
+    }
+}
+
+fn read_file(path: &PathBuf, problems: &mut Vec<Problem>) -> File {
+    let name = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => File::read(&name, &text, problems),
+        Err(error) => {
+            let what = format!("can't be read: {}", error.kind());
+            problems.push(Problem { at: name, what });
+            File::default()
+        }
+    }
+}
+
+fn read(args: &ServeArgs, keys: Keys, reader: &mut Reader<'_>) -> Config {
+    let session = session_settings(reader);
+    let export = otlp::read(args, reader);
+    let level = option(reader, "--stats-level", args.stats_level.as_ref(), "stats.level");
+    let level = reader.parse(level, values::level).unwrap_or_default();
+    let stats_interval = match reader.variable("OTEL_METRIC_EXPORT_INTERVAL") {
+        found @ Some(_) => reader.parse(found, values::millis),
+        None => reader.from_file("stats.interval", values::positive_duration),
+    };
+    let timeout =
+        option(reader, "--shutdown-timeout", args.shutdown_timeout.as_ref(), "shutdown_timeout");
+    let mut memory = |path, default| reader.from_file(path, values::memory).unwrap_or(default);
+    let max_body = memory("limits.webhook_body", 1 << 20);
+    let max_message = memory("limits.analytics_message", 4 << 20);
+    let journal_bytes = memory("journal.max_bytes", 64 << 20);
+    let set_aside_bytes = reader.from_file("set_aside.max_bytes", values::size).unwrap_or(16 << 20);
+    Config {
+        http: address(reader, "--http", args.http.as_ref(), "listen.http", 9290),
+        grpc: address(reader, "--grpc", args.grpc.as_ref(), "listen.grpc", 9291),
+        max_body,
+        max_message,
+        keys,
+        session,
+        stats: stats::Settings { level, temporality: export.temporality },
+        stats_interval: stats_interval.unwrap_or(Duration::from_secs(30)),
+        export,
+        journal_bytes,
+        set_aside_bytes,
+        shutdown_timeout: reader
+            .parse(timeout, values::duration)
+            .unwrap_or(Duration::from_secs(10)),
+        log: log_settings(args, reader),
+        observe_traces: reader.from_file("observe.traces", values::boolean).unwrap_or(false),
+    }
+}
+
+fn session_settings(reader: &mut Reader<'_>) -> session::Settings {
+    let default = session::Settings::default();
+    session::Settings {
+        linger: reader.from_file("session.linger", values::duration).unwrap_or(default.linger),
+        twin_wait: reader
+            .from_file("session.twin_wait", values::duration)
+            .unwrap_or(default.twin_wait),
+    }
+}
+
+fn log_settings(args: &ServeArgs, reader: &mut Reader<'_>) -> LogSettings {
+    let level = option(reader, "--log-level", args.log_level.as_ref(), "log.level");
+    let format = option(reader, "--log-format", args.log_format.as_ref(), "log.format");
+    LogSettings {
+        level: reader.parse(level, values::log_level).unwrap_or(LevelFilter::INFO),
+        format: reader.parse(format, values::log_format).unwrap_or_default(),
+    }
+}
+
+fn address(
+    reader: &mut Reader<'_>,
+    flag: &str,
+    value: Option<&String>,
+    path: &str,
+    port: u16,
+) -> SocketAddr {
+    let found = option(reader, flag, value, path);
+    let default = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    reader.parse(found, values::address).unwrap_or(default)
+}
+
+// One of our own options: its variable is named like its flag.
+fn option(reader: &Reader<'_>, flag: &str, value: Option<&String>, path: &str) -> Option<Found> {
+    let variable = flag.trim_start_matches('-').replace('-', "_").to_ascii_uppercase();
+    Reader::flag(flag, value)
+        .or_else(|| reader.variable(&format!("LIVEKIT_OTEL_{variable}")))
+        .or_else(|| reader.leaf(path))
+}

@@ -1,0 +1,147 @@
+//! The command line. Values stay text here: the configuration reads them with the environment's
+//! and the file's, so that all that is wrong is told at once.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// The exit code of a wrong command line or configuration, `EX_USAGE` of `sysexits.h`.
+pub const EXIT_USAGE: u8 = 64;
+
+/// OpenTelemetry for LiveKit: rooms, participants and tracks as traces, logs and metrics.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "livekit-otel", version, about, subcommand_required = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Take LiveKit's webhooks and analytics, and send them over OTLP
+    Serve(ServeArgs),
+    /// Play a made-up call and send what it gives
+    Demo(DemoArgs),
+    /// Send a captured call to a running `serve`
+    Replay(ReplayArgs),
+}
+
+/// Options of `serve`; each goes before its variable and its key in the file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct ServeArgs {
+    /// The configuration file, YAML [env: LIVEKIT_OTEL_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Read the configuration, tell all that is wrong with it, and end
+    #[arg(long)]
+    pub check: bool,
+    /// Where webhooks are taken [env: LIVEKIT_OTEL_HTTP] [default: 127.0.0.1:9290]
+    #[arg(long, value_name = "ADDR")]
+    pub http: Option<String>,
+    /// Where analytics streams are taken [env: LIVEKIT_OTEL_GRPC] [default: 127.0.0.1:9291]
+    #[arg(long, value_name = "ADDR")]
+    pub grpc: Option<String>,
+    /// The collector, for all signals [env: OTEL_EXPORTER_OTLP_ENDPOINT]
+    #[arg(long, value_name = "URL")]
+    pub endpoint: Option<String>,
+    /// grpc or http/protobuf, for all signals [env: OTEL_EXPORTER_OTLP_PROTOCOL]
+    #[arg(long, value_name = "PROTOCOL")]
+    pub protocol: Option<String>,
+    /// What gets series of its own: node or participant [env: LIVEKIT_OTEL_STATS_LEVEL]
+    #[arg(long, value_name = "LEVEL")]
+    pub stats_level: Option<String>,
+    /// error, warn, info, debug, trace or off [env: LIVEKIT_OTEL_LOG_LEVEL]
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// text or json [env: LIVEKIT_OTEL_LOG_FORMAT]
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<String>,
+    /// How long delivery may take at the end, such as 10s [env: LIVEKIT_OTEL_SHUTDOWN_TIMEOUT]
+    #[arg(long, value_name = "DURATION")]
+    pub shutdown_timeout: Option<String>,
+}
+
+/// Options of `demo`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct DemoArgs {
+    /// The collector, for all signals [env: OTEL_EXPORTER_OTLP_ENDPOINT]
+    #[arg(long, value_name = "URL")]
+    pub endpoint: Option<String>,
+    /// grpc or http/protobuf [env: OTEL_EXPORTER_OTLP_PROTOCOL]
+    #[arg(long, value_name = "PROTOCOL")]
+    pub protocol: Option<String>,
+    /// A captured call to play instead
+    #[arg(long, value_name = "FILE")]
+    pub capture: Option<PathBuf>,
+}
+
+/// Options of `replay`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct ReplayArgs {
+    /// The captured call, one JSON object a line
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Where webhooks are posted
+    #[arg(long, value_name = "URL")]
+    pub webhook: String,
+    /// Where the analytics streams go
+    #[arg(long, value_name = "URL")]
+    pub analytics: String,
+    /// How many times faster than it was
+    #[arg(long, value_name = "N")]
+    pub speed: Option<String>,
+}
+
+impl Cli {
+    /// Reads the arguments, the program's name first.
+    ///
+    /// # Errors
+    /// What is wrong with them, or the help and the version where those were asked for:
+    /// [`exit_code`] tells which.
+    pub fn read(
+        args: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    ) -> clap::error::Result<Self> {
+        Self::try_parse_from(args)
+    }
+}
+
+/// 0 for the help and the version, else [`EXIT_USAGE`] in place of clap's 2.
+pub fn exit_code(error: &clap::Error) -> u8 {
+    if error.use_stderr() { EXIT_USAGE } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(args: &[&str]) -> u8 {
+        exit_code(&Cli::read(args).unwrap_err())
+    }
+
+    #[test]
+    fn the_commands_are_well_formed() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_and_version_are_no_errors_and_bad_usage_is_64() {
+        assert_eq!(code(&["livekit-otel", "--help"]), 0);
+        assert_eq!(code(&["livekit-otel", "--version"]), 0);
+        assert_eq!(code(&["livekit-otel", "serve", "--help"]), 0);
+        assert_eq!(code(&["livekit-otel", "serve", "--no-such-option"]), 64);
+        assert_eq!(code(&["livekit-otel", "replay", "call.jsonl"]), 64);
+        assert_eq!(code(&["livekit-otel"]), 64);
+    }
+
+    #[test]
+    fn values_are_not_read_here() {
+        let cli = Cli::read(["livekit-otel", "serve", "--http", "nonsense", "--check"]).unwrap();
+        let Command::Serve(args) = cli.command else { panic!("not serve") };
+        assert_eq!(args.http.as_deref(), Some("nonsense"));
+        assert!(args.check);
+    }
+}

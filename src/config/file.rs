@@ -1,0 +1,269 @@
+//! The configuration file: YAML into text by path, with all that does not belong there.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use super::errors::Problem;
+
+/// Every key that has a value of its own.
+const LEAVES: &[&str] = &[
+    "listen.http",
+    "listen.grpc",
+    "limits.webhook_body",
+    "limits.analytics_message",
+    "session.linger",
+    "session.twin_wait",
+    "stats.level",
+    "stats.interval",
+    "export.endpoint",
+    "export.protocol",
+    "export.timeout",
+    "export.compression",
+    "export.certificate",
+    "export.client_certificate",
+    "export.client_key",
+    "export.max_request",
+    "export.max_queue",
+    "export.temporality",
+    "journal.max_bytes",
+    "set_aside.max_bytes",
+    "shutdown_timeout",
+    "log.level",
+    "log.format",
+    "observe.traces",
+];
+
+/// Every key whose keys are the user's.
+const MAPS: &[&str] = &["livekit.keys", "export.headers", "resource"];
+
+/// What a file says.
+#[derive(Default)]
+pub(super) struct File {
+    name: String,
+    leaves: BTreeMap<String, String>,
+    maps: BTreeMap<String, Vec<(String, String)>>,
+}
+
+impl File {
+    /// Reads `text`; what is wrong with it goes to `problems`, and the rest holds.
+    pub(super) fn read(name: &str, text: &str, problems: &mut Vec<Problem>) -> Self {
+        let mut file = Self { name: name.to_owned(), ..Self::default() };
+        let options = serde_saphyr::options! { with_snippet: false };
+        match serde_saphyr::from_str_with_options::<Tree>(text, options) {
+            Ok(Tree::Null) => {}
+            Ok(Tree::Map(entries)) => file.section("", entries, problems),
+            Ok(_) => problems.push(file.problem("", "must be a map of sections")),
+            // Its own words may quote the text, and so a secret.
+            Err(error) => problems.push(Problem { at: name.to_owned(), what: not_yaml(&error) }),
+        }
+        file
+    }
+
+    /// The value at `path`.
+    pub(super) fn leaf(&self, path: &str) -> Option<&str> {
+        self.leaves.get(path).map(String::as_str)
+    }
+
+    /// The user's keys at `path`, if there are any.
+    pub(super) fn map(&self, path: &str) -> &[(String, String)] {
+        self.maps.get(path).map_or(&[], Vec::as_slice)
+    }
+
+    /// How problems name a path.
+    pub(super) fn at(&self, path: &str) -> String {
+        if path.is_empty() { self.name.clone() } else { format!("{path} in {}", self.name) }
+    }
+
+    fn problem(&self, path: &str, what: impl Into<String>) -> Problem {
+        Problem { at: self.at(path), what: what.into() }
+    }
+
+    fn section(&mut self, parent: &str, entries: Vec<(String, Tree)>, problems: &mut Vec<Problem>) {
+        for (key, value) in entries {
+            // `log.level: info` is not `log: {level: info}`.
+            let dotted = key.contains('.');
+            let path = if parent.is_empty() { key } else { format!("{parent}.{key}") };
+            let is_section = LEAVES
+                .iter()
+                .chain(MAPS)
+                .any(|known| known.strip_prefix(&path).is_some_and(|rest| rest.starts_with('.')));
+            let is_map = MAPS.contains(&path.as_str());
+            if dotted || !is_section && !is_map && !LEAVES.contains(&path.as_str()) {
+                problems.push(self.problem(&path, "unknown key"));
+                continue;
+            }
+            match value {
+                Tree::Null => {}
+                Tree::Map(entries) if is_section => self.section(&path, entries, problems),
+                Tree::Map(entries) if is_map => self.user_map(&path, entries, problems),
+                _ if is_section || is_map => {
+                    problems.push(self.problem(&path, "must be a map"));
+                }
+                Tree::Text(text) | Tree::Other(text) => {
+                    self.leaves.insert(path, text);
+                }
+                Tree::Map(_) | Tree::List => {
+                    problems.push(self.problem(&path, "must be a single value"));
+                }
+            }
+        }
+    }
+
+    fn user_map(&mut self, path: &str, entries: Vec<(String, Tree)>, problems: &mut Vec<Problem>) {
+        let mut pairs = Vec::new();
+        for (key, value) in entries {
+            let entry = format!("{path}.{key}");
+            match value {
+                Tree::Text(text) => pairs.push((key, text)),
+                // A number is not kept as it was written: `1.10` is 1.1.
+                Tree::Other(_) => {
+                    problems.push(self.problem(&entry, "is a number or boolean: put it in quotes"))
+                }
+                Tree::Null => problems.push(self.problem(&entry, "has no value")),
+                Tree::Map(_) | Tree::List => {
+                    problems.push(self.problem(&entry, "must be a single value"));
+                }
+            }
+        }
+        self.maps.insert(path.to_owned(), pairs);
+    }
+}
+
+fn not_yaml(error: &serde_saphyr::Error) -> String {
+    let what = match error {
+        serde_saphyr::Error::DuplicateMappingKey { .. } => "a key is given twice",
+        _ => "not valid YAML",
+    };
+    match error.location() {
+        Some(at) => format!("{what} at line {}, column {}", at.line(), at.column()),
+        None => what.to_owned(),
+    }
+}
+
+/// YAML without its types: what a value means is its path's to say.
+enum Tree {
+    Null,
+    Text(String),
+    /// A number or a boolean.
+    Other(String),
+    Map(Vec<(String, Tree)>),
+    List,
+}
+
+impl<'de> Deserialize<'de> for Tree {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TreeVisitor)
+    }
+}
+
+struct TreeVisitor;
+
+impl<'de> Visitor<'de> for TreeVisitor {
+    type Value = Tree;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("YAML")
+    }
+
+    fn visit_unit<E>(self) -> Result<Tree, E> {
+        Ok(Tree::Null)
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Tree, E> {
+        Ok(Tree::Text(text.to_owned()))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Tree, E> {
+        Ok(Tree::Other(value.to_string()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Tree, E> {
+        Ok(Tree::Other(value.to_string()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Tree, E> {
+        Ok(Tree::Other(value.to_string()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Tree, E> {
+        Ok(Tree::Other(value.to_string()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Tree, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = map.next_entry()? {
+            entries.push(entry);
+        }
+        Ok(Tree::Map(entries))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Tree, A::Error> {
+        while seq.next_element::<Tree>()?.is_some() {}
+        Ok(Tree::List)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wrong(text: &str) -> Vec<String> {
+        let mut problems = Vec::new();
+        File::read("f.yaml", text, &mut problems);
+        problems.iter().map(Problem::to_string).collect()
+    }
+
+    #[test]
+    fn what_does_not_belong_is_named_by_its_path() {
+        for (text, expected) in [
+            ("", vec![]),
+            ("listen:", vec![]),
+            ("listen: {http: }", vec![]),
+            ("listen: 3", vec!["listen in f.yaml: must be a map"]),
+            ("listen: {htpp: x}", vec!["listen.htpp in f.yaml: unknown key"]),
+            ("nothing: {a: {b: c}}", vec!["nothing in f.yaml: unknown key"]),
+            ("log: {level: [info]}", vec!["log.level in f.yaml: must be a single value"]),
+            ("log.level: info", vec!["log.level in f.yaml: unknown key"]),
+            ("- a", vec!["f.yaml: must be a map of sections"]),
+            (
+                "resource: {a: 1.10, b: , c: \"1\"}",
+                vec![
+                    "resource.a in f.yaml: is a number or boolean: put it in quotes",
+                    "resource.b in f.yaml: has no value",
+                ],
+            ),
+            ("livekit: {keys: s3cret}", vec!["livekit.keys in f.yaml: must be a map"]),
+        ] {
+            assert_eq!(wrong(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn broken_yaml_is_placed_and_not_repeated() {
+        for text in [
+            "livekit:\n  keys:\n    a: s3cret\n  b\n s3cret: {",
+            "livekit:\n  keys: {a: *s3cret}",
+            "livekit:\n  keys: {s3cret: b, s3cret: c}",
+            "livekit: \"s3cret",
+        ] {
+            let wrong = wrong(text);
+            assert_eq!(wrong.len(), 1, "{text}: {wrong:?}");
+            assert!(wrong[0].contains(" at line "), "{wrong:?}");
+            assert!(!wrong[0].contains("s3cret"), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn values_keep_their_text() {
+        let mut problems = Vec::new();
+        let text = "livekit: {keys: {b: x, a: 'y z'}}\nlimits: {webhook_body: 4096}\nobserve: {traces: true}";
+        let file = File::read("f.yaml", text, &mut problems);
+        assert_eq!(problems, []);
+        assert_eq!(file.leaf("limits.webhook_body"), Some("4096"));
+        assert_eq!(file.leaf("observe.traces"), Some("true"));
+        let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        assert_eq!(file.map("livekit.keys"), [pair("b", "x"), pair("a", "y z")]);
+    }
+}

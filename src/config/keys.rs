@@ -1,0 +1,71 @@
+//! LiveKit's API keys, from one of the three places that LiveKit's own programs know.
+
+use std::collections::BTreeMap;
+
+use super::reader::{Found, Reader};
+use crate::source::keys::Keys;
+
+const KEYS: &str = "LIVEKIT_KEYS";
+const KEY: &str = "LIVEKIT_API_KEY";
+const SECRET: &str = "LIVEKIT_API_SECRET";
+
+/// The environment's keys, or the file's where it has none. None at all is a problem.
+pub(super) fn read(reader: &mut Reader<'_>) -> Keys {
+    let mut keys = Keys::default();
+    let (map, key, secret) = (reader.variable(KEYS), reader.variable(KEY), reader.variable(SECRET));
+    let wrong_before = reader.problems.len();
+    if let Some(found) = map {
+        server_keys(&found, reader, &mut keys);
+    }
+    match (key, secret) {
+        (Some(key), Some(secret)) => keys.insert(key.text, secret.text),
+        (Some(_), None) => reader.wrong(KEY, format!("needs {SECRET} too")),
+        (None, Some(_)) => reader.wrong(SECRET, format!("needs {KEY} too")),
+        (None, None) => {}
+    }
+    if !keys.is_empty() || reader.problems.len() > wrong_before {
+        return keys;
+    }
+    let file: Vec<_> = reader.file.map("livekit.keys").to_vec();
+    for (key, secret) in file {
+        if key.is_empty() || secret.trim().is_empty() {
+            reader.wrong(reader.file.at("livekit.keys"), "a key or its secret is empty");
+        } else {
+            keys.insert(key, secret);
+        }
+    }
+    if keys.is_empty() && reader.problems.len() == wrong_before {
+        reader.wrong(
+            "LiveKit's API keys",
+            format!(
+                "none given: set livekit.keys in the file, or {KEYS}=\"key: secret\", \
+                 or {KEY} and {SECRET}"
+            ),
+        );
+    }
+    keys
+}
+
+// The variable's text is YAML, as LiveKit's server reads it (livekit/pkg/config, `key-file` and
+// `keys`).
+fn server_keys(found: &Found, reader: &mut Reader<'_>, keys: &mut Keys) {
+    let options = serde_saphyr::options! { with_snippet: false };
+    let parsed =
+        serde_saphyr::from_str_with_options::<BTreeMap<String, String>>(&found.text, options);
+    let Ok(pairs) = parsed else {
+        // YAML takes `key:secret` for one string.
+        let what = if found.text.lines().any(|line| line.contains(':') && !line.contains(": ")) {
+            "must have a space after the colon: `key: secret`"
+        } else {
+            "must be lines of `key: secret`"
+        };
+        return reader.wrong(KEYS, what);
+    };
+    for (key, secret) in pairs {
+        if key.is_empty() || secret.trim().is_empty() {
+            reader.wrong(KEYS, "a key or its secret is empty");
+        } else {
+            keys.insert(key, secret);
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! What a configuration comes to, and what is wrong with one.
+
+use std::path::PathBuf;
+
+use super::*;
+use crate::export::settings::{Protocol, Target};
+use crate::signal::Temporality;
+use crate::stats::Level;
+
+const KEYS: (&str, &str) = ("LIVEKIT_KEYS", "devkey: s3cret");
+
+fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn load(pairs: &[(&str, &str)]) -> Config {
+    let mut env = env(pairs);
+    env.entry(KEYS.0.to_owned()).or_insert_with(|| KEYS.1.to_owned());
+    Config::load(&ServeArgs::default(), &env).unwrap()
+}
+
+fn wrong(args: &ServeArgs, pairs: &[(&str, &str)]) -> Vec<String> {
+    let Err(errors) = Config::load(args, &env(pairs)) else { return Vec::new() };
+    errors.to_string().lines().map(str::to_owned).collect()
+}
+
+/// A file that is gone with the test.
+struct Yaml(PathBuf);
+
+impl Yaml {
+    fn new(name: &str, text: &str) -> Self {
+        let name = format!("livekit-otel-{}-{name}.yaml", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, text).unwrap();
+        Self(path)
+    }
+
+    fn args(&self) -> ServeArgs {
+        ServeArgs { config: Some(self.0.clone()), ..ServeArgs::default() }
+    }
+}
+
+impl Drop for Yaml {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn endpoints(config: &Config) -> [String; 3] {
+    let export = &config.export;
+    [&export.traces, &export.logs, &export.metrics].map(|target| target.endpoint.to_string())
+}
+
+#[test]
+fn the_defaults_need_only_keys() {
+    let config = load(&[]);
+    assert_eq!(config.http.to_string(), "127.0.0.1:9290");
+    assert_eq!(config.grpc.to_string(), "127.0.0.1:9291");
+    assert_eq!((config.max_body, config.max_message), (1 << 20, 4 << 20));
+    assert_eq!(config.keys.secret("devkey"), Some("s3cret"));
+    assert_eq!(config.session, session::Settings::default());
+    assert_eq!(config.stats, stats::Settings::default());
+    assert_eq!(config.stats_interval, Duration::from_secs(30));
+    assert_eq!((config.journal_bytes, config.set_aside_bytes), (64 << 20, 16 << 20));
+    assert_eq!(config.shutdown_timeout, Duration::from_secs(10));
+    assert_eq!(config.log, LogSettings { level: LevelFilter::INFO, format: LogFormat::Text });
+    assert!(!config.observe_traces);
+    assert_eq!(endpoints(&config), ["http://localhost:4317/"; 3]);
+    let Target { enabled, protocol, headers, timeout, gzip, .. } = config.export.traces;
+    assert_eq!((enabled, protocol, gzip), (true, Protocol::Grpc, false));
+    assert_eq!((headers.0.len(), timeout), (0, Duration::from_secs(10)));
+    assert_eq!(config.export.resource[0], ("service.name".to_owned(), "livekit-otel".to_owned()));
+}
+
+#[test]
+fn the_defaults_for_keys_are_those_of_load_on_free_ports() {
+    let mut keys = Keys::default();
+    keys.insert("devkey", "s3cret");
+    let config = Config::for_keys(keys);
+    let loaded = Config { http: config.http, grpc: config.grpc, ..load(&[]) };
+    assert_eq!(format!("{config:?}"), format!("{loaded:?}"));
+    assert_eq!((config.http.port(), config.grpc.port()), (0, 0));
+}
+
+#[test]
+fn a_flag_goes_before_a_variable_and_that_before_the_file() {
+    let yaml = Yaml::new(
+        "precedence",
+        "listen: {http: 127.0.0.1:1, grpc: 127.0.0.1:1}\nlog: {level: debug, format: json}\n\
+         stats: {level: node, interval: 5s}\nexport: {endpoint: http://file:1, timeout: 1s}\n\
+         livekit: {keys: {file: f}}\nsession: {linger: 1s, twin_wait: 0s}\n\
+         limits: {webhook_body: 2KiB}\nshutdown_timeout: 3s\nobserve: {traces: true}\n",
+    );
+    let args = ServeArgs { http: Some("127.0.0.1:3".into()), ..yaml.args() };
+    let env = env(&[
+        ("LIVEKIT_OTEL_HTTP", "127.0.0.1:2"),
+        ("LIVEKIT_OTEL_GRPC", "127.0.0.1:2"),
+        ("LIVEKIT_OTEL_LOG_LEVEL", ""),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "7000"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "2000"),
+    ]);
+    let config = Config::load(&args, &env).unwrap();
+    assert_eq!((config.http.port(), config.grpc.port()), (3, 2));
+    assert_eq!(config.log, LogSettings { level: LevelFilter::DEBUG, format: LogFormat::Json });
+    assert_eq!(config.stats.level, Level::Node);
+    assert_eq!(config.stats_interval, Duration::from_secs(7));
+    assert_eq!(config.export.logs.timeout, Duration::from_secs(2));
+    assert_eq!(endpoints(&config), ["http://file:1/"; 3]);
+    assert_eq!(config.keys.secret("file"), Some("f"));
+    assert_eq!(config.session.twin_wait, Duration::ZERO);
+    assert_eq!(config.max_body, 2048);
+    assert!(config.observe_traces);
+}
+
+#[test]
+fn keys_come_from_one_of_three_places() {
+    let yaml = Yaml::new("keys", "livekit: {keys: {file: f}}");
+    for (env, expected) in [
+        (&[][..], &["file"][..]),
+        (&[("LIVEKIT_KEYS", "a: 1\nb: 0123")], &["a", "b"]),
+        (&[("LIVEKIT_KEYS", "{a: x, b: y}")], &["a", "b"]),
+        (&[("LIVEKIT_API_KEY", "c"), ("LIVEKIT_API_SECRET", "x")], &["c"]),
+    ] {
+        let env = self::env(env);
+        let keys = Config::load(&yaml.args(), &env).unwrap().keys;
+        assert_eq!(format!("{keys:?}"), format!("{{{}}}", quoted(expected)));
+    }
+    let leading_zero = load(&[("LIVEKIT_KEYS", "b: 0123")]);
+    assert_eq!(leading_zero.keys.secret("b"), Some("0123"));
+}
+
+fn quoted(names: &[&str]) -> String {
+    names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
+}
+
+#[test]
+fn wrong_keys_are_told_without_their_secrets() {
+    for (env, expected) in [
+        (&[][..], "LiveKit's API keys: none given"),
+        (&[("LIVEKIT_KEYS", "a:s3cret")], "must have a space after the colon"),
+        (&[("LIVEKIT_KEYS", "a: s3cret\nb:s3cret")], "LIVEKIT_KEYS: must "),
+        (&[("LIVEKIT_KEYS", "s3cret")], "must be lines of"),
+        (&[("LIVEKIT_KEYS", "a: ''")], "is empty"),
+        (&[("LIVEKIT_API_KEY", "a")], "LIVEKIT_API_KEY: needs LIVEKIT_API_SECRET too"),
+        (&[("LIVEKIT_API_SECRET", "s3cret")], "LIVEKIT_API_SECRET: needs LIVEKIT_API_KEY too"),
+    ] {
+        let wrong = wrong(&ServeArgs::default(), env);
+        assert_eq!(wrong.len(), 1, "{wrong:?}");
+        assert!(wrong[0].contains(expected), "{wrong:?}");
+        assert!(!wrong[0].contains("s3cret"), "{wrong:?}");
+    }
+}
+
+#[test]
+fn endpoints_follow_the_specification() {
+    let base = "OTEL_EXPORTER_OTLP_ENDPOINT";
+    let own = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
+    let http = ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
+    for (env, traces, logs) in [
+        (&[http][..], "http://localhost:4318/v1/traces", "http://localhost:4318/v1/logs"),
+        (&[http, (base, "http://c:1/")], "http://c:1/v1/traces", "http://c:1/v1/logs"),
+        (&[http, (base, "http://c:1/x/")], "http://c:1/x/v1/traces", "http://c:1/x/v1/logs"),
+        (&[http, (base, "http://c/?k=v")], "http://c/v1/traces?k=v", "http://c/v1/logs?k=v"),
+        (&[http, (base, "http://c:1"), (own, "http://t:2")], "http://t:2/", "http://c:1/v1/logs"),
+        (&[http, (own, "http://t:2/y")], "http://t:2/y", "http://localhost:4318/v1/logs"),
+        (&[(base, "http://c:1")], "http://c:1/", "http://c:1/"),
+        (&[(base, "c:1")], "https://c:1/", "https://c:1/"),
+        (&[(base, "c:1"), ("OTEL_EXPORTER_OTLP_INSECURE", "TRUE")], "http://c:1/", "http://c:1/"),
+        (
+            &[(base, "c:1"), ("OTEL_EXPORTER_OTLP_TRACES_INSECURE", "true")],
+            "http://c:1/",
+            "https://c:1/",
+        ),
+        (
+            &[("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf"), (base, "http://c:1")],
+            "http://c:1/v1/traces",
+            "http://c:1/",
+        ),
+        (&[(base, "")], "http://localhost:4317/", "http://localhost:4317/"),
+    ] {
+        let [told_traces, told_logs, _] = endpoints(&load(env));
+        assert_eq!([told_traces.as_str(), told_logs.as_str()], [traces, logs], "{env:?}");
+    }
+}
+
+#[test]
+fn the_endpoint_flag_is_for_all_signals() {
+    let args = ServeArgs {
+        endpoint: Some("http://flag:1".into()),
+        protocol: Some("http/protobuf".into()),
+        ..ServeArgs::default()
+    };
+    let env = env(&[
+        KEYS,
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://own:1/x"),
+        ("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "grpc"),
+    ]);
+    let config = Config::load(&args, &env).unwrap();
+    let flag = |signal: &str| format!("http://flag:1/v1/{signal}");
+    assert_eq!(endpoints(&config), ["traces", "logs", "metrics"].map(flag));
+}
+
+#[test]
+fn a_signals_variables_go_before_those_for_all() {
+    let config = load(&[
+        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20s3cret,x=1,x=2"),
+        ("OTEL_EXPORTER_OTLP_LOGS_HEADERS", "y=3"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "2500"),
+        ("OTEL_EXPORTER_OTLP_LOGS_TIMEOUT", "500"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+        ("OTEL_EXPORTER_OTLP_LOGS_COMPRESSION", "none"),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "ca.pem"),
+        ("OTEL_EXPORTER_OTLP_LOGS_CLIENT_CERTIFICATE", "cert.pem"),
+        ("OTEL_EXPORTER_OTLP_LOGS_CLIENT_KEY", "key.pem"),
+        ("OTEL_METRICS_EXPORTER", "none"),
+    ]);
+    let text = |target: &Target| {
+        let pairs = target.headers.0.iter();
+        pairs.map(|(n, v)| format!("{n}={}", v.to_str().unwrap())).collect::<Vec<_>>()
+    };
+    let export = &config.export;
+    assert_eq!(text(&export.traces), ["authorization=Bearer s3cret", "x=2"]);
+    assert_eq!(text(&export.logs), ["y=3"]);
+    assert_eq!(export.traces.timeout, Duration::from_millis(2500));
+    assert_eq!(export.logs.timeout, Duration::from_millis(500));
+    assert_eq!((export.traces.gzip, export.logs.gzip), (true, false));
+    assert_eq!(export.traces.tls.ca, Some("ca.pem".into()));
+    assert_eq!(export.traces.tls.client_key, None);
+    assert_eq!(export.logs.tls.client_key, Some("key.pem".into()));
+    assert_eq!([export.traces.enabled, export.metrics.enabled], [true, false]);
+    assert!(!format!("{config:?}").contains("s3cret"));
+}
+
+#[test]
+fn a_disabled_sdk_sends_nothing() {
+    let export = load(&[("OTEL_SDK_DISABLED", "True")]).export;
+    assert!(!export.traces.enabled && !export.logs.enabled && !export.metrics.enabled);
+}
+
+#[test]
+fn low_memory_is_delta_for_the_exporter_and_the_instruments() {
+    let preference = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
+    for (text, expected) in [
+        ("cumulative", Temporality::Cumulative),
+        ("Delta", Temporality::Delta),
+        ("LowMemory", Temporality::Delta),
+    ] {
+        let config = load(&[(preference, text)]);
+        assert_eq!((config.stats.temporality, config.export.temporality), (expected, expected));
+    }
+}
+
+#[test]
+fn the_resource_is_ours_then_the_files_then_the_environments() {
+    let yaml = Yaml::new("resource", "resource: {service.name: file, a: file, b: file}");
+    let env = env(&[
+        KEYS,
+        ("OTEL_RESOURCE_ATTRIBUTES", "service.name=attributes,b=env%2C,c=env"),
+        ("OTEL_SERVICE_NAME", "name"),
+    ]);
+    let resource = Config::load(&yaml.args(), &env).unwrap().export.resource;
+    let get = |key: &str| resource.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str());
+    assert_eq!(resource[0], ("service.name".to_owned(), "name".to_owned()));
+    assert_eq!([get("a"), get("b"), get("c")], [Some("file"), Some("env,"), Some("env")]);
+    assert_eq!(get("service.version"), Some(env!("CARGO_PKG_VERSION")));
+    assert!(get("service.instance.id").is_some());
+}
+
+#[test]
+fn a_wrong_variable_is_named_once_and_not_repeated() {
+    let own = "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT";
+    for (name, value) in [
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "ftp://s3cret"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:s3cret@c:1"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://s3 cret"),
+        (own, "http://"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "s3cret"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "s3cret=%0a"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s"),
+        ("OTEL_EXPORTER_OTLP_LOGS_TIMEOUT", "0"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "s3cret"),
+        ("OTEL_EXPORTER_OTLP_INSECURE", "yes"),
+        ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "s3cret"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "s3cret"),
+        ("OTEL_SDK_DISABLED", "1"),
+        ("OTEL_TRACES_EXPORTER", "console"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "0"),
+        ("LIVEKIT_OTEL_HTTP", "localhost:9290"),
+        ("LIVEKIT_OTEL_STATS_LEVEL", "track"),
+        ("LIVEKIT_OTEL_LOG_FORMAT", "s3cret"),
+        ("LIVEKIT_OTEL_SHUTDOWN_TIMEOUT", "10"),
+        ("LIVEKIT_OTEL_CONFIG", "/nonexistent/config.yaml"),
+    ] {
+        let wrong = wrong(&ServeArgs::default(), &[KEYS, (name, value)]);
+        assert_eq!(wrong.len(), 1, "{name}: {wrong:?}");
+        let place = if name.ends_with("_CONFIG") { value } else { name };
+        assert!(wrong[0].starts_with(&format!("{place}: ")), "{wrong:?}");
+        assert!(!wrong[0].contains("s3cret"), "{wrong:?}");
+    }
+}
+
+#[test]
+fn all_that_is_wrong_is_told_at_once() {
+    let yaml = Yaml::new(
+        "wrong",
+        "listen: {http: here}\nexport: {max_request: 8MiB, max_queue: 4MiB}\nlogs: {}\n",
+    );
+    let args = ServeArgs { log_level: Some("loud".into()), ..yaml.args() };
+    let wrong = wrong(&args, &[("OTEL_EXPORTER_OTLP_TIMEOUT", "soon")]);
+    let file = yaml.0.display();
+    for place in [
+        format!("logs in {file}: unknown key"),
+        "LiveKit's API keys: none given".to_owned(),
+        format!("export.max_request in {file}: "),
+        "OTEL_EXPORTER_OTLP_TIMEOUT: ".to_owned(),
+        format!("listen.http in {file}: "),
+        "--log-level: ".to_owned(),
+    ] {
+        assert_eq!(wrong.iter().filter(|line| line.starts_with(&place)).count(), 1, "{wrong:#?}");
+    }
+    assert_eq!(wrong.len(), 6, "{wrong:#?}");
+}
