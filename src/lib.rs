@@ -7,6 +7,7 @@ pub mod event;
 pub mod export;
 pub mod journal;
 pub mod ledger;
+pub mod observe;
 pub mod proto;
 pub mod semconv;
 pub mod session;
