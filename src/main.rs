@@ -1,2 +1,112 @@
-//! The `livekit-otel` binary.
-fn main() {}
+//! The `livekit-otel` binary: arguments, configuration, run.
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use livekit_otel::cli::{self, Cli, Command, DemoArgs, EXIT_USAGE, ReplayArgs, ServeArgs};
+use livekit_otel::config::{self, Config, ProcessEnv};
+use livekit_otel::demo::{self, Collect, Style};
+use livekit_otel::ledger::report::render_ledger;
+use livekit_otel::source::replay;
+use livekit_otel::{observe, serve};
+
+/// Why the program ends early, and with which code.
+enum Failure {
+    /// Wrong arguments or configuration.
+    Usage(String),
+    /// It could not start, or not do all that it was asked for.
+    Failed(String),
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::read(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Where stderr is closed nothing can be said.
+            let _ = error.print();
+            return ExitCode::from(cli::exit_code(&error));
+        }
+    };
+    let outcome = match cli.command {
+        Command::Serve(args) => serve(&args),
+        Command::Demo(args) => demo(args),
+        Command::Replay(args) => replay(&args),
+    };
+    let (message, code) = match outcome {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Usage(message)) => (message, ExitCode::from(EXIT_USAGE)),
+        Err(Failure::Failed(message)) => (message, ExitCode::FAILURE),
+    };
+    let _ = writeln!(std::io::stderr(), "{message}");
+    code
+}
+
+fn serve(args: &ServeArgs) -> Result<(), Failure> {
+    let config = Config::load(args, &ProcessEnv).map_err(usage)?;
+    if args.check {
+        return writeln!(std::io::stdout(), "ok").map_err(failed);
+    }
+    run(async {
+        let own_traces = config.observe_traces.then_some(&config.export);
+        let log = observe::init_logging(&config.log, own_traces).map_err(failed)?;
+        let report = serve::run(config).await.map_err(failed)?;
+        log.shutdown().await;
+        render_ledger(&report.ledger, &mut std::io::stdout(), 80).map_err(failed)?;
+        delivered(report.undelivered)
+    })
+}
+
+fn demo(args: DemoArgs) -> Result<(), Failure> {
+    let collect = match args.endpoint {
+        None => Collect::Own,
+        endpoint => {
+            let config = demo::config_for(endpoint, args.protocol, &ProcessEnv);
+            Collect::Yours(Box::new(config.map_err(usage)?))
+        }
+    };
+    let stdout = std::io::stdout();
+    let colour = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let style = if colour { Style::coloured() } else { Style::plain() };
+    run(async {
+        let mut out = stdout.lock();
+        let report = demo::run(args.capture.as_deref(), collect, style, &mut out);
+        delivered(report.await.map_err(failed)?)
+    })
+}
+
+fn replay(args: &ReplayArgs) -> Result<(), Failure> {
+    let to = config::destination(args, &ProcessEnv).map_err(usage)?;
+    let capture = demo::read_capture(&args.file).map_err(failed)?;
+    let progress = demo::Progress::new(capture.lines.len() as u64, "replaying");
+    let sent = run(async {
+        replay::replay(&capture, &to, |done| progress.set(done as u64)).await.map_err(failed)
+    });
+    progress.finish();
+    let replay::Sent { webhooks, events, stats, node_rooms } = sent?;
+    writeln!(
+        std::io::stdout(),
+        "sent {webhooks} webhooks, and messages of {events} events, {stats} stats, \
+         {node_rooms} node rooms"
+    )
+    .map_err(failed)
+}
+
+fn run<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(failed)?.block_on(command)
+}
+
+fn delivered(undelivered: u64) -> Result<(), Failure> {
+    match undelivered {
+        0 => Ok(()),
+        n => Err(Failure::Failed(format!("{n} records could not be delivered in time"))),
+    }
+}
+
+fn usage(error: impl std::fmt::Display) -> Failure {
+    Failure::Usage(error.to_string())
+}
+
+fn failed(error: impl std::fmt::Display) -> Failure {
+    Failure::Failed(format!("livekit-otel: {error}"))
+}

@@ -172,7 +172,7 @@ pub mod key {
     pub const LEDGER_SOURCE: &str = "lk.otel.source";
     /// What became of the items, a column of the ledger.
     pub const LEDGER_OUTCOME: &str = "lk.otel.outcome";
-    /// Why they were refused or lost.
+    /// Why they were refused or lost, or what was unknown: event_type, enum_value or field.
     pub const LEDGER_REASON: &str = "lk.otel.reason";
 }
 
@@ -370,4 +370,12 @@ pub mod metric {
     pub const PARTICIPANT_JITTER: &str = "lk.participant.jitter";
     /// Its mean quality score, 1 to 5.
     pub const PARTICIPANT_SCORE: &str = "lk.participant.score";
+    /// What came in, by what became of it, `{item}`.
+    pub const LEDGER_ITEMS: &str = "lk.otel.items";
+    /// What was made to be sent, by what became of it, `{record}`.
+    pub const LEDGER_RECORDS: &str = "lk.otel.records";
+    /// What waits for its delivery, `{record}`.
+    pub const LEDGER_WAITING: &str = "lk.otel.waiting";
+    /// What this version did not know in what it accepted, `{item}`.
+    pub const LEDGER_UNKNOWN: &str = "lk.otel.unknown";
 }

@@ -58,8 +58,7 @@ impl Server {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let ledger = Arc::new(Ledger::default());
         let set_aside = Arc::new(SetAside::in_memory(config.set_aside_bytes));
-        let exporter =
-            Exporter::start(config.export, Arc::clone(&ledger), Arc::clone(&set_aside))?;
+        let exporter = Exporter::start(config.export, Arc::clone(&ledger), Arc::clone(&set_aside))?;
         let (journal, reader) = journal::in_memory(config.journal_bytes);
         let settings = listen::Settings {
             http: config.http,
@@ -67,8 +66,7 @@ impl Server {
             max_body: config.max_body,
             max_message: config.max_message,
         };
-        let shared =
-            Shared { keys: config.keys, journal, ledger: Arc::clone(&ledger), set_aside };
+        let shared = Shared { keys: config.keys, journal, ledger: Arc::clone(&ledger), set_aside };
         let listeners = listen::bind(&settings, shared).await?;
         let now = Time::from_system(SystemTime::now());
         let engine = Engine::new(config.session, config.stats, now);

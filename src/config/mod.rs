@@ -5,6 +5,7 @@ mod file;
 mod keys;
 mod otlp;
 mod reader;
+mod replay;
 mod resource;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
 pub use errors::{Errors, Problem};
+pub use replay::destination;
 
 use self::file::File;
 use self::reader::{Found, Reader};

@@ -9,6 +9,7 @@ mod quality;
 pub mod received;
 pub mod report;
 mod rooms;
+pub mod run;
 mod text;
 mod waterfall;
 
@@ -21,4 +22,5 @@ pub use collector::{Collector, Received};
 pub use progress::Progress;
 pub use received::Telemetry;
 pub use report::render;
+pub use run::{Collect, config_for, read_capture, run};
 pub use text::Style;

@@ -4,5 +4,6 @@
 mod behaviour;
 mod capture;
 mod golden;
+mod house;
 mod sources;
 mod tellers;

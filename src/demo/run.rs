@@ -1,0 +1,211 @@
+//! The demo itself: `serve` between a replayed capture and a collector, all over real sockets.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use http::Uri;
+use thiserror::Error;
+
+use super::collector::Collector;
+use super::progress::Progress;
+use super::report;
+use super::text::Style;
+use crate::cli::ServeArgs;
+use crate::config::{self, Config, Env};
+use crate::event::RoomSid;
+use crate::ledger::report::render_ledger;
+use crate::serve::{Report, Server, StartError};
+use crate::session::ids;
+use crate::source::Keys;
+use crate::source::capture::{Capture, CaptureError};
+use crate::source::replay::{self, Destination, ReplayError};
+
+const CAPTURE: &str = include_str!("../../examples/captures/one-call.jsonl");
+const KEY: &str = "demo-key";
+// Signs the demo's own webhooks to itself, on loopback, while it runs.
+const SECRET: &str = "a-made-up-secret-that-protects-nothing";
+
+/// How long the replay of a capture takes, in seconds.
+const REPLAY_SECONDS: f64 = 2.5;
+
+/// Whose collector is shown the call.
+#[derive(Debug, Clone)]
+pub enum Collect {
+    /// The demo's own, whose report is written.
+    Own,
+    /// That of a configuration (see [`config_for`]).
+    Yours(Box<Config>),
+}
+
+/// The demo's configuration for a collector of yours: its endpoint and protocol from the command
+/// line, everything else of OTLP from the environment.
+///
+/// # Errors
+/// All that is wrong with it.
+pub fn config_for(
+    endpoint: Option<String>,
+    protocol: Option<String>,
+    env: &dyn Env,
+) -> Result<Config, config::Errors> {
+    struct OtelOnly<'a>(&'a dyn Env);
+    impl Env for OtelOnly<'_> {
+        fn get(&self, name: &str) -> Option<String> {
+            match name {
+                "LIVEKIT_API_KEY" => Some(KEY.to_owned()),
+                "LIVEKIT_API_SECRET" => Some(SECRET.to_owned()),
+                _ => name.starts_with("OTEL_").then(|| self.0.get(name)).flatten(),
+            }
+        }
+    }
+    let free = Some("127.0.0.1:0".to_owned());
+    let args =
+        ServeArgs { endpoint, protocol, http: free.clone(), grpc: free, ..ServeArgs::default() };
+    Config::load(&args, &OtelOnly(env))
+}
+
+/// Why the demo could not run.
+#[derive(Debug, Error)]
+pub enum DemoError {
+    /// The capture's file can't be read.
+    #[error("{path}: {error}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// The capture can't be read.
+    #[error("the capture can't be read: {0}")]
+    Capture(#[from] CaptureError),
+    /// A part of the demo could not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The capture can't be sent.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    /// The demo's own collector could not start, or the report not be written.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Runs the demo, with a capture of yours or the shipped one, and writes its report; gives how
+/// many records could not be delivered.
+///
+/// # Errors
+/// Where a part can't start, or the capture can't be read or sent.
+pub async fn run(
+    capture: Option<&Path>,
+    collect: Collect,
+    style: Style,
+    out: &mut impl Write,
+) -> Result<u64, DemoError> {
+    let capture = self::capture(capture)?;
+    match collect {
+        Collect::Own => {
+            let collector = Collector::start().await?;
+            let mut keys = Keys::default();
+            keys.insert(KEY, SECRET);
+            let mut config = Config::for_keys(keys);
+            let endpoint: Uri = collector.endpoint().parse().map_err(io::Error::other)?;
+            let export = &mut config.export;
+            for target in [&mut export.traces, &mut export.logs, &mut export.metrics] {
+                target.endpoint = endpoint.clone();
+            }
+            let report = play(&capture, config).await?;
+            let received = collector.stop().await;
+            report::render(&received, &report.ledger, style, out)?;
+            Ok(report.undelivered)
+        }
+        Collect::Yours(config) => {
+            let endpoint = config.export.traces.endpoint.clone();
+            let report = play(&capture, *config).await?;
+            write_elsewhere(&capture, &endpoint, &report, out)?;
+            Ok(report.undelivered)
+        }
+    }
+}
+
+/// Reads a capture from a file.
+///
+/// # Errors
+/// Where the file or the capture can't be read.
+pub fn read_capture(path: &Path) -> Result<Capture, DemoError> {
+    let failed = |error| DemoError::File { path: path.to_owned(), error };
+    let file = std::fs::File::open(path).map_err(failed)?;
+    Ok(Capture::parse(io::BufReader::new(file))?)
+}
+
+fn capture(path: Option<&Path>) -> Result<Capture, DemoError> {
+    match path {
+        Some(path) => read_capture(path),
+        None => Ok(Capture::parse(CAPTURE.as_bytes())?),
+    }
+}
+
+// The whole way: signed webhooks and streams in, OTLP out, and everything drained.
+async fn play(capture: &Capture, config: Config) -> Result<Report, DemoError> {
+    let server = Server::start(config).await?;
+    let destination = Destination {
+        webhook: local(server.http(), "/webhook")?,
+        analytics: local(server.grpc(), "")?,
+        key: KEY.to_owned(),
+        secret: SECRET.to_owned(),
+        speed: seconds(capture) / REPLAY_SECONDS,
+    };
+    let progress = Progress::new(capture.lines.len() as u64, "replaying a call");
+    let sent = replay::replay(capture, &destination, |done| progress.set(done as u64)).await;
+    progress.finish();
+    let report = server.shutdown().await;
+    sent?;
+    Ok(report)
+}
+
+fn local(address: std::net::SocketAddr, path: &str) -> io::Result<Uri> {
+    format!("http://{address}{path}").parse().map_err(io::Error::other)
+}
+
+fn seconds(capture: &Capture) -> f64 {
+    let times = || capture.lines.iter().map(|line| line.at);
+    let span = times().max().unwrap_or(0) - times().min().unwrap_or(0);
+    (span as f64 / 1000.0).max(REPLAY_SECONDS)
+}
+
+fn write_elsewhere(
+    capture: &Capture,
+    endpoint: &Uri,
+    report: &Report,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let host = endpoint.authority().map_or("", |authority| {
+        // Not what stands before an @: it may be a password.
+        authority.as_str().rsplit('@').next().unwrap_or_default()
+    });
+    writeln!(out, "\nSent to {host}\n")?;
+    for room in rooms(capture) {
+        write!(out, "  room {room}  trace ")?;
+        for byte in ids::trace(&room) {
+            write!(out, "{byte:02x}")?;
+        }
+        writeln!(out)?;
+    }
+    writeln!(out)?;
+    render_ledger(&report.ledger, out, 80)
+}
+
+// The rooms that a capture tells of, in the order of their first telling.
+fn rooms(capture: &Capture) -> Vec<RoomSid> {
+    let mut rooms = Vec::new();
+    for line in &capture.lines {
+        let body = &line.body;
+        let items = ["events", "stats"].iter().filter_map(|list| body[*list].as_array()).flatten();
+        for item in std::iter::once(body).chain(items) {
+            let sid = item["roomId"].as_str().or_else(|| item["room"]["sid"].as_str());
+            if let Some(sid) = sid.and_then(RoomSid::new)
+                && !rooms.contains(&sid)
+            {
+                rooms.push(sid);
+            }
+        }
+    }
+    rooms
+}

@@ -1,0 +1,292 @@
+//! The SDK's periodic reader as the clock of the stats flush, and the ledger as instruments.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{AsyncInstrument, Meter, MeterProvider};
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::metrics::data::ResourceMetrics;
+use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
+use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Temporality};
+
+use crate::ledger::Ledger;
+use crate::semconv::{key, metric};
+
+/// A periodic reader that ticks at each collection and hands on the ledger's counts.
+pub struct Clock {
+    provider: SdkMeterProvider,
+    stopped: Arc<AtomicBool>,
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Clock").field("stopped", &self.stopped).finish_non_exhaustive()
+    }
+}
+
+impl Clock {
+    /// Calls `tick`, then `export` with the ledger's non-zero counts, every `interval` (one of
+    /// zero means the SDK's 60 s). Both are called on the reader's own thread and should return at
+    /// once: they hold up the next tick.
+    pub fn start(
+        interval: Duration,
+        ledger: Arc<Ledger>,
+        tick: impl Fn() + Send + Sync + 'static,
+        export: impl Fn(&ResourceMetrics) + Send + Sync + 'static,
+    ) -> Self {
+        let stopped = Arc::new(AtomicBool::new(false));
+        let exporter = HandOn { export, stopped: Arc::clone(&stopped) };
+        let reader = PeriodicReader::builder(exporter).with_interval(interval).build();
+        // The exporter has the resource: what is handed on gets it there.
+        let provider = SdkMeterProvider::builder().with_reader(reader).build();
+        let meter = provider.meter(env!("CARGO_PKG_NAME"));
+        let unless_stopped = Arc::clone(&stopped);
+        items(&meter, Arc::clone(&ledger), move || {
+            if !unless_stopped.load(Ordering::Acquire) {
+                tick();
+            }
+        });
+        records(&meter, &ledger);
+        unknown(&meter, ledger);
+        Self { provider, stopped }
+    }
+
+    /// Ticks and exports one last time, then ends the reader's thread.
+    pub async fn stop(self) {
+        let stop = move || {
+            // The SDK's shutdown waits 5 s for its own collection, whatever is asked: the flush
+            // waits for as long as it takes, and what shutdown collects after it is not new.
+            let flushed = self.provider.force_flush();
+            self.stopped.store(true, Ordering::Release);
+            flushed.and(self.provider.shutdown())
+        };
+        match tokio::task::spawn_blocking(stop).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the last metrics could not be collected"),
+            Err(error) => tracing::warn!(%error, "the last collection of metrics broke off"),
+        }
+    }
+}
+
+/// A push exporter that does not wait for delivery.
+struct HandOn<F> {
+    export: F,
+    stopped: Arc<AtomicBool>,
+}
+
+impl<F: Fn(&ResourceMetrics) + Send + Sync + 'static> PushMetricExporter for HandOn<F> {
+    fn export(&self, metrics: &ResourceMetrics) -> impl Future<Output = OTelSdkResult> + Send {
+        if !self.stopped.load(Ordering::Acquire) {
+            (self.export)(metrics);
+        }
+        std::future::ready(Ok(()))
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn temporality(&self) -> Temporality {
+        Temporality::Cumulative
+    }
+}
+
+fn items(meter: &Meter, ledger: Arc<Ledger>, tick: impl Fn() + Send + Sync + 'static) {
+    let callback = move |items: &dyn AsyncInstrument<u64>| {
+        tick();
+        for row in ledger.snapshot().inputs {
+            let source = KeyValue::new(key::LEDGER_SOURCE, row.source.as_str());
+            for (outcome, n) in [
+                ("accepted", row.accepted),
+                ("processed", row.processed),
+                ("duplicates", row.duplicates),
+                ("merged", row.merged),
+                ("set_aside", row.set_aside),
+            ] {
+                let outcome = KeyValue::new(key::LEDGER_OUTCOME, outcome);
+                observe(items, n, &[source.clone(), outcome]);
+            }
+            for (why, n) in row.refused {
+                let outcome = KeyValue::new(key::LEDGER_OUTCOME, "refused");
+                let reason = KeyValue::new(key::LEDGER_REASON, why.as_str());
+                observe(items, n, &[source.clone(), outcome, reason]);
+            }
+        }
+    };
+    meter
+        .u64_observable_counter(metric::LEDGER_ITEMS)
+        .with_unit("{item}")
+        .with_description("What came in, by what became of it")
+        .with_callback(callback)
+        .build();
+}
+
+fn records(meter: &Meter, ledger: &Arc<Ledger>) {
+    let counted = Arc::clone(ledger);
+    let callback = move |records: &dyn AsyncInstrument<u64>| {
+        for row in counted.snapshot().outputs {
+            let signal = KeyValue::new(key::LEDGER_SIGNAL, row.signal.as_str());
+            for (outcome, n) in [
+                ("accepted", row.accepted),
+                ("delivered", row.delivered),
+                ("set_aside", row.set_aside),
+            ] {
+                let outcome = KeyValue::new(key::LEDGER_OUTCOME, outcome);
+                observe(records, n, &[signal.clone(), outcome]);
+            }
+            for (why, n) in row.lost {
+                let outcome = KeyValue::new(key::LEDGER_OUTCOME, "lost");
+                let reason = KeyValue::new(key::LEDGER_REASON, why.as_str());
+                observe(records, n, &[signal.clone(), outcome, reason]);
+            }
+        }
+    };
+    meter
+        .u64_observable_counter(metric::LEDGER_RECORDS)
+        .with_unit("{record}")
+        .with_description("What was made to be sent, by what became of it")
+        .with_callback(callback)
+        .build();
+    let waiting = Arc::clone(ledger);
+    let callback = move |gauge: &dyn AsyncInstrument<i64>| {
+        for row in waiting.snapshot().outputs {
+            let signal = KeyValue::new(key::LEDGER_SIGNAL, row.signal.as_str());
+            // A signal that was never sent has no row; one that waits no more has a zero.
+            if row.accepted > 0 {
+                gauge.observe(i64::try_from(row.waiting()).unwrap_or(i64::MAX), &[signal]);
+            }
+        }
+    };
+    meter
+        .i64_observable_up_down_counter(metric::LEDGER_WAITING)
+        .with_unit("{record}")
+        .with_description("What waits for its delivery")
+        .with_callback(callback)
+        .build();
+}
+
+fn unknown(meter: &Meter, ledger: Arc<Ledger>) {
+    let callback = move |unknown: &dyn AsyncInstrument<u64>| {
+        let found = ledger.snapshot().unknown;
+        for (what, n) in [
+            ("event_type", found.event_types),
+            ("enum_value", found.enum_values),
+            ("field", found.fields),
+        ] {
+            observe(unknown, n, &[KeyValue::new(key::LEDGER_REASON, what)]);
+        }
+    };
+    meter
+        .u64_observable_counter(metric::LEDGER_UNKNOWN)
+        .with_unit("{item}")
+        .with_description("What this version did not know in what it accepted")
+        .with_callback(callback)
+        .build();
+}
+
+// Rows that count nothing yet are not worth a series.
+fn observe(instrument: &dyn AsyncInstrument<u64>, n: u64, attributes: &[KeyValue]) {
+    if n > 0 {
+        instrument.observe(n, attributes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::event::Unknown;
+    use crate::ledger::{Lost, Refused, Signal, Source};
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    /// Each row as `name{values} = n`.
+    fn rows(metrics: &ResourceMetrics) -> Vec<String> {
+        let mut rows = Vec::new();
+        for metric in metrics.scope_metrics().flat_map(|scope| scope.metrics()) {
+            let mut row = |attributes: Vec<String>, n: String| {
+                let mut attributes = attributes;
+                attributes.sort();
+                rows.push(format!("{}{{{}}} = {n}", metric.name(), attributes.join(",")));
+            };
+            let text = |pair: &KeyValue| format!("{}={}", pair.key, pair.value);
+            match metric.data() {
+                AggregatedMetrics::U64(MetricData::Sum(sum)) => {
+                    for point in sum.data_points() {
+                        row(point.attributes().map(text).collect(), point.value().to_string());
+                    }
+                }
+                AggregatedMetrics::I64(MetricData::Sum(sum)) => {
+                    for point in sum.data_points() {
+                        row(point.attributes().map(text).collect(), point.value().to_string());
+                    }
+                }
+                _ => panic!("{} is no sum", metric.name()),
+            }
+        }
+        rows.sort();
+        rows
+    }
+
+    #[tokio::test]
+    async fn it_ticks_every_interval_without_any_counts() {
+        let (ticks, mut ticked) = mpsc::unbounded_channel();
+        let tick = move || ticks.send(()).unwrap_or_default();
+        let clock = Clock::start(Duration::from_millis(5), Arc::default(), tick, |_| {});
+        for _ in 0..3 {
+            assert_eq!(ticked.recv().await, Some(()));
+        }
+        clock.stop().await;
+    }
+
+    #[tokio::test]
+    async fn stopping_ticks_once_more_and_ends() {
+        let (ticks, mut ticked) = mpsc::unbounded_channel();
+        let tick = move || ticks.send(()).unwrap_or_default();
+        let clock = Clock::start(LONG, Arc::default(), tick, |_| {});
+        assert!(ticked.try_recv().is_err());
+        clock.stop().await;
+        assert_eq!(ticked.recv().await, Some(()));
+        // The reader's thread and with it the sender are gone.
+        assert_eq!(ticked.recv().await, None);
+    }
+
+    #[tokio::test]
+    async fn the_ledgers_counts_arrive() {
+        let ledger = Arc::new(Ledger::default());
+        ledger.accepted(Source::Webhook, 3);
+        ledger.refused(Source::Stats, Refused::Busy);
+        ledger.queued(Signal::Traces, 5);
+        ledger.delivered(Signal::Traces, 2);
+        ledger.lost(Signal::Traces, Lost::QueueFull, 1);
+        ledger.unknown(Unknown { fields: 4, ..Unknown::default() });
+        let exports = Arc::new(Mutex::new(Vec::new()));
+        let exported = Arc::clone(&exports);
+        let export = move |metrics: &ResourceMetrics| exported.lock().unwrap().push(rows(metrics));
+        Clock::start(LONG, ledger, || {}, export).stop().await;
+        let exports = exports.lock().unwrap();
+        assert_eq!(
+            *exports,
+            [[
+                "lk.otel.items{lk.otel.outcome=accepted,lk.otel.source=webhook} = 3",
+                "lk.otel.items{lk.otel.outcome=refused,lk.otel.reason=busy,lk.otel.source=stats} = 1",
+                "lk.otel.records{lk.otel.outcome=accepted,lk.otel.signal=traces} = 5",
+                "lk.otel.records{lk.otel.outcome=delivered,lk.otel.signal=traces} = 2",
+                "lk.otel.records{lk.otel.outcome=lost,lk.otel.reason=queue_full,lk.otel.signal=traces} = 1",
+                "lk.otel.unknown{lk.otel.reason=field} = 4",
+                "lk.otel.waiting{lk.otel.signal=traces} = 2",
+            ]]
+        );
+    }
+}
