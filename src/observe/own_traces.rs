@@ -1,0 +1,122 @@
+//! The program's own traces, over the SDK's own exporter.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::time::Duration;
+
+use opentelemetry::KeyValue;
+use opentelemetry_otlp::{
+    Protocol as OtlpProtocol, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig,
+    tonic_types::metadata::MetadataMap,
+};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{self, SdkTracerProvider, SpanData};
+use tokio::runtime::Handle;
+
+use super::InitError;
+use crate::export::settings::{Protocol, Settings, Target};
+
+/// Sends spans to where the traces go, in batches.
+pub(super) fn provider(settings: &Settings) -> Result<SdkTracerProvider, InitError> {
+    let runtime = Handle::try_current().map_err(|_| InitError::NoRuntime)?;
+    let inner = match settings.traces.protocol {
+        Protocol::Grpc => grpc(&settings.traces)?,
+        Protocol::HttpProtobuf => http(&settings.traces)?,
+    };
+    let attributes = settings.resource.iter().map(|(k, v)| KeyValue::new(k.clone(), v.clone()));
+    let resource = Resource::builder_empty().with_attributes(attributes).build();
+    Ok(SdkTracerProvider::builder()
+        .with_resource(resource)
+        .with_batch_exporter(OnRuntime { inner, runtime })
+        .build())
+}
+
+fn grpc(target: &Target) -> Result<SpanExporter, InitError> {
+    let headers = target.headers.0.iter().cloned().collect();
+    let builder = SpanExporter::builder()
+        .with_tonic()
+        .with_protocol(OtlpProtocol::Grpc)
+        .with_endpoint(target.endpoint.to_string())
+        .with_timeout(target.timeout)
+        .with_metadata(MetadataMap::from_headers(headers));
+    #[cfg(feature = "tls")]
+    let builder = match tls(target)? {
+        Some(tls) => builder.with_tls_config(tls),
+        None => builder,
+    };
+    Ok(builder.build()?)
+}
+
+#[cfg(feature = "tls")]
+fn tls(target: &Target) -> Result<Option<tonic::transport::ClientTlsConfig>, InitError> {
+    use tonic::transport::{Certificate, ClientTlsConfig, Identity};
+    if target.endpoint.scheme_str() != Some("https") {
+        return Ok(None);
+    }
+    let read = |path: &std::path::PathBuf| {
+        std::fs::read(path).map_err(|error| InitError::Certificate {
+            path: path.display().to_string(),
+            kind: error.kind(),
+        })
+    };
+    let mut tls = match &target.tls.ca {
+        Some(path) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(path)?)),
+        None => ClientTlsConfig::new().with_enabled_roots(),
+    };
+    if let (Some(certificate), Some(key)) = (&target.tls.client_certificate, &target.tls.client_key)
+    {
+        tls = tls.identity(Identity::from_pem(read(certificate)?, read(key)?));
+    }
+    Ok(Some(tls))
+}
+
+fn http(target: &Target) -> Result<SpanExporter, InitError> {
+    // The exporter's default client of hyper knows no TLS.
+    if target.endpoint.scheme_str() == Some("https") {
+        return Err(InitError::HttpsWithoutGrpc);
+    }
+    // The exporter percent-decodes what it is given.
+    let header = |(name, value): &(http::HeaderName, http::HeaderValue)| {
+        let value = value.to_str().ok()?.replace('%', "%25");
+        Some((name.to_string(), value))
+    };
+    let headers: HashMap<_, _> = target.headers.0.iter().filter_map(header).collect();
+    Ok(SpanExporter::builder()
+        .with_http()
+        .with_protocol(OtlpProtocol::HttpBinary)
+        .with_endpoint(target.endpoint.to_string())
+        .with_timeout(target.timeout)
+        .with_headers(headers)
+        .build()?)
+}
+
+/// The batch processor exports on a thread of its own; hyper's client wants a runtime there.
+#[derive(Debug)]
+struct OnRuntime {
+    inner: SpanExporter,
+    runtime: Handle,
+}
+
+impl trace::SpanExporter for OnRuntime {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let mut export = Box::pin(self.inner.export(batch));
+        poll_fn(move |cx| {
+            let _entered = self.runtime.enter();
+            export.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.inner.shutdown_with_timeout(timeout)
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.inner.force_flush()
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.inner.set_resource(resource);
+    }
+}
