@@ -46,7 +46,15 @@ impl Collector {
     /// # Errors
     /// No port could be had.
     pub async fn start() -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        Self::start_on((Ipv4Addr::LOCALHOST, 0).into()).await
+    }
+
+    /// As [`Collector::start`], on an address of your choice.
+    ///
+    /// # Errors
+    /// The address could not be had.
+    pub async fn start_on(address: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let received = watch::Sender::new(Received::default());
         let (stop, stopped) = oneshot::channel();

@@ -24,7 +24,7 @@ pub(super) fn render<W: Write>(received: &Telemetry, page: &mut Page<'_, W>) -> 
     page.title("Received", "  over OTLP, decoded")?;
     let mut first = half("span", received.spans.iter().map(|span| span.name.as_str()));
     first.push(Cell::Nothing);
-    first.extend(half("metric point", received.points.iter().map(|point| point.name.as_str())));
+    first.extend(half("metric point", received.points.iter().map(|point| family(&point.name))));
     let second = half("log record", received.logs.iter().map(|log| log.event_name.as_str()));
     for n in 0..first.len().max(second.len()) {
         let (left_ink, left_text) = draw(first.get(n));
@@ -37,6 +37,12 @@ pub(super) fn render<W: Write>(received: &Telemetry, page: &mut Page<'_, W>) -> 
         ])?;
     }
     Ok(())
+}
+
+// The first two words of a metric's name: a list of all of them is longer than a screen.
+fn family(name: &str) -> &str {
+    let dots = name.match_indices('.').map(|(at, _)| at + 1);
+    dots.take(2).last().map_or(name, |end| &name[..end])
 }
 
 fn draw(cell: Option<&Cell>) -> (Ink, String) {
@@ -56,9 +62,10 @@ fn half<'a>(noun: &str, names: impl Iterator<Item = &'a str>) -> Vec<Cell> {
     }
     let mut cells = vec![Cell::Head(count(all, noun))];
     for (name, n) in counts.iter().take(MOST_NAMES) {
+        let name = if name.ends_with('.') { format!("{name}*") } else { (*name).to_owned() };
         cells.push(Cell::Name(format!(
             "{}{}",
-            left(name, HALF - 8),
+            left(&name, HALF - 8),
             right(&grouped(*n as u64), 6)
         )));
     }

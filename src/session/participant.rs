@@ -172,7 +172,7 @@ impl Participant {
                     facts.push(Fact::Published { took, description: description.clone() });
                 }
             }
-            EventKind::TrackUnpublished => self.track(sid).unpublish(stamp),
+            EventKind::TrackUnpublished => learn(&mut self.track(sid).unpublished, stamp),
             EventKind::TrackMuted => self.track(sid).mute(at),
             EventKind::TrackUnmuted => self.track(sid).unmute(at),
             EventKind::TrackPublishStats => {

@@ -11,8 +11,8 @@ use super::stamp::{Stamp, learn};
 use super::track::Description;
 use super::twins::Twins;
 use crate::event::{
-    Direction, Event, EventKind, NodeId, ParticipantSid, RoomName, RoomSid, StreamStat, Time,
-    TrackSid,
+    Direction, Event, EventKind, NodeId, ParticipantSid, RoomName, RoomSid, StreamStat, Teller,
+    Time, TrackSid,
 };
 use crate::semconv::key;
 use crate::signal::{Attribute, Span};
@@ -84,7 +84,10 @@ impl Room {
         self.newest = self.newest.max(stamp.at);
         match event.kind {
             EventKind::RoomEnded => self.on_ended(stamp, event, now),
-            EventKind::TrackUnpublished => self.on_track_unpublished(event, stamp.at),
+            // Only the analytics tell of subscriptions: a webhook may be far ahead of them.
+            EventKind::TrackUnpublished if event.teller == Teller::Analytics => {
+                self.on_track_unpublished(event, stamp.at);
+            }
             // The server's telling of a webhook is not the participant's doing.
             EventKind::Webhook => return stamp,
             _ => {}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::stamp::{Stamp, learn};
+use super::stamp::Stamp;
 use super::totals::{RtpSum, WindowSum};
 use crate::event::{StreamStat, Time, Track as TrackInfo, TrackKind, TrackSource};
 
@@ -51,12 +51,6 @@ impl Track {
         if let Some(since) = self.muted_since.take() {
             self.muted_for += at.since(since);
         }
-    }
-
-    /// It is no longer published: what was muted until now has been muted for so long.
-    pub(super) fn unpublish(&mut self, stamp: Stamp) {
-        learn(&mut self.unpublished, stamp);
-        self.unmute(stamp.at);
     }
 
     pub(super) fn window(&mut self, stat: &StreamStat) {

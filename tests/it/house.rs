@@ -49,7 +49,7 @@ fn only_proto_reads_livekits_messages() {
 
 #[test]
 fn only_export_and_the_demos_collector_know_otlp() {
-    only_in("opentelemetry_proto", &["export", "demo"]);
+    only_in("opentelemetry_proto", &["export", "demo", "observe/tests.rs"]);
 }
 
 #[test]

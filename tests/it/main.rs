@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod behaviour;
+mod binary;
 mod capture;
 mod golden;
 mod house;
+mod serve;
 mod sources;
 mod tellers;
