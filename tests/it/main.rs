@@ -3,5 +3,6 @@
 
 mod behaviour;
 mod capture;
+mod check;
 mod golden;
 mod tellers;
