@@ -119,7 +119,8 @@ impl File {
                 Tree::Text(text) => pairs.push((key, text)),
                 // A number is not kept as it was written: `1.10` is 1.1.
                 Tree::Other(_) => {
-                    problems.push(self.problem(&entry, "is a number or boolean: put it in quotes"))
+                    let what = "is a number or boolean: put it in quotes";
+                    problems.push(self.problem(&entry, what));
                 }
                 Tree::Null => problems.push(self.problem(&entry, "has no value")),
                 Tree::Map(_) | Tree::List => {

@@ -155,15 +155,15 @@ fn read(args: &ServeArgs, keys: Keys, reader: &mut Reader<'_>) -> Config {
     let level = reader.parse(level, values::level).unwrap_or_default();
     let stats_interval = match reader.variable("OTEL_METRIC_EXPORT_INTERVAL") {
         found @ Some(_) => reader.parse(found, values::millis),
-        None => reader.from_file("stats.interval", values::positive_duration),
+        None => reader.in_file("stats.interval", values::positive_duration),
     };
     let timeout =
         option(reader, "--shutdown-timeout", args.shutdown_timeout.as_ref(), "shutdown_timeout");
-    let mut memory = |path, default| reader.from_file(path, values::memory).unwrap_or(default);
+    let mut memory = |path, default| reader.in_file(path, values::memory).unwrap_or(default);
     let max_body = memory("limits.webhook_body", 1 << 20);
     let max_message = memory("limits.analytics_message", 4 << 20);
     let journal_bytes = memory("journal.max_bytes", 64 << 20);
-    let set_aside_bytes = reader.from_file("set_aside.max_bytes", values::size).unwrap_or(16 << 20);
+    let set_aside_bytes = reader.in_file("set_aside.max_bytes", values::size).unwrap_or(16 << 20);
     Config {
         http: address(reader, "--http", args.http.as_ref(), "listen.http", 9290),
         grpc: address(reader, "--grpc", args.grpc.as_ref(), "listen.grpc", 9291),
@@ -180,16 +180,16 @@ fn read(args: &ServeArgs, keys: Keys, reader: &mut Reader<'_>) -> Config {
             .parse(timeout, values::duration)
             .unwrap_or(Duration::from_secs(10)),
         log: log_settings(args, reader),
-        observe_traces: reader.from_file("observe.traces", values::boolean).unwrap_or(false),
+        observe_traces: reader.in_file("observe.traces", values::boolean).unwrap_or(false),
     }
 }
 
 fn session_settings(reader: &mut Reader<'_>) -> session::Settings {
     let default = session::Settings::default();
     session::Settings {
-        linger: reader.from_file("session.linger", values::duration).unwrap_or(default.linger),
+        linger: reader.in_file("session.linger", values::duration).unwrap_or(default.linger),
         twin_wait: reader
-            .from_file("session.twin_wait", values::duration)
+            .in_file("session.twin_wait", values::duration)
             .unwrap_or(default.twin_wait),
     }
 }

@@ -28,8 +28,8 @@ pub(super) fn read(args: &ServeArgs, reader: &mut Reader<'_>) -> Settings {
     let resource = resource::read(reader);
     let temporality = temporality(reader);
     let max_request_bytes =
-        reader.from_file("export.max_request", values::memory).unwrap_or(MAX_REQUEST);
-    let max_queue_bytes = reader.from_file("export.max_queue", values::memory).unwrap_or(MAX_QUEUE);
+        reader.in_file("export.max_request", values::memory).unwrap_or(MAX_REQUEST);
+    let max_queue_bytes = reader.in_file("export.max_queue", values::memory).unwrap_or(MAX_QUEUE);
     if max_request_bytes > max_queue_bytes {
         let at = reader.file.at("export.max_request");
         reader.wrong(at, "must be at most export.max_queue (64MiB where that is not set)");
@@ -86,7 +86,7 @@ fn target(args: &ServeArgs, reader: &mut Reader<'_>, place: &Place, enabled: boo
     let headers = headers(reader, place);
     let timeout = match place.either(reader, "TIMEOUT") {
         found @ Some(_) => reader.parse(found, values::millis),
-        None => reader.from_file("export.timeout", values::positive_duration),
+        None => reader.in_file("export.timeout", values::positive_duration),
     };
     let found = place.either(reader, "COMPRESSION").or_else(|| reader.leaf("export.compression"));
     let gzip = reader.parse(found, values::compression).unwrap_or(false);

@@ -58,7 +58,7 @@ impl Reader<'_> {
     }
 
     /// The file's value at `path`, parsed.
-    pub(super) fn from_file<T>(&mut self, path: &str, parse: fn(&str) -> Parsed<T>) -> Option<T> {
+    pub(super) fn in_file<T>(&mut self, path: &str, parse: fn(&str) -> Parsed<T>) -> Option<T> {
         self.parse(self.leaf(path), parse)
     }
 }

@@ -209,7 +209,7 @@ mod tests {
     use crate::event::Unknown;
     use crate::ledger::{Lost, Refused, Signal, Source};
 
-    const LONG: Duration = Duration::from_secs(3600);
+    const LONG: Duration = Duration::from_hours(1);
 
     /// Each row as `name{values} = n`.
     fn rows(metrics: &ResourceMetrics) -> Vec<String> {

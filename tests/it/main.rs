@@ -4,6 +4,7 @@
 mod behaviour;
 mod binary;
 mod capture;
+mod check;
 mod golden;
 mod house;
 mod serve;

@@ -1,0 +1,90 @@
+//! `livekit-otel serve --check`, as a user runs it.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+/// A file that is gone with the test.
+struct Yaml(PathBuf);
+
+impl Yaml {
+    fn new(name: &str, text: &str) -> Self {
+        let name = format!("livekit-otel-check-{}-{name}.yaml", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, text).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Yaml {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn livekit_otel(args: &[&str], env: &[(&str, &str)]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_livekit-otel"))
+        .args(args)
+        .env_clear()
+        .envs(env.iter().copied())
+        .output()
+        .unwrap()
+}
+
+fn check(file: &Yaml, env: &[(&str, &str)]) -> Output {
+    livekit_otel(&["serve", "--check", "--config", file.0.to_str().unwrap()], env)
+}
+
+#[test]
+fn all_that_is_wrong_is_told_in_one_run() {
+    let file = Yaml::new(
+        "wrong",
+        "livekit:\n  keys: {devkey: s3cret}\nlisten:\n  http: s3cret\nstats:\n  level: s3cret\n\
+         exporter:\n  endpoint: http://localhost:4317\n",
+    );
+    let output = check(&file, &[("OTEL_EXPORTER_OTLP_TIMEOUT", "s3cret")]);
+    assert_eq!(output.status.code(), Some(64));
+    assert!(output.stdout.is_empty());
+    let told = String::from_utf8(output.stderr).unwrap();
+    let path = file.0.display();
+    for place in [
+        format!("listen.http in {path}: must be "),
+        format!("stats.level in {path}: must be "),
+        format!("exporter in {path}: unknown key"),
+        "OTEL_EXPORTER_OTLP_TIMEOUT: must be ".to_owned(),
+    ] {
+        assert_eq!(told.matches(&place).count(), 1, "{place} in:\n{told}");
+    }
+    assert_eq!(told.lines().count(), 4, "{told}");
+    assert!(!told.contains("s3cret"), "{told}");
+}
+
+#[test]
+fn a_good_file_is_ok() {
+    let file = Yaml::new(
+        "good",
+        "livekit: {keys: {devkey: s3cret}}\nlisten: {http: '0.0.0.0:9290'}\n\
+         export: {protocol: http/protobuf, headers: {authorization: Bearer x}}\n",
+    );
+    let output = check(&file, &[]);
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+    assert_eq!(output.stdout, b"ok\n");
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn without_keys_the_three_ways_are_named() {
+    let output = livekit_otel(&["serve", "--check"], &[]);
+    assert_eq!(output.status.code(), Some(64));
+    let told = String::from_utf8(output.stderr).unwrap();
+    for way in ["livekit.keys", "LIVEKIT_KEYS", "LIVEKIT_API_KEY"] {
+        assert!(told.contains(way), "{told}");
+    }
+}
+
+#[test]
+fn a_wrong_flag_is_64_and_help_is_0() {
+    assert_eq!(livekit_otel(&["serve", "--no-such-flag"], &[]).status.code(), Some(64));
+    let help = livekit_otel(&["--help"], &[]);
+    assert_eq!(help.status.code(), Some(0));
+    assert!(String::from_utf8(help.stdout).unwrap().contains("serve"));
+}
