@@ -58,7 +58,7 @@ impl Server {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let ledger = Arc::new(Ledger::default());
         let set_aside = Arc::new(SetAside::in_memory(config.set_aside_bytes));
-        let exporter = Exporter::start(config.export, Arc::clone(&ledger), Arc::clone(&set_aside))?;
+        let exporter = Exporter::start(&config.export, Arc::clone(&ledger), &set_aside)?;
         let (journal, reader) = journal::in_memory(config.journal_bytes);
         let settings = listen::Settings {
             http: config.http,

@@ -25,8 +25,8 @@ pub fn destination(args: &ReplayArgs, env: &dyn Env) -> Result<Destination, Erro
     };
     let webhook = url("--webhook", &args.webhook);
     let analytics = url("--analytics", &args.analytics);
-    let speed = args.speed.as_deref().unwrap_or("1").parse().unwrap_or(0.0);
-    if !(speed > 0.0) {
+    let speed = args.speed.as_deref().unwrap_or("1").parse().unwrap_or(f64::NAN);
+    if speed.is_nan() || speed <= 0.0 {
         problem("--speed", "must be a number above 0: how many times faster than recorded");
     }
     let mut variable = |name: &str| {

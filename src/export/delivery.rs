@@ -128,9 +128,8 @@ impl Delivery {
                 if self.is_ending() {
                     return;
                 }
-                let more = Arc::clone(&self.queue);
                 tokio::select! {
-                    () = more.more.notified() => {}
+                    () = self.queue.more.notified() => {}
                     _ = self.ending.wait_for(|ending| *ending) => {}
                 }
                 continue;

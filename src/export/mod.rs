@@ -69,9 +69,9 @@ impl Exporter {
     /// # Errors
     /// Where a target can't be used whatever the collector does.
     pub fn start(
-        settings: Settings,
+        settings: &Settings,
         ledger: Arc<Ledger>,
-        set_aside: Arc<SetAside>,
+        set_aside: &Arc<SetAside>,
     ) -> Result<Self, StartError> {
         let assembler = Assembler::new(&settings.resource, settings.max_request_bytes);
         let (ending, _) = watch::channel(false);
@@ -90,7 +90,7 @@ impl Exporter {
                 transport: Transport::new(signal, target)?,
                 assembler: assembler.clone(),
                 ledger: Arc::clone(&ledger),
-                set_aside: Arc::clone(&set_aside),
+                set_aside: Arc::clone(set_aside),
                 ending: ending.subscribe(),
                 collector: target.endpoint.host().unwrap_or_default().to_owned(),
                 failing: false,

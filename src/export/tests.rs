@@ -91,10 +91,10 @@ struct Fixture {
     set_aside: Arc<SetAside>,
 }
 
-fn exporting(settings: Settings) -> Fixture {
+fn exporting(settings: &Settings) -> Fixture {
     let ledger = Arc::new(Ledger::default());
     let set_aside = Arc::new(SetAside::in_memory(1_000_000));
-    let exporter = Exporter::start(settings, Arc::clone(&ledger), Arc::clone(&set_aside)).unwrap();
+    let exporter = Exporter::start(settings, Arc::clone(&ledger), &set_aside).unwrap();
     Fixture { exporter, ledger, set_aside }
 }
 
@@ -139,7 +139,7 @@ fn names(request: &ExportLogsServiceRequest) -> Vec<&str> {
 async fn a_record_reaches_the_collector_with_resource_scope_and_headers() {
     let (listener, address) = bound().await;
     let mut received = serve(listener, Vec::new());
-    let fixture = exporting(settings(&format!("http://{address}"), Protocol::Grpc));
+    let fixture = exporting(&settings(&format!("http://{address}"), Protocol::Grpc));
     fixture.log(&["a", "b"]);
     let (request, headers) = received.recv().await.unwrap();
     assert_eq!(names(&request), ["a", "b"]);
@@ -156,7 +156,7 @@ async fn a_record_reaches_the_collector_with_resource_scope_and_headers() {
 async fn what_comes_before_the_collector_is_delivered_when_it_is_there() {
     let (listener, address) = bound().await;
     drop(listener);
-    let fixture = exporting(settings(&format!("http://{address}"), Protocol::Grpc));
+    let fixture = exporting(&settings(&format!("http://{address}"), Protocol::Grpc));
     fixture.log(&["early"]);
     // The first attempt has failed once the record is in flight and not delivered.
     tokio::time::timeout(Duration::from_secs(5), async {
@@ -179,7 +179,7 @@ async fn a_partial_success_is_counted_and_not_sent_again() {
     let partial = ExportLogsPartialSuccess { rejected_log_records: 2, ..Default::default() };
     let answer = ExportLogsServiceResponse { partial_success: Some(partial) };
     let mut received = serve(listener, vec![Ok(answer)]);
-    let fixture = exporting(settings(&format!("http://{address}"), Protocol::Grpc));
+    let fixture = exporting(&settings(&format!("http://{address}"), Protocol::Grpc));
     fixture.log(&["a", "b", "c"]);
     received.recv().await.unwrap();
     let output = fixture.shutdown().await;
@@ -193,7 +193,7 @@ async fn a_request_that_is_too_large_is_halved_down_to_the_record_at_fault() {
     let too_large = || Err(Status::resource_exhausted("message too large"));
     // abcd, then ab, then a: refused for size; b, cd: taken.
     let mut received = serve(listener, vec![too_large(), too_large(), too_large()]);
-    let fixture = exporting(settings(&format!("http://{address}"), Protocol::Grpc));
+    let fixture = exporting(&settings(&format!("http://{address}"), Protocol::Grpc));
     fixture.log(&["a", "b", "c", "d"]);
     let mut seen = Vec::new();
     for _ in 0..5 {
@@ -210,7 +210,7 @@ async fn a_request_that_is_too_large_is_halved_down_to_the_record_at_fault() {
 async fn a_refused_request_is_set_aside_and_the_next_one_goes() {
     let (listener, address) = bound().await;
     let mut received = serve(listener, vec![Err(Status::invalid_argument("no"))]);
-    let fixture = exporting(settings(&format!("http://{address}"), Protocol::Grpc));
+    let fixture = exporting(&settings(&format!("http://{address}"), Protocol::Grpc));
     fixture.log(&["a"]);
     received.recv().await.unwrap();
     fixture.log(&["b"]);
@@ -223,7 +223,7 @@ async fn a_refused_request_is_set_aside_and_the_next_one_goes() {
 async fn an_answer_that_says_later_is_asked_again() {
     let (listener, address) = bound().await;
     let mut received = serve(listener, vec![Err(Status::unavailable("busy"))]);
-    let fixture = exporting(settings(&format!("http://{address}"), Protocol::Grpc));
+    let fixture = exporting(&settings(&format!("http://{address}"), Protocol::Grpc));
     fixture.log(&["a"]);
     received.recv().await.unwrap();
     let output = fixture.shutdown().await;
@@ -235,7 +235,7 @@ async fn an_answer_that_says_later_is_asked_again() {
 async fn the_end_counts_what_no_collector_took() {
     let (listener, address) = bound().await;
     drop(listener);
-    let fixture = exporting(settings(&format!("http://{address}"), Protocol::Grpc));
+    let fixture = exporting(&settings(&format!("http://{address}"), Protocol::Grpc));
     fixture.log(&["a", "b"]);
     let undelivered = fixture.exporter.shutdown(Instant::now()).await;
     assert_eq!((undelivered.logs, undelivered.total()), (2, 2));
@@ -249,7 +249,7 @@ async fn a_full_queue_keeps_what_it_has_and_counts_the_rest() {
     drop(listener);
     let mut settings = settings(&format!("http://{address}"), Protocol::Grpc);
     settings.max_queue_bytes = encode::log(&record("a")).bytes.len() * 2;
-    let fixture = exporting(settings);
+    let fixture = exporting(&settings);
     fixture.log(&["a", "b", "c"]);
     assert_eq!(lost(&fixture.logs(), Lost::QueueFull), 1);
     fixture.exporter.shutdown(Instant::now()).await;
@@ -259,7 +259,7 @@ async fn a_full_queue_keeps_what_it_has_and_counts_the_rest() {
 
 #[tokio::test]
 async fn a_signal_that_is_switched_off_is_counted_and_not_sent() {
-    let fixture = exporting(settings("http://127.0.0.1:9", Protocol::Grpc));
+    let fixture = exporting(&settings("http://127.0.0.1:9", Protocol::Grpc));
     let at = Time::from_secs(1_795_406_960).unwrap();
     let span = Span {
         trace_id: [1; 16],
@@ -289,7 +289,8 @@ async fn http_carries_the_same_request_with_gzip_and_headers() {
     };
     let app = axum::Router::new().route("/v1/logs", axum::routing::post(handler));
     tokio::spawn(async move { axum::serve(listener, app).await });
-    let fixture = exporting(settings(&format!("http://{address}/v1/logs"), Protocol::HttpProtobuf));
+    let fixture =
+        exporting(&settings(&format!("http://{address}/v1/logs"), Protocol::HttpProtobuf));
     fixture.log(&["a"]);
     for _ in 0..2 {
         let (headers, body) = received.recv().await.unwrap();
@@ -309,7 +310,7 @@ async fn an_endpoint_that_is_no_url_of_a_collector_is_an_error_at_the_start() {
     for endpoint in ["ftp://collector", "/path"] {
         let ledger = Arc::new(Ledger::default());
         let set_aside = Arc::new(SetAside::in_memory(0));
-        let started = Exporter::start(settings(endpoint, Protocol::Grpc), ledger, set_aside);
+        let started = Exporter::start(&settings(endpoint, Protocol::Grpc), ledger, &set_aside);
         assert!(matches!(started, Err(StartError::Endpoint("logs"))), "{endpoint}");
     }
 }
@@ -322,7 +323,7 @@ async fn a_certificate_that_is_not_there_is_an_error_at_the_start() {
         settings.logs.tls.ca = Some("no/such/file.pem".into());
         let ledger = Arc::new(Ledger::default());
         let error =
-            Exporter::start(settings, ledger, Arc::new(SetAside::in_memory(0))).unwrap_err();
+            Exporter::start(&settings, ledger, &Arc::new(SetAside::in_memory(0))).unwrap_err();
         assert!(error.to_string().contains("no/such/file.pem"), "{error}");
     }
 }

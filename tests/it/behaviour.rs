@@ -5,7 +5,7 @@ use std::time::Duration;
 use livekit_otel::engine::{Batch, Engine, Tally};
 use livekit_otel::event::{Event, Telling, Time};
 use livekit_otel::semconv::{event as name, key, span};
-use livekit_otel::signal::{Attribute, Severity, Span, Value};
+use livekit_otel::signal::{Attribute, Number, Severity, Span, Value};
 use livekit_otel::{proto, session, stats};
 use serde_json::{Value as Json, json};
 
@@ -414,8 +414,7 @@ fn stats_of_a_participant_that_nobody_announced_are_counted() {
         panic!("a sum")
     };
     let values: Vec<_> = points.iter().map(|point| point.value).collect();
-    use livekit_otel::signal::Number::Int;
-    assert_eq!(values, [Some(Int(0)), Some(Int(100))], "a zero opens the series");
+    assert_eq!(values, [Some(Number::Int(0)), Some(Number::Int(100))], "a zero opens the series");
     assert!(points[0].time < points[1].time);
 }
 

@@ -123,7 +123,7 @@ async fn sigterm_drains_delivers_and_prints_the_ledger_and_no_secret_ever_leaves
 fn forms(secret: &str) -> Vec<String> {
     use base64::Engine;
     let bytes = secret.as_bytes();
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = crate::golden::hex(bytes);
     let mut forms = vec![secret.to_owned(), hex.to_uppercase(), hex];
     for engine in [
         &base64::engine::general_purpose::STANDARD_NO_PAD,

@@ -35,7 +35,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub(super) enum Transport {
     Grpc(grpc::Grpc),
-    Http(http::Http),
+    Http(Box<http::Http>),
 }
 
 impl Transport {
@@ -49,7 +49,7 @@ impl Transport {
         }
         Ok(match target.protocol {
             Protocol::Grpc => Self::Grpc(grpc::Grpc::new(signal, target)?),
-            Protocol::HttpProtobuf => Self::Http(http::Http::new(signal, target)?),
+            Protocol::HttpProtobuf => Self::Http(Box::new(http::Http::new(signal, target)?)),
         })
     }
 
