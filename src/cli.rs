@@ -23,14 +23,17 @@ pub struct Cli {
 pub enum Command {
     /// Take LiveKit's webhooks and analytics, and send them over OTLP
     Serve(ServeArgs),
-    /// Play a made-up call and send what it gives
+    /// Play a real call that was recorded, and show what a collector receives of it
     Demo(DemoArgs),
-    /// Send a captured call to a running `serve`
+    /// Send a capture to a running server, as LiveKit would
     Replay(ReplayArgs),
 }
 
 /// Options of `serve`; each goes before its variable and its key in the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+#[command(
+    after_help = "Example:\n  LIVEKIT_KEYS='devkey: SECRET' livekit-otel serve --endpoint http://127.0.0.1:4317\n\nThe OTEL_EXPORTER_OTLP_*, OTEL_RESOURCE_ATTRIBUTES, OTEL_SERVICE_NAME and OTEL_SDK_DISABLED\nvariables mean what the OpenTelemetry specification says. LiveKit's API keys come from\nLIVEKIT_KEYS, from LIVEKIT_API_KEY and LIVEKIT_API_SECRET, or from the file."
+)]
 pub struct ServeArgs {
     /// The configuration file, YAML [env: LIVEKIT_OTEL_CONFIG]
     #[arg(long, value_name = "FILE")]
@@ -66,20 +69,24 @@ pub struct ServeArgs {
 
 /// Options of `demo`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(after_help = "Example:\n  livekit-otel demo --endpoint http://127.0.0.1:4317")]
 pub struct DemoArgs {
-    /// The collector, for all signals [env: OTEL_EXPORTER_OTLP_ENDPOINT]
+    /// Send to a collector of yours; without this the demo brings its own
     #[arg(long, value_name = "URL")]
     pub endpoint: Option<String>,
-    /// grpc or http/protobuf [env: OTEL_EXPORTER_OTLP_PROTOCOL]
-    #[arg(long, value_name = "PROTOCOL")]
+    /// How to send to it: grpc or http/protobuf
+    #[arg(long, value_name = "PROTOCOL", requires = "endpoint")]
     pub protocol: Option<String>,
-    /// A captured call to play instead
+    /// Play a capture of yours
     #[arg(long, value_name = "FILE")]
     pub capture: Option<PathBuf>,
 }
 
 /// Options of `replay`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(
+    after_help = "Example:\n  LIVEKIT_API_KEY=devkey LIVEKIT_API_SECRET=SECRET livekit-otel replay call.jsonl \\\n    --webhook http://127.0.0.1:9290/webhook --analytics http://127.0.0.1:9291 --speed 20"
+)]
 pub struct ReplayArgs {
     /// The captured call, one JSON object a line
     #[arg(value_name = "FILE")]

@@ -99,11 +99,12 @@ impl Server {
     }
 
     /// Stops accepting, ends what is open, and delivers, all within the shutdown timeout.
-    pub async fn shutdown(self) -> Report {
+    pub async fn shutdown(mut self) -> Report {
         let deadline = Instant::now() + self.shutdown_timeout;
         self.listeners.stop(deadline).await;
         // With the listeners gone the journal ends, and with it the pipeline.
-        if tokio::time::timeout_at(deadline, self.pipeline).await.is_err() {
+        if tokio::time::timeout_at(deadline, &mut self.pipeline).await.is_err() {
+            self.pipeline.abort();
             tracing::warn!("not all that was accepted could be processed in time");
         }
         self.clock.stop().await;

@@ -54,7 +54,7 @@ pub(super) fn of_grpc(answer: Result<Bytes, Status>) -> Answer {
         Err(status) => status,
     };
     let retry_info = retry_info(status.details());
-    let reason = status.code().description().to_owned();
+    let reason = reason(&status);
     match status.code() {
         Code::ResourceExhausted if retry_info.is_none() => Answer::Halve,
         Code::OutOfRange if says_too_large(status.message()) => Answer::Halve,
@@ -71,6 +71,28 @@ pub(super) fn of_grpc(answer: Result<Bytes, Status>) -> Answer {
         }
         _ => Answer::Refused { reason },
     }
+}
+
+// The code's name and what stands behind it, for the log.
+fn reason(status: &Status) -> String {
+    let cause = std::error::Error::source(status);
+    let cause = cause.map_or_else(|| status.message().to_owned(), |cause| chain(cause));
+    let cause: String =
+        cause.chars().filter(|each| !each.is_control()).take(LONGEST_REASON).collect();
+    format!("{:?}: {cause}", status.code())
+}
+
+const LONGEST_REASON: usize = 200;
+
+/// An error and what it is caused by.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }
 
 // gRPC implementations that answer OutOfRange to a message over their limit.

@@ -38,6 +38,7 @@ pub(super) struct Queue {
 struct Waiting {
     records: VecDeque<Record>,
     bytes: usize,
+    closed: bool,
 }
 
 impl Queue {
@@ -50,9 +51,12 @@ impl Queue {
         }
     }
 
-    /// Queues records in their order; gives how many items found no room.
-    pub(super) fn push(&self, records: impl IntoIterator<Item = Record>) -> u64 {
+    /// Queues records in their order; gives how many items found no room, and why.
+    pub(super) fn push(&self, records: impl IntoIterator<Item = Record>) -> (u64, Lost) {
         let mut waiting = self.waiting();
+        if waiting.closed {
+            return (records.into_iter().map(|record| record.items).sum(), Lost::Shutdown);
+        }
         let mut lost = 0;
         for record in records {
             if waiting.bytes + record.bytes.len() > self.max_bytes {
@@ -64,12 +68,13 @@ impl Queue {
         }
         drop(waiting);
         self.more.notify_one();
-        lost
+        (lost, Lost::QueueFull)
     }
 
     /// How many items are queued or in flight, and takes them out of it: nobody else will.
     pub(super) fn abandon(&self) -> u64 {
         let mut waiting = self.waiting();
+        waiting.closed = true;
         waiting.bytes = 0;
         let queued: u64 = waiting.records.drain(..).map(|record| record.items).sum();
         queued + self.in_flight.swap(0, Relaxed)

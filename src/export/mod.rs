@@ -162,10 +162,8 @@ impl Exporter {
         match &self.0.queues[signal as usize] {
             None => ledger.lost(signal, Lost::Disabled, items),
             Some(queue) => {
-                let lost = queue.push(records);
-                if lost > 0 {
-                    ledger.lost(signal, Lost::QueueFull, lost);
-                }
+                let (lost, why) = queue.push(records);
+                ledger.lost(signal, why, lost);
             }
         }
     }

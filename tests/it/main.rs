@@ -7,6 +7,7 @@ mod capture;
 mod check;
 mod golden;
 mod house;
+mod readme;
 mod serve;
 mod sources;
 mod tellers;

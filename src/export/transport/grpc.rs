@@ -55,12 +55,11 @@ impl Grpc {
 
     async fn attempt(&self, request: Bytes) -> Result<Bytes, Status> {
         let mut grpc = tonic::client::Grpc::new(self.channel.clone())
-            .max_decoding_message_size(MAX_ANSWER)
             .accept_compressed(CompressionEncoding::Gzip);
         if self.gzip {
             grpc = grpc.send_compressed(CompressionEncoding::Gzip);
         }
-        grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        grpc.ready().await.map_err(|error| Status::unavailable(answer::chain(&error)))?;
         let request = Request::from_parts(self.headers.clone(), http::Extensions::new(), request);
         let path = PathAndQuery::from_static(self.path);
         grpc.unary(request, path, RawCodec).await.map(tonic::Response::into_inner)
@@ -134,6 +133,8 @@ impl Decoder for RawCodec {
     type Error = Status;
 
     fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(from.copy_to_bytes(from.remaining())))
+        let answer = from.copy_to_bytes(from.remaining());
+        // An error here would read as a request that is too large.
+        Ok(Some(if answer.len() > MAX_ANSWER { Bytes::new() } else { answer }))
     }
 }

@@ -53,7 +53,7 @@ impl Http {
         let retry = |reason: String| Answer::Retry { after: None, reason };
         match tokio::time::timeout(self.timeout, self.attempt(request)).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => retry(error.to_string()),
+            Ok(Err(error)) => retry(answer::chain(&*error)),
             Err(_) => retry("timeout".to_owned()),
         }
     }

@@ -1,0 +1,147 @@
+//! The README held to what it says: each of its commands is run, and the demo prints what it shows.
+
+use std::collections::BTreeSet;
+use std::process::{Command, Output};
+
+use livekit_otel::demo::Collector;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+const BIN: &str = env!("CARGO_BIN_EXE_livekit-otel");
+
+fn readme() -> String {
+    std::fs::read_to_string(format!("{ROOT}/README.md")).unwrap()
+}
+
+/// The lines of all blocks of a language.
+fn blocks(language: &str) -> Vec<String> {
+    let readme = readme();
+    let mut lines = Vec::new();
+    let mut inside = false;
+    for line in readme.lines() {
+        if let Some(fence) = line.strip_prefix("```") {
+            inside = !inside && fence == language;
+        } else if inside {
+            lines.push(line.to_owned());
+        }
+    }
+    lines
+}
+
+/// Runs a command of the README in a shell, with this build's program as `livekit-otel`.
+fn shell(line: &str) -> Output {
+    let folder = std::path::Path::new(BIN).parent().unwrap().display().to_string();
+    let path = format!("{folder}:{}", std::env::var("PATH").unwrap());
+    let mut shell = Command::new("sh");
+    shell.args(["-c", line]).env("PATH", path).env_remove("OTEL_EXPORTER_OTLP_ENDPOINT");
+    shell.current_dir(ROOT).output().unwrap()
+}
+
+fn succeeds(line: &str) -> String {
+    let output = shell(line);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{line}\n{said}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_command_does_what_the_readme_says() {
+    let collector = Collector::start().await.unwrap();
+    let mut seen = BTreeSet::new();
+    for line in blocks("sh") {
+        let first = |word: &str| line.starts_with(word);
+        let what = if first("cargo run --release -- ") {
+            // The release build is the same program; building it here would take minutes.
+            let report = succeeds(&line.replace("cargo run --release --", "livekit-otel"));
+            shows_what_the_readme_shows(&report);
+            "demo"
+        } else if first("make ") {
+            // Without running it: it is what runs this test.
+            assert!(succeeds(&line.replace("make", "make -n")).contains("cargo test"));
+            "make"
+        } else if first("LIVEKIT_KEYS=") {
+            serves_and_takes_the_replay(&line, &collector).await;
+            "serve"
+        } else if first("LIVEKIT_API_KEY=") {
+            // Run by the above, against its server.
+            "replay"
+        } else if first("livekit-otel demo --endpoint ") {
+            let line = line.replace("http://127.0.0.1:4317", &collector.endpoint());
+            assert!(succeeds(&line).contains("c3542a5f4c8c2cc4d42dcc0c8c2a92c8"));
+            "demo --endpoint"
+        } else if first("otelcol --config ") {
+            validates(&line);
+            "otelcol"
+        } else if first("printf ") {
+            assert_eq!(succeeds(&line).trim(), "c3542a5f4c8c2cc4d42dcc0c8c2a92c8");
+            "trace id"
+        } else if first("livekit-otel serve --config ") {
+            assert_eq!(succeeds(&line).trim(), "ok");
+            "check"
+        } else {
+            panic!("no test runs `{line}`");
+        };
+        seen.insert(what);
+    }
+    assert_eq!(seen.len(), 8, "{seen:?}");
+}
+
+fn shows_what_the_readme_shows(report: &str) {
+    let report: BTreeSet<&str> = report.lines().collect();
+    let shown = blocks("text");
+    assert!(shown.len() > 40);
+    for line in shown {
+        assert!(report.contains(line.as_str()), "the demo does not print `{line}`");
+    }
+}
+
+// On free ports; what the README's two commands agree on is their key.
+async fn serves_and_takes_the_replay(serve: &str, collector: &Collector) {
+    let replay =
+        blocks("sh").into_iter().find(|line| line.starts_with("LIVEKIT_API_KEY=")).unwrap();
+    let ports = || {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        free.local_addr().unwrap().port()
+    };
+    let (http, grpc) = (ports(), ports());
+    let serve = serve.replace("http://127.0.0.1:4317", &collector.endpoint());
+    let serve = serve.replace(" livekit-otel ", &format!(" exec {BIN} "));
+    let serve = format!("{serve} --http 127.0.0.1:{http} --grpc 127.0.0.1:{grpc}");
+    let mut child = Command::new("sh").args(["-c", &serve]).spawn().unwrap();
+    let ready = async {
+        while tokio::net::TcpStream::connect(("127.0.0.1", http)).await.is_err() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), ready).await.unwrap();
+    let replay = replay.replace(":9290", &format!(":{http}")).replace(":9291", &format!(":{grpc}"));
+    assert!(succeeds(&replay).contains("sent 18 webhooks"));
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    assert!(child.wait().unwrap().success());
+    assert!(!collector.received().traces.is_empty());
+}
+
+// With a real collector where there is one, and by its own structure everywhere.
+fn validates(line: &str) {
+    let file = line.rsplit(' ').next().unwrap();
+    let text = std::fs::read_to_string(format!("{ROOT}/{file}")).unwrap();
+    let config: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
+    let pipelines = config["service"]["pipelines"].as_object().unwrap();
+    assert_eq!(pipelines.len(), 3, "{file}: traces, logs and metrics");
+    for (name, pipeline) in pipelines {
+        for kind in ["receivers", "processors", "exporters"] {
+            for component in pipeline[kind].as_array().unwrap() {
+                let component = component.as_str().unwrap();
+                let defined = config[kind].get(component).is_some();
+                assert!(defined, "{file}: {name} names the undefined {component}");
+            }
+        }
+    }
+    let otelcol = std::env::var("OTELCOL").unwrap_or_else(|_| "otelcol".to_owned());
+    match Command::new(&otelcol).args(["validate", "--config", file]).current_dir(ROOT).output() {
+        Ok(output) => {
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+        Err(_) => eprintln!("{file}: there is no otelcol here, NOT validated by the real one"),
+    }
+}
