@@ -6,6 +6,7 @@ mod codec;
 pub mod keys;
 pub mod listen;
 pub mod replay;
+mod tasks;
 pub mod webhook;
 
 pub use keys::Keys;
