@@ -151,6 +151,15 @@ async fn connection(
 ) {
     // An answer is small and waited for. Where it can't be set, the answer is late, not lost.
     let _ = stream.set_nodelay(true);
+    // HTTP/2 has no time limit for its first bytes, and no end before them.
+    let mut byte = [0];
+    let first = tokio::select! {
+        first = tokio::time::timeout(HEAD_TIMEOUT, stream.peek(&mut byte)) => first,
+        () = stopped(stop.clone()) => return,
+    };
+    if !matches!(first, Ok(Ok(1))) {
+        return;
+    }
     let service = TowerToHyperService::new(router);
     let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
@@ -180,5 +189,10 @@ impl Listeners {
             tracing::warn!("connections that did not end in time are cut off");
             self.tasks.abort().await;
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn told(&self) -> watch::Receiver<bool> {
+        self.stop.subscribe()
     }
 }

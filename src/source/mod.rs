@@ -81,3 +81,6 @@ fn split(read: Read) -> (Telling, u64, Counted) {
     let Read { telling, items, unusable, unknown } = read;
     (telling, items, Counted { unknown, unusable })
 }
+
+#[cfg(test)]
+mod tests;

@@ -265,3 +265,47 @@ impl Webhooks<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // A stream that the server has answered already, and well.
+    fn answered_early(source: Source) -> Stream {
+        let (messages, _) = mpsc::channel(1);
+        Stream { source, messages, answer: tokio::spawn(async { Ok(()) }) }
+    }
+
+    fn line(source: Source) -> Line {
+        Line { number: 1, at: 1, source, body: serde_json::json!({ "events": [] }) }
+    }
+
+    #[tokio::test]
+    async fn a_line_for_a_stream_that_the_server_ended_is_not_sent() {
+        let mut streams = vec![answered_early(Source::Events)];
+        for _ in 0..2 {
+            let error = send_on_stream(&mut streams, &line(Source::Events)).await.unwrap_err();
+            assert!(matches!(error, ReplayError::Ended { stream: "events" }), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_was_answered_before_its_end_was_not_acknowledged() {
+        let stream = answered_early(Source::Stats);
+        while !stream.answer.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        assert!(matches!(stream.close().await, Err(ReplayError::Ended { stream: "stats" })));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn recorded_gaps_are_divided_by_the_speed() {
+        let began = Instant::now();
+        pause(began, 10_000, 4.0).await;
+        assert_eq!(began.elapsed(), Duration::from_millis(2500));
+        for speed in [0.0, f64::INFINITY, f64::NAN] {
+            pause(began, 1_000_000, speed).await;
+        }
+        assert_eq!(began.elapsed(), Duration::from_millis(2500));
+    }
+}
