@@ -52,7 +52,7 @@ pub struct BindError {
     error: std::io::Error,
 }
 
-/// The running listeners.
+/// The running listeners. Dropped, they stop without being waited for.
 #[derive(Debug)]
 pub struct Listeners {
     /// Where webhooks are taken.

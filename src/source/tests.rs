@@ -178,7 +178,8 @@ async fn a_webhook_that_has_begun_is_finished_by_the_stop() {
     assert!(timeout(SOON, reader.next()).await.unwrap().is_none());
 }
 
-#[tokio::test]
+// On two threads, as a connection may be at work on the other while it is ended.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_holds_the_journal_after_the_deadline() {
     let message = an_event();
     let Fixture { listeners, mut reader, ledger } = listening(message.len()).await;
@@ -228,6 +229,23 @@ async fn a_body_that_breaks_off_is_refused_as_malformed() {
     stream.shutdown().await.unwrap();
     drop(stream);
     until(|| refused(&fixture.ledger, Source::Webhook, Refused::Malformed) == 1).await;
+}
+
+#[tokio::test]
+async fn a_sender_of_too_much_reads_why_it_is_refused() {
+    let fixture = listening(ROOMY).await;
+    let token = sign(BODY.as_bytes(), KEY, SECRET).unwrap();
+    let head = format!(
+        "POST /webhook HTTP/1.1\r\nHost: test\r\nAuthorization: {token}\r\n\
+         Content-Length: 4000000\r\n\r\n"
+    );
+    let mut stream = TcpStream::connect(fixture.listeners.http).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // As a client that writes all before it reads: it may not get to its end.
+    let _ = timeout(SOON, stream.write_all(&vec![b' '; 4_000_000])).await.unwrap();
+    let answer = answer(stream).await;
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    assert_eq!(refused(&fixture.ledger, Source::Webhook, Refused::TooLarge), 1);
 }
 
 #[tokio::test]
