@@ -4,11 +4,13 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tonic::body::Body;
 use tonic::codec::{CompressionEncoding, EnabledCompressionEncodings};
 use tonic::codegen::{Service, StdError, http};
@@ -16,9 +18,15 @@ use tonic::server::{ClientStreamingService, Grpc, NamedService};
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::codec::RawCodec;
+use super::listen::stopped;
 use super::{OpenStreams, Shared, accepted, split};
 use crate::ledger::{Refused, Source};
 use crate::proto;
+
+// A sender that never closes its streams is quiet for this long: what it had sent is read.
+const QUIET: Duration = Duration::from_millis(100);
+// One that is never quiet is not waited for any longer: the time to deliver is needed too.
+const DRAIN: Duration = Duration::from_secs(1);
 
 /// The service's name on the wire.
 pub const SERVICE_NAME: &str = "livekit.AnalyticsRecorderService";
@@ -112,26 +120,54 @@ impl ClientStreamingService<Bytes> for Ingest {
 
 impl AnalyticsRecorder {
     // Until the sender closes the stream, sends what can't be read, or the program stops.
-    async fn ingest(mut self, source: Source, mut stream: Streaming<Bytes>) -> Result<(), Status> {
+    async fn ingest(self, source: Source, mut stream: Streaming<Bytes>) -> Result<(), Status> {
         let _open = (source == Source::Events).then(|| self.open.open());
+        let mut stopped = pin!(stopped(self.stop.clone()));
         loop {
             let message = tokio::select! {
                 biased;
-                _ = self.stop.wait_for(|stop| *stop) => return Ok(()),
+                () = &mut stopped => return self.drain(source, stream).await,
                 message = stream.message() => message,
             };
-            match message {
-                Ok(Some(message)) => self.accept(source, &message).await?,
-                Ok(None) => return Ok(()),
-                Err(status) => {
-                    // What tonic says of a message over its limit.
-                    if matches!(status.code(), Code::OutOfRange | Code::ResourceExhausted) {
-                        self.shared.ledger.refused(source, Refused::TooLarge);
-                    }
-                    return Err(status);
-                }
+            match self.received(source, message)? {
+                Some(message) => self.accept(source, &message).await?,
+                None => return Ok(()),
             }
         }
+    }
+
+    // Reads what the sender had sent when the program was stopped: the answer acknowledges that.
+    async fn drain(&self, source: Source, mut stream: Streaming<Bytes>) -> Result<(), Status> {
+        let until = Instant::now() + DRAIN;
+        while Instant::now() < until {
+            let Ok(message) = tokio::time::timeout(QUIET, stream.message()).await else {
+                return Ok(());
+            };
+            match self.received(source, message)? {
+                Some(message) => self.accept(source, &message).await?,
+                None => return Ok(()),
+            }
+        }
+        // There is more, and it is not acknowledged: the sender sends it again.
+        Err(Status::unavailable("stopping"))
+    }
+
+    // `None` where the sender has closed the stream.
+    fn received(
+        &self,
+        source: Source,
+        message: Result<Option<Bytes>, Status>,
+    ) -> Result<Option<Bytes>, Status> {
+        message.inspect_err(|status| match status.code() {
+            // What tonic says of a message over its limit.
+            Code::OutOfRange | Code::ResourceExhausted => {
+                self.shared.ledger.refused(source, Refused::TooLarge);
+            }
+            // What it says of a wrong frame, of one that broke off, and of wrong gzip.
+            Code::Internal => self.shared.ledger.refused(source, Refused::Malformed),
+            // Its sender is gone.
+            _ => {}
+        })
     }
 
     async fn accept(&self, source: Source, message: &[u8]) -> Result<(), Status> {
@@ -147,7 +183,10 @@ impl AnalyticsRecorder {
         let (telling, items, counted) = split(read);
         let input = accepted(source, telling, items, message.len(), true);
         let journal = self.shared.journal.append(input);
-        journal.await.map_err(|full| Status::unavailable(full.to_string()))?;
+        journal.await.map_err(|full| {
+            self.shared.ledger.refused(source, Refused::Busy);
+            Status::unavailable(full.to_string())
+        })?;
         self.shared.count(source, items, &counted);
         Ok(())
     }

@@ -6,7 +6,7 @@
 use std::io::BufRead;
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::ledger::Source;
@@ -51,7 +51,7 @@ fn describe(lines: &[(usize, String)]) -> String {
 struct RawLine {
     at: i64,
     kind: String,
-    body: Value,
+    body: Map<String, Value>,
 }
 
 impl Capture {
@@ -93,7 +93,7 @@ fn line(number: usize, text: &str) -> Result<Line, String> {
         "nodeRooms" => Source::NodeRooms,
         _ => return Err("`kind` is none of webhook, events, stats, nodeRooms".to_owned()),
     };
-    Ok(Line { number, at: raw.at, source, body: raw.body })
+    Ok(Line { number, at: raw.at, source, body: Value::Object(raw.body) })
 }
 
 /// The `kind` of a source's lines.

@@ -2,21 +2,33 @@
 //! the journal any more.
 
 use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
 use thiserror::Error;
-use tokio::net::TcpListener;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
-use tokio_stream::wrappers::TcpListenerStream;
 
 use super::analytics::AnalyticsRecorder;
+use super::tasks::Tasks;
 use super::webhook::Webhooks;
 use super::{OpenStreams, Shared};
 
 // Finds out about senders that are gone without a word, so that nobody waits for their twins.
 const KEEPALIVE: Duration = Duration::from_secs(20);
+// For a request's head, and for the next request of an open connection: LiveKit's sender keeps
+// connections open, and opens another where one was closed.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+// Each may hold one webhook in memory. The next ones wait in the system's queue.
+const MAX_CONNECTIONS: usize = 512;
+// Between attempts to accept, where the system has no file descriptor left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// Where to listen, and how much to take at once.
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +52,7 @@ pub struct BindError {
     error: std::io::Error,
 }
 
-/// The running listeners.
+/// The running listeners. Dropped, they stop without being waited for.
 #[derive(Debug)]
 pub struct Listeners {
     /// Where webhooks are taken.
@@ -48,7 +60,7 @@ pub struct Listeners {
     /// Where the analytics streams are taken.
     pub grpc: SocketAddr,
     stop: watch::Sender<bool>,
-    tasks: [JoinHandle<()>; 2],
+    tasks: Tasks,
 }
 
 /// Listens on both addresses; port 0 takes a free one.
@@ -62,11 +74,25 @@ pub async fn bind(settings: &Settings, shared: Shared) -> Result<Listeners, Bind
     let open = OpenStreams::default();
     let webhooks = Webhooks::new(shared.clone(), open.clone(), stopping.clone(), settings.max_body);
     let recorder = AnalyticsRecorder::new(shared, open, stopping.clone(), settings.max_message);
-    let tasks = [
-        tokio::spawn(serve_http(http, webhooks, stopping.clone())),
-        tokio::spawn(serve_grpc(grpc, recorder, stopping)),
-    ];
+    let tasks = Tasks::default();
+    let webhooks = Server { listener: http, router: webhooks.router(), builder: http1(&tasks) };
+    let streams = Router::new().fallback_service(recorder);
+    let streams = Server { listener: grpc, router: streams, builder: http2(&tasks) };
+    tasks.spawn(webhooks.serve(tasks.clone(), stopping.clone()));
+    tasks.spawn(streams.serve(tasks.clone(), stopping));
     Ok(Listeners { http: http_at, grpc: grpc_at, stop, tasks })
+}
+
+fn http1(tasks: &Tasks) -> Builder<Tasks> {
+    let mut builder = Builder::new(tasks.clone()).http1_only();
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    builder
+}
+
+fn http2(tasks: &Tasks) -> Builder<Tasks> {
+    let mut builder = Builder::new(tasks.clone()).http2_only();
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(KEEPALIVE);
+    builder
 }
 
 async fn listener(
@@ -79,44 +105,94 @@ async fn listener(
     Ok((listener, local))
 }
 
-async fn serve_http(listener: TcpListener, webhooks: Webhooks, stop: watch::Receiver<bool>) {
-    let served =
-        axum::serve(listener, webhooks.router()).with_graceful_shutdown(stopped(stop)).await;
-    if let Err(error) = served {
-        tracing::error!(%error, "the webhook listener ended");
+// One listener. Its connections are tasks of ours: those that axum and tonic spawn can't be ended.
+struct Server {
+    listener: TcpListener,
+    router: Router,
+    builder: Builder<Tasks>,
+}
+
+impl Server {
+    async fn serve(self, tasks: Tasks, stop: watch::Receiver<bool>) {
+        let free = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        loop {
+            let next = async {
+                let place = Arc::clone(&free).acquire_owned().await;
+                (place, self.listener.accept().await)
+            };
+            let (place, accepted) = tokio::select! {
+                biased;
+                () = stopped(stop.clone()) => return,
+                next = next => next,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    let serving =
+                        connection(stream, self.builder.clone(), self.router.clone(), stop.clone());
+                    tasks.spawn(async move {
+                        serving.await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
     }
 }
 
-async fn serve_grpc(
-    listener: TcpListener,
-    recorder: AnalyticsRecorder,
+async fn connection(
+    stream: TcpStream,
+    builder: Builder<Tasks>,
+    router: Router,
     stop: watch::Receiver<bool>,
 ) {
-    let served = tonic::transport::Server::builder()
-        .http2_keepalive_interval(Some(KEEPALIVE))
-        .add_service(recorder)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopped(stop))
-        .await;
-    if let Err(error) = served {
-        tracing::error!(%error, "the analytics listener ended");
+    // An answer is small and waited for. Where it can't be set, the answer is late, not lost.
+    let _ = stream.set_nodelay(true);
+    // HTTP/2 has no time limit for its first bytes, and no end before them.
+    let mut byte = [0];
+    let first = tokio::select! {
+        first = tokio::time::timeout(HEAD_TIMEOUT, stream.peek(&mut byte)) => first,
+        () = stopped(stop.clone()) => return,
+    };
+    if !matches!(first, Ok(Ok(1))) {
+        return;
+    }
+    let service = TowerToHyperService::new(router);
+    let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let ended = tokio::select! {
+        ended = serving.as_mut() => ended,
+        () = stopped(stop) => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection broke off");
     }
 }
 
-async fn stopped(mut stop: watch::Receiver<bool>) {
+pub(super) async fn stopped(mut stop: watch::Receiver<bool>) {
     // An error is the sender's end, which is a stop too.
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
 impl Listeners {
-    /// Stops accepting; what is being sent is finished and acknowledged until `deadline`.
+    /// Stops accepting; what is being sent is finished and acknowledged until `deadline`, and cut
+    /// off then, without an acknowledgement. No source holds the journal any more afterwards.
     pub async fn stop(self, deadline: Instant) {
+        // Nobody left to hear it is as good.
         let _ = self.stop.send(true);
-        for mut task in self.tasks {
-            if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
-                task.abort();
-                // Only once it is gone is its hold of the journal.
-                let _ = task.await;
-            }
+        if tokio::time::timeout_at(deadline, self.tasks.ended()).await.is_err() {
+            tracing::warn!("connections that did not end in time are cut off");
+            self.tasks.abort().await;
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn told(&self) -> watch::Receiver<bool> {
+        self.stop.subscribe()
     }
 }

@@ -6,6 +6,7 @@ mod codec;
 pub mod keys;
 pub mod listen;
 pub mod replay;
+mod tasks;
 pub mod webhook;
 
 pub use keys::Keys;
@@ -80,3 +81,6 @@ fn split(read: Read) -> (Telling, u64, Counted) {
     let Read { telling, items, unusable, unknown } = read;
     (telling, items, Counted { unknown, unusable })
 }
+
+#[cfg(test)]
+mod tests;

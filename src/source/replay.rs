@@ -26,8 +26,8 @@ use super::webhook::sign;
 use crate::ledger::Source;
 use crate::proto::{self, Unreadable};
 
-// As LiveKit's sender: 4 attempts, and no more than 15 s.
-const ATTEMPTS: u32 = 4;
+// As LiveKit's sender: 4 retries, which obey Retry-After.
+const RETRIES: u32 = 4;
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// Where a capture is sent.
@@ -106,6 +106,12 @@ pub enum ReplayError {
         /// What the server says.
         message: String,
     },
+    /// The server answered an analytics stream before its end: what it did not read is lost.
+    #[error("the {stream} stream was ended by the server before all was sent")]
+    Ended {
+        /// Which one.
+        stream: &'static str,
+    },
 }
 
 /// Sends `capture`, calling `progress` with the number of lines sent so far. Returns once all that
@@ -132,7 +138,7 @@ pub async fn replay(
     let began = Instant::now();
     let first = capture.lines.iter().map(|line| line.at).min().unwrap_or_default();
     for (index, line) in capture.lines.iter().enumerate() {
-        pause(began, line.at - first, to.speed).await;
+        pause(began, line.at.saturating_sub(first), to.speed).await;
         match line.source {
             Source::Webhook => {
                 webhooks.send(line).await?;
@@ -168,11 +174,11 @@ async fn send_on_stream(streams: &mut Vec<Stream>, line: &Line) -> Result<(), Re
     let message = proto::encode_capture(kind(line.source), &line.body)
         .map_err(|error| ReplayError::Unreadable { line: line.number, error })?;
     let Some(index) = streams.iter().position(|stream| stream.source == line.source) else {
-        return Ok(());
+        return Err(ReplayError::Ended { stream: kind(line.source) });
     };
     if streams[index].messages.send(Bytes::from(message)).await.is_err() {
         // The server has ended it: its answer says why.
-        return streams.swap_remove(index).close().await;
+        return streams.swap_remove(index).ended().await;
     }
     Ok(())
 }
@@ -197,15 +203,32 @@ impl Stream {
         Some(Self { source, messages, answer })
     }
 
+    // Sends what waits, and waits until it is acknowledged.
     async fn close(self) -> Result<(), ReplayError> {
+        if self.answer.is_finished() {
+            return self.ended().await;
+        }
         drop(self.messages);
-        let answer = self.answer.await.map_err(|error| Status::internal(error.to_string()));
-        answer.and_then(|answer| answer).map_err(|status| ReplayError::Stream {
-            stream: kind(self.source),
-            code: status.code(),
-            message: status.message().to_owned(),
-        })
+        answered(self.source, self.answer).await
     }
+
+    // An answer that came too early is an error, whatever it is.
+    async fn ended(self) -> Result<(), ReplayError> {
+        answered(self.source, self.answer).await?;
+        Err(ReplayError::Ended { stream: kind(self.source) })
+    }
+}
+
+async fn answered(
+    source: Source,
+    answer: JoinHandle<Result<(), Status>>,
+) -> Result<(), ReplayError> {
+    let answer = answer.await.map_err(|error| Status::internal(error.to_string()));
+    answer.and_then(|answer| answer).map_err(|status| ReplayError::Stream {
+        stream: kind(source),
+        code: status.code(),
+        message: status.message().to_owned(),
+    })
 }
 
 struct Webhooks<'a> {
@@ -217,7 +240,7 @@ impl Webhooks<'_> {
     async fn send(&self, line: &Line) -> Result<(), ReplayError> {
         let body = Bytes::from(line.body.to_string());
         let token = sign(&body, &self.to.key, &self.to.secret)?;
-        for attempt in 1..=ATTEMPTS {
+        for attempt in 0..=RETRIES {
             let unreachable = |error: String| ReplayError::Unreachable { line: line.number, error };
             let request = Request::post(&self.to.webhook)
                 .header(AUTHORIZATION, &token)
@@ -232,7 +255,7 @@ impl Webhooks<'_> {
             if status.is_success() {
                 return Ok(());
             }
-            if status != StatusCode::SERVICE_UNAVAILABLE || attempt == ATTEMPTS {
+            if status != StatusCode::SERVICE_UNAVAILABLE || attempt == RETRIES {
                 return Err(ReplayError::Refused { line: line.number, status });
             }
             let after = answer.headers().get(RETRY_AFTER).and_then(|after| after.to_str().ok());
@@ -240,5 +263,49 @@ impl Webhooks<'_> {
             tokio::time::sleep(Duration::from_secs(after).min(LONGEST_WAIT)).await;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // A stream that the server has answered already, and well.
+    fn answered_early(source: Source) -> Stream {
+        let (messages, _) = mpsc::channel(1);
+        Stream { source, messages, answer: tokio::spawn(async { Ok(()) }) }
+    }
+
+    fn line(source: Source) -> Line {
+        Line { number: 1, at: 1, source, body: serde_json::json!({ "events": [] }) }
+    }
+
+    #[tokio::test]
+    async fn a_line_for_a_stream_that_the_server_ended_is_not_sent() {
+        let mut streams = vec![answered_early(Source::Events)];
+        for _ in 0..2 {
+            let error = send_on_stream(&mut streams, &line(Source::Events)).await.unwrap_err();
+            assert!(matches!(error, ReplayError::Ended { stream: "events" }), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_was_answered_before_its_end_was_not_acknowledged() {
+        let stream = answered_early(Source::Stats);
+        while !stream.answer.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        assert!(matches!(stream.close().await, Err(ReplayError::Ended { stream: "stats" })));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn recorded_gaps_are_divided_by_the_speed() {
+        let began = Instant::now();
+        pause(began, 10_000, 4.0).await;
+        assert_eq!(began.elapsed(), Duration::from_millis(2500));
+        for speed in [0.0, f64::INFINITY, f64::NAN] {
+            pause(began, 1_000_000, speed).await;
+        }
+        assert_eq!(began.elapsed(), Duration::from_millis(2500));
     }
 }

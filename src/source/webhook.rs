@@ -101,7 +101,7 @@ impl Webhooks {
 
     fn set_aside(&self, body: Bytes) -> Response {
         if !self.shared.set_aside.keep(body, "unreadable webhook") {
-            return self.busy("3");
+            return self.busy("2");
         }
         self.shared.ledger.accepted(Source::Webhook, 1);
         self.shared.ledger.input_set_aside(Source::Webhook, 1);
@@ -139,7 +139,9 @@ fn signed_hash(headers: &HeaderMap, keys: &Keys) -> Option<Vec<u8>> {
     let token = headers.get(AUTHORIZATION)?.to_str().ok()?;
     let token = token.strip_prefix("Bearer ").unwrap_or(token);
     let key = Claims::from_unverified(token).ok()?.iss;
-    let claims = TokenVerifier::with_api_key(&key, keys.secret(&key)?).verify(token).ok()?;
+    // An empty secret would be everybody's.
+    let secret = keys.secret(&key).filter(|secret| !secret.is_empty())?;
+    let claims = TokenVerifier::with_api_key(&key, secret).verify(token).ok()?;
     STANDARD.decode(claims.sha256).ok()
 }
 
@@ -156,4 +158,94 @@ pub(super) fn sign(
         .with_ttl(Duration::from_mins(5))
         .with_sha256(&STANDARD.encode(Sha256::digest(body)))
         .to_jwt()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+    use tonic::codegen::Service;
+
+    use super::*;
+    use crate::journal::{self, SetAside};
+    use crate::ledger::Ledger;
+
+    const SECRET: &str = "made-up-secret-of-thirty-two-characters";
+
+    fn router(stopped: bool) -> (Router, Arc<Ledger>) {
+        let mut keys = Keys::default();
+        keys.insert("key", SECRET);
+        let ledger = Arc::new(Ledger::default());
+        let (journal, _) = journal::in_memory(1000);
+        let set_aside = Arc::new(SetAside::in_memory(0));
+        let shared = Shared { keys, journal, ledger: Arc::clone(&ledger), set_aside };
+        let (_, stop) = watch::channel(stopped);
+        (Webhooks::new(shared, OpenStreams::default(), stop, 1000).router(), ledger)
+    }
+
+    // A body that never comes, and whether it was asked for.
+    fn pending() -> (Body, Arc<AtomicBool>) {
+        let asked = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&asked);
+        let stream = futures_util::stream::poll_fn(move |_| {
+            flag.store(true, Relaxed);
+            std::task::Poll::<Option<Result<Bytes, Infallible>>>::Pending
+        });
+        (Body::from_stream(stream), asked)
+    }
+
+    async fn post(router: &mut Router, token: Option<&str>, body: Body) -> StatusCode {
+        let request = Request::post("/webhook");
+        let request = token.into_iter().fold(request, |to, token| to.header(AUTHORIZATION, token));
+        router.call(request.body(body).unwrap()).await.unwrap().status()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_come_is_not_waited_for_forever() {
+        let (mut router, ledger) = router(false);
+        let (body, _) = pending();
+        let token = sign(b"{}", "key", SECRET).unwrap();
+        assert_eq!(post(&mut router, Some(&token), body).await, StatusCode::REQUEST_TIMEOUT);
+        let refused = ledger.snapshot().inputs[0].refused;
+        assert!(refused.contains(&(Refused::Malformed, 1)), "{refused:?}");
+    }
+
+    #[tokio::test]
+    async fn a_body_without_a_valid_token_is_not_asked_for() {
+        let (mut router, _) = router(false);
+        let wrong = sign(b"{}", "key", "a-wrong-secret-of-some-length-too").unwrap();
+        for token in [None, Some("Bearer "), Some(wrong.as_str())] {
+            let (body, asked) = pending();
+            assert_eq!(post(&mut router, token, body).await, StatusCode::UNAUTHORIZED);
+            assert!(!asked.load(Relaxed), "{token:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_with_an_empty_secret_signs_nothing() {
+        // HS256 over {"alg":"HS256","typ":"JWT"}.{"iss":"keyless","exp":99999999999} with "".
+        let token = concat!(
+            "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.",
+            "eyJpc3MiOiJrZXlsZXNzIiwiZXhwIjo5OTk5OTk5OTk5OX0.",
+            "m4D0iRlT6wvhREvHw1F05tLx1vNe3G_fyvhK7Y__W4U",
+        );
+        let verifier = TokenVerifier::with_api_key("keyless", "");
+        assert!(verifier.verify(token).is_ok(), "the token is as good as one can make it");
+        let mut keys = Keys::default();
+        keys.insert("keyless", "");
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, token.parse().unwrap())]);
+        assert_eq!(signed_hash(&headers, &keys), None);
+    }
+
+    #[tokio::test]
+    async fn it_is_not_ready_while_it_drains() {
+        for (stopped, ready) in [(false, 200), (true, 503)] {
+            let (mut router, _) = router(stopped);
+            for (path, status) in [("/readyz", ready), ("/healthz", 200)] {
+                let request = Request::get(path).body(Body::empty()).unwrap();
+                assert_eq!(router.call(request).await.unwrap().status(), status, "{path}");
+            }
+        }
+    }
 }
