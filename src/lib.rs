@@ -1,4 +1,47 @@
-//! OpenTelemetry for LiveKit.
+//! OpenTelemetry for LiveKit: what a LiveKit server tells of its rooms, as traces, logs and
+//! metrics over OTLP.
+//!
+//! The program `livekit-otel` is this library with a command line. To have it inside a program of
+//! yours, start a [`serve::Server`]: it listens for webhooks and analytics streams and sends what
+//! they tell to a collector.
+//!
+//! ```no_run
+//! use livekit_otel::config::Config;
+//! use livekit_otel::serve::Server;
+//! use livekit_otel::source::Keys;
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut keys = Keys::default();
+//! keys.insert("devkey", std::env::var("LIVEKIT_API_SECRET")?);
+//! let mut config = Config::for_keys(keys);
+//! config.export.traces.endpoint = "http://collector:4317".parse()?;
+//! let server = Server::start(config).await?;
+//! println!("webhooks go to http://{}/webhook", server.http());
+//! let report = server.shutdown().await;
+//! assert_eq!(report.undelivered, 0);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Below that, [`engine::Engine`] is the same without any socket or clock: what was told goes in
+//! with its time, finished spans, log records and metric points come out.
+//!
+//! ```
+//! use livekit_otel::engine::{Batch, Engine};
+//! use livekit_otel::event::Time;
+//! use livekit_otel::{proto, session, stats};
+//!
+//! let now = Time::from_secs(1_795_406_961).ok_or("unset")?;
+//! let mut engine = Engine::new(session::Settings::default(), stats::Settings::default(), now);
+//! let mut out = Batch::default();
+//! let webhook = br#"{"event": "room_started", "id": "EV_1", "createdAt": "1795406961",
+//!     "room": {"sid": "RM_XHuZ4ggjTArt", "name": "standup"}}"#;
+//! engine.apply(&proto::webhook(webhook)?.telling, now, false, &mut out);
+//! assert_eq!(&*out.logs[0].event_name, "lk.room.created");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! ARCHITECTURE.md, at the top of the repository, draws how the modules fit together.
 
 pub mod cli;
 pub mod config;

@@ -76,7 +76,7 @@ pub(super) fn of_grpc(answer: Result<Bytes, Status>) -> Answer {
 // The code's name and what stands behind it, for the log.
 fn reason(status: &Status) -> String {
     let cause = std::error::Error::source(status);
-    let cause = cause.map_or_else(|| status.message().to_owned(), |cause| chain(cause));
+    let cause = cause.map_or_else(|| status.message().to_owned(), chain);
     let cause: String =
         cause.chars().filter(|each| !each.is_control()).take(LONGEST_REASON).collect();
     format!("{:?}: {cause}", status.code())
