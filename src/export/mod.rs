@@ -68,6 +68,9 @@ impl Exporter {
     ///
     /// # Errors
     /// Where a target can't be used whatever the collector does.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub fn start(
         settings: &Settings,
         ledger: Arc<Ledger>,

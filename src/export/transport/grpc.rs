@@ -17,6 +17,8 @@ use crate::ledger::Signal;
 // Collectors answer in a few bytes; more than this is no answer of one.
 const MAX_ANSWER: usize = 64 * 1024;
 
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
 #[derive(Debug)]
 pub(in crate::export) struct Grpc {
     channel: Channel,
@@ -30,7 +32,9 @@ impl Grpc {
     pub(super) fn new(signal: Signal, target: &Target) -> Result<Self, StartError> {
         let mut endpoint = Endpoint::from(target.endpoint.clone())
             .connect_timeout(target.timeout)
-            .keep_alive_while_idle(false);
+            // A connection that went silent is replaced, not waited on for TCP's quarter of an hour.
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE);
         if target.endpoint.scheme_str() == Some("https") {
             endpoint = with_tls(endpoint, signal, target)?;
         }

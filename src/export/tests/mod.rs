@@ -1,5 +1,8 @@
 //! Delivery to collectors that answer by script, over real sockets.
 
+#[cfg(feature = "tls")]
+mod tls;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -55,10 +58,14 @@ async fn bound() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-fn serve(listener: TcpListener, answers: Vec<Scripted>) -> Requests {
+fn scripted(answers: Vec<Scripted>) -> (LogsServiceServer<Script>, Requests) {
     let (requests, received) = mpsc::unbounded_channel();
     let script = Script { answers: Mutex::new(answers.into()), requests };
-    let service = LogsServiceServer::new(script).accept_compressed(CompressionEncoding::Gzip);
+    (LogsServiceServer::new(script).accept_compressed(CompressionEncoding::Gzip), received)
+}
+
+fn serve(listener: TcpListener, answers: Vec<Scripted>) -> Requests {
+    let (service, received) = scripted(answers);
     let server = tonic::transport::Server::builder().add_service(service);
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
     received
