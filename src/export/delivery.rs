@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
+use tracing::Instrument;
 
 use super::answer::Answer;
 use super::encode::Record;
@@ -181,7 +182,14 @@ impl Delivery {
         let request = self.assembler.request(batch);
         let mut backoff = FIRST_BACKOFF;
         loop {
-            match self.transport.send(request.clone()).await {
+            let span = tracing::info_span!(
+                "export",
+                otel.kind = "client",
+                lk.otel.signal = self.signal.as_str(),
+                server.address = self.collector,
+                records = items(batch),
+            );
+            match self.transport.send(request.clone()).instrument(span).await {
                 Answer::Delivered { rejected } => {
                     self.recovered();
                     return Sent::Delivered { rejected };

@@ -17,6 +17,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use livekit_token::{Claims, TokenVerifier};
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
+use tracing::Instrument;
 
 use super::{Keys, OpenStreams, Shared, accepted, split};
 use crate::ledger::{Refused, Source};
@@ -109,7 +110,21 @@ impl Webhooks {
     }
 }
 
+// The span is the program's own, named by OpenTelemetry's conventions for HTTP servers.
 async fn webhook(State(webhooks): State<Arc<Webhooks>>, request: Request) -> Response {
+    let span = tracing::info_span!(
+        "POST /webhook",
+        otel.kind = "server",
+        http.request.method = "POST",
+        http.route = "/webhook",
+        http.response.status_code = tracing::field::Empty,
+    );
+    let response = verify_and_accept(&webhooks, request).instrument(span.clone()).await;
+    span.record("http.response.status_code", response.status().as_u16());
+    response
+}
+
+async fn verify_and_accept(webhooks: &Webhooks, request: Request) -> Response {
     let unauthorized = || webhooks.refuse(Refused::Unauthorized, StatusCode::UNAUTHORIZED);
     let (parts, body) = request.into_parts();
     // The token is checked before anything of the body is read.

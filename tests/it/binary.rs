@@ -159,6 +159,24 @@ async fn what_is_left_undelivered_is_said_and_the_exit_code_is_1() {
     assert!(said.contains("lost (shutdown)"), "{said}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_programs_own_spans_are_sent_where_they_are_asked_for() {
+    let file = std::env::temp_dir().join(format!("livekit-otel-it-{}.yaml", std::process::id()));
+    std::fs::write(&file, "observe:\n  traces: true\n").unwrap();
+    let collector = Collector::start().await.unwrap();
+    let config = [("LIVEKIT_OTEL_CONFIG", file.to_str().unwrap())];
+    let serve = Serve::start(&collector.endpoint(), &config);
+    assert!(serve.replay().status.success());
+    let (code, said) = serve.terminate();
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(code, Some(0), "{said}");
+    let told = livekit_otel::demo::Telemetry::read(&collector.stop().await);
+    let count = |name: &str| told.spans.iter().filter(|span| span.name == name).count();
+    assert_eq!(count("POST /webhook"), 18);
+    assert!(count("export") > 0);
+    assert_eq!(count("room"), 1);
+}
+
 #[test]
 fn the_demo_shows_the_call_and_accounts_for_every_record() {
     let output = command(&["demo"]).output().unwrap();
