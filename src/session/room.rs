@@ -245,7 +245,9 @@ impl Room {
         let Some(ended_at) = self.ended_at else { return };
         let lingered = ended_at + settings.linger <= now;
         let all_left = self.released == self.participants.len();
-        if all_left && (lingered || self.released > 0) {
+        // A webhook's whole second may still be made exact by the analytics.
+        let exact = self.end.is_some_and(|end| end.exact);
+        if all_left && (lingered || (exact && self.released > 0)) {
             self.release_span(now, out);
         }
     }

@@ -1,10 +1,12 @@
 //! Webhooks only, analytics only, and both: the same tree where the telling suffices.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use livekit_otel::event::Telling;
 use livekit_otel::semconv::{event, key, span};
 use livekit_otel::signal::{Attribute, LogRecord, Span, SpanId, Value};
+
+use proptest::prelude::*;
 
 use crate::capture::{self, Line};
 
@@ -142,6 +144,70 @@ fn a_webhook_whose_twin_stays_away_speaks_after_its_wait() {
     assert_eq!(webhooks.logs.len(), 18);
 }
 
+fn by_id(spans: &[Span]) -> BTreeMap<SpanId, Span> {
+    spans.iter().map(|span| (span.span_id, span.clone())).collect()
+}
+
+// The first span that differs, in a few words.
+fn difference(actual: &[Span], expected: &[Span]) -> Option<String> {
+    let actual = by_id(actual);
+    expected.iter().find_map(|span| {
+        let Some(other) = actual.get(&span.span_id) else {
+            return Some(format!("no {}", span.name));
+        };
+        let odd = span.attributes.iter().find(|each| !other.attributes.contains(each));
+        let same = (other.start, other.end, other.attributes.len(), &other.links, odd)
+            == (span.start, span.end, span.attributes.len(), &span.links, None);
+        let times = (other.start, other.end, span.start, span.end);
+        (!same).then(|| format!("{}: {times:?}, without {odd:?}", span.name))
+    })
+}
+
+// Webhooks, events and stats come on connections of their own: each keeps its order, and how they
+// interleave is anybody's guess.
+fn interleaved(lines: &[Line], turns: &[u8]) -> Vec<Line> {
+    let mut ways: Vec<VecDeque<&Line>> = ["webhook", "events", "stats"]
+        .iter()
+        .map(|kind| lines.iter().filter(|line| line.kind == *kind).collect())
+        .collect();
+    let mut turns = turns.iter().cycle();
+    let mut all: Vec<Line> = Vec::new();
+    while ways.iter().any(|way| !way.is_empty()) {
+        let turn = usize::from(*turns.next().unwrap()) % ways.len();
+        // Runs of one way as well as single lines.
+        for _ in 0..=turn {
+            let Some(line) = ways[turn].pop_front() else { break };
+            let at = all.last().map_or(line.at, |last| last.at.max(line.at));
+            all.push(Line { at, kind: line.kind.clone(), telling: line.telling.clone() });
+        }
+        ways.retain(|way| !way.is_empty());
+    }
+    all
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn however_the_connections_interleave_the_spans_are_the_same(
+        turns in proptest::collection::vec(any::<u8>(), 1..200),
+    ) {
+        let lines = capture::lines();
+        let expected = capture::run(lines.iter(), true);
+        let mixed = interleaved(&lines, &turns);
+        prop_assert_eq!(mixed.len(), lines.len());
+        let batch = capture::run(mixed.iter(), true);
+        prop_assert_eq!(difference(&batch.spans, &expected.spans), None);
+        prop_assert_eq!(batch.spans.len(), expected.spans.len());
+        let events = |logs: &[LogRecord]| -> BTreeSet<_> {
+            logs.iter().map(|log| (log.event_name.to_string(), log.time.nanos())).collect()
+        };
+        // A webhook that came more than 2 s before its twin has spoken, with its own time.
+        prop_assert_eq!(batch.logs.len(), expected.logs.len());
+        prop_assert!(events(&batch.logs).len() >= events(&expected.logs).len() - 18);
+    }
+}
+
 #[test]
 fn the_order_in_which_twins_come_does_not_matter() {
     let lines = capture::lines();
@@ -159,9 +225,6 @@ fn the_order_in_which_twins_come_does_not_matter() {
             engine_lines.push(Line { at, kind: line.kind.clone(), telling: line.telling.clone() });
         }
         let batch = capture::run(engine_lines.iter(), true);
-        let by_id = |spans: &[Span]| -> BTreeMap<[u8; 8], Span> {
-            spans.iter().map(|span| (span.span_id, span.clone())).collect()
-        };
         assert_eq!(by_id(&batch.spans), by_id(&both.spans));
         assert_eq!(batch.logs.len(), both.logs.len());
     }
