@@ -49,6 +49,7 @@ pub mod demo;
 pub mod engine;
 pub mod event;
 pub mod export;
+pub mod frames;
 pub mod journal;
 pub mod ledger;
 pub mod observe;

@@ -2,7 +2,6 @@
 
 pub mod analytics;
 pub mod capture;
-mod codec;
 pub mod keys;
 pub mod listen;
 pub mod replay;

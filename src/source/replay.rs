@@ -21,8 +21,8 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::analytics;
 use super::capture::{Capture, Line, kind};
-use super::codec::RawCodec;
 use super::webhook::sign;
+use crate::frames::RawCodec;
 use crate::ledger::Source;
 use crate::proto::{self, Unreadable};
 

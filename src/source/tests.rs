@@ -22,11 +22,11 @@ use tonic::codec::CompressionEncoding;
 use tonic::transport::{Channel, Endpoint};
 
 use super::capture::Capture;
-use super::codec::RawCodec;
 use super::listen::{Listeners, Settings, bind};
 use super::replay::{Destination, ReplayError, Sent, replay};
 use super::webhook::sign;
 use super::{Keys, Shared, analytics};
+use crate::frames::RawCodec;
 use crate::journal::{self, Reader, SetAside};
 use crate::ledger::{Input, Ledger, Refused, Source};
 use crate::proto;

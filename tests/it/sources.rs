@@ -243,48 +243,15 @@ async fn health_and_readiness_answer() {
 }
 
 mod streams {
-    use bytes::{Buf, BufMut, Bytes};
+    use bytes::Bytes;
+    use livekit_otel::frames::RawCodec;
     use tokio::sync::mpsc;
     use tokio::task::JoinHandle;
     use tokio_stream::wrappers::ReceiverStream;
-    use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
     use tonic::transport::{Channel, Endpoint};
     use tonic::{Code, Status};
 
     use super::*;
-
-    #[derive(Clone, Copy, Default)]
-    struct Raw;
-
-    impl Codec for Raw {
-        type Encode = Bytes;
-        type Decode = Bytes;
-        type Encoder = Self;
-        type Decoder = Self;
-        fn encoder(&mut self) -> Self {
-            Self
-        }
-        fn decoder(&mut self) -> Self {
-            Self
-        }
-    }
-
-    impl Encoder for Raw {
-        type Item = Bytes;
-        type Error = Status;
-        fn encode(&mut self, item: Bytes, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
-            to.put(item);
-            Ok(())
-        }
-    }
-
-    impl Decoder for Raw {
-        type Item = Bytes;
-        type Error = Status;
-        fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-            Ok(Some(from.copy_to_bytes(from.remaining())))
-        }
-    }
 
     type Answer = JoinHandle<Result<Bytes, Status>>;
 
@@ -300,7 +267,7 @@ mod streams {
             grpc.ready().await.unwrap();
             let path = http::uri::PathAndQuery::from_static(method);
             let request = tonic::Request::new(ReceiverStream::new(outgoing));
-            grpc.client_streaming(request, path, Raw).await.map(tonic::Response::into_inner)
+            grpc.client_streaming(request, path, RawCodec).await.map(tonic::Response::into_inner)
         });
         (messages, answer)
     }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::Bytes;
 use http::uri::PathAndQuery;
-use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::codec::CompressionEncoding;
 use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
@@ -12,6 +12,7 @@ use tonic::{Request, Status};
 use super::StartError;
 use crate::export::answer::{self, Answer};
 use crate::export::settings::Target;
+use crate::frames::RawCodec;
 use crate::ledger::Signal;
 
 // Collectors answer in a few bytes; more than this is no answer of one.
@@ -66,7 +67,8 @@ impl Grpc {
         grpc.ready().await.map_err(|error| Status::unavailable(answer::chain(&error)))?;
         let request = Request::from_parts(self.headers.clone(), http::Extensions::new(), request);
         let path = PathAndQuery::from_static(self.path);
-        grpc.unary(request, path, RawCodec).await.map(tonic::Response::into_inner)
+        let answer = grpc.unary(request, path, RawCodec).await?.into_inner();
+        Ok(if answer.len() > MAX_ANSWER { Bytes::new() } else { answer })
     }
 }
 
@@ -101,44 +103,4 @@ fn with_tls(endpoint: Endpoint, signal: Signal, target: &Target) -> Result<Endpo
 #[cfg(not(feature = "tls"))]
 fn with_tls(_: Endpoint, signal: Signal, _: &Target) -> Result<Endpoint, StartError> {
     Err(StartError::NoTls(signal.as_str()))
-}
-
-// Requests are encoded before, answers decoded after: frames of bytes between.
-#[derive(Debug, Clone, Copy, Default)]
-struct RawCodec;
-
-impl Codec for RawCodec {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for RawCodec {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, item: Bytes, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        to.put(item);
-        Ok(())
-    }
-}
-
-impl Decoder for RawCodec {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        let answer = from.copy_to_bytes(from.remaining());
-        // An error here would read as a request that is too large.
-        Ok(Some(if answer.len() > MAX_ANSWER { Bytes::new() } else { answer }))
-    }
 }

@@ -1,4 +1,4 @@
-//! Messages as the bytes that they are on the wire: `proto` reads them, and knows how.
+//! gRPC messages as the bytes that they are on the wire: what `proto` reads and `export` writes.
 
 use bytes::{Buf, BufMut, Bytes};
 use tonic::Status;
@@ -6,7 +6,7 @@ use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 
 /// gRPC's frames without a message type. `google.protobuf.Empty` is no bytes.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct RawCodec;
+pub struct RawCodec;
 
 impl Codec for RawCodec {
     type Encode = Bytes;
