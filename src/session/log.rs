@@ -2,25 +2,14 @@
 
 use std::sync::Arc;
 
+use super::attributes::{attribute, track_attributes};
 use super::ids;
 use super::room::Room;
-use super::spans::track_attributes;
 use super::stamp::Stamp;
 use super::totals::rtp_attributes;
-use crate::event::{Detail, DetailValue, Event, EventKind, RoomSid, Teller, Time};
+use crate::event::{Event, EventKind, RoomSid, Teller, Time};
 use crate::semconv::{event as name, key};
 use crate::signal::{Attribute, LogRecord, Severity, SpanId, TraceId, Value};
-
-/// A detail as an attribute.
-pub(super) fn attribute(detail: &Detail) -> Attribute {
-    let value = match &detail.value {
-        DetailValue::Text(text) => Value::Text(Arc::clone(text)),
-        DetailValue::Int(count) => Value::Int(*count),
-        DetailValue::Float(measure) => Value::Float(*measure),
-        DetailValue::Bool(flag) => Value::Bool(*flag),
-    };
-    Attribute { key: detail.key, value }
-}
 
 /// The record of an event that happened at `stamp` and came at `now`, in `room` where it has one.
 pub(super) fn record(event: &Event, room: Option<&Room>, stamp: Stamp, now: Time) -> LogRecord {

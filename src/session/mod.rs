@@ -1,10 +1,12 @@
 //! What LiveKit tells, as finished spans and log records. Sans-IO: events and times in, outputs
 //! out; the same inputs make the same outputs, ids and times included.
 
+mod attributes;
 mod fact;
 pub mod ids;
 mod log;
 mod participant;
+mod release;
 mod room;
 mod spans;
 mod stamp;
@@ -17,7 +19,8 @@ use std::collections::{BinaryHeap, HashMap};
 use std::time::Duration;
 
 pub use fact::{Census, Fact};
-use room::{Released, Room};
+use release::Released;
+use room::Room;
 use stamp::Stamp;
 pub use track::Description;
 use twins::{Seen, Subject, Telling, Twins};

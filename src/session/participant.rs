@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::attributes::attribute;
 use super::fact::Fact;
 use super::stamp::{Stamp, learn};
 use super::track::{Answer, Description, Subscription, Track};
@@ -88,7 +89,7 @@ impl Participant {
         for detail in &event.details {
             let is_client = CLIENT_KEYS.contains(&detail.key);
             if is_client && !self.client.iter().any(|known| known.key == detail.key) {
-                self.client.push(super::log::attribute(detail));
+                self.client.push(attribute(detail));
             }
         }
     }

@@ -1,12 +1,10 @@
 //! One room: its participants, what was told of it, and when its spans leave.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::time::Duration;
 
-use super::Settings;
+use super::attributes::attribute;
 use super::fact::{Census, Fact};
 use super::participant::Participant;
-use super::spans;
 use super::stamp::{Stamp, learn};
 use super::track::Description;
 use super::twins::Twins;
@@ -15,10 +13,7 @@ use crate::event::{
     Time, TrackSid,
 };
 use crate::semconv::key;
-use crate::signal::{Attribute, Span};
-
-// A late twin or copy still finds its room; what comes later makes a new one.
-const KEPT_AFTER_END: Duration = Duration::from_hours(1);
+use crate::signal::Attribute;
 
 #[derive(Debug, Default)]
 pub(super) struct CatalogEntry {
@@ -42,11 +37,11 @@ pub(super) struct Room {
     pub(super) catalog: HashMap<TrackSid, CatalogEntry>,
     pub(super) twins: Twins,
     // Participants that have ended and whose spans have not left yet.
-    ending: BTreeSet<ParticipantSid>,
-    released: usize,
-    ended_at: Option<Time>,
-    closed_at: Option<Time>,
-    wake_at: Option<Time>,
+    pub(super) ending: BTreeSet<ParticipantSid>,
+    pub(super) released: usize,
+    pub(super) ended_at: Option<Time>,
+    pub(super) closed_at: Option<Time>,
+    pub(super) wake_at: Option<Time>,
 }
 
 impl Room {
@@ -139,7 +134,7 @@ impl Room {
     fn on_ended(&mut self, stamp: Stamp, event: &Event, now: Time) {
         learn(&mut self.end, stamp);
         for detail in event.details.iter().filter(|detail| detail.key == key::ROOM_END_REASON) {
-            self.end_reason = Some(super::log::attribute(detail));
+            self.end_reason = Some(attribute(detail));
         }
         self.ended_at = self.ended_at.or(Some(now));
     }
@@ -190,99 +185,6 @@ impl Room {
         self.newest = self.newest.max(participant.newest);
     }
 
-    /// Lets go of the spans that are due.
-    pub(super) fn release(&mut self, now: Time, settings: &Settings, out: &mut Released) {
-        if self.ended_at.is_some_and(|at| at + settings.linger <= now) {
-            self.infer_participants_end(END_BY_ROOM);
-        }
-        self.release_participants(out, |participant| {
-            participant.is_complete()
-                || participant.release_at(settings.linger).is_none_or(|at| at <= now)
-        });
-        self.release_room(now, settings, out);
-    }
-
-    /// Ends what is open by `rule` and lets go of everything.
-    pub(super) fn close(&mut self, now: Time, rule: &'static str, out: &mut Released) {
-        let participants_rule = if self.end.is_some() { END_BY_ROOM } else { rule };
-        if self.end.is_none() {
-            self.end = Some(Stamp { at: self.newest, exact: false });
-            self.end_inferred = Some(rule);
-        }
-        self.infer_participants_end(participants_rule);
-        self.release_participants(out, |_| true);
-        self.release_span(now, out);
-    }
-
-    fn infer_participants_end(&mut self, rule: &'static str) {
-        if self.released + self.ending.len() == self.participants.len() {
-            return;
-        }
-        let room_end = self.end.map_or(self.newest, |end| end.at);
-        for (sid, participant) in &mut self.participants {
-            participant.infer_end(room_end.max(participant.newest), rule);
-            if !participant.released {
-                self.ending.insert(sid.clone());
-            }
-        }
-    }
-
-    fn release_participants(&mut self, out: &mut Released, due: impl Fn(&Participant) -> bool) {
-        let is_due = |sid: &&ParticipantSid| self.participants.get(sid).is_none_or(&due);
-        let due: Vec<ParticipantSid> = self.ending.iter().filter(is_due).cloned().collect();
-        for sid in due {
-            spans::of_participant(self, &sid, &mut out.spans);
-            self.ending.remove(&sid);
-            self.released += 1;
-            if let Some(participant) = self.participants.get_mut(&sid) {
-                participant.release(&mut out.facts);
-            }
-            out.facts.push(Fact::ParticipantReleased { room: self.sid.clone(), participant: sid });
-        }
-    }
-
-    fn release_room(&mut self, now: Time, settings: &Settings, out: &mut Released) {
-        let Some(ended_at) = self.ended_at else { return };
-        let lingered = ended_at + settings.linger <= now;
-        let all_left = self.released == self.participants.len();
-        // A webhook's whole second may still be made exact by the analytics.
-        let exact = self.end.is_some_and(|end| end.exact);
-        if all_left && (lingered || (exact && self.released > 0)) {
-            self.release_span(now, out);
-        }
-    }
-
-    fn release_span(&mut self, now: Time, out: &mut Released) {
-        if self.closed_at.is_none() {
-            self.closed_at = Some(now);
-            let span = spans::of_room(self);
-            out.facts.push(Fact::RoomEnded { took: span.end.since(span.start) });
-            out.spans.push(span);
-        }
-    }
-
-    /// When it wants to be looked at again, where that is sooner than what it has said before.
-    pub(super) fn next(&mut self, now: Time, settings: &Settings) -> Option<Time> {
-        let ending = self.ending.iter().filter_map(|sid| self.participants.get(sid));
-        let participants = ending.filter_map(|who| who.release_at(settings.linger)).min();
-        let room = match self.closed_at {
-            Some(at) => Some(at + KEPT_AFTER_END),
-            None => self.ended_at.map(|at| at + settings.linger),
-        };
-        let next = [participants, room, self.twins.next()].into_iter().flatten().min()?;
-        let asked = self.wake_at.filter(|at| *at > now);
-        if asked.is_some_and(|asked| asked <= next) {
-            return None;
-        }
-        self.wake_at = Some(next);
-        Some(next)
-    }
-
-    /// Whether it was closed so long ago that it can be forgotten.
-    pub(super) fn is_over(&self, now: Time) -> bool {
-        self.closed_at.is_some_and(|at| at + KEPT_AFTER_END <= now)
-    }
-
     /// Adds what there is now.
     pub(super) fn count(&self, census: &mut Census) {
         if self.end.is_none() {
@@ -299,18 +201,6 @@ impl Room {
             }
         }
     }
-}
-
-/// The rule for a participant that outlived its room.
-pub(super) const END_BY_ROOM: &str = "room_ended";
-/// The rule for a track or an attempt that outlived its participant.
-pub(super) const END_BY_PARTICIPANT: &str = "participant_left";
-
-/// What a room has let go of.
-#[derive(Debug, Default)]
-pub(super) struct Released {
-    pub(super) spans: Vec<Span>,
-    pub(super) facts: Vec<Fact>,
 }
 
 // Whether an event's participant sends the event's track or gets it.

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use super::attributes::track_attributes;
 use super::ids;
 use super::participant::{End, Participant, who};
-use super::room::{END_BY_PARTICIPANT, Room};
+use super::room::Room;
 use super::stamp::Stamp;
-use super::track::{Answer, Attempt, Description, Track};
+use super::track::{Answer, Attempt, Track};
 use crate::event::{ParticipantSid, Time, TrackSid};
 use crate::semconv::{key, span};
 use crate::signal::{Attribute, Link, Span, SpanId, TraceId, Value};
@@ -59,6 +60,9 @@ pub(super) fn of_participant(room: &Room, sid: &ParticipantSid, out: &mut Vec<Sp
         }
     }
 }
+
+// The rule for a track or an attempt that outlived its participant.
+const END_BY_PARTICIPANT: &str = "participant_left";
 
 // What all spans of one participant share.
 struct Of<'a> {
@@ -200,19 +204,6 @@ impl Of<'_> {
         if let Some(entry) = self.room.catalog.get(sid) {
             track_attributes(&entry.description, to);
         }
-    }
-}
-
-/// What a track is, as attributes.
-pub(super) fn track_attributes(track: &Description, to: &mut Vec<Attribute>) {
-    if let Some(kind) = track.kind {
-        to.push(Attribute::new(key::TRACK_KIND, kind.as_str()));
-    }
-    if let Some(source) = track.source {
-        to.push(Attribute::new(key::TRACK_SOURCE, source.as_str()));
-    }
-    if let Some(mime_type) = &track.mime_type {
-        to.push(Attribute::new(key::TRACK_MIME_TYPE, Arc::clone(mime_type)));
     }
 }
 

@@ -17,7 +17,7 @@ use tonic::codegen::{Service, StdError, http};
 use tonic::server::{ClientStreamingService, Grpc, NamedService};
 use tonic::{Code, Request, Response, Status, Streaming};
 
-use super::listen::stopped;
+use super::tasks::stopped;
 use super::{OpenStreams, Shared, accepted, split};
 use crate::frames::RawCodec;
 use crate::ledger::{Refused, Source};

@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use super::analytics::AnalyticsRecorder;
-use super::tasks::Tasks;
+use super::tasks::{Tasks, stopped};
 use super::webhook::Webhooks;
 use super::{OpenStreams, Shared};
 
@@ -172,11 +172,6 @@ async fn connection(
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection broke off");
     }
-}
-
-pub(super) async fn stopped(mut stop: watch::Receiver<bool>) {
-    // An error is the sender's end, which is a stop too.
-    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 impl Listeners {

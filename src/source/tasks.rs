@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Context;
 
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// A set of tasks that is shared by those in it: a connection adds its streams.
@@ -43,4 +44,9 @@ impl<T: Future<Output = ()> + Send + 'static> hyper::rt::Executor<T> for Tasks {
     fn execute(&self, task: T) {
         self.spawn(task);
     }
+}
+
+/// Returns once `stop` is true, or its sender gone, which is a stop too.
+pub(super) async fn stopped(mut stop: watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
 }
