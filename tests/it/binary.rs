@@ -198,6 +198,20 @@ fn the_demo_shows_the_call_and_accounts_for_every_record() {
     assert!(!report.contains(TURN_PASSWORD));
 }
 
+#[test]
+fn the_demo_takes_another_capture() {
+    let whole = std::fs::read_to_string(CAPTURE).unwrap();
+    let cut: Vec<&str> = whole.lines().take(60).collect();
+    let file = std::env::temp_dir().join(format!("livekit-otel-it-{}.jsonl", std::process::id()));
+    std::fs::write(&file, cut.join("\n")).unwrap();
+    let output = command(&["demo", "--capture", file.to_str().unwrap()]).output().unwrap();
+    std::fs::remove_file(&file).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report = String::from_utf8(output.stdout).unwrap();
+    assert!(report.contains("end inferred: shutdown"), "{report}");
+    assert!(report.contains("Every record is accounted for."), "{report}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demo_sends_to_a_collector_of_yours_and_prints_the_trace() {
     let collector = Collector::start().await.unwrap();
