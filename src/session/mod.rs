@@ -131,8 +131,9 @@ impl Sessions {
             twins.queued(&delivery.event_id, queued);
         }
         let subject = Subject::of(event);
-        let telling =
-            subject.as_ref().map_or(Telling::First, |subject| twins.tell(subject, event.teller));
+        let telling = subject
+            .as_ref()
+            .map_or(Telling::First, |subject| twins.tell(subject, event.teller, now));
         if telling != Telling::Silent {
             let record = log::record(event, room.as_deref(), stamp, now);
             let twins = room.map_or(&mut self.roomless, |room| &mut room.twins);

@@ -45,10 +45,11 @@ impl Subject {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct TimesTold {
     webhook: u32,
     analytics: u32,
+    last: Time,
 }
 
 /// What a telling is, beside the other teller's.
@@ -71,17 +72,35 @@ struct Waiting {
     record: LogRecord,
 }
 
+// Twins come seconds apart; a server that was cut off tells them when it is back.
+const TWINS_REMEMBERED: Duration = Duration::from_hours(1);
+const FEW: usize = 1024;
+
 /// Which subjects were told by whom, and the webhooks that wait for their twins.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Twins {
     told: HashMap<Subject, TimesTold>,
+    // From how many subjects on the old ones are forgotten.
+    many: usize,
     waiting: VecDeque<Waiting>,
+}
+
+impl Default for Twins {
+    fn default() -> Self {
+        Self { told: HashMap::new(), many: FEW, waiting: VecDeque::new() }
+    }
 }
 
 impl Twins {
     /// Takes in who told of `subject` and finds its twin.
-    pub(super) fn tell(&mut self, subject: &Subject, teller: Teller) -> Telling {
-        let times = self.told.entry(subject.clone()).or_default();
+    pub(super) fn tell(&mut self, subject: &Subject, teller: Teller, now: Time) -> Telling {
+        if self.told.len() >= self.many {
+            self.told.retain(|_, times| now.since(times.last) < TWINS_REMEMBERED);
+            self.many = FEW.max(self.told.len() * 2);
+        }
+        let first = TimesTold { webhook: 0, analytics: 0, last: now };
+        let times = self.told.entry(subject.clone()).or_insert(first);
+        times.last = now;
         let (own, other) = match teller {
             Teller::Webhook => (&mut times.webhook, times.analytics),
             Teller::Analytics => (&mut times.analytics, times.webhook),
@@ -158,5 +177,37 @@ impl Seen {
             self.order.push_back((now, hash));
         }
         !new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_subjects_are_forgotten_once_there_are_many() {
+        let at = |secs: i64| Time::from_secs(1_795_406_960 + secs).unwrap();
+        let subject = |nth: i64| Subject {
+            kind: EventKind::IngressStarted,
+            sids: vec![format!("IN_{nth}").into()],
+        };
+        let mut twins = Twins::default();
+        for nth in 0..10_000 {
+            twins.tell(&subject(nth), Teller::Webhook, at(nth * 10));
+        }
+        // An hour holds 360 of them.
+        assert!(twins.told.len() <= FEW + 360, "{}", twins.told.len());
+        let last = twins.tell(&subject(9_999), Teller::Analytics, at(100_000));
+        assert_eq!(last, Telling::Silent);
+    }
+
+    #[test]
+    fn a_copy_is_known_for_15_minutes() {
+        let at = |secs: i64| Time::from_secs(1_795_406_960 + secs).unwrap();
+        let mut seen = Seen::default();
+        assert!(!seen.before("AE_1", at(0)));
+        assert!(seen.before("AE_1", at(900)));
+        assert!(!seen.before("AE_1", at(901)));
+        assert!(!seen.before("", at(901)) && !seen.before("", at(901)));
     }
 }

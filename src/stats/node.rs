@@ -167,7 +167,7 @@ const QUALITY: [(Instrument, &[f64]); 5] = [
     (instrument(metric::NODE_ROUND_TRIP, "s", "Highest round trip of a window."), LATENCY_BOUNDS),
     (instrument(metric::NODE_JITTER, "s", "Highest jitter of a window."), LATENCY_BOUNDS),
     (
-        instrument(metric::NODE_SCORE, "1", "Average quality score of a window, 1 to 5."),
+        instrument(metric::NODE_SCORE, "{score}", "Average quality score of a window, 1 to 5."),
         SCORE_BOUNDS,
     ),
 ];

@@ -257,7 +257,8 @@ const GAUGES: [Instrument; 3] = [
     },
     Instrument {
         name: metric::PARTICIPANT_SCORE,
-        unit: "1",
+        // Not 1: Prometheus would name it a ratio.
+        unit: "{score}",
         description: "Mean quality score of a participant's streams in the last windows, 1 to 5.",
     },
 ];
