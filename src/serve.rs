@@ -34,7 +34,8 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Server {
     listeners: Listeners,
-    pipeline: JoinHandle<()>,
+    // None once it has ended.
+    pipeline: Option<JoinHandle<()>>,
     clock: Clock,
     exporter: Exporter,
     ledger: Arc<Ledger>,
@@ -46,7 +47,7 @@ pub struct Server {
 pub struct Report {
     /// The ledger at the end.
     pub ledger: Snapshot,
-    /// How many records could not be delivered in time.
+    /// How many records could not be delivered, or inputs not be processed, in time.
     pub undelivered: u64,
 }
 
@@ -80,6 +81,7 @@ impl Server {
             move |metrics| own_metrics.sdk_metrics(metrics),
         );
         let shutdown_timeout = config.shutdown_timeout;
+        let pipeline = Some(pipeline);
         Ok(Self { listeners, pipeline, clock, exporter, ledger, shutdown_timeout })
     }
 
@@ -103,13 +105,17 @@ impl Server {
         let deadline = Instant::now() + self.shutdown_timeout;
         self.listeners.stop(deadline).await;
         // With the listeners gone the journal ends, and with it the pipeline.
-        if tokio::time::timeout_at(deadline, &mut self.pipeline).await.is_err() {
-            self.pipeline.abort();
+        if tokio::time::timeout_at(deadline, ended(&mut self.pipeline)).await.is_err() {
+            if let Some(pipeline) = self.pipeline {
+                pipeline.abort();
+            }
             tracing::warn!("not all that was accepted could be processed in time");
         }
         self.clock.stop().await;
         let undelivered = self.exporter.shutdown(deadline).await.total();
-        Report { ledger: self.ledger.snapshot(), undelivered }
+        let ledger = self.ledger.snapshot();
+        let unprocessed: u64 = ledger.inputs.iter().map(|input| input.waiting()).sum();
+        Report { ledger, undelivered: undelivered + unprocessed }
     }
 }
 
@@ -122,7 +128,7 @@ pub async fn run(config: Config) -> Result<Report, StartError> {
         .iter()
         .all(|target| !target.enabled);
     let endpoint = config.export.traces.endpoint.clone();
-    let server = Server::start(config).await?;
+    let mut server = Server::start(config).await?;
     tracing::info!(http = %server.http(), grpc = %server.grpc(), "listening");
     if disabled {
         tracing::warn!("sending is switched off: what comes in is counted and not sent");
@@ -132,9 +138,23 @@ pub async fn run(config: Config) -> Result<Report, StartError> {
             "sending; what waits is kept in memory only"
         );
     }
-    stopped().await;
+    tokio::select! {
+        () = stopped() => {}
+        // What is accepted would go nowhere: an end that a supervisor sees is better.
+        () = ended(&mut server.pipeline) => {}
+    }
     tracing::info!("draining");
     Ok(server.shutdown().await)
+}
+
+// Returns once the pipeline has ended, which it only does after a shutdown or by a fault.
+async fn ended(pipeline: &mut Option<JoinHandle<()>>) {
+    if let Some(running) = pipeline {
+        if let Err(error) = running.await {
+            tracing::error!(%error, "the pipeline broke off");
+        }
+        *pipeline = None;
+    }
 }
 
 // SIGTERM as an orchestrator sends it, or ctrl-c.

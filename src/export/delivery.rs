@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -33,6 +33,7 @@ pub(super) struct Queue {
     more: Notify,
     max_bytes: usize,
     in_flight: AtomicU64,
+    full: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -49,6 +50,7 @@ impl Queue {
             more: Notify::new(),
             max_bytes,
             in_flight: AtomicU64::new(0),
+            full: AtomicBool::new(false),
         }
     }
 
@@ -70,6 +72,11 @@ impl Queue {
         drop(waiting);
         self.more.notify_one();
         (lost, Lost::QueueFull)
+    }
+
+    /// Whether this is the first push after one that fitted which did not: worth a line in the log.
+    pub(super) fn is_newly_full(&self, full: bool) -> bool {
+        !self.full.swap(full, Relaxed) && full
     }
 
     /// How many items are queued or in flight, and takes them out of it: nobody else will.

@@ -167,6 +167,13 @@ impl Exporter {
             Some(queue) => {
                 let (lost, why) = queue.push(records);
                 ledger.lost(signal, why, lost);
+                if queue.is_newly_full(lost > 0) {
+                    let signal = signal.as_str();
+                    tracing::error!(
+                        signal,
+                        "the queue is full: new records are lost until it moves"
+                    );
+                }
             }
         }
     }

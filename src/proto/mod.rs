@@ -9,6 +9,7 @@ mod stats;
 
 use livekit_protocol as lk;
 use prost::Message;
+use prost::encoding::{DecodeContext, decode_key, skip_field};
 use serde_json::Value;
 use thiserror::Error;
 
@@ -63,7 +64,7 @@ pub fn webhook(body: &[u8]) -> Result<Read, Unreadable> {
 /// Where it is no such message.
 pub fn events(message: &[u8]) -> Result<Read, Unreadable> {
     let mut unknown = Unknown::default();
-    let message: lk::AnalyticsEvents = binary(message, &mut unknown)?;
+    let message: lk::AnalyticsEvents = binary(message, MOST_ITEMS, &mut unknown)?;
     let events =
         message.events.iter().map(|event| events::from_analytics(event, &mut unknown)).collect();
     Ok(Read::events(events, unknown))
@@ -75,7 +76,7 @@ pub fn events(message: &[u8]) -> Result<Read, Unreadable> {
 /// Where it is no such message.
 pub fn stats(message: &[u8]) -> Result<Read, Unreadable> {
     let mut unknown = Unknown::default();
-    let message: lk::AnalyticsStats = binary(message, &mut unknown)?;
+    let message: lk::AnalyticsStats = binary(message, MOST_ITEMS, &mut unknown)?;
     let all = message.stats.len();
     let stats: Vec<_> =
         message.stats.iter().filter_map(|stat| stats::window(stat, &mut unknown)).collect();
@@ -89,7 +90,7 @@ pub fn stats(message: &[u8]) -> Result<Read, Unreadable> {
 /// Where it is no such message.
 pub fn node_rooms(message: &[u8]) -> Result<Read, Unreadable> {
     let mut unknown = Unknown::default();
-    let message: lk::AnalyticsNodeRooms = binary(message, &mut unknown)?;
+    let message: lk::AnalyticsNodeRooms = binary(message, MOST_ROOMS, &mut unknown)?;
     Ok(Read::events(vec![events::from_node_rooms(&message)], unknown))
 }
 
@@ -117,10 +118,58 @@ fn json(body: &[u8]) -> Result<Value, Unreadable> {
         .map_err(|error| Unreadable(format!("no JSON at {}:{}", error.line(), error.column())))
 }
 
-fn binary<T: Message + Default>(bytes: &[u8], unknown: &mut Unknown) -> Result<T, Unreadable> {
+// A message in memory is far larger than on the wire: two bytes there are an empty event of 4 kB
+// here. Upstream sends one event a message, and one worker's stats; a node may hold many rooms.
+const MOST_ITEMS: usize = 10_000;
+const MOST_ROOMS: usize = 100_000;
+
+// Refuses a message of more than `most` items before it is read. All three have their items, and
+// little else, as fields of their own.
+fn limit(mut bytes: &[u8], most: usize) -> Result<(), Unreadable> {
+    let broken = |_| Unreadable("no such protobuf message".to_owned());
+    for _ in 0..=most {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let (tag, wire) = decode_key(&mut bytes).map_err(broken)?;
+        skip_field(wire, tag, &mut bytes, DecodeContext::default()).map_err(broken)?;
+    }
+    Err(Unreadable(format!("more than {most} items in one message")))
+}
+
+fn binary<T: Message + Default>(
+    bytes: &[u8],
+    most: usize,
+    unknown: &mut Unknown,
+) -> Result<T, Unreadable> {
+    limit(bytes, most)?;
     let message =
         T::decode(bytes).map_err(|_| Unreadable("no such protobuf message".to_owned()))?;
     // prost drops fields that it has no name for: what is left is shorter than what came.
     unknown.fields += u64::from(message.encoded_len() < bytes.len());
     Ok(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_of_very_many_items_is_refused_before_it_is_read() {
+        // Empty events, stats or rooms: two bytes each.
+        let many = |count: usize| [0x0a, 0x00].repeat(count);
+        assert_eq!(events(&many(MOST_ITEMS)).unwrap().items, 10_000);
+        assert!(events(&many(MOST_ITEMS + 1)).is_err());
+        assert!(stats(&many(2_000_000)).is_err());
+        let rooms = [0x22, 0x00].repeat(MOST_ROOMS + 1);
+        assert!(node_rooms(&rooms).is_err());
+    }
+
+    #[test]
+    fn what_is_no_protobuf_is_refused_without_its_bytes() {
+        for bytes in [&[0xff; 12][..], b"\x0a\x05ab", b"secret"] {
+            let error = events(bytes).unwrap_err().to_string();
+            assert_eq!(error, "unreadable message: no such protobuf message");
+        }
+    }
 }
