@@ -19,7 +19,7 @@ use std::collections::{BinaryHeap, HashMap};
 use std::time::Duration;
 
 pub use fact::{Census, Fact};
-use release::Released;
+use release::{END_BY_ROOM, Released};
 use room::Room;
 use stamp::Stamp;
 pub use track::Description;
@@ -233,8 +233,13 @@ impl Sessions {
                 out.logs.extend(room.twins.due(Some(now)));
                 let mut released = Released::default();
                 room.release(now, &self.settings, &mut released);
+                let over = room.is_over(now);
+                if over {
+                    // Those who came after its end and never left.
+                    room.close(now, END_BY_ROOM, &mut released);
+                }
                 out.take(released);
-                if room.is_over(now) { None } else { room.next(now, &self.settings) }
+                if over { None } else { room.next(now, &self.settings) }
             }
         };
         if let Some(sid) = &sid

@@ -242,9 +242,9 @@ impl Participant {
         self.joined.map_or(self.first, |joined| joined.at)
     }
 
-    /// When its spans leave at the latest; `None` while it is there.
-    pub(super) fn release_at(&self, linger: std::time::Duration) -> Option<Time> {
-        self.ended_at.map(|at| at + linger)
+    /// When its end was told here, from which the linger counts; `None` while it is there.
+    pub(super) fn ended_at(&self) -> Option<Time> {
+        self.ended_at
     }
 
     /// Whether it has ended and all that tells of it is in: the windows flushed after its end, and

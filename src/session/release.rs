@@ -13,8 +13,8 @@ use crate::signal::Span;
 
 // A late twin or copy still finds its room; what comes later makes a new one.
 const KEPT_AFTER_END: Duration = Duration::from_hours(1);
-// The rule for a participant that outlived its room.
-const END_BY_ROOM: &str = "room_ended";
+/// The rule for a participant that outlived its room.
+pub(super) const END_BY_ROOM: &str = "room_ended";
 
 /// What a room has let go of.
 #[derive(Debug, Default)]
@@ -24,15 +24,23 @@ pub(super) struct Released {
 }
 
 impl Room {
-    /// Lets go of the spans that are due.
+    /// Lets go of the spans that are due. Looks at those that something was just told of, and at
+    /// those whose linger is over: a room may hold thousands that are neither.
     pub(super) fn release(&mut self, now: Time, settings: &Settings, out: &mut Released) {
-        if self.ended_at.is_some_and(|at| at + settings.linger <= now) {
-            self.infer_participants_end(END_BY_ROOM);
+        for sid in std::mem::take(&mut self.touched) {
+            if self.participants.get(&sid).is_some_and(Participant::is_complete) {
+                self.release_participant(&sid, out);
+            }
         }
-        self.release_participants(out, |participant| {
-            participant.is_complete()
-                || participant.release_at(settings.linger).is_none_or(|at| at <= now)
-        });
+        while let Some((at, sid)) = self.ending.first().cloned()
+            && at + settings.linger <= now
+        {
+            self.ending.pop_first();
+            self.release_participant(&sid, out);
+        }
+        if self.ended_at.is_some_and(|at| at + settings.linger <= now) {
+            self.release_open(END_BY_ROOM, out);
+        }
         self.release_room(now, settings, out);
     }
 
@@ -43,36 +51,45 @@ impl Room {
             self.end = Some(Stamp { at: self.newest, exact: false });
             self.end_inferred = Some(rule);
         }
-        self.infer_participants_end(participants_rule);
-        self.release_participants(out, |_| true);
+        for (_, sid) in std::mem::take(&mut self.ending) {
+            self.release_participant(&sid, out);
+        }
+        self.release_open(participants_rule, out);
         self.release_span(now, out);
     }
 
-    fn infer_participants_end(&mut self, rule: &'static str) {
+    // Those whose end nobody told.
+    fn release_open(&mut self, rule: &'static str, out: &mut Released) {
         if self.released + self.ending.len() == self.participants.len() {
             return;
         }
         let room_end = self.end.map_or(self.newest, |end| end.at);
+        let mut open = Vec::new();
         for (sid, participant) in &mut self.participants {
-            participant.infer_end(room_end.max(participant.newest), rule);
-            if !participant.released {
-                self.ending.insert(sid.clone());
+            if participant.end.is_none() {
+                participant.infer_end(room_end.max(participant.newest), rule);
+                open.push(sid.clone());
             }
+        }
+        for sid in open {
+            self.release_participant(&sid, out);
         }
     }
 
-    fn release_participants(&mut self, out: &mut Released, due: impl Fn(&Participant) -> bool) {
-        let is_due = |sid: &&ParticipantSid| self.participants.get(sid).is_none_or(&due);
-        let due: Vec<ParticipantSid> = self.ending.iter().filter(is_due).cloned().collect();
-        for sid in due {
-            spans::of_participant(self, &sid, &mut out.spans);
-            self.ending.remove(&sid);
-            self.released += 1;
-            if let Some(participant) = self.participants.get_mut(&sid) {
-                participant.release(&mut out.facts);
-            }
-            out.facts.push(Fact::ParticipantReleased { room: self.sid.clone(), participant: sid });
+    fn release_participant(&mut self, sid: &ParticipantSid, out: &mut Released) {
+        if self.participants.get(sid).is_none_or(|participant| participant.released) {
+            return;
         }
+        spans::of_participant(self, sid, &mut out.spans);
+        self.released += 1;
+        if let Some(participant) = self.participants.get_mut(sid) {
+            if let Some(at) = participant.ended_at() {
+                self.ending.remove(&(at, sid.clone()));
+            }
+            participant.release(&mut out.facts);
+        }
+        let participant = sid.clone();
+        out.facts.push(Fact::ParticipantReleased { room: self.sid.clone(), participant });
     }
 
     fn release_room(&mut self, now: Time, settings: &Settings, out: &mut Released) {
@@ -97,8 +114,7 @@ impl Room {
 
     /// When it wants to be looked at again, where that is sooner than what it has said before.
     pub(super) fn next(&mut self, now: Time, settings: &Settings) -> Option<Time> {
-        let ending = self.ending.iter().filter_map(|sid| self.participants.get(sid));
-        let participants = ending.filter_map(|who| who.release_at(settings.linger)).min();
+        let participants = self.ending.first().map(|(at, _)| *at + settings.linger);
         let room = match self.closed_at {
             Some(at) => Some(at + KEPT_AFTER_END),
             None => self.ended_at.map(|at| at + settings.linger),

@@ -19,7 +19,7 @@ use crate::signal::Attribute;
 pub(super) struct CatalogEntry {
     pub(super) description: Description,
     pub(super) publisher: Option<ParticipantSid>,
-    subscribers: Vec<ParticipantSid>,
+    subscribers: BTreeSet<ParticipantSid>,
 }
 
 #[derive(Debug)]
@@ -36,8 +36,10 @@ pub(super) struct Room {
     pub(super) participants: BTreeMap<ParticipantSid, Participant>,
     pub(super) catalog: HashMap<TrackSid, CatalogEntry>,
     pub(super) twins: Twins,
-    // Participants that have ended and whose spans have not left yet.
-    pub(super) ending: BTreeSet<ParticipantSid>,
+    // Participants that have ended and whose spans have not left yet, by when that was told.
+    pub(super) ending: BTreeSet<(Time, ParticipantSid)>,
+    // Those of them that something was told of since they were looked at.
+    pub(super) touched: Vec<ParticipantSid>,
     pub(super) released: usize,
     pub(super) ended_at: Option<Time>,
     pub(super) closed_at: Option<Time>,
@@ -60,6 +62,7 @@ impl Room {
             catalog: HashMap::new(),
             twins: Twins::default(),
             ending: BTreeSet::new(),
+            touched: Vec::new(),
             released: 0,
             ended_at: None,
             closed_at: None,
@@ -108,10 +111,10 @@ impl Room {
             if let Some(who) = &event.participant {
                 match role(&event.kind) {
                     Some(Direction::Upstream) => entry.publisher = Some(who.sid.clone()),
-                    Some(Direction::Downstream) if !entry.subscribers.contains(&who.sid) => {
-                        entry.subscribers.push(who.sid.clone());
+                    Some(Direction::Downstream) => {
+                        entry.subscribers.insert(who.sid.clone());
                     }
-                    _ => {}
+                    None => {}
                 }
             }
             entry.publisher = event.publisher.clone().or_else(|| entry.publisher.take());
@@ -166,8 +169,9 @@ impl Room {
         participant.describe(info, event);
         participant.apply(event, stamp, now, &description, facts);
         self.newest = self.newest.max(participant.newest);
-        if participant.end.is_some() && !participant.released {
-            self.ending.insert(info.sid.clone());
+        if let Some(at) = participant.ended_at().filter(|_| !participant.released) {
+            self.ending.insert((at, info.sid.clone()));
+            self.touched.push(info.sid.clone());
         }
     }
 
@@ -183,6 +187,10 @@ impl Room {
             .or_insert_with(|| Participant::new(first));
         participant.window(stat);
         self.newest = self.newest.max(participant.newest);
+        let is_ending = participant.ended_at().is_some();
+        if is_ending && self.touched.last() != Some(&stat.participant) {
+            self.touched.push(stat.participant.clone());
+        }
     }
 
     /// Adds what there is now.

@@ -460,3 +460,41 @@ fn a_closed_room_is_forgotten_after_an_hour() {
     run.engine.tick(next, &mut run.out);
     assert_eq!(run.engine.next(), None);
 }
+
+#[test]
+fn a_participant_that_came_after_the_rooms_end_is_not_forgotten_without_a_span() {
+    let mut run = Run::new();
+    run.tell(1000, &analytics("PARTICIPANT_JOINED", 1000, participant("PA_1")))
+        .tell(2000, &analytics("PARTICIPANT_LEFT", 2000, participant("PA_1")))
+        .tell(2000, &analytics("ROOM_ENDED", 2001, json!({})))
+        .tick(40_000);
+    assert_eq!(run.spans(span::ROOM).len(), 1);
+    run.tell(41_000, &analytics("PARTICIPANT_JOINED", 41_000, participant("PA_2")));
+    while let Some(next) = run.engine.next() {
+        run.engine.tick(next, &mut run.out);
+    }
+    let late = run.spans(span::PARTICIPANT);
+    assert_eq!(late.len(), 2);
+    assert_eq!(text(&late[1].attributes, key::END_INFERRED), Some("room_ended"));
+    assert_eq!(run.spans(span::ROOM).len(), 1);
+}
+
+#[test]
+fn a_room_left_by_thousands_at_once_lets_go_of_each_of_them_once() {
+    let mut run = Run::new();
+    let count = 3000;
+    for nth in 0..count {
+        let who = participant(&format!("PA_{nth}"));
+        run.tell(1000, &analytics("PARTICIPANT_JOINED", 1000 + nth, who));
+    }
+    for nth in 0..count {
+        let who = participant(&format!("PA_{nth}"));
+        run.tell(9000, &analytics("PARTICIPANT_LEFT", 9000 + nth, who));
+    }
+    run.tell(9000, &analytics("ROOM_ENDED", 12_000, json!({}))).tick(9000 + 35_000);
+    let ids: std::collections::BTreeSet<_> =
+        run.spans(span::PARTICIPANT).iter().map(|span| span.span_id).collect();
+    assert_eq!(ids.len(), 3000);
+    assert_eq!(run.spans(span::PARTICIPANT).len(), 3000);
+    assert_eq!(run.out.spans.last().unwrap().name, span::ROOM, "the room's span leaves last");
+}
