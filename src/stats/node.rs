@@ -17,6 +17,9 @@ type Key = (Option<NodeId>, Direction, Option<TrackKind>, Option<TrackSource>);
 struct Streams {
     counts: [u64; COUNTERS.len()],
     quality: [Histogram; QUALITY.len()],
+    // Which of them have points already.
+    opened: [bool; QUALITY.len()],
+    changed: bool,
 }
 
 /// All streams of all nodes.
@@ -38,7 +41,8 @@ impl NodeStreams {
                 attributes.push(Attribute { key: key::NODE_ID, value });
             }
             let quality = QUALITY.map(|(_, bounds)| Histogram::new(bounds));
-            NodeSeries::new(attributes, Streams { counts: [0; COUNTERS.len()], quality })
+            let (counts, opened) = ([0; COUNTERS.len()], [false; QUALITY.len()]);
+            NodeSeries::new(attributes, Streams { counts, quality, opened, changed: false })
         });
         series.value.add(stat);
     }
@@ -46,18 +50,30 @@ impl NodeStreams {
     pub(super) fn flush(&mut self, window: Window, to: &mut Vec<Metric>) {
         let mut counters: [Vec<_>; COUNTERS.len()] = Default::default();
         let mut quality: [Vec<_>; QUALITY.len()] = Default::default();
+        let delta = window.temporality == Temporality::Delta;
         for series in self.series.values_mut() {
+            if delta && !series.value.changed {
+                continue;
+            }
             let opening = series.open(window);
             let attributes = &series.attributes;
-            for (count, points) in series.value.counts.iter().zip(&mut counters) {
+            let streams = &mut series.value;
+            for (count, points) in streams.counts.iter().zip(&mut counters) {
                 count_points(attributes, opening, window.now, *count, points);
             }
-            for (histogram, points) in series.value.quality.iter().zip(&mut quality) {
+            let histograms = streams.quality.iter().zip(&mut streams.opened).zip(&mut quality);
+            // Signalling never has any, and others begin when they do.
+            for ((histogram, opened), points) in
+                histograms.filter(|((histogram, _), _)| !histogram.is_empty())
+            {
+                let opening = (opening.0, !delta && !*opened);
                 histogram_points(histogram, attributes, opening, window.now, points);
+                *opened = true;
             }
-            if window.temporality == Temporality::Delta {
-                series.value.counts = [0; COUNTERS.len()];
-                series.value.quality.iter_mut().for_each(Histogram::clear);
+            if delta {
+                streams.counts = [0; COUNTERS.len()];
+                streams.quality.iter_mut().for_each(Histogram::clear);
+                streams.changed = false;
             }
         }
         for (instrument, points) in COUNTERS.into_iter().zip(counters) {
@@ -71,6 +87,7 @@ impl NodeStreams {
 
 impl Streams {
     fn add(&mut self, stat: &StreamStat) {
+        self.changed = true;
         let counts = &stat.counts;
         let sent = counts.packets + counts.padding_packets;
         let sent_bytes = counts.bytes + counts.padding_bytes;
