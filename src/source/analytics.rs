@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tonic::body::Body;
 use tonic::codec::{CompressionEncoding, EnabledCompressionEncodings};
 use tonic::codegen::{Service, StdError, http};
-use tonic::server::{ClientStreamingService, Grpc, NamedService};
+use tonic::server::{ClientStreamingService, Grpc};
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::tasks::stopped;
@@ -27,9 +27,6 @@ use crate::proto;
 const QUIET: Duration = Duration::from_millis(100);
 // One that is never quiet is not waited for any longer: the time to deliver is needed too.
 const DRAIN: Duration = Duration::from_secs(1);
-
-/// The service's name on the wire.
-pub const SERVICE_NAME: &str = "livekit.AnalyticsRecorderService";
 
 /// The path of a source's method; webhooks have none.
 pub(super) fn method(source: Source) -> Option<&'static str> {
@@ -60,10 +57,6 @@ impl AnalyticsRecorder {
     ) -> Self {
         Self { shared, open, stop, max_message }
     }
-}
-
-impl NamedService for AnalyticsRecorder {
-    const NAME: &'static str = SERVICE_NAME;
 }
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;

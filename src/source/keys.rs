@@ -18,11 +18,6 @@ impl Keys {
         self.0.get(key).map(String::as_str)
     }
 
-    /// The first key in order, to sign with.
-    pub fn first(&self) -> Option<(&str, &str)> {
-        self.0.first_key_value().map(|(key, secret)| (key.as_str(), secret.as_str()))
-    }
-
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
