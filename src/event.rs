@@ -432,20 +432,22 @@ pub struct Counts {
     pub firs: u64,
 }
 
+// Saturating: a hostile count must not end the process.
 impl std::ops::AddAssign for Counts {
     fn add_assign(&mut self, more: Self) {
-        self.packets += more.packets;
-        self.bytes += more.bytes;
-        self.retransmit_packets += more.retransmit_packets;
-        self.retransmit_bytes += more.retransmit_bytes;
-        self.padding_packets += more.padding_packets;
-        self.padding_bytes += more.padding_bytes;
-        self.packets_lost += more.packets_lost;
-        self.packets_out_of_order += more.packets_out_of_order;
-        self.frames += more.frames;
-        self.nacks += more.nacks;
-        self.plis += more.plis;
-        self.firs += more.firs;
+        self.packets = self.packets.saturating_add(more.packets);
+        self.bytes = self.bytes.saturating_add(more.bytes);
+        self.retransmit_packets = self.retransmit_packets.saturating_add(more.retransmit_packets);
+        self.retransmit_bytes = self.retransmit_bytes.saturating_add(more.retransmit_bytes);
+        self.padding_packets = self.padding_packets.saturating_add(more.padding_packets);
+        self.padding_bytes = self.padding_bytes.saturating_add(more.padding_bytes);
+        self.packets_lost = self.packets_lost.saturating_add(more.packets_lost);
+        self.packets_out_of_order =
+            self.packets_out_of_order.saturating_add(more.packets_out_of_order);
+        self.frames = self.frames.saturating_add(more.frames);
+        self.nacks = self.nacks.saturating_add(more.nacks);
+        self.plis = self.plis.saturating_add(more.plis);
+        self.firs = self.firs.saturating_add(more.firs);
     }
 }
 

@@ -69,15 +69,16 @@ impl RtpSum {
     pub(super) fn add(&mut self, totals: &RtpTotals) {
         self.told += 1;
         let sum = &mut self.sum;
-        sum.packets += totals.packets;
-        sum.bytes += totals.bytes;
-        sum.packets_lost += totals.packets_lost;
-        sum.packets_out_of_order += totals.packets_out_of_order;
-        sum.frames += totals.frames;
-        sum.nacks += totals.nacks;
-        sum.plis += totals.plis;
-        sum.firs += totals.firs;
-        sum.key_frames += totals.key_frames;
+        sum.packets = sum.packets.saturating_add(totals.packets);
+        sum.bytes = sum.bytes.saturating_add(totals.bytes);
+        sum.packets_lost = sum.packets_lost.saturating_add(totals.packets_lost);
+        sum.packets_out_of_order =
+            sum.packets_out_of_order.saturating_add(totals.packets_out_of_order);
+        sum.frames = sum.frames.saturating_add(totals.frames);
+        sum.nacks = sum.nacks.saturating_add(totals.nacks);
+        sum.plis = sum.plis.saturating_add(totals.plis);
+        sum.firs = sum.firs.saturating_add(totals.firs);
+        sum.key_frames = sum.key_frames.saturating_add(totals.key_frames);
         sum.jitter_max = sum.jitter_max.max(totals.jitter_max);
         sum.rtt_max = sum.rtt_max.max(totals.rtt_max);
     }

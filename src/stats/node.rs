@@ -89,8 +89,8 @@ impl Streams {
     fn add(&mut self, stat: &StreamStat) {
         self.changed = true;
         let counts = &stat.counts;
-        let sent = counts.packets + counts.padding_packets;
-        let sent_bytes = counts.bytes + counts.padding_bytes;
+        let sent = counts.packets.saturating_add(counts.padding_packets);
+        let sent_bytes = counts.bytes.saturating_add(counts.padding_bytes);
         let again = (counts.retransmit_packets, counts.retransmit_bytes);
         // Upstream counts a publisher's retransmissions as packets, the server's own apart.
         let (folded, apart) = match stat.direction {
@@ -98,8 +98,8 @@ impl Streams {
             Direction::Downstream => ((0, 0), again),
         };
         let values = [
-            sent + folded.0,
-            sent_bytes + folded.1,
+            sent.saturating_add(folded.0),
+            sent_bytes.saturating_add(folded.1),
             apart.0,
             apart.1,
             counts.packets_lost,
@@ -109,7 +109,7 @@ impl Streams {
             counts.firs,
         ];
         for (sum, value) in self.counts.iter_mut().zip(values) {
-            *sum += value;
+            *sum = sum.saturating_add(value);
         }
         if !stat.is_media() {
             return;

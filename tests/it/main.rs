@@ -6,6 +6,7 @@ mod binary;
 mod capture;
 mod check;
 mod golden;
+mod hostile;
 mod house;
 mod points;
 mod readme;
