@@ -4,7 +4,7 @@
 use crate::event::{Telling, Time};
 use crate::session::{self, Outcome, Outputs, Sessions};
 use crate::signal::{LogRecord, Metric, Span};
-use crate::stats::{self, Stats};
+use crate::stats::{self, NodeReports, Stats};
 
 /// What leaves, in its order.
 #[derive(Debug, Default)]
@@ -83,6 +83,11 @@ impl Engine {
     /// When [`Engine::tick`] has something to do next, if nothing comes before.
     pub fn next(&self) -> Option<Time> {
         self.sessions.next()
+    }
+
+    /// Adds what this process's node saw itself.
+    pub fn reports(&mut self, reports: NodeReports) {
+        self.stats.reports(reports);
     }
 
     /// Flushes the instruments: the periodic reader's tick.

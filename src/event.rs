@@ -1,6 +1,8 @@
 //! The domain's words: typed ids, what LiveKit tells of a room ([`Event`]) and of its
 //! streams ([`StreamStat`]). Imports nothing of ours.
 
+pub mod report;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -65,6 +67,11 @@ macro_rules! ids {
                 (!text.is_empty()).then(|| Self(Arc::from(text)))
             }
 
+            /// The id that this text is, without copying it; `None` where it is empty.
+            pub fn from_shared(text: &Arc<str>) -> Option<Self> {
+                (!text.is_empty()).then(|| Self(Arc::clone(text)))
+            }
+
             /// The id as text.
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -97,6 +104,13 @@ ids! {
     TrackSid;
     /// A LiveKit node, `ND_…`.
     NodeId;
+}
+
+impl TrackSid {
+    /// A participant's data that was reported without a track: `TR_DT`, as the server's own begin.
+    pub fn data() -> Self {
+        Self(Arc::from("TR_DT"))
+    }
 }
 
 /// Who told of a thing.
@@ -205,6 +219,17 @@ pub struct Event {
     pub delivery: Option<Box<Delivery>>,
     /// What else of the message is on the allowlist, for the log record.
     pub details: Vec<Detail>,
+    /// The span that it was told in, of the process that tells it.
+    pub caller: Option<Caller>,
+}
+
+/// A span of another trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Caller {
+    /// Its trace; not all zero.
+    pub trace_id: [u8; 16],
+    /// Its id; not all zero.
+    pub span_id: [u8; 8],
 }
 
 /// One more allowlisted field of a message, under its emitted name.

@@ -88,6 +88,16 @@ impl Reader {
         self.queue.recv().await.map(|(input, _)| input)
     }
 
+    /// How many inputs there are now.
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Whether there are none now.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     /// The next input if there is one now.
     pub fn try_next(&mut self) -> Option<Accepted> {
         self.queue.try_recv().ok().map(|(input, _)| input)

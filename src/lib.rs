@@ -61,3 +61,4 @@ pub mod session;
 pub mod signal;
 pub mod source;
 pub mod stats;
+pub mod telemetry;

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::engine::{Batch, Engine};
@@ -11,6 +11,7 @@ use crate::event::Time;
 use crate::export::Exporter;
 use crate::journal::{Accepted, Reader};
 use crate::ledger::Ledger;
+use crate::stats::NodeReports;
 use std::sync::Arc;
 
 /// The rule of ends that nobody told because the program ended: without a journal on disk it
@@ -22,13 +23,32 @@ const TURN: usize = 256;
 
 /// The ticks of the periodic reader, as it posts them.
 #[derive(Debug, Clone)]
-pub struct Ticks(mpsc::UnboundedSender<Time>);
+pub struct Ticks(mpsc::UnboundedSender<Tick>);
+
+#[derive(Debug)]
+struct Tick {
+    at: Time,
+    reports: Option<Box<NodeReports>>,
+    done: Option<oneshot::Sender<()>>,
+}
 
 impl Ticks {
-    /// Asks for a flush of the stats at this time. Never blocks.
+    /// Asks for a flush of the stats at this time, of all that was accepted before. Never blocks.
     pub fn post(&self) {
+        self.send(Tick { at: now(), reports: None, done: None });
+    }
+
+    /// Asks for a flush that has `reports` too; what is given is told once it is done.
+    pub fn post_with(&self, reports: NodeReports) -> oneshot::Receiver<()> {
+        let (done, receiver) = oneshot::channel();
+        let reports = Some(Box::new(reports));
+        self.send(Tick { at: now(), reports, done: Some(done) });
+        receiver
+    }
+
+    fn send(&self, tick: Tick) {
         // A pipeline that has ended has flushed.
-        let _ = self.0.send(now());
+        let _ = self.0.send(tick);
     }
 }
 
@@ -52,7 +72,7 @@ struct Pipeline {
 }
 
 impl Pipeline {
-    async fn run(mut self, mut reader: Reader, mut ticks: mpsc::UnboundedReceiver<Time>) {
+    async fn run(mut self, mut reader: Reader, mut ticks: mpsc::UnboundedReceiver<Tick>) {
         loop {
             let wait = self.engine.next().map(|at| at.since(now()));
             let mut out = Batch::default();
@@ -64,15 +84,35 @@ impl Pipeline {
                         self.apply(input, &mut out);
                     }
                 }
-                Some(at) = ticks.recv() => self.engine.flush(at, &mut out),
+                Some(tick) = ticks.recv() => self.flush(tick, &mut reader, &mut out),
                 () = sleep(wait) => {}
             }
             self.engine.tick(now(), &mut out);
             self.send(&out);
         }
         let mut out = Batch::default();
+        // A last flush may have been asked for as the journal ended.
+        while let Ok(tick) = ticks.try_recv() {
+            self.flush(tick, &mut reader, &mut out);
+        }
         self.engine.close(now(), END_BY_SHUTDOWN, &mut out);
         self.send(&out);
+    }
+
+    fn flush(&mut self, tick: Tick, reader: &mut Reader, out: &mut Batch) {
+        // What was accepted before the tick is in its flush.
+        for input in (0..reader.len()).map_while(|_| reader.try_next()) {
+            self.apply(input, out);
+        }
+        if let Some(reports) = tick.reports {
+            self.engine.reports(*reports);
+        }
+        self.engine.flush(tick.at, out);
+        self.send(&std::mem::take(out));
+        if let Some(done) = tick.done {
+            // Nobody need wait for it.
+            let _ = done.send(());
+        }
     }
 
     fn apply(&mut self, input: Accepted, out: &mut Batch) {

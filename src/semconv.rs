@@ -160,6 +160,14 @@ pub mod key {
     pub const PUBLISH_RESULT: &str = "lk.publish.result";
     /// How far connecting got: active or aborted.
     pub const CONNECT_RESULT: &str = "lk.connect.result";
+    /// How far a participant's connecting came: signal_connected, rtc_active, ….
+    pub const JOIN_STATE: &str = "lk.join.state";
+    /// Whether its media connects together with its signalling; only where it does.
+    pub const JOIN_WARP: &str = "lk.join.warp";
+    /// What became of a try to publish or subscribe: attempt, success, failure or cancel.
+    pub const ATTEMPT_STATE: &str = "lk.attempt.state";
+    /// The client's signalling protocol version.
+    pub const PROTOCOL_VERSION: &str = "lk.client.protocol_version";
     /// Why it failed, with low cardinality.
     pub const ERROR_TYPE: &str = "error.type";
     /// What the server says went wrong.
@@ -340,6 +348,30 @@ pub mod metric {
     pub const NODE_JITTER: &str = "lk.node.jitter";
     /// Average quality score of a window, 1 to 5.
     pub const NODE_SCORE: &str = "lk.node.score";
+    /// Steps of participants' connecting, `{join}`.
+    pub const NODE_JOINS: &str = "lk.node.joins";
+    /// Tries to publish a track, `{attempt}`.
+    pub const NODE_PUBLISHES: &str = "lk.node.publishes";
+    /// Tries to subscribe to a track, `{attempt}`.
+    pub const NODE_SUBSCRIBES: &str = "lk.node.subscribes";
+    /// Participants that the node has a stats worker for, `{participant}`.
+    pub const NODE_PARTICIPANTS: &str = "lk.node.participants";
+    /// Tracks published on the node, `{track}`.
+    pub const NODE_PUBLISHED_TRACKS: &str = "lk.node.published_tracks";
+    /// Subscriptions to tracks on the node, `{track}`.
+    pub const NODE_SUBSCRIBED_TRACKS: &str = "lk.node.subscribed_tracks";
+    /// From a session's signal connection to its join response, s.
+    pub const NODE_SESSION_JOIN_DURATION: &str = "lk.node.session.join.duration";
+    /// From a session's signal connection to its media connection, s.
+    pub const NODE_SESSION_START_DURATION: &str = "lk.node.session.start.duration";
+    /// How long sessions lasted, s.
+    pub const NODE_SESSION_DURATION: &str = "lk.node.session.duration";
+    /// From a packet's arrival to its sending on, s.
+    pub const NODE_FORWARD_LATENCY: &str = "lk.node.forward.latency";
+    /// Long-term mean of the forward latency, s.
+    pub const NODE_FORWARD_LATENCY_MEAN: &str = "lk.node.forward.latency_mean";
+    /// Long-term mean of the forward latency's jitter, s.
+    pub const NODE_FORWARD_JITTER: &str = "lk.node.forward.jitter";
     /// A participant's packets, `{packet}`.
     pub const PARTICIPANT_PACKETS: &str = "lk.participant.packets";
     /// A participant's bytes, By.

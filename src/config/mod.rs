@@ -127,6 +127,17 @@ impl Config {
         if reader.problems.is_empty() { Ok(config) } else { Err(Errors(reader.problems)) }
     }
 
+    /// As [`Config::load`], from the environment alone and without LiveKit's keys: for a program
+    /// that is told by calls.
+    ///
+    /// # Errors
+    /// All that is wrong in it, each with its variable and without its value.
+    pub fn for_library(env: &dyn Env) -> Result<Self, Errors> {
+        let mut reader = Reader { env, file: File::default(), problems: Vec::new() };
+        let config = read(&ServeArgs::default(), Keys::default(), &mut reader);
+        if reader.problems.is_empty() { Ok(config) } else { Err(Errors(reader.problems)) }
+    }
+
     /// All defaults, with these keys and on free ports of 127.0.0.1, whatever the environment says.
     pub fn for_keys(keys: Keys) -> Self {
         let env = BTreeMap::new();
@@ -171,7 +182,11 @@ fn read(args: &ServeArgs, keys: Keys, reader: &mut Reader<'_>) -> Config {
         max_message,
         keys,
         session,
-        stats: stats::Settings { level, temporality: export.temporality },
+        stats: stats::Settings {
+            level,
+            temporality: export.temporality,
+            ..stats::Settings::default()
+        },
         stats_interval: stats_interval.unwrap_or(Duration::from_secs(30)),
         export,
         journal_bytes,

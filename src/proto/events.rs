@@ -50,6 +50,7 @@ pub(super) fn from_webhook(message: &lk::WebhookEvent, unknown: &mut Unknown) ->
         rtp: None,
         delivery: None,
         details: told.attributes,
+        caller: None,
     })
 }
 
@@ -74,6 +75,7 @@ pub(super) fn from_analytics(message: &lk::AnalyticsEvent, unknown: &mut Unknown
         rtp: message.rtp_stats.as_ref().map(|stats| Box::new(rtp_totals(stats))),
         delivery: webhook.map(|info| Box::new(delivery(info))),
         details: told.attributes,
+        caller: None,
         kind,
     }
 }
@@ -98,6 +100,7 @@ pub(super) fn from_node_rooms(message: &lk::AnalyticsNodeRooms) -> Event {
         rtp: None,
         delivery: None,
         details: told.attributes,
+        caller: None,
     }
 }
 

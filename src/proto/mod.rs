@@ -7,13 +7,16 @@ mod lenient;
 mod names;
 mod stats;
 
+/// LiveKit's messages, of the version that this crate reads: what a [`crate::telemetry`] is told.
+pub use livekit_protocol as messages;
+
 use livekit_protocol as lk;
 use prost::Message;
 use prost::encoding::{DecodeContext, decode_key, skip_field};
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::event::{Event, StreamStat, Telling, Unknown};
+use crate::event::{Event, StreamStat, Telling, TrackKind, Unknown};
 
 /// A message that cannot be read. Says where, never what: a message may hold secrets.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -77,11 +80,9 @@ pub fn events(message: &[u8]) -> Result<Read, Unreadable> {
 pub fn stats(message: &[u8]) -> Result<Read, Unreadable> {
     let mut unknown = Unknown::default();
     let message: lk::AnalyticsStats = binary(message, MOST_ITEMS, &mut unknown)?;
-    let all = message.stats.len();
-    let stats: Vec<_> =
-        message.stats.iter().filter_map(|stat| stats::window(stat, &mut unknown)).collect();
-    let unusable = (all - stats.len()) as u64;
-    Ok(Read::stats(stats, unusable, unknown))
+    let read = windows(&message.stats);
+    unknown.enum_values += read.unknown.enum_values;
+    Ok(Read { unknown, ..read })
 }
 
 /// Reads an `AnalyticsNodeRooms` message as one event.
@@ -91,7 +92,33 @@ pub fn stats(message: &[u8]) -> Result<Read, Unreadable> {
 pub fn node_rooms(message: &[u8]) -> Result<Read, Unreadable> {
     let mut unknown = Unknown::default();
     let message: lk::AnalyticsNodeRooms = binary(message, MOST_ROOMS, &mut unknown)?;
-    Ok(Read::events(vec![events::from_node_rooms(&message)], unknown))
+    Ok(Read { unknown, ..rooms(&message) })
+}
+
+/// Reads an event that is a message already.
+pub fn event(message: &lk::AnalyticsEvent) -> Read {
+    let mut unknown = Unknown::default();
+    let event = events::from_analytics(message, &mut unknown);
+    Read::events(vec![event], unknown)
+}
+
+/// Reads finished windows that are messages already.
+pub fn windows(messages: &[lk::AnalyticsStat]) -> Read {
+    let mut unknown = Unknown::default();
+    let stats: Vec<_> =
+        messages.iter().filter_map(|stat| stats::window(stat, &mut unknown)).collect();
+    let unusable = (messages.len() - stats.len()) as u64;
+    Read::stats(stats, unusable, unknown)
+}
+
+/// Reads a node's rooms that are a message already.
+pub fn rooms(message: &lk::AnalyticsNodeRooms) -> Read {
+    Read::events(vec![events::from_node_rooms(message)], Unknown::default())
+}
+
+/// The kind of a `TrackType`; `None` where this version does not know it.
+pub fn track_kind(value: i32) -> Option<TrackKind> {
+    names::track_kind(value, &mut Unknown::default())
 }
 
 /// Encodes the body of a capture's line (proto3 JSON) as the message that its stream carries.

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use livekit_protocol as lk;
+use pbjson_types::Timestamp;
 
 use super::names::time;
+use crate::event::report::{Layer, Report, StreamReport, Sums};
 use crate::event::{
     Counts, Direction, NodeId, ParticipantSid, RoomName, RoomSid, StreamStat, TrackSid, Unknown,
 };
@@ -66,4 +68,53 @@ fn stream_counts(stream: &lk::AnalyticsStream) -> Counts {
         plis: stream.plis.into(),
         firs: stream.firs.into(),
     }
+}
+
+impl Report for lk::AnalyticsStat {
+    fn score(&self) -> f32 {
+        self.score
+    }
+
+    fn mime_type(&self) -> &str {
+        &self.mime
+    }
+
+    fn streams(&self) -> impl Iterator<Item = StreamReport> {
+        self.streams.iter().map(|stream| StreamReport {
+            counts: Sums {
+                primary_bytes: stream.primary_bytes,
+                retransmit_bytes: stream.retransmit_bytes,
+                padding_bytes: stream.padding_bytes,
+                primary_packets: stream.primary_packets,
+                retransmit_packets: stream.retransmit_packets,
+                padding_packets: stream.padding_packets,
+                packets_lost: stream.packets_lost,
+                packets_out_of_order: stream.packets_out_of_order,
+                frames: stream.frames,
+                nacks: stream.nacks,
+                plis: stream.plis,
+                firs: stream.firs,
+            },
+            rtt: stream.rtt,
+            jitter: stream.jitter,
+            start: nanos(stream.start_time.as_ref()),
+            end: nanos(stream.end_time.as_ref()),
+        })
+    }
+
+    fn layers(&self) -> impl Iterator<Item = Layer> {
+        self.streams.iter().flat_map(|stream| &stream.video_layers).map(|layer| Layer {
+            bytes: layer.bytes,
+            layer: layer.layer,
+            packets: layer.packets,
+            frames: layer.frames,
+        })
+    }
+}
+
+// Unix nanoseconds; 0, which is 1970, where there is no time, as Go's `AsTime` has it.
+fn nanos(time: Option<&Timestamp>) -> i64 {
+    time.map_or(0, |time| {
+        time.seconds.saturating_mul(1_000_000_000).saturating_add(time.nanos.into())
+    })
 }

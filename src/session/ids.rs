@@ -34,11 +34,11 @@ pub fn trace(room: &RoomSid) -> TraceId {
     hash(&["trace", room.as_str()])
 }
 
-pub(super) fn room(room: &RoomSid) -> SpanId {
+pub(crate) fn room(room: &RoomSid) -> SpanId {
     hash(&["room", room.as_str()])
 }
 
-pub(super) fn participant(room: &RoomSid, participant: &ParticipantSid) -> SpanId {
+pub(crate) fn participant(room: &RoomSid, participant: &ParticipantSid) -> SpanId {
     hash(&["participant", room.as_str(), participant.as_str()])
 }
 
@@ -50,7 +50,7 @@ pub(super) fn publish(room: &RoomSid, participant: &ParticipantSid, track: &Trac
     hash(&["publish", room.as_str(), participant.as_str(), track.as_str()])
 }
 
-pub(super) fn track(room: &RoomSid, participant: &ParticipantSid, track: &TrackSid) -> SpanId {
+pub(crate) fn track(room: &RoomSid, participant: &ParticipantSid, track: &TrackSid) -> SpanId {
     hash(&["track", room.as_str(), participant.as_str(), track.as_str()])
 }
 

@@ -2,6 +2,7 @@
 //! out; the same inputs make the same outputs, ids and times included.
 
 mod attributes;
+mod callers;
 mod fact;
 pub mod ids;
 mod log;

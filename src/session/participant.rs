@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::attributes::attribute;
+use super::callers::Callers;
 use super::fact::Fact;
 use super::stamp::{Stamp, learn};
 use super::track::{Answer, Description, Subscription, Track};
 use crate::event::{
-    Direction, Event, EventKind, Identity, NodeId, Participant as Info, StreamStat, Teller, Time,
-    TrackSid,
+    Caller, Direction, Event, EventKind, Identity, NodeId, Participant as Info, StreamStat, Teller,
+    Time, TrackSid,
 };
 use crate::semconv::key;
 use crate::signal::{Attribute, Value};
@@ -37,6 +38,7 @@ pub(super) struct Participant {
     pub(super) end: Option<(Stamp, End)>,
     pub(super) disconnect_reason: Option<Arc<str>>,
     pub(super) client: Vec<Attribute>,
+    pub(super) callers: Callers,
     pub(super) connect_told: bool,
     pub(super) tracks: BTreeMap<TrackSid, Track>,
     pub(super) subscriptions: BTreeMap<TrackSid, Subscription>,
@@ -59,6 +61,7 @@ impl Participant {
             end: None,
             disconnect_reason: None,
             client: Vec::new(),
+            callers: Callers::default(),
             connect_told: false,
             tracks: BTreeMap::new(),
             subscriptions: BTreeMap::new(),
@@ -91,6 +94,17 @@ impl Participant {
             if is_client && !self.client.iter().any(|known| known.key == detail.key) {
                 self.client.push(attribute(detail));
             }
+        }
+    }
+
+    /// Notes the span that a call about it, or about a track that it publishes, was made in.
+    pub(super) fn learn_caller(&mut self, event: &Event, caller: Caller) {
+        let is_publication =
+            matches!(event.kind, EventKind::TrackPublished | EventKind::TrackUnpublished);
+        let track = event.track.as_ref().filter(|_| is_publication);
+        match track.and_then(|track| self.tracks.get_mut(&track.sid)) {
+            Some(track) => track.callers.add(caller),
+            None => self.callers.add(caller),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::attributes::attribute;
+use super::callers::Callers;
 use super::fact::{Census, Fact};
 use super::participant::Participant;
 use super::stamp::{Stamp, learn};
@@ -33,6 +34,7 @@ pub(super) struct Room {
     pub(super) end: Option<Stamp>,
     pub(super) end_inferred: Option<&'static str>,
     pub(super) end_reason: Option<Attribute>,
+    pub(super) callers: Callers,
     pub(super) participants: BTreeMap<ParticipantSid, Participant>,
     pub(super) catalog: HashMap<TrackSid, CatalogEntry>,
     pub(super) twins: Twins,
@@ -58,6 +60,7 @@ impl Room {
             end: None,
             end_inferred: None,
             end_reason: None,
+            callers: Callers::default(),
             participants: BTreeMap::new(),
             catalog: HashMap::new(),
             twins: Twins::default(),
@@ -91,6 +94,7 @@ impl Room {
             _ => {}
         }
         self.apply_to_participant(event, stamp, now, facts);
+        self.learn_caller(event);
         stamp
     }
 
@@ -131,6 +135,16 @@ impl Room {
             Some(self.newest)
         } else {
             newest
+        }
+    }
+
+    // The span that a call was made in is linked from that of what the call is about.
+    fn learn_caller(&mut self, event: &Event) {
+        let Some(caller) = event.caller else { return };
+        let participant = event.participant.as_ref();
+        match participant.and_then(|info| self.participants.get_mut(&info.sid)) {
+            Some(participant) => participant.learn_caller(event, caller),
+            None => self.callers.add(caller),
         }
     }
 

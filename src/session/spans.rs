@@ -29,7 +29,7 @@ pub(super) fn of_room(room: &Room) -> Span {
         start,
         end: room.end.map_or(room.newest, |end| end.at).max(start),
         attributes,
-        links: Vec::new(),
+        links: room.callers.links().collect(),
         failure: None,
     }
 }
@@ -97,6 +97,7 @@ impl Of<'_> {
         let start = self.participant.start();
         let mut own = self.span(span::PARTICIPANT, self.span_id, start, self.end);
         own.parent = Some(ids::room(&self.room.sid));
+        own.links.extend(self.participant.callers.links());
         own.attributes.extend(self.participant.client.iter().cloned());
         if let Some(reason) = &self.participant.disconnect_reason {
             own.attributes
@@ -154,6 +155,7 @@ impl Of<'_> {
         let end = track.unpublished.map_or(self.end, |unpublished| unpublished.at);
         let id = ids::track(&self.room.sid, self.sid, sid);
         let mut lived = self.span(span::TRACK, id, start, end);
+        lived.links.extend(track.callers.links());
         let attributes = &mut lived.attributes;
         self.describe_track(sid, attributes);
         let muted =

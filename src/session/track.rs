@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::callers::Callers;
 use super::stamp::Stamp;
 use super::totals::{RtpSum, WindowSum};
 use crate::event::{StreamStat, Time, Track as TrackInfo, TrackKind, TrackSource};
@@ -37,6 +38,7 @@ pub(super) struct Track {
     pub(super) muted_for: Duration,
     pub(super) windows: WindowSum,
     pub(super) rtp: RtpSum,
+    pub(super) callers: Callers,
 }
 
 impl Track {

@@ -29,7 +29,7 @@ const QUIET: Duration = Duration::from_millis(100);
 const DRAIN: Duration = Duration::from_secs(1);
 
 /// The path of a source's method; webhooks have none.
-pub(super) fn method(source: Source) -> Option<&'static str> {
+pub(crate) fn method(source: Source) -> Option<&'static str> {
     match source {
         Source::Stats => Some("/livekit.AnalyticsRecorderService/IngestStats"),
         Source::Events => Some("/livekit.AnalyticsRecorderService/IngestEvents"),

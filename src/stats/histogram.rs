@@ -51,7 +51,23 @@ impl Histogram {
     }
 
     pub(super) fn clear(&mut self) {
-        *self = Self::new(self.bounds);
+        self.buckets.fill(0);
+        self.count = 0;
+        self.sum = 0.0;
+        self.range = None;
+    }
+
+    /// Adds another of the same bounds.
+    pub(super) fn merge(&mut self, more: &Self) {
+        for (bucket, count) in self.buckets.iter_mut().zip(&more.buckets) {
+            *bucket += count;
+        }
+        self.count += more.count;
+        self.sum += more.sum;
+        self.range = match (self.range, more.range) {
+            (Some((low, high)), Some((lower, higher))) => Some((low.min(lower), high.max(higher))),
+            (range, other) => range.or(other),
+        };
     }
 
     pub(super) fn point(

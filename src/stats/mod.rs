@@ -4,15 +4,21 @@
 //! A stats window is a finished window of one of the server's stats workers: it is applied once
 //! and never windowed again, so the histograms count windows.
 
+pub mod calls;
 mod histogram;
 mod lifecycle;
 mod node;
 mod participant;
 mod points;
+mod reports;
+mod tally;
+pub mod worker;
 
+use calls::CallSeries;
 use lifecycle::Lifecycle;
 use node::NodeStreams;
 use participant::ParticipantStreams;
+pub use reports::NodeReports;
 
 use crate::event::{StreamStat, Time};
 use crate::session::{Census, Fact, StreamContext};
@@ -25,6 +31,18 @@ pub struct Settings {
     pub level: Level,
     /// What sums and histograms count from.
     pub temporality: Temporality,
+    /// What the node's streams are counted from.
+    pub node_streams: NodeStreamSource,
+}
+
+/// What the node's stream metrics are counted from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NodeStreamSource {
+    /// Finished windows: all that another process tells.
+    #[default]
+    Windows,
+    /// Each report, by [`Stats::reports`]: windows don't count again.
+    Reports,
 }
 
 /// `stats.level`: what gets series of its own, beside the node's.
@@ -44,6 +62,7 @@ pub struct Stats {
     nodes: NodeStreams,
     participants: ParticipantStreams,
     lifecycle: Lifecycle,
+    calls: CallSeries,
     flushed: Time,
 }
 
@@ -55,16 +74,28 @@ impl Stats {
             nodes: NodeStreams::default(),
             participants: ParticipantStreams::default(),
             lifecycle: Lifecycle::new(now),
+            calls: CallSeries::default(),
             flushed: now,
         }
     }
 
     /// Applies a window that came at `now`, with what its room knows of the stream.
     pub fn window(&mut self, stat: &StreamStat, context: &StreamContext, now: Time) {
-        self.nodes.window(stat, context);
+        if self.settings.node_streams == NodeStreamSource::Windows {
+            self.nodes.window(stat, context);
+        }
         if self.settings.level == Level::Participant {
             self.participants.window(stat, context, now);
         }
+    }
+
+    /// Adds what a node saw itself, report by report and call by call.
+    pub fn reports(&mut self, reports: NodeReports) {
+        for (class, tally) in reports.classes() {
+            self.nodes.reports(class, tally);
+        }
+        let node = reports.node().cloned();
+        self.calls.apply(node.as_ref(), reports.into_calls());
     }
 
     /// Applies what the sessions learned.
@@ -86,6 +117,7 @@ impl Stats {
         let mut metrics = Vec::new();
         self.lifecycle.flush(window, census, &mut metrics);
         self.nodes.flush(window, &mut metrics);
+        self.calls.flush(window, &mut metrics);
         self.participants.flush(self.settings.temporality, &mut metrics);
         metrics.retain(|metric| !points::is_empty(metric));
         self.flushed = window.now;

@@ -2,66 +2,78 @@
 //! upstream's own Prometheus metrics are (livekit pkg/telemetry/stats.go, prometheus/packets.go).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::histogram::{Histogram, LATENCY_BOUNDS, RATIO_BOUNDS, SCORE_BOUNDS};
+use super::histogram::{LATENCY_BOUNDS, RATIO_BOUNDS, SCORE_BOUNDS};
 use super::lifecycle::of_track;
 use super::points::{Instrument, NodeSeries, Window, count_points, histogram_points};
+use super::tally::{COUNTS, QUALITIES, Tally};
 use crate::event::{Direction, NodeId, StreamStat, TrackKind, TrackSource};
 use crate::semconv::{key, metric};
 use crate::session::StreamContext;
 use crate::signal::{Attribute, Metric, Temporality, Value};
 
-type Key = (Option<NodeId>, Direction, Option<TrackKind>, Option<TrackSource>);
+/// What the node's streams are told apart by.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Class {
+    pub(super) node: Option<NodeId>,
+    pub(super) direction: Direction,
+    pub(super) kind: Option<TrackKind>,
+    pub(super) source: Option<TrackSource>,
+    pub(super) country: Option<Arc<str>>,
+}
 
 #[derive(Debug)]
 struct Streams {
-    counts: [u64; COUNTERS.len()],
-    quality: [Histogram; QUALITY.len()],
-    // Which of them have points already.
-    opened: [bool; QUALITY.len()],
-    changed: bool,
+    tally: Tally,
+    // Which of its distributions have points already.
+    opened: [bool; QUALITIES],
 }
 
 /// All streams of all nodes.
 #[derive(Debug, Default)]
 pub(super) struct NodeStreams {
-    series: BTreeMap<Key, NodeSeries<Streams>>,
+    series: BTreeMap<Class, NodeSeries<Streams>>,
 }
 
 impl NodeStreams {
+    /// Applies a finished window.
     pub(super) fn window(&mut self, stat: &StreamStat, context: &StreamContext) {
         let kind = context.description.kind().or_else(|| kind_of(stat.mime_type.as_deref()));
         let source = context.description.source();
-        let key = (stat.node.clone(), stat.direction, kind, source);
-        let series = self.series.entry(key).or_insert_with(|| {
-            let mut attributes = vec![Attribute::new(key::DIRECTION, stat.direction.as_str())];
-            attributes.extend(of_track(kind, source));
-            if let Some(node) = &stat.node {
-                let value = Value::Text(node.shared());
-                attributes.push(Attribute { key: key::NODE_ID, value });
-            }
-            let quality = QUALITY.map(|(_, bounds)| Histogram::new(bounds));
-            let (counts, opened) = ([0; COUNTERS.len()], [false; QUALITY.len()]);
-            NodeSeries::new(attributes, Streams { counts, quality, opened, changed: false })
+        let node = stat.node.clone();
+        let class = Class { node, direction: stat.direction, kind, source, country: None };
+        self.tally(class).window(stat);
+    }
+
+    /// Adds what the reports of one class came to.
+    pub(super) fn reports(&mut self, class: Class, reports: &Tally) {
+        self.tally(class).merge(reports);
+    }
+
+    fn tally(&mut self, class: Class) -> &mut Tally {
+        let series = self.series.entry(class).or_insert_with_key(|class| {
+            let streams = Streams { tally: Tally::default(), opened: [false; QUALITIES] };
+            NodeSeries::new(class.attributes(), streams)
         });
-        series.value.add(stat);
+        &mut series.value.tally
     }
 
     pub(super) fn flush(&mut self, window: Window, to: &mut Vec<Metric>) {
-        let mut counters: [Vec<_>; COUNTERS.len()] = Default::default();
-        let mut quality: [Vec<_>; QUALITY.len()] = Default::default();
+        let mut counters: [Vec<_>; COUNTS] = Default::default();
+        let mut quality: [Vec<_>; QUALITIES] = Default::default();
         let delta = window.temporality == Temporality::Delta;
         for series in self.series.values_mut() {
-            if delta && !series.value.changed {
+            if delta && !series.value.tally.has_changed() {
                 continue;
             }
             let opening = series.open(window);
             let attributes = &series.attributes;
-            let streams = &mut series.value;
-            for (count, points) in streams.counts.iter().zip(&mut counters) {
+            let Streams { tally, opened } = &mut series.value;
+            for (count, points) in tally.counts().iter().zip(&mut counters) {
                 count_points(attributes, opening, window.now, *count, points);
             }
-            let histograms = streams.quality.iter().zip(&mut streams.opened).zip(&mut quality);
+            let histograms = tally.quality().iter().zip(opened).zip(&mut quality);
             // Signalling never has any, and others begin when they do.
             for ((histogram, opened), points) in
                 histograms.filter(|((histogram, _), _)| !histogram.is_empty())
@@ -71,9 +83,7 @@ impl NodeStreams {
                 *opened = true;
             }
             if delta {
-                streams.counts = [0; COUNTERS.len()];
-                streams.quality.iter_mut().for_each(Histogram::clear);
-                streams.changed = false;
+                tally.clear();
             }
         }
         for (instrument, points) in COUNTERS.into_iter().zip(counters) {
@@ -85,48 +95,18 @@ impl NodeStreams {
     }
 }
 
-impl Streams {
-    fn add(&mut self, stat: &StreamStat) {
-        self.changed = true;
-        let counts = &stat.counts;
-        let sent = counts.packets.saturating_add(counts.padding_packets);
-        let sent_bytes = counts.bytes.saturating_add(counts.padding_bytes);
-        let again = (counts.retransmit_packets, counts.retransmit_bytes);
-        // Upstream counts a publisher's retransmissions as packets, the server's own apart.
-        let (folded, apart) = match stat.direction {
-            Direction::Upstream => (again, (0, 0)),
-            Direction::Downstream => ((0, 0), again),
-        };
-        let values = [
-            sent.saturating_add(folded.0),
-            sent_bytes.saturating_add(folded.1),
-            apart.0,
-            apart.1,
-            counts.packets_lost,
-            counts.packets_out_of_order,
-            counts.nacks,
-            counts.plis,
-            counts.firs,
-        ];
-        for (sum, value) in self.counts.iter_mut().zip(values) {
-            *sum = sum.saturating_add(value);
+impl Class {
+    fn attributes(&self) -> Vec<Attribute> {
+        let mut attributes = vec![Attribute::new(key::DIRECTION, self.direction.as_str())];
+        attributes.extend(of_track(self.kind, self.source));
+        if let Some(country) = &self.country {
+            attributes.push(Attribute::new(key::CLIENT_COUNTRY, Arc::clone(country)));
         }
-        if !stat.is_media() {
-            return;
+        if let Some(node) = &self.node {
+            let value = Value::Text(node.shared());
+            attributes.push(Attribute { key: key::NODE_ID, value });
         }
-        let part = |of: u64| (sent > 0).then(|| of as f64 / sent as f64);
-        let quality = [
-            part(counts.packets_lost),
-            part(counts.packets_out_of_order),
-            stat.rtt.map(|rtt| rtt.as_secs_f64()),
-            stat.jitter.map(|jitter| jitter.as_secs_f64()),
-            stat.score.map(f64::from),
-        ];
-        for (histogram, value) in self.quality.iter_mut().zip(quality) {
-            if let Some(value) = value {
-                histogram.record(value);
-            }
-        }
+        attributes
     }
 }
 
@@ -148,7 +128,7 @@ const fn instrument(
     Instrument { name, unit, description }
 }
 
-const COUNTERS: [Instrument; 9] = [
+const COUNTERS: [Instrument; COUNTS] = [
     instrument(
         metric::NODE_PACKETS,
         "{packet}",
@@ -172,7 +152,7 @@ const COUNTERS: [Instrument; 9] = [
     instrument(metric::NODE_FIRS, "{fir}", "Full intra requests."),
 ];
 
-const QUALITY: [(Instrument, &[f64]); 5] = [
+pub(super) const QUALITY: [(Instrument, &[f64]); QUALITIES] = [
     (
         instrument(metric::NODE_LOSS, "1", "Part of a window's packets that never came."),
         RATIO_BOUNDS,

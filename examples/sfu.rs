@@ -1,0 +1,109 @@
+//! An SFU that embeds the telemetry service: a call of two, and what a collector gets of it.
+//!
+//! `cargo run --example sfu` needs nothing else: the collector is in this process. To send to one of
+//! yours, leave out `endpoint` and set `OTEL_EXPORTER_OTLP_ENDPOINT`.
+
+use std::error::Error;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use livekit_otel::config::ProcessEnv;
+use livekit_otel::demo::{Collector, Style, render};
+use livekit_otel::event::{Direction, TrackKind, TrackSource};
+use livekit_otel::telemetry::messages::{
+    self, AnalyticsStat, AnalyticsStream, ParticipantInfo, Room, RoomEndReason, TrackInfo,
+};
+use livekit_otel::telemetry::{
+    Activation, OtelSettings, ParticipantContext, ReferenceGuard, StatsKey, Telemetry,
+    TelemetryService, TrackClass, TrackContext,
+};
+use tokio::time::{Instant, sleep};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let collector = Collector::start().await?;
+    let settings = OtelSettings::from_env(&ProcessEnv)?
+        .service_name("my-sfu")
+        .endpoint(&collector.endpoint().parse()?);
+    let telemetry = Telemetry::builder().node_id("ND_1").otel(settings).start()?;
+
+    let room = room()?;
+    telemetry.room_started(&room);
+    let (ada, bob) = (participant("PA_ada"), participant("PA_bob"));
+    let guards = [ReferenceGuard::new(), ReferenceGuard::new()];
+    for (who, guard) in [&ada, &bob].into_iter().zip(&guards) {
+        let at = ParticipantContext { room: &room, participant: who };
+        telemetry.participant_joined(at, None, None, true, Some(guard));
+        sleep(Duration::from_millis(20)).await;
+        telemetry.participant_active(at, None, Activation::default(), Some(guard));
+    }
+    let camera = camera();
+    let published =
+        TrackContext { room: &room, participant_sid: &ada.sid, identity: "ada", track: &camera };
+    telemetry.track_publish_requested(published, true);
+    sleep(Duration::from_millis(10)).await;
+    telemetry.track_published(published, true);
+    let subscribed = TrackContext { participant_sid: &bob.sid, identity: "bob", ..published };
+    telemetry.track_subscribe_requested(subscribed);
+    sleep(Duration::from_millis(5)).await;
+    telemetry.track_subscribed(subscribed, Some(&ada), true);
+
+    let class = || TrackClass { source: Some(TrackSource::Camera), kind: TrackKind::Video };
+    let up =
+        StatsKey::for_track(&room.sid, &ada.sid, &camera.sid, Direction::Upstream, "", class());
+    let down =
+        StatsKey::for_track(&room.sid, &bob.sid, &camera.sid, Direction::Downstream, "", class());
+    for _ in 0..3 {
+        telemetry.track_stats(&up, &report(300, 2));
+        telemetry.track_stats(&down, &report(298, 5));
+        sleep(Duration::from_millis(10)).await;
+    }
+    telemetry.track_unpublished(published, true, true);
+    for (who, guard) in [&ada, &bob].into_iter().zip(&guards) {
+        let at = ParticipantContext { room: &room, participant: who };
+        telemetry.participant_left(at, true, Some(guard));
+    }
+    telemetry.room_ended(&room, RoomEndReason::RoomEndIdleTimeout);
+
+    let ended = telemetry.shutdown(Instant::now() + Duration::from_secs(10)).await;
+    let received = collector.stop().await;
+    render(&received, &ended.ledger, Style::plain(), &mut std::io::stdout())?;
+    Ok(())
+}
+
+fn room() -> Result<Room, Box<dyn Error>> {
+    let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
+    Ok(Room {
+        sid: format!("RM_{now}"),
+        name: "standup".into(),
+        creation_time: now / 1000,
+        creation_time_ms: now,
+        ..Room::default()
+    })
+}
+
+fn participant(sid: &str) -> ParticipantInfo {
+    let identity = sid.trim_start_matches("PA_").into();
+    ParticipantInfo { sid: sid.into(), identity, ..ParticipantInfo::default() }
+}
+
+fn camera() -> TrackInfo {
+    TrackInfo {
+        sid: "TR_camera".into(),
+        r#type: messages::TrackType::Video as i32,
+        source: messages::TrackSource::Camera as i32,
+        mime_type: "video/VP8".into(),
+        ..TrackInfo::default()
+    }
+}
+
+fn report(packets: u32, lost: u32) -> AnalyticsStat {
+    let stream = AnalyticsStream {
+        primary_packets: packets,
+        primary_bytes: u64::from(packets) * 1000,
+        packets_lost: lost,
+        rtt: 24,
+        jitter: 1800,
+        ..AnalyticsStream::default()
+    };
+    AnalyticsStat { score: 4.2, streams: vec![stream], ..AnalyticsStat::default() }
+}

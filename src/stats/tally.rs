@@ -1,0 +1,153 @@
+//! What some streams came to: counts, and distributions of their quality.
+
+use super::histogram::Histogram;
+use super::node::QUALITY;
+use crate::event::report::StreamReport;
+use crate::event::{Direction, StreamStat};
+
+/// How many counts a tally has, in the order of the node's counters.
+pub(super) const COUNTS: usize = 9;
+/// How many distributions: loss, out of order, round trip, jitter, score.
+pub(super) const QUALITIES: usize = 5;
+
+#[derive(Debug, Clone)]
+pub(super) struct Tally {
+    counts: [u64; COUNTS],
+    quality: [Histogram; QUALITIES],
+    changed: bool,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        let quality = QUALITY.map(|(_, bounds)| Histogram::new(bounds));
+        Self { counts: [0; COUNTS], quality, changed: false }
+    }
+}
+
+// What one window or report adds, in units that leave.
+struct Sample {
+    packets: u64,
+    bytes: u64,
+    retransmit: (u64, u64),
+    packets_lost: u64,
+    packets_out_of_order: u64,
+    feedback: [u64; 3],
+}
+
+impl Tally {
+    /// Adds a finished window.
+    pub(super) fn window(&mut self, stat: &StreamStat) {
+        let counts = &stat.counts;
+        let sample = Sample {
+            packets: counts.packets.saturating_add(counts.padding_packets),
+            bytes: counts.bytes.saturating_add(counts.padding_bytes),
+            retransmit: (counts.retransmit_packets, counts.retransmit_bytes),
+            packets_lost: counts.packets_lost,
+            packets_out_of_order: counts.packets_out_of_order,
+            feedback: [counts.nacks, counts.plis, counts.firs],
+        };
+        self.count(stat.direction, &sample);
+        if stat.is_media() {
+            self.part_of_packets(&sample);
+            let rtt = stat.rtt.map(|rtt| rtt.as_secs_f64());
+            let jitter = stat.jitter.map(|jitter| jitter.as_secs_f64());
+            self.measure([rtt, jitter, stat.score.map(f64::from)]);
+        }
+    }
+
+    /// Adds one stream of a report. Round trip and jitter are measured where they are not 0.
+    pub(super) fn report(&mut self, direction: Direction, is_media: bool, stream: &StreamReport) {
+        let counts = &stream.counts;
+        let sample = Sample {
+            packets: u64::from(counts.primary_packets) + u64::from(counts.padding_packets),
+            bytes: counts.primary_bytes.saturating_add(counts.padding_bytes),
+            retransmit: (counts.retransmit_packets.into(), counts.retransmit_bytes),
+            packets_lost: counts.packets_lost.into(),
+            packets_out_of_order: counts.packets_out_of_order.into(),
+            feedback: [counts.nacks.into(), counts.plis.into(), counts.firs.into()],
+        };
+        self.count(direction, &sample);
+        if is_media {
+            self.part_of_packets(&sample);
+            let rtt = (stream.rtt > 0).then(|| f64::from(stream.rtt) / 1e3);
+            let jitter = (stream.jitter > 0).then(|| f64::from(stream.jitter) / 1e6);
+            self.measure([rtt, jitter, None]);
+        }
+    }
+
+    /// Adds a report's quality score.
+    pub(super) fn score(&mut self, score: f32) {
+        self.measure([None, None, Some(score.into())]);
+    }
+
+    fn count(&mut self, direction: Direction, sample: &Sample) {
+        self.changed = true;
+        // Upstream counts a publisher's retransmissions as packets, the server's own apart.
+        let (folded, apart) = match direction {
+            Direction::Upstream => (sample.retransmit, (0, 0)),
+            Direction::Downstream => ((0, 0), sample.retransmit),
+        };
+        let [nacks, plis, firs] = sample.feedback;
+        let values = [
+            sample.packets.saturating_add(folded.0),
+            sample.bytes.saturating_add(folded.1),
+            apart.0,
+            apart.1,
+            sample.packets_lost,
+            sample.packets_out_of_order,
+            nacks,
+            plis,
+            firs,
+        ];
+        for (sum, value) in self.counts.iter_mut().zip(values) {
+            *sum = sum.saturating_add(value);
+        }
+    }
+
+    fn part_of_packets(&mut self, sample: &Sample) {
+        if sample.packets > 0 {
+            let packets = sample.packets as f64;
+            self.quality[0].record(sample.packets_lost as f64 / packets);
+            self.quality[1].record(sample.packets_out_of_order as f64 / packets);
+        }
+    }
+
+    fn measure(&mut self, measured: [Option<f64>; 3]) {
+        for (histogram, value) in self.quality[2..].iter_mut().zip(measured) {
+            if let Some(value) = value {
+                histogram.record(value);
+            }
+        }
+    }
+
+    /// Adds another.
+    pub(super) fn merge(&mut self, more: &Self) {
+        self.changed |= more.changed;
+        for (sum, value) in self.counts.iter_mut().zip(more.counts) {
+            *sum = sum.saturating_add(value);
+        }
+        for (histogram, more) in self.quality.iter_mut().zip(&more.quality) {
+            histogram.merge(more);
+        }
+    }
+
+    /// Begins anew.
+    pub(super) fn clear(&mut self) {
+        self.counts = [0; COUNTS];
+        self.quality.iter_mut().for_each(Histogram::clear);
+        self.changed = false;
+    }
+
+    /// Whether anything was added since it began.
+    pub(super) fn has_changed(&self) -> bool {
+        self.changed
+    }
+
+    pub(super) fn counts(&self) -> &[u64; COUNTS] {
+        &self.counts
+    }
+
+    pub(super) fn quality(&self) -> &[Histogram; QUALITIES] {
+        &self.quality
+    }
+}

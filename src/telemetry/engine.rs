@@ -1,0 +1,255 @@
+//! The OpenTelemetry engine of a [`super::Telemetry`]: sessions, instruments, and their delivery.
+
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+
+use prost::Message;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::config::{Config, Env, Errors};
+use crate::engine::Engine;
+use crate::event::{
+    Caller, Counts, Direction, NodeId, ParticipantSid, RoomName, RoomSid, StreamStat, Telling,
+    Time, TrackSid,
+};
+use crate::export::settings::Protocol;
+use crate::export::{self, Exporter};
+use crate::journal::{self, Accepted, Journal, SetAside};
+use crate::ledger::{Ledger, Refused, Source};
+use crate::observe::Clock;
+use crate::pipeline::{self, Ticks};
+use crate::proto::messages::{AnalyticsEvent, AnalyticsNodeRooms, AnalyticsStat};
+use crate::proto::{self, Read};
+use crate::stats::worker::{Coalesced, Flushed};
+use crate::stats::{NodeReports, NodeStreamSource};
+use crate::{session, stats};
+
+/// How a [`super::Telemetry`] makes and delivers spans, log records and metrics.
+#[derive(Debug, Clone)]
+pub struct OtelSettings {
+    /// How long the sessions wait.
+    pub session: session::Settings,
+    /// What the instruments are told.
+    pub stats: stats::Settings,
+    /// Where the signals go.
+    pub export: export::Settings,
+    /// How much may wait for the sessions, in bytes.
+    pub journal_bytes: usize,
+    /// How much of what can't be delivered is kept, in bytes.
+    pub set_aside_bytes: u64,
+}
+
+impl OtelSettings {
+    /// As OpenTelemetry's variables have it (`OTEL_EXPORTER_OTLP_*`, `OTEL_SERVICE_NAME`,
+    /// `OTEL_RESOURCE_ATTRIBUTES`, …), its defaults where they are not set.
+    ///
+    /// # Errors
+    /// All that is wrong in them, each with its variable.
+    pub fn from_env(env: &dyn Env) -> Result<Self, Errors> {
+        Ok(Config::for_library(env)?.into())
+    }
+
+    /// To this collector, over gRPC and without TLS, whatever the environment says:
+    /// `http://127.0.0.1:4317`.
+    #[must_use]
+    pub fn endpoint(mut self, endpoint: &http::Uri) -> Self {
+        let export = &mut self.export;
+        for target in [&mut export.traces, &mut export.logs, &mut export.metrics] {
+            target.endpoint = endpoint.clone();
+            target.protocol = Protocol::Grpc;
+        }
+        self
+    }
+
+    /// Under this `service.name`, whatever the environment says.
+    #[must_use]
+    pub fn service_name(mut self, name: &str) -> Self {
+        self.export.resource.retain(|(key, _)| key != "service.name");
+        self.export.resource.insert(0, ("service.name".to_owned(), name.to_owned()));
+        self
+    }
+}
+
+impl Default for OtelSettings {
+    /// OpenTelemetry's defaults: a collector on this machine, over gRPC.
+    fn default() -> Self {
+        Config::for_keys(crate::source::Keys::default()).into()
+    }
+}
+
+impl From<Config> for OtelSettings {
+    fn from(config: Config) -> Self {
+        let Config { session, stats, export, journal_bytes, set_aside_bytes, .. } = config;
+        Self { session, stats, export, journal_bytes, set_aside_bytes }
+    }
+}
+
+/// The way in.
+pub(super) struct Inlet {
+    // Gone once the service ends: with it ends the pipeline.
+    journal: RwLock<Option<Journal>>,
+    ticks: Ticks,
+    ledger: Arc<Ledger>,
+}
+
+impl fmt::Debug for Inlet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inlet").finish_non_exhaustive()
+    }
+}
+
+/// What runs.
+#[derive(Debug)]
+pub(super) struct Running {
+    pipeline: JoinHandle<()>,
+    exporter: Exporter,
+}
+
+impl Running {
+    pub(super) fn start(
+        settings: &OtelSettings,
+        ledger: &Arc<Ledger>,
+    ) -> Result<(Self, Inlet), export::StartError> {
+        let set_aside = Arc::new(SetAside::in_memory(settings.set_aside_bytes));
+        let exporter = Exporter::start(&settings.export, Arc::clone(ledger), &set_aside)?;
+        let (journal, reader) = journal::in_memory(settings.journal_bytes);
+        // Each report is seen here: a window must not count again.
+        let stats = stats::Settings { node_streams: NodeStreamSource::Reports, ..settings.stats };
+        let now = Time::from_system(SystemTime::now());
+        let engine = Engine::new(settings.session, stats, now);
+        let (ticks, pipeline) =
+            pipeline::start(engine, reader, exporter.clone(), Arc::clone(ledger));
+        let journal = RwLock::new(Some(journal));
+        let inlet = Inlet { journal, ticks, ledger: Arc::clone(ledger) };
+        Ok((Self { pipeline, exporter }, inlet))
+    }
+
+    /// The clock of the flush.
+    pub(super) fn clock(
+        &self,
+        interval: Duration,
+        ledger: &Arc<Ledger>,
+        tick: impl Fn() + Send + Sync + 'static,
+    ) -> Clock {
+        let exporter = self.exporter.clone();
+        let export = move |metrics: &_| exporter.sdk_metrics(metrics);
+        Clock::start(interval, Arc::clone(ledger), tick, export)
+    }
+
+    /// Once the inlet is closed: processes the rest and delivers; gives how many records were not.
+    pub(super) async fn shutdown(mut self, clock: Clock, deadline: Instant) -> u64 {
+        if tokio::time::timeout_at(deadline, &mut self.pipeline).await.is_err() {
+            self.pipeline.abort();
+            tracing::warn!("not all that was told could be processed in time");
+        }
+        clock.stop().await;
+        self.exporter.shutdown(deadline).await.total()
+    }
+}
+
+impl Inlet {
+    pub(super) fn event(&self, message: &AnalyticsEvent, caller: Option<Caller>, now: Time) {
+        let mut read = proto::event(message);
+        if let Telling::Events(events) = &mut read.telling {
+            for event in events {
+                event.caller = caller;
+            }
+        }
+        self.append(Source::Events, read, message.encoded_len(), now);
+    }
+
+    pub(super) fn node_rooms(&self, message: &AnalyticsNodeRooms, now: Time) {
+        self.append(Source::NodeRooms, proto::rooms(message), message.encoded_len(), now);
+    }
+
+    pub(super) fn stats(&self, messages: &[AnalyticsStat], now: Time) {
+        let size = messages.iter().map(AnalyticsStat::encoded_len).sum();
+        self.append(Source::Stats, proto::windows(messages), size, now);
+    }
+
+    /// One worker's windows, finished at `at`.
+    pub(super) fn windows(&self, flushed: &Flushed, at: Time, node: Option<&NodeId>) {
+        let who = &flushed.who;
+        let participant = ParticipantSid::from_shared(&who.participant_sid);
+        let whose = RoomSid::from_shared(&who.room_sid).zip(participant);
+        let Some((room, participant)) = whose else {
+            return self.ledger.unusable(Source::Stats, flushed.windows.len() as u64);
+        };
+        let room_name = RoomName::from_shared(&who.room_name);
+        let empty: Arc<str> = Arc::default();
+        let stat = |(track, direction, window): &(Arc<str>, Direction, Coalesced)| StreamStat {
+            id: Arc::clone(&empty),
+            at: Some(at),
+            node: node.cloned(),
+            room: room.clone(),
+            room_name: room_name.clone(),
+            participant: participant.clone(),
+            track: TrackSid::from_shared(track).unwrap_or_else(TrackSid::data),
+            direction: *direction,
+            mime_type: window.mime_type.clone(),
+            score: (window.score > 0.0).then_some(window.score),
+            min_score: (window.min_score > 0.0).then_some(window.min_score),
+            start: window.span.and_then(|(start, _)| time(start)),
+            end: window.span.and_then(|(_, end)| time(end)),
+            counts: counts(window),
+            rtt: (window.rtt > 0).then(|| Duration::from_millis(window.rtt.into())),
+            jitter: (window.jitter > 0).then(|| Duration::from_micros(window.jitter.into())),
+        };
+        let stats: Vec<_> = flushed.windows.iter().map(stat).collect();
+        let items = stats.len() as u64;
+        // About what one takes in memory.
+        let size = stats.len() * size_of::<StreamStat>();
+        let telling = Telling::Stats(stats);
+        let read = Read { telling, items, unusable: 0, unknown: crate::event::Unknown::default() };
+        self.append(Source::Stats, read, size, at);
+    }
+
+    /// Asks for a flush; what is given is told once it is done.
+    pub(super) fn flush(&self, reports: NodeReports) -> tokio::sync::oneshot::Receiver<()> {
+        self.ticks.post_with(reports)
+    }
+
+    /// Takes no more.
+    pub(super) fn close(&self) {
+        *self.journal.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn append(&self, source: Source, read: Read, size: usize, at: Time) {
+        let Read { telling, items, unusable, unknown } = read;
+        let accepted = Accepted { at, source, items, twin_expected: false, telling, size };
+        let journal = self.journal.read().unwrap_or_else(PoisonError::into_inner);
+        let taken = journal.as_ref().is_some_and(|journal| journal.try_append(accepted).is_ok());
+        if !taken {
+            // Of a message, as of a request: none of it is taken.
+            return self.ledger.refused(source, Refused::Busy);
+        }
+        self.ledger.accepted(source, items);
+        self.ledger.unknown(unknown);
+        self.ledger.unusable(source, unusable);
+    }
+}
+
+// 1970 is "unset".
+fn time(nanos: i64) -> Option<Time> {
+    Time::from_nanos(u64::try_from(nanos).ok()?)
+}
+
+fn counts(window: &Coalesced) -> Counts {
+    let sums = &window.sums;
+    Counts {
+        packets: sums.primary_packets.into(),
+        bytes: sums.primary_bytes,
+        retransmit_packets: sums.retransmit_packets.into(),
+        retransmit_bytes: sums.retransmit_bytes,
+        padding_packets: sums.padding_packets.into(),
+        padding_bytes: sums.padding_bytes,
+        packets_lost: sums.packets_lost.into(),
+        packets_out_of_order: sums.packets_out_of_order.into(),
+        frames: sums.frames.into(),
+        nacks: sums.nacks.into(),
+        plis: sums.plis.into(),
+        firs: sums.firs.into(),
+    }
+}

@@ -1,0 +1,31 @@
+//! LiveKit's telemetry service, for SFUs and agents in Rust: told of rooms, participants and
+//! tracks, it makes their spans, log records and metrics, and notifies webhooks.
+
+mod analytics;
+mod call;
+mod caller;
+mod calls;
+mod engine;
+mod forward;
+mod live;
+mod node;
+mod notify;
+mod null;
+mod outlet;
+mod service;
+mod shard;
+mod stamp;
+mod tell;
+pub mod webhook;
+
+pub use analytics::{AnalyticsService, Stopping};
+pub use engine::OtelSettings;
+pub use forward::{AnalyticsForwarder, ForwardError, ForwardSettings, Forwarded};
+pub use live::{Builder, Report, Telemetry};
+pub use node::NodeMetrics;
+pub use notify::{NotifyError, ProcessedHook, QueuedNotifier};
+pub use null::NullTelemetry;
+pub use service::{Activation, ParticipantContext, TelemetryService, TrackContext};
+
+pub use crate::proto::messages;
+pub use crate::stats::worker::{ReferenceGuard, StatsKey, TrackClass};

@@ -1,0 +1,186 @@
+//! Where what the service makes goes: to the OpenTelemetry engine of this process, to an
+//! analytics service, to webhooks.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::engine::Inlet;
+use super::node::NodeMetrics;
+use super::stamp::new_id;
+use super::tell::timestamp;
+use super::{AnalyticsService, QueuedNotifier};
+use crate::event::{Caller, Direction, NodeId, Time};
+use crate::proto::messages::{
+    AnalyticsEvent, AnalyticsNodeRooms, AnalyticsStat, AnalyticsStream, AnalyticsVideoLayer,
+    StreamType, WebhookConfig, WebhookEvent,
+};
+use crate::stats::worker::{Coalesced, Flushed};
+
+pub(super) type Now = Arc<dyn Fn() -> Time + Send + Sync>;
+
+pub(super) struct Outlet {
+    pub(super) now: Now,
+    pub(super) node: Option<NodeId>,
+    pub(super) metrics: NodeMetrics,
+    pub(super) engine: Option<Inlet>,
+    pub(super) analytics: Option<Arc<dyn AnalyticsService>>,
+    pub(super) notifier: Option<Arc<dyn QueuedNotifier>>,
+}
+
+impl fmt::Debug for Outlet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outlet")
+            .field("node", &self.node)
+            .field("engine", &self.engine)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The system's clock.
+pub(super) fn system_clock() -> Now {
+    Arc::new(|| Time::from_system(SystemTime::now()))
+}
+
+impl Outlet {
+    pub(super) fn now(&self) -> Time {
+        (self.now)()
+    }
+
+    /// Stamps an event and sends it everywhere.
+    pub(super) fn event(&self, mut event: AnalyticsEvent, caller: Option<Caller>) {
+        if event.node_id.is_empty()
+            && let Some(node) = &self.node
+        {
+            node.as_str().clone_into(&mut event.node_id);
+        }
+        if event.id.is_empty() {
+            event.id = new_id("AE_");
+        }
+        if let Some(engine) = &self.engine {
+            engine.event(&event, caller, self.now());
+        }
+        if let Some(analytics) = &self.analytics {
+            analytics.send_event(event);
+        }
+    }
+
+    /// Stamps a webhook and queues it.
+    pub(super) fn webhook(&self, mut event: WebhookEvent, extra: &[WebhookConfig]) {
+        let Some(notifier) = &self.notifier else { return };
+        event.id = new_id("EV_");
+        event.created_at = timestamp(self.now()).seconds;
+        if let Err(error) = notifier.queue_notify(&event, extra) {
+            tracing::warn!(event = %event.event, %error, "a webhook was not queued");
+        }
+    }
+
+    /// Sends a worker's windows, finished at `at`, everywhere.
+    pub(super) fn stats(&self, flushed: &Flushed, at: Time) {
+        if let Some(engine) = &self.engine {
+            engine.windows(flushed, at, self.node.as_ref());
+        }
+        if let Some(analytics) = &self.analytics {
+            let stat = |(track, direction, window): &(Arc<str>, Direction, Coalesced)| {
+                stat(flushed, track, *direction, window, at)
+            };
+            analytics.send_stats(flushed.windows.iter().map(stat).collect());
+        }
+    }
+
+    /// Sends finished windows as they are.
+    pub(super) fn sent_stats(&self, stats: Vec<AnalyticsStat>) {
+        if let Some(engine) = &self.engine {
+            engine.stats(&stats, self.now());
+        }
+        if let Some(analytics) = &self.analytics {
+            analytics.send_stats(stats);
+        }
+    }
+
+    /// Sends a node's rooms.
+    pub(super) fn node_rooms(&self, mut rooms: AnalyticsNodeRooms) {
+        if let (true, Some(node)) = (rooms.node_id.is_empty(), &self.node) {
+            node.as_str().clone_into(&mut rooms.node_id);
+        }
+        if rooms.timestamp.is_none() {
+            rooms.timestamp = Some(timestamp(self.now()));
+        }
+        if let Some(engine) = &self.engine {
+            engine.node_rooms(&rooms, self.now());
+        }
+        if let Some(analytics) = &self.analytics {
+            analytics.send_node_room_states(rooms);
+        }
+    }
+}
+
+// Go's zero time, which upstream writes where no report had a stream.
+const YEAR_ONE: i64 = -62_135_596_800;
+
+// A finished window as upstream's workers send it: one stream, with the highest layer alone.
+fn stat(
+    flushed: &Flushed,
+    track: &str,
+    direction: Direction,
+    window: &Coalesced,
+    at: Time,
+) -> AnalyticsStat {
+    let kind = match direction {
+        Direction::Upstream => StreamType::Upstream,
+        Direction::Downstream => StreamType::Downstream,
+    };
+    let who = &flushed.who;
+    AnalyticsStat {
+        kind: kind as i32,
+        time_stamp: Some(timestamp(at)),
+        room_id: who.room_sid.as_ref().to_owned(),
+        room_name: who.room_name.as_ref().to_owned(),
+        participant_id: who.participant_sid.as_ref().to_owned(),
+        track_id: track.to_owned(),
+        score: window.score,
+        min_score: window.min_score,
+        median_score: window.median_score,
+        mime: window.mime_type.as_deref().unwrap_or_default().to_owned(),
+        streams: vec![stream(window)],
+        ..AnalyticsStat::default()
+    }
+}
+
+fn stream(window: &Coalesced) -> AnalyticsStream {
+    let time = |nanos: Option<i64>| {
+        let nanos = i128::from(nanos.unwrap_or_default())
+            + if window.span.is_none() { i128::from(YEAR_ONE) * 1_000_000_000 } else { 0 };
+        pbjson_types::Timestamp {
+            seconds: i64::try_from(nanos.div_euclid(1_000_000_000)).unwrap_or_default(),
+            nanos: i32::try_from(nanos.rem_euclid(1_000_000_000)).unwrap_or_default(),
+        }
+    };
+    let sums = &window.sums;
+    let layer = window.layer.map(|layer| AnalyticsVideoLayer {
+        layer: layer.layer,
+        packets: layer.packets,
+        bytes: layer.bytes,
+        frames: layer.frames,
+    });
+    AnalyticsStream {
+        primary_packets: sums.primary_packets,
+        primary_bytes: sums.primary_bytes,
+        retransmit_packets: sums.retransmit_packets,
+        retransmit_bytes: sums.retransmit_bytes,
+        padding_packets: sums.padding_packets,
+        padding_bytes: sums.padding_bytes,
+        packets_lost: sums.packets_lost,
+        packets_out_of_order: sums.packets_out_of_order,
+        frames: sums.frames,
+        rtt: window.rtt,
+        jitter: window.jitter,
+        nacks: sums.nacks,
+        plis: sums.plis,
+        firs: sums.firs,
+        video_layers: layer.into_iter().collect(),
+        start_time: Some(time(window.span.map(|span| span.0))),
+        end_time: Some(time(window.span.map(|span| span.1))),
+        ..AnalyticsStream::default()
+    }
+}

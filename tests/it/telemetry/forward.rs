@@ -1,0 +1,331 @@
+//! The forwarder: to our own listener, and to a recorder that breaks.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use livekit_otel::event::Telling;
+use livekit_otel::frames::RawCodec;
+use livekit_otel::journal::{self, Reader, SetAside};
+use livekit_otel::ledger::{Ledger, Source};
+use livekit_otel::source::listen::{self, Listeners};
+use livekit_otel::source::{Keys, Shared};
+use livekit_otel::telemetry::messages::{
+    AnalyticsEvent, AnalyticsEvents, AnalyticsNodeRooms, AnalyticsStat, AnalyticsStats,
+};
+use livekit_otel::telemetry::{
+    AnalyticsForwarder, AnalyticsService, ForwardError, ForwardSettings, Forwarded,
+};
+use proptest::prelude::*;
+use prost::Message;
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+use tonic::codegen::{BoxFuture, Service};
+use tonic::server::{ClientStreamingService, Grpc};
+use tonic::{Request, Response, Status, Streaming};
+
+async fn listening(grpc: SocketAddr) -> (Listeners, Reader) {
+    let (journal, reader) = journal::in_memory(1 << 20);
+    let ledger = Arc::new(Ledger::default());
+    let set_aside = Arc::new(SetAside::in_memory(1000));
+    let settings = listen::Settings {
+        http: "127.0.0.1:0".parse().unwrap(),
+        grpc,
+        max_body: 1000,
+        max_message: 1000,
+    };
+    let shared = Shared { keys: Keys::default(), journal, ledger, set_aside };
+    (listen::bind(&settings, shared).await.unwrap(), reader)
+}
+
+fn settings(to: SocketAddr) -> ForwardSettings {
+    ForwardSettings {
+        node_id: "ND_1".into(),
+        interval: Duration::from_millis(20),
+        ..ForwardSettings::to(format!("http://{to}").parse().unwrap())
+    }
+}
+
+fn event(nth: usize) -> AnalyticsEvent {
+    AnalyticsEvent { id: format!("AE_{nth}"), ..AnalyticsEvent::default() }
+}
+
+fn of(forwarder: &AnalyticsForwarder, kind: Source) -> Forwarded {
+    forwarder.counts().into_iter().find(|(each, _)| *each == kind).unwrap().1
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(20)
+}
+
+async fn until(what: impl Fn() -> bool) {
+    let deadline = soon();
+    while !what() {
+        assert!(Instant::now() < deadline, "it never came");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_forwarded_arrives_stamped_and_in_order() {
+    let (listeners, mut reader) = listening("127.0.0.1:0".parse().unwrap()).await;
+    let forwarder = AnalyticsForwarder::start(settings(listeners.grpc)).unwrap();
+    for nth in 0..3 {
+        forwarder.send_event(event(nth));
+    }
+    forwarder.send_event(AnalyticsEvent::default());
+    let stat = AnalyticsStat {
+        room_id: "RM_1".into(),
+        participant_id: "PA_1".into(),
+        track_id: "TR_1".into(),
+        ..AnalyticsStat::default()
+    };
+    forwarder.send_stats(vec![stat]);
+    forwarder.send_node_room_states(AnalyticsNodeRooms::default());
+    assert_eq!(forwarder.shutdown(soon()).await, 0);
+    let mut ids = Vec::new();
+    for _ in 0..6 {
+        match reader.next().await.unwrap().telling {
+            Telling::Events(events) => {
+                assert_eq!(events[0].node.as_ref().unwrap().as_str(), "ND_1");
+                ids.push(events[0].id.to_string());
+            }
+            Telling::Stats(stats) => {
+                assert!(stats[0].id.starts_with("AS_"), "{}", stats[0].id);
+                assert_eq!(stats[0].node.as_ref().unwrap().as_str(), "ND_1");
+            }
+        }
+    }
+    ids.retain(|id| !id.is_empty());
+    assert_eq!(ids[..3], ["AE_0", "AE_1", "AE_2"]);
+    assert!(ids[3].starts_with("AE_") && ids[3].len() == 15, "{}", ids[3]);
+    let counts = Forwarded { accepted: 4, acknowledged: 4, dropped: 0, waiting: 0 };
+    assert_eq!(of(&forwarder, Source::Events), counts);
+}
+
+#[tokio::test]
+async fn a_stream_is_ended_after_its_interval_or_its_most_messages() {
+    let (recorder, address) = Recorder::start("127.0.0.1:0", []).await;
+    let quick = AnalyticsForwarder::start(settings(address)).unwrap();
+    quick.send_event(event(0));
+    until(|| of(&quick, Source::Events).acknowledged == 1).await;
+    let by_number =
+        ForwardSettings { interval: Duration::from_hours(1), max_messages: 5, ..settings(address) };
+    let by_number = AnalyticsForwarder::start(by_number).unwrap();
+    for nth in 1..=11 {
+        by_number.send_event(event(nth));
+    }
+    until(|| of(&by_number, Source::Events).acknowledged == 10).await;
+    assert_eq!(of(&by_number, Source::Events).waiting, 1, "its stream is not full");
+    assert_eq!(by_number.shutdown(soon()).await, 0);
+    let streams: Vec<_> = recorder.streams().iter().map(Vec::len).collect();
+    assert_eq!(streams, [1, 5, 5, 1]);
+}
+
+#[tokio::test]
+async fn a_receiver_that_comes_late_gets_all() {
+    // A port that was free a moment ago.
+    let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let forwarder = AnalyticsForwarder::start(settings(address)).unwrap();
+    forwarder.send_event(event(0));
+    forwarder.send_event(event(1));
+    // Its first try finds nobody.
+    tokio::task::yield_now().await;
+    assert_eq!(of(&forwarder, Source::Events).waiting, 2);
+    let (_listeners, mut reader) = listening(address).await;
+    for nth in 0..2 {
+        let Telling::Events(events) = reader.next().await.unwrap().telling else { panic!() };
+        assert_eq!(*events[0].id, *format!("AE_{nth}"));
+    }
+    until(|| of(&forwarder, Source::Events).acknowledged == 2).await;
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_large_is_dropped_and_the_rest_goes_through() {
+    let (listeners, mut reader) = listening("127.0.0.1:0".parse().unwrap()).await;
+    let forwarder = AnalyticsForwarder::start(settings(listeners.grpc)).unwrap();
+    forwarder.send_event(event(0));
+    forwarder.send_event(AnalyticsEvent { error: "x".repeat(2000), ..event(1) });
+    forwarder.send_event(event(2));
+    until(|| of(&forwarder, Source::Events).waiting == 0).await;
+    let counts = Forwarded { accepted: 3, acknowledged: 2, dropped: 1, waiting: 0 };
+    assert_eq!(of(&forwarder, Source::Events), counts);
+    let mut ids = std::collections::BTreeSet::new();
+    while ids.len() < 2 {
+        let Telling::Events(events) = reader.next().await.unwrap().telling else { panic!() };
+        ids.insert(events[0].id.to_string());
+    }
+    assert_eq!(ids.into_iter().collect::<Vec<_>>(), ["AE_0", "AE_2"]);
+}
+
+#[tokio::test]
+async fn what_finds_no_room_is_dropped_and_counted_and_the_end_says_what_is_left() {
+    let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let small = ForwardSettings { max_bytes: 100, ..settings(address) };
+    let forwarder = AnalyticsForwarder::start(small).unwrap();
+    for nth in 0..100 {
+        forwarder.send_event(event(nth));
+    }
+    let counts = of(&forwarder, Source::Events);
+    assert!(counts.waiting > 0 && counts.dropped > 0);
+    assert_eq!(counts.accepted, counts.acknowledged + counts.dropped + counts.waiting);
+    let began = Instant::now();
+    let left = forwarder.shutdown(began + Duration::from_millis(50)).await;
+    assert_eq!(left, counts.waiting);
+    assert!(began.elapsed() < Duration::from_secs(10));
+    forwarder.send_event(event(100));
+    assert_eq!(of(&forwarder, Source::Events).dropped, counts.dropped + 1, "it takes no more");
+}
+
+#[tokio::test]
+async fn settings_that_cannot_work_are_refused_at_the_start() {
+    let to = |url: &str| ForwardSettings::to(url.parse().unwrap());
+    let start = |settings| AnalyticsForwarder::start(settings).unwrap_err();
+    assert!(matches!(start(to("ftp://127.0.0.1:1")), ForwardError::Endpoint));
+    let token = ForwardSettings { token: Some("a\nb".into()), ..to("http://127.0.0.1:1") };
+    assert!(matches!(start(token), ForwardError::Token));
+    let secret = ForwardSettings { token: Some("hush".into()), ..to("http://127.0.0.1:1") };
+    assert!(!format!("{secret:?}").contains("hush"));
+    let forwarder = AnalyticsForwarder::start(secret).unwrap();
+    assert!(!format!("{forwarder:?}").contains("hush"));
+}
+
+#[tokio::test]
+async fn a_token_is_sent_with_each_stream() {
+    let (recorder, address) = Recorder::start("127.0.0.1:0", []).await;
+    let with_token = ForwardSettings { token: Some("made-up".into()), ..settings(address) };
+    let forwarder = AnalyticsForwarder::start(with_token).unwrap();
+    forwarder.send_event(event(0));
+    assert_eq!(forwarder.shutdown(soon()).await, 0);
+    assert_eq!(*recorder.tokens.lock().unwrap(), ["Bearer made-up"]);
+}
+
+// Breaks the nth stream of events after so many messages; those it has no number for end well.
+#[derive(Clone, Default)]
+struct Recorder {
+    breaks: Arc<Mutex<VecDeque<usize>>>,
+    streams: Arc<Mutex<Vec<Vec<String>>>>,
+    tokens: Arc<Mutex<Vec<String>>>,
+}
+
+impl Recorder {
+    async fn start(address: &str, breaks: impl IntoIterator<Item = usize>) -> (Self, SocketAddr) {
+        let recorder =
+            Self { breaks: Arc::new(Mutex::new(breaks.into_iter().collect())), ..Self::default() };
+        let listener = TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let service = recorder.clone();
+        tokio::spawn(async move {
+            loop {
+                let Ok((connection, _)) = listener.accept().await else { return };
+                let service = hyper_util::service::TowerToHyperService::new(service.clone());
+                tokio::spawn(async move {
+                    let executor = hyper_util::rt::TokioExecutor::new();
+                    let http = hyper_util::server::conn::auto::Builder::new(executor);
+                    let connection = hyper_util::rt::TokioIo::new(connection);
+                    drop(http.serve_connection(connection, service).await);
+                });
+            }
+        });
+        (recorder, address)
+    }
+
+    fn streams(&self) -> Vec<Vec<String>> {
+        self.streams.lock().unwrap().clone()
+    }
+}
+
+impl Service<http::Request<hyper::body::Incoming>> for Recorder {
+    type Response = http::Response<tonic::body::Body>;
+    type Error = std::convert::Infallible;
+    type Future = BoxFuture<Self::Response, Self::Error>;
+
+    fn poll_ready(
+        &mut self,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), Self::Error>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<hyper::body::Incoming>) -> Self::Future {
+        let ingest = Ingest(self.clone());
+        Box::pin(async move { Ok(Grpc::new(RawCodec).client_streaming(ingest, request).await) })
+    }
+}
+
+struct Ingest(Recorder);
+
+impl ClientStreamingService<Bytes> for Ingest {
+    type Response = Bytes;
+    type Future = BoxFuture<Response<Bytes>, Status>;
+
+    fn call(&mut self, request: Request<Streaming<Bytes>>) -> Self::Future {
+        let recorder = self.0.clone();
+        if let Some(token) = request.metadata().get("authorization") {
+            recorder.tokens.lock().unwrap().push(token.to_str().unwrap().to_owned());
+        }
+        let nth = {
+            let mut streams = recorder.streams.lock().unwrap();
+            streams.push(Vec::new());
+            streams.len() - 1
+        };
+        Box::pin(async move {
+            let breaks_after = recorder.breaks.lock().unwrap().pop_front();
+            let mut stream = request.into_inner();
+            let mut read = 0;
+            loop {
+                if breaks_after == Some(read) {
+                    return Err(Status::internal("on purpose"));
+                }
+                let Some(message) = stream.message().await? else {
+                    return Ok(Response::new(Bytes::new()));
+                };
+                read += 1;
+                recorder.streams.lock().unwrap()[nth].push(id_of(message));
+            }
+        })
+    }
+}
+
+fn id_of(message: Bytes) -> String {
+    let events = AnalyticsEvents::decode(message.clone()).map(|message| message.events);
+    match events.unwrap_or_default().first() {
+        Some(event) => event.id.clone(),
+        None => AnalyticsStats::decode(message).unwrap().stats[0].id.clone(),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn streams_that_break_anywhere_lose_nothing_and_keep_the_order(
+        breaks in prop::collection::vec(0..12_usize, 0..4),
+        messages in 1..40_usize,
+        max_messages in 1..10_usize,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (recorder, address) = Recorder::start("127.0.0.1:0", breaks).await;
+            let settings = ForwardSettings { max_messages, ..settings(address) };
+            let forwarder = AnalyticsForwarder::start(settings).unwrap();
+            for nth in 0..messages {
+                forwarder.send_event(event(nth));
+            }
+            assert_eq!(forwarder.shutdown(soon()).await, 0);
+            let mut first = Vec::new();
+            for id in recorder.streams().into_iter().flatten() {
+                if !first.contains(&id) {
+                    first.push(id);
+                }
+            }
+            let expected: Vec<_> = (0..messages).map(|nth| format!("AE_{nth}")).collect();
+            assert_eq!(first, expected);
+            let all = messages as u64;
+            let counts = Forwarded { accepted: all, acknowledged: all, dropped: 0, waiting: 0 };
+            assert_eq!(of(&forwarder, Source::Events), counts);
+        });
+    }
+}

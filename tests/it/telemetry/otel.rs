@@ -1,0 +1,306 @@
+//! From calls to a collector: the spans, log records and metrics that they become.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use livekit_otel::config::Config;
+use livekit_otel::demo::received::{Measured, Point, Span};
+use livekit_otel::demo::{Collector, Telemetry as Received};
+use livekit_otel::event::{Direction, TrackKind, TrackSource};
+use livekit_otel::semconv::{event, key, metric, span};
+use livekit_otel::serve::Server;
+use livekit_otel::source::Keys;
+use livekit_otel::stats::calls::{JoinState, Timing};
+use livekit_otel::telemetry::messages::{
+    AnalyticsStat, ParticipantInfo, Room, RoomEndReason, TrackInfo, TrackSource as Source,
+    TrackType,
+};
+use livekit_otel::telemetry::webhook::{WebhookEndpoint, WebhookNotifier, WebhookSettings};
+use livekit_otel::telemetry::{
+    Activation, OtelSettings, ParticipantContext, ReferenceGuard, Report, StatsKey, Telemetry,
+    TelemetryService, TrackClass, TrackContext,
+};
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
+use tokio::time::Instant;
+use tracing_subscriber::layer::SubscriberExt;
+
+use super::recorder::{of, on, participant, room, sent, stat};
+
+fn start(collector: &Collector) -> Telemetry {
+    let settings = OtelSettings::default().endpoint(&collector.endpoint().parse().unwrap());
+    Telemetry::builder().node_id("ND_1").otel(settings).start().unwrap()
+}
+
+async fn end(telemetry: &Telemetry, collector: Collector) -> (Report, Received) {
+    let report = telemetry.shutdown(Instant::now() + Duration::from_secs(10)).await;
+    assert_eq!(report.undelivered, 0);
+    (report, Received::read(&collector.stop().await))
+}
+
+fn camera() -> TrackInfo {
+    TrackInfo {
+        sid: "TR_1".into(),
+        r#type: TrackType::Video as i32,
+        source: Source::Camera as i32,
+        ..TrackInfo::default()
+    }
+}
+
+fn key(direction: Direction) -> StatsKey {
+    let class = TrackClass { source: Some(TrackSource::Camera), kind: TrackKind::Video };
+    StatsKey::for_track("RM_1", "PA_1", "TR_1", direction, "DE", class)
+}
+
+fn call(telemetry: &Telemetry, room: &Room, who: &ParticipantInfo) {
+    let (guard, camera) = (ReferenceGuard::new(), camera());
+    let (at, track) = (of(room, who), on(room, who, &camera));
+    telemetry.room_started(room);
+    telemetry.participant_joined(at, None, None, true, Some(&guard));
+    telemetry.participant_active(at, None, Activation::default(), Some(&guard));
+    telemetry.track_publish_requested(track, true);
+    telemetry.track_published(track, true);
+    for _ in 0..3 {
+        let report = AnalyticsStat { score: 4.0, ..stat([sent(1000, 10)]) };
+        telemetry.track_stats(&key(Direction::Upstream), &report);
+    }
+    telemetry.track_unpublished(track, true, true);
+    telemetry.participant_left(at, true, Some(&guard));
+    telemetry.room_ended(room, RoomEndReason::RoomEndApiDelete);
+}
+
+fn spans<'a>(received: &'a Received, name: &str) -> Vec<&'a Span> {
+    received.spans.iter().filter(|span| span.name == name).collect()
+}
+
+fn points<'a>(received: &'a Received, name: &str) -> Vec<&'a Point> {
+    received.points.iter().filter(|point| point.name == name).collect()
+}
+
+fn last(received: &Received, name: &str) -> Measured {
+    let mut values = points(received, name).into_iter().rev().map(|point| point.value.clone());
+    let number = values.find(|value| matches!(value, Measured::Number(_)));
+    number.unwrap_or_else(|| panic!("no point of {name}"))
+}
+
+#[tokio::test]
+async fn a_call_is_one_trace_with_its_logs_and_metrics() {
+    let collector = Collector::start().await.unwrap();
+    let telemetry = start(&collector);
+    let (room, who) = (room(), participant());
+    call(&telemetry, &room, &who);
+    let (report, received) = end(&telemetry, collector).await;
+    let names = [
+        span::ROOM,
+        span::PARTICIPANT,
+        span::PARTICIPANT_CONNECT,
+        span::TRACK_PUBLISH,
+        span::TRACK,
+    ];
+    for name in names {
+        assert_eq!(spans(&received, name).len(), 1, "{name}");
+    }
+    let traces: std::collections::BTreeSet<_> =
+        received.spans.iter().map(|span| &span.trace_id).collect();
+    assert_eq!(traces.len(), 1);
+    assert!(received.spans.iter().all(|span| span.error.is_none()));
+    let inferred =
+        received.spans.iter().filter(|span| span.attributes.0.contains_key(key::END_INFERRED));
+    assert_eq!(inferred.count(), 0);
+    let logs: Vec<_> = received.logs.iter().map(|log| &*log.event_name).collect();
+    let expected = [
+        event::ROOM_CREATED,
+        event::PARTICIPANT_JOINED,
+        event::PARTICIPANT_ACTIVE,
+        event::TRACK_PUBLISH_REQUESTED,
+        event::TRACK_PUBLISHED,
+        event::TRACK_UNPUBLISHED,
+        event::PARTICIPANT_LEFT,
+        event::ROOM_ENDED,
+    ];
+    assert_eq!(logs, expected);
+    assert_eq!(last(&received, metric::NODE_PACKETS), Measured::Number(30.0));
+    assert_eq!(last(&received, metric::PARTICIPANT_PACKETS), Measured::Number(30.0));
+    assert_eq!(
+        last(&received, metric::NODE_PARTICIPANTS),
+        Measured::Number(0.0),
+        "it came and left"
+    );
+    for input in &report.ledger.inputs {
+        assert_eq!(input.waiting(), 0, "{input:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_node_counts_reports_where_a_participant_has_windows() {
+    let collector = Collector::start().await.unwrap();
+    let telemetry = start(&collector);
+    let (room, who) = (room(), participant());
+    telemetry.participant_joined(of(&room, &who), None, None, true, None);
+    telemetry.idle().await;
+    for _ in 0..3 {
+        telemetry.track_stats(&key(Direction::Downstream), &stat([sent(1000, 10)]));
+    }
+    // One who has no worker counts on the node alone.
+    let stranger = StatsKey::for_data("RM_1", "PA_9", "", Direction::Upstream, "");
+    telemetry.track_stats(&stranger, &stat([sent(5, 7)]));
+    telemetry.force_flush().await;
+    let (_, received) = end(&telemetry, collector).await;
+    let losses = points(&received, metric::NODE_LOSS);
+    let Measured::Distribution { count, .. } = losses.last().unwrap().value else { panic!() };
+    assert_eq!(count, 3, "reports, not windows");
+    let attributes = &losses.last().unwrap().attributes;
+    assert_eq!(attributes.text(key::CLIENT_COUNTRY), Some("DE"));
+    assert_eq!(attributes.text(key::TRACK_SOURCE), Some("camera"));
+    assert_eq!(attributes.text(key::NODE_ID), Some("ND_1"));
+    let packets: Vec<_> = points(&received, metric::NODE_PACKETS)
+        .into_iter()
+        .map(|point| point.value.clone())
+        .collect();
+    assert!(packets.contains(&Measured::Number(7.0)), "{packets:?}");
+    let windows = points(&received, metric::PARTICIPANT_PACKETS);
+    let windows: Vec<_> = windows.iter().map(|point| &point.value).collect();
+    let [zero, sum] = [0.0, 30.0].map(Measured::Number);
+    assert_eq!(windows, [&zero, &sum, &Measured::Nothing], "one window, and the series' end");
+}
+
+#[tokio::test]
+async fn what_no_call_tells_is_recorded_on_the_node() {
+    let collector = Collector::start().await.unwrap();
+    let telemetry = start(&collector);
+    let node = telemetry.node();
+    node.join(JoinState::SignalValidationFailed, false);
+    node.join(JoinState::RtcCanceled, true);
+    node.publish_cancels(TrackKind::Audio, 2);
+    node.subscribe_cancels(3);
+    node.session(Timing::SessionStart(16), Duration::from_millis(250));
+    node.forward_latency(Duration::from_micros(300));
+    node.forward_means(Duration::from_micros(200), Duration::from_micros(20));
+    telemetry.force_flush().await;
+    let (_, received) = end(&telemetry, collector).await;
+    let joins = points(&received, metric::NODE_JOINS);
+    let states: Vec<_> = joins.iter().filter_map(|p| p.attributes.text(key::JOIN_STATE)).collect();
+    assert!(states.contains(&"signal_validation_failed") && states.contains(&"rtc_canceled"));
+    assert_eq!(last(&received, metric::NODE_PUBLISHES), Measured::Number(2.0));
+    assert_eq!(last(&received, metric::NODE_SUBSCRIBES), Measured::Number(3.0));
+    let start = points(&received, metric::NODE_SESSION_START_DURATION);
+    assert_eq!(start.last().unwrap().value, Measured::Distribution { count: 1, sum: Some(0.25) });
+    assert_eq!(start.last().unwrap().attributes.number(key::PROTOCOL_VERSION), Some(16.0));
+    assert_eq!(last(&received, metric::NODE_FORWARD_LATENCY_MEAN), Measured::Number(0.0002));
+    assert_eq!(last(&received, metric::NODE_FORWARD_JITTER), Measured::Number(0.00002));
+    let latency = points(&received, metric::NODE_FORWARD_LATENCY);
+    assert_eq!(
+        latency.last().unwrap().value,
+        Measured::Distribution { count: 1, sum: Some(0.0003) }
+    );
+}
+
+#[tokio::test]
+async fn an_api_handlers_trace_leads_to_the_room_and_back() {
+    let exporter = InMemorySpanExporter::default();
+    let provider = SdkTracerProvider::builder().with_simple_exporter(exporter.clone()).build();
+    let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("api"));
+    let subscriber = tracing_subscriber::registry().with(layer);
+    let collector = Collector::start().await.unwrap();
+    let telemetry = start(&collector);
+    let (room, who, camera) = (room(), participant(), camera());
+    tracing::subscriber::with_default(subscriber, || {
+        tracing::info_span!("CreateRoom").in_scope(|| telemetry.room_started(&room));
+        tracing::info_span!("RemoveParticipant").in_scope(|| {
+            telemetry.participant_left(of(&room, &who), true, None);
+            telemetry.participant_left(of(&room, &who), true, None);
+        });
+        tracing::info_span!("Publish").in_scope(|| {
+            telemetry.track_published(on(&room, &who, &camera), true);
+        });
+        // Outside of any span.
+        telemetry.track_muted(on(&room, &who, &camera));
+    });
+    provider.force_flush().unwrap();
+    let handlers = exporter.get_finished_spans().unwrap();
+    let (_, received) = end(&telemetry, collector).await;
+    let pairs = [
+        ("CreateRoom", span::ROOM),
+        ("RemoveParticipant", span::PARTICIPANT),
+        ("Publish", span::TRACK),
+    ];
+    for (handler, name) in pairs {
+        let handler = handlers.iter().find(|span| span.name == handler).unwrap();
+        let of_room = spans(&received, name)[0];
+        let context = &handler.span_context;
+        let back = (context.trace_id().to_string(), context.span_id().to_string());
+        assert_eq!(of_room.links, [back], "{name} leads to the handler");
+        let there = &handler.links.links[0].span_context;
+        assert_eq!(there.trace_id().to_string(), of_room.trace_id, "{name}");
+        assert_eq!(there.span_id().to_string(), of_room.span_id, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_told_after_the_end_is_refused_and_counted() {
+    let collector = Collector::start().await.unwrap();
+    let telemetry = start(&collector);
+    telemetry.room_started(&room());
+    end(&telemetry, collector).await;
+    telemetry.room_started(&room());
+    telemetry.track_stats(&key(Direction::Upstream), &stat([sent(1, 1)]));
+    let refused: u64 = telemetry
+        .ledger()
+        .inputs
+        .iter()
+        .flat_map(|input| &input.refused)
+        .map(|(_, refused)| refused)
+        .sum();
+    assert_eq!(refused, 2);
+}
+
+#[tokio::test]
+async fn a_participant_that_is_told_of_in_no_room_makes_no_span() {
+    let collector = Collector::start().await.unwrap();
+    let telemetry = start(&collector);
+    let at = ParticipantContext { room: &Room::default(), participant: &participant() };
+    telemetry.participant_joined(at, None, None, true, None);
+    let track = TrackContext {
+        room: &Room::default(),
+        participant_sid: "",
+        identity: "",
+        track: &TrackInfo::default(),
+    };
+    telemetry.track_published(track, true);
+    let (_, received) = end(&telemetry, collector).await;
+    assert_eq!(received.spans.len(), 0);
+    assert_eq!(received.logs.len(), 2, "but it is told");
+}
+
+#[tokio::test]
+async fn a_webhook_that_was_sent_or_failed_is_an_event() {
+    let mut keys = Keys::default();
+    keys.insert("devkey", "made-up-secret-of-thirty-two-characters");
+    // The notifier's webhooks go to a server of ours, and to nobody.
+    let receiver = Server::start(Config::for_keys(keys.clone())).await.unwrap();
+    let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let endpoints = [receiver.http(), nobody]
+        .map(|address| WebhookEndpoint::new(format!("http://{address}/webhook")));
+    let notifier = WebhookNotifier::start(&WebhookSettings {
+        endpoints: endpoints.into(),
+        keys,
+        default_key: "devkey".into(),
+        retries: 0,
+        ..WebhookSettings::default()
+    });
+    let collector = Collector::start().await.unwrap();
+    let settings = OtelSettings::default().endpoint(&collector.endpoint().parse().unwrap());
+    let builder = Telemetry::builder().otel(settings).notifier(Arc::new(notifier.unwrap()));
+    let telemetry = builder.start().unwrap();
+    telemetry.room_started(&room());
+    let (_, received) = end(&telemetry, collector).await;
+    let told: Vec<_> =
+        received.logs.iter().filter(|log| log.event_name == event::WEBHOOK).collect();
+    assert_eq!(told.len(), 2, "one for each URL");
+    assert!(told.iter().all(|log| {
+        log.attributes.text(key::WEBHOOK_EVENT) == Some("room_started")
+            && log.attributes.text(key::ROOM_SID) == Some("RM_1")
+    }));
+    let webhooks = receiver.ledger().inputs[0].accepted;
+    assert_eq!(webhooks, 1, "and the server took its one");
+}

@@ -1,0 +1,232 @@
+package upstream
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/livekit/livekit-server/pkg/telemetry"
+	"github.com/livekit/protocol/codecs/mime"
+	"github.com/livekit/protocol/livekit"
+)
+
+type op struct {
+	Op              string          `json:"op"`
+	Ms              int64           `json:"ms"`
+	Room            json.RawMessage `json:"room"`
+	Participant     json.RawMessage `json:"participant"`
+	ClientInfo      json.RawMessage `json:"client_info"`
+	ClientMeta      json.RawMessage `json:"client_meta"`
+	Track           json.RawMessage `json:"track"`
+	Publisher       json.RawMessage `json:"publisher"`
+	Stat            json.RawMessage `json:"stat"`
+	Stats           json.RawMessage `json:"stats"`
+	Info            json.RawMessage `json:"info"`
+	ParticipantSid  string          `json:"participant_sid"`
+	Identity        string          `json:"identity"`
+	TrackSid        string          `json:"track_sid"`
+	Direction       string          `json:"direction"`
+	Country         string          `json:"country"`
+	Source          string          `json:"source"`
+	Type            string          `json:"type"`
+	Mime            string          `json:"mime"`
+	NodeID          string          `json:"node_id"`
+	Error           string          `json:"error"`
+	Guard           string          `json:"guard"`
+	Reason          int32           `json:"reason"`
+	MaxQuality      int32           `json:"max_quality"`
+	Layer           int             `json:"layer"`
+	IsTrack         bool            `json:"is_track"`
+	IsMigration     bool            `json:"is_migration"`
+	IsUserError     bool            `json:"is_user_error"`
+	ShouldSendEvent bool            `json:"should_send_event"`
+}
+
+// A message of its own for each call; nil where it is absent.
+func message[T any, P interface {
+	*T
+	proto.Message
+}](raw json.RawMessage, failed *error) P {
+	if len(raw) == 0 {
+		return nil
+	}
+	made := P(new(T))
+	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(raw, made); err != nil {
+		*failed = err
+	}
+	return made
+}
+
+func (o op) call(service telemetry.TelemetryService, guards map[string]*telemetry.ReferenceGuard) error {
+	var failed error
+	call := o.prepare(service, guards, &failed)
+	if failed != nil {
+		return failed
+	}
+	if call == nil {
+		return fmt.Errorf("no such call: %s", o.Op)
+	}
+	call()
+	return nil
+}
+
+func (o op) prepare(
+	service telemetry.TelemetryService,
+	guards map[string]*telemetry.ReferenceGuard,
+	failed *error,
+) func() {
+	ctx := context.Background()
+	room := message[livekit.Room](o.Room, failed)
+	who := message[livekit.ParticipantInfo](o.Participant, failed)
+	track := message[livekit.TrackInfo](o.Track, failed)
+	meta := message[livekit.AnalyticsClientMeta](o.ClientMeta, failed)
+	var roomID livekit.RoomID
+	var roomName livekit.RoomName
+	if room != nil {
+		roomID, roomName = livekit.RoomID(room.Sid), livekit.RoomName(room.Name)
+	}
+	sid := livekit.ParticipantID(o.ParticipantSid)
+	trackID := livekit.TrackID(o.TrackSid)
+	identity := livekit.ParticipantIdentity(o.Identity)
+	codec := mime.NormalizeMimeType(o.Mime)
+	var guard *telemetry.ReferenceGuard
+	if o.Guard != "" {
+		if guards[o.Guard] == nil {
+			guards[o.Guard] = &telemetry.ReferenceGuard{}
+		}
+		guard = guards[o.Guard]
+	}
+	switch o.Op {
+	case "advance":
+		return func() { time.Sleep(time.Duration(o.Ms) * time.Millisecond) }
+	case "flush":
+		return service.FlushStats
+	case "track_stats":
+		stat := message[livekit.AnalyticsStat](o.Stat, failed)
+		return func() { service.TrackStats(roomID, roomName, o.key(), stat) }
+	case "room_started":
+		return func() { service.RoomStarted(ctx, room) }
+	case "room_ended":
+		return func() { service.RoomEnded(ctx, room) }
+	case "participant_joined":
+		info := message[livekit.ClientInfo](o.ClientInfo, failed)
+		return func() {
+			service.ParticipantJoined(ctx, room, who, info, meta, o.ShouldSendEvent, guard)
+		}
+	case "participant_active":
+		return func() { service.ParticipantActive(ctx, room, who, meta, o.IsMigration, guard) }
+	case "participant_resumed":
+		reason := livekit.ReconnectReason(o.Reason)
+		return func() {
+			service.ParticipantResumed(ctx, room, who, livekit.NodeID(o.NodeID), reason)
+		}
+	case "participant_left":
+		return func() { service.ParticipantLeft(ctx, room, who, o.ShouldSendEvent, guard) }
+	case "track_publish_requested":
+		return func() {
+			service.TrackPublishRequested(ctx, roomID, roomName, sid, identity, track, o.ShouldSendEvent)
+		}
+	case "track_published":
+		return func() {
+			service.TrackPublished(ctx, roomID, roomName, sid, identity, track, o.ShouldSendEvent)
+		}
+	case "track_unpublished":
+		return func() {
+			service.TrackUnpublished(ctx, roomID, roomName, sid, identity, track, o.ShouldSendEvent)
+		}
+	case "track_subscribe_requested":
+		return func() { service.TrackSubscribeRequested(ctx, roomID, roomName, sid, track) }
+	case "track_subscribed":
+		publisher := message[livekit.ParticipantInfo](o.Publisher, failed)
+		return func() {
+			service.TrackSubscribed(ctx, roomID, roomName, sid, track, publisher, o.ShouldSendEvent)
+		}
+	case "track_unsubscribed":
+		return func() {
+			service.TrackUnsubscribed(ctx, roomID, roomName, sid, track, o.ShouldSendEvent)
+		}
+	case "track_subscribe_failed":
+		err := errors.New(o.Error)
+		return func() {
+			service.TrackSubscribeFailed(ctx, roomID, roomName, sid, trackID, err, o.IsUserError)
+		}
+	case "track_muted":
+		return func() { service.TrackMuted(ctx, roomID, roomName, sid, track) }
+	case "track_unmuted":
+		return func() { service.TrackUnmuted(ctx, roomID, roomName, sid, track) }
+	case "track_published_update":
+		return func() { service.TrackPublishedUpdate(ctx, roomID, roomName, sid, track) }
+	case "track_max_subscribed_video_quality":
+		quality := livekit.VideoQuality(o.MaxQuality)
+		return func() {
+			service.TrackMaxSubscribedVideoQuality(ctx, roomID, roomName, sid, track, codec, quality)
+		}
+	case "track_publish_rtp_stats":
+		stats := message[livekit.RTPStats](o.Stats, failed)
+		return func() {
+			service.TrackPublishRTPStats(ctx, roomID, roomName, sid, trackID, codec, o.Layer, stats)
+		}
+	case "track_subscribe_rtp_stats":
+		stats := message[livekit.RTPStats](o.Stats, failed)
+		return func() {
+			service.TrackSubscribeRTPStats(ctx, roomID, roomName, sid, trackID, codec, stats)
+		}
+	}
+	return o.prepareRoomless(service, failed)
+}
+
+func (o op) prepareRoomless(service telemetry.TelemetryService, failed *error) func() {
+	ctx := context.Background()
+	egress := map[string]func(context.Context, *livekit.EgressInfo){
+		"egress_started": service.EgressStarted,
+		"egress_updated": service.EgressUpdated,
+		"egress_ended":   service.EgressEnded,
+	}
+	if call := egress[o.Op]; call != nil {
+		info := message[livekit.EgressInfo](o.Info, failed)
+		return func() { call(ctx, info) }
+	}
+	ingress := map[string]func(context.Context, *livekit.IngressInfo){
+		"ingress_created": service.IngressCreated,
+		"ingress_deleted": service.IngressDeleted,
+		"ingress_started": service.IngressStarted,
+		"ingress_updated": service.IngressUpdated,
+		"ingress_ended":   service.IngressEnded,
+	}
+	if call := ingress[o.Op]; call != nil {
+		info := message[livekit.IngressInfo](o.Info, failed)
+		return func() { call(ctx, info) }
+	}
+	switch o.Op {
+	case "local_room_state":
+		info := message[livekit.AnalyticsNodeRooms](o.Info, failed)
+		return func() { service.LocalRoomState(ctx, info) }
+	case "report":
+		info := message[livekit.ReportInfo](o.Info, failed)
+		return func() { service.Report(ctx, info) }
+	case "api_call":
+		info := message[livekit.APICallInfo](o.Info, failed)
+		return func() { service.APICall(ctx, info) }
+	case "webhook":
+		info := message[livekit.WebhookInfo](o.Info, failed)
+		return func() { service.Webhook(ctx, info) }
+	}
+	return nil
+}
+
+func (o op) key() telemetry.StatsKey {
+	direction := livekit.StreamType(livekit.StreamType_value[o.Direction])
+	sid := livekit.ParticipantID(o.ParticipantSid)
+	track := livekit.TrackID(o.TrackSid)
+	if !o.IsTrack {
+		return telemetry.StatsKeyForData(o.Country, direction, sid, track)
+	}
+	source := livekit.TrackSource(livekit.TrackSource_value[o.Source])
+	kind := livekit.TrackType(livekit.TrackType_value[o.Type])
+	return telemetry.StatsKeyForTrack(o.Country, direction, sid, track, source, kind)
+}
