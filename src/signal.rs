@@ -1,7 +1,7 @@
 //! What leaves, before it is OTLP: finished spans, log records and metric points in plain terms.
 //! `session` and `stats` make them, `export` encodes them. Imports only [`crate::event::Time`].
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::event::Time;
 
@@ -67,6 +67,49 @@ impl Attribute {
     /// An attribute of anything that is a [`Value`].
     pub fn new(key: &'static str, value: impl Into<Value>) -> Self {
         Self { key, value: value.into() }
+    }
+}
+
+/// What a series is told apart by; a clone is the same. An encoder keeps the bytes that it makes of
+/// them here, as a series has a point of each instrument at each flush.
+#[derive(Clone)]
+pub struct Series(Arc<Inner>);
+
+struct Inner {
+    attributes: Vec<Attribute>,
+    encoded: OnceLock<Box<[u8]>>,
+}
+
+impl Series {
+    /// The bytes that `encode` made the first time.
+    pub fn encoded(&self, encode: impl FnOnce(&[Attribute]) -> Vec<u8>) -> &[u8] {
+        self.0.encoded.get_or_init(|| encode(&self.0.attributes).into())
+    }
+}
+
+impl From<Vec<Attribute>> for Series {
+    fn from(attributes: Vec<Attribute>) -> Self {
+        Self(Arc::new(Inner { attributes, encoded: OnceLock::new() }))
+    }
+}
+
+impl std::ops::Deref for Series {
+    type Target = [Attribute];
+
+    fn deref(&self) -> &[Attribute] {
+        &self.0.attributes
+    }
+}
+
+impl PartialEq for Series {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl std::fmt::Debug for Series {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(&**self).finish()
     }
 }
 
@@ -185,7 +228,7 @@ pub enum Data {
 #[derive(Debug, Clone, PartialEq)]
 pub struct NumberPoint {
     /// The series.
-    pub attributes: Arc<[Attribute]>,
+    pub attributes: Series,
     /// What the value counts from; gauges have none.
     pub start: Option<Time>,
     /// When it held.
@@ -206,7 +249,7 @@ pub enum Number {
 #[derive(Debug, Clone, PartialEq)]
 pub struct HistogramPoint {
     /// The series.
-    pub attributes: Arc<[Attribute]>,
+    pub attributes: Series,
     /// What it counts from.
     pub start: Time,
     /// When it held.

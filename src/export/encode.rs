@@ -4,13 +4,13 @@
 use bytes::Bytes;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::logs::v1 as logs;
-use opentelemetry_proto::tonic::metrics::v1::{self as metrics, metric, number_data_point};
+use opentelemetry_proto::tonic::metrics::v1::{self as metrics, metric};
 use opentelemetry_proto::tonic::trace::v1 as trace;
 use prost::Message;
 
+use super::numbers;
 use crate::signal::{
-    Attribute, Data, HistogramPoint, LogRecord, Metric, Number, NumberPoint, Severity, Span,
-    Temporality, Value,
+    Attribute, Data, HistogramPoint, LogRecord, Metric, Severity, Span, Temporality, Value,
 };
 
 /// Who tells it: OTLP's instrumentation scope.
@@ -35,7 +35,7 @@ pub(super) struct Record {
 const SAMPLED: u32 = 1;
 
 // A metric with more points than fit here leaves in parts, so that requests can be split.
-const POINTS_PER_METRIC: usize = 200;
+pub(super) const POINTS_PER_METRIC: usize = 200;
 
 pub(super) fn span(span: &Span) -> Record {
     let status = span.failure.as_ref().map(|message| trace::Status {
@@ -96,32 +96,10 @@ pub(super) fn log(log: &LogRecord) -> Record {
 
 /// A metric, in as many parts as its points need.
 pub(super) fn metric(metric: &Metric, to: &mut Vec<Record>) {
-    let mut part = |items: usize, data: metric::Data| {
-        let message = metrics::Metric {
-            name: metric.name.to_owned(),
-            description: metric.description.to_owned(),
-            unit: metric.unit.to_owned(),
-            data: Some(data),
-            ..Default::default()
-        };
-        to.push(record(Scope::LiveKit, items as u64, &message));
-    };
     match &metric.data {
-        Data::Gauge(points) => {
-            for points in points.chunks(POINTS_PER_METRIC) {
-                let data_points = points.iter().map(number_point).collect();
-                part(points.len(), metric::Data::Gauge(metrics::Gauge { data_points }));
-            }
-        }
+        Data::Gauge(points) => numbers::gauge(metric, points, to),
         Data::Sum { monotonic, temporality, points } => {
-            for points in points.chunks(POINTS_PER_METRIC) {
-                let sum = metrics::Sum {
-                    data_points: points.iter().map(number_point).collect(),
-                    aggregation_temporality: self::temporality(*temporality),
-                    is_monotonic: *monotonic,
-                };
-                part(points.len(), metric::Data::Sum(sum));
-            }
+            numbers::sum(metric, *monotonic, self::temporality(*temporality), points, to);
         }
         Data::Histogram { temporality, bounds, points } => {
             for points in points.chunks(POINTS_PER_METRIC) {
@@ -132,7 +110,14 @@ pub(super) fn metric(metric: &Metric, to: &mut Vec<Record>) {
                         .collect(),
                     aggregation_temporality: self::temporality(*temporality),
                 };
-                part(points.len(), metric::Data::Histogram(histogram));
+                let message = metrics::Metric {
+                    name: metric.name.to_owned(),
+                    description: metric.description.to_owned(),
+                    unit: metric.unit.to_owned(),
+                    data: Some(metric::Data::Histogram(histogram)),
+                    ..Default::default()
+                };
+                to.push(record(Scope::LiveKit, points.len() as u64, &message));
             }
         }
     }
@@ -163,22 +148,6 @@ fn temporality(temporality: Temporality) -> i32 {
     temporality.into()
 }
 
-fn number_point(point: &NumberPoint) -> metrics::NumberDataPoint {
-    let value = point.value.map(|value| match value {
-        Number::Int(count) => number_data_point::Value::AsInt(count),
-        Number::Float(measure) => number_data_point::Value::AsDouble(measure),
-    });
-    let no_value = metrics::DataPointFlags::NoRecordedValueMask as u32;
-    metrics::NumberDataPoint {
-        attributes: attributes(&point.attributes),
-        start_time_unix_nano: point.start.map_or(0, |start| start.nanos()),
-        time_unix_nano: point.time.nanos(),
-        flags: if value.is_none() { no_value } else { 0 },
-        value,
-        ..Default::default()
-    }
-}
-
 fn histogram_point(point: &HistogramPoint, bounds: &[f64]) -> metrics::HistogramDataPoint {
     metrics::HistogramDataPoint {
         attributes: attributes(&point.attributes),
@@ -194,7 +163,7 @@ fn histogram_point(point: &HistogramPoint, bounds: &[f64]) -> metrics::Histogram
     }
 }
 
-fn attributes(attributes: &[Attribute]) -> Vec<KeyValue> {
+pub(super) fn attributes(attributes: &[Attribute]) -> Vec<KeyValue> {
     let value = |value: &Value| match value {
         Value::Bool(flag) => any_value::Value::BoolValue(*flag),
         Value::Int(count) => any_value::Value::IntValue(*count),

@@ -6,6 +6,7 @@
 mod answer;
 mod delivery;
 mod encode;
+mod numbers;
 mod request;
 pub mod settings;
 #[cfg(test)]

@@ -191,7 +191,7 @@ impl CallSeries {
                 // Counts from the start, whatever the temporality.
                 let whole = Window { temporality: Temporality::Cumulative, ..window };
                 let (start, _) = series.open(whole);
-                let attributes = std::sync::Arc::clone(&series.attributes);
+                let attributes = series.attributes.clone();
                 let value = Some(Number::Int(series.value));
                 points.push(NumberPoint {
                     attributes,

@@ -1,8 +1,7 @@
 //! A distribution over explicit buckets.
 
 use crate::event::Time;
-use crate::signal::{Attribute, HistogramPoint};
-use std::sync::Arc;
+use crate::signal::{HistogramPoint, Series};
 
 /// Seconds, for what takes from milliseconds to a day.
 pub(super) const DURATION_BOUNDS: &[f64] = &[
@@ -70,14 +69,9 @@ impl Histogram {
         };
     }
 
-    pub(super) fn point(
-        &self,
-        attributes: &Arc<[Attribute]>,
-        start: Time,
-        time: Time,
-    ) -> HistogramPoint {
+    pub(super) fn point(&self, attributes: &Series, start: Time, time: Time) -> HistogramPoint {
         HistogramPoint {
-            attributes: Arc::clone(attributes),
+            attributes: attributes.clone(),
             start,
             time,
             count: self.count,

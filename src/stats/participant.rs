@@ -2,18 +2,17 @@
 //! the windows' own times, and end when the participant's spans have left.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::points::{Instrument, count_points};
 use crate::event::{Counts, Direction, ParticipantSid, RoomSid, StreamStat, Time};
 use crate::semconv::{key, metric};
 use crate::session::StreamContext;
-use crate::signal::{Attribute, Metric, Number, NumberPoint, Temporality, Value};
+use crate::signal::{Attribute, Metric, Number, NumberPoint, Series, Temporality, Value};
 
 #[derive(Debug)]
 struct Streams {
-    attributes: Arc<[Attribute]>,
+    attributes: Series,
     start: Time,
     last: Time,
     sent: Option<Time>,
@@ -155,7 +154,7 @@ impl Streams {
     }
 
     fn point(&self, start: Option<Time>, time: Time, value: Option<Number>) -> NumberPoint {
-        NumberPoint { attributes: Arc::clone(&self.attributes), start, time, value }
+        NumberPoint { attributes: self.attributes.clone(), start, time, value }
     }
 }
 

@@ -1,10 +1,10 @@
 //! How series become points.
 
-use std::sync::Arc;
-
 use super::histogram::Histogram;
 use crate::event::Time;
-use crate::signal::{Attribute, Data, HistogramPoint, Metric, Number, NumberPoint, Temporality};
+use crate::signal::{
+    Attribute, Data, HistogramPoint, Metric, Number, NumberPoint, Series, Temporality,
+};
 
 /// The time between two flushes.
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +60,7 @@ pub(super) fn is_empty(metric: &Metric) -> bool {
 /// A series of the node: there from its first value on, its points at the flush.
 #[derive(Debug)]
 pub(super) struct NodeSeries<T> {
-    pub(super) attributes: Arc<[Attribute]>,
+    pub(super) attributes: Series,
     pub(super) value: T,
     start: Option<Time>,
 }
@@ -84,14 +84,14 @@ impl<T> NodeSeries<T> {
 
 /// A count's points: the zero that opens it, and its value.
 pub(super) fn count_points(
-    attributes: &Arc<[Attribute]>,
+    attributes: &Series,
     (start, opens): (Time, bool),
     time: Time,
     count: u64,
     to: &mut Vec<NumberPoint>,
 ) {
     let point = |time, count: u64| NumberPoint {
-        attributes: Arc::clone(attributes),
+        attributes: attributes.clone(),
         start: Some(start),
         time,
         value: Some(Number::Int(i64::try_from(count).unwrap_or(i64::MAX))),
@@ -105,7 +105,7 @@ pub(super) fn count_points(
 /// A distribution's points: the empty one that opens it, and its value.
 pub(super) fn histogram_points(
     histogram: &Histogram,
-    attributes: &Arc<[Attribute]>,
+    attributes: &Series,
     (start, opens): (Time, bool),
     time: Time,
     to: &mut Vec<HistogramPoint>,

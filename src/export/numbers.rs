@@ -1,0 +1,217 @@
+//! Sums and gauges, written without a message in between: there are 15 of them for each series, at
+//! each flush, and a series' attributes are written once in its life.
+//!
+//! Field numbers are those of opentelemetry-proto, metrics/v1/metrics.proto; a test holds them
+//! against its types.
+
+use bytes::{BufMut, BytesMut};
+use prost::Message;
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
+
+use super::encode::{POINTS_PER_METRIC, Record, Scope, attributes};
+use crate::signal::{Attribute, Metric, Number, NumberPoint};
+
+mod field {
+    pub(super) const NAME: u32 = 1;
+    pub(super) const DESCRIPTION: u32 = 2;
+    pub(super) const UNIT: u32 = 3;
+    pub(super) const GAUGE: u32 = 5;
+    pub(super) const SUM: u32 = 7;
+    pub(super) const DATA_POINTS: u32 = 1;
+    pub(super) const TEMPORALITY: u32 = 2;
+    pub(super) const IS_MONOTONIC: u32 = 3;
+    pub(super) const START: u32 = 2;
+    pub(super) const TIME: u32 = 3;
+    pub(super) const AS_DOUBLE: u32 = 4;
+    pub(super) const AS_INT: u32 = 6;
+    pub(super) const ATTRIBUTES: u32 = 7;
+    pub(super) const FLAGS: u32 = 8;
+}
+
+const NO_RECORDED_VALUE: u64 = 1;
+
+pub(super) fn gauge(metric: &Metric, points: &[NumberPoint], to: &mut Vec<Record>) {
+    for points in points.chunks(POINTS_PER_METRIC) {
+        to.push(record(metric, field::GAUGE, points, &[]));
+    }
+}
+
+pub(super) fn sum(
+    metric: &Metric,
+    is_monotonic: bool,
+    temporality: i32,
+    points: &[NumberPoint],
+    to: &mut Vec<Record>,
+) {
+    let mut tail = Vec::new();
+    put_varint(field::TEMPORALITY, u64::try_from(temporality).unwrap_or_default(), &mut tail);
+    if is_monotonic {
+        put_varint(field::IS_MONOTONIC, 1, &mut tail);
+    }
+    for points in points.chunks(POINTS_PER_METRIC) {
+        to.push(record(metric, field::SUM, points, &tail));
+    }
+}
+
+// A metric of these points; `tail` is what its data has after them.
+fn record(metric: &Metric, data: u32, points: &[NumberPoint], tail: &[u8]) -> Record {
+    let lens: Vec<usize> = points.iter().map(point_len).collect();
+    let data_len = lens.iter().map(|len| field_len(*len)).sum::<usize>() + tail.len();
+    let texts = [
+        (field::NAME, metric.name),
+        (field::DESCRIPTION, metric.description),
+        (field::UNIT, metric.unit),
+    ];
+    let texts_len: usize = texts.iter().map(|(_, text)| field_len(text.len())).sum();
+    let mut bytes = BytesMut::with_capacity(texts_len + field_len(data_len));
+    for (number, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
+        put_head(number, text.len(), &mut bytes);
+        bytes.put_slice(text.as_bytes());
+    }
+    put_head(data, data_len, &mut bytes);
+    for (point, len) in points.iter().zip(lens) {
+        put_head(field::DATA_POINTS, len, &mut bytes);
+        put_point(point, &mut bytes);
+    }
+    bytes.put_slice(tail);
+    Record { scope: Scope::LiveKit, items: points.len() as u64, bytes: bytes.freeze() }
+}
+
+const FIXED_LEN: usize = 1 + 8;
+
+fn point_len(point: &NumberPoint) -> usize {
+    let start = if point.start.is_some() { FIXED_LEN } else { 0 };
+    let value = if point.value.is_some() { FIXED_LEN } else { 2 };
+    start + FIXED_LEN + value + point.attributes.encoded(encoded).len()
+}
+
+fn put_point(point: &NumberPoint, to: &mut BytesMut) {
+    if let Some(start) = point.start {
+        put_fixed(field::START, start.nanos(), to);
+    }
+    put_fixed(field::TIME, point.time.nanos(), to);
+    match point.value {
+        Some(Number::Float(measure)) => put_fixed(field::AS_DOUBLE, measure.to_bits(), to),
+        Some(Number::Int(count)) => put_fixed(field::AS_INT, count.cast_unsigned(), to),
+        None => {}
+    }
+    to.put_slice(point.attributes.encoded(encoded));
+    if point.value.is_none() {
+        put_varint(field::FLAGS, NO_RECORDED_VALUE, to);
+    }
+}
+
+// The attributes of a point.
+fn encoded(of_series: &[Attribute]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for attribute in attributes(of_series) {
+        put_head(field::ATTRIBUTES, attribute.encoded_len(), &mut bytes);
+        bytes.extend(attribute.encode_to_vec());
+    }
+    bytes
+}
+
+fn put_head(number: u32, len: usize, to: &mut impl BufMut) {
+    encode_key(number, WireType::LengthDelimited, to);
+    encode_varint(len as u64, to);
+}
+
+fn put_fixed(number: u32, value: u64, to: &mut impl BufMut) {
+    encode_key(number, WireType::SixtyFourBit, to);
+    to.put_u64_le(value);
+}
+
+fn put_varint(number: u32, value: u64, to: &mut impl BufMut) {
+    encode_key(number, WireType::Varint, to);
+    encode_varint(value, to);
+}
+
+fn field_len(len: usize) -> usize {
+    key_len(1) + encoded_len_varint(len as u64) + len
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::metrics::v1 as otlp;
+    use otlp::{metric, number_data_point};
+    use proptest::prelude::*;
+
+    use super::super::encode;
+    use super::*;
+    use crate::event::Time;
+    use crate::signal::{Data, Temporality};
+
+    fn point() -> impl Strategy<Value = NumberPoint> {
+        let value = prop_oneof![
+            any::<i64>().prop_map(|count| Some(Number::Int(count))),
+            any::<f64>()
+                .prop_filter("comparable", |value| !value.is_nan())
+                .prop_map(|measure| Some(Number::Float(measure))),
+            Just(None),
+        ];
+        let texts = proptest::collection::vec(".{0,200}", 0..4);
+        (value, texts, proptest::option::of(1..u64::MAX), 1..u64::MAX).prop_map(
+            |(value, texts, start, time)| {
+                let attributes = texts.iter().map(|text| Attribute::new("key", text.as_str()));
+                NumberPoint {
+                    attributes: attributes.collect::<Vec<_>>().into(),
+                    start: start.and_then(Time::from_nanos),
+                    time: Time::from_nanos(time).unwrap(),
+                    value,
+                }
+            },
+        )
+    }
+
+    fn expected(point: &NumberPoint) -> otlp::NumberDataPoint {
+        let no_value = otlp::DataPointFlags::NoRecordedValueMask as u32;
+        let value = point.value.map(|value| match value {
+            Number::Int(count) => number_data_point::Value::AsInt(count),
+            Number::Float(measure) => number_data_point::Value::AsDouble(measure),
+        });
+        otlp::NumberDataPoint {
+            attributes: attributes(&point.attributes),
+            start_time_unix_nano: point.start.map_or(0, Time::nanos),
+            time_unix_nano: point.time.nanos(),
+            flags: if value.is_none() { no_value } else { 0 },
+            value,
+            ..Default::default()
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_what_the_messages_would_be(
+            points in proptest::collection::vec(point(), 1..20),
+            monotonic in any::<bool>(),
+            is_gauge in any::<bool>(),
+        ) {
+            let data_points: Vec<_> = points.iter().map(expected).collect();
+            let temporality = Temporality::Delta;
+            let (data, message) = if is_gauge {
+                (Data::Gauge(points), metric::Data::Gauge(otlp::Gauge { data_points }))
+            } else {
+                let sum = otlp::Sum {
+                    data_points,
+                    aggregation_temporality: otlp::AggregationTemporality::Delta.into(),
+                    is_monotonic: monotonic,
+                };
+                (Data::Sum { monotonic, temporality, points }, metric::Data::Sum(sum))
+            };
+            let metric = Metric { name: "lk.x", unit: "", description: "A count.", data };
+            let expected = otlp::Metric {
+                name: "lk.x".into(),
+                description: "A count.".into(),
+                data: Some(message),
+                ..Default::default()
+            };
+            // Twice: the second time the attributes are known.
+            for _ in 0..2 {
+                let mut records = Vec::new();
+                encode::metric(&metric, &mut records);
+                prop_assert_eq!(records.len(), 1);
+                prop_assert_eq!(otlp::Metric::decode(records[0].bytes.clone()).unwrap(), expected.clone());
+            }
+        }
+    }
+}
