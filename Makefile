@@ -4,7 +4,7 @@ CARGO ?= cargo
 CARGO_DENY_VERSION := 0.20.2
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: ci fmt lint test doc deny demo
+.PHONY: ci fmt lint test doc deny demo bench
 
 ci: fmt lint test doc deny
 
@@ -37,3 +37,7 @@ cargo-deny:
 
 demo:
 	$(CARGO) run --release -- demo
+
+# A table of ratios, with LiveKit's own service where Go is at hand. Takes minutes.
+bench:
+	$(CARGO) bench --bench telemetry

@@ -23,6 +23,32 @@
 //! # }
 //! ```
 //!
+//! An SFU or agent in Rust needs no server: it tells a [`telemetry::Telemetry`] of its rooms,
+//! participants and tracks, by the methods of LiveKit's own telemetry service. Begin with
+//! `examples/sfu.rs`, which makes a call of two and prints what a collector gets of it.
+//!
+//! ```
+//! use livekit_otel::telemetry::messages::{Room, RoomEndReason};
+//! use livekit_otel::telemetry::{OtelSettings, Telemetry, TelemetryService};
+//! use std::time::Duration;
+//! use tokio::time::Instant;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let collector = livekit_otel::demo::Collector::start().await?;
+//! # let endpoint = collector.endpoint().parse()?;
+//! let settings = OtelSettings::default().service_name("my-sfu").endpoint(&endpoint);
+//! let telemetry = Telemetry::builder().otel(settings).start()?;
+//! let room = Room { sid: "RM_1".into(), name: "standup".into(), ..Room::default() };
+//! telemetry.room_started(&room);
+//! telemetry.room_ended(&room, RoomEndReason::RoomEndApiDelete);
+//! let report = telemetry.shutdown(Instant::now() + Duration::from_secs(10)).await;
+//! assert_eq!(report.undelivered, 0);
+//! # assert_eq!(collector.stop().await.traces.len(), 1);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Below that, [`engine::Engine`] is the same without any socket or clock: what was told goes in
 //! with its time, finished spans, log records and metric points come out.
 //!

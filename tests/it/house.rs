@@ -48,6 +48,11 @@ fn only_proto_reads_livekits_messages() {
 }
 
 #[test]
+fn only_the_telemetry_service_is_handed_livekits_messages() {
+    only_in("proto::messages", &["proto", "telemetry"]);
+}
+
+#[test]
 fn only_export_and_the_demos_collector_know_otlp() {
     only_in("opentelemetry_proto", &["export", "demo", "observe/tests.rs"]);
 }
@@ -63,7 +68,7 @@ fn sessions_and_stats_are_sans_io() {
 
 #[test]
 fn the_words_import_nothing_of_ours() {
-    for room in ["event.rs", "semconv.rs"] {
+    for room in ["event.rs", "event", "semconv.rs"] {
         never_in(room, &["use crate::"]);
     }
 }

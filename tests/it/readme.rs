@@ -54,10 +54,16 @@ async fn each_command_does_what_the_readme_says() {
             let report = succeeds(&line.replace("cargo run --release --", "livekit-otel"));
             shows_what_the_readme_shows(&report);
             "demo"
+        } else if first("cargo run --example sfu") {
+            let report = succeeds(&line);
+            assert!(report.contains("subscribe camera of ada"), "{report}");
+            assert!(report.contains("Every record is accounted for."), "{report}");
+            "sfu"
         } else if first("make ") {
-            // Without running it: it is what runs this test.
-            assert!(succeeds(&line.replace("make", "make -n")).contains("cargo test"));
-            "make"
+            // Without running them: one is what runs this test, the other takes minutes.
+            let runs = if line == "make bench" { "cargo bench" } else { "cargo test" };
+            assert!(succeeds(&line.replace("make", "make -n")).contains(runs));
+            runs
         } else if first("LIVEKIT_KEYS=") {
             serves_and_takes_the_replay(&line, &collector).await;
             "serve"
@@ -82,7 +88,7 @@ async fn each_command_does_what_the_readme_says() {
         };
         seen.insert(what);
     }
-    assert_eq!(seen.len(), 8, "{seen:?}");
+    assert_eq!(seen.len(), 10, "{seen:?}");
 }
 
 fn shows_what_the_readme_shows(report: &str) {
