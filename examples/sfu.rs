@@ -4,11 +4,11 @@
 //! yours, leave out `endpoint` and set `OTEL_EXPORTER_OTLP_ENDPOINT`.
 
 use std::error::Error;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use livekit_otel::config::ProcessEnv;
 use livekit_otel::demo::{Collector, Style, render};
-use livekit_otel::event::{Direction, TrackKind, TrackSource};
+use livekit_otel::event::{Direction, Time, TrackKind, TrackSource};
 use livekit_otel::telemetry::messages::{
     self, AnalyticsStat, AnalyticsStream, ParticipantInfo, Room, RoomEndReason, TrackInfo,
 };
@@ -26,7 +26,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .endpoint(&collector.endpoint().parse()?);
     let telemetry = Telemetry::builder().node_id("ND_1").otel(settings).start()?;
 
-    let room = room()?;
+    let room = room();
     telemetry.room_started(&room);
     let (ada, bob) = (participant("PA_ada"), participant("PA_bob"));
     let guards = [ReferenceGuard::new(), ReferenceGuard::new()];
@@ -47,11 +47,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     sleep(Duration::from_millis(5)).await;
     telemetry.track_subscribed(subscribed, Some(&ada), true);
 
-    let class = || TrackClass { source: Some(TrackSource::Camera), kind: TrackKind::Video };
-    let up =
-        StatsKey::for_track(&room.sid, &ada.sid, &camera.sid, Direction::Upstream, "", class());
-    let down =
-        StatsKey::for_track(&room.sid, &bob.sid, &camera.sid, Direction::Downstream, "", class());
+    let key = |who: &ParticipantInfo, direction| {
+        let class = TrackClass { source: Some(TrackSource::Camera), kind: TrackKind::Video };
+        StatsKey::for_track(&room.sid, &who.sid, &camera.sid, direction, "", class)
+    };
+    let (up, down) = (key(&ada, Direction::Upstream), key(&bob, Direction::Downstream));
     for _ in 0..3 {
         telemetry.track_stats(&up, &report(300, 2));
         telemetry.track_stats(&down, &report(298, 5));
@@ -70,15 +70,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn room() -> Result<Room, Box<dyn Error>> {
-    let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
-    Ok(Room {
-        sid: format!("RM_{now}"),
-        name: "standup".into(),
-        creation_time: now / 1000,
-        creation_time_ms: now,
-        ..Room::default()
-    })
+fn room() -> Room {
+    let sid = format!("RM_{}", Time::from_system(SystemTime::now()).nanos());
+    Room { sid, name: "standup".into(), ..Room::default() }
 }
 
 fn participant(sid: &str) -> ParticipantInfo {

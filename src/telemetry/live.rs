@@ -23,6 +23,8 @@ use crate::stats::worker::{StatsKey, hash_of};
 // Many more than threads: two of them seldom meet.
 const SHARDS: usize = 1024;
 
+const NEVER: Duration = Duration::from_hours(24 * 365);
+
 /// How a [`Telemetry`] is set up. Everything has a default; without [`Builder::otel`] and
 /// [`Builder::analytics`] nobody is told of anything but the webhooks.
 #[must_use]
@@ -120,7 +122,9 @@ impl Builder {
         if let Some(notifier) = notifier {
             let told = Arc::downgrade(&inner);
             notifier.register_processed_hook(Arc::new(move |info| {
-                if let Some(inner) = told.upgrade() {
+                if let Some(inner) = told.upgrade()
+                    && !inner.is_over.load(Ordering::Acquire)
+                {
                     inner.enqueue_always(Job { call: Call::Webhook(Box::new(info)), caller: None });
                     inner.wake.notify_one();
                 }
@@ -128,7 +132,10 @@ impl Builder {
         }
         let clock = running.as_ref().map(|running| {
             let ticked = Arc::downgrade(&inner);
-            running.clock(self.flush_interval, &inner.ledger, move || flush(&ticked))
+            // The SDK takes zero for its own default.
+            let zero = self.flush_interval.is_zero();
+            let interval = if zero { NEVER } else { self.flush_interval };
+            running.clock(interval, &inner.ledger, move || flush(&ticked))
         });
         if clock.is_none() && !self.flush_interval.is_zero() {
             tokio::spawn(tick(Arc::downgrade(&inner), self.flush_interval));

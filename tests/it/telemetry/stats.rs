@@ -306,3 +306,22 @@ async fn stats_are_flushed_every_interval() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(it.recorder.stats.lock().unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn a_report_of_a_known_stream_allocates_nothing() {
+    let it = joined().await;
+    let layer = |layer| AnalyticsVideoLayer { layer, packets: 1, bytes: 10, frames: 2 };
+    let stream = AnalyticsStream { video_layers: (0..4).map(layer).collect(), ..sent(10, 1) };
+    let report = AnalyticsStat { score: 4.0, mime: "video/VP8".into(), ..stat([stream]) };
+    let key = media("TR_1");
+    it.telemetry.track_stats(&key, &report);
+    it.flush().await;
+    // As many as have their scores inline.
+    let info = allocation_counter::measure(|| {
+        for _ in 0..8 {
+            it.telemetry.track_stats(&key, &report);
+        }
+    });
+    assert_eq!(info.count_total, 0);
+    assert_eq!(flushed(&it).await[0].streams[0].primary_packets, 8);
+}
