@@ -11,7 +11,7 @@ use tokio::sync::{Notify, watch};
 use tracing::Instrument;
 
 use super::answer::Answer;
-use super::encode::Record;
+use super::record::Record;
 use super::request::Assembler;
 use super::transport::Transport;
 use crate::journal::SetAside;

@@ -1,41 +1,18 @@
 //! Signals to OTLP records: each span, log record and metric is encoded once, and stays bytes
 //! through queues, splits and retries.
 
-use bytes::Bytes;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
+use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value};
 use opentelemetry_proto::tonic::logs::v1 as logs;
 use opentelemetry_proto::tonic::metrics::v1::{self as metrics, metric};
 use opentelemetry_proto::tonic::trace::v1 as trace;
 use prost::Message;
 
 use super::numbers;
-use crate::signal::{
-    Attribute, Data, HistogramPoint, LogRecord, Metric, Severity, Span, Temporality, Value,
-};
-
-/// Who tells it: OTLP's instrumentation scope.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Scope {
-    /// LiveKit.
-    LiveKit,
-    /// This program, of itself.
-    Own,
-}
-
-/// An encoded `Span`, `LogRecord` or `Metric`.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Record {
-    pub(super) scope: Scope,
-    /// How many the ledger counts: a metric's points.
-    pub(super) items: u64,
-    pub(super) bytes: Bytes,
-}
+use super::record::{POINTS_PER_METRIC, Record, Scope, attributes};
+use crate::signal::{Data, HistogramPoint, LogRecord, Metric, Severity, Span, Temporality};
 
 // W3C Trace Context's "sampled".
 const SAMPLED: u32 = 1;
-
-// A metric with more points than fit here leaves in parts, so that requests can be split.
-pub(super) const POINTS_PER_METRIC: usize = 200;
 
 pub(super) fn span(span: &Span) -> Record {
     let status = span.failure.as_ref().map(|message| trace::Status {
@@ -161,21 +138,4 @@ fn histogram_point(point: &HistogramPoint, bounds: &[f64]) -> metrics::Histogram
         max: point.range.map(|(_, max)| max),
         ..Default::default()
     }
-}
-
-pub(super) fn attributes(attributes: &[Attribute]) -> Vec<KeyValue> {
-    let value = |value: &Value| match value {
-        Value::Bool(flag) => any_value::Value::BoolValue(*flag),
-        Value::Int(count) => any_value::Value::IntValue(*count),
-        Value::Float(measure) => any_value::Value::DoubleValue(*measure),
-        Value::Text(text) => any_value::Value::StringValue(text.to_string()),
-    };
-    attributes
-        .iter()
-        .map(|attribute| KeyValue {
-            key: attribute.key.to_owned(),
-            value: Some(AnyValue { value: Some(value(&attribute.value)) }),
-            ..Default::default()
-        })
-        .collect()
 }

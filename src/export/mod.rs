@@ -7,6 +7,7 @@ mod answer;
 mod delivery;
 mod encode;
 mod numbers;
+mod record;
 mod request;
 pub mod settings;
 #[cfg(test)]
@@ -22,7 +23,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use delivery::{Delivery, Queue};
-use encode::Record;
+use record::Record;
 use request::Assembler;
 pub use settings::Settings;
 pub use transport::StartError;

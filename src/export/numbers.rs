@@ -8,7 +8,7 @@ use bytes::{BufMut, BytesMut};
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
-use super::encode::{POINTS_PER_METRIC, Record, Scope, attributes};
+use super::record::{POINTS_PER_METRIC, Record, Scope, attributes};
 use crate::signal::{Attribute, Metric, Number, NumberPoint};
 
 mod field {

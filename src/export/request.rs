@@ -10,7 +10,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
-use super::encode::{Record, Scope};
+use super::record::{Record, Scope};
 use crate::semconv::SCHEMA_URL;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -4,10 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::histogram::{LATENCY_BOUNDS, RATIO_BOUNDS, SCORE_BOUNDS};
 use super::lifecycle::of_track;
 use super::points::{Instrument, NodeSeries, Window, count_points, histogram_points};
-use super::tally::{COUNTS, QUALITIES, Tally};
+use super::tally::{BOUNDS, COUNTS, QUALITIES, Tally};
 use crate::event::{Direction, NodeId, StreamStat, TrackKind, TrackSource};
 use crate::semconv::{key, metric};
 use crate::session::StreamContext;
@@ -89,7 +88,7 @@ impl NodeStreams {
         for (instrument, points) in COUNTERS.into_iter().zip(counters) {
             to.push(instrument.counter(window.temporality, points));
         }
-        for ((instrument, bounds), points) in QUALITY.into_iter().zip(quality) {
+        for ((instrument, bounds), points) in QUALITY.into_iter().zip(BOUNDS).zip(quality) {
             to.push(instrument.histogram(window.temporality, bounds, points));
         }
     }
@@ -152,19 +151,10 @@ const COUNTERS: [Instrument; COUNTS] = [
     instrument(metric::NODE_FIRS, "{fir}", "Full intra requests."),
 ];
 
-pub(super) const QUALITY: [(Instrument, &[f64]); QUALITIES] = [
-    (
-        instrument(metric::NODE_LOSS, "1", "Part of a window's packets that never came."),
-        RATIO_BOUNDS,
-    ),
-    (
-        instrument(metric::NODE_OUT_OF_ORDER, "1", "Part of a window's packets that came late."),
-        RATIO_BOUNDS,
-    ),
-    (instrument(metric::NODE_ROUND_TRIP, "s", "Highest round trip of a window."), LATENCY_BOUNDS),
-    (instrument(metric::NODE_JITTER, "s", "Highest jitter of a window."), LATENCY_BOUNDS),
-    (
-        instrument(metric::NODE_SCORE, "{score}", "Average quality score of a window, 1 to 5."),
-        SCORE_BOUNDS,
-    ),
+const QUALITY: [Instrument; QUALITIES] = [
+    instrument(metric::NODE_LOSS, "1", "Part of a stream's packets that never came."),
+    instrument(metric::NODE_OUT_OF_ORDER, "1", "Part of a stream's packets that came late."),
+    instrument(metric::NODE_ROUND_TRIP, "s", "Round trip of a stream; a window's highest."),
+    instrument(metric::NODE_JITTER, "s", "Jitter of a stream; a window's highest."),
+    instrument(metric::NODE_SCORE, "{score}", "Quality score of a stream, 1 to 5."),
 ];

@@ -1,7 +1,6 @@
 //! What some streams came to: counts, and distributions of their quality.
 
-use super::histogram::Histogram;
-use super::node::QUALITY;
+use super::histogram::{Histogram, LATENCY_BOUNDS, RATIO_BOUNDS, SCORE_BOUNDS};
 use crate::event::report::StreamReport;
 use crate::event::{Direction, StreamStat};
 
@@ -9,6 +8,9 @@ use crate::event::{Direction, StreamStat};
 pub(super) const COUNTS: usize = 9;
 /// How many distributions: loss, out of order, round trip, jitter, score.
 pub(super) const QUALITIES: usize = 5;
+/// Their bounds, in this order.
+pub(super) const BOUNDS: [&[f64]; QUALITIES] =
+    [RATIO_BOUNDS, RATIO_BOUNDS, LATENCY_BOUNDS, LATENCY_BOUNDS, SCORE_BOUNDS];
 
 #[derive(Debug, Clone)]
 pub(super) struct Tally {
@@ -19,7 +21,7 @@ pub(super) struct Tally {
 
 impl Default for Tally {
     fn default() -> Self {
-        let quality = QUALITY.map(|(_, bounds)| Histogram::new(bounds));
+        let quality = BOUNDS.map(Histogram::new);
         Self { counts: [0; COUNTS], quality, changed: false }
     }
 }

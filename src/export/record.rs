@@ -1,0 +1,44 @@
+//! What is queued: one encoded span, log record or metric.
+
+use bytes::Bytes;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
+
+use crate::signal::{Attribute, Value};
+
+/// Who tells it: OTLP's instrumentation scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// LiveKit.
+    LiveKit,
+    /// This program, of itself.
+    Own,
+}
+
+/// An encoded `Span`, `LogRecord` or `Metric`.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Record {
+    pub(super) scope: Scope,
+    /// How many the ledger counts: a metric's points.
+    pub(super) items: u64,
+    pub(super) bytes: Bytes,
+}
+
+// A metric with more points than fit here leaves in parts, so that requests can be split.
+pub(super) const POINTS_PER_METRIC: usize = 200;
+
+pub(super) fn attributes(attributes: &[Attribute]) -> Vec<KeyValue> {
+    let value = |value: &Value| match value {
+        Value::Bool(flag) => any_value::Value::BoolValue(*flag),
+        Value::Int(count) => any_value::Value::IntValue(*count),
+        Value::Float(measure) => any_value::Value::DoubleValue(*measure),
+        Value::Text(text) => any_value::Value::StringValue(text.to_string()),
+    };
+    attributes
+        .iter()
+        .map(|attribute| KeyValue {
+            key: attribute.key.to_owned(),
+            value: Some(AnyValue { value: Some(value(&attribute.value)) }),
+            ..Default::default()
+        })
+        .collect()
+}
