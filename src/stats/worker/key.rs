@@ -2,6 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use crate::event::{Direction, TrackKind, TrackSource};
 
@@ -31,6 +32,8 @@ struct Key {
     stream_hash: u64,
     class_hash: u64,
     room_hash: u64,
+    // Where its stream was last; a hint, as the key may be used with several services.
+    place: AtomicU32,
 }
 
 impl StatsKey {
@@ -81,6 +84,7 @@ impl StatsKey {
             stream_hash,
             class_hash,
             room_hash: hash_of(room_sid),
+            place: AtomicU32::new(u32::MAX),
         }))
     }
 
@@ -112,6 +116,14 @@ impl StatsKey {
     /// What the track is; `None` for data and signalling.
     pub fn class(&self) -> Option<&TrackClass> {
         self.0.class.as_ref()
+    }
+
+    pub(super) fn place(&self) -> u32 {
+        self.0.place.load(Relaxed)
+    }
+
+    pub(super) fn set_place(&self, place: u32) {
+        self.0.place.store(place, Relaxed);
     }
 
     /// Whether it is a clone of the same.

@@ -83,8 +83,6 @@ struct Worker {
     streams: u32,
     holders: ReferenceCount,
     is_connected: bool,
-    // Whether it is its participant's, and was not replaced.
-    is_current: bool,
     closed_at: Option<Time>,
 }
 
@@ -94,6 +92,8 @@ struct Stream {
     worker: u32,
     // The next stream of the same worker.
     next: u32,
+    // Whether the worker is its participant's, and was not replaced.
+    is_current: bool,
     window: Window,
 }
 
@@ -150,7 +150,6 @@ impl Workers {
             streams: NONE,
             holders,
             is_connected,
-            is_current: true,
             closed_at: None,
         });
         if let Some(known) = known {
@@ -191,29 +190,21 @@ impl Workers {
 
     /// Takes in a report.
     pub fn report(&mut self, key: &StatsKey, report: &impl Report) -> Reported {
-        let stream = match self.known_stream(key) {
-            Some(known) => known,
-            None => {
-                let known = self.find(key.worker_hash(), key.room_sid(), key.participant_sid());
-                let Some(worker) = known else { return Reported::NoWorker };
-                self.stream(key, worker)
-            }
+        let place = key.place();
+        let is_there = |stream: &Stream| stream.is_current && stream.key.is_same(key);
+        let stream = if self.streams.get(place).is_some_and(is_there) {
+            place
+        } else {
+            let known = self.find(key.worker_hash(), key.room_sid(), key.participant_sid());
+            let Some(worker) = known else { return Reported::NoWorker };
+            let stream = self.stream(key, worker);
+            key.set_place(stream);
+            stream
         };
         let codecs = &mut self.codecs;
         let stream = self.streams.get_mut(stream);
         let is_valid = stream.is_some_and(|stream| stream.window.add(report, codecs));
         if is_valid { Reported::Taken } else { Reported::Invalid }
-    }
-
-    // The stream that this very key was used for before: found without comparing any text.
-    fn known_stream(&self, key: &StatsKey) -> Option<u32> {
-        let is_it = |id: &u32| {
-            self.streams.get(*id).is_some_and(|stream| {
-                stream.key.is_same(key)
-                    && self.workers.get(stream.worker).is_some_and(|worker| worker.is_current)
-            })
-        };
-        self.by_key.find(key.stream_hash(), is_it).copied()
     }
 
     fn stream(&mut self, key: &StatsKey, worker: u32) -> u32 {
@@ -227,7 +218,9 @@ impl Workers {
         }
         let next = self.workers.get(worker).map_or(NONE, |worker| worker.streams);
         let window = Window::default();
-        let made = self.streams.insert(Stream { key: key.clone(), worker, next, window });
+        let key = key.clone();
+        let stream = Stream { key: key.clone(), worker, next, is_current: true, window };
+        let made = self.streams.insert(stream);
         if let Some(worker) = self.workers.get_mut(worker) {
             worker.streams = made;
         }
@@ -300,8 +293,10 @@ impl Workers {
     }
 
     fn unlist(&mut self, worker: u32, hash: u64) {
-        if let Some(worker) = self.workers.get_mut(worker) {
-            worker.is_current = false;
+        let mut next = self.workers.get(worker).map_or(NONE, |worker| worker.streams);
+        while let Some(stream) = self.streams.get_mut(next) {
+            stream.is_current = false;
+            next = stream.next;
         }
         if let Ok(entry) = self.by_participant.find_entry(hash, |other| *other == worker) {
             entry.remove();
