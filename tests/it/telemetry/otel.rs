@@ -17,8 +17,8 @@ use livekit_otel::telemetry::messages::{
 };
 use livekit_otel::telemetry::webhook::{WebhookEndpoint, WebhookNotifier, WebhookSettings};
 use livekit_otel::telemetry::{
-    Activation, OtelSettings, ParticipantContext, ReferenceGuard, Report, StatsKey, Telemetry,
-    TelemetryService, TrackClass, TrackContext,
+    Activation, AnalyticsForwarder, ForwardSettings, OtelSettings, ParticipantContext,
+    ReferenceGuard, Report, StatsKey, Telemetry, TelemetryService, TrackClass, TrackContext,
 };
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
@@ -303,4 +303,34 @@ async fn a_webhook_that_was_sent_or_failed_is_an_event() {
     }));
     let webhooks = receiver.ledger().inputs[0].accepted;
     assert_eq!(webhooks, 1, "and the server took its one");
+}
+
+#[tokio::test]
+async fn an_sfu_feeds_a_central_serve() {
+    let collector = Collector::start().await.unwrap();
+    let mut keys = Keys::default();
+    keys.insert("devkey", "made-up-secret-of-thirty-two-characters");
+    let mut config = Config::for_keys(keys);
+    let export = &mut config.export;
+    for target in [&mut export.traces, &mut export.logs, &mut export.metrics] {
+        target.endpoint = collector.endpoint().parse().unwrap();
+    }
+    let central = Server::start(config).await.unwrap();
+    let to = format!("http://{}", central.grpc()).parse().unwrap();
+    let settings = ForwardSettings { node_id: "ND_1".into(), ..ForwardSettings::to(to) };
+    let forwarder = AnalyticsForwarder::start(settings).unwrap();
+    let telemetry = Telemetry::builder().analytics(Arc::new(forwarder)).start().unwrap();
+    call(&telemetry, &room(), &participant());
+    let report = telemetry.shutdown(Instant::now() + Duration::from_secs(10)).await;
+    assert_eq!(report.undelivered, 0);
+    assert_eq!(central.shutdown().await.undelivered, 0);
+    let received = Received::read(&collector.stop().await);
+    assert_eq!(spans(&received, span::ROOM).len(), 1);
+    assert_eq!(spans(&received, span::TRACK).len(), 1);
+    assert_eq!(received.logs.len(), 8, "each event once");
+    // Of a finished window, at the centre.
+    assert_eq!(last(&received, metric::NODE_PACKETS), Measured::Number(30.0));
+    let losses = points(&received, metric::NODE_LOSS);
+    let Measured::Distribution { count, .. } = losses.last().unwrap().value else { panic!() };
+    assert_eq!(count, 1);
 }
