@@ -125,8 +125,8 @@ impl Builder {
                 if let Some(inner) = told.upgrade()
                     && !inner.is_over.load(Ordering::Acquire)
                 {
-                    inner.enqueue_always(Job { call: Call::Webhook(Box::new(info)), caller: None });
-                    inner.wake.notify_one();
+                    let call = Call::Webhook(Box::new(info));
+                    inner.wake_for(inner.enqueue_always(Job { call, caller: None }));
                 }
             }));
         }
@@ -184,7 +184,7 @@ pub(super) struct Inner {
     pub(super) outlet: Outlet,
     queued: AtomicUsize,
     max_queued: usize,
-    // Shards whose queue was empty and is not.
+    // Shards that the task has to come to.
     ready: Mutex<Vec<usize>>,
     // No more calls are taken.
     is_closing: AtomicBool,
@@ -279,8 +279,8 @@ impl Telemetry {
     }
 
     pub(super) fn enqueue(&self, call: Call, caller: Option<Caller>) {
-        if self.inner.enqueue(Job { call, caller }) {
-            self.inner.wake.notify_one();
+        if let Some(shard) = self.inner.enqueue(Job { call, caller }) {
+            self.inner.wake_for(shard);
         }
     }
 
@@ -294,12 +294,11 @@ impl Telemetry {
             return inner.did(done);
         }
         let call = Call::Stats(key.clone(), Box::new(stat.clone()));
-        if inner.enqueue(Job { call, caller: None }) {
-            let shard = &inner.shards[shard];
-            inner.did(shard.help(metrics));
-            // Too much for a media thread.
-            if shard.waiting() > 0 {
-                inner.wake.notify_one();
+        if inner.enqueue(Job { call, caller: None }).is_some() {
+            inner.did(inner.shards[shard].help(metrics));
+            // Somebody is at it for longer, or it is too much for a media thread.
+            if inner.shards[shard].waiting() > 0 {
+                inner.wake_for(shard);
             }
         }
     }
@@ -326,8 +325,8 @@ fn shard_of(hash: u64) -> usize {
 }
 
 impl Inner {
-    // Whether there was room for it.
-    fn enqueue(&self, job: Job) -> bool {
+    // Gives the shard that it is queued at, where there was room for it.
+    fn enqueue(&self, job: Job) -> Option<usize> {
         let is_full = self.queued.load(Ordering::Relaxed) >= self.max_queued;
         if is_full || self.is_closing.load(Ordering::Acquire) {
             let source = match job.call {
@@ -336,18 +335,23 @@ impl Inner {
                 _ => Source::Events,
             };
             self.ledger.refused(source, Refused::Busy);
-            return false;
+            return None;
         }
-        self.enqueue_always(job);
-        true
+        Some(self.enqueue_always(job))
     }
 
-    fn enqueue_always(&self, job: Job) {
+    // Has the task come to a shard.
+    fn wake_for(&self, shard: usize) {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner).push(shard);
+        self.wake.notify_one();
+    }
+
+    // Gives the shard that it is queued at.
+    fn enqueue_always(&self, job: Job) -> usize {
         let shard = shard_of(hash_of(job.call.room()));
         self.queued.fetch_add(1, Ordering::AcqRel);
-        if self.shards[shard].push(job) {
-            self.ready.lock().unwrap_or_else(PoisonError::into_inner).push(shard);
-        }
+        self.shards[shard].push(job);
+        shard
     }
 
     // So many that were queued are done.
@@ -388,11 +392,11 @@ impl Inner {
         let at = self.outlet.now();
         let mut windows = Vec::new();
         let mut invalid = 0;
-        for shard in &self.shards {
+        for (nth, shard) in self.shards.iter().enumerate() {
             invalid += shard.flush(at, &mut windows);
             if shard.waiting() > 0 {
                 // Who queued while the flush was at it did not wait for it.
-                self.wake.notify_one();
+                self.wake_for(nth);
             }
             for flushed in windows.drain(..) {
                 self.outlet.stats(&flushed, at);

@@ -2,6 +2,7 @@
 //! tracks, it makes their spans, log records and metrics, and notifies webhooks.
 
 mod analytics;
+mod apply;
 mod call;
 mod caller;
 mod calls;

@@ -1,19 +1,16 @@
-//! Some rooms: their queue, their stats workers, and what is done with a call when it is its turn.
+//! Some rooms: their queue, their stats workers, and whose turn it is.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
-use super::call::{Call, Job, ParticipantCall, ParticipantStep, TrackCall, TrackStep};
+use super::apply;
+use super::call::{Call, Job};
 use super::node::NodeMetrics;
 use super::outlet::Outlet;
-use super::tell::{self, webhook};
+use crate::event::Time;
 use crate::event::report::Report;
-use crate::event::{Caller, Time, TrackKind};
-use crate::proto;
-use crate::proto::messages::{AnalyticsEventType as Type, WebhookEvent};
-use crate::stats::calls::{AttemptState, Count, JoinState};
-use crate::stats::worker::{Acquired, Flushed, ReferenceGuard, Reported, StatsKey, Who, Workers};
+use crate::stats::worker::{Flushed, Reported, StatsKey, Workers};
 
 #[derive(Debug, Default)]
 pub(super) struct Shard {
@@ -108,13 +105,11 @@ impl Shard {
         (done > 0).then_some(done)
     }
 
-    /// Queues a job; says whether it is the first there. Waits for no longer than another needs to
-    /// do the same.
-    pub(super) fn push(&self, job: Job) -> bool {
+    /// Queues a job. Waits for no longer than another needs to do the same.
+    pub(super) fn push(&self, job: Job) {
         let mut queue = lock(&self.queue);
         queue.push(job);
         self.waiting.store(queue.len(), Ordering::SeqCst);
-        queue.len() == 1
     }
 
     /// How many wait.
@@ -167,210 +162,12 @@ impl Shard {
     }
 
     fn apply(&self, state: &mut State, job: Job, outlet: &Outlet) {
-        let Job { call, caller } = job;
-        let now = outlet.now();
-        match call {
+        match job.call {
             Call::Stats(key, stat) => {
                 let reported = state.workers.report(&key, &*stat);
                 self.count(reported, &key, &*stat, &outlet.metrics);
             }
-            Call::RoomStarted(room) => {
-                let event = webhook::ROOM_STARTED.to_owned();
-                let room = *room;
-                outlet.webhook(
-                    WebhookEvent { event, room: Some(room.clone()), ..WebhookEvent::default() },
-                    &[],
-                );
-                outlet.event(tell::room_created(room), caller);
-            }
-            Call::RoomEnded(room, reason) => {
-                let event = webhook::ROOM_FINISHED.to_owned();
-                let (room, room_end_reason) = (*room, reason as i32);
-                let finished = WebhookEvent {
-                    event,
-                    room: Some(room.clone()),
-                    room_end_reason,
-                    ..WebhookEvent::default()
-                };
-                outlet.webhook(finished, &[]);
-                let mut event = tell::of_room(Type::RoomEnded, room, now);
-                event.room_end_reason = room_end_reason;
-                outlet.event(event, caller);
-            }
-            Call::Participant(call) => state.participant(*call, caller, now, outlet),
-            Call::Track(call) => track(*call, caller, now, outlet),
-            Call::Egress(step, info) => {
-                let event = tell::egress_webhook(step).to_owned();
-                let egress_info = Some((*info).clone());
-                let webhook = WebhookEvent { event, egress_info, ..WebhookEvent::default() };
-                outlet.webhook(webhook, tell::extra_webhooks(&info));
-                outlet.event(tell::of_egress(step, *info, now), caller);
-            }
-            Call::Ingress(step, info) => {
-                if let Some(event) = tell::ingress_webhook(step) {
-                    let (event, ingress_info) = (event.to_owned(), Some((*info).clone()));
-                    let webhook = WebhookEvent { event, ingress_info, ..WebhookEvent::default() };
-                    outlet.webhook(webhook, &[]);
-                }
-                outlet.event(tell::of_ingress(step, *info, now), caller);
-            }
-            Call::LocalRoomState(rooms) => outlet.node_rooms(*rooms),
-            Call::Report(info) => {
-                let mut event = tell::event(Type::Report, now);
-                event.report = Some(*info);
-                outlet.event(event, caller);
-            }
-            Call::Api(info) => {
-                let mut event = tell::event(Type::ApiCall, now);
-                event.api_call = Some(*info);
-                outlet.event(event, caller);
-            }
-            Call::Webhook(info) => {
-                let mut event = tell::event(Type::Webhook, now);
-                event.webhook = Some(*info);
-                outlet.event(event, caller);
-            }
+            call => apply::call(call, job.caller, &mut state.workers, outlet),
         }
     }
-}
-
-impl State {
-    fn participant(
-        &mut self,
-        call: ParticipantCall,
-        caller: Option<Caller>,
-        now: Time,
-        outlet: &Outlet,
-    ) {
-        let guard = call.guard.as_ref();
-        let who = || Who {
-            room_sid: call.room.sid.as_str().into(),
-            room_name: call.room.name.as_str().into(),
-            participant_sid: call.participant.sid.as_str().into(),
-            identity: call.participant.identity.as_str().into(),
-        };
-        let notify = |event: &str| {
-            let webhook = WebhookEvent {
-                event: event.to_owned(),
-                room: Some(call.room.clone()),
-                participant: Some(call.participant.clone()),
-                ..WebhookEvent::default()
-            };
-            outlet.webhook(webhook, &[]);
-        };
-        let (kind, client_info, client_meta) = match call.step {
-            ParticipantStep::Joined { client_info, client_meta, should_send_event } => {
-                if let Acquired::Created(_) = self.acquire(&who(), guard, &outlet.metrics) {
-                    let state = JoinState::RtcConnected;
-                    outlet.metrics.add(Count::Joins { state, is_warp: false }, 1);
-                }
-                if !should_send_event {
-                    return;
-                }
-                (Type::ParticipantJoined, client_info, client_meta.map(|meta| *meta))
-            }
-            ParticipantStep::Active { client_meta, activation } => {
-                // A participant counts as joined once it is active.
-                if !activation.is_migration {
-                    notify(webhook::PARTICIPANT_JOINED);
-                }
-                if let Acquired::Found(id) | Acquired::Created(id) =
-                    self.acquire(&who(), guard, &outlet.metrics)
-                {
-                    self.workers.set_connected(id);
-                }
-                let (state, is_warp) = (JoinState::RtcActive, activation.is_warp);
-                outlet.metrics.add(Count::Joins { state, is_warp }, 1);
-                (Type::ParticipantActive, None, client_meta.map(|meta| *meta))
-            }
-            ParticipantStep::Resumed { node_id, reason } => {
-                // Its signalling may have left, and closed the worker, before it came back.
-                self.acquire(&who(), None, &outlet.metrics);
-                let meta = proto::messages::AnalyticsClientMeta {
-                    node: node_id,
-                    reconnect_reason: reason as i32,
-                    ..Default::default()
-                };
-                (Type::ParticipantResumed, None, Some(meta))
-            }
-            ParticipantStep::Left { should_send_event } => {
-                let (room, participant) = (&call.room.sid, &call.participant.sid);
-                let released = self.workers.release(room, participant, guard, now);
-                if released.closed {
-                    outlet.metrics.add(Count::Participants, -1);
-                }
-                if !should_send_event {
-                    return;
-                }
-                if released.was_connected {
-                    notify(webhook::PARTICIPANT_LEFT);
-                    (Type::ParticipantLeft, None, None)
-                } else {
-                    notify(webhook::PARTICIPANT_CONNECTION_ABORTED);
-                    (Type::ParticipantConnectionAborted, None, None)
-                }
-            }
-        };
-        let mut event = tell::of_participant(kind, call.room, call.participant, client_meta, now);
-        event.client_info = client_info.map(|info| *info);
-        outlet.event(event, caller);
-    }
-
-    fn acquire(
-        &mut self,
-        who: &Who,
-        guard: Option<&ReferenceGuard>,
-        metrics: &NodeMetrics,
-    ) -> Acquired {
-        let acquired = self.workers.acquire(who, guard);
-        if let Acquired::Created(_) = acquired {
-            metrics.add(Count::Participants, 1);
-        }
-        acquired
-    }
-}
-
-fn track(call: TrackCall, caller: Option<Caller>, now: Time, outlet: &Outlet) {
-    count_track(&call, &outlet.metrics);
-    if !call.should_send_event {
-        return;
-    }
-    if let Some(webhook) = tell::track_webhook(&call) {
-        outlet.webhook(webhook, &[]);
-    }
-    outlet.event(tell::of_track(call, now), caller);
-}
-
-fn count_track(call: &TrackCall, metrics: &NodeMetrics) {
-    let kind = kind_of(call.track.r#type);
-    match &call.step {
-        TrackStep::PublishRequested => {
-            metrics.add(Count::Publishes(kind, AttemptState::Attempt), 1);
-        }
-        TrackStep::Published => {
-            metrics.add(Count::Published(kind), 1);
-            metrics.add(Count::Publishes(kind, AttemptState::Success), 1);
-        }
-        TrackStep::Unpublished { was_published_locally: true } => {
-            metrics.add(Count::Published(kind), -1);
-        }
-        TrackStep::SubscribeRequested => metrics.add(Count::Subscribes(AttemptState::Attempt), 1),
-        TrackStep::Subscribed { .. } => {
-            metrics.add(Count::Subscribed(kind), 1);
-            metrics.add(Count::Subscribes(AttemptState::Success), 1);
-        }
-        TrackStep::Unsubscribed => metrics.add(Count::Subscribed(kind), -1),
-        TrackStep::SubscribeFailed { is_user_error: true, .. } => {
-            metrics.add(Count::Subscribes(AttemptState::UserError), 1);
-        }
-        TrackStep::SubscribeFailed { .. } => {
-            metrics.add(Count::Subscribes(AttemptState::Failure), 1);
-        }
-        _ => {}
-    }
-}
-
-// An unknown type is a newer server's; it counts as data.
-fn kind_of(value: i32) -> TrackKind {
-    proto::track_kind(value).unwrap_or(TrackKind::Data)
 }

@@ -3,7 +3,9 @@
 
 use pbjson_types::Timestamp;
 
-use super::call::{EgressStep, IngressStep, TrackCall, TrackStep};
+use super::call::{
+    EgressStep, IngressStep, ParticipantCall, ParticipantStep, TrackCall, TrackStep,
+};
 use crate::event::Time;
 use crate::proto::messages::{
     AnalyticsClientMeta, AnalyticsEvent, AnalyticsEventType as Type, EgressInfo, IngressInfo,
@@ -61,19 +63,39 @@ pub(super) fn of_room(kind: Type, room: Room, now: Time) -> AnalyticsEvent {
     AnalyticsEvent { room_id: room.sid.clone(), room: Some(room), ..event(kind, now) }
 }
 
-/// An event of a participant.
-pub(super) fn of_participant(
+fn of_participant(
     kind: Type,
     room: Room,
     participant: ParticipantInfo,
-    client_meta: Option<AnalyticsClientMeta>,
     now: Time,
 ) -> AnalyticsEvent {
     AnalyticsEvent {
         participant_id: participant.sid.clone(),
         participant: Some(participant),
-        client_meta,
         ..of_room(kind, room, now)
+    }
+}
+
+/// The event of a call about a participant.
+pub(super) fn of_participant_call(kind: Type, call: ParticipantCall, now: Time) -> AnalyticsEvent {
+    let ParticipantCall { room, participant, step, .. } = call;
+    let (client_info, client_meta) = match step {
+        ParticipantStep::Joined { client_info, client_meta, .. } => (client_info, client_meta),
+        ParticipantStep::Active { client_meta, .. } => (None, client_meta),
+        ParticipantStep::Resumed { node_id, reason } => {
+            let meta = AnalyticsClientMeta {
+                node: node_id,
+                reconnect_reason: reason as i32,
+                ..AnalyticsClientMeta::default()
+            };
+            (None, Some(Box::new(meta)))
+        }
+        ParticipantStep::Left { .. } => (None, None),
+    };
+    AnalyticsEvent {
+        client_info: client_info.map(|info| *info),
+        client_meta: client_meta.map(|meta| *meta),
+        ..of_participant(kind, room, participant, now)
     }
 }
 
@@ -123,7 +145,7 @@ pub(super) fn of_track(call: TrackCall, now: Time) -> AnalyticsEvent {
             AnalyticsEvent {
                 track_id: track.sid.clone(),
                 track: Some(track),
-                ..of_participant(kind, room, minimal(&sid, identity), None, now)
+                ..of_participant(kind, room, minimal(&sid, identity), now)
             }
         }
     };
