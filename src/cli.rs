@@ -27,6 +27,59 @@ pub enum Command {
     Demo(DemoArgs),
     /// Send a capture to a running server, as LiveKit would
     Replay(ReplayArgs),
+    /// Show what a running server accepted, delivered, and still holds
+    Status(StatusArgs),
+    /// What could not be delivered, or not be read: list it, send it again, or drop it
+    #[command(subcommand)]
+    Deadletter(Deadletter),
+}
+
+/// Options of `status`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(after_help = "Example:\n  livekit-otel status --http 127.0.0.1:9290")]
+pub struct StatusArgs {
+    /// Where the server takes webhooks
+    #[arg(long, value_name = "ADDR", env = "LIVEKIT_OTEL_HTTP", default_value = "127.0.0.1:9290")]
+    pub http: String,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What to do with what was set aside.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+#[command(
+    after_help = "Example:\n  livekit-otel deadletter list --journal-dir /var/lib/livekit-otel"
+)]
+pub enum Deadletter {
+    /// Show what was set aside, and why
+    List(DeadletterArgs),
+    /// Send it once more, and remove what is taken
+    Retry(Box<DeadletterRetryArgs>),
+    /// Remove it
+    Drop(DeadletterArgs),
+}
+
+/// Which letters.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct DeadletterArgs {
+    /// The server's journal.dir
+    #[arg(long, value_name = "DIR", env = "LIVEKIT_OTEL_JOURNAL_DIR")]
+    pub journal_dir: PathBuf,
+    /// As `list` names them; all where none is given
+    #[arg(value_name = "ID")]
+    pub ids: Vec<String>,
+}
+
+/// Which letters, and where they go.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct DeadletterRetryArgs {
+    /// As `list` names them; all where none is given
+    #[arg(value_name = "ID")]
+    pub ids: Vec<String>,
+    /// The options of the server
+    #[command(flatten)]
+    pub serve: ServeArgs,
 }
 
 /// Options of `serve`; each goes before its variable and its key in the file.
@@ -53,6 +106,9 @@ pub struct ServeArgs {
     /// grpc or http/protobuf, for all signals [env: OTEL_EXPORTER_OTLP_PROTOCOL]
     #[arg(long, value_name = "PROTOCOL")]
     pub protocol: Option<String>,
+    /// Where what was accepted is kept until it is delivered [env: LIVEKIT_OTEL_JOURNAL_DIR]
+    #[arg(long, value_name = "DIR")]
+    pub journal_dir: Option<PathBuf>,
     /// What gets series of its own: node or participant [env: LIVEKIT_OTEL_STATS_LEVEL]
     #[arg(long, value_name = "LEVEL")]
     pub stats_level: Option<String>,

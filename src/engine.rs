@@ -4,6 +4,7 @@
 use crate::event::{Telling, Time};
 use crate::session::{self, Outcome, Outputs, Sessions};
 use crate::signal::{LogRecord, Metric, Span};
+use crate::snapshot::{self, Part, Writer};
 use crate::stats::{self, NodeReports, Stats};
 
 /// What leaves, in its order.
@@ -42,6 +43,12 @@ impl Engine {
             stats: Stats::new(stats, now),
             outputs: Outputs::default(),
         }
+    }
+
+    /// The first time that it is told, where it has none of before: what the first points count
+    /// from.
+    pub fn begin(&mut self, now: Time) {
+        self.stats.begin(now);
     }
 
     /// Applies what was told and came at `now`. `twin_expected`: the analytics are connected, so
@@ -93,6 +100,29 @@ impl Engine {
     /// Flushes the instruments: the periodic reader's tick.
     pub fn flush(&mut self, now: Time, out: &mut Batch) {
         out.metrics.extend(self.stats.flush(now, &self.sessions.census()));
+    }
+
+    /// How many series have ended and wait for the flush.
+    pub fn ended_series(&self) -> usize {
+        self.stats.ended_series()
+    }
+
+    /// Writes all that a restart needs.
+    ///
+    /// # Errors
+    /// Those of `to`.
+    pub fn save(&self, to: &mut Writer<'_>) -> Result<(), snapshot::Error> {
+        self.sessions.save(to)?;
+        self.stats.save(to)
+    }
+
+    /// Takes in a part that [`Engine::save`] wrote.
+    ///
+    /// # Errors
+    /// Where it can't be read.
+    pub fn load(&mut self, part: Part, content: &[u8]) -> Result<(), snapshot::Error> {
+        let known = self.sessions.load(part, content)? || self.stats.load(part, content)?;
+        if known { Ok(()) } else { Err(snapshot::Error::Version) }
     }
 
     /// Ends what is open by `rule`, lets go of everything and flushes.

@@ -7,10 +7,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use serde::{Deserialize, Serialize};
+
 /// A point in time: nanoseconds since the Unix epoch.
 ///
 /// LiveKit writes 1970 and 0001 for "unset"; such a time is never a `Time` here, it is a `None`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Time(u64);
 
 impl Time {
@@ -58,7 +60,7 @@ impl std::ops::Add<Duration> for Time {
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub struct $name(Arc<str>);
 
         impl $name {
@@ -123,7 +125,7 @@ pub enum Teller {
 }
 
 /// What happened: LiveKit's `AnalyticsEventType`, and the webhooks that have no such type.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[allow(missing_docs)] // each is named as LiveKit names it
 pub enum EventKind {
     RoomCreated,
@@ -224,7 +226,7 @@ pub struct Event {
 }
 
 /// A span of another trace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Caller {
     /// Its trace; not all zero.
     pub trace_id: [u8; 16],
@@ -298,7 +300,7 @@ pub struct Track {
 }
 
 /// `TrackType`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub enum TrackKind {
     Audio,
@@ -318,7 +320,7 @@ impl TrackKind {
 }
 
 /// `TrackSource`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub enum TrackSource {
     Camera,
@@ -340,7 +342,7 @@ impl TrackSource {
 }
 
 /// Lifetime totals of one RTP stream: the part of `RTPStats` that leaves.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RtpTotals {
     /// Packets, without duplicates and padding.
     pub packets: u64,
@@ -376,7 +378,7 @@ pub struct Delivery {
 }
 
 /// Which way a stream flows, seen from the participant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Direction {
     /// From the participant to the server.
     Upstream,
@@ -440,7 +442,7 @@ impl StreamStat {
 }
 
 /// Counts of a stream over a window or a lifetime.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)] // named as in `AnalyticsStream`
 pub struct Counts {
     pub packets: u64,
@@ -486,7 +488,7 @@ pub enum Telling {
 }
 
 /// What in a message this version does not know (a newer server's).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unknown {
     /// Events of an unknown type.
     pub event_types: u64,

@@ -70,14 +70,17 @@
 //! ARCHITECTURE.md, at the top of the repository, draws how the modules fit together.
 
 pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod demo;
 pub mod engine;
 pub mod event;
 pub mod export;
 pub mod frames;
+mod interned;
 pub mod journal;
 pub mod ledger;
+pub mod memory;
 pub mod observe;
 pub mod pipeline;
 pub mod proto;
@@ -85,6 +88,8 @@ pub mod semconv;
 pub mod serve;
 pub mod session;
 pub mod signal;
+pub mod snapshot;
 pub mod source;
 pub mod stats;
+pub mod store;
 pub mod telemetry;

@@ -3,7 +3,11 @@
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use livekit_otel::cli::{self, Cli, Command, DemoArgs, EXIT_USAGE, ReplayArgs, ServeArgs};
+use livekit_otel::cli::{
+    self, Cli, Command, Deadletter, DeadletterArgs, DemoArgs, EXIT_USAGE, ReplayArgs, ServeArgs,
+    StatusArgs,
+};
+use livekit_otel::commands::{self, DeadLetters};
 use livekit_otel::config::{self, Config, ProcessEnv};
 use livekit_otel::demo::{self, Collect, Style};
 use livekit_otel::ledger::report::render_ledger;
@@ -31,6 +35,8 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve(&args),
         Command::Demo(args) => demo(args),
         Command::Replay(args) => replay(&args),
+        Command::Status(args) => status(&args),
+        Command::Deadletter(args) => deadletter(args),
     };
     let (message, code) = match outcome {
         Ok(()) => return ExitCode::SUCCESS,
@@ -88,6 +94,33 @@ fn replay(args: &ReplayArgs) -> Result<(), Failure> {
         "sent {webhooks} webhooks, and messages of {events} events, {stats} stats, \
          {node_rooms} node rooms"
     )
+    .map_err(failed)
+}
+
+fn status(args: &StatusArgs) -> Result<(), Failure> {
+    let mut out = std::io::stdout();
+    let status = run(async { commands::status(&args.http).await.map_err(failed) })?;
+    if args.json {
+        let json = serde_json::to_string_pretty(&status).map_err(failed)?;
+        return writeln!(out, "{json}").map_err(failed);
+    }
+    render_ledger(&status.ledger, &mut out, 80).map_err(failed)
+}
+
+fn deadletter(command: Deadletter) -> Result<(), Failure> {
+    let mut out = std::io::stdout();
+    let find = |args: &DeadletterArgs| DeadLetters::find(&args.journal_dir, &args.ids);
+    match command {
+        Deadletter::List(args) => find(&args).and_then(|letters| letters.list(&mut out)),
+        Deadletter::Drop(args) => find(&args).and_then(|letters| letters.forget(&mut out)),
+        Deadletter::Retry(args) => {
+            let config = Config::load(&args.serve, &ProcessEnv).map_err(usage)?;
+            let journal = config.journal.as_ref();
+            let journal = journal.ok_or_else(|| usage("journal.dir: must be set"))?;
+            let letters = DeadLetters::find(&journal.directory, &args.ids).map_err(failed)?;
+            return run(async { letters.retry(&config, &mut out).await.map_err(failed) });
+        }
+    }
     .map_err(failed)
 }
 

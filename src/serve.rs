@@ -2,22 +2,25 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use thiserror::Error;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::config::Config;
+use crate::config::{Config, JournalConfig};
 use crate::engine::Engine;
 use crate::event::Time;
 use crate::export::{self, Exporter};
-use crate::journal::{self, SetAside};
+use crate::journal::{self, Journal, SetAside};
 use crate::ledger::{Ledger, Snapshot};
+use crate::memory;
 use crate::observe::Clock;
-use crate::pipeline;
-use crate::source::Shared;
+use crate::pipeline::{self, Checkpoints, Ended};
 use crate::source::listen::{self, Listeners};
+use crate::source::{self, Shared};
+use crate::store::Directory;
+use crate::store::directory::OpenError;
 
 /// Why `serve` could not start.
 #[derive(Debug, Error)]
@@ -28,6 +31,12 @@ pub enum StartError {
     /// The exporter's settings can't be used.
     #[error(transparent)]
     Export(#[from] export::StartError),
+    /// The journal's directory can't be used.
+    #[error("the journal can't be opened: {0}")]
+    Directory(#[from] OpenError),
+    /// A file in the journal's directory can't be used.
+    #[error("the journal can't be opened: {0}")]
+    Journal(#[from] std::io::Error),
 }
 
 /// A running `serve`.
@@ -35,11 +44,13 @@ pub enum StartError {
 pub struct Server {
     listeners: Listeners,
     // None once it has ended.
-    pipeline: Option<JoinHandle<()>>,
+    pipeline: Option<JoinHandle<Ended>>,
     clock: Clock,
     exporter: Exporter,
     ledger: Arc<Ledger>,
-    shutdown_timeout: std::time::Duration,
+    watch: Option<JoinHandle<()>>,
+    is_durable: bool,
+    shutdown_timeout: Duration,
 }
 
 /// What came of a run.
@@ -47,32 +58,83 @@ pub struct Server {
 pub struct Report {
     /// The ledger at the end.
     pub ledger: Snapshot,
-    /// How many records could not be delivered, or inputs not be processed, in time.
+    /// How many records could not be delivered, or inputs not be processed, in time. What waits on
+    /// disk for the next start is none of them.
     pub undelivered: u64,
+}
+
+// The journal, and where else things are kept.
+struct Kept {
+    journal: Journal,
+    reader: journal::Reader,
+    set_aside: Arc<SetAside>,
+    disk: Option<(Arc<Directory>, Checkpoints)>,
+}
+
+impl Kept {
+    fn in_memory(config: &Config) -> Self {
+        let (journal, reader) = journal::in_memory(config.journal_bytes);
+        let set_aside = Arc::new(SetAside::in_memory(config.set_aside_bytes));
+        Self { journal, reader, set_aside, disk: None }
+    }
+
+    fn on_disk(
+        config: &Config,
+        of: &JournalConfig,
+        ledger: &Arc<Ledger>,
+    ) -> Result<Self, StartError> {
+        let directory = Arc::new(Directory::open(&of.directory, Arc::clone(&of.disk))?);
+        let set_aside = Arc::new(SetAside::on_disk(&directory, config.set_aside_bytes)?);
+        let checkpoints = Checkpoints::open(&directory, of.settings.snapshot);
+        let next = checkpoints.next();
+        let opened = journal::open(&directory, next, of.settings, source::read_again, ledger)?;
+        let journal::Opened { journal, reader, first, saved } = opened;
+        let checkpoints = checkpoints.of(journal.ticker(), first, saved);
+        Ok(Self { journal, reader, set_aside, disk: Some((directory, checkpoints)) })
+    }
 }
 
 impl Server {
     /// Starts on the current tokio runtime.
     ///
     /// # Errors
-    /// Where a listener or the exporter can't start; nothing is left running.
+    /// Where a listener, the journal or the exporter can't start; nothing is left running.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let ledger = Arc::new(Ledger::default());
-        let set_aside = Arc::new(SetAside::in_memory(config.set_aside_bytes));
-        let exporter = Exporter::start(&config.export, Arc::clone(&ledger), &set_aside)?;
-        let (journal, reader) = journal::in_memory(config.journal_bytes);
+        let kept = match &config.journal {
+            Some(journal) => Kept::on_disk(&config, journal, &ledger)?,
+            None => Kept::in_memory(&config),
+        };
+        let Kept { journal, reader, set_aside, disk } = kept;
+        let is_durable = disk.is_some();
+        let room = Arc::clone(journal.room());
+        let outbox = disk.as_ref().zip(config.journal.as_ref()).map(|((directory, _), of)| {
+            export::Disk { directory, room: &room, segment: of.settings.segment() }
+        });
+        let exporter =
+            Exporter::start_with(&config.export, Arc::clone(&ledger), &set_aside, outbox)?;
         let settings = listen::Settings {
             http: config.http,
             grpc: config.grpc,
             max_body: config.max_body,
             max_message: config.max_message,
         };
-        let shared = Shared { keys: config.keys, journal, ledger: Arc::clone(&ledger), set_aside };
+        let shared = Shared {
+            keys: config.keys,
+            journal,
+            ledger: Arc::clone(&ledger),
+            set_aside: Arc::clone(&set_aside),
+        };
         let listeners = listen::bind(&settings, shared).await?;
         let now = Time::from_system(SystemTime::now());
-        let engine = Engine::new(config.session, config.stats, now);
-        let (ticks, pipeline) =
-            pipeline::start(engine, reader, exporter.clone(), Arc::clone(&ledger));
+        let parts = pipeline::Parts {
+            engine: Engine::new(config.session, config.stats, now),
+            exporter: exporter.clone(),
+            ledger: Arc::clone(&ledger),
+            set_aside,
+            checkpoints: disk.map(|(_, checkpoints)| checkpoints),
+        };
+        let (ticks, pipeline) = pipeline::start(parts, reader);
         let own_metrics = exporter.clone();
         let clock = Clock::start(
             config.stats_interval,
@@ -80,9 +142,19 @@ impl Server {
             move || ticks.post(),
             move |metrics| own_metrics.sdk_metrics(metrics),
         );
+        let watch = config.memory_limit.map(|limit| tokio::spawn(memory::watch(limit, room)));
         let shutdown_timeout = config.shutdown_timeout;
         let pipeline = Some(pipeline);
-        Ok(Self { listeners, pipeline, clock, exporter, ledger, shutdown_timeout })
+        Ok(Self {
+            listeners,
+            pipeline,
+            clock,
+            exporter,
+            ledger,
+            watch,
+            is_durable,
+            shutdown_timeout,
+        })
     }
 
     /// Where webhooks are taken.
@@ -100,22 +172,35 @@ impl Server {
         self.ledger.snapshot()
     }
 
-    /// Stops accepting, ends what is open, and delivers, all within the shutdown timeout.
+    /// Stops accepting and delivers, within the shutdown timeout. What is open ends, or with a
+    /// journal on disk waits there, with all else, for the next start.
     pub async fn shutdown(mut self) -> Report {
         let deadline = Instant::now() + self.shutdown_timeout;
         self.listeners.stop(deadline).await;
         // With the listeners gone the journal ends, and with it the pipeline.
-        if tokio::time::timeout_at(deadline, ended(&mut self.pipeline)).await.is_err() {
+        let ended = tokio::time::timeout_at(deadline, ended(&mut self.pipeline)).await;
+        if ended.is_err() {
             if let Some(pipeline) = self.pipeline {
                 pipeline.abort();
             }
             tracing::warn!("not all that was accepted could be processed in time");
         }
         self.clock.stop().await;
-        let undelivered = self.exporter.shutdown(deadline).await.total();
+        if let Some(watch) = self.watch {
+            watch.abort();
+        }
+        let mut undelivered = self.exporter.shutdown(deadline).await.total();
+        if let Ok(Some(ended)) = ended {
+            ended.save();
+        }
         let ledger = self.ledger.snapshot();
-        let unprocessed: u64 = ledger.inputs.iter().map(|input| input.waiting()).sum();
-        Report { ledger, undelivered: undelivered + unprocessed }
+        if self.is_durable {
+            // What is lost is the program's own metrics, told again after the next start.
+            undelivered = 0;
+        } else {
+            undelivered += ledger.inputs.iter().map(|input| input.waiting()).sum::<u64>();
+        }
+        Report { ledger, undelivered }
     }
 }
 
@@ -128,33 +213,33 @@ pub async fn run(config: Config) -> Result<Report, StartError> {
         .iter()
         .all(|target| !target.enabled);
     let endpoint = config.export.traces.endpoint.clone();
+    match &config.journal {
+        Some(journal) => {
+            tracing::info!(directory = %journal.directory.display(), "what waits is kept on disk");
+        }
+        None => tracing::warn!("no journal.dir: what waits is in memory only, and lost in a crash"),
+    }
     let mut server = Server::start(config).await?;
     tracing::info!(http = %server.http(), grpc = %server.grpc(), "listening");
     if disabled {
         tracing::warn!("sending is switched off: what comes in is counted and not sent");
     } else {
-        tracing::info!(
-            collector = endpoint.host().unwrap_or_default(),
-            "sending; what waits is kept in memory only"
-        );
+        tracing::info!(collector = endpoint.host().unwrap_or_default(), "sending");
     }
     tokio::select! {
         () = stopped() => {}
         // What is accepted would go nowhere: an end that a supervisor sees is better.
-        () = ended(&mut server.pipeline) => {}
+        _ = ended(&mut server.pipeline) => {}
     }
     tracing::info!("draining");
     Ok(server.shutdown().await)
 }
 
 // Returns once the pipeline has ended, which it only does after a shutdown or by a fault.
-async fn ended(pipeline: &mut Option<JoinHandle<()>>) {
-    if let Some(running) = pipeline {
-        if let Err(error) = running.await {
-            tracing::error!(%error, "the pipeline broke off");
-        }
-        *pipeline = None;
-    }
+async fn ended(pipeline: &mut Option<JoinHandle<Ended>>) -> Option<Ended> {
+    let ended = pipeline.as_mut()?.await;
+    *pipeline = None;
+    ended.inspect_err(|error| tracing::error!(%error, "the pipeline broke off")).ok()
 }
 
 // SIGTERM as an orchestrator sends it, or ctrl-c.

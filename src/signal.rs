@@ -3,10 +3,13 @@
 
 use std::sync::{Arc, OnceLock};
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use crate::event::Time;
+use crate::interned::Name;
 
 /// An attribute's value.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Value {
     /// A flag.
     Bool(bool),
@@ -55,10 +58,11 @@ impl From<bool> for Value {
 }
 
 /// A key of [`crate::semconv`] and its value.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Attribute {
     /// The key.
-    pub key: &'static str,
+    #[serde(with = "crate::interned")]
+    pub key: Name,
     /// The value.
     pub value: Value,
 }
@@ -98,6 +102,18 @@ impl std::ops::Deref for Series {
 
     fn deref(&self) -> &[Attribute] {
         &self.0.attributes
+    }
+}
+
+impl Serialize for Series {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.0.attributes.serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Series {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Vec::deserialize(from).map(Self::from)
     }
 }
 
@@ -151,7 +167,7 @@ pub struct Link {
 }
 
 /// How much a log record matters: OTLP's short names, the first number of each range.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub enum Severity {
     Debug,
@@ -161,7 +177,7 @@ pub enum Severity {
 }
 
 /// A log record: one event, told once.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LogRecord {
     /// Its `event_name`.
     pub event_name: Arc<str>,

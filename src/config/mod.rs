@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasher;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
@@ -26,7 +27,8 @@ use self::file::File;
 use self::reader::{Found, Reader};
 use crate::cli::ServeArgs;
 use crate::source::keys::Keys;
-use crate::{export, session, stats};
+use crate::store::{Disk, Files};
+use crate::{export, journal, session, stats};
 
 /// What the program is told at start. `Debug` shows no secrets.
 #[derive(Debug, Clone)]
@@ -49,8 +51,12 @@ pub struct Config {
     pub stats_interval: Duration,
     /// Where the signals go.
     pub export: export::Settings,
-    /// How much of what was accepted may wait, in bytes.
+    /// Where what was accepted is kept until it is delivered; in memory where there is none.
+    pub journal: Option<JournalConfig>,
+    /// How much of what was accepted may wait in memory, in bytes; where there is no journal on disk.
     pub journal_bytes: usize,
+    /// Over how much memory nothing more is accepted, in bytes.
+    pub memory_limit: Option<u64>,
     /// How much of what cannot be read or delivered is kept, in bytes.
     pub set_aside_bytes: u64,
     /// How long ending may take.
@@ -59,6 +65,17 @@ pub struct Config {
     pub log: LogSettings,
     /// Whether the program's own traces are sent too.
     pub observe_traces: bool,
+}
+
+/// A journal on disk.
+#[derive(Debug, Clone)]
+pub struct JournalConfig {
+    /// Its directory, which no other process uses.
+    pub directory: PathBuf,
+    /// How it is kept.
+    pub settings: journal::Settings,
+    /// What writes its files: other than the system's own only in tests of its faults.
+    pub disk: Arc<dyn Disk>,
 }
 
 /// How the program logs, on stderr.
@@ -173,8 +190,11 @@ fn read(args: &ServeArgs, keys: Keys, reader: &mut Reader<'_>) -> Config {
     let mut memory = |path, default| reader.in_file(path, values::memory).unwrap_or(default);
     let max_body = memory("limits.webhook_body", 1 << 20);
     let max_message = memory("limits.analytics_message", 4 << 20);
-    let journal_bytes = memory("journal.max_bytes", 64 << 20);
-    let set_aside_bytes = reader.in_file("set_aside.max_bytes", values::size).unwrap_or(16 << 20);
+    let journal = journal(args, reader);
+    let journal_bytes = reader.in_file("journal.max_bytes", values::memory).unwrap_or(64 << 20);
+    let set_aside_default = if journal.is_some() { 256 << 20 } else { 16 << 20 };
+    let set_aside_bytes =
+        reader.in_file("set_aside.max_bytes", values::size).unwrap_or(set_aside_default);
     Config {
         http: address(reader, "--http", args.http.as_ref(), "listen.http", 9290),
         grpc: address(reader, "--grpc", args.grpc.as_ref(), "listen.grpc", 9291),
@@ -189,7 +209,9 @@ fn read(args: &ServeArgs, keys: Keys, reader: &mut Reader<'_>) -> Config {
         },
         stats_interval: stats_interval.unwrap_or(Duration::from_secs(30)),
         export,
+        journal,
         journal_bytes,
+        memory_limit: reader.in_file("memory_limit", values::size),
         set_aside_bytes,
         shutdown_timeout: reader
             .parse(timeout, values::duration)
@@ -197,6 +219,18 @@ fn read(args: &ServeArgs, keys: Keys, reader: &mut Reader<'_>) -> Config {
         log: log_settings(args, reader),
         observe_traces: reader.in_file("observe.traces", values::boolean).unwrap_or(false),
     }
+}
+
+fn journal(args: &ServeArgs, reader: &mut Reader<'_>) -> Option<JournalConfig> {
+    let directory = args.journal_dir.as_ref().map(|directory| directory.display().to_string());
+    let found = option(reader, "--journal-dir", directory.as_ref(), "journal.dir");
+    let sync = reader.in_file("journal.sync", values::duration);
+    let snapshot = reader.in_file("journal.snapshot", values::size).unwrap_or(64 << 20);
+    let directory = PathBuf::from(found?.text);
+    let max_bytes = reader.in_file("journal.max_bytes", values::size).unwrap_or(8 << 30);
+    let sync = sync.unwrap_or(Duration::from_millis(1));
+    let settings = journal::Settings { max_bytes, sync, snapshot };
+    Some(JournalConfig { directory, settings, disk: Arc::new(Files) })
 }
 
 fn session_settings(reader: &mut Reader<'_>) -> session::Settings {

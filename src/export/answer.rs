@@ -85,7 +85,7 @@ fn reason(status: &Status) -> String {
 const LONGEST_REASON: usize = 200;
 
 /// An error and what it is caused by.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -1,20 +1,20 @@
-//! A signal's queue and the task that empties it: batches, retries, halves, and where each record
-//! ends in the ledger.
+//! The task that empties a signal's queue: batches, retries, halves, and where each record ends in
+//! the ledger.
 
-use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tracing::Instrument;
 
 use super::answer::Answer;
-use super::record::Record;
+use super::queue::{Queue, Settled};
+use super::record::{Record, items};
 use super::request::Assembler;
 use super::transport::Transport;
-use crate::journal::SetAside;
+use crate::event::Time;
+use crate::journal::{Kept, Letter, Payload, SetAside};
 use crate::ledger::{Ledger, Lost, Signal};
 
 // What comes within this time leaves in one request.
@@ -25,100 +25,6 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 const LONGEST_WISH: Duration = Duration::from_mins(5);
 // While the program ends there is no time for more.
 const LAST_BACKOFF: Duration = Duration::from_millis(250);
-
-/// What waits for delivery, bounded by encoded bytes.
-#[derive(Debug)]
-pub(super) struct Queue {
-    waiting: Mutex<Waiting>,
-    more: Notify,
-    max_bytes: usize,
-    in_flight: AtomicU64,
-    full: AtomicBool,
-}
-
-#[derive(Debug, Default)]
-struct Waiting {
-    records: VecDeque<Record>,
-    bytes: usize,
-    closed: bool,
-}
-
-impl Queue {
-    pub(super) fn new(max_bytes: usize) -> Self {
-        Self {
-            waiting: Mutex::default(),
-            more: Notify::new(),
-            max_bytes,
-            in_flight: AtomicU64::new(0),
-            full: AtomicBool::new(false),
-        }
-    }
-
-    /// Queues records in their order; gives how many items found no room, and why.
-    pub(super) fn push(&self, records: impl IntoIterator<Item = Record>) -> (u64, Lost) {
-        let mut waiting = self.waiting();
-        if waiting.closed {
-            return (records.into_iter().map(|record| record.items).sum(), Lost::Shutdown);
-        }
-        let mut lost = 0;
-        for record in records {
-            if waiting.bytes + record.bytes.len() > self.max_bytes {
-                lost += record.items;
-                continue;
-            }
-            waiting.bytes += record.bytes.len();
-            waiting.records.push_back(record);
-        }
-        drop(waiting);
-        self.more.notify_one();
-        (lost, Lost::QueueFull)
-    }
-
-    /// Whether this is the first push after one that fitted which did not: worth a line in the log.
-    pub(super) fn is_newly_full(&self, full: bool) -> bool {
-        !self.full.swap(full, Relaxed) && full
-    }
-
-    /// How many items are queued or in flight, and takes them out of it: nobody else will.
-    pub(super) fn abandon(&self) -> u64 {
-        let mut waiting = self.waiting();
-        waiting.closed = true;
-        waiting.bytes = 0;
-        let queued: u64 = waiting.records.drain(..).map(|record| record.items).sum();
-        queued + self.in_flight.swap(0, Relaxed)
-    }
-
-    #[cfg(test)]
-    pub(super) fn is_drained(&self) -> bool {
-        self.is_empty() && self.in_flight.load(Relaxed) > 0
-    }
-
-    fn take(&self, assembler: &Assembler) -> Vec<Record> {
-        let mut waiting = self.waiting();
-        let count = assembler.fits(&waiting.records);
-        let batch: Vec<Record> = waiting.records.drain(..count).collect();
-        waiting.bytes -= batch.iter().map(|record| record.bytes.len()).sum::<usize>();
-        self.in_flight.store(items(&batch), Relaxed);
-        batch
-    }
-
-    fn is_empty(&self) -> bool {
-        self.waiting().records.is_empty()
-    }
-
-    fn has_a_request(&self, assembler: &Assembler) -> bool {
-        let waiting = self.waiting();
-        assembler.fits(&waiting.records) < waiting.records.len()
-    }
-
-    fn settle(&self, n: u64) {
-        self.in_flight.fetch_sub(n, Relaxed);
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// The task of one signal.
 pub(super) struct Delivery {
@@ -148,8 +54,14 @@ impl Delivery {
                 continue;
             }
             self.gather().await;
-            let batch = self.queue.take(&self.assembler);
-            self.deliver(batch).await;
+            match self.queue.take(&self.assembler) {
+                Ok(batch) => self.deliver(batch).await,
+                Err(error) => {
+                    self.failed(&format!("what waits can't be read: {error}"));
+                    self.wait(FIRST_BACKOFF).await;
+                }
+            }
+            self.ledger.lost(self.signal, Lost::Damaged, self.queue.take_damaged());
         }
     }
 
@@ -168,18 +80,21 @@ impl Delivery {
     }
 
     async fn deliver(&mut self, batch: Vec<Record>) {
+        if batch.is_empty() {
+            return;
+        }
         // Halves wait here; the first half is on top.
         let mut batches = vec![batch];
         while let Some(mut batch) = batches.pop() {
             match self.send(&batch).await {
-                Sent::Delivered { rejected } => self.delivered(items(&batch), rejected),
+                Sent::Delivered { rejected } => self.delivered(&batch, rejected),
                 Sent::Halve if batch.len() > 1 => {
                     let second = batch.split_off(batch.len() / 2);
                     batches.push(second);
                     batches.push(batch);
                 }
-                Sent::Halve => self.set_aside(&batch, "too large for the collector"),
-                Sent::Refused => self.set_aside(&batch, "refused by the collector"),
+                Sent::Halve => self.set_aside(&batch, "too large for the collector").await,
+                Sent::Refused { reason } => self.set_aside(&batch, &reason).await,
             }
         }
     }
@@ -205,7 +120,7 @@ impl Delivery {
                 Answer::Refused { reason } => {
                     let signal = self.signal.as_str();
                     tracing::warn!(signal, collector = self.collector, reason, "records refused");
-                    return Sent::Refused;
+                    return Sent::Refused { reason };
                 }
                 Answer::Retry { after, reason } => {
                     self.failed(&reason);
@@ -229,28 +144,50 @@ impl Delivery {
         }
     }
 
-    fn delivered(&self, items: u64, rejected: u64) {
-        let rejected = rejected.min(items);
-        self.ledger.delivered(self.signal, items - rejected);
+    fn delivered(&self, batch: &[Record], rejected: u64) {
+        let n = items(batch);
+        let rejected = rejected.min(n);
+        self.ledger.delivered(self.signal, n - rejected);
         if rejected > 0 {
             self.ledger.lost(self.signal, Lost::Rejected, rejected);
             let signal = self.signal.as_str();
             tracing::warn!(signal, rejected, "the collector rejected records of a request");
         }
-        self.queue.settle(items);
+        self.queue.settle(batch.len(), Settled::Delivered { rejected });
     }
 
-    fn set_aside(&self, batch: &[Record], reason: &'static str) {
+    async fn set_aside(&mut self, batch: &[Record], reason: &str) {
         let n = items(batch);
-        if self.set_aside.keep(self.assembler.request(batch), reason) {
-            self.ledger.output_set_aside(self.signal, n);
-        } else {
-            self.ledger.lost(self.signal, Lost::SetAsideFull, n);
+        let payload = match self.signal {
+            Signal::Traces => Payload::Traces,
+            Signal::Logs => Payload::Logs,
+            Signal::Metrics => Payload::Metrics,
+        };
+        let at = Time::from_system(SystemTime::now());
+        let letter = Letter { payload, items: n, at, reason: reason.to_owned() };
+        let first = batch.iter().map(|record| record.number).find(|number| *number > 0);
+        let id = format!("{}-{:020}", self.signal.as_str(), first.unwrap_or_default());
+        let request = self.assembler.request(batch);
+        let mut kept = self.set_aside.keep(&id, &letter, &request);
+        while kept == Kept::Failed && !self.is_ending() {
+            self.wait(LONGEST_BACKOFF.min(FIRST_BACKOFF * 4)).await;
+            kept = self.set_aside.keep(&id, &letter, &request);
         }
-        self.queue.settle(n);
+        let settled = match kept {
+            Kept::Yes => {
+                self.ledger.output_set_aside(self.signal, n);
+                Settled::SetAside
+            }
+            Kept::NoRoom => {
+                self.ledger.lost(self.signal, Lost::SetAsideFull, n);
+                Settled::Lost(Lost::SetAsideFull)
+            }
+            // It stays in flight, and is tried again after the restart.
+            Kept::Failed => return,
+        };
+        self.queue.settle(batch.len(), settled);
     }
 
-    // Once, not with every attempt.
     fn failed(&mut self, reason: &str) {
         if !self.failing {
             self.failing = true;
@@ -271,11 +208,7 @@ impl Delivery {
 enum Sent {
     Delivered { rejected: u64 },
     Halve,
-    Refused,
-}
-
-fn items(batch: &[Record]) -> u64 {
-    batch.iter().map(|record| record.items).sum()
+    Refused { reason: String },
 }
 
 // Half to all of it: processes that lost one collector don't come back to it in step.

@@ -114,7 +114,7 @@ pub(super) fn own_metric(message: &metrics::Metric) -> Record {
 }
 
 fn record(scope: Scope, items: u64, message: &impl Message) -> Record {
-    Record { scope, items, bytes: message.encode_to_vec().into() }
+    Record { scope, items, bytes: message.encode_to_vec().into(), number: 0 }
 }
 
 fn temporality(temporality: Temporality) -> i32 {

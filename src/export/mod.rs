@@ -7,6 +7,8 @@ mod answer;
 mod delivery;
 mod encode;
 mod numbers;
+mod outbox;
+mod queue;
 mod record;
 mod request;
 pub mod settings;
@@ -14,6 +16,7 @@ pub mod settings;
 mod tests;
 mod transport;
 
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -22,7 +25,13 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use delivery::{Delivery, Queue};
+use answer::Answer;
+pub(crate) use answer::chain;
+use bytes::Bytes;
+use delivery::Delivery;
+use outbox::Outbox;
+pub use outbox::{Disk, Saved};
+use queue::Queue;
 use record::Record;
 use request::Assembler;
 pub use settings::Settings;
@@ -46,6 +55,20 @@ struct Inner {
     ending: watch::Sender<bool>,
 }
 
+/// Sends an encoded request once.
+///
+/// # Errors
+/// Why it was not taken, in words.
+pub async fn send_once(settings: &Settings, signal: Signal, request: Bytes) -> Result<(), String> {
+    let transport = Transport::new(signal, settings.target(signal));
+    match transport.map_err(|error| error.to_string())?.send(request).await {
+        Answer::Delivered { rejected: 0 } => Ok(()),
+        Answer::Delivered { rejected } => Err(format!("{rejected} of its records were rejected")),
+        Answer::Halve => Err("too large for the collector".to_owned()),
+        Answer::Retry { reason, .. } | Answer::Refused { reason } => Err(reason),
+    }
+}
+
 /// What could not be delivered before the end, by signal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Undelivered {
@@ -66,7 +89,7 @@ impl Undelivered {
 
 impl Exporter {
     /// Starts a delivery task for each signal on the current tokio runtime. The collector need
-    /// not be there yet.
+    /// not be there yet. What waits is kept in memory.
     ///
     /// # Errors
     /// Where a target can't be used whatever the collector does.
@@ -78,6 +101,22 @@ impl Exporter {
         ledger: Arc<Ledger>,
         set_aside: &Arc<SetAside>,
     ) -> Result<Self, StartError> {
+        Self::start_with(settings, ledger, set_aside, None)
+    }
+
+    /// As [`Exporter::start`]. With `disk` nothing that waits is lost: not by a restart, and not as there is too much of it.
+    ///
+    /// # Errors
+    /// Where a target can't be used whatever the collector does, or the directory can't.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn start_with(
+        settings: &Settings,
+        ledger: Arc<Ledger>,
+        set_aside: &Arc<SetAside>,
+        disk: Option<Disk<'_>>,
+    ) -> Result<Self, StartError> {
         let assembler = Assembler::new(&settings.resource, settings.max_request_bytes);
         let (ending, _) = watch::channel(false);
         let mut deliveries = Vec::new();
@@ -87,7 +126,8 @@ impl Exporter {
             if !target.enabled {
                 continue;
             }
-            let queue = Arc::new(Queue::new(settings.max_queue_bytes));
+            let outbox = disk.map(|disk| Outbox::open(signal, disk, &ledger)).transpose()?;
+            let queue = Arc::new(Queue::new(settings.max_queue_bytes, outbox));
             queues[signal as usize] = Some(Arc::clone(&queue));
             deliveries.push(Delivery {
                 signal,
@@ -132,6 +172,10 @@ impl Exporter {
         let request = ExportMetricsServiceRequest::from(metrics);
         let scopes = request.resource_metrics.iter().flat_map(|resource| &resource.scope_metrics);
         let metrics = scopes.flat_map(|scope| &scope.metrics);
+        if let Some(queue) = &self.0.queues[Signal::Metrics as usize] {
+            // They count from the start of the process: what is told now has what waits.
+            self.0.ledger.lost(Signal::Metrics, Lost::Superseded, queue.supersede_own());
+        }
         self.queue(Signal::Metrics, metrics.map(encode::own_metric).collect());
     }
 
@@ -158,6 +202,49 @@ impl Exporter {
             }
         }
         undelivered
+    }
+
+    /// Whether more waits than memory has room for, and the disk could not take it.
+    pub fn is_stalled(&self) -> bool {
+        // Each is tried again.
+        self.queues().filter(|(_, queue)| queue.is_stalled()).count() > 0
+    }
+
+    /// Whether points of the last flush still wait.
+    pub fn is_backlogged(&self) -> bool {
+        self.0.queues[Signal::Metrics as usize].as_ref().is_some_and(|queue| queue.is_backlogged())
+    }
+
+    /// Puts all that waits on disk; gives what a snapshot has to know of each signal.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn save(&self) -> io::Result<[Saved; 3]> {
+        let mut saved = [Saved::default(); 3];
+        for (signal, queue) in self.queues() {
+            saved[signal as usize] = queue.save()?.unwrap_or_default();
+        }
+        Ok(saved)
+    }
+
+    /// Goes on from a snapshot; without one, `is_whole` says that none was ever needed.
+    pub fn restore(&self, saved: Option<[Saved; 3]>, is_whole: bool) {
+        for (signal, queue) in self.queues() {
+            queue.restore(saved.map(|saved| saved[signal as usize]), is_whole);
+        }
+    }
+
+    /// Drops from the disk what was delivered.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn trim(&self) -> io::Result<()> {
+        self.queues().try_for_each(|(_, queue)| queue.trim())
+    }
+
+    fn queues(&self) -> impl Iterator<Item = (Signal, &Arc<Queue>)> {
+        let queues = Signal::ALL.into_iter().zip(&self.0.queues);
+        queues.filter_map(|(signal, queue)| Some((signal, queue.as_ref()?)))
     }
 
     fn queue(&self, signal: Signal, records: Vec<Record>) {

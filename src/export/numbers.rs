@@ -74,7 +74,7 @@ fn record(metric: &Metric, data: u32, points: &[NumberPoint], tail: &[u8]) -> Re
         put_point(point, &mut bytes);
     }
     bytes.put_slice(tail);
-    Record { scope: Scope::LiveKit, items: points.len() as u64, bytes: bytes.freeze() }
+    Record { scope: Scope::LiveKit, items: points.len() as u64, bytes: bytes.freeze(), number: 0 }
 }
 
 const FIXED_LEN: usize = 1 + 8;

@@ -21,6 +21,20 @@ pub(super) struct Record {
     /// How many the ledger counts: a metric's points.
     pub(super) items: u64,
     pub(super) bytes: Bytes,
+    /// Its place among all of LiveKit's that this directory ever had; 0 outside of one.
+    pub(super) number: u64,
+}
+
+impl Record {
+    /// Whether this program tells it of itself: told again and again, it is never kept on disk.
+    pub(super) fn is_own(&self) -> bool {
+        self.scope == Scope::Own
+    }
+}
+
+/// How many the ledger counts.
+pub(super) fn items(records: &[Record]) -> u64 {
+    records.iter().map(|record| record.items).sum()
 }
 
 // A metric with more points than fit here leaves in parts, so that requests can be split.

@@ -44,6 +44,11 @@ impl Assembler {
         }
     }
 
+    /// The largest request.
+    pub(super) fn max_bytes(&self) -> usize {
+        self.max_bytes
+    }
+
     /// How many of the first `records` fit into a request; at least one.
     pub(super) fn fits<'a>(&self, records: impl IntoIterator<Item = &'a Record>) -> usize {
         let mut size = self.overhead();
@@ -131,7 +136,7 @@ mod tests {
                 ..Default::default()
             };
             let scope = if index % 3 == 0 { Scope::Own } else { Scope::LiveKit };
-            Record { scope, items: 1, bytes: message.encode_to_vec().into() }
+            Record { scope, items: 1, bytes: message.encode_to_vec().into(), number: 0 }
         };
         sizes.iter().enumerate().map(each).collect()
     }

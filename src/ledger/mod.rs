@@ -5,13 +5,17 @@
 //! Only atomics: nobody waits for a count.
 
 pub mod report;
+pub mod status;
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use serde::{Deserialize, Serialize};
 
 use crate::event::Unknown;
 
 /// Where a telling came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[allow(missing_docs)]
 pub enum Source {
     Webhook,
@@ -64,7 +68,8 @@ impl Refused {
 }
 
 /// The three signals of OpenTelemetry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[allow(missing_docs)]
 pub enum Signal {
     Traces,
@@ -97,14 +102,25 @@ pub enum Lost {
     Shutdown,
     /// It had to be set aside, and there was no room left for it.
     SetAsideFull,
+    /// It waited until a later point of its series had as much to say.
+    Superseded,
+    /// The disk gave back something else than what it was given.
+    Damaged,
     /// Sending is switched off (`OTEL_SDK_DISABLED`, or the signal's exporter is `none`).
     Disabled,
 }
 
 impl Lost {
     /// All, in the order of the report.
-    pub const ALL: [Self; 5] =
-        [Self::Rejected, Self::QueueFull, Self::Shutdown, Self::SetAsideFull, Self::Disabled];
+    pub const ALL: [Self; 7] = [
+        Self::Rejected,
+        Self::QueueFull,
+        Self::Shutdown,
+        Self::SetAsideFull,
+        Self::Superseded,
+        Self::Damaged,
+        Self::Disabled,
+    ];
 
     /// The emitted value.
     pub fn as_str(self) -> &'static str {
@@ -113,6 +129,8 @@ impl Lost {
             Self::QueueFull => "queue_full",
             Self::Shutdown => "shutdown",
             Self::SetAsideFull => "set_aside_full",
+            Self::Superseded => "superseded",
+            Self::Damaged => "damaged",
             Self::Disabled => "disabled",
         }
     }
@@ -134,7 +152,7 @@ struct OutputCounts {
     accepted: AtomicU64,
     delivered: AtomicU64,
     set_aside: AtomicU64,
-    lost: [AtomicU64; 5],
+    lost: [AtomicU64; 7],
 }
 
 /// The process's counts, shared by all who accept and all who deliver.
@@ -145,6 +163,37 @@ pub struct Ledger {
     unknown_event_types: AtomicU64,
     unknown_enum_values: AtomicU64,
     unknown_fields: AtomicU64,
+    journal_damaged: AtomicU64,
+    journal_failures: AtomicU64,
+    durable: AtomicBool,
+}
+
+/// What became of a signal's records, as a directory remembers it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivered {
+    /// Taken by the collector.
+    pub delivered: u64,
+    /// Refused for good and kept.
+    pub set_aside: u64,
+    /// Gone, in the order of [`Lost::ALL`].
+    pub lost: [u64; 7],
+}
+
+impl Delivered {
+    /// All of them.
+    pub fn sum(&self) -> u64 {
+        self.delivered + self.set_aside + self.lost.iter().sum::<u64>()
+    }
+}
+
+/// What became of a source's items, as a snapshot remembers it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Processed {
+    processed: u64,
+    duplicates: u64,
+    merged: u64,
+    set_aside: u64,
+    unusable: u64,
 }
 
 impl Ledger {
@@ -210,6 +259,52 @@ impl Ledger {
         self.outputs[signal as usize].lost[why as usize].fetch_add(n, Relaxed);
     }
 
+    /// `n` entries of the journal could not be read.
+    pub fn damaged(&self, n: u64) {
+        self.journal_damaged.fetch_add(n, Relaxed);
+    }
+
+    /// What waits is on disk, or will be.
+    pub fn set_durable(&self) {
+        self.durable.store(true, Relaxed);
+    }
+
+    /// The journal could not be written: what it was given was not accepted.
+    pub fn journal_failed(&self) {
+        self.journal_failures.fetch_add(1, Relaxed);
+    }
+
+    /// What a snapshot has to know of a source. Only where nothing is processed meanwhile.
+    pub fn processed_of(&self, source: Source) -> Processed {
+        let row = &self.inputs[source as usize];
+        Processed {
+            processed: row.processed.load(Relaxed),
+            duplicates: row.duplicates.load(Relaxed),
+            merged: row.merged.load(Relaxed),
+            set_aside: row.set_aside.load(Relaxed),
+            unusable: row.unusable.load(Relaxed),
+        }
+    }
+
+    /// Goes on from a snapshot.
+    pub fn restore_input(&self, source: Source, of: Processed) {
+        self.accepted(source, of.processed + of.set_aside);
+        self.processed(source, of.processed);
+        self.duplicates(source, of.duplicates);
+        self.merged(source, of.merged);
+        self.input_set_aside(source, of.set_aside);
+        self.unusable(source, of.unusable);
+    }
+
+    /// Goes on from what was delivered before.
+    pub fn restore_output(&self, signal: Signal, of: &Delivered) {
+        self.delivered(signal, of.delivered);
+        self.output_set_aside(signal, of.set_aside);
+        for (why, n) in Lost::ALL.into_iter().zip(of.lost) {
+            self.lost(signal, why, n);
+        }
+    }
+
     /// All counts as they stand. While records move, a count may be one step ahead of another.
     pub fn snapshot(&self) -> Snapshot {
         let get = |count: &AtomicU64| count.load(Relaxed);
@@ -242,12 +337,15 @@ impl Ledger {
                 enum_values: get(&self.unknown_enum_values),
                 fields: get(&self.unknown_fields),
             },
+            journal_damaged: get(&self.journal_damaged),
+            journal_failures: get(&self.journal_failures),
+            is_durable: self.durable.load(Relaxed),
         }
     }
 }
 
 /// The ledger at a moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// What came in, by source.
     pub inputs: [Input; 4],
@@ -255,10 +353,16 @@ pub struct Snapshot {
     pub outputs: [Output; 3],
     /// What in it was unknown.
     pub unknown: Unknown,
+    /// Entries of the journal that could not be read.
+    pub journal_damaged: u64,
+    /// How often the journal could not be written.
+    pub journal_failures: u64,
+    /// Whether what waits outlives the process.
+    pub is_durable: bool,
 }
 
 /// A source's row.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Input {
     /// Which source.
     pub source: Source,
@@ -275,6 +379,7 @@ pub struct Input {
     /// Beside the accepted: items of their messages that did not say whose they are.
     pub unusable: u64,
     /// Not accepted, by reason.
+    #[serde(with = "status")]
     pub refused: [(Refused, u64); 4],
 }
 
@@ -286,7 +391,7 @@ impl Input {
 }
 
 /// A signal's row.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Output {
     /// Which signal.
     pub signal: Signal,
@@ -297,7 +402,8 @@ pub struct Output {
     /// Refused for good and kept.
     pub set_aside: u64,
     /// Gone, by reason.
-    pub lost: [(Lost, u64); 5],
+    #[serde(with = "status")]
+    pub lost: [(Lost, u64); 7],
 }
 
 impl Output {

@@ -81,6 +81,17 @@ fn reasons(ledger: &Snapshot) -> Vec<String> {
         let (name, n) = (input.source.as_str(), grouped(input.unusable));
         format!("{name}: {n} of no use (they did not say whose they are)")
     }));
+    if ledger.is_durable {
+        lines.extend(ledger.outputs.iter().filter(|output| output.waiting() > 0).map(|output| {
+            format!("{}: {} wait on disk", output.signal.as_str(), grouped(output.waiting()))
+        }));
+    }
+    for (what, n) in [
+        ("entries of the journal were damaged", ledger.journal_damaged),
+        ("times the journal could not be written", ledger.journal_failures),
+    ] {
+        lines.extend((n > 0).then(|| format!("{} {what}", grouped(n))));
+    }
     let unknown = [
         ("event types", ledger.unknown.event_types),
         ("enum values", ledger.unknown.enum_values),
@@ -107,6 +118,8 @@ fn differences(ledger: &Snapshot) -> Vec<String> {
         let n = grouped(accepted.abs_diff(settled));
         match settled.cmp(&accepted) {
             Ordering::Equal => None,
+            // What is on disk goes on with the next start.
+            Ordering::Less if ledger.is_durable => None,
             Ordering::Less => Some(format!("{name}: {n} still waiting to be {verb}")),
             Ordering::Greater => {
                 Some(format!("{name}: {n} more {verb}, set aside or lost than accepted"))

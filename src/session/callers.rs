@@ -1,5 +1,7 @@
 //! The spans that calls were made in.
 
+use serde::{Deserialize, Serialize};
+
 use crate::event::Caller;
 use crate::signal::Link;
 
@@ -7,7 +9,7 @@ use crate::signal::Link;
 const MOST: usize = 128;
 
 /// Those of one thing, each once, in their order.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Callers(Vec<Caller>);
 
 impl Callers {

@@ -9,6 +9,7 @@ mod log;
 mod participant;
 mod release;
 mod room;
+mod saved;
 mod spans;
 mod stamp;
 mod totals;

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::attributes::attribute;
 use super::callers::Callers;
 use super::fact::Fact;
@@ -12,21 +14,22 @@ use crate::event::{
     Caller, Direction, Event, EventKind, Identity, NodeId, Participant as Info, StreamStat, Teller,
     Time, TrackSid,
 };
+use crate::interned::Name;
 use crate::semconv::key;
 use crate::signal::{Attribute, Value};
 
 /// How a participant's end came about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum End {
     /// It left after its media had connected.
     Left,
     /// Its media never connected.
     Aborted,
     /// Nobody told; the rule that set it.
-    Inferred(&'static str),
+    Inferred(#[serde(with = "crate::interned")] Name),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Participant {
     pub(super) first: Time,
     pub(super) newest: Time,

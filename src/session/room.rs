@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use serde::{Deserialize, Serialize};
+
 use super::attributes::attribute;
 use super::callers::Callers;
 use super::fact::{Census, Fact};
@@ -13,17 +15,18 @@ use crate::event::{
     Direction, Event, EventKind, NodeId, ParticipantSid, RoomName, RoomSid, StreamStat, Teller,
     Time, TrackSid,
 };
+use crate::interned::Name;
 use crate::semconv::key;
 use crate::signal::Attribute;
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct CatalogEntry {
     pub(super) description: Description,
     pub(super) publisher: Option<ParticipantSid>,
     subscribers: BTreeSet<ParticipantSid>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Room {
     pub(super) sid: RoomSid,
     pub(super) name: Option<RoomName>,
@@ -32,7 +35,8 @@ pub(super) struct Room {
     pub(super) newest: Time,
     pub(super) created: Option<Time>,
     pub(super) end: Option<Stamp>,
-    pub(super) end_inferred: Option<&'static str>,
+    #[serde(with = "crate::interned::option")]
+    pub(super) end_inferred: Option<Name>,
     pub(super) end_reason: Option<Attribute>,
     pub(super) callers: Callers,
     pub(super) participants: BTreeMap<ParticipantSid, Participant>,

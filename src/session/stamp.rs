@@ -1,9 +1,11 @@
 //! Times as tellers give them: exact ones win over those cut to the second.
 
+use serde::{Deserialize, Serialize};
+
 use crate::event::{Event, EventKind, Time};
 
 /// When something happened, and how well that is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Stamp {
     pub(super) at: Time,
     pub(super) exact: bool,

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::event::{Counts, RtpTotals, StreamStat};
 use crate::semconv::key;
 use crate::signal::Attribute;
 
 /// The sum of a stream's stats windows.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct WindowSum {
     windows: u64,
     counts: Counts,
@@ -59,7 +61,7 @@ impl WindowSum {
 }
 
 /// The sum of a track's `RTPStats`: one for each of its codecs and layers.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct RtpSum {
     told: u32,
     sum: RtpTotals,

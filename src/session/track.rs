@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::callers::Callers;
 use super::stamp::Stamp;
 use super::totals::{RtpSum, WindowSum};
 use crate::event::{StreamStat, Time, Track as TrackInfo, TrackKind, TrackSource};
 
 /// What is known of a track, whoever publishes it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Description {
     pub(super) kind: Option<TrackKind>,
     pub(super) source: Option<TrackSource>,
@@ -28,7 +30,7 @@ impl Description {
 }
 
 /// A track that a participant publishes or asked to.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Track {
     pub(super) requested: Option<Stamp>,
     pub(super) published: Option<Stamp>,
@@ -71,7 +73,7 @@ impl Track {
 }
 
 /// How an attempt to subscribe was answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Answer {
     Subscribed,
     Failed(Option<Arc<str>>),
@@ -82,7 +84,7 @@ pub(super) enum Answer {
 }
 
 /// One attempt to subscribe to a track, asked for once or more.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Attempt {
     pub(super) requested: Stamp,
     pub(super) times: u64,
@@ -90,7 +92,7 @@ pub(super) struct Attempt {
 }
 
 /// A participant's attempts to subscribe to one track.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Subscription {
     pub(super) attempts: Vec<Attempt>,
     subscribed: bool,

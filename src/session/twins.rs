@@ -2,16 +2,18 @@
 //! different ids, so twins are found by kind and SIDs.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::event::{Event, EventKind, Teller, Time};
 use crate::semconv::key;
 use crate::signal::LogRecord;
 
 /// What both tell of, by kind and SIDs.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Subject {
     kind: EventKind,
     sids: Vec<Arc<str>>,
@@ -45,7 +47,7 @@ impl Subject {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct TimesTold {
     webhook: u32,
     analytics: u32,
@@ -64,7 +66,7 @@ pub(super) enum Telling {
 }
 
 /// A log record of a webhook that waits for its twin.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Waiting {
     until: Time,
     subject: Subject,
@@ -77,7 +79,7 @@ const TWINS_REMEMBERED: Duration = Duration::from_hours(1);
 const FEW: usize = 1024;
 
 /// Which subjects were told by whom, and the webhooks that wait for their twins.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Twins {
     told: HashMap<Subject, TimesTold>,
     // From how many subjects on the old ones are forgotten.
@@ -149,10 +151,10 @@ impl Twins {
 // LiveKit's webhook token lives 5 minutes and its retries 15 seconds: a copy is not older.
 const REMEMBERED: Duration = Duration::from_mins(15);
 
-/// The ids of the last 15 minutes, as 128-bit hashes.
+/// The ids of the last 15 minutes, as 128 bits of their SHA-256: whoever can make an id can't make
+/// another that counts as the same.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    keys: (RandomState, RandomState),
     known: HashSet<u128>,
     order: VecDeque<(Time, u128)>,
 }
@@ -170,13 +172,24 @@ impl Seen {
         if id.is_empty() {
             return false;
         }
-        let high = u128::from(self.keys.0.hash_one(id));
-        let hash = high << 64 | u128::from(self.keys.1.hash_one(id));
+        let digest: [u8; 32] = Sha256::digest(id).into();
+        let hash = digest[..16].iter().fold(0, |hash, byte| hash << 8 | u128::from(*byte));
         let new = self.known.insert(hash);
         if new {
             self.order.push_back((now, hash));
         }
         !new
+    }
+
+    /// The ids in their order, with when each was seen.
+    pub(super) fn order(&self) -> &VecDeque<(Time, u128)> {
+        &self.order
+    }
+
+    /// Adds ids as [`Seen::order`] gave them.
+    pub(super) fn restore(&mut self, order: Vec<(Time, u128)>) {
+        self.known.extend(order.iter().map(|(_, hash)| *hash));
+        self.order.extend(order);
     }
 }
 

@@ -2,8 +2,9 @@
 //! stats. Upstream's protobufs/rpc/analytics.proto has the service; livekit-protocol has only its
 //! messages, so the three methods are routed here.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, pending};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -18,15 +19,21 @@ use tonic::server::{ClientStreamingService, Grpc};
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::tasks::stopped;
-use super::{OpenStreams, Shared, accepted, split};
+use super::{Counted, OpenStreams, Shared, accepted, parse, split};
 use crate::frames::RawCodec;
+use crate::journal::{Full, Pending};
 use crate::ledger::{Refused, Source};
-use crate::proto;
 
 // A sender that never closes its streams is quiet for this long: what it had sent is read.
 const QUIET: Duration = Duration::from_millis(100);
 // One that is never quiet is not waited for any longer: the time to deliver is needed too.
 const DRAIN: Duration = Duration::from_secs(1);
+
+// A stream is read on while so many of its messages are not confirmed yet.
+const MAX_UNCONFIRMED: usize = 256;
+
+// What was taken of a stream and is not in the journal yet, for certain.
+type Unconfirmed = VecDeque<(Pending, u64, Counted)>;
 
 /// The path of a source's method; webhooks have none.
 pub(crate) fn method(source: Source) -> Option<&'static str> {
@@ -116,29 +123,39 @@ impl AnalyticsRecorder {
     async fn ingest(self, source: Source, mut stream: Streaming<Bytes>) -> Result<(), Status> {
         let _open = (source == Source::Events).then(|| self.open.open());
         let mut stopped = pin!(stopped(self.stop.clone()));
+        let mut unconfirmed = Unconfirmed::new();
         loop {
             let message = tokio::select! {
                 biased;
-                () = &mut stopped => return self.drain(source, stream).await,
+                () = &mut stopped => return self.drain(source, stream, unconfirmed).await,
+                confirmed = self.confirm_one(source, &mut unconfirmed) => {
+                    confirmed?;
+                    continue;
+                }
                 message = stream.message() => message,
             };
             match self.received(source, message)? {
-                Some(message) => self.accept(source, &message).await?,
-                None => return Ok(()),
+                Some(message) => self.accept(source, message, &mut unconfirmed).await?,
+                None => return self.confirm(source, unconfirmed).await,
             }
         }
     }
 
     // Reads what the sender had sent when the program was stopped: the answer acknowledges that.
-    async fn drain(&self, source: Source, mut stream: Streaming<Bytes>) -> Result<(), Status> {
+    async fn drain(
+        &self,
+        source: Source,
+        mut stream: Streaming<Bytes>,
+        mut unconfirmed: Unconfirmed,
+    ) -> Result<(), Status> {
         let until = Instant::now() + DRAIN;
         while Instant::now() < until {
             let Ok(message) = tokio::time::timeout(QUIET, stream.message()).await else {
-                return Ok(());
+                return self.confirm(source, unconfirmed).await;
             };
             match self.received(source, message)? {
-                Some(message) => self.accept(source, &message).await?,
-                None => return Ok(()),
+                Some(message) => self.accept(source, message, &mut unconfirmed).await?,
+                None => return self.confirm(source, unconfirmed).await,
             }
         }
         // There is more, and it is not acknowledged: the sender sends it again.
@@ -163,24 +180,52 @@ impl AnalyticsRecorder {
         })
     }
 
-    async fn accept(&self, source: Source, message: &[u8]) -> Result<(), Status> {
-        let read = match source {
-            Source::Stats => proto::stats(message),
-            Source::Events => proto::events(message),
-            Source::NodeRooms | Source::Webhook => proto::node_rooms(message),
-        };
-        let read = read.map_err(|unreadable| {
+    async fn accept(
+        &self,
+        source: Source,
+        message: Bytes,
+        unconfirmed: &mut Unconfirmed,
+    ) -> Result<(), Status> {
+        let read = parse(source, &message).map_err(|unreadable| {
             self.shared.ledger.refused(source, Refused::Malformed);
             Status::invalid_argument(unreadable.to_string())
         })?;
         let (telling, items, counted) = split(read);
-        let input = accepted(source, telling, items, message.len(), true);
-        let journal = self.shared.journal.append(input);
-        journal.await.map_err(|full| {
-            self.shared.ledger.refused(source, Refused::Busy);
-            Status::unavailable(full.to_string())
-        })?;
-        self.shared.count(source, items, &counted);
+        let input = accepted(source, Some(telling), items, message, true);
+        let pending = self.shared.journal.append(input).await;
+        let pending = pending.map_err(|full| self.busy(source, &full))?;
+        unconfirmed.push_back((pending, items, counted));
+        while unconfirmed.len() > MAX_UNCONFIRMED {
+            self.confirm_one(source, unconfirmed).await?;
+        }
         Ok(())
+    }
+
+    // Returns once all of a stream is in the journal.
+    async fn confirm(&self, source: Source, mut unconfirmed: Unconfirmed) -> Result<(), Status> {
+        while !unconfirmed.is_empty() {
+            self.confirm_one(source, &mut unconfirmed).await?;
+        }
+        Ok(())
+    }
+
+    // Returns once the first of them is; dropped before, it can be asked again.
+    async fn confirm_one(
+        &self,
+        source: Source,
+        unconfirmed: &mut Unconfirmed,
+    ) -> Result<(), Status> {
+        let Some((pending, ..)) = unconfirmed.front_mut() else { return pending().await };
+        pending.durable().await.map_err(|full| self.busy(source, &full))?;
+        if let Some((_, items, counted)) = unconfirmed.pop_front() {
+            self.shared.ledger.accepted(source, items);
+            self.shared.count(source, &counted);
+        }
+        Ok(())
+    }
+
+    fn busy(&self, source: Source, full: &Full) -> Status {
+        self.shared.ledger.refused(source, Refused::Busy);
+        Status::unavailable(full.to_string())
     }
 }

@@ -18,6 +18,11 @@ impl Keys {
         self.0.get(key).map(String::as_str)
     }
 
+    /// One of the keys, and its secret.
+    pub fn first(&self) -> Option<(String, String)> {
+        self.0.iter().next().map(|(key, secret)| (key.clone(), secret.clone()))
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -14,10 +14,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::SystemTime;
 
+use bytes::Bytes;
+
 use crate::event::{Telling, Time};
 use crate::journal::{Accepted, Journal, SetAside};
 use crate::ledger::{Ledger, Source};
-use crate::proto::Read;
+use crate::proto::{self, Read, Unreadable};
 
 /// What all sources write to.
 #[derive(Debug, Clone)]
@@ -56,15 +58,36 @@ impl Drop for OpenStream {
     }
 }
 
-fn accepted(source: Source, telling: Telling, items: u64, size: usize, twin: bool) -> Accepted {
+fn accepted(
+    source: Source,
+    telling: Option<Telling>,
+    items: u64,
+    raw: Bytes,
+    twin_expected: bool,
+) -> Accepted {
     let at = Time::from_system(SystemTime::now());
-    Accepted { at, source, items, twin_expected: twin, telling, size }
+    let size = raw.len();
+    Accepted { at, source, items, twin_expected, telling, raw, size }
+}
+
+fn parse(source: Source, raw: &[u8]) -> Result<Read, Unreadable> {
+    match source {
+        Source::Webhook => proto::webhook(raw),
+        Source::Stats => proto::stats(raw),
+        Source::Events => proto::events(raw),
+        Source::NodeRooms => proto::node_rooms(raw),
+    }
+}
+
+/// Reads again what a journal kept; gives what it tells, where it can be read, and how many items
+/// that is.
+pub fn read_again(source: Source, raw: &Bytes) -> (Option<Telling>, u64) {
+    parse(source, raw).map_or((None, 1), |read| (Some(read.telling), read.items))
 }
 
 impl Shared {
-    // Counts what is in the journal now. What has no use is counted and nothing else.
-    fn count(&self, source: Source, items: u64, read: &Counted) {
-        self.ledger.accepted(source, items);
+    // What has no use, or no name here, is counted and nothing else.
+    fn count(&self, source: Source, read: &Counted) {
         self.ledger.unknown(read.unknown);
         self.ledger.unusable(source, read.unusable);
     }

@@ -216,7 +216,7 @@ async fn an_open_stream_does_not_hold_the_stop_up() {
     let _unused = TcpStream::connect(listeners.grpc).await.unwrap();
     let (messages, answer) = events(listeners.grpc, false).await;
     messages.send(an_event()).await.unwrap();
-    reader.next().await.unwrap();
+    reader.next_input().await.unwrap();
     timeout(SOON, listeners.stop(Instant::now() + LONG)).await.unwrap();
     assert!(answer.await.unwrap().is_ok());
 }
@@ -255,7 +255,7 @@ async fn compressed_messages_are_accepted() {
     messages.send(an_event()).await.unwrap();
     drop(messages);
     answer.await.unwrap().unwrap();
-    assert_eq!(fixture.reader.next().await.unwrap().items, 1);
+    assert_eq!(fixture.reader.next_input().await.unwrap().items, 1);
 }
 
 #[tokio::test]
@@ -329,7 +329,7 @@ async fn a_busy_server_gets_the_webhook_again() {
         let ledger = Arc::clone(&ledger);
         async move {
             until(|| refused(&ledger, Source::Webhook, Refused::Busy) == 1).await;
-            reader.next().await.unwrap();
+            reader.next_input().await.unwrap();
             reader
         }
     };
@@ -347,7 +347,7 @@ async fn a_stream_without_a_message_does_not_hold_the_stop_up() {
         loop {
             let mut stream = begun(listeners.http).await;
             stream.write_all(BODY.as_bytes()).await.unwrap();
-            if reader.next().await.unwrap().twin_expected {
+            if reader.next_input().await.unwrap().twin_expected {
                 return;
             }
         }

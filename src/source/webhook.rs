@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, RETRY_AFTER};
+use axum::http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -19,9 +19,9 @@ use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use tracing::Instrument;
 
-use super::{Keys, OpenStreams, Shared, accepted, split};
+use super::{Keys, OpenStreams, Shared, accepted, parse, split};
+use crate::ledger::status::Status;
 use crate::ledger::{Refused, Source};
-use crate::proto;
 
 // LiveKit's sender gives up on a webhook after 15 s in all: a slower body is of no use to it.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -45,12 +45,14 @@ impl Webhooks {
         Self { shared, open, stop, max_body }
     }
 
-    /// POST /webhook, GET /healthz (the process lives), GET /readyz (it accepts).
+    /// POST /webhook, GET /healthz (the process lives), GET /readyz (it accepts), GET /status (the
+    /// ledger: counts, and nothing of rooms or people).
     pub(super) fn router(self) -> Router {
         Router::new()
             .route("/webhook", post(webhook))
             .route("/healthz", get(|| async { "ok\n" }))
             .route("/readyz", get(ready))
+            .route("/status", get(status))
             .with_state(Arc::new(self))
     }
 
@@ -83,29 +85,29 @@ impl Webhooks {
     }
 
     // A body that is signed: from here on it is LiveKit's word, and not lost.
-    fn accept(&self, body: Bytes) -> Response {
-        let read = match proto::webhook(&body) {
-            Ok(read) => read,
+    async fn accept(&self, body: Bytes) -> Response {
+        let (telling, items, counted) = match parse(Source::Webhook, &body) {
+            Ok(read) => {
+                let (telling, items, counted) = split(read);
+                (Some(telling), items, Some(counted))
+            }
             Err(unreadable) => {
                 tracing::warn!(%unreadable, "a signed webhook is set aside");
-                return self.set_aside(body);
+                if !self.shared.set_aside.has_room(body.len()) {
+                    return self.busy("3");
+                }
+                (None, 1, None)
             }
         };
-        let (telling, items, counted) = split(read);
-        let input = accepted(Source::Webhook, telling, items, body.len(), self.open.any());
-        if self.shared.journal.try_append(input).is_err() {
-            return self.busy("1");
-        }
-        self.shared.count(Source::Webhook, items, &counted);
-        StatusCode::OK.into_response()
-    }
-
-    fn set_aside(&self, body: Bytes) -> Response {
-        if !self.shared.set_aside.keep(body, "unreadable webhook") {
+        let input = accepted(Source::Webhook, telling, items, body, self.open.any());
+        let Ok(mut pending) = self.shared.journal.offer(input) else { return self.busy("1") };
+        if pending.durable().await.is_err() {
             return self.busy("2");
         }
-        self.shared.ledger.accepted(Source::Webhook, 1);
-        self.shared.ledger.input_set_aside(Source::Webhook, 1);
+        self.shared.ledger.accepted(Source::Webhook, items);
+        if let Some(counted) = counted {
+            self.shared.count(Source::Webhook, &counted);
+        }
         StatusCode::OK.into_response()
     }
 }
@@ -138,7 +140,15 @@ async fn verify_and_accept(webhooks: &Webhooks, request: Request) -> Response {
     if Sha256::digest(&body)[..] != hash {
         return unauthorized();
     }
-    webhooks.accept(body)
+    webhooks.accept(body).await
+}
+
+async fn status(State(webhooks): State<Arc<Webhooks>>) -> Response {
+    let Shared { journal, ledger, set_aside, .. } = &webhooks.shared;
+    let disk_bytes = journal.is_durable().then(|| journal.room().on_disk());
+    let status = Status::new(ledger.snapshot(), disk_bytes, set_aside.len());
+    let json = serde_json::to_vec_pretty(&status).unwrap_or_default();
+    ([(CONTENT_TYPE, "application/json")], json).into_response()
 }
 
 async fn ready(State(webhooks): State<Arc<Webhooks>>) -> Response {
@@ -164,7 +174,7 @@ fn signed_hash(headers: &HeaderMap, keys: &Keys) -> Option<Vec<u8>> {
 ///
 /// # Errors
 /// Where key or secret are empty.
-pub(super) fn sign(
+pub(crate) fn sign(
     body: &[u8],
     key: &str,
     secret: &str,

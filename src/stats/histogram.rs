@@ -1,5 +1,7 @@
 //! A distribution over explicit buckets.
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use crate::event::Time;
 use crate::signal::{HistogramPoint, Series};
 
@@ -17,13 +19,30 @@ pub(super) const RATIO_BOUNDS: &[f64] =
 /// LiveKit's quality score, 1 to 5: its thresholds are 2, 4 and 4.1 (pkg/sfu/connectionquality).
 pub(super) const SCORE_BOUNDS: &[f64] = &[1.0, 2.0, 2.5, 3.0, 3.5, 4.0, 4.1, 4.3, 4.5];
 
-#[derive(Debug, Clone)]
+// Under its own word, as serde takes a reference for one that is borrowed.
+type Bounds = &'static [f64];
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Histogram {
-    bounds: &'static [f64],
+    #[serde(serialize_with = "write_bounds", deserialize_with = "read_bounds")]
+    bounds: Bounds,
     buckets: Vec<u64>,
     count: u64,
     sum: f64,
     range: Option<(f64, f64)>,
+}
+
+// In a snapshot bounds are known by how many they are.
+#[allow(clippy::ptr_arg, clippy::trivially_copy_pass_by_ref)] // serde gives it so
+fn write_bounds<S: Serializer>(bounds: &&'static [f64], to: S) -> Result<S::Ok, S::Error> {
+    bounds.len().serialize(to)
+}
+
+fn read_bounds<'de, D: Deserializer<'de>>(from: D) -> Result<&'static [f64], D::Error> {
+    let count = usize::deserialize(from)?;
+    let mut all = [DURATION_BOUNDS, LATENCY_BOUNDS, RATIO_BOUNDS, SCORE_BOUNDS].into_iter();
+    all.find(|bounds| bounds.len() == count)
+        .ok_or_else(|| serde::de::Error::custom("no histogram has so many bounds"))
 }
 
 impl Histogram {

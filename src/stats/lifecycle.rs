@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::histogram::{DURATION_BOUNDS, Histogram};
 use super::points::{Instrument, NodeSeries, Window, histogram_points};
 use crate::event::{Time, TrackKind, TrackSource};
+use crate::interned::Name;
 use crate::semconv::{key, metric};
 use crate::session::{Census, Description, Fact};
 use crate::signal::{Attribute, Metric, Number, NumberPoint, Temporality};
@@ -20,7 +23,7 @@ const PARTICIPANTS: Instrument = Instrument {
 const TRACKS: Instrument =
     Instrument { name: metric::TRACK_COUNT, unit: "{track}", description: "Published tracks." };
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 enum What {
     Room,
     Participant,
@@ -56,10 +59,17 @@ impl What {
     }
 }
 
-type Key = (What, Option<TrackKind>, Option<TrackSource>, Option<&'static str>);
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Key {
+    what: What,
+    kind: Option<TrackKind>,
+    source: Option<TrackSource>,
+    #[serde(with = "crate::interned::option")]
+    error_type: Option<Name>,
+}
 
 /// Durations, and counts from the census.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Lifecycle {
     began: Time,
     durations: BTreeMap<Key, NodeSeries<Histogram>>,
@@ -101,7 +111,7 @@ impl Lifecycle {
         error_type: Option<&'static str>,
         took: Duration,
     ) {
-        let key = (what, track.kind(), track.source(), error_type);
+        let key = Key { what, kind: track.kind(), source: track.source(), error_type };
         let series = self.durations.entry(key).or_insert_with(|| {
             let mut attributes = of_track(track.kind(), track.source());
             attributes.extend(error_type.map(|kind| Attribute::new(key::ERROR_TYPE, kind)));
@@ -128,7 +138,7 @@ impl Lifecycle {
         for what in What::ALL {
             let mut points = Vec::new();
             for (key, series) in &mut self.durations {
-                if key.0 != what || series.value.is_empty() {
+                if key.what != what || series.value.is_empty() {
                     continue;
                 }
                 let opening = series.open(window);

@@ -11,6 +11,7 @@ mod node;
 mod participant;
 mod points;
 mod reports;
+mod saved;
 mod tally;
 pub mod worker;
 
@@ -79,6 +80,12 @@ impl Stats {
         }
     }
 
+    /// Begins at `now`, before anything is applied.
+    pub fn begin(&mut self, now: Time) {
+        self.lifecycle = Lifecycle::new(now);
+        self.flushed = now;
+    }
+
     /// Applies a window that came at `now`, with what its room knows of the stream.
     pub fn window(&mut self, stat: &StreamStat, context: &StreamContext, now: Time) {
         if self.settings.node_streams == NodeStreamSource::Windows {
@@ -105,6 +112,11 @@ impl Stats {
         } else {
             self.lifecycle.apply(fact);
         }
+    }
+
+    /// How many series of participants have ended and wait for the flush.
+    pub fn ended_series(&self) -> usize {
+        self.participants.ended()
     }
 
     /// The points of all that has changed, and of the node's series in any case.

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::lifecycle::of_track;
 use super::points::{Instrument, NodeSeries, Window, count_points, histogram_points};
 use super::tally::{BOUNDS, COUNTS, QUALITIES, Tally};
@@ -13,7 +15,7 @@ use crate::session::StreamContext;
 use crate::signal::{Attribute, Metric, Temporality, Value};
 
 /// What the node's streams are told apart by.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Class {
     pub(super) node: Option<NodeId>,
     pub(super) direction: Direction,
@@ -22,7 +24,7 @@ pub(super) struct Class {
     pub(super) country: Option<Arc<str>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Streams {
     tally: Tally,
     // Which of its distributions have points already.
@@ -30,7 +32,7 @@ struct Streams {
 }
 
 /// All streams of all nodes.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct NodeStreams {
     series: BTreeMap<Class, NodeSeries<Streams>>,
 }

@@ -4,13 +4,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::points::{Instrument, count_points};
 use crate::event::{Counts, Direction, ParticipantSid, RoomSid, StreamStat, Time};
 use crate::semconv::{key, metric};
 use crate::session::StreamContext;
 use crate::signal::{Attribute, Metric, Number, NumberPoint, Series, Temporality, Value};
+use crate::snapshot::{Error, Part, Writer, read};
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Streams {
     attributes: Series,
     start: Time,
@@ -26,10 +29,16 @@ struct Streams {
     measured: [bool; GAUGES.len()],
 }
 
+type Key = (RoomSid, ParticipantSid, Direction);
+
+// So many series are one part of a snapshot.
+const MANY: usize = 1000;
+
 /// All participants' streams.
 #[derive(Debug, Default)]
 pub(super) struct ParticipantStreams {
-    series: BTreeMap<(RoomSid, ParticipantSid, Direction), Streams>,
+    series: BTreeMap<Key, Streams>,
+    ended: usize,
 }
 
 impl ParticipantStreams {
@@ -71,9 +80,29 @@ impl ParticipantStreams {
         for direction in [Direction::Upstream, Direction::Downstream] {
             let key = (room.clone(), participant.clone(), direction);
             if let Some(streams) = self.series.get_mut(&key) {
+                self.ended += usize::from(!streams.ended);
                 streams.ended = true;
             }
         }
+    }
+
+    /// How many have ended and wait for the flush.
+    pub(super) fn ended(&self) -> usize {
+        self.ended
+    }
+
+    /// Writes all series.
+    pub(super) fn save(&self, to: &mut Writer<'_>) -> Result<(), Error> {
+        let series: Vec<_> = self.series.iter().collect();
+        series.chunks(MANY).try_for_each(|series| to.put(Part::Series, &series))
+    }
+
+    /// Takes in series that were written.
+    pub(super) fn load(&mut self, content: &[u8]) -> Result<(), Error> {
+        let series: Vec<(Key, Streams)> = read(content)?;
+        self.ended += series.iter().filter(|(_, streams)| streams.ended).count();
+        self.series.extend(series);
+        Ok(())
     }
 
     pub(super) fn flush(&mut self, temporality: Temporality, to: &mut Vec<Metric>) {
@@ -88,6 +117,7 @@ impl ParticipantStreams {
             }
         }
         self.series.retain(|_, streams| !streams.ended);
+        self.ended = 0;
         for ((instrument, _), points) in COUNTERS.into_iter().zip(counters) {
             to.push(instrument.counter(temporality, points));
         }

@@ -1,5 +1,7 @@
 //! How series become points.
 
+use serde::{Deserialize, Serialize};
+
 use super::histogram::Histogram;
 use crate::event::Time;
 use crate::signal::{
@@ -58,7 +60,7 @@ pub(super) fn is_empty(metric: &Metric) -> bool {
 }
 
 /// A series of the node: there from its first value on, its points at the flush.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct NodeSeries<T> {
     pub(super) attributes: Series,
     pub(super) value: T,

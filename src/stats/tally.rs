@@ -1,5 +1,7 @@
 //! What some streams came to: counts, and distributions of their quality.
 
+use serde::{Deserialize, Serialize};
+
 use super::histogram::{Histogram, LATENCY_BOUNDS, RATIO_BOUNDS, SCORE_BOUNDS};
 use crate::event::report::StreamReport;
 use crate::event::{Direction, StreamStat};
@@ -12,7 +14,7 @@ pub(super) const QUALITIES: usize = 5;
 pub(super) const BOUNDS: [&[f64]; QUALITIES] =
     [RATIO_BOUNDS, RATIO_BOUNDS, LATENCY_BOUNDS, LATENCY_BOUNDS, SCORE_BOUNDS];
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Tally {
     counts: [u64; COUNTS],
     quality: [Histogram; QUALITIES],

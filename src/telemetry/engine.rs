@@ -103,7 +103,7 @@ impl fmt::Debug for Inlet {
 /// What runs.
 #[derive(Debug)]
 pub(super) struct Running {
-    pipeline: JoinHandle<()>,
+    pipeline: JoinHandle<pipeline::Ended>,
     exporter: Exporter,
 }
 
@@ -119,8 +119,14 @@ impl Running {
         let stats = stats::Settings { node_streams: NodeStreamSource::Reports, ..settings.stats };
         let now = Time::from_system(SystemTime::now());
         let engine = Engine::new(settings.session, stats, now);
-        let (ticks, pipeline) =
-            pipeline::start(engine, reader, exporter.clone(), Arc::clone(ledger));
+        let parts = pipeline::Parts {
+            engine,
+            exporter: exporter.clone(),
+            ledger: Arc::clone(ledger),
+            set_aside,
+            checkpoints: None,
+        };
+        let (ticks, pipeline) = pipeline::start(parts, reader);
         let journal = RwLock::new(Some(journal));
         let inlet = Inlet { journal, ticks, ledger: Arc::clone(ledger) };
         Ok((Self { pipeline, exporter }, inlet))
@@ -218,9 +224,10 @@ impl Inlet {
 
     fn append(&self, source: Source, read: Read, size: usize, at: Time) {
         let Read { telling, items, unusable, unknown } = read;
-        let accepted = Accepted { at, source, items, twin_expected: false, telling, size };
+        let (telling, raw) = (Some(telling), bytes::Bytes::new());
+        let accepted = Accepted { at, source, items, twin_expected: false, telling, raw, size };
         let journal = self.journal.read().unwrap_or_else(PoisonError::into_inner);
-        let taken = journal.as_ref().is_some_and(|journal| journal.try_append(accepted).is_ok());
+        let taken = journal.as_ref().is_some_and(|journal| journal.offer(accepted).is_ok());
         if !taken {
             // Of a message, as of a request: none of it is taken.
             return self.ledger.refused(source, Refused::Busy);

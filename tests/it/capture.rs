@@ -66,4 +66,4 @@ pub(crate) fn run<'a>(lines: impl Iterator<Item = &'a Line>, analytics_connected
     out
 }
 
-const INTERVAL: std::time::Duration = std::time::Duration::from_secs(30);
+pub(crate) const INTERVAL: std::time::Duration = std::time::Duration::from_secs(30);

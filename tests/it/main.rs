@@ -11,6 +11,7 @@ mod house;
 mod notifier;
 mod points;
 mod readme;
+mod restart;
 mod serve;
 mod sources;
 mod telemetry;

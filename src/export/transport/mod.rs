@@ -16,6 +16,9 @@ pub enum StartError {
     /// The endpoint has no host, or a scheme other than http and https.
     #[error("{0}: the endpoint must be an http or https URL with a host")]
     Endpoint(&'static str),
+    /// What waits can't be kept in the journal's directory.
+    #[error("what waits for delivery can't be kept: {0}")]
+    Outbox(#[from] std::io::Error),
     /// An https endpoint, in a build without the feature `tls`.
     #[error("{0}: this build has no TLS (feature `tls`); the endpoint must be http")]
     NoTls(&'static str),

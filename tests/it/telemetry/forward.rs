@@ -87,7 +87,7 @@ async fn what_is_forwarded_arrives_stamped_and_in_order() {
     assert_eq!(forwarder.shutdown(soon()).await, 0);
     let mut ids = Vec::new();
     for _ in 0..6 {
-        match reader.next().await.unwrap().telling {
+        match reader.next_input().await.unwrap().telling.unwrap() {
             Telling::Events(events) => {
                 assert_eq!(events[0].node.as_ref().unwrap().as_str(), "ND_1");
                 ids.push(events[0].id.to_string());
@@ -136,7 +136,9 @@ async fn a_receiver_that_comes_late_gets_all() {
     assert_eq!(of(&forwarder, Source::Events).waiting, 2);
     let (_listeners, mut reader) = listening(address).await;
     for nth in 0..2 {
-        let Telling::Events(events) = reader.next().await.unwrap().telling else { panic!() };
+        let Telling::Events(events) = reader.next_input().await.unwrap().telling.unwrap() else {
+            panic!()
+        };
         assert_eq!(*events[0].id, *format!("AE_{nth}"));
     }
     until(|| of(&forwarder, Source::Events).acknowledged == 2).await;
@@ -154,7 +156,9 @@ async fn a_message_that_is_too_large_is_dropped_and_the_rest_goes_through() {
     assert_eq!(of(&forwarder, Source::Events), counts);
     let mut ids = std::collections::BTreeSet::new();
     while ids.len() < 2 {
-        let Telling::Events(events) = reader.next().await.unwrap().telling else { panic!() };
+        let Telling::Events(events) = reader.next_input().await.unwrap().telling.unwrap() else {
+            panic!()
+        };
         ids.insert(events[0].id.to_string());
     }
     assert_eq!(ids.into_iter().collect::<Vec<_>>(), ["AE_0", "AE_2"]);

@@ -1,0 +1,189 @@
+//! The commands that look at a running or stopped `serve` from outside.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::AUTHORIZATION;
+use http::{Request, Uri};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use thiserror::Error;
+
+use crate::config::Config;
+use crate::export;
+use crate::journal::{Letter, Payload, letters, open_letter};
+use crate::ledger::Signal;
+use crate::ledger::report::grouped;
+use crate::ledger::status::Status;
+use crate::source::webhook;
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+const MAX_ANSWER: usize = 1 << 20;
+
+/// Why a command failed.
+#[derive(Debug, Error)]
+pub enum CommandError {
+    /// `serve` can't be asked.
+    #[error("{uri} can't be asked: {error}")]
+    Unreachable {
+        /// Whom.
+        uri: Uri,
+        /// Why.
+        error: String,
+    },
+    /// There is no such letter.
+    #[error("there is no letter {0}")]
+    NoLetter(String),
+    /// The output or a letter's file can't be used.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// A letter was not taken; it is kept.
+    #[error("{0} of the letters were not taken, and are kept")]
+    NotTaken(usize),
+}
+
+/// Asks `serve` at `http` for its ledger.
+///
+/// # Errors
+/// Where it can't be asked, or answers something else.
+pub async fn status(http: &str) -> Result<Status, CommandError> {
+    let uri: Uri = format!("http://{http}/status").parse().unwrap_or_default();
+    let unreachable = |error: &dyn std::fmt::Display| CommandError::Unreachable {
+        uri: uri.clone(),
+        error: error.to_string(),
+    };
+    let request = Request::get(&uri).body(Full::default()).map_err(|error| unreachable(&error))?;
+    let (code, body) = ask(request).await.map_err(|error| unreachable(&error))?;
+    if code != http::StatusCode::OK {
+        return Err(unreachable(&code));
+    }
+    serde_json::from_slice(&body).map_err(|_| unreachable(&"no ledger of this version"))
+}
+
+async fn ask(request: Request<Full<Bytes>>) -> Result<(http::StatusCode, Bytes), String> {
+    let client: Client<HttpConnector, _> = Client::builder(TokioExecutor::new()).build_http();
+    let answer = async {
+        let response = client.request(request).await.map_err(|error| export::chain(&error))?;
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, MAX_ANSWER).collect().await;
+        Ok((head.status, body.map_err(|error| error.to_string())?.to_bytes()))
+    };
+    tokio::time::timeout(TIMEOUT, answer).await.unwrap_or_else(|_| Err("no answer".to_owned()))
+}
+
+/// What was set aside in a journal's directory.
+#[derive(Debug)]
+pub struct DeadLetters {
+    files: Vec<PathBuf>,
+}
+
+fn id(file: &Path) -> String {
+    file.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+impl DeadLetters {
+    /// Those of `ids`; all where there are none.
+    ///
+    /// # Errors
+    /// Where the directory can't be read, or an id is no letter's.
+    pub fn find(directory: &Path, ids: &[String]) -> Result<Self, CommandError> {
+        let mut files = letters(directory)?;
+        for wanted in ids {
+            if !files.iter().any(|file| id(file) == *wanted) {
+                return Err(CommandError::NoLetter(wanted.clone()));
+            }
+        }
+        files.retain(|file| ids.is_empty() || ids.contains(&id(file)));
+        Ok(Self { files })
+    }
+
+    /// Writes a line for each.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn list(&self, out: &mut impl Write) -> Result<(), CommandError> {
+        if self.files.is_empty() {
+            writeln!(out, "Nothing is set aside.")?;
+        }
+        for file in &self.files {
+            match open_letter(file) {
+                Ok((letter, payload)) => {
+                    let Letter { items, at, reason, .. } = letter;
+                    let at = Duration::from_nanos(at.nanos());
+                    let at = humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + at);
+                    let (items, bytes) = (grouped(items), grouped(payload.len() as u64));
+                    writeln!(out, "{}  {at}  {items} records  {bytes} bytes  {reason}", id(file))?;
+                }
+                Err(error) => writeln!(out, "{}  can't be read: {error}", id(file))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes them.
+    ///
+    /// # Errors
+    /// Where a file can't be removed.
+    pub fn forget(&self, out: &mut impl Write) -> Result<(), CommandError> {
+        for file in &self.files {
+            std::fs::remove_file(file)?;
+            writeln!(out, "{}  dropped", id(file))?;
+        }
+        Ok(())
+    }
+
+    /// Sends them once more: records to the collector, webhooks to `serve`. What is taken is
+    /// removed.
+    ///
+    /// # Errors
+    /// Where one is not taken.
+    pub async fn retry(&self, config: &Config, out: &mut impl Write) -> Result<(), CommandError> {
+        let mut kept = 0;
+        for file in &self.files {
+            let sent = match open_letter(file) {
+                Ok((letter, payload)) => send(letter.payload, payload, config).await,
+                Err(error) => Err(error.to_string()),
+            };
+            match sent {
+                Ok(()) => {
+                    std::fs::remove_file(file)?;
+                    writeln!(out, "{}  taken", id(file))?;
+                }
+                Err(reason) => {
+                    kept += 1;
+                    writeln!(out, "{}  not taken: {reason}", id(file))?;
+                }
+            }
+        }
+        if kept > 0 { Err(CommandError::NotTaken(kept)) } else { Ok(()) }
+    }
+}
+
+async fn send(payload: Payload, content: Bytes, config: &Config) -> Result<(), String> {
+    let signal = match payload {
+        Payload::Traces => Signal::Traces,
+        Payload::Logs => Signal::Logs,
+        Payload::Metrics => Signal::Metrics,
+        Payload::Webhook => return post(content, config).await,
+    };
+    export::send_once(&config.export, signal, content).await
+}
+
+// A webhook that a newer version may read goes the way that it came.
+async fn post(body: Bytes, config: &Config) -> Result<(), String> {
+    if crate::proto::webhook(&body).is_err() {
+        return Err("this version can't read it either".to_owned());
+    }
+    let (key, secret) = config.keys.first().ok_or("there is no key to sign it with")?;
+    let token = webhook::sign(&body, &key, &secret).map_err(|error| error.to_string())?;
+    let request = Request::post(format!("http://{}/webhook", config.http));
+    let request = request.header(AUTHORIZATION, token).body(Full::new(body));
+    match ask(request.map_err(|error| error.to_string())?).await? {
+        (code, _) if code.is_success() => Ok(()),
+        (code, _) => Err(code.to_string()),
+    }
+}

@@ -1,0 +1,253 @@
+//! The part of a signal's queue that is on disk, and how far it was delivered.
+//!
+//! LiveKit's records are numbered in the order in which the engine makes them. That is a function of
+//! the journal, so a number means the same record in each life of the process, and what was delivered
+//! or is on disk is not queued again by a replay.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::queue::Settled;
+use super::record::{Record, Scope};
+use super::request::Assembler;
+use crate::journal::{Holder, Room};
+use crate::ledger::{Delivered, Ledger, Lost, Signal};
+use crate::store::{Directory, Log, Reader, Slots};
+
+/// What a snapshot has to know of a signal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Saved {
+    next: u64,
+    items: u64,
+}
+
+/// Where what waits is kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Disk<'a> {
+    /// Where.
+    pub directory: &'a Directory,
+    /// How much room there is.
+    pub room: &'a Arc<Room>,
+    /// How large a segment is.
+    pub segment: u64,
+}
+
+/// How far a signal was delivered, and what became of it until there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Progress {
+    settled: u64,
+    counts: Delivered,
+}
+
+#[derive(Debug)]
+pub(super) struct Outbox {
+    signal: Signal,
+    log: Log,
+    reader: Option<Reader>,
+    // Read from the disk and not taken yet.
+    ahead: VecDeque<Record>,
+    damaged: u64,
+    slots: Slots,
+    progress: Progress,
+    room: Arc<Room>,
+    ledger: Arc<Ledger>,
+    // Of all records that were numbered.
+    items: u64,
+    next: u64,
+    taken: u64,
+}
+
+impl Outbox {
+    pub(super) fn open(signal: Signal, disk: Disk<'_>, ledger: &Arc<Ledger>) -> io::Result<Self> {
+        let Disk { directory, room, segment } = disk;
+        let path = directory.path().join("outbox").join(signal.as_str());
+        let (log, damage) = Log::open(&path, Arc::clone(directory.disk()), segment)?;
+        if !damage.is_none() {
+            // What is missing is made again from the journal, unless the disk lost it later.
+            tracing::warn!(signal = signal.as_str(), bytes = damage.bytes, "a torn end is cut off");
+        }
+        let (slots, value) = Slots::open(&slots_path(&path))?;
+        let progress = value.and_then(|value| postcard::from_bytes(&value).ok());
+        let progress: Progress = progress.unwrap_or_default();
+        ledger.restore_output(signal, &progress.counts);
+        room.holds(Holder::Outbox(signal), log.bytes());
+        Ok(Self {
+            signal,
+            log,
+            reader: None,
+            ahead: VecDeque::new(),
+            damaged: 0,
+            slots,
+            taken: progress.settled,
+            progress,
+            room: Arc::clone(room),
+            ledger: Arc::clone(ledger),
+            items: 0,
+            next: 1,
+        })
+    }
+
+    /// Goes on from a snapshot. Without one that is whole the numbers of before mean nothing: what
+    /// is made from here on gets new ones.
+    pub(super) fn restore(&mut self, saved: Option<Saved>, is_whole: bool) {
+        match saved {
+            Some(saved) => {
+                self.next = saved.next;
+                self.items = saved.items;
+                self.ledger.queued(self.signal, saved.items);
+            }
+            None if is_whole => {}
+            None => {
+                self.next = self.next.max(self.progress.settled + 1).max(self.log.next());
+                let done = self.progress.counts.sum();
+                self.items = done;
+                self.ledger.queued(self.signal, done);
+            }
+        }
+    }
+
+    /// Numbers a record; whether it has to be queued.
+    pub(super) fn number(&mut self, record: &mut Record) -> bool {
+        if record.is_own() {
+            return false;
+        }
+        record.number = self.next;
+        self.next += 1;
+        self.items += record.items;
+        // What is in no part of the log was never put there.
+        record.number > self.progress.settled && record.number >= self.log.next()
+    }
+
+    /// Whether there is something on disk that was not taken.
+    pub(super) fn has_unread(&self) -> bool {
+        !self.ahead.is_empty() || self.taken + 1 < self.log.next()
+    }
+
+    /// What fits into a request, from the disk; `None` where all there was taken.
+    pub(super) fn read(&mut self, assembler: &Assembler) -> io::Result<Option<Vec<Record>>> {
+        let mut bytes: usize = self.ahead.iter().map(|record| record.bytes.len()).sum();
+        let mut from = self.ahead.back().map_or(self.taken, |record| record.number);
+        let last = self.log.next() - 1;
+        while from < last && bytes < assembler.max_bytes() {
+            let reader = self.reader.get_or_insert_with(|| self.log.readers().from(from + 1));
+            let read = reader.next(last);
+            let damage = reader.take_damage();
+            self.damaged += damage.records;
+            let Some((number, record)) = read? else {
+                // All behind is damaged.
+                self.taken = self.taken.max(last);
+                break;
+            };
+            from = number;
+            match decode(number, &record) {
+                Some(record) => {
+                    bytes += record.bytes.len();
+                    self.ahead.push_back(record);
+                }
+                None => self.damaged += 1,
+            }
+        }
+        if self.ahead.is_empty() {
+            self.reader = None;
+            return Ok(None);
+        }
+        let count = assembler.fits(&self.ahead);
+        Ok(Some(self.ahead.drain(..count).collect()))
+    }
+
+    pub(super) fn taken(&mut self, number: u64) {
+        self.taken = self.taken.max(number);
+        if self.taken + 1 >= self.log.next() {
+            self.reader = None;
+        }
+    }
+
+    pub(super) fn take_damaged(&mut self) -> u64 {
+        std::mem::take(&mut self.damaged)
+    }
+
+    /// Writes those of `records` that are not there.
+    pub(super) fn write<'a>(
+        &mut self,
+        records: impl Iterator<Item = &'a Record>,
+    ) -> io::Result<()> {
+        let mut group: Vec<Vec<u8>> = Vec::new();
+        let new = records.filter(|record| record.number >= self.log.next().max(1));
+        let new: Vec<&Record> = new.filter(|record| record.number > 0).collect();
+        let Some(first) = new.first() else { return Ok(()) };
+        self.log.skip_to(first.number)?;
+        let mut bytes = 0;
+        for record in &new {
+            bytes += record.bytes.len();
+            group.push(encode(record));
+            if bytes > GROUP {
+                self.log.append(&group, false)?;
+                group.clear();
+                bytes = 0;
+            }
+        }
+        self.log.append(&group, false)?;
+        self.room.holds(Holder::Outbox(self.signal), self.log.bytes());
+        Ok(())
+    }
+
+    pub(super) fn settle(&mut self, settled: &[Record], how: Settled) {
+        let own: Vec<&Record> = settled.iter().filter(|record| record.number > 0).collect();
+        let Some(last) = own.last() else { return };
+        self.progress.settled = last.number;
+        let n = own.iter().map(|record| record.items).sum::<u64>();
+        let counts = &mut self.progress.counts;
+        match how {
+            Settled::Delivered { rejected } => {
+                let rejected = rejected.min(n);
+                counts.delivered += n - rejected;
+                counts.lost[Lost::Rejected as usize] += rejected;
+            }
+            Settled::SetAside => counts.set_aside += n,
+            Settled::Lost(why) => counts.lost[why as usize] += n,
+        }
+        let written = postcard::to_stdvec(&self.progress)
+            .map_err(io::Error::other)
+            .and_then(|value| self.slots.write(&value));
+        if let Err(error) = written {
+            // After a restart it would be sent again.
+            tracing::warn!(%error, signal = self.signal.as_str(), "what was delivered can't be noted");
+        }
+    }
+
+    pub(super) fn save(&mut self) -> io::Result<Saved> {
+        self.log.sync()?;
+        self.slots.sync()?;
+        Ok(Saved { next: self.next, items: self.items })
+    }
+
+    pub(super) fn trim(&mut self) -> io::Result<()> {
+        self.log.drop_until(self.progress.settled)?;
+        self.room.holds(Holder::Outbox(self.signal), self.log.bytes());
+        Ok(())
+    }
+}
+
+const GROUP: usize = 4 << 20;
+
+fn slots_path(path: &Path) -> std::path::PathBuf {
+    path.with_extension("delivered")
+}
+
+fn encode(record: &Record) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(8 + record.bytes.len());
+    bytes.extend(record.items.to_le_bytes());
+    bytes.extend_from_slice(&record.bytes);
+    bytes
+}
+
+fn decode(number: u64, record: &Bytes) -> Option<Record> {
+    let items = record.get(..8)?.try_into().ok()?;
+    let items = u64::from_le_bytes(items);
+    Some(Record { scope: Scope::LiveKit, items, bytes: record.slice(8..), number })
+}

@@ -1,0 +1,224 @@
+//! What waits for delivery, in memory up to a number of bytes; where there is a journal on disk, the
+//! rest of it is there.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::outbox::{Outbox, Saved};
+use super::record::Record;
+use super::request::Assembler;
+use crate::ledger::Lost;
+
+/// The queue of a signal.
+#[derive(Debug)]
+pub(super) struct Queue {
+    waiting: Mutex<Waiting>,
+    pub(super) more: Notify,
+    max_bytes: usize,
+    full: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    memory: VecDeque<Record>,
+    bytes: usize,
+    // Taken for delivery and not settled yet, in its order.
+    in_flight: VecDeque<Record>,
+    closed: bool,
+    // The disk could not take what is over the limit.
+    stalled: bool,
+    outbox: Option<Outbox>,
+}
+
+/// What became of records that were in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Settled {
+    Delivered { rejected: u64 },
+    SetAside,
+    Lost(Lost),
+}
+
+impl Queue {
+    pub(super) fn new(max_bytes: usize, outbox: Option<Outbox>) -> Self {
+        let waiting = Waiting { outbox, ..Waiting::default() };
+        Self {
+            waiting: Mutex::new(waiting),
+            more: Notify::new(),
+            max_bytes,
+            full: AtomicBool::new(false),
+        }
+    }
+
+    /// Queues records in their order; gives how many items found no room, and why.
+    pub(super) fn push(&self, records: impl IntoIterator<Item = Record>) -> (u64, Lost) {
+        let mut waiting = self.waiting();
+        if waiting.closed && waiting.outbox.is_none() {
+            return (records.into_iter().map(|record| record.items).sum(), Lost::Shutdown);
+        }
+        let mut lost = 0;
+        for mut record in records {
+            if waiting.bytes + record.bytes.len() > self.max_bytes {
+                // Where that fails whoever made them has to wait until it succeeds.
+                let _ = waiting.spill();
+            }
+            let is_kept = waiting.outbox.as_mut().is_some_and(|outbox| outbox.number(&mut record));
+            if !is_kept && waiting.outbox.is_some() && !record.is_own() {
+                // It was delivered, or is on disk, since before a restart.
+                continue;
+            }
+            if !is_kept && waiting.bytes + record.bytes.len() > self.max_bytes {
+                lost += record.items;
+                continue;
+            }
+            waiting.bytes += record.bytes.len();
+            waiting.memory.push_back(record);
+        }
+        drop(waiting);
+        self.more.notify_one();
+        (lost, Lost::QueueFull)
+    }
+
+    /// Takes out what the program told of itself and still waits; gives how many items that are.
+    pub(super) fn supersede_own(&self) -> u64 {
+        let mut waiting = self.waiting();
+        let own = waiting.memory.iter().filter(|record| record.is_own());
+        let items = own.map(|record| record.items).sum();
+        waiting.memory.retain(|record| !record.is_own());
+        waiting.bytes = waiting.memory.iter().map(|record| record.bytes.len()).sum();
+        items
+    }
+
+    /// Whether this is the first push after one that fitted which did not: worth a line in the log.
+    pub(super) fn is_newly_full(&self, full: bool) -> bool {
+        !self.full.swap(full, Relaxed) && full
+    }
+
+    /// Whether there is more than fits, and the disk could not take it. Tries it again.
+    pub(super) fn is_stalled(&self) -> bool {
+        let mut waiting = self.waiting();
+        waiting.stalled && waiting.spill().is_err()
+    }
+
+    /// Closes the queue and gives how many items are lost by that: all, or where there is a disk
+    /// those that were never to be there.
+    pub(super) fn abandon(&self) -> u64 {
+        let mut waiting = self.waiting();
+        waiting.closed = true;
+        let lost = |record: &Record| record.number == 0;
+        let waiting = &mut *waiting;
+        let both = waiting.memory.iter().chain(&waiting.in_flight);
+        let left = both.filter(|record| lost(record)).map(|record| record.items).sum();
+        waiting.memory.retain(|record| !lost(record));
+        waiting.in_flight.retain(|record| !lost(record));
+        waiting.bytes = waiting.memory.iter().map(|record| record.bytes.len()).sum();
+        left
+    }
+
+    /// Takes what fits into a request. It stays in flight until it is settled.
+    pub(super) fn take(&self, assembler: &Assembler) -> io::Result<Vec<Record>> {
+        let mut waiting = self.waiting();
+        let waiting = &mut *waiting;
+        let from_disk = match &mut waiting.outbox {
+            Some(outbox) => outbox.read(assembler)?,
+            None => None,
+        };
+        let batch = from_disk.unwrap_or_else(|| {
+            let count = assembler.fits(&waiting.memory);
+            let batch: Vec<Record> =
+                waiting.memory.drain(..count.min(waiting.memory.len())).collect();
+            waiting.bytes -= batch.iter().map(|record| record.bytes.len()).sum::<usize>();
+            batch
+        });
+        if let (Some(outbox), Some(last)) =
+            (&mut waiting.outbox, batch.iter().rfind(|one| one.number > 0))
+        {
+            outbox.taken(last.number);
+        }
+        waiting.in_flight.extend(batch.iter().cloned());
+        Ok(batch)
+    }
+
+    /// How many items could not be read from the disk since the last time that this was asked.
+    pub(super) fn take_damaged(&self) -> u64 {
+        self.waiting().outbox.as_mut().map_or(0, Outbox::take_damaged)
+    }
+
+    /// The first `count` records in flight are no longer.
+    pub(super) fn settle(&self, count: usize, how: Settled) {
+        let mut waiting = self.waiting();
+        let count = count.min(waiting.in_flight.len());
+        let settled: Vec<Record> = waiting.in_flight.drain(..count).collect();
+        if let Some(outbox) = &mut waiting.outbox {
+            outbox.settle(&settled, how);
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        let waiting = self.waiting();
+        let on_disk = waiting.outbox.as_ref().is_some_and(Outbox::has_unread);
+        waiting.memory.is_empty() && !on_disk
+    }
+
+    pub(super) fn has_a_request(&self, assembler: &Assembler) -> bool {
+        let waiting = self.waiting();
+        let on_disk = waiting.outbox.as_ref().is_some_and(Outbox::has_unread);
+        on_disk || assembler.fits(&waiting.memory) < waiting.memory.len()
+    }
+
+    /// Whether something made by a flush still waits.
+    pub(super) fn is_backlogged(&self) -> bool {
+        let waiting = self.waiting();
+        let of_livekit = |record: &Record| !record.is_own();
+        waiting.memory.iter().any(of_livekit)
+            || waiting.in_flight.iter().any(of_livekit)
+            || waiting.outbox.as_ref().is_some_and(Outbox::has_unread)
+    }
+
+    /// Puts all that waits on disk; gives what a snapshot has to know of it.
+    pub(super) fn save(&self) -> io::Result<Option<Saved>> {
+        let mut waiting = self.waiting();
+        if waiting.outbox.is_none() {
+            return Ok(None);
+        }
+        waiting.spill()?;
+        waiting.outbox.as_mut().map(Outbox::save).transpose()
+    }
+
+    /// Goes on from a snapshot.
+    pub(super) fn restore(&self, saved: Option<Saved>, is_whole: bool) {
+        if let Some(outbox) = &mut self.waiting().outbox {
+            outbox.restore(saved, is_whole);
+        }
+    }
+
+    /// Drops from the disk what was delivered.
+    pub(super) fn trim(&self) -> io::Result<()> {
+        self.waiting().outbox.as_mut().map_or(Ok(()), Outbox::trim)
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_drained(&self) -> bool {
+        self.is_empty() && !self.waiting().in_flight.is_empty()
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    // Writes what is only in memory to the disk, and reads it from there when its turn comes.
+    fn spill(&mut self) -> io::Result<()> {
+        let Some(outbox) = &mut self.outbox else { return Ok(()) };
+        let written = outbox.write(self.in_flight.iter().chain(&self.memory));
+        self.stalled = written.is_err();
+        written?;
+        self.memory.retain(|record| record.number == 0);
+        self.bytes = self.memory.iter().map(|record| record.bytes.len()).sum();
+        Ok(())
+    }
+}

@@ -1,0 +1,208 @@
+//! What can't be processed or delivered, kept as it came with the reason: in memory up to a number of
+//! bytes, or in files that `livekit-otel deadletter` lists.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::event::Time;
+use crate::store::{Directory, Frames};
+
+const FOLDER: &str = "deadletter";
+const SUFFIX: &str = "letter";
+
+/// What a letter's payload is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Payload {
+    /// A webhook's body, whose signature was right.
+    Webhook,
+    /// An encoded OTLP request of spans.
+    Traces,
+    /// An encoded OTLP request of log records.
+    Logs,
+    /// An encoded OTLP request of metrics.
+    Metrics,
+}
+
+impl Payload {
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Webhook => "webhook",
+            Self::Traces => "traces",
+            Self::Logs => "logs",
+            Self::Metrics => "metrics",
+        }
+    }
+}
+
+/// What is known of a letter beside its payload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Letter {
+    /// What the payload is.
+    pub payload: Payload,
+    /// How many records or items it holds.
+    pub items: u64,
+    /// When it was set aside.
+    pub at: Time,
+    /// Why.
+    pub reason: String,
+}
+
+/// What became of something that was to be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// It is kept.
+    Yes,
+    /// There is no room left for it.
+    NoRoom,
+    /// The disk failed; another time it may not.
+    Failed,
+}
+
+/// Where things are set aside.
+#[derive(Debug)]
+pub struct SetAside {
+    place: Place,
+    max_bytes: u64,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    letters: usize,
+    bytes: u64,
+}
+
+#[derive(Debug)]
+enum Place {
+    Memory(Mutex<Vec<(Letter, Bytes)>>),
+    Disk(Arc<Directory>),
+}
+
+impl SetAside {
+    /// Keeps up to `max_bytes`, until the process ends.
+    pub fn in_memory(max_bytes: u64) -> Self {
+        Self { place: Place::Memory(Mutex::default()), max_bytes, held: Mutex::default() }
+    }
+
+    /// Keeps up to `max_bytes` in files.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn on_disk(directory: &Arc<Directory>, max_bytes: u64) -> io::Result<Self> {
+        fs::create_dir_all(directory.path().join(FOLDER))?;
+        let mut held = Held::default();
+        for letter in letters(directory.path())? {
+            held.letters += 1;
+            held.bytes += fs::metadata(&letter).map_or(0, |file| file.len());
+        }
+        let place = Place::Disk(Arc::clone(directory));
+        Ok(Self { place, max_bytes, held: Mutex::new(held) })
+    }
+
+    /// Whether there is room for so many bytes more.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        self.held().bytes + bytes as u64 <= self.max_bytes
+    }
+
+    /// Keeps `payload` where there is room. `id` tells it apart: the same is kept once.
+    pub fn keep(&self, id: &str, letter: &Letter, payload: &Bytes) -> Kept {
+        if !self.has_room(payload.len()) {
+            return Kept::NoRoom;
+        }
+        self.keep_anyway(id, letter, payload)
+    }
+
+    /// Keeps `payload`, which was acknowledged: whether there is room for it was asked before.
+    pub fn keep_anyway(&self, id: &str, letter: &Letter, payload: &Bytes) -> Kept {
+        let mut held = self.held();
+        match &self.place {
+            Place::Memory(kept) => {
+                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                kept.push((letter.clone(), payload.clone()));
+            }
+            Place::Disk(directory) => {
+                let name = format!("{FOLDER}/{id}.{SUFFIX}");
+                if directory.path().join(&name).exists() {
+                    return Kept::Yes;
+                }
+                let head = serde_json::to_vec(letter).unwrap_or_default();
+                let written = directory.replace(&name, |records| {
+                    records.put(&head)?;
+                    records.put(payload)
+                });
+                if let Err(error) = written {
+                    tracing::error!(%error, "a letter can't be set aside");
+                    return Kept::Failed;
+                }
+            }
+        }
+        held.letters += 1;
+        held.bytes += payload.len() as u64;
+        Kept::Yes
+    }
+
+    /// How many are kept.
+    pub fn len(&self) -> usize {
+        self.held().letters
+    }
+
+    /// Whether nothing is kept.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A letter's file can't be read.
+#[derive(Debug, Error)]
+pub enum Unreadable {
+    /// The file system says so.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// It is damaged, or another version's.
+    #[error("it is damaged or of another version")]
+    Damaged,
+}
+
+/// The files of the letters under a journal's directory, the oldest first.
+///
+/// # Errors
+/// Those of the file system; no such directory is no letter.
+pub fn letters(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(directory.join(FOLDER)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|suffix| suffix == SUFFIX) {
+            files.push(path);
+        }
+    }
+    files.sort_unstable();
+    Ok(files)
+}
+
+/// Reads a letter.
+///
+/// # Errors
+/// [`Unreadable`].
+pub fn open(letter: &Path) -> Result<(Letter, Bytes), Unreadable> {
+    let bytes = fs::read(letter)?;
+    let mut frames = Frames::new(&bytes);
+    let mut next = || frames.next().map(|(_, record)| record).ok_or(Unreadable::Damaged);
+    let head = serde_json::from_slice(next()?).map_err(|_| Unreadable::Damaged)?;
+    Ok((head, Bytes::copy_from_slice(next()?)))
+}

@@ -1,0 +1,168 @@
+//! The journal on disk: one thread writes and syncs in groups, and only then confirms.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::entry::Read;
+use super::tail::{Holder, Room, Tail};
+use super::{Append, Journal, Reader};
+use crate::ledger::Ledger;
+use crate::store::{Directory, Log};
+
+/// Between attempts where the disk fails.
+pub(super) const PAUSE: Duration = Duration::from_millis(500);
+// What waits to be written, and what waits in memory to be processed.
+const MAX_MEMORY: usize = 16 << 20;
+// The largest group.
+const MAX_GROUP: usize = 4 << 20;
+
+/// How a journal on disk is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// How much the journal and what waits for delivery may take on disk, in bytes.
+    pub max_bytes: u64,
+    /// How long the first of a group waits for others before it is synced.
+    pub sync: Duration,
+    /// How much of it a restart may have to read again, in bytes: then there is a snapshot.
+    pub snapshot: u64,
+}
+
+impl Settings {
+    /// How large a segment of a log is: what is dropped at once.
+    pub fn segment(&self) -> u64 {
+        (self.snapshot / 8).clamp(4 << 10, 8 << 20)
+    }
+}
+
+/// What [`open`] gives.
+#[derive(Debug)]
+pub struct Opened {
+    /// The writing side.
+    pub journal: Journal,
+    /// The reading side.
+    pub reader: Reader,
+    /// The number of the first entry that is still there, or will be.
+    pub first: u64,
+    /// Up to this number entries may be dropped: a snapshot has what they told.
+    pub saved: Arc<AtomicU64>,
+}
+
+/// Opens the journal in `directory`, and starts the thread that writes it. It ends once every
+/// [`Journal`] is gone. The next entry's number is at least `next`.
+///
+/// # Errors
+/// Those of the file system. Damage is none: it is counted.
+pub fn open(
+    directory: &Directory,
+    next: u64,
+    settings: Settings,
+    read: Read,
+    ledger: &Arc<Ledger>,
+) -> io::Result<Opened> {
+    let path = directory.path().join("journal");
+    let (mut log, damage) = Log::open(&path, Arc::clone(directory.disk()), settings.segment())?;
+    log.skip_to(next)?;
+    if !damage.is_none() {
+        tracing::warn!(bytes = damage.bytes, "the end of the journal was torn and is cut off");
+        ledger.damaged(1);
+    }
+    ledger.set_durable();
+    let room = Arc::new(Room::new(MAX_MEMORY, settings.max_bytes));
+    room.holds(Holder::Journal, log.bytes());
+    let tail = Arc::new(Tail::new(MAX_MEMORY, log.next() - 1));
+    let saved = Arc::new(AtomicU64::new(0));
+    let (first, readers) = (log.first(), log.readers());
+    let (queue, appended) = mpsc::unbounded_channel();
+    let writer = Writer {
+        log,
+        room: Arc::clone(&room),
+        tail: Arc::clone(&tail),
+        saved: Arc::clone(&saved),
+        ledger: Arc::clone(ledger),
+        wait: settings.sync,
+        failing: false,
+    };
+    thread::Builder::new().name("journal".to_owned()).spawn(move || writer.run(appended))?;
+    let journal = Journal { queue, room, is_durable: true };
+    let reader = Reader::on_disk(tail, readers, read, Arc::clone(ledger));
+    Ok(Opened { journal, reader, first, saved })
+}
+
+struct Writer {
+    log: Log,
+    room: Arc<Room>,
+    tail: Arc<Tail>,
+    saved: Arc<AtomicU64>,
+    ledger: Arc<Ledger>,
+    wait: Duration,
+    failing: bool,
+}
+
+impl Writer {
+    fn run(mut self, mut queue: mpsc::UnboundedReceiver<Append>) {
+        while let Some(first) = queue.blocking_recv() {
+            if !self.wait.is_zero() {
+                thread::park_timeout(self.wait);
+            }
+            let mut bytes = first.record.len();
+            let mut group = vec![first];
+            while bytes < MAX_GROUP
+                && let Ok(next) = queue.try_recv()
+            {
+                bytes += next.record.len();
+                group.push(next);
+            }
+            self.write(group);
+            self.trim();
+        }
+        self.tail.close();
+    }
+
+    fn write(&mut self, group: Vec<Append>) {
+        let size = group.iter().map(|append| append.size).sum();
+        let first = self.log.next();
+        let records: Vec<&[u8]> = group.iter().map(|append| &*append.record).collect();
+        let written = self.log.append(&records, true);
+        self.report(written.as_ref().err());
+        self.room.holds(Holder::Journal, self.log.bytes());
+        if written.is_ok() {
+            let (entries, confirmed): (Vec<_>, Vec<_>) = group
+                .into_iter()
+                .map(|append| ((append.entry, append.record.len()), append.durable))
+                .unzip();
+            self.tail.add(first, entries);
+            for durable in confirmed.into_iter().flatten() {
+                // Who does not wait for it need not be told.
+                let _ = durable.send(());
+            }
+        }
+        // Dropped, what is not written is not confirmed.
+        self.room.free(size);
+    }
+
+    fn report(&mut self, error: Option<&io::Error>) {
+        match error {
+            Some(error) => {
+                self.ledger.journal_failed();
+                if !self.failing {
+                    tracing::error!(%error, "the journal can't be written: nothing is accepted");
+                }
+            }
+            None if self.failing => tracing::info!("the journal can be written again"),
+            None => {}
+        }
+        self.failing = error.is_some();
+    }
+
+    fn trim(&mut self) {
+        if let Err(error) = self.log.drop_until(self.saved.load(Relaxed)) {
+            tracing::warn!(%error, "what the journal no longer needs can't be removed");
+        }
+        self.room.holds(Holder::Journal, self.log.bytes());
+    }
+}

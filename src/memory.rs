@@ -1,0 +1,39 @@
+//! The process's memory, watched: over a limit nothing more is accepted until it is below again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::journal::Room;
+
+const INTERVAL: Duration = Duration::from_millis(200);
+
+/// Stops what comes in while the process takes more than `limit` bytes, for as long as it is polled.
+pub async fn watch(limit: u64, room: Arc<Room>) {
+    // What is on its way in when it is stopped needs room too.
+    let limit = limit - limit / 8;
+    let mut interval = tokio::time::interval(INTERVAL);
+    let mut over = false;
+    loop {
+        interval.tick().await;
+        let Some(resident) = resident() else {
+            tracing::warn!("the process's memory can't be read: memory_limit is not kept");
+            return;
+        };
+        if over != (resident > limit) {
+            over = !over;
+            room.press(over);
+            if over {
+                tracing::error!(resident, "memory_limit is near: nothing more is accepted");
+            } else {
+                tracing::info!(resident, "memory is below its limit again");
+            }
+        }
+    }
+}
+
+/// How much memory the process takes, in bytes (proc(5), `/proc/self/smaps_rollup` without its cost).
+pub fn resident() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib << 10)
+}

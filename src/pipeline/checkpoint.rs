@@ -1,0 +1,214 @@
+//! Snapshots of the engine, and the way back from them: a restart reads the last one, and of the
+//! journal only what came after it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use crate::engine::Engine;
+use crate::export::{self, Exporter};
+use crate::journal::{Entry, Ticker};
+use crate::ledger::{Ledger, Processed, Source};
+use crate::snapshot::{self, Part, Writer};
+use crate::store::{Directory, Reader};
+
+const NAME: &str = "snapshot";
+const MAX_AGE: Duration = Duration::from_mins(5);
+// After one that failed.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// What a snapshot begins with.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    version: u32,
+    /// The last entry of the journal that it has.
+    pub journal: u64,
+    outputs: [export::Saved; 3],
+    inputs: [Processed; 4],
+}
+
+/// The snapshots of one directory.
+#[derive(Debug)]
+pub struct Checkpoints {
+    directory: Arc<Directory>,
+    max_journal: u64,
+    head: Option<Head>,
+    // The rest of the snapshot that a restart begins with.
+    rest: Option<Reader>,
+    is_whole: bool,
+    ticker: Option<Ticker>,
+    saved: Arc<AtomicU64>,
+    applied: u64,
+    unsaved: u64,
+    size: u64,
+    since: Instant,
+    failed: bool,
+}
+
+impl Checkpoints {
+    /// Looks for a snapshot. The next is made after `max_journal` bytes of the journal.
+    pub fn open(directory: &Arc<Directory>, max_journal: u64) -> Self {
+        let mut checkpoints = Self {
+            directory: Arc::clone(directory),
+            max_journal,
+            head: None,
+            rest: None,
+            is_whole: true,
+            ticker: None,
+            saved: Arc::default(),
+            applied: 0,
+            unsaved: 0,
+            size: 0,
+            since: Instant::now(),
+            failed: false,
+        };
+        let path = directory.path().join(NAME);
+        let Ok(mut reader) = Reader::of_file(&path) else { return checkpoints };
+        let first = reader.next_of_file().ok().flatten();
+        checkpoints.head = first.and_then(|record| match snapshot::part(&record) {
+            Ok((Part::Head, content)) => snapshot::read(content).ok(),
+            _ => None,
+        });
+        checkpoints.head = checkpoints.head.filter(|head| head.version == snapshot::VERSION);
+        if checkpoints.head.is_none() {
+            tracing::error!("the snapshot can't be read: what was told before it is not known");
+            checkpoints.is_whole = false;
+        }
+        checkpoints.rest = Some(reader);
+        checkpoints
+    }
+
+    /// The number of the entry that follows the snapshot.
+    pub fn next(&self) -> u64 {
+        self.head.as_ref().map_or(0, |head| head.journal) + 1
+    }
+
+    /// Goes on with the journal, whose first entry is `first`; `saved` tells it what is in a
+    /// snapshot.
+    #[must_use]
+    pub fn of(mut self, ticker: Ticker, first: u64, saved: Arc<AtomicU64>) -> Self {
+        self.is_whole &= first == 1;
+        self.ticker = Some(ticker);
+        self.saved = saved;
+        self
+    }
+
+    /// Brings all back to the snapshot; gives the last entry of the journal that it has.
+    pub(super) fn restore(
+        &mut self,
+        engine: &mut Engine,
+        exporter: &Exporter,
+        ledger: &Ledger,
+    ) -> u64 {
+        let head = self.head.take();
+        exporter.restore(head.as_ref().map(|head| head.outputs), self.is_whole);
+        let Some((head, rest)) = head.zip(self.rest.take()) else { return 0 };
+        for (source, processed) in Source::ALL.into_iter().zip(head.inputs) {
+            ledger.restore_input(source, processed);
+        }
+        let damaged = load(engine, rest);
+        if damaged > 0 {
+            tracing::error!(damaged, "parts of the snapshot are damaged; the rest is kept");
+            ledger.damaged(damaged);
+        }
+        self.applied = head.journal;
+        head.journal
+    }
+
+    /// Puts a tick or a flush into the journal.
+    pub(super) fn post(&self, entry: Entry) {
+        if let Some(ticker) = &self.ticker {
+            // It comes back by the journal, or not at all.
+            drop(ticker.post(entry));
+        }
+    }
+
+    /// Whether nothing was applied yet, now or before.
+    pub(super) fn is_new(&self) -> bool {
+        self.applied == 0
+    }
+
+    /// The entry `number` was applied.
+    pub(super) fn applied(&mut self, number: u64, bytes: usize) {
+        self.applied = number;
+        self.unsaved += bytes as u64;
+    }
+
+    pub(super) fn is_due(&self) -> bool {
+        let age = self.since.elapsed();
+        if self.failed && age < PAUSE {
+            return false;
+        }
+        // A large state is written less often, so that it is not most of what is written.
+        let is_long = self.unsaved >= self.max_journal.max(self.size);
+        is_long || (self.unsaved > 0 && age >= MAX_AGE)
+    }
+
+    /// Writes a snapshot. Where that fails the journal keeps what the one before does not have.
+    pub(super) fn save(&mut self, engine: &Engine, exporter: &Exporter, ledger: &Ledger) {
+        self.since = Instant::now();
+        if self.unsaved == 0 {
+            return;
+        }
+        let written = self.write(engine, exporter, ledger);
+        self.failed = written.is_err();
+        match written {
+            Ok(size) => {
+                self.size = size;
+                self.unsaved = 0;
+                self.saved.store(self.applied, Relaxed);
+                if let Err(error) = exporter.trim() {
+                    tracing::warn!(%error, "what was delivered can't be removed");
+                }
+                tracing::debug!(size, entries = self.applied, "a snapshot is written");
+            }
+            Err(error) => tracing::error!(%error, "no snapshot can be written"),
+        }
+    }
+
+    fn write(
+        &self,
+        engine: &Engine,
+        exporter: &Exporter,
+        ledger: &Ledger,
+    ) -> Result<u64, snapshot::Error> {
+        let head = Head {
+            version: snapshot::VERSION,
+            journal: self.applied,
+            outputs: exporter.save()?,
+            inputs: Source::ALL.map(|source| ledger.processed_of(source)),
+        };
+        let size = self.directory.replace(NAME, |records| {
+            let mut put = |part: &[u8]| records.put(part);
+            let mut to = Writer::new(&mut put);
+            let written = to.put(Part::Head, &head);
+            let written = written.and_then(|()| engine.save(&mut to));
+            written.and_then(|()| to.put(Part::End, &())).map_err(std::io::Error::other)
+        })?;
+        Ok(size)
+    }
+}
+
+// Gives how many parts could not be read.
+fn load(engine: &mut Engine, mut rest: Reader) -> u64 {
+    let mut damaged = 0;
+    let mut is_whole = false;
+    loop {
+        match rest.next_of_file() {
+            Ok(Some(record)) => match snapshot::part(&record) {
+                Ok((Part::End, _)) => is_whole = true,
+                Ok((part, content)) => damaged += u64::from(engine.load(part, content).is_err()),
+                Err(_) => damaged += 1,
+            },
+            Ok(None) => break,
+            Err(error) => {
+                tracing::error!(%error, "the snapshot can't be read to its end");
+                break;
+            }
+        }
+    }
+    damaged + rest.take_damage().records + u64::from(!is_whole)
+}

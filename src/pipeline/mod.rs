@@ -1,0 +1,293 @@
+//! What was accepted, through the engine, to the exporter: one task owns the engine, so nothing
+//! in it needs a lock.
+
+mod checkpoint;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+pub use checkpoint::{Checkpoints, Head};
+
+use crate::engine::{Batch, Engine};
+use crate::event::Time;
+use crate::export::Exporter;
+use crate::journal::{Accepted, Entry, Kept, Letter, Numbered, Payload, Reader, SetAside};
+use crate::ledger::Ledger;
+use crate::stats::NodeReports;
+
+/// The rule of ends that nobody told because the program ended: without a journal on disk it
+/// could not go on later.
+const END_BY_SHUTDOWN: &str = "shutdown";
+
+// What one turn takes from the journal at most, so that timers are not starved.
+const TURN: usize = 256;
+// Between attempts where the disk is full; and to ask again for a tick that did not come.
+const PAUSE: Duration = Duration::from_millis(500);
+// From so many ended series on they are flushed whatever still waits, as each takes memory.
+const MANY_ENDED: usize = 10_000;
+
+/// The ticks of the periodic reader, as it posts them.
+#[derive(Debug, Clone)]
+pub struct Ticks(mpsc::UnboundedSender<Tick>);
+
+#[derive(Debug)]
+struct Tick {
+    at: Time,
+    reports: Option<Box<NodeReports>>,
+    done: Option<oneshot::Sender<()>>,
+}
+
+impl Ticks {
+    /// Asks for a flush of the stats at this time, of all that was accepted before. Never blocks.
+    pub fn post(&self) {
+        self.send(Tick { at: now(), reports: None, done: None });
+    }
+
+    /// Asks for a flush that has `reports` too; what is given is told once it is done.
+    pub fn post_with(&self, reports: NodeReports) -> oneshot::Receiver<()> {
+        let (done, receiver) = oneshot::channel();
+        let reports = Some(Box::new(reports));
+        self.send(Tick { at: now(), reports, done: Some(done) });
+        receiver
+    }
+
+    fn send(&self, tick: Tick) {
+        // A pipeline that has ended has flushed.
+        let _ = self.0.send(tick);
+    }
+}
+
+/// What the task works with.
+#[derive(Debug)]
+pub struct Parts {
+    /// The sessions and the instruments.
+    pub engine: Engine,
+    /// Where their outputs go.
+    pub exporter: Exporter,
+    /// Where all is counted.
+    pub ledger: Arc<Ledger>,
+    /// Where what can't be read goes.
+    pub set_aside: Arc<SetAside>,
+    /// Where the journal is on disk: what makes a restart go on.
+    pub checkpoints: Option<Checkpoints>,
+}
+
+/// Starts the task. It ends once every [`crate::journal::Journal`] of `reader` is gone and all is
+/// read: without checkpoints with all that was open closed and flushed, with them ready to be saved
+/// by [`Ended::save`].
+pub fn start(parts: Parts, reader: Reader) -> (Ticks, JoinHandle<Ended>) {
+    let (ticks, posted) = mpsc::unbounded_channel();
+    let pipeline = Pipeline { parts, asked: None, unkept: Vec::new() };
+    (Ticks(ticks), tokio::spawn(pipeline.run(reader, posted)))
+}
+
+/// A task that has ended.
+#[derive(Debug)]
+pub struct Ended(Option<Box<Pipeline>>);
+
+impl Ended {
+    /// Writes what a restart needs, once nothing is delivered any more.
+    pub fn save(self) {
+        if let Some(mut pipeline) = self.0 {
+            pipeline.save();
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Pipeline {
+    parts: Parts,
+    // A tick that was asked for and did not come yet, and when that was.
+    asked: Option<(Time, Instant)>,
+    // What could not be set aside yet.
+    unkept: Vec<(String, Letter, bytes::Bytes)>,
+}
+
+impl Pipeline {
+    async fn run(mut self, mut reader: Reader, mut ticks: mpsc::UnboundedReceiver<Tick>) -> Ended {
+        let Parts { engine, exporter, ledger, checkpoints, .. } = &mut self.parts;
+        if let Some(checkpoints) = checkpoints {
+            reader.skip(checkpoints.restore(engine, exporter, ledger));
+        }
+        loop {
+            self.is_free().await;
+            let mut out = Batch::default();
+            tokio::select! {
+                entry = reader.next() => {
+                    let Some(entry) = entry else { break };
+                    self.apply(entry, &mut out);
+                    for entry in (1..TURN).map_while(|_| reader.try_next()) {
+                        self.apply(entry, &mut out);
+                    }
+                }
+                Some(tick) = ticks.recv() => self.flush(tick, &mut reader, &mut out),
+                () = sleep(self.wait()) => {}
+            }
+            self.tick(&mut out);
+            self.send(&out);
+            self.save_if_due();
+        }
+        self.end(ticks, &mut reader);
+        Ended(self.parts.checkpoints.is_some().then(|| Box::new(self)))
+    }
+
+    // Returns once there is room for outputs, and nothing waits to be set aside.
+    async fn is_free(&mut self) {
+        loop {
+            let set_aside = &self.parts.set_aside;
+            self.unkept
+                .retain(|(id, letter, raw)| set_aside.keep_anyway(id, letter, raw) == Kept::Failed);
+            if self.unkept.is_empty() && !self.parts.exporter.is_stalled() {
+                return;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    fn wait(&self) -> Option<Duration> {
+        let wait = self.parts.engine.next()?.since(now());
+        let again = self.asked.map(|(_, asked)| PAUSE.saturating_sub(asked.elapsed()));
+        Some(wait.max(again.unwrap_or_default()))
+    }
+
+    // Lets go of what has waited. A tick changes outputs: with a journal on disk it comes from there.
+    fn tick(&mut self, out: &mut Batch) {
+        let now = now();
+        let Some(checkpoints) = &self.parts.checkpoints else {
+            self.parts.engine.tick(now, out);
+            return;
+        };
+        let is_due = self.parts.engine.next().is_some_and(|next| next <= now);
+        if is_due && self.asked.is_none_or(|(_, asked)| asked.elapsed() >= PAUSE) {
+            checkpoints.post(Entry::Tick(now));
+            self.asked = Some((now, Instant::now()));
+        }
+    }
+
+    fn flush(&mut self, tick: Tick, reader: &mut Reader, out: &mut Batch) {
+        if let Some(checkpoints) = &self.parts.checkpoints {
+            let many = self.parts.engine.ended_series() >= MANY_ENDED;
+            if self.parts.exporter.is_backlogged() && !many {
+                // Sums go on: the next flush has the last point of each series.
+                tracing::debug!("points of the last flush still wait: this one is left out");
+            } else {
+                checkpoints.post(Entry::Flush(tick.at));
+            }
+            return;
+        }
+        // What was accepted before the tick is in its flush.
+        for entry in (0..reader.len()).map_while(|_| reader.try_next()) {
+            self.apply(entry, out);
+        }
+        if let Some(reports) = tick.reports {
+            self.parts.engine.reports(*reports);
+        }
+        self.parts.engine.flush(tick.at, out);
+        self.send(&std::mem::take(out));
+        if let Some(done) = tick.done {
+            // Nobody need wait for it.
+            let _ = done.send(());
+        }
+    }
+
+    fn apply(&mut self, entry: Numbered, out: &mut Batch) {
+        let Numbered { number, entry, replayed, size } = entry;
+        if self.parts.checkpoints.as_ref().is_some_and(Checkpoints::is_new) {
+            // A time that is the same when the journal is read again.
+            self.parts.engine.begin(entry.at());
+        }
+        match entry {
+            Entry::Input(input) => self.input(input, number, replayed, out),
+            Entry::Tick(at) => {
+                // One of before a restart is not it.
+                self.asked = self.asked.filter(|(asked, _)| *asked > at);
+                self.parts.engine.tick(at, out);
+            }
+            Entry::Flush(at) => {
+                self.parts.engine.tick(at, out);
+                self.parts.engine.flush(at, out);
+            }
+        }
+        if let Some(checkpoints) = &mut self.parts.checkpoints {
+            checkpoints.applied(number, size);
+        }
+    }
+
+    fn input(&mut self, input: Accepted, number: u64, replayed: bool, out: &mut Batch) {
+        let Accepted { at, source, items, twin_expected, telling, raw, .. } = input;
+        let Parts { engine, ledger, .. } = &mut self.parts;
+        if replayed {
+            ledger.accepted(source, items);
+        }
+        engine.tick(at, out);
+        let Some(telling) = telling else {
+            ledger.input_set_aside(source, items);
+            let reason = "a signed webhook that can't be read".to_owned();
+            let letter = Letter { payload: Payload::Webhook, items, at, reason };
+            self.unkept.push((format!("webhook-{number:020}"), letter, raw));
+            return;
+        };
+        let tally = engine.apply(&telling, at, twin_expected, out);
+        ledger.processed(source, items);
+        ledger.duplicates(source, tally.duplicates);
+        ledger.merged(source, tally.merged);
+    }
+
+    fn save_if_due(&mut self) {
+        if self.parts.checkpoints.as_ref().is_some_and(Checkpoints::is_due) {
+            self.save();
+        }
+    }
+
+    fn save(&mut self) {
+        let Parts { engine, exporter, ledger, checkpoints, .. } = &mut self.parts;
+        if let Some(checkpoints) = checkpoints.as_mut().filter(|_| self.unkept.is_empty()) {
+            checkpoints.save(engine, exporter, ledger);
+        }
+    }
+
+    fn end(&mut self, mut ticks: mpsc::UnboundedReceiver<Tick>, reader: &mut Reader) {
+        if self.parts.checkpoints.is_some() {
+            return;
+        }
+        let mut out = Batch::default();
+        // A last flush may have been asked for as the journal ended.
+        while let Ok(tick) = ticks.try_recv() {
+            self.flush(tick, reader, &mut out);
+        }
+        self.parts.engine.close(now(), END_BY_SHUTDOWN, &mut out);
+        self.send(&out);
+        let set_aside = &self.parts.set_aside;
+        for (id, letter, raw) in self.unkept.drain(..) {
+            set_aside.keep_anyway(&id, &letter, &raw);
+        }
+    }
+
+    fn send(&self, out: &Batch) {
+        let exporter = &self.parts.exporter;
+        if !out.spans.is_empty() {
+            exporter.spans(&out.spans);
+        }
+        if !out.logs.is_empty() {
+            exporter.logs(&out.logs);
+        }
+        if !out.metrics.is_empty() {
+            exporter.metrics(&out.metrics);
+        }
+    }
+}
+
+fn now() -> Time {
+    Time::from_system(SystemTime::now())
+}
+
+async fn sleep(wait: Option<Duration>) {
+    match wait {
+        Some(wait) => tokio::time::sleep(wait).await,
+        None => std::future::pending().await,
+    }
+}

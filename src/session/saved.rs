@@ -1,0 +1,55 @@
+//! Sessions in a snapshot.
+
+use std::cmp::Reverse;
+
+use super::Sessions;
+use super::room::Room;
+use super::twins::Twins;
+use crate::event::{RoomSid, Time};
+use crate::snapshot::{Error, Part, Writer, read};
+
+// So many wakes or ids are one part.
+const MANY: usize = 10_000;
+
+impl Sessions {
+    /// Writes all that is known.
+    ///
+    /// # Errors
+    /// Those of `to`.
+    pub fn save(&self, to: &mut Writer<'_>) -> Result<(), Error> {
+        for room in self.rooms.values() {
+            to.put(Part::Room, room)?;
+        }
+        to.put(Part::Roomless, &self.roomless)?;
+        let wakes: Vec<_> = self.wakes.iter().map(|Reverse(wake)| wake).collect();
+        for wakes in wakes.chunks(MANY) {
+            to.put(Part::Wakes, &wakes)?;
+        }
+        let (first, second) = self.seen.order().as_slices();
+        for ids in first.chunks(MANY).chain(second.chunks(MANY)) {
+            to.put(Part::Seen, &ids)?;
+        }
+        Ok(())
+    }
+
+    /// Takes in a part that [`Sessions::save`] wrote; `false` where it is none of them.
+    ///
+    /// # Errors
+    /// Where it can't be read.
+    pub fn load(&mut self, part: Part, content: &[u8]) -> Result<bool, Error> {
+        match part {
+            Part::Room => {
+                let room: Room = read(content)?;
+                self.rooms.insert(room.sid.clone(), room);
+            }
+            Part::Roomless => self.roomless = read::<Twins>(content)?,
+            Part::Wakes => {
+                let wakes: Vec<(Time, Option<RoomSid>)> = read(content)?;
+                self.wakes.extend(wakes.into_iter().map(Reverse));
+            }
+            Part::Seen => self.seen.restore(read(content)?),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}

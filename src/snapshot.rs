@@ -1,0 +1,108 @@
+//! The state of sessions and instruments, in parts: written from time to time, so that a restart need
+//! not read all that was ever told. Parts are apart, so that a damaged one costs only itself.
+
+use std::io;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Of the parts' form. A snapshot of another version is not read.
+pub const VERSION: u32 = 1;
+
+/// What a part holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Part {
+    /// What the others belong to: always the first.
+    Head = 1,
+    /// A room of [`crate::session`].
+    Room,
+    /// What happened in no room.
+    Roomless,
+    /// When rooms are looked at next.
+    Wakes,
+    /// Ids that were seen.
+    Seen,
+    /// The instruments of all nodes.
+    Nodes,
+    /// Series of participants.
+    Series,
+    /// Nothing: all before it was written.
+    End,
+}
+
+impl Part {
+    const ALL: [Self; 8] = [
+        Self::Head,
+        Self::Room,
+        Self::Roomless,
+        Self::Wakes,
+        Self::Seen,
+        Self::Nodes,
+        Self::Series,
+        Self::End,
+    ];
+}
+
+/// Why a part could not be written or read.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// It is none of this version's.
+    #[error("it is of another version")]
+    Version,
+    /// Its form is wrong.
+    #[error("a part can't be read: {0}")]
+    Form(#[from] postcard::Error),
+    /// It could not be written.
+    #[error(transparent)]
+    Write(#[from] io::Error),
+}
+
+/// Takes the parts one after the other.
+pub struct Writer<'a> {
+    to: &'a mut dyn FnMut(&[u8]) -> io::Result<()>,
+    buffer: Vec<u8>,
+}
+
+impl<'a> Writer<'a> {
+    /// Hands each encoded part to `to`.
+    pub fn new(to: &'a mut dyn FnMut(&[u8]) -> io::Result<()>) -> Self {
+        Self { to, buffer: Vec::new() }
+    }
+
+    /// Writes a part.
+    ///
+    /// # Errors
+    /// Those of what takes it.
+    pub fn put(&mut self, part: Part, value: &impl Serialize) -> Result<(), Error> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.clear();
+        buffer.push(part as u8);
+        self.buffer = postcard::to_extend(value, buffer)?;
+        Ok((self.to)(&self.buffer)?)
+    }
+}
+
+impl std::fmt::Debug for Writer<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Writer").finish_non_exhaustive()
+    }
+}
+
+/// What a part is and its content.
+///
+/// # Errors
+/// Where it is none.
+pub fn part(bytes: &[u8]) -> Result<(Part, &[u8]), Error> {
+    let (kind, content) = bytes.split_first().ok_or(Error::Version)?;
+    let part = Part::ALL.into_iter().find(|part| *part as u8 == *kind).ok_or(Error::Version)?;
+    Ok((part, content))
+}
+
+/// A part's value.
+///
+/// # Errors
+/// Where it can't be read.
+pub fn read<'de, T: Deserialize<'de>>(content: &'de [u8]) -> Result<T, Error> {
+    Ok(postcard::from_bytes(content)?)
+}

@@ -1,0 +1,146 @@
+//! The directory of one process: locked, and whole files that replace each other.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::disk::{Disk, sync_directory};
+use super::frame::encode;
+
+/// Why a directory can't be used.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// Another process has it.
+    #[error("{} is in use by another livekit-otel: each needs a journal.dir of its own", .0.display())]
+    InUse(PathBuf),
+    /// It can't be made, read or written.
+    #[error("{} can't be used: {error}", path.display())]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+}
+
+/// A directory that no other process has; until it is dropped.
+#[derive(Debug)]
+pub struct Directory {
+    path: PathBuf,
+    disk: Arc<dyn Disk>,
+    _lock: File,
+}
+
+impl Directory {
+    /// Makes the directory where it is not there, and locks it.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open(path: &Path, disk: Arc<dyn Disk>) -> Result<Self, OpenError> {
+        let failed = |error| OpenError::Io { path: path.to_owned(), error };
+        // What is in it is for nobody else's eyes.
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+        let options = fs::OpenOptions::new().create(true).truncate(false).write(true).clone();
+        let lock = options.open(path.join("lock")).map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), disk, _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
+            Err(TryLockError::Error(error)) => Err(failed(error)),
+        }
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What writes its files.
+    pub fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
+    }
+
+    /// Writes a file of records, all of it or none: it replaces what had its name.
+    ///
+    /// # Errors
+    /// Those of the file system, and of `write`.
+    pub fn replace(
+        &self,
+        name: &str,
+        write: impl FnOnce(&mut Records<'_>) -> io::Result<()>,
+    ) -> io::Result<u64> {
+        let draft = self.path.join(format!("{name}.draft"));
+        let replaced = self.draft(&draft, write).and_then(|bytes| {
+            fs::rename(&draft, self.path.join(name))?;
+            sync_directory(draft.parent().unwrap_or(&self.path))?;
+            Ok(bytes)
+        });
+        if replaced.is_err() {
+            // It only takes room; the next one writes over it.
+            let _ = fs::remove_file(&draft);
+        }
+        replaced
+    }
+
+    fn draft(
+        &self,
+        draft: &Path,
+        write: impl FnOnce(&mut Records<'_>) -> io::Result<()>,
+    ) -> io::Result<u64> {
+        match fs::remove_file(draft) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = self.disk.create(draft)?;
+        let to = BufWriter::with_capacity(256 << 10, Through { disk: &*self.disk, file: &file });
+        let mut records = Records { to, number: 1, bytes: 0, buffer: Vec::new() };
+        write(&mut records)?;
+        records.to.flush()?;
+        let bytes = records.bytes;
+        drop(records);
+        self.disk.sync(&file)?;
+        Ok(bytes)
+    }
+}
+
+/// A file of records that is being written.
+#[derive(Debug)]
+pub struct Records<'a> {
+    to: BufWriter<Through<'a>>,
+    number: u64,
+    bytes: u64,
+    buffer: Vec<u8>,
+}
+
+impl Records<'_> {
+    /// Adds a record.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn put(&mut self, record: &[u8]) -> io::Result<()> {
+        self.buffer.clear();
+        encode(self.number, record, &mut self.buffer);
+        self.number += 1;
+        self.bytes += self.buffer.len() as u64;
+        self.to.write_all(&self.buffer)
+    }
+}
+
+#[derive(Debug)]
+struct Through<'a> {
+    disk: &'a dyn Disk,
+    file: &'a File,
+}
+
+impl Write for Through<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.disk.write(self.file, bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

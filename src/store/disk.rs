@@ -1,0 +1,63 @@
+//! The calls that can fail on a disk, so that a test can make them.
+
+use std::fmt::Debug;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+
+/// The file system, as far as its faults matter.
+pub trait Disk: Debug + Send + Sync {
+    /// Makes a new file to append to.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    fn create(&self, path: &Path) -> io::Result<File> {
+        OpenOptions::new().create_new(true).append(true).read(true).open(path)
+    }
+
+    /// Writes some of `bytes`; gives how many.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    fn write(&self, mut file: &File, bytes: &[u8]) -> io::Result<usize> {
+        file.write(bytes)
+    }
+
+    /// Returns once what was written would survive a loss of power.
+    ///
+    /// # Errors
+    /// Those of the file system: what was written since the last time may be gone.
+    fn sync(&self, file: &File) -> io::Result<()> {
+        file.sync_data()
+    }
+}
+
+/// The system's own.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Files;
+
+impl Disk for Files {}
+
+/// Writes all of `bytes`.
+///
+/// # Errors
+/// As [`Disk::write`].
+pub(super) fn write_all(disk: &dyn Disk, file: &File, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match disk.write(file, bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Makes the names in a directory survive a loss of power.
+///
+/// # Errors
+/// Those of the file system.
+pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}

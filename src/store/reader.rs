@@ -1,0 +1,192 @@
+//! The reading side of a log: record by record, over what is damaged.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use super::frame::{Damage, Found, HEAD, find, resume};
+use super::log::{first_of, path_of};
+
+// What is read at once; a longer record is read whole.
+const CHUNK: usize = 256 << 10;
+
+/// Reads a log's records in their order. Another thread may append meanwhile.
+#[derive(Debug)]
+pub struct Reader {
+    directory: PathBuf,
+    // One file that is all there is to read.
+    file: Option<File>,
+    is_file: bool,
+    // The next record that is wanted.
+    next: u64,
+    segment: Option<(u64, File)>,
+    // The segment that was read to its end.
+    done: Option<u64>,
+    // The part of the segment's file that is in memory, and how far it was read.
+    buffer: Vec<u8>,
+    offset: u64,
+    at: usize,
+    damage: Damage,
+}
+
+/// Makes readers of a log.
+#[derive(Debug, Clone)]
+pub struct Readers(PathBuf);
+
+impl Readers {
+    pub(super) fn new(directory: &Path) -> Self {
+        Self(directory.to_owned())
+    }
+
+    /// One that reads from the record `from` on, or from the first behind it that is there.
+    pub fn from(&self, from: u64) -> Reader {
+        Reader {
+            directory: self.0.clone(),
+            file: None,
+            is_file: false,
+            next: from.max(1),
+            segment: None,
+            done: None,
+            buffer: Vec::new(),
+            offset: 0,
+            at: 0,
+            damage: Damage::default(),
+        }
+    }
+}
+
+impl Reader {
+    /// Reads a file as [`super::Directory::replace`] writes them.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn of_file(path: &Path) -> io::Result<Self> {
+        let file = Some(File::open(path)?);
+        Ok(Self { file, is_file: true, ..Readers::new(path).from(1) })
+    }
+
+    /// The next readable record of a file.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn next_of_file(&mut self) -> io::Result<Option<Bytes>> {
+        Ok(self.next(u64::MAX - 1)?.map(|(_, record)| record))
+    }
+
+    /// The next readable record up to `last`, with its number; `None` once there is no more. Only
+    /// records that were appended before are asked for, so what can't be read then is damaged.
+    ///
+    /// # Errors
+    /// Those of the file system; the next call tries again.
+    pub fn next(&mut self, last: u64) -> io::Result<Option<(u64, Bytes)>> {
+        while self.next <= last {
+            if self.segment.is_none() && !self.open()? {
+                self.lost_until(last + 1);
+                return Ok(None);
+            }
+            match find(&self.buffer, self.at) {
+                Found::Record { number, record } => {
+                    self.at = record.end;
+                    if number < self.next {
+                        continue;
+                    }
+                    if number > last {
+                        self.at = record.start - HEAD;
+                        self.lost_until(last + 1);
+                        return Ok(None);
+                    }
+                    self.lost_until(number);
+                    self.next = number + 1;
+                    return Ok(Some((number, Bytes::copy_from_slice(&self.buffer[record]))));
+                }
+                Found::Needs(bytes) => {
+                    if !self.fill(bytes)? {
+                        self.skip();
+                    }
+                }
+                Found::Damaged => {
+                    if self.at < self.buffer.len() || !self.fill(1)? {
+                        self.skip();
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// What could not be read since the last time that this was asked.
+    pub fn take_damage(&mut self) -> Damage {
+        std::mem::take(&mut self.damage)
+    }
+
+    fn lost_until(&mut self, number: u64) {
+        // How many a file had is not known at its end.
+        if !self.is_file || number < u64::MAX {
+            self.damage.records += number - self.next;
+        }
+        self.next = number;
+    }
+
+    // Over a byte that is no record's, or into the next segment at the end of this one.
+    fn skip(&mut self) {
+        if self.at < self.buffer.len() {
+            let to = resume(&self.buffer, self.at);
+            self.damage.bytes += (to - self.at) as u64;
+            self.at = to;
+        } else {
+            self.done = self.segment.take().map(|(first, _)| first);
+        }
+    }
+
+    // Reads on until `needed` bytes are there behind `at`; `false` where the file has no more.
+    fn fill(&mut self, needed: usize) -> io::Result<bool> {
+        let Some((_, file)) = &self.segment else { return Ok(false) };
+        self.buffer.drain(..self.at);
+        self.offset += self.at as u64;
+        self.at = 0;
+        let have = self.buffer.len();
+        self.buffer.resize(needed.max(have + CHUNK), 0);
+        let mut end = have;
+        let filled = loop {
+            if end == self.buffer.len() {
+                break Ok(());
+            }
+            match file.read_at(&mut self.buffer[end..], self.offset + end as u64) {
+                Ok(0) => break Ok(()),
+                Ok(read) => end += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => break Err(error),
+            }
+        };
+        self.buffer.truncate(end);
+        filled.map(|()| end >= needed)
+    }
+
+    // Opens the segment that holds the next record, or the first behind it; `false` where none is.
+    fn open(&mut self) -> io::Result<bool> {
+        if self.is_file {
+            self.segment = self.file.take().map(|file| (1, file));
+            return Ok(self.segment.is_some());
+        }
+        let mut firsts = Vec::new();
+        for entry in fs::read_dir(&self.directory)? {
+            firsts.extend(first_of(&entry?.path()));
+        }
+        firsts.sort_unstable();
+        let holding = firsts.iter().rposition(|first| *first <= self.next).unwrap_or(0);
+        let mut candidates = firsts.iter().skip(holding).filter(|first| Some(**first) > self.done);
+        let Some(first) = candidates.next() else {
+            // More may be appended to the last one.
+            self.done = None;
+            return Ok(false);
+        };
+        self.segment = Some((*first, File::open(path_of(&self.directory, *first))?));
+        self.buffer.clear();
+        self.offset = 0;
+        self.at = 0;
+        Ok(true)
+    }
+}

@@ -1,0 +1,256 @@
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+
+use proptest::prelude::*;
+
+use super::*;
+
+// A disk that fails when it is told to.
+#[derive(Debug, Default)]
+struct Faulty {
+    // Bytes that still fit; usize::MAX is no limit.
+    room: AtomicUsize,
+    no_sync: AtomicBool,
+}
+
+impl Faulty {
+    fn new() -> Arc<Self> {
+        let disk = Self::default();
+        disk.room.store(usize::MAX, Relaxed);
+        Arc::new(disk)
+    }
+}
+
+impl Disk for Faulty {
+    fn write(&self, file: &File, bytes: &[u8]) -> io::Result<usize> {
+        let room = self.room.load(Relaxed);
+        if room == 0 {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let written = Files.write(file, &bytes[..bytes.len().min(room)])?;
+        if room != usize::MAX {
+            self.room.fetch_sub(written, Relaxed);
+        }
+        Ok(written)
+    }
+
+    fn sync(&self, file: &File) -> io::Result<()> {
+        if self.no_sync.load(Relaxed) { Err(io::Error::other("EIO")) } else { Files.sync(file) }
+    }
+}
+
+fn open(at: &Path) -> (Log, Damage) {
+    Log::open(at, Arc::new(Files), 8 << 20).unwrap()
+}
+
+fn all(log: &Log) -> (Vec<(u64, Vec<u8>)>, Damage) {
+    let mut reader = log.readers().from(log.first());
+    let mut records = Vec::new();
+    while let Some((number, record)) = reader.next(log.next() - 1).unwrap() {
+        records.push((number, record.to_vec()));
+    }
+    (records, reader.take_damage())
+}
+
+fn file_of(at: &Path) -> std::path::PathBuf {
+    let files = fs::read_dir(at).unwrap().map(|entry| entry.unwrap().path());
+    files.max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap()
+}
+
+fn record(nth: u64) -> Vec<u8> {
+    let length = 20 + usize::try_from(nth % 300).unwrap();
+    std::iter::repeat_n(nth.to_le_bytes(), length).flatten().collect()
+}
+
+#[test]
+fn what_was_appended_is_read_again_after_it_was_opened_again() {
+    let at = tempfile::tempdir().unwrap();
+    let (mut log, _) = open(at.path());
+    log.append(&[record(1), record(2)], true).unwrap();
+    log.append(&[record(3)], true).unwrap();
+    drop(log);
+    let (mut log, damage) = open(at.path());
+    assert!(damage.is_none());
+    assert_eq!(log.next(), 4);
+    log.append(&[record(4)], true).unwrap();
+    let expected: Vec<_> = (1..=4).map(|nth| (nth, record(nth))).collect();
+    assert_eq!(all(&log), (expected, Damage::default()));
+}
+
+#[test]
+fn a_torn_end_is_cut_and_counted() {
+    let at = tempfile::tempdir().unwrap();
+    let (mut log, _) = open(at.path());
+    log.append(&[record(1), record(2)], true).unwrap();
+    drop(log);
+    let file = file_of(at.path());
+    let length = fs::metadata(&file).unwrap().len();
+    File::options().write(true).open(&file).unwrap().set_len(length - 3).unwrap();
+    let (mut log, damage) = open(at.path());
+    assert!(damage.bytes > 0);
+    assert_eq!(log.next(), 2);
+    log.append(&[record(9)], true).unwrap();
+    assert_eq!(all(&log).0, [(1, record(1)), (2, record(9))]);
+}
+
+proptest! {
+    #[test]
+    fn damage_anywhere_costs_only_the_records_that_it_hit(
+        thousandth in 0usize..1000,
+        bytes in proptest::collection::vec(any::<u8>(), 1..400),
+    ) {
+        let at = tempfile::tempdir().unwrap();
+        let (mut log, _) = open(at.path());
+        let records: Vec<_> = (1..=60).map(record).collect();
+        log.append(&records, false).unwrap();
+        let file = file_of(at.path());
+        let mut content = fs::read(&file).unwrap();
+        let size = content.len() - bytes.len();
+        let start = size * thousandth / 1000;
+        content[start..start + bytes.len()].copy_from_slice(&bytes);
+        fs::write(&file, &content).unwrap();
+        let (read, damage) = all(&log);
+        // A record ends where all before it and itself do.
+        let mut end = 0;
+        let hit = records.iter().filter(|record| {
+            let begin = end;
+            end += 20 + record.len();
+            begin < start + bytes.len() && end > start
+        });
+        let hit = hit.count();
+        prop_assert!(read.len() >= 60 - hit, "{} read, {} hit", read.len(), hit);
+        prop_assert_eq!(damage.records, 60 - read.len() as u64);
+        for (number, bytes) in read {
+            prop_assert_eq!(bytes, record(number));
+        }
+        // Opened again, only the damaged end is cut off.
+        let (log, _) = open(at.path());
+        prop_assert!(log.next() > 60 - hit as u64);
+    }
+}
+
+#[test]
+fn a_failed_group_leaves_nothing_and_the_next_one_goes_on() {
+    for cut in [0, 7, 30, 100] {
+        let at = tempfile::tempdir().unwrap();
+        let disk = Faulty::new();
+        let (mut log, _) = Log::open(at.path(), Arc::<Faulty>::clone(&disk), 8 << 20).unwrap();
+        log.append(&[record(1)], true).unwrap();
+        disk.room.store(cut, Relaxed);
+        let full = log.append(&[record(2), record(3)], true).unwrap_err();
+        assert_eq!(full.kind(), io::ErrorKind::StorageFull);
+        assert_eq!(log.next(), 2);
+        assert_eq!(all(&log).0.len(), 1);
+        disk.room.store(usize::MAX, Relaxed);
+        log.append(&[record(4)], true).unwrap();
+        drop(log);
+        let (log, damage) = open(at.path());
+        assert!(damage.is_none());
+        assert_eq!(all(&log), (vec![(1, record(1)), (2, record(4))], Damage::default()));
+    }
+}
+
+#[test]
+fn a_group_that_could_not_be_synced_is_not_in_the_log() {
+    let at = tempfile::tempdir().unwrap();
+    let disk = Faulty::new();
+    let (mut log, _) = Log::open(at.path(), Arc::<Faulty>::clone(&disk), 8 << 20).unwrap();
+    log.append(&[record(1)], true).unwrap();
+    disk.no_sync.store(true, Relaxed);
+    assert!(log.append(&[record(2)], true).is_err());
+    disk.no_sync.store(false, Relaxed);
+    log.append(&[record(3)], true).unwrap();
+    let (log, _) = open(at.path());
+    assert_eq!(all(&log).0, [(1, record(1)), (2, record(3))]);
+}
+
+#[test]
+fn its_front_is_dropped_by_segments() {
+    let at = tempfile::tempdir().unwrap();
+    let (mut log, _) = open(at.path());
+    for nth in 1..=3 {
+        log.append(&[record(nth)], false).unwrap();
+        log.rotate().unwrap();
+    }
+    log.drop_until(1).unwrap();
+    assert_eq!(log.first(), 2);
+    log.drop_until(3).unwrap();
+    assert_eq!((log.first(), log.is_empty()), (4, true));
+    drop(log);
+    let (mut log, _) = open(at.path());
+    assert_eq!(log.next(), 4);
+    log.append(&[record(4)], false).unwrap();
+    assert_eq!(all(&log).0, [(4, record(4))]);
+}
+
+#[test]
+fn a_reader_follows_the_writer() {
+    let at = tempfile::tempdir().unwrap();
+    let (mut log, _) = open(at.path());
+    let mut reader = log.readers().from(1);
+    for nth in 1..=50 {
+        assert_eq!(reader.next(nth - 1).unwrap(), None);
+        log.append(&[record(nth)], false).unwrap();
+        if nth % 7 == 0 {
+            log.rotate().unwrap();
+        }
+        let (number, bytes) = reader.next(nth).unwrap().unwrap();
+        assert_eq!((number, bytes.to_vec()), (nth, record(nth)));
+    }
+    assert!(reader.take_damage().is_none());
+}
+
+#[test]
+fn numbers_that_are_elsewhere_are_skipped() {
+    let at = tempfile::tempdir().unwrap();
+    let (mut log, _) = open(at.path());
+    log.append(&[record(1)], false).unwrap();
+    log.skip_to(10).unwrap();
+    log.append(&[record(10)], false).unwrap();
+    assert_eq!(all(&log).0, [(1, record(1)), (10, record(10))]);
+    let (log, _) = open(at.path());
+    assert_eq!(log.next(), 11);
+}
+
+#[test]
+fn a_torn_slot_leaves_the_value_before() {
+    let at = tempfile::tempdir().unwrap();
+    let path = at.path().join("slots");
+    let (mut slots, value) = Slots::open(&path).unwrap();
+    assert_eq!(value, None);
+    for value in [b"one".as_slice(), b"two", b"three"] {
+        slots.write(value).unwrap();
+        assert_eq!(Slots::open(&path).unwrap().1.as_deref(), Some(value));
+    }
+    let mut bytes = fs::read(&path).unwrap();
+    // "three" went over "one".
+    bytes[22] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    assert_eq!(Slots::open(&path).unwrap().1.as_deref(), Some(b"two".as_slice()));
+}
+
+#[test]
+fn a_directory_is_one_processes() {
+    let at = tempfile::tempdir().unwrap();
+    let first = Directory::open(at.path(), Arc::new(Files)).unwrap();
+    let second = Directory::open(at.path(), Arc::new(Files));
+    assert!(matches!(second, Err(directory::OpenError::InUse(_))));
+    drop(first);
+    Directory::open(at.path(), Arc::new(Files)).unwrap();
+}
+
+#[test]
+fn a_file_is_replaced_whole_or_not_at_all() {
+    let at = tempfile::tempdir().unwrap();
+    let disk = Faulty::new();
+    let directory = Directory::open(at.path(), Arc::<Faulty>::clone(&disk)).unwrap();
+    directory.replace("state", |records| records.put(b"old")).unwrap();
+    disk.room.store(10, Relaxed);
+    assert!(directory.replace("state", |records| records.put(b"new")).is_err());
+    let bytes = fs::read(at.path().join("state")).unwrap();
+    assert_eq!(Frames::new(&bytes).collect::<Vec<_>>(), [(1, b"old".as_slice())]);
+    assert!(!at.path().join("state.draft").exists());
+}

@@ -1,0 +1,74 @@
+//! A restart goes on where it was: what comes out is what would have come out without it.
+
+use livekit_otel::engine::{Batch, Engine};
+use livekit_otel::event::Time;
+use livekit_otel::snapshot::{Part, Writer, part};
+use livekit_otel::{session, stats};
+use proptest::prelude::*;
+
+use crate::capture::{self, INTERVAL, Line};
+
+fn engine(begin: Time) -> Engine {
+    Engine::new(session::Settings::default(), stats::Settings::default(), begin)
+}
+
+// Saved, and loaded into a new one that began later.
+fn restarted(engine: &Engine, begin: Time) -> Engine {
+    let mut parts: Vec<Vec<u8>> = Vec::new();
+    let mut put = |part: &[u8]| {
+        parts.push(part.to_vec());
+        Ok(())
+    };
+    engine.save(&mut Writer::new(&mut put)).unwrap();
+    let mut next = self::engine(begin);
+    for bytes in parts {
+        let (kind, content) = part(&bytes).unwrap();
+        assert_ne!(kind, Part::Head);
+        next.load(kind, content).unwrap();
+    }
+    next
+}
+
+// The capture, with a restart before each line of `restarts`.
+fn run(lines: &[Line], restarts: &[usize]) -> Batch {
+    let begin = lines[0].at;
+    let mut engine = engine(begin);
+    let mut out = Batch::default();
+    let mut flush_at = begin + INTERVAL;
+    for (nth, line) in lines.iter().enumerate() {
+        if restarts.contains(&nth) {
+            engine = restarted(&engine, line.at);
+        }
+        while flush_at <= line.at {
+            engine.tick(flush_at, &mut out);
+            engine.flush(flush_at, &mut out);
+            flush_at = flush_at + INTERVAL;
+        }
+        engine.tick(line.at, &mut out);
+        engine.apply(&line.telling, line.at, true, &mut out);
+    }
+    if restarts.contains(&lines.len()) {
+        engine = restarted(&engine, flush_at);
+    }
+    engine.tick(flush_at + INTERVAL + INTERVAL, &mut out);
+    engine.flush(flush_at + INTERVAL + INTERVAL, &mut out);
+    out
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn a_restart_at_any_point_changes_nothing_that_comes_out(
+        hundredths in proptest::collection::vec(0usize..=100, 1..4),
+    ) {
+        let lines = capture::lines();
+        let restarts: Vec<_> =
+            hundredths.iter().map(|hundredth| lines.len() * hundredth / 100).collect();
+        let expected = run(&lines, &[]);
+        let actual = run(&lines, &restarts);
+        prop_assert_eq!(&actual.spans, &expected.spans);
+        prop_assert_eq!(&actual.logs, &expected.logs);
+        prop_assert_eq!(&actual.metrics, &expected.metrics);
+    }
+}
