@@ -1,0 +1,173 @@
+//! The delivery contract under SIGKILL: what was acknowledged arrives at least once, no span has two
+//! contents, and what arrives twice was in flight at a kill.
+//!
+//! `CRASH_SEED` sets the script and `CRASH_ROUNDS` its length; a failing run prints its seed.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
+
+mod collector;
+mod program;
+mod random;
+mod sender;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use collector::{Arrived, Collector};
+use program::Program;
+use random::Random;
+use sender::{Oracle, Sender};
+
+// How long the program waits for the collector's answer.
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+fn variable(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+fn config(directory: &std::path::Path, collector: u16) -> PathBuf {
+    let path = directory.join("livekit-otel.yaml");
+    let journal = directory.join("journal");
+    let text = format!(
+        "listen: {{http: '127.0.0.1:0', grpc: '127.0.0.1:0'}}\n\
+         session: {{linger: 300ms, twin_wait: 50ms}}\n\
+         stats: {{interval: 150ms}}\n\
+         journal: {{dir: '{}', snapshot: 32KiB}}\n\
+         export: {{endpoint: 'http://127.0.0.1:{collector}', protocol: http/protobuf, \
+         timeout: {}s, max_request: 8KiB, max_queue: 32KiB}}\n",
+        journal.display(),
+        TIMEOUT.as_secs()
+    );
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_arrives_whenever_the_program_is_killed() {
+    let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let seed = variable("CRASH_SEED").unwrap_or(u64::from(clock.subsec_nanos()));
+    let rounds = variable("CRASH_ROUNDS").unwrap_or(200);
+    eprintln!("CRASH_SEED={seed} CRASH_ROUNDS={rounds}");
+    let directory = tempfile::tempdir().unwrap();
+    let mut random = Random::new(seed);
+    let collector = Collector::start(random.next()).await;
+    let config = config(directory.path(), collector.port);
+    let oracle: Arc<Mutex<Oracle>> = Arc::default();
+    let mut said = Vec::new();
+    for round in 0..rounds {
+        collector.begin(round).await;
+        let program = Program::start(&config);
+        let lives_for = Duration::from_millis(random.below(400));
+        let sending = send(&program, &oracle, &mut random);
+        tokio::time::sleep(lives_for).await;
+        said.extend(program.kill());
+        for task in sending {
+            task.await.unwrap();
+        }
+    }
+    collector.begin(rounds).await;
+    collector.arrived.lock().unwrap().is_healthy = true;
+    let program = Program::start(&config);
+    assert!(sender(&program, &oracle).end_all().await);
+    let missing = wait(&collector, &oracle).await;
+    let (code, last) = program.stop();
+    said.extend(last);
+    let arrived = collector.arrived.lock().unwrap();
+    let mut faults = arrived.faults.clone();
+    faults.extend(missing);
+    faults.extend(duplicates(&arrived));
+    if code != Some(0) {
+        faults.push(format!("it ended with {code:?}"));
+    }
+    faults.extend(said.into_iter().filter(|line| line.contains("ERROR") || line.contains("panic")));
+    let oracle = oracle.lock().unwrap();
+    eprintln!(
+        "{} events acknowledged, {} arrived; {} spans; {} requests",
+        oracle.events.len(),
+        arrived.events.len(),
+        arrived.spans.len(),
+        arrived.deliveries.len()
+    );
+    let shown = faults.iter().take(20).fold(String::new(), |mut text, fault| {
+        let _ = writeln!(text, "{fault}");
+        text
+    });
+    assert!(faults.is_empty(), "CRASH_SEED={seed}: {} faults\n{shown}", faults.len());
+    assert!(oracle.events.len() as u64 > rounds, "hardly anything was sent");
+}
+
+fn sender(program: &Program, oracle: &Arc<Mutex<Oracle>>) -> Sender {
+    Sender {
+        webhook: format!("http://{}/webhook", program.http),
+        analytics: format!("http://{}", program.grpc),
+        oracle: Arc::clone(oracle),
+    }
+}
+
+fn send(
+    program: &Program,
+    oracle: &Arc<Mutex<Oracle>>,
+    random: &mut Random,
+) -> Vec<tokio::task::JoinHandle<()>> {
+    let sender = sender(program, oracle);
+    vec![
+        tokio::spawn(sender.clone().webhooks(random.fork())),
+        tokio::spawn(sender.clone().events(random.fork())),
+        tokio::spawn(sender.stats(random.fork())),
+    ]
+}
+
+// Returns what has not arrived after a time that is enough for all of it.
+async fn wait(collector: &Collector, oracle: &Mutex<Oracle>) -> Vec<String> {
+    let until = Instant::now() + Duration::from_mins(1);
+    loop {
+        let missing = missing(&collector.arrived.lock().unwrap(), &oracle.lock().unwrap());
+        if missing.is_empty() || Instant::now() > until {
+            return missing;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn missing(arrived: &Arrived, oracle: &Oracle) -> Vec<String> {
+    let events = oracle.events.difference(&arrived.events).map(|id| format!("{id} never arrived"));
+    let people = oracle.participants.difference(&arrived.participants);
+    let people = people.map(|sid| format!("{sid} has no span"));
+    let packets = oracle.packets.iter().filter_map(|(who, (acknowledged, sent))| {
+        let told = arrived.packets.get(who).map_or(0, |starts| starts.values().sum::<i64>());
+        let wrong = told < *acknowledged || told > *sent;
+        wrong.then(|| format!("{who} has {told} packets, not {acknowledged} to {sent}"))
+    });
+    events.chain(people).chain(packets).collect()
+}
+
+// What arrived again though it was taken, and not the last of its signal before a kill.
+fn duplicates(arrived: &Arrived) -> Vec<String> {
+    let mut deliveries: Vec<_> = arrived.deliveries.iter().collect();
+    // What a killed one had sent may be read after what its successor sends.
+    deliveries.sort_by_key(|delivery| delivery.life);
+    let mut last: BTreeMap<(u64, &str), usize> = BTreeMap::new();
+    for (nth, delivery) in deliveries.iter().enumerate() {
+        last.insert((delivery.life, delivery.signal), nth);
+    }
+    let mut seen: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    let mut faults = Vec::new();
+    for (nth, delivery) in deliveries.iter().enumerate() {
+        for record in &delivery.records {
+            let Some(first) = seen.insert((delivery.signal, record), nth) else { continue };
+            let before = deliveries[first];
+            let was_in_flight = last[&(before.life, before.signal)] == first;
+            // Where the answer came too late the program could not know.
+            let was_late = delivery.at.saturating_duration_since(before.at) >= TIMEOUT;
+            if before.acknowledged && !was_in_flight && !was_late {
+                let (signal, life, again) = (delivery.signal, before.life, delivery.life);
+                faults.push(format!(
+                    "{signal} {record} was taken in {life}, and came again in {again}"
+                ));
+            }
+        }
+    }
+    faults
+}
