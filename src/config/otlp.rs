@@ -89,11 +89,12 @@ fn target(args: &ServeArgs, reader: &mut Reader<'_>, place: &Place, enabled: boo
         None => reader.in_file("export.timeout", values::positive_duration),
     };
     let found = place.either(reader, "COMPRESSION").or_else(|| reader.leaf("export.compression"));
-    let gzip = reader.parse(found, values::compression).unwrap_or(false);
+    let compression = reader.parse(found, values::compression).unwrap_or_default();
     let tls = tls(reader, place);
     once(reader, place.before);
     let timeout = timeout.unwrap_or(TIMEOUT);
-    Target { enabled: enabled && exported, endpoint, protocol, headers, timeout, gzip, tls }
+    let enabled = enabled && exported;
+    Target { enabled, endpoint, protocol, headers, timeout, compression, tls }
 }
 
 // What is wrong for all signals is found once for each: it is told once.

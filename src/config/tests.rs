@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::export::settings::{Protocol, Target};
+use crate::export::settings::{Compression, Protocol, Target};
 use crate::signal::Temporality;
 use crate::stats::Level;
 
@@ -66,8 +66,8 @@ fn the_defaults_need_only_keys() {
     assert_eq!(config.log, LogSettings { level: LevelFilter::INFO, format: LogFormat::Text });
     assert!(!config.observe_traces);
     assert_eq!(endpoints(&config), ["http://localhost:4317/"; 3]);
-    let Target { enabled, protocol, headers, timeout, gzip, .. } = config.export.traces;
-    assert_eq!((enabled, protocol, gzip), (true, Protocol::Grpc, false));
+    let Target { enabled, protocol, headers, timeout, compression, .. } = config.export.traces;
+    assert_eq!((enabled, protocol, compression), (true, Protocol::Grpc, Compression::None));
     assert_eq!((headers.0.len(), timeout), (0, Duration::from_secs(10)));
     assert_eq!(config.export.resource[0], ("service.name".to_owned(), "livekit-otel".to_owned()));
 }
@@ -214,6 +214,7 @@ fn a_signals_variables_go_before_those_for_all() {
         ("OTEL_EXPORTER_OTLP_LOGS_TIMEOUT", "500"),
         ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
         ("OTEL_EXPORTER_OTLP_LOGS_COMPRESSION", "none"),
+        ("OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", "ZSTD"),
         ("OTEL_EXPORTER_OTLP_CERTIFICATE", "ca.pem"),
         ("OTEL_EXPORTER_OTLP_LOGS_CLIENT_CERTIFICATE", "cert.pem"),
         ("OTEL_EXPORTER_OTLP_LOGS_CLIENT_KEY", "key.pem"),
@@ -228,7 +229,8 @@ fn a_signals_variables_go_before_those_for_all() {
     assert_eq!(text(&export.logs), ["y=3"]);
     assert_eq!(export.traces.timeout, Duration::from_millis(2500));
     assert_eq!(export.logs.timeout, Duration::from_millis(500));
-    assert_eq!((export.traces.gzip, export.logs.gzip), (true, false));
+    let compressions = [&export.traces, &export.logs, &export.metrics].map(|to| to.compression);
+    assert_eq!(compressions, [Compression::Gzip, Compression::None, Compression::Zstd]);
     assert_eq!(export.traces.tls.ca, Some("ca.pem".into()));
     assert_eq!(export.traces.tls.client_key, None);
     assert_eq!(export.logs.tls.client_key, Some("key.pem".into()));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
 use super::LogFormat;
-use crate::export::settings::Protocol;
+use crate::export::settings::{Compression, Protocol};
 use crate::signal::Temporality;
 use crate::stats::Level;
 
@@ -108,9 +108,11 @@ pub(super) fn protocol(text: &str) -> Parsed<Protocol> {
     one_of(text, &[("grpc", Protocol::Grpc), ("http/protobuf", Protocol::HttpProtobuf)])
 }
 
-/// Whether requests are compressed.
-pub(super) fn compression(text: &str) -> Parsed<bool> {
-    one_of(text, &[("gzip", true), ("none", false)])
+pub(super) fn compression(text: &str) -> Parsed<Compression> {
+    one_of(
+        text,
+        &[("none", Compression::None), ("gzip", Compression::Gzip), ("zstd", Compression::Zstd)],
+    )
 }
 
 /// Whether a signal is sent, of `OTEL_TRACES_EXPORTER` and its like.

@@ -49,8 +49,8 @@ pub struct Target {
     pub headers: Headers,
     /// How long one attempt may take.
     pub timeout: Duration,
-    /// Whether requests are compressed.
-    pub gzip: bool,
+    /// How requests are compressed.
+    pub compression: Compression,
     /// Certificates, for `https` endpoints.
     pub tls: Tls,
 }
@@ -61,6 +61,16 @@ pub struct Target {
 pub enum Protocol {
     Grpc,
     HttpProtobuf,
+}
+
+/// How requests are compressed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Compression {
+    #[default]
+    None,
+    Gzip,
+    Zstd,
 }
 
 /// Request headers; their values never show in `Debug`.

@@ -23,7 +23,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::codec::CompressionEncoding;
 use tonic::{Request, Response, Status};
 
-use super::settings::{Headers, Protocol, Target, Tls};
+use super::settings::{Compression, Headers, Protocol, Target, Tls};
 use super::*;
 use crate::event::Time;
 use crate::ledger::Output;
@@ -61,7 +61,10 @@ async fn bound() -> (TcpListener, SocketAddr) {
 fn scripted(answers: Vec<Scripted>) -> (LogsServiceServer<Script>, Requests) {
     let (requests, received) = mpsc::unbounded_channel();
     let script = Script { answers: Mutex::new(answers.into()), requests };
-    (LogsServiceServer::new(script).accept_compressed(CompressionEncoding::Gzip), received)
+    let service = LogsServiceServer::new(script)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Zstd);
+    (service, received)
 }
 
 fn serve(listener: TcpListener, answers: Vec<Scripted>) -> Requests {
@@ -78,7 +81,7 @@ fn settings(endpoint: &str, protocol: Protocol) -> Settings {
         protocol,
         headers: Headers(vec![("x-tenant".parse().unwrap(), "a".parse().unwrap())]),
         timeout: Duration::from_secs(5),
-        gzip: true,
+        compression: Compression::Gzip,
         tls: Tls::default(),
     };
     Settings {
@@ -154,7 +157,6 @@ async fn a_record_reaches_the_collector_with_resource_scope_and_headers() {
     assert_eq!(resource.resource.as_ref().unwrap().attributes[0].key, "service.name");
     assert_eq!(resource.scope_logs[0].scope.as_ref().unwrap().name, "livekit");
     assert_eq!(headers["x-tenant"], "a");
-    assert_eq!(headers["grpc-encoding"], "gzip");
     let output = fixture.shutdown().await;
     assert_eq!((output.accepted, output.delivered, output.waiting()), (2, 2, 0));
 }
@@ -284,32 +286,77 @@ async fn a_signal_that_is_switched_off_is_counted_and_not_sent() {
     assert_eq!((output.accepted, lost(&output, Lost::Disabled)), (1, 1));
 }
 
+const COMPRESSIONS: [(Compression, Option<&str>); 3] = [
+    (Compression::None, None),
+    (Compression::Gzip, Some("gzip")),
+    (Compression::Zstd, Some("zstd")),
+];
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).map(|value| value.to_str().unwrap())
+}
+
 #[tokio::test]
-async fn http_carries_the_same_request_with_gzip_and_headers() {
-    let (listener, address) = bound().await;
-    let (requests, mut received) = mpsc::unbounded_channel();
-    let answers = Arc::new(Mutex::new(VecDeque::from([StatusCode::SERVICE_UNAVAILABLE])));
-    let handler = move |headers: HeaderMap, body: Bytes| {
-        let _ = requests.send((headers, body));
-        let answer = answers.lock().unwrap().pop_front();
-        async move { answer.unwrap_or(StatusCode::OK).into_response() }
-    };
-    let app = axum::Router::new().route("/v1/logs", axum::routing::post(handler));
-    tokio::spawn(async move { axum::serve(listener, app).await });
-    let fixture =
-        exporting(&settings(&format!("http://{address}/v1/logs"), Protocol::HttpProtobuf));
-    fixture.log(&["a"]);
-    for _ in 0..2 {
-        let (headers, body) = received.recv().await.unwrap();
-        assert_eq!(headers["content-type"], "application/x-protobuf");
-        assert_eq!(headers["x-tenant"], "a");
-        let mut plain = Vec::new();
-        std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&body[..]), &mut plain)
-            .unwrap();
-        let request = ExportLogsServiceRequest::decode(&plain[..]).unwrap();
-        assert_eq!(names(&request), ["a"]);
+async fn grpc_carries_the_same_request_however_it_is_compressed() {
+    let mut requests = Vec::new();
+    for (compression, encoding) in COMPRESSIONS {
+        let (listener, address) = bound().await;
+        let mut received = serve(listener, Vec::new());
+        let mut settings = settings(&format!("http://{address}"), Protocol::Grpc);
+        settings.logs.compression = compression;
+        let fixture = exporting(&settings);
+        fixture.log(&["a", "b"]);
+        let (request, headers) = received.recv().await.unwrap();
+        assert_eq!(header(&headers, "grpc-encoding"), encoding);
+        requests.push(request);
+        assert_eq!(fixture.shutdown().await.delivered, 2);
     }
-    assert_eq!(fixture.shutdown().await.delivered, 1);
+    assert_eq!(names(&requests[0]), ["a", "b"]);
+    assert!(requests.iter().all(|request| *request == requests[0]));
+}
+
+fn decompressed(body: &[u8], encoding: Option<&str>) -> Vec<u8> {
+    let mut plain = Vec::new();
+    let mut body: Box<dyn std::io::Read> = match encoding {
+        None => Box::new(body),
+        Some("gzip") => Box::new(flate2::read::GzDecoder::new(body)),
+        Some("zstd") => Box::new(zstd::Decoder::new(body).unwrap()),
+        Some(other) => panic!("{other}"),
+    };
+    body.read_to_end(&mut plain).unwrap();
+    plain
+}
+
+#[tokio::test]
+async fn http_carries_the_same_request_however_it_is_compressed() {
+    let mut requests = Vec::new();
+    for (compression, encoding) in COMPRESSIONS {
+        let (listener, address) = bound().await;
+        let (sender, mut received) = mpsc::unbounded_channel();
+        let answers = Arc::new(Mutex::new(VecDeque::from([StatusCode::SERVICE_UNAVAILABLE])));
+        let handler = move |headers: HeaderMap, body: Bytes| {
+            let _ = sender.send((headers, body));
+            let answer = answers.lock().unwrap().pop_front();
+            async move { answer.unwrap_or(StatusCode::OK).into_response() }
+        };
+        let app = axum::Router::new().route("/v1/logs", axum::routing::post(handler));
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        let mut settings = settings(&format!("http://{address}/v1/logs"), Protocol::HttpProtobuf);
+        settings.logs.compression = compression;
+        let fixture = exporting(&settings);
+        fixture.log(&["a"]);
+        for _ in 0..2 {
+            let (headers, body) = received.recv().await.unwrap();
+            assert_eq!(headers["content-type"], "application/x-protobuf");
+            assert_eq!(headers["x-tenant"], "a");
+            assert_eq!(header(&headers, "content-encoding"), encoding);
+            requests.push(decompressed(&body, encoding));
+        }
+        assert_eq!(fixture.shutdown().await.delivered, 1);
+    }
+    let request = ExportLogsServiceRequest::decode(&requests[0][..]).unwrap();
+    assert_eq!(names(&request), ["a"]);
+    assert!(requests.iter().all(|request| *request == requests[0]));
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use tonic::{Request, Status};
 
 use super::StartError;
 use crate::export::answer::{self, Answer};
-use crate::export::settings::Target;
+use crate::export::settings::{Compression, Target};
 use crate::frames::RawCodec;
 use crate::ledger::Signal;
 
@@ -25,7 +25,7 @@ pub(in crate::export) struct Grpc {
     channel: Channel,
     path: &'static str,
     headers: MetadataMap,
-    gzip: bool,
+    compression: Option<CompressionEncoding>,
     timeout: Duration,
 }
 
@@ -48,7 +48,11 @@ impl Grpc {
             channel: endpoint.connect_lazy(),
             path: path(signal),
             headers: MetadataMap::from_headers(headers),
-            gzip: target.gzip,
+            compression: match target.compression {
+                Compression::None => None,
+                Compression::Gzip => Some(CompressionEncoding::Gzip),
+                Compression::Zstd => Some(CompressionEncoding::Zstd),
+            },
             timeout: target.timeout,
         })
     }
@@ -60,9 +64,10 @@ impl Grpc {
 
     async fn attempt(&self, request: Bytes) -> Result<Bytes, Status> {
         let mut grpc = tonic::client::Grpc::new(self.channel.clone())
-            .accept_compressed(CompressionEncoding::Gzip);
-        if self.gzip {
-            grpc = grpc.send_compressed(CompressionEncoding::Gzip);
+            .accept_compressed(CompressionEncoding::Gzip)
+            .accept_compressed(CompressionEncoding::Zstd);
+        if let Some(encoding) = self.compression {
+            grpc = grpc.send_compressed(encoding);
         }
         grpc.ready().await.map_err(|error| Status::unavailable(answer::chain(&error)))?;
         let request = Request::from_parts(self.headers.clone(), http::Extensions::new(), request);

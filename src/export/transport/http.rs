@@ -4,10 +4,9 @@ use std::io::Write;
 use std::time::Duration;
 
 use bytes::Bytes;
-use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, Request, Uri};
+use http::{HeaderMap, HeaderValue, Request, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -15,7 +14,7 @@ use hyper_util::rt::TokioExecutor;
 
 use super::StartError;
 use crate::export::answer::{self, Answer};
-use crate::export::settings::Target;
+use crate::export::settings::{Compression, Target};
 use crate::ledger::Signal;
 
 const MAX_ANSWER: usize = 64 * 1024;
@@ -30,7 +29,7 @@ pub(in crate::export) struct Http {
     client: Client<Connector, Full<Bytes>>,
     endpoint: Uri,
     headers: HeaderMap,
-    gzip: bool,
+    compression: Compression,
     timeout: Duration,
 }
 
@@ -44,7 +43,7 @@ impl Http {
             client: Client::builder(TokioExecutor::new()).build(connector(signal, target)?),
             endpoint: target.endpoint.clone(),
             headers,
-            gzip: target.gzip,
+            compression: target.compression,
             timeout: target.timeout,
         })
     }
@@ -67,11 +66,16 @@ impl Http {
             headers.extend(self.headers.clone());
         }
         request = request.header(CONTENT_TYPE, "application/x-protobuf");
-        let body = if self.gzip {
-            request = request.header(CONTENT_ENCODING, "gzip");
-            gzip(&body)?
-        } else {
-            body
+        let body = match self.compression {
+            Compression::None => body,
+            Compression::Gzip => {
+                request = request.header(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+                gzip(&body)?
+            }
+            Compression::Zstd => {
+                request = request.header(CONTENT_ENCODING, HeaderValue::from_static("zstd"));
+                zstd::bulk::compress(&body, zstd::DEFAULT_COMPRESSION_LEVEL)?.into()
+            }
         };
         let response = self.client.request(request.body(Full::new(body))?).await?;
         let (head, body) = response.into_parts();
@@ -82,7 +86,8 @@ impl Http {
 }
 
 fn gzip(body: &[u8]) -> std::io::Result<Bytes> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::fast());
+    let mut encoder =
+        GzEncoder::new(Vec::with_capacity(body.len() / 4), flate2::Compression::fast());
     encoder.write_all(body)?;
     encoder.finish().map(Bytes::from)
 }
