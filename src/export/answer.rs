@@ -1,7 +1,7 @@
 //! What a collector's answer means for a request: one pure function for each transport
 //! (OTLP specification, "Failures" and "OTLP/HTTP response").
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -33,18 +33,31 @@ pub(super) enum Answer {
     },
 }
 
-/// The answer to a request over HTTP.
-pub(super) fn of_http(status: StatusCode, retry_after: Option<&str>, body: Bytes) -> Answer {
+/// The answer to a request over HTTP that came `now`.
+pub(super) fn of_http(
+    status: StatusCode,
+    retry_after: Option<&str>,
+    body: Bytes,
+    now: SystemTime,
+) -> Answer {
     match status.as_u16() {
         200..=299 => Answer::Delivered { rejected: rejected(body) },
         429 | 502 | 503 | 504 => {
-            // RFC 9110 allows a date too; no collector is known to send one.
-            let after = retry_after.and_then(|after| after.trim().parse().ok());
-            Answer::Retry { after: after.map(Duration::from_secs), reason: status.to_string() }
+            let after = retry_after.and_then(|after| wish(after.trim(), now));
+            Answer::Retry { after, reason: status.to_string() }
         }
         413 => Answer::Halve,
         _ => Answer::Refused { reason: status.to_string() },
     }
+}
+
+// Seconds or a date (RFC 9110, 10.2.3). No time at all is no wish: the back-off stays.
+fn wish(retry_after: &str, now: SystemTime) -> Option<Duration> {
+    let after = match retry_after.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => httpdate::parse_http_date(retry_after).ok()?.duration_since(now).ok()?,
+    };
+    (!after.is_zero()).then_some(after)
 }
 
 /// The answer to a request over gRPC.
@@ -64,7 +77,10 @@ pub(super) fn of_grpc(answer: Result<Bytes, Status>) -> Answer {
         | Code::Aborted
         | Code::OutOfRange
         | Code::Unavailable
-        | Code::DataLoss => Answer::Retry { after: retry_info, reason },
+        | Code::DataLoss => {
+            let after = retry_info.filter(|after| !after.is_zero());
+            Answer::Retry { after, reason }
+        }
         // What tonic makes of a connection that broke under a request; a collector's own has no source.
         Code::Unknown | Code::Internal if std::error::Error::source(&status).is_some() => {
             Answer::Retry { after: None, reason }
@@ -162,6 +178,11 @@ mod tests {
         }
     }
 
+    fn http(status: u16, retry_after: Option<&str>) -> Answer {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        of_http(StatusCode::from_u16(status).unwrap(), retry_after, Bytes::new(), now)
+    }
+
     #[test]
     fn each_http_status_has_its_meaning() {
         let expected = |status: u16| match status {
@@ -171,51 +192,93 @@ mod tests {
             _ => "refused",
         };
         for status in 100..=599 {
-            let answer = of_http(StatusCode::from_u16(status).unwrap(), None, Bytes::new());
-            assert_eq!(kind(&answer), expected(status), "{status}");
+            assert_eq!(kind(&http(status, None)), expected(status), "{status}");
+            assert_eq!(kind(&http(status, Some("7"))), expected(status), "{status}");
         }
-        let answer = of_http(StatusCode::SERVICE_UNAVAILABLE, Some("7"), Bytes::new());
-        assert!(matches!(answer, Answer::Retry { after: Some(after), .. } if after.as_secs() == 7));
+    }
+
+    #[test]
+    fn retry_after_is_a_number_of_seconds_or_a_date() {
+        for (text, expected) in [
+            ("7", Some(7)),
+            (" 7 ", Some(7)),
+            ("0", None),
+            ("-1", None),
+            ("1.5", None),
+            ("soon", None),
+            ("99999999999999999999", None),
+            ("Sun, 06 Nov 1994 08:50:37 GMT", Some(60)),
+            ("Sunday, 06-Nov-94 08:50:37 GMT", Some(60)),
+            ("Sun Nov  6 08:50:37 1994", Some(60)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", None),
+            ("Sun, 06 Nov 1994 08:48:37 GMT", None),
+            ("Sun, 06 Nov 1994", None),
+        ] {
+            let Answer::Retry { after, .. } = http(503, Some(text)) else { panic!("a retry") };
+            assert_eq!(after, expected.map(Duration::from_secs), "{text}");
+        }
     }
 
     #[test]
     fn each_grpc_code_has_its_meaning() {
+        // Alone, and with a RetryInfo.
         let table = [
-            (Code::Cancelled, "retry"),
-            (Code::Unknown, "refused"),
-            (Code::InvalidArgument, "refused"),
-            (Code::DeadlineExceeded, "retry"),
-            (Code::NotFound, "refused"),
-            (Code::AlreadyExists, "refused"),
-            (Code::PermissionDenied, "refused"),
-            (Code::ResourceExhausted, "halve"),
-            (Code::FailedPrecondition, "refused"),
-            (Code::Aborted, "retry"),
-            (Code::OutOfRange, "retry"),
-            (Code::Unimplemented, "refused"),
-            (Code::Internal, "refused"),
-            (Code::Unavailable, "retry"),
-            (Code::DataLoss, "retry"),
-            (Code::Unauthenticated, "refused"),
+            (Code::Cancelled, "retry", "retry"),
+            (Code::Unknown, "refused", "refused"),
+            (Code::InvalidArgument, "refused", "refused"),
+            (Code::DeadlineExceeded, "retry", "retry"),
+            (Code::NotFound, "refused", "refused"),
+            (Code::AlreadyExists, "refused", "refused"),
+            (Code::PermissionDenied, "refused", "refused"),
+            (Code::ResourceExhausted, "halve", "retry"),
+            (Code::FailedPrecondition, "refused", "refused"),
+            (Code::Aborted, "retry", "retry"),
+            (Code::OutOfRange, "retry", "retry"),
+            (Code::Unimplemented, "refused", "refused"),
+            (Code::Internal, "refused", "refused"),
+            (Code::Unavailable, "retry", "retry"),
+            (Code::DataLoss, "retry", "retry"),
+            (Code::Unauthenticated, "refused", "refused"),
         ];
-        for (code, expected) in table {
-            assert_eq!(kind(&of_grpc(Err(Status::new(code, "")))), expected, "{code:?}");
+        for (code, alone, with_retry_info) in table {
+            assert_eq!(kind(&of_grpc(Err(Status::new(code, "")))), alone, "{code:?}");
+            assert_eq!(kind(&of_grpc(Err(asks(code, Some(1))))), with_retry_info, "{code:?}");
         }
         let too_large = Status::out_of_range("decoded message length too large: found 5 bytes");
         assert_eq!(of_grpc(Err(too_large)), Answer::Halve);
     }
 
-    #[test]
-    fn an_exhausted_collector_that_says_when_is_asked_again_then() {
-        let info = RetryInfo { delay: Some(Delay { seconds: 2, nanos: 500_000_000 }) };
+    // A status with a RetryInfo of so many milliseconds, or of no delay.
+    fn asks(code: Code, millis: Option<i32>) -> Status {
+        let delay =
+            |millis| Delay { seconds: i64::from(millis / 1000), nanos: millis % 1000 * 1_000_000 };
+        let info = RetryInfo { delay: millis.map(delay) };
         let any = AnyMessage {
             type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(),
             value: info.encode_to_vec(),
         };
         let details = RpcStatus { details: vec![any] }.encode_to_vec();
-        let status = Status::with_details(Code::ResourceExhausted, "", details.into());
-        let Answer::Retry { after, .. } = of_grpc(Err(status)) else { panic!("a retry") };
-        assert_eq!(after, Some(Duration::from_millis(2500)));
+        Status::with_details(code, "", details.into())
+    }
+
+    #[test]
+    fn a_collector_that_says_when_is_asked_again_then() {
+        for code in [Code::ResourceExhausted, Code::Unavailable] {
+            for (millis, expected) in [(Some(2500), Some(2500)), (Some(0), None), (None, None)] {
+                let answer = of_grpc(Err(asks(code, millis)));
+                let Answer::Retry { after, .. } = answer else { panic!("a retry") };
+                assert_eq!(after, expected.map(Duration::from_millis), "{code:?} {millis:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_connection_that_broke_is_no_answer_of_the_collector() {
+        for code in [Code::Unknown, Code::Internal] {
+            let mut status = Status::new(code, "");
+            status.set_source(std::sync::Arc::new(std::io::Error::other("broken pipe")));
+            assert_eq!(kind(&of_grpc(Err(status))), "retry", "{code:?}");
+        }
     }
 
     #[test]
@@ -230,6 +293,7 @@ mod tests {
         };
         let body = Bytes::from(body.encode_to_vec());
         assert_eq!(of_grpc(Ok(body.clone())), Answer::Delivered { rejected: 3 });
-        assert_eq!(of_http(StatusCode::OK, None, body), Answer::Delivered { rejected: 3 });
+        let answer = of_http(StatusCode::OK, None, body, SystemTime::UNIX_EPOCH);
+        assert_eq!(answer, Answer::Delivered { rejected: 3 });
     }
 }

@@ -1,7 +1,7 @@
 //! OTLP/HTTP with protobuf bodies.
 
 use std::io::Write;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use flate2::write::GzEncoder;
@@ -81,7 +81,7 @@ impl Http {
         let (head, body) = response.into_parts();
         let body = Limited::new(body, MAX_ANSWER).collect().await?.to_bytes();
         let retry_after = head.headers.get(RETRY_AFTER).and_then(|after| after.to_str().ok());
-        Ok(answer::of_http(head.status, retry_after, body))
+        Ok(answer::of_http(head.status, retry_after, body, SystemTime::now()))
     }
 }
 
