@@ -50,25 +50,13 @@ fn grpc(target: &Target) -> Result<SpanExporter, InitError> {
 
 #[cfg(feature = "tls")]
 fn tls(target: &Target) -> Result<Option<tonic::transport::ClientTlsConfig>, InitError> {
-    use tonic::transport::{Certificate, ClientTlsConfig, Identity};
     if target.endpoint.scheme_str() != Some("https") {
         return Ok(None);
     }
-    let read = |path: &std::path::PathBuf| {
-        std::fs::read(path).map_err(|error| InitError::Certificate {
-            path: path.display().to_string(),
-            kind: error.kind(),
-        })
-    };
-    let mut tls = match &target.tls.ca {
-        Some(path) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(path)?)),
-        None => ClientTlsConfig::new().with_enabled_roots(),
-    };
-    if let (Some(certificate), Some(key)) = (&target.tls.client_certificate, &target.tls.client_key)
-    {
-        tls = tls.identity(Identity::from_pem(read(certificate)?, read(key)?));
-    }
-    Ok(Some(tls))
+    target.tls.for_grpc().map(Some).map_err(|unusable| InitError::Certificate {
+        path: unusable.path.display().to_string(),
+        kind: unusable.error.kind(),
+    })
 }
 
 fn http(target: &Target) -> Result<SpanExporter, InitError> {

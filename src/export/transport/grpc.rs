@@ -87,21 +87,7 @@ fn path(signal: Signal) -> &'static str {
 
 #[cfg(feature = "tls")]
 fn with_tls(endpoint: Endpoint, signal: Signal, target: &Target) -> Result<Endpoint, StartError> {
-    use tonic::transport::{Certificate, ClientTlsConfig, Identity};
-
-    let tls = &target.tls;
-    let mut config = match &tls.ca {
-        Some(ca) => {
-            let ca = super::read_pem(signal, ca)?;
-            ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca))
-        }
-        None => ClientTlsConfig::new().with_native_roots(),
-    };
-    if let (Some(certificate), Some(key)) = (&tls.client_certificate, &tls.client_key) {
-        let certificate = super::read_pem(signal, certificate)?;
-        let key = super::read_pem(signal, key)?;
-        config = config.identity(Identity::from_pem(certificate, key));
-    }
+    let config = target.tls.for_grpc().map_err(|error| super::pem_error(signal, &error))?;
     endpoint.tls_config(config).map_err(|error| super::tls_error(signal, &"TLS", &error))
 }
 

@@ -108,16 +108,10 @@ fn connector(signal: Signal, target: &Target) -> Result<Connector, StartError> {
 #[cfg(feature = "tls")]
 fn tls_config(signal: Signal, target: &Target) -> Result<rustls::ClientConfig, StartError> {
     use hyper_rustls::ConfigBuilderExt;
-    use rustls::pki_types::pem::PemObject;
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
     let tls_error =
         |what: &str, error: &dyn std::fmt::Display| super::tls_error(signal, &what, error);
-    let certificates = |path: &std::path::Path| -> Result<Vec<_>, StartError> {
-        let pem = super::read_pem(signal, path)?;
-        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-        certificates.map_err(|error| super::tls_error(signal, &path.display(), &error))
-    };
+    let pem_error = |error| super::pem_error(signal, &error);
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -127,7 +121,7 @@ fn tls_config(signal: Signal, target: &Target) -> Result<rustls::ClientConfig, S
     let config = match &target.tls.ca {
         Some(ca) if https => {
             let mut roots = rustls::RootCertStore::empty();
-            for certificate in certificates(ca)? {
+            for certificate in super::tls::certificates(ca).map_err(pem_error)? {
                 roots.add(certificate).map_err(|error| tls_error("the certificate", &error))?;
             }
             config.with_root_certificates(roots)
@@ -139,11 +133,10 @@ fn tls_config(signal: Signal, target: &Target) -> Result<rustls::ClientConfig, S
     };
     match (&target.tls.client_certificate, &target.tls.client_key) {
         (Some(certificate), Some(key)) if https => {
-            let pem = super::read_pem(signal, key)?;
-            let key = PrivateKeyDer::from_pem_slice(&pem)
-                .map_err(|error| tls_error("the client's key", &error))?;
+            let certificates = super::tls::certificates(certificate).map_err(pem_error)?;
+            let key = super::tls::key(key).map_err(pem_error)?;
             config
-                .with_client_auth_cert(certificates(certificate)?, key)
+                .with_client_auth_cert(certificates, key)
                 .map_err(|error| tls_error("the client's certificate", &error))
         }
         _ => Ok(config.with_no_client_auth()),

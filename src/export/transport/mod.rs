@@ -1,10 +1,15 @@
 //! OTLP's two transports, for requests that are bytes already.
 
+mod files;
 mod grpc;
 mod http;
+#[cfg(feature = "tls")]
+mod tls;
 
 use bytes::Bytes;
 use thiserror::Error;
+
+use files::Files;
 
 use super::answer::Answer;
 use super::settings::{Protocol, Target};
@@ -36,7 +41,16 @@ pub enum StartError {
 
 /// A signal's way to its collector.
 #[derive(Debug)]
-pub(super) enum Transport {
+pub(super) struct Transport {
+    connection: Connection,
+    signal: Signal,
+    target: Target,
+    files: Files,
+    failed: bool,
+}
+
+#[derive(Debug)]
+enum Connection {
     Grpc(grpc::Grpc),
     Http(Box<http::Http>),
 }
@@ -50,24 +64,56 @@ impl Transport {
         if scheme == Some("https") && cfg!(not(feature = "tls")) {
             return Err(StartError::NoTls(signal.as_str()));
         }
+        let files = Files::of(target);
+        let connection = Connection::new(signal, target)?;
+        Ok(Self { connection, signal, target: target.clone(), files, failed: false })
+    }
+
+    /// Sends a request once, within the target's timeout.
+    pub(super) async fn send(&mut self, request: Bytes) -> Answer {
+        self.reload();
+        let answer = match &self.connection {
+            Connection::Grpc(grpc) => grpc.send(request).await,
+            Connection::Http(http) => http.send(request).await,
+        };
+        self.failed = matches!(answer, Answer::Retry { .. });
+        answer
+    }
+
+    // Certificates that were replaced want a new connection. While they can't be used, the one with
+    // the old ones stays.
+    fn reload(&mut self) {
+        if !self.files.replaced(self.failed) {
+            return;
+        }
+        let signal = self.signal.as_str();
+        match Connection::new(self.signal, &self.target) {
+            Ok(connection) => {
+                self.connection = connection;
+                self.files.read(true);
+                tracing::info!(signal, "the certificates were replaced");
+            }
+            Err(error) => {
+                if self.files.read(false) {
+                    tracing::warn!(signal, %error, "the new certificates can't be used, the old ones stay");
+                }
+            }
+        }
+    }
+}
+
+impl Connection {
+    fn new(signal: Signal, target: &Target) -> Result<Self, StartError> {
         Ok(match target.protocol {
             Protocol::Grpc => Self::Grpc(grpc::Grpc::new(signal, target)?),
             Protocol::HttpProtobuf => Self::Http(Box::new(http::Http::new(signal, target)?)),
         })
     }
-
-    /// Sends a request once, within the target's timeout.
-    pub(super) async fn send(&self, request: Bytes) -> Answer {
-        match self {
-            Self::Grpc(grpc) => grpc.send(request).await,
-            Self::Http(http) => http.send(request).await,
-        }
-    }
 }
 
 #[cfg(feature = "tls")]
-fn read_pem(signal: Signal, path: &std::path::Path) -> Result<Vec<u8>, StartError> {
-    std::fs::read(path).map_err(|error| tls_error(signal, &path.display(), &error))
+fn pem_error(signal: Signal, error: &tls::PemError) -> StartError {
+    tls_error(signal, &error.path.display(), &error.error)
 }
 
 #[cfg(feature = "tls")]

@@ -281,19 +281,10 @@ fn endpoint(settings: &ForwardSettings) -> Result<Endpoint, ForwardError> {
 
 #[cfg(feature = "tls")]
 fn with_tls(endpoint: Endpoint, tls: &Tls) -> Result<Endpoint, ForwardError> {
-    use tonic::transport::{Certificate, ClientTlsConfig, Identity};
-
-    let read = |path: &PathBuf| {
-        std::fs::read(path)
-            .map_err(|error| ForwardError::Certificate { path: path.clone(), kind: error.kind() })
-    };
-    let mut config = match &tls.ca {
-        Some(ca) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(ca)?)),
-        None => ClientTlsConfig::new().with_native_roots(),
-    };
-    if let (Some(certificate), Some(key)) = (&tls.client_certificate, &tls.client_key) {
-        config = config.identity(Identity::from_pem(read(certificate)?, read(key)?));
-    }
+    let config = tls.for_grpc().map_err(|unusable| {
+        let kind = unusable.error.kind();
+        ForwardError::Certificate { path: unusable.path, kind }
+    })?;
     endpoint.tls_config(config).map_err(|_| ForwardError::Tls)
 }
 
