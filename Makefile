@@ -4,7 +4,7 @@ CARGO ?= cargo
 CARGO_DENY_VERSION := 0.20.2
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: ci fmt lint test doc deny demo bench
+.PHONY: ci fmt lint test doc deny demo bench fuzz
 
 ci: fmt lint test doc deny
 
@@ -41,3 +41,15 @@ demo:
 # A table of ratios, with LiveKit's own service where Go is at hand. Takes minutes.
 bench:
 	$(CARGO) bench --bench telemetry
+
+# Each target for FUZZ_SECONDS, with what was found before and the corpus; wants the nightly toolchain
+# and cargo-fuzz. What it finds goes to fuzz/found, what fails to fuzz/artifacts.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?= webhook capture analytics config
+
+fuzz:
+	@for target in $(FUZZ_TARGETS); do \
+		mkdir -p fuzz/found/$$target; \
+		$(CARGO) +nightly fuzz run $$target fuzz/found/$$target fuzz/corpus/$$target -- \
+			-max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 || exit; \
+	done

@@ -77,6 +77,9 @@ pub mod engine;
 pub mod event;
 pub mod export;
 pub mod frames;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzz;
 mod interned;
 pub mod journal;
 pub mod ledger;

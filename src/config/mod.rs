@@ -139,6 +139,18 @@ impl Config {
         if let Some(path) = path {
             reader.file = read_file(&path, &mut reader.problems);
         }
+        Self::with_keys(args, reader)
+    }
+
+    /// As [`Config::load`], of a file's text.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn from_text(text: &str, env: &dyn Env) -> Result<Self, Errors> {
+        let mut problems = Vec::new();
+        let file = File::read("the file", text, &mut problems);
+        Self::with_keys(&ServeArgs::default(), Reader { env, file, problems })
+    }
+
+    fn with_keys(args: &ServeArgs, mut reader: Reader<'_>) -> Result<Self, Errors> {
         let keys = keys::read(&mut reader);
         let config = read(args, keys, &mut reader);
         if reader.problems.is_empty() { Ok(config) } else { Err(Errors(reader.problems)) }

@@ -160,7 +160,7 @@ async fn ready(State(webhooks): State<Arc<Webhooks>>) -> Response {
 }
 
 // The body's hash as a valid token of one of our keys claims it.
-fn signed_hash(headers: &HeaderMap, keys: &Keys) -> Option<Vec<u8>> {
+pub(crate) fn signed_hash(headers: &HeaderMap, keys: &Keys) -> Option<Vec<u8>> {
     let token = headers.get(AUTHORIZATION)?.to_str().ok()?;
     let token = token.strip_prefix("Bearer ").unwrap_or(token);
     let key = Claims::from_unverified(token).ok()?.iss;

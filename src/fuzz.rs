@@ -1,0 +1,128 @@
+//! What reads bytes from outside, one function for each target of `fuzz/`. They panic where a
+//! promise is broken.
+#![allow(clippy::missing_panics_doc)] // it is what they are for
+
+use std::collections::BTreeMap;
+
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue};
+
+use crate::config::Config;
+use crate::engine::{Batch, Engine};
+use crate::event::{Telling, Time};
+use crate::ledger::Source;
+use crate::proto::{self, Read, Unreadable};
+use crate::source::Keys;
+use crate::source::capture::{Capture, Line};
+use crate::source::webhook::signed_hash;
+use crate::{session, stats};
+
+/// A target: its name, which is also its corpus', and what it does with an input.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All of them.
+pub const TARGETS: &[Target] =
+    &[("webhook", webhook), ("capture", capture), ("analytics", analytics), ("config", config)];
+
+/// The key that the webhook's tokens name.
+pub const KEY: &str = "fuzz";
+/// Its secret, as made up as the key.
+pub const SECRET: &str = "made-up-secret-of-thirty-two-characters";
+
+/// A webhook: its token, a line feed, its body. The body is read whatever the token is.
+pub fn webhook(data: &[u8]) {
+    let end = data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len());
+    let (token, rest) = data.split_at(end);
+    if let Ok(token) = HeaderValue::from_bytes(token) {
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, token)]);
+        let signed = |secret| {
+            let mut keys = Keys::default();
+            keys.insert(KEY, secret);
+            signed_hash(&headers, &keys).is_some()
+        };
+        assert!(
+            !signed(SECRET) || !signed("another-secret-of-some-length-too"),
+            "any secret will do"
+        );
+    }
+    if let Some(body) = rest.get(1..) {
+        play(&told([proto::webhook(body)]));
+    }
+}
+
+/// A capture's lines, told at their times.
+pub fn capture(data: &[u8]) {
+    let Ok(capture) = Capture::parse(data) else { return };
+    let line = |line: &Line| Some((Time::from_millis(line.at)?, read(line).ok()?.telling));
+    play(&capture.lines.iter().filter_map(line).collect::<Vec<_>>());
+}
+
+fn read(line: &Line) -> Result<Read, Unreadable> {
+    let (kind, read): (_, fn(&[u8]) -> _) = match line.source {
+        Source::Webhook => return proto::webhook(line.body.to_string().as_bytes()),
+        Source::Events => ("events", proto::events),
+        Source::Stats => ("stats", proto::stats),
+        Source::NodeRooms => ("nodeRooms", proto::node_rooms),
+    };
+    read(&proto::encode_capture(kind, &line.body)?)
+}
+
+/// Messages of the analytics streams, each after its kind (a byte) and its length (two).
+pub fn analytics(mut data: &[u8]) {
+    let mut reads = Vec::new();
+    while let [kind, high, low, rest @ ..] = data {
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        let (message, after) = rest.split_at(length.min(rest.len()));
+        data = after;
+        reads.push(match kind % 3 {
+            0 => proto::events(message),
+            1 => proto::stats(message),
+            _ => proto::node_rooms(message),
+        });
+    }
+    play(&told(reads));
+}
+
+/// A configuration: the file and, after a zero, lines of variables.
+pub fn config(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let (file, variables) = text.split_once('\0').unwrap_or((text, ""));
+    let variables = variables.lines().filter_map(|line| line.split_once('='));
+    let env: BTreeMap<_, _> = variables.map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
+    match Config::from_text(file, &env) {
+        Ok(config) => assert!(!config.keys.is_empty() && !format!("{config:?}").is_empty()),
+        Err(errors) => assert!(!errors.to_string().is_empty()),
+    }
+}
+
+// What could be read, told a second after the other.
+fn told(reads: impl IntoIterator<Item = Result<Read, Unreadable>>) -> Vec<(Time, Telling)> {
+    let seconds = (1_795_406_961..).filter_map(Time::from_secs);
+    seconds.zip(reads.into_iter().flatten()).map(|(at, read)| (at, read.telling)).collect()
+}
+
+// Through all that follows a successful read. The same inputs give the same outputs.
+fn play(told: &[(Time, Telling)]) {
+    let Some((start, _)) = told.first() else { return };
+    let (out, again) = (played(*start, told), played(*start, told));
+    for span in &out.spans {
+        assert!(span.end >= span.start, "{} ends before it starts", span.name);
+        assert_ne!(span.span_id, [0; 8]);
+    }
+    // Numbers that are none differ from themselves, and not in text.
+    assert_eq!(format!("{out:?}"), format!("{again:?}"));
+}
+
+fn played(start: Time, told: &[(Time, Telling)]) -> Batch {
+    let mut engine = Engine::new(session::Settings::default(), stats::Settings::default(), start);
+    let mut out = Batch::default();
+    let mut now = start;
+    for (at, telling) in told {
+        now = *at;
+        engine.tick(now, &mut out);
+        engine.apply(telling, now, true, &mut out);
+    }
+    engine.flush(now, &mut out);
+    engine.close(now, "shutdown", &mut out);
+    out
+}
