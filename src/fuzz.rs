@@ -120,6 +120,7 @@ fn played(start: Time, told: &[(Time, Telling)]) -> Batch {
     for (at, telling) in told {
         now = *at;
         engine.tick(now, &mut out);
+        assert!(engine.next().is_none_or(|next| next > now), "a tick leaves nothing that is due");
         engine.apply(telling, now, true, &mut out);
     }
     engine.flush(now, &mut out);

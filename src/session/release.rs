@@ -117,7 +117,8 @@ impl Room {
         let participants = self.ending.first().map(|(at, _)| *at + settings.linger);
         let room = match self.closed_at {
             Some(at) => Some(at + KEPT_AFTER_END),
-            None => self.ended_at.map(|at| at + settings.linger),
+            // After its linger it waits for those that left after it had ended.
+            None => self.ended_at.map(|at| at + settings.linger).filter(|at| *at > now),
         };
         let next = [participants, room, self.twins.next()].into_iter().flatten().min()?;
         let asked = self.wake_at.filter(|at| *at > now);

@@ -156,6 +156,20 @@ fn a_participant_that_outlives_its_room_ends_with_it_after_the_linger() {
 }
 
 #[test]
+fn a_participant_that_leaves_after_its_rooms_end_has_a_linger_of_its_own() {
+    let mut run = Run::new();
+    run.tell(0, &analytics("PARTICIPANT_JOINED", 0, participant("PA_1")))
+        .tell(1000, &analytics("ROOM_ENDED", 1000, json!({})))
+        .tell(2000, &analytics("PARTICIPANT_LEFT", 2000, participant("PA_1")))
+        .tick(1000 + 35_000);
+    assert!(run.out.spans.is_empty());
+    assert_eq!(run.engine.next(), Some(at(2000 + 35_000)));
+    run.tick(2000 + 35_000);
+    let ends = [span::PARTICIPANT, span::ROOM].map(|name| run.span(name).end);
+    assert_eq!(ends.map(|end| end.since(at(0)).as_secs()), [2, 1]);
+}
+
+#[test]
 fn a_shutdown_ends_what_is_open_at_the_last_that_is_known_of_it() {
     let mut run = Run::new();
     run.tell(1000, &analytics("PARTICIPANT_JOINED", 1000, participant("PA_1")))
