@@ -4,7 +4,7 @@ CARGO ?= cargo
 CARGO_DENY_VERSION := 0.20.2
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: ci fmt lint test doc deny demo bench fuzz
+.PHONY: ci fmt lint test doc deny demo bench fuzz soak
 
 ci: fmt lint test doc deny
 
@@ -41,6 +41,12 @@ demo:
 # A table of ratios, with LiveKit's own service where Go is at hand. Takes minutes.
 bench:
 	$(CARGO) bench --bench telemetry
+
+# Kills the program SOAK_ROUNDS times: about 4 rounds a second.
+SOAK_ROUNDS ?= 5000
+
+soak:
+	CRASH_ROUNDS=$(SOAK_ROUNDS) $(CARGO) test --locked --test crash -- --nocapture
 
 # Each target for FUZZ_SECONDS, with what was found before and the corpus; wants the nightly toolchain
 # and cargo-fuzz. What it finds goes to fuzz/found, what fails to fuzz/artifacts.

@@ -5,6 +5,7 @@ mod behaviour;
 mod binary;
 mod capture;
 mod check;
+mod durable;
 mod fuzz_corpus;
 mod golden;
 mod hostile;

@@ -18,10 +18,10 @@ use livekit_otel::source::replay::{self, Destination};
 use crate::capture;
 use crate::golden::hex;
 
-const KEY: &str = "devkey";
-const SECRET: &str = "made-up-secret-of-thirty-two-characters";
+pub(crate) const KEY: &str = "devkey";
+pub(crate) const SECRET: &str = "made-up-secret-of-thirty-two-characters";
 
-fn config(collector: &str) -> Config {
+pub(crate) fn config(collector: &str) -> Config {
     let mut keys = Keys::default();
     keys.insert(KEY, SECRET);
     let mut config = Config::for_keys(keys);
@@ -32,7 +32,7 @@ fn config(collector: &str) -> Config {
     config
 }
 
-fn destination(server: &Server) -> Destination {
+pub(crate) fn destination(server: &Server) -> Destination {
     Destination {
         webhook: format!("http://{}/webhook", server.http()).parse().unwrap(),
         analytics: format!("http://{}", server.grpc()).parse().unwrap(),
@@ -42,15 +42,15 @@ fn destination(server: &Server) -> Destination {
     }
 }
 
-fn the_capture() -> Capture {
+pub(crate) fn the_capture() -> Capture {
     Capture::parse(capture::text().as_bytes()).unwrap()
 }
 
-async fn replay_to(server: &Server, capture: &Capture) -> replay::Sent {
+pub(crate) async fn replay_to(server: &Server, capture: &Capture) -> replay::Sent {
     replay::replay(capture, &destination(server), |_| {}).await.unwrap()
 }
 
-fn adds_up(ledger: &Snapshot) {
+pub(crate) fn adds_up(ledger: &Snapshot) {
     for input in &ledger.inputs {
         assert_eq!(input.waiting(), 0, "{input:?}");
     }

@@ -1,0 +1,290 @@
+//! A journal on disk: what it keeps over a restart, and what it does where the disk fails.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::Request;
+use http::header::{AUTHORIZATION, RETRY_AFTER};
+use http_body_util::Full;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use livekit_otel::commands::{self, DeadLetters};
+use livekit_otel::config::{Config, JournalConfig};
+use livekit_otel::demo::{Collector, Received, Telemetry};
+use livekit_otel::journal;
+use livekit_otel::semconv::span;
+use livekit_otel::serve::Server;
+use livekit_otel::source::capture::Capture;
+use livekit_otel::store::{Disk, Files};
+use livekit_token::AccessToken;
+use sha2::{Digest, Sha256};
+
+use crate::serve::{KEY, SECRET, adds_up, config, replay_to, the_capture};
+
+// A disk that fails when it is told to.
+#[derive(Debug)]
+struct Faulty {
+    // Bytes that still fit.
+    room: AtomicUsize,
+    no_sync: AtomicBool,
+}
+
+impl Faulty {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { room: AtomicUsize::new(usize::MAX), no_sync: AtomicBool::new(false) })
+    }
+}
+
+impl Disk for Faulty {
+    fn write(&self, file: &File, bytes: &[u8]) -> io::Result<usize> {
+        let room = self.room.load(Relaxed);
+        if room == 0 {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        // Short, where there is less room than that.
+        let written = Files.write(file, &bytes[..bytes.len().min(room)])?;
+        if room != usize::MAX {
+            self.room.fetch_sub(written, Relaxed);
+        }
+        Ok(written)
+    }
+
+    fn sync(&self, file: &File) -> io::Result<()> {
+        if self.no_sync.load(Relaxed) { Err(io::Error::other("EIO")) } else { Files.sync(file) }
+    }
+}
+
+fn durable(collector: &str, directory: &Path, disk: Arc<dyn Disk>) -> Config {
+    let sync = Duration::ZERO;
+    let settings = journal::Settings { max_bytes: 64 << 20, sync, snapshot: 1 << 20 };
+    let mut config = config(collector);
+    config.session.linger = Duration::from_millis(200);
+    config.shutdown_timeout = Duration::from_millis(500);
+    config.set_aside_bytes = 1 << 20;
+    config.journal = Some(JournalConfig { directory: directory.to_owned(), settings, disk });
+    config
+}
+
+// The status of a signed webhook's answer, and when to come again.
+async fn post(server: &Server, body: &str) -> (u16, Option<String>) {
+    let token = AccessToken::with_api_key(KEY, SECRET)
+        .with_sha256(&STANDARD.encode(Sha256::digest(body)))
+        .to_jwt()
+        .unwrap();
+    let request = Request::post(format!("http://{}/webhook", server.http()))
+        .header(AUTHORIZATION, token)
+        .body(Full::new(Bytes::from(body.to_owned())))
+        .unwrap();
+    let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+    let answer = client.request(request).await.unwrap();
+    let after = answer.headers().get(RETRY_AFTER).map(|after| after.to_str().unwrap().to_owned());
+    (answer.status().as_u16(), after)
+}
+
+fn webhook(nth: usize) -> String {
+    format!(
+        r#"{{"event":"participant_joined","id":"EV_{nth}","createdAt":"1795406960",
+        "room":{{"sid":"RM_1","name":"room"}},"participant":{{"sid":"PA_{nth}","identity":"who"}}}}"#
+    )
+}
+
+fn logs(received: &Received) -> usize {
+    Telemetry::read(received).logs.len()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_a_restart_cuts_in_two_is_one_call() {
+    let directory = tempfile::tempdir().unwrap();
+    let collector = Collector::start().await.unwrap();
+    let whole = the_capture();
+    let part = |lines: &[livekit_otel::source::capture::Line]| Capture { lines: lines.to_vec() };
+    for lines in [&whole.lines[..60], &whole.lines[60..]] {
+        let config = durable(&collector.endpoint(), directory.path(), Arc::new(Files));
+        let server = Server::start(config).await.unwrap();
+        replay_to(&server, &part(lines)).await;
+        if lines.len() != 60 {
+            let ended = |received: &Received| {
+                Telemetry::read(received).spans.iter().any(|one| one.name == span::ROOM)
+            };
+            collector.received_when(ended).await;
+        }
+        let report = server.shutdown().await;
+        assert_eq!(report.undelivered, 0);
+    }
+    let told = Telemetry::read(&collector.stop().await);
+    let expected = crate::capture::run(crate::capture::lines().iter(), true);
+    assert_eq!(told.spans.len(), expected.spans.len());
+    assert_eq!(told.logs.len(), expected.logs.len());
+    for span in &expected.spans {
+        let id = crate::golden::hex(&span.span_id);
+        let sent = told.spans.iter().find(|sent| sent.span_id == id).unwrap();
+        assert_eq!((sent.start, sent.end), (span.start.nanos(), span.end.nanos()), "{}", span.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_collector_took_waits_for_the_next_start_and_adds_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let nowhere = "http://127.0.0.1:1";
+    let server = Server::start(durable(nowhere, directory.path(), Arc::new(Files))).await.unwrap();
+    replay_to(&server, &the_capture()).await;
+    let report = server.shutdown().await;
+    assert_eq!(report.undelivered, 0);
+    assert!(report.ledger.is_durable && report.ledger.outputs[1].waiting() > 0);
+
+    let collector = Collector::start().await.unwrap();
+    let config = durable(&collector.endpoint(), directory.path(), Arc::new(Files));
+    let server = Server::start(config).await.unwrap();
+    collector.received_when(|received| logs(received) == 96).await;
+    let ledger = server.shutdown().await.ledger;
+    adds_up(&ledger);
+    assert_eq!(ledger.inputs[0].accepted, 18);
+}
+
+async fn nothing_is_lost_by(fault: impl Fn(&Faulty), mend: impl Fn(&Faulty)) {
+    let directory = tempfile::tempdir().unwrap();
+    let collector = Collector::start().await.unwrap();
+    let disk = Faulty::new();
+    let config = durable(&collector.endpoint(), directory.path(), Arc::<Faulty>::clone(&disk));
+    let server = Server::start(config).await.unwrap();
+    assert_eq!(post(&server, &webhook(0)).await.0, 200);
+    fault(&disk);
+    for nth in 1..4 {
+        let (status, after) = post(&server, &webhook(nth)).await;
+        assert_eq!((status, after.as_deref()), (503, Some("2")));
+    }
+    assert!(server.ledger().journal_failures > 0);
+    mend(&disk);
+    for nth in 3..6 {
+        assert_eq!(post(&server, &webhook(nth)).await.0, 200);
+    }
+    // Nothing of what was refused, and all of what was acknowledged.
+    collector.received_when(|received| logs(received) == 4).await;
+    server.shutdown().await;
+    let config = durable(&collector.endpoint(), directory.path(), Arc::new(Files));
+    let server = Server::start(config).await.unwrap();
+    assert_eq!(post(&server, &webhook(6)).await.0, 200);
+    collector.received_when(|received| logs(received) == 5).await;
+    let ledger = server.shutdown().await.ledger;
+    assert_eq!((ledger.inputs[0].accepted, ledger.journal_damaged), (5, 0));
+    assert_eq!(logs(&collector.stop().await), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_asks_the_sender_to_come_back_and_recovers_by_itself() {
+    nothing_is_lost_by(
+        |disk| disk.room.store(0, Relaxed),
+        |disk| disk.room.store(usize::MAX, Relaxed),
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_short_write_is_taken_back() {
+    nothing_is_lost_by(
+        |disk| disk.room.store(17, Relaxed),
+        |disk| disk.room.store(usize::MAX, Relaxed),
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_not_be_synced_is_not_acknowledged() {
+    nothing_is_lost_by(
+        |disk| disk.no_sync.store(true, Relaxed),
+        |disk| {
+            disk.no_sync.store(false, Relaxed);
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_directory_that_can_not_be_used_is_told_with_its_path() {
+    let directory = tempfile::tempdir().unwrap();
+    // Root may write anywhere: a file in the way stops it too.
+    let in_the_way = directory.path().join("file");
+    std::fs::write(&in_the_way, "").unwrap();
+    let config = durable("http://127.0.0.1:1", &in_the_way, Arc::new(Files));
+    let error = Server::start(config).await.unwrap_err().to_string();
+    assert!(error.contains(&in_the_way.display().to_string()), "{error}");
+
+    let config = || durable("http://127.0.0.1:1", directory.path(), Arc::new(Files));
+    let server = Server::start(config()).await.unwrap();
+    let error = Server::start(config()).await.unwrap_err().to_string();
+    assert!(error.contains("in use by another"), "{error}");
+    server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_journal_leaves_a_reserve_to_webhooks() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut config = durable("http://127.0.0.1:1", directory.path(), Arc::new(Files));
+    let body = webhook(0);
+    if let Some(journal) = &mut config.journal {
+        journal.settings.max_bytes = 20 * body.len() as u64;
+    }
+    let server = Server::start(config).await.unwrap();
+    let mut taken = 0;
+    let (status, after) = loop {
+        let answer = post(&server, &webhook(taken)).await;
+        if answer.0 != 200 {
+            break answer;
+        }
+        taken += 1;
+    };
+    assert_eq!((status, after.as_deref()), (503, Some("1")));
+    assert!(taken >= 5, "{taken}");
+    server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_not_be_read_is_a_letter_that_can_be_listed_and_dropped() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = || durable("http://127.0.0.1:1", directory.path(), Arc::new(Files));
+    let server = Server::start(config()).await.unwrap();
+    assert_eq!(post(&server, "not json").await.0, 200);
+    let status = loop {
+        let status = commands::status(&server.http().to_string()).await.unwrap();
+        if status.set_aside > 0 {
+            break status;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(status.ledger.inputs[0].set_aside, 1);
+    server.shutdown().await;
+
+    let find = || DeadLetters::find(directory.path(), &[]).unwrap();
+    let mut said = Vec::new();
+    find().list(&mut said).unwrap();
+    assert!(find().retry(&config(), &mut said).await.is_err());
+    find().forget(&mut said).unwrap();
+    find().list(&mut said).unwrap();
+    let said = String::from_utf8(said).unwrap();
+    let lines: Vec<_> = said.lines().collect();
+    assert!(lines[0].starts_with("webhook-") && lines[0].contains("can't be read"), "{said}");
+    assert!(lines[1].contains("not taken: this version can't read it either"), "{said}");
+    assert!(lines[2].ends_with("dropped") && lines[3] == "Nothing is set aside.", "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_its_memory_limit_it_accepts_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut config = durable("http://127.0.0.1:1", directory.path(), Arc::new(Files));
+    config.memory_limit = Some(1 << 20);
+    let server = Server::start(config).await.unwrap();
+    let mut nth = 0;
+    // Until the first look at the memory.
+    while post(&server, &webhook(nth)).await.0 == 200 {
+        nth += 1;
+    }
+    assert!(server.ledger().inputs[0].accepted == nth as u64);
+    server.shutdown().await;
+}
