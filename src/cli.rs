@@ -100,6 +100,12 @@ pub struct ServeArgs {
     /// Where analytics streams are taken [env: LIVEKIT_OTEL_GRPC] [default: 127.0.0.1:9291]
     #[arg(long, value_name = "ADDR")]
     pub grpc: Option<String>,
+    /// Who may tell over the streams: none, token or certificate [env: LIVEKIT_OTEL_GRPC_AUTH]
+    #[arg(long, value_name = "HOW")]
+    pub grpc_auth: Option<String>,
+    /// Let the streams' listener be reached from elsewhere by whoever wants to
+    #[arg(long)]
+    pub insecure_listen: bool,
     /// The collector, for all signals [env: OTEL_EXPORTER_OTLP_ENDPOINT]
     #[arg(long, value_name = "URL")]
     pub endpoint: Option<String>,

@@ -55,7 +55,10 @@ fn serve(args: &ServeArgs) -> Result<(), Failure> {
     run(async {
         let own_traces = config.observe_traces.then_some(&config.export);
         let log = observe::init_logging(&config.log, own_traces).map_err(failed)?;
-        let report = serve::run(config).await.map_err(failed)?;
+        let report =
+            serve::run(config, || Config::load(args, &ProcessEnv).map(|config| config.keys))
+                .await
+                .map_err(failed)?;
         log.shutdown().await;
         render_ledger(&report.ledger, &mut std::io::stdout(), 80).map_err(failed)?;
         delivered(report.undelivered)

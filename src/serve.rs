@@ -8,7 +8,7 @@ use thiserror::Error;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::config::{Config, JournalConfig};
+use crate::config::{Config, Errors, JournalConfig};
 use crate::engine::Engine;
 use crate::event::Time;
 use crate::export::{self, Exporter};
@@ -18,7 +18,8 @@ use crate::memory;
 use crate::observe::Clock;
 use crate::pipeline::{self, Checkpoints, Ended};
 use crate::source::listen::{self, Listeners};
-use crate::source::{self, Shared};
+use crate::source::tls;
+use crate::source::{self, KeyRing, Keys, Shared};
 use crate::store::Directory;
 use crate::store::directory::OpenError;
 
@@ -43,6 +44,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Server {
     listeners: Listeners,
+    keys: KeyRing,
     // None once it has ended.
     pipeline: Option<JoinHandle<Ended>>,
     clock: Clock,
@@ -106,6 +108,7 @@ impl Server {
             None => Kept::in_memory(&config),
         };
         let Kept { journal, reader, set_aside, disk } = kept;
+        let keys = KeyRing::from(config.keys);
         let is_durable = disk.is_some();
         let room = Arc::clone(journal.room());
         let outbox = disk.as_ref().zip(config.journal.as_ref()).map(|((directory, _), of)| {
@@ -118,9 +121,12 @@ impl Server {
             grpc: config.grpc,
             max_body: config.max_body,
             max_message: config.max_message,
+            grpc_auth: config.grpc_auth,
+            http_tls: config.http_tls,
+            grpc_tls: config.grpc_tls,
         };
         let shared = Shared {
-            keys: config.keys,
+            keys: keys.clone(),
             journal,
             ledger: Arc::clone(&ledger),
             set_aside: Arc::clone(&set_aside),
@@ -147,6 +153,7 @@ impl Server {
         let pipeline = Some(pipeline);
         Ok(Self {
             listeners,
+            keys,
             pipeline,
             clock,
             exporter,
@@ -165,6 +172,15 @@ impl Server {
     /// Where the analytics streams are taken.
     pub fn grpc(&self) -> SocketAddr {
         self.listeners.grpc
+    }
+
+    /// Takes these keys from now on, and reads the listeners' certificates again.
+    ///
+    /// # Errors
+    /// Where a certificate can't be used: those of before stay in use.
+    pub fn reload(&self, keys: Keys) -> Result<(), tls::TlsError> {
+        self.keys.replace(keys);
+        self.listeners.reload()
     }
 
     /// The ledger as it stands.
@@ -204,11 +220,15 @@ impl Server {
     }
 }
 
-/// Runs until SIGTERM or SIGINT, then drains.
+/// Runs until SIGTERM or SIGINT, then drains. At each SIGHUP it takes the keys that `reload` gives,
+/// and reads the listeners' certificates again.
 ///
 /// # Errors
 /// Where it can't start.
-pub async fn run(config: Config) -> Result<Report, StartError> {
+pub async fn run(
+    config: Config,
+    reload: impl Fn() -> Result<Keys, Errors>,
+) -> Result<Report, StartError> {
     let disabled = [&config.export.traces, &config.export.logs, &config.export.metrics]
         .iter()
         .all(|target| !target.enabled);
@@ -226,13 +246,30 @@ pub async fn run(config: Config) -> Result<Report, StartError> {
     } else {
         tracing::info!(collector = endpoint.host().unwrap_or_default(), "sending");
     }
+    let mut pipeline = server.pipeline.take();
     tokio::select! {
         () = stopped() => {}
+        () = reloading(&server, reload) => {}
         // What is accepted would go nowhere: an end that a supervisor sees is better.
-        _ = ended(&mut server.pipeline) => {}
+        _ = ended(&mut pipeline) => {}
     }
+    server.pipeline = pipeline;
     tracing::info!("draining");
     Ok(server.shutdown().await)
+}
+
+// Never returns.
+async fn reloading(server: &Server, reload: impl Fn() -> Result<Keys, Errors>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return std::future::pending().await };
+    while hangup.recv().await.is_some() {
+        let reloaded = reload().map_err(|error| error.to_string());
+        match reloaded.and_then(|keys| server.reload(keys).map_err(|error| error.to_string())) {
+            Ok(()) => tracing::info!("keys and certificates are read again"),
+            Err(error) => tracing::error!(error, "not reloaded: those of before stay in use"),
+        }
+    }
+    std::future::pending::<()>().await;
 }
 
 // Returns once the pipeline has ended, which it only does after a shutdown or by a fault.

@@ -3,6 +3,7 @@
 mod errors;
 mod file;
 mod keys;
+mod listen;
 mod otlp;
 mod reader;
 mod replay;
@@ -27,6 +28,8 @@ use self::file::File;
 use self::reader::{Found, Reader};
 use crate::cli::ServeArgs;
 use crate::source::keys::Keys;
+use crate::source::listen::GrpcAuth;
+use crate::source::tls;
 use crate::store::{Disk, Files};
 use crate::{export, journal, session, stats};
 
@@ -37,6 +40,12 @@ pub struct Config {
     pub http: SocketAddr,
     /// Where analytics streams are taken.
     pub grpc: SocketAddr,
+    /// Who may tell over the analytics streams.
+    pub grpc_auth: GrpcAuth,
+    /// TLS for webhooks.
+    pub http_tls: Option<tls::Files>,
+    /// TLS for the analytics streams.
+    pub grpc_tls: Option<tls::Files>,
     /// Largest webhook, in bytes.
     pub max_body: usize,
     /// Largest analytics message, in bytes.
@@ -207,9 +216,13 @@ fn read(args: &ServeArgs, keys: Keys, reader: &mut Reader<'_>) -> Config {
     let set_aside_default = if journal.is_some() { 256 << 20 } else { 16 << 20 };
     let set_aside_bytes =
         reader.in_file("set_aside.max_bytes", values::size).unwrap_or(set_aside_default);
+    let listen::Listen { http, grpc, grpc_auth, http_tls, grpc_tls } = listen::read(args, reader);
     Config {
-        http: address(reader, "--http", args.http.as_ref(), "listen.http", 9290),
-        grpc: address(reader, "--grpc", args.grpc.as_ref(), "listen.grpc", 9291),
+        http,
+        grpc,
+        grpc_auth,
+        http_tls,
+        grpc_tls,
         max_body,
         max_message,
         keys,
@@ -262,18 +275,6 @@ fn log_settings(args: &ServeArgs, reader: &mut Reader<'_>) -> LogSettings {
         level: reader.parse(level, values::log_level).unwrap_or(LevelFilter::INFO),
         format: reader.parse(format, values::log_format).unwrap_or_default(),
     }
-}
-
-fn address(
-    reader: &mut Reader<'_>,
-    flag: &str,
-    value: Option<&String>,
-    path: &str,
-    port: u16,
-) -> SocketAddr {
-    let found = option(reader, flag, value, path);
-    let default = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    reader.parse(found, values::address).unwrap_or(default)
 }
 
 // One of our own options: its variable is named like its flag.

@@ -328,3 +328,44 @@ fn all_that_is_wrong_is_told_at_once() {
     }
     assert_eq!(wrong.len(), 6, "{wrong:#?}");
 }
+
+#[test]
+fn streams_from_elsewhere_need_a_token_a_certificate_or_the_word_for_it() {
+    let load = |text: &str| {
+        let yaml = Yaml::new("listen", &format!("livekit: {{keys: {{k: s}}}}\n{text}"));
+        Config::load(&yaml.args(), &env(&[])).map_err(|errors| errors.to_string())
+    };
+    let open = load("listen: {grpc: '0.0.0.0:9291'}").unwrap_err();
+    assert!(open.contains("listen.grpc in ") && open.contains("listen.insecure"), "{open}");
+    assert!(load("listen: {grpc: '[::1]:9291'}").is_ok());
+    assert!(load("listen: {grpc: '0.0.0.0:9291', insecure: true}").is_ok());
+    let token = load("listen: {grpc: '0.0.0.0:9291', grpc_auth: token}").unwrap();
+    assert_eq!(token.grpc_auth, GrpcAuth::Token);
+    let none = load("listen: {grpc_auth: certificate}").unwrap_err();
+    assert!(none.contains("listen.tls.grpc_client_ca"), "{none}");
+    let half = load("listen: {tls: {certificate: c.pem}}").unwrap_err();
+    assert!(half.contains("listen.tls.key"), "{half}");
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn the_listeners_have_one_certificate_and_authorities_of_their_own() {
+    let tls = "{certificate: c.pem, key: k.pem, grpc_client_ca: ca.pem}";
+    let text = format!(
+        "livekit: {{keys: {{k: s}}}}\n\
+         listen: {{grpc: '0.0.0.0:9291', grpc_auth: certificate, tls: {tls}}}"
+    );
+    let config = Config::load(&Yaml::new("tls", &text).args(), &env(&[])).unwrap();
+    let files = config.grpc_tls.unwrap();
+    assert_eq!(files.client_ca, Some("ca.pem".into()));
+    assert_eq!(config.http_tls.unwrap().client_ca, None);
+}
+
+#[test]
+fn a_journal_on_disk_has_larger_limits_than_one_in_memory() {
+    assert!(load(&[]).journal.is_none());
+    let config = load(&[("LIVEKIT_OTEL_JOURNAL_DIR", "journal")]);
+    let journal = config.journal.unwrap();
+    assert_eq!((journal.directory, journal.settings.max_bytes), ("journal".into(), 8 << 30));
+    assert_eq!(config.set_aside_bytes, 256 << 20);
+}

@@ -9,6 +9,7 @@ use tracing::level_filters::LevelFilter;
 use super::LogFormat;
 use crate::export::settings::{Compression, Protocol};
 use crate::signal::Temporality;
+use crate::source::listen::GrpcAuth;
 use crate::stats::Level;
 
 /// What a value should have been.
@@ -72,6 +73,15 @@ pub(super) fn size(text: &str) -> Parsed<u64> {
 
 pub(super) fn memory(text: &str) -> Parsed<usize> {
     size(text).and_then(|n| usize::try_from(n).map_err(|_| "is more than this machine has".into()))
+}
+
+pub(super) fn grpc_auth(text: &str) -> Parsed<GrpcAuth> {
+    let all = [
+        ("none", GrpcAuth::None),
+        ("token", GrpcAuth::Token),
+        ("certificate", GrpcAuth::Certificate),
+    ];
+    one_of(text, &all)
 }
 
 /// Booleans of OpenTelemetry's variables, in any case (configuration/sdk-environment-variables).

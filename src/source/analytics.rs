@@ -19,6 +19,7 @@ use tonic::server::{ClientStreamingService, Grpc};
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::tasks::stopped;
+use super::webhook::claims;
 use super::{Counted, OpenStreams, Shared, accepted, parse, split};
 use crate::frames::RawCodec;
 use crate::journal::{Full, Pending};
@@ -52,6 +53,7 @@ pub struct AnalyticsRecorder {
     open: OpenStreams,
     stop: watch::Receiver<bool>,
     max_message: usize,
+    needs_token: bool,
 }
 
 impl AnalyticsRecorder {
@@ -61,8 +63,9 @@ impl AnalyticsRecorder {
         open: OpenStreams,
         stop: watch::Receiver<bool>,
         max_message: usize,
+        needs_token: bool,
     ) -> Self {
-        Self { shared, open, stop, max_message }
+        Self { shared, open, stop, max_message, needs_token }
     }
 }
 
@@ -88,6 +91,12 @@ where
             let unimplemented = Status::unimplemented("no such method").into_http();
             return Box::pin(async move { Ok(unimplemented) });
         };
+        if self.needs_token && claims(request.headers(), &self.shared.keys.now()).is_none() {
+            self.shared.ledger.refused(source, Refused::Unauthorized);
+            let refused = Status::unauthenticated("an access token of one of the keys is needed");
+            let refused = refused.into_http();
+            return Box::pin(async move { Ok(refused) });
+        }
         let ingest = Ingest { recorder: self.clone(), source };
         let mut compression = EnabledCompressionEncodings::default();
         compression.enable(CompressionEncoding::Gzip);

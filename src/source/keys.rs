@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// API keys and their secrets. `Debug` shows the keys only.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -26,6 +27,28 @@ impl Keys {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+/// The keys that are in force now; all clones see those that replace them.
+#[derive(Debug, Clone, Default)]
+pub struct KeyRing(Arc<RwLock<Arc<Keys>>>);
+
+impl KeyRing {
+    /// The keys.
+    pub fn now(&self) -> Arc<Keys> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Replaces them.
+    pub fn replace(&self, keys: Keys) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+    }
+}
+
+impl From<Keys> for KeyRing {
+    fn from(keys: Keys) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(keys))))
     }
 }
 

@@ -11,12 +11,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use super::analytics::AnalyticsRecorder;
 use super::tasks::{Tasks, stopped};
+use super::tls::{self, Acceptor, TlsError};
 use super::webhook::Webhooks;
 use super::{OpenStreams, Shared};
 
@@ -27,11 +29,28 @@ const KEEPALIVE: Duration = Duration::from_secs(20);
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 // Each may hold one webhook in memory. The next ones wait in the system's queue.
 const MAX_CONNECTIONS: usize = 512;
+// A webhook's head has a token of some hundred bytes.
+const MAX_HEADERS: usize = 64;
+const MAX_HEAD: usize = 32 << 10;
+// A server opens three.
+const MAX_STREAMS: u32 = 64;
 // Between attempts to accept, where the system has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
+/// Who may tell over the analytics streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum GrpcAuth {
+    /// Whoever reaches the listener, as with LiveKit's own service.
+    #[default]
+    None,
+    /// Who has an access token of one of LiveKit's keys.
+    Token,
+    /// Who has a certificate of the authority that is trusted for it.
+    Certificate,
+}
+
 /// Where to listen, and how much to take at once.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// For webhooks.
     pub http: SocketAddr,
@@ -41,15 +60,38 @@ pub struct Settings {
     pub max_body: usize,
     /// Largest message of an analytics stream, in bytes.
     pub max_message: usize,
+    /// Who may tell over the analytics streams.
+    pub grpc_auth: GrpcAuth,
+    /// TLS for webhooks.
+    pub http_tls: Option<tls::Files>,
+    /// TLS for the analytics streams.
+    pub grpc_tls: Option<tls::Files>,
 }
 
-/// A listener's address can't be used.
+impl Settings {
+    /// Without TLS, for whoever reaches it.
+    pub fn plain(http: SocketAddr, grpc: SocketAddr, max_body: usize, max_message: usize) -> Self {
+        let grpc_auth = GrpcAuth::None;
+        Self { http, grpc, max_body, max_message, grpc_auth, http_tls: None, grpc_tls: None }
+    }
+}
+
+/// Why a listener can't start.
 #[derive(Debug, Error)]
-#[error("can't listen on {address} for {what}: {error}")]
-pub struct BindError {
-    what: &'static str,
-    address: SocketAddr,
-    error: std::io::Error,
+pub enum BindError {
+    /// Its address can't be used.
+    #[error("can't listen on {address} for {what}: {error}")]
+    Address {
+        /// For what.
+        what: &'static str,
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// Its certificates can't be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// The running listeners. Dropped, they stop without being waited for.
@@ -59,6 +101,7 @@ pub struct Listeners {
     pub http: SocketAddr,
     /// Where the analytics streams are taken.
     pub grpc: SocketAddr,
+    acceptors: Vec<Acceptor>,
     stop: watch::Sender<bool>,
     tasks: Tasks,
 }
@@ -68,30 +111,41 @@ pub struct Listeners {
 /// # Errors
 /// Where an address can't be used; then neither listens.
 pub async fn bind(settings: &Settings, shared: Shared) -> Result<Listeners, BindError> {
+    let acceptor = |files: &Option<tls::Files>, protocol| {
+        files.clone().map(|files| Acceptor::new(files, protocol)).transpose()
+    };
+    let http_tls = acceptor(&settings.http_tls, b"http/1.1")?;
+    let grpc_tls = acceptor(&settings.grpc_tls, b"h2")?;
+    let acceptors = [&http_tls, &grpc_tls].into_iter().flatten().cloned().collect();
     let (http, http_at) = listener("webhooks", settings.http).await?;
     let (grpc, grpc_at) = listener("analytics streams", settings.grpc).await?;
     let (stop, stopping) = watch::channel(false);
     let open = OpenStreams::default();
     let webhooks = Webhooks::new(shared.clone(), open.clone(), stopping.clone(), settings.max_body);
-    let recorder = AnalyticsRecorder::new(shared, open, stopping.clone(), settings.max_message);
+    let needs_token = settings.grpc_auth == GrpcAuth::Token;
+    let recorder =
+        AnalyticsRecorder::new(shared, open, stopping.clone(), settings.max_message, needs_token);
     let tasks = Tasks::default();
-    let webhooks = Server { listener: http, router: webhooks.router(), builder: http1(&tasks) };
+    let webhooks =
+        Server { listener: http, router: webhooks.router(), builder: http1(&tasks), tls: http_tls };
     let streams = Router::new().fallback_service(recorder);
-    let streams = Server { listener: grpc, router: streams, builder: http2(&tasks) };
+    let streams = Server { listener: grpc, router: streams, builder: http2(&tasks), tls: grpc_tls };
     tasks.spawn(webhooks.serve(tasks.clone(), stopping.clone()));
     tasks.spawn(streams.serve(tasks.clone(), stopping));
-    Ok(Listeners { http: http_at, grpc: grpc_at, stop, tasks })
+    Ok(Listeners { http: http_at, grpc: grpc_at, acceptors, stop, tasks })
 }
 
 fn http1(tasks: &Tasks) -> Builder<Tasks> {
     let mut builder = Builder::new(tasks.clone()).http1_only();
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    builder.http1().max_headers(MAX_HEADERS).max_buf_size(MAX_HEAD);
     builder
 }
 
 fn http2(tasks: &Tasks) -> Builder<Tasks> {
     let mut builder = Builder::new(tasks.clone()).http2_only();
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(KEEPALIVE);
+    builder.http2().max_header_list_size(16 << 10).max_concurrent_streams(MAX_STREAMS);
     builder
 }
 
@@ -99,7 +153,7 @@ async fn listener(
     what: &'static str,
     address: SocketAddr,
 ) -> Result<(TcpListener, SocketAddr), BindError> {
-    let failed = |error| BindError { what, address, error };
+    let failed = |error| BindError::Address { what, address, error };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let local = listener.local_addr().map_err(failed)?;
     Ok((listener, local))
@@ -110,6 +164,7 @@ struct Server {
     listener: TcpListener,
     router: Router,
     builder: Builder<Tasks>,
+    tls: Option<Acceptor>,
 }
 
 impl Server {
@@ -127,8 +182,9 @@ impl Server {
             };
             match accepted {
                 Ok((stream, _)) => {
+                    let (builder, router) = (self.builder.clone(), self.router.clone());
                     let serving =
-                        connection(stream, self.builder.clone(), self.router.clone(), stop.clone());
+                        connection(stream, self.tls.clone(), builder, router, stop.clone());
                     tasks.spawn(async move {
                         serving.await;
                         drop(place);
@@ -145,6 +201,7 @@ impl Server {
 
 async fn connection(
     stream: TcpStream,
+    tls: Option<Acceptor>,
     builder: Builder<Tasks>,
     router: Router,
     stop: watch::Receiver<bool>,
@@ -160,6 +217,24 @@ async fn connection(
     if !matches!(first, Ok(Ok(1))) {
         return;
     }
+    let Some(tls) = tls else { return speak(stream, builder, router, stop).await };
+    // A handshake is no slower than a head may be.
+    #[cfg(feature = "tls")]
+    match tokio::time::timeout(HEAD_TIMEOUT, tls.accept(stream)).await {
+        Ok(Ok(stream)) => speak(stream, builder, router, stop).await,
+        Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+        Err(_) => tracing::debug!("a TLS handshake took too long"),
+    }
+    #[cfg(not(feature = "tls"))]
+    drop(tls);
+}
+
+async fn speak(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    builder: Builder<Tasks>,
+    router: Router,
+    stop: watch::Receiver<bool>,
+) {
     let service = TowerToHyperService::new(router);
     let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
@@ -175,6 +250,14 @@ async fn connection(
 }
 
 impl Listeners {
+    /// Reads the certificates again, for connections from now on.
+    ///
+    /// # Errors
+    /// Where one can't be used: those of before stay in use.
+    pub fn reload(&self) -> Result<(), TlsError> {
+        self.acceptors.iter().try_for_each(Acceptor::reload)
+    }
+
     /// Stops accepting; what is being sent is finished and acknowledged until `deadline`, and cut
     /// off then, without an acknowledgement. No source holds the journal any more afterwards.
     pub async fn stop(self, deadline: Instant) {

@@ -6,9 +6,10 @@ pub mod keys;
 pub mod listen;
 pub mod replay;
 mod tasks;
+pub mod tls;
 pub mod webhook;
 
-pub use keys::Keys;
+pub use keys::{KeyRing, Keys};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -25,7 +26,7 @@ use crate::proto::{self, Read, Unreadable};
 #[derive(Debug, Clone)]
 pub struct Shared {
     /// The keys that webhooks may be signed with.
-    pub keys: Keys,
+    pub keys: KeyRing,
     /// Where what is accepted goes.
     pub journal: Journal,
     /// Where all is counted.

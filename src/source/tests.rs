@@ -47,13 +47,13 @@ struct Fixture {
 
 async fn listening(journal_bytes: usize) -> Fixture {
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-    let settings = Settings { http: any, grpc: any, max_body: 1 << 20, max_message: 1 << 20 };
+    let settings = Settings::plain(any, any, 1 << 20, 1 << 20);
     let mut keys = Keys::default();
     keys.insert(KEY, SECRET);
     let (journal, reader) = journal::in_memory(journal_bytes);
     let ledger = Arc::new(Ledger::default());
     let set_aside = Arc::new(SetAside::in_memory(1000));
-    let shared = Shared { keys, journal, ledger: Arc::clone(&ledger), set_aside };
+    let shared = Shared { keys: keys.into(), journal, ledger: Arc::clone(&ledger), set_aside };
     let listeners = bind(&settings, shared).await.unwrap();
     Fixture { listeners, reader, ledger }
 }

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use livekit_token::{Claims, TokenVerifier};
 use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
 use tokio::sync::watch;
 use tracing::Instrument;
 
@@ -130,14 +131,14 @@ async fn verify_and_accept(webhooks: &Webhooks, request: Request) -> Response {
     let unauthorized = || webhooks.refuse(Refused::Unauthorized, StatusCode::UNAUTHORIZED);
     let (parts, body) = request.into_parts();
     // The token is checked before anything of the body is read.
-    let Some(hash) = signed_hash(&parts.headers, &webhooks.shared.keys) else {
+    let Some(hash) = signed_hash(&parts.headers, &webhooks.shared.keys.now()) else {
         return unauthorized();
     };
     let body = match webhooks.body(&parts.headers, body).await {
         Ok(body) => body,
         Err(refused) => return refused,
     };
-    if Sha256::digest(&body)[..] != hash {
+    if !bool::from(Sha256::digest(&body).ct_eq(&hash)) {
         return unauthorized();
     }
     webhooks.accept(body).await
@@ -161,13 +162,17 @@ async fn ready(State(webhooks): State<Arc<Webhooks>>) -> Response {
 
 // The body's hash as a valid token of one of our keys claims it.
 pub(crate) fn signed_hash(headers: &HeaderMap, keys: &Keys) -> Option<Vec<u8>> {
+    STANDARD.decode(claims(headers, keys)?.sha256).ok()
+}
+
+/// What a valid token of one of our keys claims.
+pub(super) fn claims(headers: &HeaderMap, keys: &Keys) -> Option<Claims> {
     let token = headers.get(AUTHORIZATION)?.to_str().ok()?;
     let token = token.strip_prefix("Bearer ").unwrap_or(token);
     let key = Claims::from_unverified(token).ok()?.iss;
     // An empty secret would be everybody's.
     let secret = keys.secret(&key).filter(|secret| !secret.is_empty())?;
-    let claims = TokenVerifier::with_api_key(&key, secret).verify(token).ok()?;
-    STANDARD.decode(claims.sha256).ok()
+    TokenVerifier::with_api_key(&key, secret).verify(token).ok()
 }
 
 /// The token that signs `body`, as LiveKit's server makes it: 5 minutes, with the body's hash.
@@ -204,7 +209,7 @@ mod tests {
         let ledger = Arc::new(Ledger::default());
         let (journal, _) = journal::in_memory(1000);
         let set_aside = Arc::new(SetAside::in_memory(0));
-        let shared = Shared { keys, journal, ledger: Arc::clone(&ledger), set_aside };
+        let shared = Shared { keys: keys.into(), journal, ledger: Arc::clone(&ledger), set_aside };
         let (_, stop) = watch::channel(stopped);
         (Webhooks::new(shared, OpenStreams::default(), stop, 1000).router(), ledger)
     }

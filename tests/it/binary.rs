@@ -119,6 +119,48 @@ async fn sigterm_drains_delivers_and_prints_the_ledger_and_no_secret_ever_leaves
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn sighup_replaces_the_keys_and_a_wrong_file_leaves_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("livekit-otel.yaml");
+    let write = |text: &str| std::fs::write(&file, text).unwrap();
+    write(&format!("livekit: {{keys: {{{KEY}: {SECRET}}}}}"));
+    let collector = Collector::start().await.unwrap();
+    let env = [("LIVEKIT_OTEL_CONFIG", file.to_str().unwrap()), ("LIVEKIT_KEYS", "")];
+    let mut serve = Serve::start(&collector.endpoint(), &env);
+    let hangup = |serve: &Serve| {
+        let pid = serve.child.id().to_string();
+        assert!(Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
+    };
+    write("livekit: {keys: nonsense");
+    hangup(&serve);
+    serve.wait_for("not reloaded");
+    assert!(serve.replay().status.success());
+    write("livekit: {keys: {other: another-made-up-secret-of-some-length}}");
+    hangup(&serve);
+    serve.wait_for("read again");
+    assert!(!serve.replay().status.success());
+    let (_, said) = serve.terminate();
+    assert!(!said.contains("another-made-up-secret"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_server_is_asked_for_its_ledger() {
+    let collector = Collector::start().await.unwrap();
+    let serve = Serve::start(&collector.endpoint(), &[]);
+    assert!(serve.replay().status.success());
+    let said = command(&["status", "--http", &serve.http]).output().unwrap();
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    let said = String::from_utf8(said.stdout).unwrap();
+    assert!(said.lines().any(|line| line.contains("webhook") && line.contains("18")), "{said}");
+    let json = command(&["status", "--json", "--http", &serve.http]).output().unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json["inputs"][0]["accepted"], 18);
+    serve.terminate();
+    let gone = command(&["status", "--http", "127.0.0.1:1"]).output().unwrap();
+    assert_eq!(gone.status.code(), Some(1));
+}
+
 // As it stands, in base64 with each alignment, in hex, and reversed in case of a byte order.
 fn forms(secret: &str) -> Vec<String> {
     use base64::Engine;

@@ -10,6 +10,8 @@ mod fuzz_corpus;
 mod golden;
 mod hostile;
 mod house;
+#[cfg(feature = "tls")]
+mod intake;
 mod notifier;
 mod points;
 mod readme;

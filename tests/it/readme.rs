@@ -83,12 +83,15 @@ async fn each_command_does_what_the_readme_says() {
         } else if first("livekit-otel serve --config ") {
             assert_eq!(succeeds(&line).trim(), "ok");
             "check"
+        } else if first("livekit-otel deadletter list ") {
+            assert_eq!(succeeds(&line).trim(), "Nothing is set aside.");
+            "deadletter"
         } else {
             panic!("no test runs `{line}`");
         };
         seen.insert(what);
     }
-    assert_eq!(seen.len(), 10, "{seen:?}");
+    assert_eq!(seen.len(), 11, "{seen:?}");
 }
 
 fn shows_what_the_readme_shows(report: &str) {

@@ -29,14 +29,14 @@ struct Fixture {
 
 async fn listening(journal_bytes: usize, set_aside_bytes: u64) -> Fixture {
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-    let settings = listen::Settings { http: any, grpc: any, max_body: 1000, max_message: 1000 };
+    let settings = listen::Settings::plain(any, any, 1000, 1000);
     let mut keys = Keys::default();
     keys.insert(KEY, SECRET);
     keys.insert("second", "another-made-up-secret-of-some-length");
     let (journal, reader) = journal::in_memory(journal_bytes);
     let ledger = Arc::new(Ledger::default());
     let set_aside = Arc::new(SetAside::in_memory(set_aside_bytes));
-    let shared = Shared { keys, journal, ledger: Arc::clone(&ledger), set_aside };
+    let shared = Shared { keys: keys.into(), journal, ledger: Arc::clone(&ledger), set_aside };
     let listeners = listen::bind(&settings, shared).await.unwrap();
     Fixture { listeners, reader, ledger }
 }

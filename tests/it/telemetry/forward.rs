@@ -30,13 +30,8 @@ async fn listening(grpc: SocketAddr) -> (Listeners, Reader) {
     let (journal, reader) = journal::in_memory(1 << 20);
     let ledger = Arc::new(Ledger::default());
     let set_aside = Arc::new(SetAside::in_memory(1000));
-    let settings = listen::Settings {
-        http: "127.0.0.1:0".parse().unwrap(),
-        grpc,
-        max_body: 1000,
-        max_message: 1000,
-    };
-    let shared = Shared { keys: Keys::default(), journal, ledger, set_aside };
+    let settings = listen::Settings::plain("127.0.0.1:0".parse().unwrap(), grpc, 1000, 1000);
+    let shared = Shared { keys: Keys::default().into(), journal, ledger, set_aside };
     (listen::bind(&settings, shared).await.unwrap(), reader)
 }
 

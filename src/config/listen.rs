@@ -1,0 +1,80 @@
+//! Where to listen, and for whom.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use super::option;
+use super::reader::Reader;
+use super::values;
+use crate::cli::ServeArgs;
+use crate::source::listen::GrpcAuth;
+use crate::source::tls::Files;
+
+/// The listeners.
+pub(super) struct Listen {
+    pub(super) http: SocketAddr,
+    pub(super) grpc: SocketAddr,
+    pub(super) grpc_auth: GrpcAuth,
+    pub(super) http_tls: Option<Files>,
+    pub(super) grpc_tls: Option<Files>,
+}
+
+pub(super) fn read(args: &ServeArgs, reader: &mut Reader<'_>) -> Listen {
+    let http = address(reader, "--http", args.http.as_ref(), "listen.http", 9290);
+    let grpc = address(reader, "--grpc", args.grpc.as_ref(), "listen.grpc", 9291);
+    let auth = option(reader, "--grpc-auth", args.grpc_auth.as_ref(), "listen.grpc_auth");
+    let grpc_auth = reader.parse(auth, values::grpc_auth).unwrap_or_default();
+    let [http_tls, grpc_tls] = tls(reader);
+    let client_ca = grpc_tls.as_ref().and_then(|files| files.client_ca.as_ref());
+    if grpc_auth == GrpcAuth::Certificate && client_ca.is_none() {
+        let at = reader.file.at("listen.grpc_auth");
+        reader.wrong(at, "certificate needs listen.tls.grpc_client_ca");
+    }
+    let insecure = reader.in_file("listen.insecure", values::boolean).unwrap_or(false);
+    let is_open = grpc_auth == GrpcAuth::None && client_ca.is_none();
+    if is_open && !grpc.ip().is_loopback() && !insecure && !args.insecure_listen {
+        let at = reader.file.at("listen.grpc");
+        let what = "whoever reaches it could tell anything: must be a loopback address, or have \
+                    listen.grpc_auth: token or certificate, or listen.insecure: true";
+        reader.wrong(at, what);
+    }
+    Listen { http, grpc, grpc_auth, http_tls, grpc_tls }
+}
+
+fn tls(reader: &mut Reader<'_>) -> [Option<Files>; 2] {
+    let mut path = |key: &str| reader.leaf(key).map(|found| PathBuf::from(found.text));
+    let [certificate, key] = ["listen.tls.certificate", "listen.tls.key"].map(&mut path);
+    let authorities = ["listen.tls.http_client_ca", "listen.tls.grpc_client_ca"].map(&mut path);
+    let wrong = match (&certificate, &key) {
+        (Some(_), None) => Some("needs listen.tls.key too"),
+        (None, Some(_)) => Some("needs listen.tls.certificate too"),
+        (None, None) if authorities.iter().any(Option::is_some) => {
+            Some("a client's certificate needs listen.tls.certificate and listen.tls.key")
+        }
+        _ if cfg!(not(feature = "tls")) && certificate.is_some() => {
+            Some("this build has no TLS (feature `tls`)")
+        }
+        _ => None,
+    };
+    if let Some(what) = wrong {
+        let at = reader.file.at("listen.tls");
+        reader.wrong(at, what);
+    }
+    let files = certificate.zip(key);
+    authorities.map(|client_ca| {
+        let (certificate, key) = files.clone()?;
+        Some(Files { certificate, key, client_ca })
+    })
+}
+
+fn address(
+    reader: &mut Reader<'_>,
+    flag: &str,
+    value: Option<&String>,
+    path: &str,
+    port: u16,
+) -> SocketAddr {
+    let found = option(reader, flag, value, path);
+    let default = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    reader.parse(found, values::address).unwrap_or(default)
+}

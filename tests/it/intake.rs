@@ -1,0 +1,207 @@
+//! Who may tell: TLS, clients' certificates, access tokens, and keys that are replaced.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use livekit_otel::frames::RawCodec;
+use livekit_otel::journal::{self, Reader, SetAside};
+use livekit_otel::ledger::{Ledger, Refused};
+use livekit_otel::source::listen::{self, GrpcAuth, Listeners, Settings};
+use livekit_otel::source::tls::Files;
+use livekit_otel::source::{KeyRing, Keys, Shared};
+use livekit_token::AccessToken;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic::{Code, Request};
+
+const KEY: &str = "devkey";
+const SECRET: &str = "made-up-secret-of-thirty-two-characters";
+
+/// An authority and what it signed, as files.
+struct Pki {
+    directory: TempDir,
+    authority: String,
+    client: (String, String),
+}
+
+impl Pki {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority = params.self_signed(&key).unwrap().pem();
+        let issuer = Issuer::new(params, key);
+        let signed = |name: &str| {
+            let key = KeyPair::generate().unwrap();
+            let params = CertificateParams::new([name.to_owned()]).unwrap();
+            (params.signed_by(&key, &issuer).unwrap().pem(), key.serialize_pem())
+        };
+        let (server, client) = (signed("localhost"), signed("client"));
+        let write =
+            |name: &str, pem: &str| std::fs::write(directory.path().join(name), pem).unwrap();
+        write("ca.pem", &authority);
+        write("server.pem", &server.0);
+        write("server.key", &server.1);
+        Self { directory, authority, client }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn files(&self, client_ca: bool) -> Files {
+        Files {
+            certificate: self.path("server.pem"),
+            key: self.path("server.key"),
+            client_ca: client_ca.then(|| self.path("ca.pem")),
+        }
+    }
+
+    async fn channel(
+        &self,
+        grpc: SocketAddr,
+        identity: bool,
+    ) -> Result<Channel, tonic::transport::Error> {
+        let mut tls = ClientTlsConfig::new()
+            .domain_name("localhost")
+            .ca_certificate(Certificate::from_pem(&self.authority));
+        if identity {
+            tls = tls.identity(Identity::from_pem(&self.client.0, &self.client.1));
+        }
+        let endpoint = Endpoint::from_shared(format!("https://{grpc}")).unwrap();
+        endpoint.tls_config(tls).unwrap().connect().await
+    }
+}
+
+struct Fixture {
+    listeners: Listeners,
+    keys: KeyRing,
+    ledger: Arc<Ledger>,
+    _reader: Reader,
+}
+
+async fn listening(change: impl FnOnce(&mut Settings)) -> Fixture {
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let mut settings = Settings::plain(any, any, 1000, 1000);
+    change(&mut settings);
+    let (journal, reader) = journal::in_memory(10_000);
+    let keys = KeyRing::from(one(KEY, SECRET));
+    let ledger = Arc::new(Ledger::default());
+    let set_aside = Arc::new(SetAside::in_memory(1000));
+    let shared = Shared { keys: keys.clone(), journal, ledger: Arc::clone(&ledger), set_aside };
+    let listeners = listen::bind(&settings, shared).await.unwrap();
+    Fixture { listeners, keys, ledger, _reader: reader }
+}
+
+fn one(key: &str, secret: &str) -> Keys {
+    let mut keys = Keys::default();
+    keys.insert(key, secret);
+    keys
+}
+
+// Opens a stream of events and ends it.
+async fn tell(channel: Channel, token: Option<&str>) -> Result<(), Code> {
+    let mut grpc = tonic::client::Grpc::new(channel);
+    grpc.ready().await.map_err(|_| Code::Unavailable)?;
+    let path = "/livekit.AnalyticsRecorderService/IngestEvents".parse().unwrap();
+    let mut request = Request::new(tokio_stream::iter(Vec::<Bytes>::new()));
+    if let Some(token) = token {
+        request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+    }
+    grpc.client_streaming(request, path, RawCodec).await.map(drop).map_err(|status| status.code())
+}
+
+async fn plain(grpc: SocketAddr) -> Channel {
+    Endpoint::from_shared(format!("http://{grpc}")).unwrap().connect().await.unwrap()
+}
+
+fn token(key: &str, secret: &str) -> String {
+    AccessToken::with_api_key(key, secret).with_identity("server").to_jwt().unwrap()
+}
+
+#[tokio::test]
+async fn streams_need_a_token_of_one_of_the_keys_where_that_is_asked_for() {
+    let fixture = listening(|settings| settings.grpc_auth = GrpcAuth::Token).await;
+    let grpc = fixture.listeners.grpc;
+    let wrong = token(KEY, "another-made-up-secret-of-some-length");
+    for token in [None, Some(wrong.as_str()), Some("nonsense")] {
+        assert_eq!(tell(plain(grpc).await, token).await, Err(Code::Unauthenticated));
+    }
+    let refused = fixture.ledger.snapshot().inputs[1].refused;
+    assert!(refused.contains(&(Refused::Unauthorized, 3)), "{refused:?}");
+    assert_eq!(tell(plain(grpc).await, Some(&token(KEY, SECRET))).await, Ok(()));
+}
+
+#[tokio::test]
+async fn keys_that_are_replaced_count_from_the_next_token_on() {
+    let fixture = listening(|settings| settings.grpc_auth = GrpcAuth::Token).await;
+    let grpc = fixture.listeners.grpc;
+    let next = "the-next-made-up-secret-of-some-length";
+    fixture.keys.replace(one("next", next));
+    let old = tell(plain(grpc).await, Some(&token(KEY, SECRET))).await;
+    assert_eq!(old, Err(Code::Unauthenticated));
+    assert_eq!(tell(plain(grpc).await, Some(&token("next", next))).await, Ok(()));
+}
+
+#[tokio::test]
+async fn streams_over_tls_need_a_certificate_where_that_is_asked_for() {
+    let pki = Pki::new();
+    let fixture = listening(|settings| settings.grpc_tls = Some(pki.files(true))).await;
+    let grpc = fixture.listeners.grpc;
+    assert_eq!(tell(pki.channel(grpc, true).await.unwrap(), None).await, Ok(()));
+    // The server's refusal comes with the handshake or with the first request.
+    if let Ok(channel) = pki.channel(grpc, false).await {
+        assert!(tell(channel, None).await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn certificates_that_are_replaced_count_from_the_next_connection_on() {
+    let pki = Pki::new();
+    let fixture = listening(|settings| settings.grpc_tls = Some(pki.files(false))).await;
+    let grpc = fixture.listeners.grpc;
+    assert!(pki.channel(grpc, false).await.is_ok());
+    let next = Pki::new();
+    std::fs::write(pki.path("server.pem"), "nonsense").unwrap();
+    assert!(fixture.listeners.reload().is_err());
+    assert!(pki.channel(grpc, false).await.is_ok(), "those of before stay in use");
+    for name in ["server.pem", "server.key"] {
+        std::fs::copy(next.path(name), pki.path(name)).unwrap();
+    }
+    fixture.listeners.reload().unwrap();
+    assert!(pki.channel(grpc, false).await.is_err());
+    assert!(next.channel(grpc, false).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_certificate_that_can_not_be_read_stops_the_start_with_its_path() {
+    let pki = Pki::new();
+    let mut settings =
+        Settings::plain(([127, 0, 0, 1], 0).into(), ([127, 0, 0, 1], 0).into(), 1, 1);
+    settings.http_tls = Some(Files { key: pki.path("nowhere"), ..pki.files(false) });
+    let (journal, _) = journal::in_memory(1);
+    let set_aside = Arc::new(SetAside::in_memory(0));
+    let shared = Shared { keys: KeyRing::default(), journal, ledger: Arc::default(), set_aside };
+    let error = listen::bind(&settings, shared).await.unwrap_err().to_string();
+    assert!(error.contains("nowhere"), "{error}");
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_refused() {
+    let fixture = listening(|_| {}).await;
+    for head in ["X: y\r\n".repeat(100), format!("X: {}\r\n", "y".repeat(100_000))] {
+        let mut stream = TcpStream::connect(fixture.listeners.http).await.unwrap();
+        // It may be closed before all of it is written.
+        let _ = stream.write_all(format!("POST /webhook HTTP/1.1\r\n{head}\r\n").as_bytes()).await;
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
+    }
+}
