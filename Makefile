@@ -38,9 +38,11 @@ cargo-deny:
 demo:
 	$(CARGO) run --release -- demo
 
-# A table of ratios, with LiveKit's own service where Go is at hand. Takes minutes.
+# Tables of ratios, with LiveKit's own service where Go is at hand, and the collector's webhook receiver
+# where OTELCOL_WEBHOOK names one. Takes minutes.
 bench:
 	$(CARGO) bench --bench telemetry
+	$(CARGO) bench --bench durable
 
 # Kills the program SOAK_ROUNDS times: about 4 rounds a second.
 SOAK_ROUNDS ?= 5000
@@ -51,7 +53,7 @@ soak:
 # Each target for FUZZ_SECONDS, with what was found before and the corpus; wants the nightly toolchain
 # and cargo-fuzz. What it finds goes to fuzz/found, what fails to fuzz/artifacts.
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS ?= webhook capture analytics config
+FUZZ_TARGETS ?= webhook capture analytics config journal
 
 fuzz:
 	@for target in $(FUZZ_TARGETS); do \

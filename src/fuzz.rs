@@ -4,25 +4,35 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
 
 use crate::config::Config;
 use crate::engine::{Batch, Engine};
 use crate::event::{Telling, Time};
+use crate::journal::{self, Accepted, Entry};
 use crate::ledger::Source;
 use crate::proto::{self, Read, Unreadable};
+use crate::snapshot::{self, Writer};
 use crate::source::Keys;
 use crate::source::capture::{Capture, Line};
+use crate::source::read_again;
 use crate::source::webhook::signed_hash;
+use crate::store::Frames;
 use crate::{session, stats};
 
 /// A target: its name, which is also its corpus', and what it does with an input.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: &[Target] =
-    &[("webhook", webhook), ("capture", capture), ("analytics", analytics), ("config", config)];
+pub const TARGETS: &[Target] = &[
+    ("webhook", webhook),
+    ("capture", capture),
+    ("analytics", analytics),
+    ("config", config),
+    ("journal", journal),
+];
 
 // The key that the webhook's tokens name.
 const KEY: &str = "fuzz";
@@ -94,16 +104,43 @@ pub fn config(data: &[u8]) {
     }
 }
 
+/// What a journal's directory holds, after its kind: 0 a segment, 1 an entry, 2 a part of a snapshot.
+pub fn journal(data: &[u8]) {
+    let Some((kind, rest)) = data.split_first() else { return };
+    match kind % 3 {
+        0 => {
+            let mut frames = Frames::new(rest);
+            let records: usize = frames.by_ref().map(|(_, record)| record.len()).sum();
+            assert!(frames.end() <= rest.len() && records <= frames.end());
+        }
+        1 => {
+            let entry = journal::decode(&Bytes::copy_from_slice(rest), read_again);
+            if let Some(Entry::Input(Accepted { at, telling: Some(telling), .. })) = entry {
+                play(&[(at, telling)]);
+            }
+        }
+        _ => {
+            let Ok((part, content)) = snapshot::part(rest) else { return };
+            let mut engine = new(Time::from_system(std::time::UNIX_EPOCH));
+            if engine.load(part, content).is_ok() {
+                restarted(&engine);
+            }
+        }
+    }
+}
+
 // What could be read, told a second after the other.
 fn told(reads: impl IntoIterator<Item = Result<Read, Unreadable>>) -> Vec<(Time, Telling)> {
     let seconds = (1_795_406_961..).filter_map(Time::from_secs);
     seconds.zip(reads.into_iter().flatten()).map(|(at, read)| (at, read.telling)).collect()
 }
 
-// Through all that follows a successful read. The same inputs give the same outputs.
+// Through all that follows a successful read. The same inputs give the same outputs, over a restart
+// too.
 fn play(told: &[(Time, Telling)]) {
     let Some((start, _)) = told.first() else { return };
-    let (out, again) = (played(*start, told), played(*start, told));
+    let out = played(*start, told, None);
+    let again = played(*start, told, Some(told.len() / 2));
     for span in &out.spans {
         assert!(span.end >= span.start, "{} ends before it starts", span.name);
         assert_ne!(span.span_id, [0; 8]);
@@ -112,11 +149,34 @@ fn play(told: &[(Time, Telling)]) {
     assert_eq!(format!("{out:?}"), format!("{again:?}"));
 }
 
-fn played(start: Time, told: &[(Time, Telling)]) -> Batch {
-    let mut engine = Engine::new(session::Settings::default(), stats::Settings::default(), start);
+fn new(start: Time) -> Engine {
+    Engine::new(session::Settings::default(), stats::Settings::default(), start)
+}
+
+// Saved, and loaded again.
+fn restarted(engine: &Engine) -> Engine {
+    let mut parts: Vec<Vec<u8>> = Vec::new();
+    let mut put = |part: &[u8]| {
+        parts.push(part.to_vec());
+        Ok(())
+    };
+    assert!(engine.save(&mut Writer::new(&mut put)).is_ok());
+    let mut next = new(Time::from_system(std::time::UNIX_EPOCH));
+    for bytes in parts {
+        let loaded = snapshot::part(&bytes).and_then(|(part, content)| next.load(part, content));
+        assert!(loaded.is_ok(), "{loaded:?}");
+    }
+    next
+}
+
+fn played(start: Time, told: &[(Time, Telling)], restart: Option<usize>) -> Batch {
+    let mut engine = new(start);
     let mut out = Batch::default();
     let mut now = start;
-    for (at, telling) in told {
+    for (nth, (at, telling)) in told.iter().enumerate() {
+        if restart == Some(nth) {
+            engine = restarted(&engine);
+        }
         now = *at;
         engine.tick(now, &mut out);
         assert!(engine.next().is_none_or(|next| next > now), "a tick leaves nothing that is due");
