@@ -1,0 +1,59 @@
+//! A program of its own, and what it takes.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A running server; killed when it is dropped.
+pub struct Process(Child);
+
+impl Process {
+    pub fn start(command: &mut Command, http: u16) -> Self {
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let until = Instant::now() + Duration::from_secs(20);
+        while std::net::TcpStream::connect(("127.0.0.1", http)).is_err() {
+            assert!(Instant::now() < until, "it does not listen");
+            std::thread::yield_now();
+        }
+        Self(child)
+    }
+
+    /// CPU so far, in seconds (proc(5): utime and stime, in ticks of 10 ms).
+    pub fn cpu(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id())).unwrap();
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        let ticks = |nth: usize| fields[nth].parse::<f64>().unwrap();
+        (ticks(11) + ticks(12)) / 100.0
+    }
+
+    /// Memory now, in MB.
+    pub fn resident(&self) -> f64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<f64>().unwrap() / 1000.0
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// `livekit-otel serve` with a journal in `directory`.
+pub fn serve(directory: &Path, http: u16, grpc: u16, collector: u16) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_livekit-otel"));
+    command.arg("serve").env_clear().env("LIVEKIT_KEYS", format!("{KEY}: {SECRET}"));
+    command.args(["--http", &format!("127.0.0.1:{http}"), "--grpc", &format!("127.0.0.1:{grpc}")]);
+    command.args(["--endpoint", &format!("http://127.0.0.1:{collector}")]);
+    command.args(["--protocol", "http/protobuf", "--journal-dir"]).arg(directory);
+    command
+}
+
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+pub const KEY: &str = "devkey";
+pub const SECRET: &str = "made-up-secret-of-thirty-two-characters";
