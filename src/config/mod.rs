@@ -253,7 +253,7 @@ fn journal(args: &ServeArgs, reader: &mut Reader<'_>) -> Option<JournalConfig> {
     let snapshot = reader.in_file("journal.snapshot", values::size).unwrap_or(64 << 20);
     let directory = PathBuf::from(found?.text);
     let max_bytes = reader.in_file("journal.max_bytes", values::size).unwrap_or(8 << 30);
-    let sync = sync.unwrap_or(Duration::from_millis(1));
+    let sync = sync.unwrap_or(Duration::ZERO);
     let settings = journal::Settings { max_bytes, sync, snapshot };
     Some(JournalConfig { directory, settings, disk: Arc::new(Files) })
 }
