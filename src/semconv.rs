@@ -410,4 +410,8 @@ pub mod metric {
     pub const LEDGER_WAITING: &str = "lk.otel.waiting";
     /// What this version did not know in what it accepted, `{item}`.
     pub const LEDGER_UNKNOWN: &str = "lk.otel.unknown";
+    /// How often the journal could not be written, `{failure}`.
+    pub const JOURNAL_FAILURES: &str = "lk.otel.journal.failures";
+    /// Entries of the journal that could not be read, `{entry}`.
+    pub const JOURNAL_DAMAGED: &str = "lk.otel.journal.damaged";
 }

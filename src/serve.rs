@@ -87,7 +87,7 @@ impl Kept {
     ) -> Result<Self, StartError> {
         let directory = Arc::new(Directory::open(&of.directory, Arc::clone(&of.disk))?);
         let set_aside = Arc::new(SetAside::on_disk(&directory, config.set_aside_bytes)?);
-        let checkpoints = Checkpoints::open(&directory, of.settings.snapshot);
+        let checkpoints = Checkpoints::open(&directory, of.settings);
         let next = checkpoints.next();
         let opened = journal::open(&directory, next, of.settings, source::read_again, ledger)?;
         let journal::Opened { journal, reader, first, saved } = opened;

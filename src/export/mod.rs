@@ -234,14 +234,6 @@ impl Exporter {
         }
     }
 
-    /// Drops from the disk what was delivered.
-    ///
-    /// # Errors
-    /// Those of the file system.
-    pub fn trim(&self) -> io::Result<()> {
-        self.queues().try_for_each(|(_, queue)| queue.trim())
-    }
-
     fn queues(&self) -> impl Iterator<Item = (Signal, &Arc<Queue>)> {
         let queues = Signal::ALL.into_iter().zip(&self.0.queues);
         queues.filter_map(|(signal, queue)| Some((signal, queue.as_ref()?)))

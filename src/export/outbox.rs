@@ -218,6 +218,9 @@ impl Outbox {
             // After a restart it would be sent again.
             tracing::warn!(%error, signal = self.signal.as_str(), "what was delivered can't be noted");
         }
+        if let Err(error) = self.trim() {
+            tracing::warn!(%error, signal = self.signal.as_str(), "what was delivered can't be removed");
+        }
     }
 
     pub(super) fn save(&mut self) -> io::Result<Saved> {
@@ -226,7 +229,7 @@ impl Outbox {
         Ok(Saved { next: self.next, items: self.items })
     }
 
-    pub(super) fn trim(&mut self) -> io::Result<()> {
+    fn trim(&mut self) -> io::Result<()> {
         self.log.drop_until(self.progress.settled)?;
         self.room.holds(Holder::Outbox(self.signal), self.log.bytes());
         Ok(())

@@ -195,11 +195,6 @@ impl Queue {
         }
     }
 
-    /// Drops from the disk what was delivered.
-    pub(super) fn trim(&self) -> io::Result<()> {
-        self.waiting().outbox.as_mut().map_or(Ok(()), Outbox::trim)
-    }
-
     #[cfg(test)]
     pub(super) fn is_drained(&self) -> bool {
         self.is_empty() && !self.waiting().in_flight.is_empty()

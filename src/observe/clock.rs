@@ -12,7 +12,7 @@ use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Temporality};
 
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Snapshot};
 use crate::semconv::{key, metric};
 
 /// A periodic reader that ticks at each collection and hands on the ledger's counts.
@@ -50,6 +50,7 @@ impl Clock {
             }
         });
         records(&meter, &ledger);
+        journal(&meter, &ledger);
         unknown(&meter, ledger);
         Self { provider, stopped }
     }
@@ -172,6 +173,33 @@ fn records(meter: &Meter, ledger: &Arc<Ledger>) {
         .build();
 }
 
+fn journal(meter: &Meter, ledger: &Arc<Ledger>) {
+    type Count = fn(&Snapshot) -> u64;
+    let counters: [(&str, &str, &str, Count); 2] = [
+        (
+            metric::JOURNAL_FAILURES,
+            "{failure}",
+            "How often the journal could not be written",
+            |ledger| ledger.journal_failures,
+        ),
+        (
+            metric::JOURNAL_DAMAGED,
+            "{entry}",
+            "Entries of the journal that could not be read",
+            |ledger| ledger.journal_damaged,
+        ),
+    ];
+    for (name, unit, description, count) in counters {
+        let ledger = Arc::clone(ledger);
+        meter
+            .u64_observable_counter(name)
+            .with_unit(unit)
+            .with_description(description)
+            .with_callback(move |counter| observe(counter, count(&ledger.snapshot()), &[]))
+            .build();
+    }
+}
+
 fn unknown(meter: &Meter, ledger: Arc<Ledger>) {
     let callback = move |unknown: &dyn AsyncInstrument<u64>| {
         let found = ledger.snapshot().unknown;
@@ -271,6 +299,7 @@ mod tests {
         ledger.delivered(Signal::Traces, 2);
         ledger.lost(Signal::Traces, Lost::QueueFull, 1);
         ledger.unknown(Unknown { fields: 4, ..Unknown::default() });
+        ledger.journal_failed();
         let exports = Arc::new(Mutex::new(Vec::new()));
         let exported = Arc::clone(&exports);
         let export = move |metrics: &ResourceMetrics| exported.lock().unwrap().push(rows(metrics));
@@ -281,6 +310,7 @@ mod tests {
             [[
                 "lk.otel.items{lk.otel.outcome=accepted,lk.otel.source=webhook} = 3",
                 "lk.otel.items{lk.otel.outcome=refused,lk.otel.reason=busy,lk.otel.source=stats} = 1",
+                "lk.otel.journal.failures{} = 1",
                 "lk.otel.records{lk.otel.outcome=accepted,lk.otel.signal=traces} = 5",
                 "lk.otel.records{lk.otel.outcome=delivered,lk.otel.signal=traces} = 2",
                 "lk.otel.records{lk.otel.outcome=lost,lk.otel.reason=queue_full,lk.otel.signal=traces} = 1",

@@ -10,13 +10,15 @@ use tokio::time::Instant;
 
 use crate::engine::Engine;
 use crate::export::{self, Exporter};
-use crate::journal::{Entry, Ticker};
+use crate::journal::{self, Entry, Ticker};
 use crate::ledger::{Ledger, Processed, Source};
 use crate::snapshot::{self, Part, Writer};
 use crate::store::{Directory, Reader};
 
 const NAME: &str = "snapshot";
 const MAX_AGE: Duration = Duration::from_mins(5);
+// Less than this is read again in no time.
+const WORTH_IT: u64 = 64 << 10;
 // After one that failed.
 const PAUSE: Duration = Duration::from_secs(10);
 
@@ -34,7 +36,7 @@ pub struct Head {
 #[derive(Debug)]
 pub struct Checkpoints {
     directory: Arc<Directory>,
-    max_journal: u64,
+    settings: journal::Settings,
     head: Option<Head>,
     // The rest of the snapshot that a restart begins with.
     rest: Option<Reader>,
@@ -49,11 +51,11 @@ pub struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// Looks for a snapshot. The next is made after `max_journal` bytes of the journal.
-    pub fn open(directory: &Arc<Directory>, max_journal: u64) -> Self {
+    /// Looks for a snapshot.
+    pub fn open(directory: &Arc<Directory>, settings: journal::Settings) -> Self {
         let mut checkpoints = Self {
             directory: Arc::clone(directory),
-            max_journal,
+            settings,
             head: None,
             rest: None,
             is_whole: true,
@@ -143,8 +145,10 @@ impl Checkpoints {
             return false;
         }
         // A large state is written less often, so that it is not most of what is written.
-        let is_long = self.unsaved >= self.max_journal.max(self.size);
-        is_long || (self.unsaved > 0 && age >= MAX_AGE)
+        let long = self.settings.snapshot.max(self.size);
+        // But never so late that the journal is full before.
+        let long = long.min(self.settings.max_bytes / 4);
+        self.unsaved >= long || (self.unsaved >= WORTH_IT && age >= MAX_AGE)
     }
 
     /// Writes a snapshot. Where that fails the journal keeps what the one before does not have.
@@ -160,9 +164,6 @@ impl Checkpoints {
                 self.size = size;
                 self.unsaved = 0;
                 self.saved.store(self.applied, Relaxed);
-                if let Err(error) = exporter.trim() {
-                    tracing::warn!(%error, "what was delivered can't be removed");
-                }
                 tracing::debug!(size, entries = self.applied, "a snapshot is written");
             }
             Err(error) => tracing::error!(%error, "no snapshot can be written"),

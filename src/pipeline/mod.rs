@@ -240,6 +240,11 @@ impl Pipeline {
     fn save_if_due(&mut self) {
         if self.parts.checkpoints.as_ref().is_some_and(Checkpoints::is_due) {
             self.save();
+            if let Some(checkpoints) = &self.parts.checkpoints {
+                // With the next group the journal drops what the snapshot has: a full one takes
+                // nothing else.
+                checkpoints.post(Entry::Tick(now()));
+            }
         }
     }
 

@@ -123,9 +123,9 @@ impl Sessions {
             Some(room) => room.apply(event, now, &mut out.facts),
             None => Stamp::of(event, None, now),
         };
-        let twins = match &mut room {
-            Some(room) => &mut room.twins,
-            None => &mut self.roomless,
+        let (twins, people) = match &mut room {
+            Some(room) => (&mut room.twins, Some((&room.participants, &room.catalog))),
+            None => (&mut self.roomless, None),
         };
         if let Some(delivery) = &event.delivery
             && let Some(queued) = delivery.queued
@@ -133,9 +133,11 @@ impl Sessions {
             twins.queued(&delivery.event_id, queued);
         }
         let subject = Subject::of(event);
-        let telling = subject
-            .as_ref()
-            .map_or(Telling::First, |subject| twins.tell(subject, event.teller, now));
+        let telling = subject.as_ref().map_or(Telling::First, |subject| {
+            twins.tell(subject, event.teller, now, |subject| {
+                people.is_some_and(|(people, tracks)| room::is_open(people, tracks, subject))
+            })
+        });
         if telling != Telling::Silent {
             let record = log::record(event, room.as_deref(), stamp, now);
             let twins = room.map_or(&mut self.roomless, |room| &mut room.twins);

@@ -10,7 +10,7 @@ use super::fact::{Census, Fact};
 use super::participant::Participant;
 use super::stamp::{Stamp, learn};
 use super::track::Description;
-use super::twins::Twins;
+use super::twins::{Subject, Twins};
 use crate::event::{
     Direction, Event, EventKind, NodeId, ParticipantSid, RoomName, RoomSid, StreamStat, Teller,
     Time, TrackSid,
@@ -227,6 +227,20 @@ impl Room {
             }
         }
     }
+}
+
+/// Whether what a subject is of has not ended: a participant, the publisher of a track, or the room.
+pub(super) fn is_open(
+    participants: &BTreeMap<ParticipantSid, Participant>,
+    catalog: &HashMap<TrackSid, CatalogEntry>,
+    subject: &Subject,
+) -> bool {
+    let Some(sid) = subject.sid() else { return true };
+    let publisher = TrackSid::from_shared(sid).and_then(|track| catalog.get(&track));
+    let publisher = publisher.and_then(|entry| entry.publisher.clone());
+    let participant = publisher.or_else(|| ParticipantSid::from_shared(sid));
+    let participant = participant.and_then(|sid| participants.get(&sid));
+    participant.is_some_and(|participant| participant.end.is_none())
 }
 
 // Whether an event's participant sends the event's track or gets it.

@@ -45,6 +45,11 @@ impl Subject {
         };
         Some(Self { kind: event.kind.clone(), sids })
     }
+
+    /// The participant or the track that it is of, whatever else it may be.
+    pub(super) fn sid(&self) -> Option<&Arc<str>> {
+        self.sids.first()
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -94,10 +99,19 @@ impl Default for Twins {
 }
 
 impl Twins {
-    /// Takes in who told of `subject` and finds its twin.
-    pub(super) fn tell(&mut self, subject: &Subject, teller: Teller, now: Time) -> Telling {
+    /// Takes in who told of `subject` and finds its twin. What `is_open` says is still there is
+    /// remembered however long ago it was told.
+    pub(super) fn tell(
+        &mut self,
+        subject: &Subject,
+        teller: Teller,
+        now: Time,
+        is_open: impl Fn(&Subject) -> bool,
+    ) -> Telling {
         if self.told.len() >= self.many {
-            self.told.retain(|_, times| now.since(times.last) < TWINS_REMEMBERED);
+            self.told.retain(|subject, times| {
+                now.since(times.last) < TWINS_REMEMBERED || is_open(subject)
+            });
             self.many = FEW.max(self.told.len() * 2);
         }
         let first = TimesTold { webhook: 0, analytics: 0, last: now };
@@ -206,12 +220,18 @@ mod tests {
         };
         let mut twins = Twins::default();
         for nth in 0..10_000 {
-            twins.tell(&subject(nth), Teller::Webhook, at(nth * 10));
+            twins.tell(&subject(nth), Teller::Webhook, at(nth * 10), |of| *of == subject(7));
         }
         // An hour holds 360 of them.
-        assert!(twins.told.len() <= FEW + 360, "{}", twins.told.len());
-        let last = twins.tell(&subject(9_999), Teller::Analytics, at(100_000));
-        assert_eq!(last, Telling::Silent);
+        assert!(twins.told.len() <= FEW + 361, "{}", twins.told.len());
+        for known in [9_999, 7] {
+            let told = twins.tell(&subject(known), Teller::Analytics, at(100_000), |_| false);
+            assert_eq!(told, Telling::Silent);
+        }
+        assert_eq!(
+            twins.tell(&subject(8), Teller::Analytics, at(100_000), |_| false),
+            Telling::First
+        );
     }
 
     #[test]

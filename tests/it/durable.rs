@@ -246,6 +246,35 @@ async fn a_full_journal_leaves_a_reserve_to_webhooks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_full_journal_accepts_again_once_the_collector_is_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let away = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut config = durable(&format!("http://{away}"), directory.path(), Arc::new(Files));
+    config.export.max_request_bytes = 4 << 10;
+    config.export.max_queue_bytes = 8 << 10;
+    if let Some(journal) = &mut config.journal {
+        journal.settings.max_bytes = 96 << 10;
+        journal.settings.snapshot = 32 << 10;
+    }
+    let server = Server::start(config).await.unwrap();
+    let mut taken = 0;
+    while post(&server, &webhook(taken)).await.0 == 200 {
+        taken += 1;
+    }
+    assert!(taken > 20, "{taken}");
+    let collector = Collector::start_on(away).await.unwrap();
+    let again = async {
+        while post(&server, &webhook(taken)).await.0 != 200 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), again).await.unwrap();
+    collector.received_when(|received| logs(received) > taken).await;
+    server.shutdown().await;
+    assert_eq!(logs(&collector.stop().await), taken + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_can_not_be_read_is_a_letter_that_can_be_listed_and_dropped() {
     let directory = tempfile::tempdir().unwrap();
     let config = || durable("http://127.0.0.1:1", directory.path(), Arc::new(Files));
