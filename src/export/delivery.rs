@@ -9,7 +9,8 @@ use tokio::sync::watch;
 use tracing::Instrument;
 
 use super::answer::Answer;
-use super::queue::{Queue, Settled};
+use super::outbox::Settled;
+use super::queue::Queue;
 use super::record::{Record, items};
 use super::request::Assembler;
 use super::transport::Transport;

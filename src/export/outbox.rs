@@ -12,7 +12,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::queue::Settled;
 use super::record::{Record, Scope};
 use super::request::Assembler;
 use crate::journal::{Holder, Room};
@@ -42,6 +41,14 @@ pub struct Disk<'a> {
 struct Progress {
     settled: u64,
     counts: Delivered,
+}
+
+/// What became of records that were in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Settled {
+    Delivered { rejected: u64 },
+    SetAside,
+    Lost(Lost),
 }
 
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::outbox::{Outbox, Saved};
+use super::outbox::{Outbox, Saved, Settled};
 use super::record::Record;
 use super::request::Assembler;
 use crate::ledger::Lost;
@@ -32,14 +32,6 @@ struct Waiting {
     // The disk could not take what is over the limit.
     stalled: bool,
     outbox: Option<Outbox>,
-}
-
-/// What became of records that were in flight.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Settled {
-    Delivered { rejected: u64 },
-    SetAside,
-    Lost(Lost),
 }
 
 impl Queue {

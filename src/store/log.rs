@@ -9,9 +9,8 @@ use std::sync::Arc;
 
 use super::disk::{Disk, sync_directory, write_all};
 use super::frame::{Damage, Frames, encode};
+use super::names::{first_of, path_of};
 use super::reader::Readers;
-
-const SUFFIX: &str = "log";
 
 #[derive(Debug)]
 struct Segment {
@@ -247,14 +246,4 @@ impl Log {
         self.torn = false;
         Ok(())
     }
-}
-
-pub(super) fn path_of(directory: &Path, first: u64) -> PathBuf {
-    directory.join(format!("{first:020}.{SUFFIX}"))
-}
-
-/// The number of the first record of a segment's file; `None` for any other file.
-pub(super) fn first_of(path: &Path) -> Option<u64> {
-    let is_segment = path.extension().is_some_and(|suffix| suffix == SUFFIX);
-    path.file_stem().filter(|_| is_segment)?.to_str()?.parse().ok()
 }

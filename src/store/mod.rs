@@ -10,6 +10,7 @@ pub mod directory;
 mod disk;
 mod frame;
 mod log;
+mod names;
 mod reader;
 mod slots;
 #[cfg(test)]

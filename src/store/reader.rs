@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use super::frame::{Damage, Found, HEAD, find, resume};
-use super::log::{first_of, path_of};
+use super::names::{first_of, path_of};
 
 // What is read at once; a longer record is read whole.
 const CHUNK: usize = 256 << 10;
