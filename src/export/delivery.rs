@@ -212,8 +212,8 @@ enum Sent {
     Refused { reason: String },
 }
 
-// Half to all of it: processes that lost one collector don't come back to it in step.
-fn jittered(backoff: Duration) -> Duration {
+/// Half to all of it: processes that lost one collector don't come back to it in step.
+pub(crate) fn jittered(backoff: Duration) -> Duration {
     let random = RandomState::new().build_hasher().finish() % 1000;
     let thousandth = backoff / 2000;
     backoff / 2 + thousandth * u32::try_from(random).unwrap_or(0)

@@ -29,6 +29,7 @@ use answer::Answer;
 pub(crate) use answer::chain;
 use bytes::Bytes;
 use delivery::Delivery;
+pub(crate) use delivery::jittered;
 use outbox::Outbox;
 pub use outbox::{Disk, Saved};
 use queue::Queue;

@@ -1,7 +1,6 @@
 //! One stream after the other: opened when there is something to send, ended after an interval,
 //! and what it did not acknowledge sent again on the next.
 
-use std::hash::{BuildHasher, RandomState};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +16,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
 use super::lane::Lane;
+use crate::export::jittered;
 use crate::frames::RawCodec;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -80,7 +80,7 @@ impl Streams {
                     if is_hopeless(&status) {
                         pause = LONGEST_PAUSE;
                     }
-                    tokio::time::sleep(with_jitter(pause)).await;
+                    tokio::time::sleep(jittered(pause)).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
             }
@@ -154,10 +154,4 @@ fn is_too_large(status: &Status) -> bool {
 fn is_hopeless(status: &Status) -> bool {
     let code = status.code();
     matches!(code, Code::Unimplemented | Code::Unauthenticated | Code::PermissionDenied)
-}
-
-// Between half of it and all of it, so that many SFUs do not come back at once.
-fn with_jitter(pause: Duration) -> Duration {
-    let nanos = u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX).max(2);
-    Duration::from_nanos(nanos / 2 + RandomState::new().hash_one(nanos) % (nanos / 2))
 }

@@ -5,13 +5,10 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
-use sha2::{Digest, Sha256};
 use thiserror::Error;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
@@ -21,13 +18,12 @@ use super::settings::{WebhookError, WebhookSettings};
 use super::target::Target;
 use crate::proto::messages::WebhookEvent;
 use crate::source::Keys;
+use crate::source::webhook::sign;
 
 const MAX_ANSWER: usize = 64 * 1024;
 // A receiver that wishes for more is asked earlier all the same: its queue waits for it.
 const LONGEST_WISH: Duration = Duration::from_mins(5);
 const LONGEST_TEXT: usize = 200;
-// Each attempt has its own token: a pause does not outlive it, and new keys count at once.
-const TOKEN_TTL: Duration = Duration::from_mins(5);
 
 /// Why a webhook was not taken.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -195,11 +191,7 @@ impl Sender {
     fn token(&self, target: &Target, body: &[u8]) -> Result<String, SendError> {
         let signing = self.signing.read().unwrap_or_else(PoisonError::into_inner);
         let (key, secret) = signing.secret(target.key.as_deref()).ok_or(SendError::UnknownKey)?;
-        livekit_token::AccessToken::with_api_key(key, secret)
-            .with_ttl(TOKEN_TTL)
-            .with_sha256(&STANDARD.encode(Sha256::digest(body)))
-            .to_jwt()
-            .map_err(|_| SendError::Request)
+        sign(body, key, secret).map_err(|_| SendError::Request)
     }
 }
 
