@@ -53,7 +53,7 @@ impl Queue {
         }
         let mut lost = 0;
         for mut record in records {
-            if waiting.bytes + record.bytes.len() > self.max_bytes {
+            if waiting.bytes + record.bytes.len() > self.max_bytes && !waiting.stalled {
                 // Where that fails whoever made them has to wait until it succeeds.
                 let _ = waiting.spill();
             }
