@@ -14,6 +14,10 @@ use livekit_otel::ledger::report::render_ledger;
 use livekit_otel::source::replay;
 use livekit_otel::{observe, serve};
 
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Why the program ends early, and with which code.
 enum Failure {
     /// Wrong arguments or configuration.

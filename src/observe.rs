@@ -107,7 +107,7 @@ where
     let traces = provider.map(|provider| {
         tracing_opentelemetry::layer()
             .with_tracer(provider.tracer(env!("CARGO_PKG_NAME")))
-            .with_filter(Targets::new().with_target(OURS, LevelFilter::INFO))
+            .with_filter(Targets::new().with_target(OURS, LevelFilter::DEBUG))
     });
     Dispatch::new(Registry::default().with(layer.with_filter(levels)).with(traces))
 }

@@ -55,7 +55,11 @@ impl Read {
 /// Where it is no JSON, or a known field has a value of the wrong type.
 pub fn webhook(body: &[u8]) -> Result<Read, Unreadable> {
     let mut unknown = Unknown::default();
-    let message: lk::WebhookEvent = lenient::read(json(body)?, &mut unknown)?;
+    // Where livekit-protocol's own reading takes it, there is nothing to be lenient about.
+    let message: lk::WebhookEvent = match serde_json::from_slice(body) {
+        Ok(message) => message,
+        Err(_) => lenient::read(json(body)?, &mut unknown)?,
+    };
     let event = events::from_webhook(&message, &mut unknown)
         .ok_or_else(|| Unreadable("no event named".to_owned()))?;
     Ok(Read::events(vec![event], unknown))
@@ -190,6 +194,24 @@ mod tests {
         assert!(stats(&many(2_000_000)).is_err());
         let rooms = [0x22, 0x00].repeat(MOST_ROOMS + 1);
         assert!(node_rooms(&rooms).is_err());
+    }
+
+    #[test]
+    fn a_webhook_reads_the_same_strictly_and_leniently() {
+        let capture = include_str!("../../examples/captures/one-call.jsonl");
+        let mut webhooks = 0;
+        for line in capture.lines() {
+            let line: Value = serde_json::from_str(line).unwrap();
+            if line["kind"] == "webhook" {
+                webhooks += 1;
+                let mut unknown = Unknown::default();
+                let leniently: lk::WebhookEvent =
+                    lenient::read(line["body"].clone(), &mut unknown).unwrap();
+                let strictly = serde_json::from_str(&line["body"].to_string());
+                assert_eq!((strictly.unwrap(), unknown), (leniently, Unknown::default()));
+            }
+        }
+        assert!(webhooks > 3);
     }
 
     #[test]

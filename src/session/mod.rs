@@ -25,6 +25,7 @@ use release::{END_BY_ROOM, Released};
 use room::Room;
 use stamp::Stamp;
 pub use track::Description;
+pub use twins::REMEMBERED;
 use twins::{Seen, Subject, Telling, Twins};
 
 use crate::event::{Event, Identity, RoomName, RoomSid, StreamStat, Teller, Time};

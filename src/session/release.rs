@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::Settings;
 use super::fact::Fact;
-use super::participant::Participant;
 use super::room::Room;
 use super::spans;
 use super::stamp::Stamp;
@@ -28,7 +27,7 @@ impl Room {
     /// those whose linger is over: a room may hold thousands that are neither.
     pub(super) fn release(&mut self, now: Time, settings: &Settings, out: &mut Released) {
         for sid in std::mem::take(&mut self.touched) {
-            if self.participants.get(&sid).is_some_and(Participant::is_complete) {
+            if self.participants.get(&sid).is_some_and(|participant| participant.is_complete()) {
                 self.release_participant(&sid, out);
             }
         }
@@ -71,6 +70,7 @@ impl Room {
                 open.push(sid.clone());
             }
         }
+        open.sort_unstable();
         for sid in open {
             self.release_participant(&sid, out);
         }

@@ -1,6 +1,6 @@
 //! One room: its participants, what was told of it, and when its spans leave.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -39,7 +39,7 @@ pub(super) struct Room {
     pub(super) end_inferred: Option<Name>,
     pub(super) end_reason: Option<Attribute>,
     pub(super) callers: Callers,
-    pub(super) participants: BTreeMap<ParticipantSid, Participant>,
+    pub(super) participants: HashMap<ParticipantSid, Box<Participant>>,
     pub(super) catalog: HashMap<TrackSid, CatalogEntry>,
     pub(super) twins: Twins,
     // Participants that have ended and whose spans have not left yet, by when that was told.
@@ -65,7 +65,7 @@ impl Room {
             end_inferred: None,
             end_reason: None,
             callers: Callers::default(),
-            participants: BTreeMap::new(),
+            participants: HashMap::new(),
             catalog: HashMap::new(),
             twins: Twins::default(),
             ending: BTreeSet::new(),
@@ -183,7 +183,7 @@ impl Room {
         let participant = self
             .participants
             .entry(info.sid.clone())
-            .or_insert_with(|| Participant::new(info.joined.unwrap_or(stamp.at)));
+            .or_insert_with(|| Box::new(Participant::new(info.joined.unwrap_or(stamp.at))));
         participant.describe(info, event);
         participant.apply(event, stamp, now, &description, facts);
         self.newest = self.newest.max(participant.newest);
@@ -202,7 +202,7 @@ impl Room {
         let participant = self
             .participants
             .entry(stat.participant.clone())
-            .or_insert_with(|| Participant::new(first));
+            .or_insert_with(|| Box::new(Participant::new(first)));
         participant.window(stat);
         self.newest = self.newest.max(participant.newest);
         let is_ending = participant.ended_at().is_some();
@@ -231,7 +231,7 @@ impl Room {
 
 /// Whether what a subject is of has not ended: a participant, the publisher of a track, or the room.
 pub(super) fn is_open(
-    participants: &BTreeMap<ParticipantSid, Participant>,
+    participants: &HashMap<ParticipantSid, Box<Participant>>,
     catalog: &HashMap<TrackSid, CatalogEntry>,
     subject: &Subject,
 ) -> bool {

@@ -162,8 +162,8 @@ impl Twins {
     }
 }
 
-// LiveKit's webhook token lives 5 minutes and its retries 15 seconds: a copy is not older.
-const REMEMBERED: Duration = Duration::from_mins(15);
+/// How long an id is remembered: LiveKit's webhook token lives 5 minutes and its retries 15 seconds.
+pub const REMEMBERED: Duration = Duration::from_mins(15);
 
 /// The ids of the last 15 minutes, as 128 bits of their SHA-256: whoever can make an id can't make
 /// another that counts as the same.

@@ -19,6 +19,12 @@ impl Keys {
         self.0.get(key).map(String::as_str)
     }
 
+    /// The key and its secret, where there is one only.
+    pub fn only(&self) -> Option<(&str, &str)> {
+        let mut keys = self.0.iter().map(|(key, secret)| (key.as_str(), secret.as_str()));
+        keys.next().filter(|_| self.0.len() == 1)
+    }
+
     /// One of the keys, and its secret.
     pub fn first(&self) -> Option<(String, String)> {
         self.0.iter().next().map(|(key, secret)| (key.clone(), secret.clone()))

@@ -1,7 +1,7 @@
 //! LiveKit's webhooks: signed JSON over HTTP (livekit/protocol webhook/, auth/).
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::Body;
@@ -23,6 +23,7 @@ use tracing::Instrument;
 use super::{Keys, OpenStreams, Shared, accepted, parse, split};
 use crate::ledger::status::Status;
 use crate::ledger::{Refused, Source};
+use crate::session::REMEMBERED;
 
 // LiveKit's sender gives up on a webhook after 15 s in all: a slower body is of no use to it.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -115,7 +116,8 @@ impl Webhooks {
 
 // The span is the program's own, named by OpenTelemetry's conventions for HTTP servers.
 async fn webhook(State(webhooks): State<Arc<Webhooks>>, request: Request) -> Response {
-    let span = tracing::info_span!(
+    // At this level the log does not format its fields for each webhook.
+    let span = tracing::debug_span!(
         "POST /webhook",
         otel.kind = "server",
         http.request.method = "POST",
@@ -131,7 +133,8 @@ async fn verify_and_accept(webhooks: &Webhooks, request: Request) -> Response {
     let unauthorized = || webhooks.refuse(Refused::Unauthorized, StatusCode::UNAUTHORIZED);
     let (parts, body) = request.into_parts();
     // The token is checked before anything of the body is read.
-    let Some(hash) = signed_hash(&parts.headers, &webhooks.shared.keys.now()) else {
+    let keys = webhooks.shared.keys.now();
+    let Some(hash) = signed_hash(&parts.headers, &keys, SystemTime::now()) else {
         return unauthorized();
     };
     let body = match webhooks.body(&parts.headers, body).await {
@@ -160,19 +163,30 @@ async fn ready(State(webhooks): State<Arc<Webhooks>>) -> Response {
     }
 }
 
-// The body's hash as a valid token of one of our keys claims it.
-pub(crate) fn signed_hash(headers: &HeaderMap, keys: &Keys) -> Option<Vec<u8>> {
-    STANDARD.decode(claims(headers, keys)?.sha256).ok()
+// The body's hash as a valid token of one of our keys claims it. One that was signed longer ago
+// than ids are remembered is none, however long it claims to last: it may be a replay.
+pub(crate) fn signed_hash(headers: &HeaderMap, keys: &Keys, now: SystemTime) -> Option<Vec<u8>> {
+    let claims = claims(headers, keys)?;
+    let signed = UNIX_EPOCH + Duration::from_secs(claims.nbf as u64);
+    let is_old = now.duration_since(signed).is_ok_and(|age| age > REMEMBERED);
+    (!is_old).then(|| STANDARD.decode(claims.sha256).ok()).flatten()
 }
 
 /// What a valid token of one of our keys claims.
 pub(super) fn claims(headers: &HeaderMap, keys: &Keys) -> Option<Claims> {
     let token = headers.get(AUTHORIZATION)?.to_str().ok()?;
     let token = token.strip_prefix("Bearer ").unwrap_or(token);
+    let verify = |key: &str, secret: &str| {
+        // An empty secret would be everybody's.
+        let verifier = (!secret.is_empty()).then(|| TokenVerifier::with_api_key(key, secret))?;
+        verifier.verify(token).ok()
+    };
+    // Most have one key: then the token need not be read twice to learn which.
+    if let Some((key, secret)) = keys.only() {
+        return verify(key, secret);
+    }
     let key = Claims::from_unverified(token).ok()?.iss;
-    // An empty secret would be everybody's.
-    let secret = keys.secret(&key).filter(|secret| !secret.is_empty())?;
-    TokenVerifier::with_api_key(&key, secret).verify(token).ok()
+    verify(&key, keys.secret(&key)?)
 }
 
 /// The token that signs `body`, as LiveKit's server makes it: 5 minutes, with the body's hash.
@@ -265,7 +279,29 @@ mod tests {
         let mut keys = Keys::default();
         keys.insert("keyless", "");
         let headers = HeaderMap::from_iter([(AUTHORIZATION, token.parse().unwrap())]);
-        assert_eq!(signed_hash(&headers, &keys), None);
+        assert_eq!(signed_hash(&headers, &keys, UNIX_EPOCH), None);
+    }
+
+    #[test]
+    fn a_token_that_was_signed_long_ago_signs_nothing_however_long_it_lasts() {
+        // HS256 over {"alg":"HS256","typ":"JWT"}.{"iss":"key","nbf":1700000000,"exp":99999999999}.
+        let old = concat!(
+            "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.",
+            "eyJpc3MiOiJrZXkiLCJuYmYiOjE3MDAwMDAwMDAsImV4cCI6OTk5OTk5OTk5OTl9.",
+            "W_E6iceHbVY1S0ej58-YvNOvVmvkSG02T6N6CHCDn64",
+        );
+        assert!(TokenVerifier::with_api_key("key", SECRET).verify(old).is_ok());
+        let new = sign(b"", "key", SECRET).unwrap();
+        let mut keys = Keys::default();
+        for name in ["key", "another"] {
+            // With one key and with several.
+            keys.insert(name, SECRET);
+            let signed = [old, &new].map(|token| {
+                let headers = HeaderMap::from_iter([(AUTHORIZATION, token.parse().unwrap())]);
+                signed_hash(&headers, &keys, SystemTime::now()).is_some()
+            });
+            assert_eq!(signed, [false, true]);
+        }
     }
 
     #[tokio::test]

@@ -7,12 +7,12 @@ use std::path::Path;
 
 /// The file system, as far as its faults matter.
 pub trait Disk: Debug + Send + Sync {
-    /// Makes a new file to append to.
+    /// Makes a new file.
     ///
     /// # Errors
     /// Those of the file system.
     fn create(&self, path: &Path) -> io::Result<File> {
-        OpenOptions::new().create_new(true).append(true).read(true).open(path)
+        OpenOptions::new().create_new(true).write(true).read(true).open(path)
     }
 
     /// Writes some of `bytes`; gives how many.

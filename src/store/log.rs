@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,6 +11,10 @@ use super::disk::{Disk, sync_directory, write_all};
 use super::frame::{Damage, Frames, encode};
 use super::names::{first_of, path_of};
 use super::reader::Readers;
+
+// A sync of what makes a file no longer need not write the file's length: so it is made longer by so
+// many zeros at once.
+const RESERVE: u64 = 256 << 10;
 
 #[derive(Debug)]
 struct Segment {
@@ -27,6 +31,8 @@ pub struct Log {
     segments: VecDeque<Segment>,
     segment: u64,
     file: Option<File>,
+    // How long its file is, with the zeros behind its end.
+    reserved: u64,
     next: u64,
     // Whether bytes past the last segment's end may be in its file.
     torn: bool,
@@ -60,6 +66,7 @@ impl Log {
             segments: segments.into(),
             segment,
             file: None,
+            reserved: 0,
             next: 1,
             torn: false,
             distrusted: false,
@@ -79,14 +86,14 @@ impl Log {
         for (number, _) in frames.by_ref() {
             self.next = number + 1;
         }
-        let (end, cut) = (frames.end() as u64, (bytes.len() - frames.end()) as u64);
-        let file = OpenOptions::new().append(true).read(true).open(&path)?;
-        if cut > 0 {
-            file.set_len(end)?;
-        }
-        last.bytes = end;
+        let end = frames.end();
+        let torn = bytes[end..].iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        let file = OpenOptions::new().write(true).read(true).open(&path)?;
+        file.set_len(end as u64)?;
+        last.bytes = end as u64;
+        self.reserved = last.bytes;
         self.file = Some(file);
-        Ok(Damage { records: 0, bytes: cut })
+        Ok(Damage { records: 0, bytes: torn as u64 })
     }
 
     /// The number that the next record will get.
@@ -136,12 +143,13 @@ impl Log {
         for (number, record) in (self.next..).zip(records) {
             encode(number, record.as_ref(), &mut self.buffer);
         }
+        let bytes = self.buffer.len() as u64;
         let appended = self.write(sync);
         match appended {
             Ok(()) => {
                 self.next += records.len() as u64;
                 if let Some(last) = self.segments.back_mut() {
-                    last.bytes += self.buffer.len() as u64;
+                    last.bytes += bytes;
                 }
             }
             Err(_) => {
@@ -160,8 +168,18 @@ impl Log {
         if is_full || self.file.is_none() {
             self.rotate()?;
         }
-        let Some(file) = &self.file else { return Err(io::ErrorKind::NotFound.into()) };
+        let (Some(mut file), Some(last)) = (self.file.as_ref(), self.segments.back()) else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        let end = last.bytes + self.buffer.len() as u64;
+        if end > self.reserved {
+            let reserve = end.next_multiple_of(RESERVE.min(self.segment.max(1)));
+            let zeros = usize::try_from(reserve - end).unwrap_or(0);
+            self.buffer.resize(self.buffer.len() + zeros, 0);
+            self.reserved = reserve;
+        }
         self.unsynced = true;
+        file.seek(SeekFrom::Start(last.bytes))?;
         write_all(&*self.disk, file, &self.buffer)?;
         if sync {
             if let Err(error) = self.disk.sync(file) {
@@ -179,9 +197,14 @@ impl Log {
     /// Those of the file system: the log is as before.
     pub fn rotate(&mut self) -> io::Result<()> {
         self.sync()?;
+        if let (Some(file), Some(last)) = (&self.file, self.segments.back()) {
+            file.set_len(last.bytes)?;
+            self.reserved = last.bytes;
+        }
         if self.segments.back().is_some_and(|last| last.bytes == 0 && last.first == self.next) {
             let path = path_of(&self.directory, self.next);
-            self.file = Some(OpenOptions::new().append(true).read(true).open(path)?);
+            self.file = Some(OpenOptions::new().write(true).read(true).open(path)?);
+            self.reserved = 0;
             return Ok(());
         }
         let path = path_of(&self.directory, self.next);
@@ -193,6 +216,7 @@ impl Log {
         }
         self.segments.push_back(Segment { first: self.next, bytes: 0 });
         self.file = Some(file);
+        self.reserved = 0;
         Ok(())
     }
 
@@ -235,6 +259,7 @@ impl Log {
         }
         if let (Some(file), Some(last)) = (&self.file, self.segments.back()) {
             file.set_len(last.bytes)?;
+            self.reserved = last.bytes;
             // A file whose sync failed is not to be trusted with more: a later one that succeeds
             // may mean nothing. What is in it was synced before.
             if self.distrusted && last.bytes > 0 {

@@ -29,6 +29,8 @@ pub struct Reader {
     buffer: Vec<u8>,
     offset: u64,
     at: usize,
+    // Whether all that is in memory was read after what is asked for had been appended.
+    is_fresh: bool,
     damage: Damage,
 }
 
@@ -53,6 +55,7 @@ impl Readers {
             buffer: Vec::new(),
             offset: 0,
             at: 0,
+            is_fresh: false,
             damage: Damage::default(),
         }
     }
@@ -82,6 +85,7 @@ impl Reader {
     /// # Errors
     /// Those of the file system; the next call tries again.
     pub fn next(&mut self, last: u64) -> io::Result<Option<(u64, Bytes)>> {
+        self.is_fresh = false;
         while self.next <= last {
             if self.segment.is_none() && !self.open()? {
                 self.lost_until(last + 1);
@@ -107,6 +111,7 @@ impl Reader {
                         self.skip();
                     }
                 }
+                Found::Damaged if !self.is_fresh => self.reload()?,
                 Found::Damaged => {
                     if self.at < self.buffer.len() || !self.fill(1)? {
                         self.skip();
@@ -134,11 +139,23 @@ impl Reader {
     fn skip(&mut self) {
         if self.at < self.buffer.len() {
             let to = resume(&self.buffer, self.at);
-            self.damage.bytes += (to - self.at) as u64;
+            // Zeros are where nothing was written yet.
+            let written = self.buffer[self.at..to].iter().filter(|byte| **byte != 0);
+            self.damage.bytes += written.count() as u64;
             self.at = to;
         } else {
             self.done = self.segment.take().map(|(first, _)| first);
         }
+    }
+
+    // Reads again what is in memory from `at` on: the writer may have been there since.
+    fn reload(&mut self) -> io::Result<()> {
+        self.offset += self.at as u64;
+        self.buffer.clear();
+        self.at = 0;
+        self.fill(1)?;
+        self.is_fresh = true;
+        Ok(())
     }
 
     // Reads on until `needed` bytes are there behind `at`; `false` where the file has no more.
