@@ -43,6 +43,7 @@ demo:
 bench:
 	$(CARGO) bench --bench telemetry
 	$(CARGO) bench --bench durable
+	$(CARGO) bench --bench sessions
 
 # Kills the program SOAK_ROUNDS times: about 4 rounds a second.
 SOAK_ROUNDS ?= 5000

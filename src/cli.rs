@@ -29,6 +29,8 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Show what a running server accepted, delivered, and still holds
     Status(StatusArgs),
+    /// Print the id of the trace of a room, or of a participant that has one of its own
+    TraceId(TraceIdArgs),
     /// What could not be delivered, or not be read: list it, send it again, or drop it
     #[command(subcommand)]
     Deadletter(Deadletter),
@@ -44,6 +46,21 @@ pub struct StatusArgs {
     /// As JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// What the trace is of.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(after_help = "Example:\n  livekit-otel trace-id RM_XHuZ4ggjTArt")]
+pub struct TraceIdArgs {
+    /// The room's session id, `RM_…`
+    #[arg(value_name = "ROOM")]
+    pub room: String,
+    /// `PA_…`, for a participant with a trace of its own
+    #[arg(value_name = "PARTICIPANT")]
+    pub participant: Option<String>,
+    /// Print this, with the id in place of {trace_id}
+    #[arg(long, value_name = "TEMPLATE")]
+    pub url: Option<String>,
 }
 
 /// What to do with what was set aside.

@@ -1,13 +1,17 @@
 //! The domain's words: typed ids, what LiveKit tells of a room ([`Event`]) and of its
 //! streams ([`StreamStat`]). Imports nothing of ours.
 
+mod ids;
 pub mod report;
+mod work;
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+
+pub use ids::{Identity, NodeId, ParticipantSid, RoomName, RoomSid, TrackSid};
+pub use work::{Failure, Work, WorkKind};
 
 /// A point in time: nanoseconds since the Unix epoch.
 ///
@@ -54,64 +58,6 @@ impl std::ops::Add<Duration> for Time {
 
     fn add(self, by: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX)))
-    }
-}
-
-macro_rules! ids {
-    ($($(#[$doc:meta])* $name:ident;)*) => {$(
-        $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        pub struct $name(Arc<str>);
-
-        impl $name {
-            /// The id, or `None` where the text is empty (LiveKit's "unset").
-            pub fn new(text: &str) -> Option<Self> {
-                (!text.is_empty()).then(|| Self(Arc::from(text)))
-            }
-
-            /// The id that this text is, without copying it; `None` where it is empty.
-            pub fn from_shared(text: &Arc<str>) -> Option<Self> {
-                (!text.is_empty()).then(|| Self(Arc::clone(text)))
-            }
-
-            /// The id as text.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-
-            /// The shared text, for an attribute's value.
-            pub fn shared(&self) -> Arc<str> {
-                Arc::clone(&self.0)
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-    )*};
-}
-
-ids! {
-    /// A room's session id, `RM_…`: new for each life of a room.
-    RoomSid;
-    /// A room's name, chosen by the application; may return under a new [`RoomSid`].
-    RoomName;
-    /// A participant's session id, `PA_…`: new for each time it joins.
-    ParticipantSid;
-    /// A participant's identity, chosen by the application. Personal data.
-    Identity;
-    /// A track's session id, `TR_…`.
-    TrackSid;
-    /// A LiveKit node, `ND_…`.
-    NodeId;
-}
-
-impl TrackSid {
-    /// A participant's data that was reported without a track: `TR_DT`, as the server's own begin.
-    pub fn data() -> Self {
-        Self(Arc::from("TR_DT"))
     }
 }
 
@@ -217,6 +163,8 @@ pub struct Event {
     pub error: Option<Arc<str>>,
     /// A track's lifetime totals (`TRACK_PUBLISH_STATS`, `TRACK_SUBSCRIBE_STATS`).
     pub rtp: Option<Box<RtpTotals>>,
+    /// What it tells of a thing that has a span of its own beside the room's media.
+    pub work: Option<Box<Work>>,
     /// A webhook's delivery, for [`EventKind::Webhook`].
     pub delivery: Option<Box<Delivery>>,
     /// What else of the message is on the allowlist, for the log record.
@@ -279,6 +227,12 @@ pub struct Participant {
     pub kind: Option<Arc<str>>,
     /// `joined_at_ms`: when its signal connection was made.
     pub joined: Option<Time>,
+    /// How far it is: joining, joined (it has answered), active (its media is connected) or
+    /// disconnected; only from a full description.
+    pub state: Option<Arc<str>>,
+    /// The span that its client, or who made its token, says it belongs to: a W3C `traceparent` in
+    /// its attributes or its metadata.
+    pub client_span: Option<Caller>,
     /// Why it left, in lower case as LiveKit names it (`client_initiated`, …).
     pub disconnect_reason: Option<Arc<str>>,
 }

@@ -5,12 +5,14 @@ use std::process::ExitCode;
 
 use livekit_otel::cli::{
     self, Cli, Command, Deadletter, DeadletterArgs, DemoArgs, EXIT_USAGE, ReplayArgs, ServeArgs,
-    StatusArgs,
+    StatusArgs, TraceIdArgs,
 };
 use livekit_otel::commands::{self, DeadLetters};
 use livekit_otel::config::{self, Config, ProcessEnv};
 use livekit_otel::demo::{self, Collect, Style};
+use livekit_otel::event::{ParticipantSid, RoomSid};
 use livekit_otel::ledger::report::render_ledger;
+use livekit_otel::session::{hex, ids};
 use livekit_otel::source::replay;
 use livekit_otel::{observe, serve};
 
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo(args),
         Command::Replay(args) => replay(&args),
         Command::Status(args) => status(&args),
+        Command::TraceId(args) => trace_id(&args),
         Command::Deadletter(args) => deadletter(args),
     };
     let (message, code) = match outcome {
@@ -112,6 +115,18 @@ fn status(args: &StatusArgs) -> Result<(), Failure> {
         return writeln!(out, "{json}").map_err(failed);
     }
     render_ledger(&status.ledger, &mut out, 80).map_err(failed)
+}
+
+fn trace_id(args: &TraceIdArgs) -> Result<(), Failure> {
+    let is_room = |sid: &&String| sid.starts_with("RM_");
+    let room = Some(&args.room).filter(is_room).and_then(|sid| RoomSid::new(sid));
+    let room = room.ok_or_else(|| usage("ROOM: must be a room's session id, RM_…"))?;
+    let participant = args.participant.as_ref().and_then(|sid| ParticipantSid::new(sid));
+    let trace =
+        participant.map_or_else(|| ids::trace(&room), |sid| ids::participant_trace(&room, &sid));
+    let id = hex(&trace);
+    let line = args.url.as_ref().map_or_else(|| id.clone(), |url| url.replace("{trace_id}", &id));
+    writeln!(std::io::stdout(), "{line}").map_err(failed)
 }
 
 fn deadletter(command: Deadletter) -> Result<(), Failure> {

@@ -48,6 +48,12 @@ pub mod key {
     pub const SIP_CALL_ID: &str = "lk.sip.call_id";
     /// Its status, in lower case as LiveKit names it.
     pub const SIP_CALL_STATUS: &str = "lk.sip.call_status";
+    /// inbound or outbound.
+    pub const SIP_CALL_DIRECTION: &str = "lk.sip.call_direction";
+    /// Why the SIP call ended, in lower case as LiveKit names it.
+    pub const SIP_DISCONNECT_REASON: &str = "lk.sip.disconnect_reason";
+    /// The SIP status that a call or a transfer ended with, as 486.
+    pub const SIP_STATUS_CODE: &str = "lk.sip.status_code";
     /// The SIP trunk, `ST_…`.
     pub const SIP_TRUNK_ID: &str = "lk.sip.trunk_id";
     /// The SIP dispatch rule, `SDR_…`.
@@ -62,6 +68,14 @@ pub mod key {
     pub const RPC_METHOD: &str = "rpc.method";
     /// The API call's Twirp error code; absent where it succeeded.
     pub const RPC_RESPONSE_STATUS_CODE: &str = "rpc.response.status_code";
+    /// The method that a webhook is sent with.
+    pub const HTTP_REQUEST_METHOD: &str = "http.request.method";
+    /// What a webhook's receiver answered.
+    pub const HTTP_RESPONSE_STATUS_CODE: &str = "http.response.status_code";
+    /// The host that a webhook is sent to.
+    pub const SERVER_ADDRESS: &str = "server.address";
+    /// The port that a webhook is sent to, where it is named.
+    pub const SERVER_PORT: &str = "server.port";
     /// How long it took, in seconds.
     pub const DURATION: &str = "lk.duration";
     /// The feature that a report tells of.
@@ -152,8 +166,22 @@ pub mod key {
     pub const EVENT_TYPE: &str = "lk.event.type";
     /// 1s where the time is known to the second only.
     pub const TIME_PRECISION: &str = "lk.time.precision";
-    /// The rule that set an end which nobody told: participant_left, room_ended or shutdown.
+    /// The rule that set an end which nobody told: participant_left, room_ended, replaced (a room of
+    /// the same name began and this one was heard of no more), empty, silence or shutdown.
     pub const END_INFERRED: &str = "lk.end.inferred";
+    /// How far connecting got, where it did not get all the way: joining (its signal connection is
+    /// made) or joined (it has answered).
+    pub const CONNECT_REACHED: &str = "lk.connect.reached";
+    /// How often a participant's connection was resumed.
+    pub const PARTICIPANT_RESUMES: &str = "lk.participant.resumes";
+    /// How often a participant was moved to another node.
+    pub const PARTICIPANT_MIGRATIONS: &str = "lk.participant.migrations";
+    /// How many spans were left out as the trace is as large as it may be.
+    pub const SPANS_LEFT_OUT: &str = "lk.trace.spans_left_out";
+    /// How often the track was described anew while it was published.
+    pub const TRACK_UPDATES: &str = "lk.track.updates";
+    /// Where the trace is looked at.
+    pub const TRACE_URL: &str = "lk.trace.url";
     /// How a subscribe attempt ended: subscribed, failed, unsubscribed or track_unpublished.
     pub const SUBSCRIBE_RESULT: &str = "lk.subscribe.result";
     /// How a publish attempt ended: published or, where nobody told, unknown.
@@ -198,6 +226,20 @@ pub mod span {
     pub const TRACK: &str = "track";
     /// From the request to subscribe to a track to its answer.
     pub const TRACK_SUBSCRIBE: &str = "track subscribe";
+    /// From an egress's start to its end.
+    pub const EGRESS: &str = "egress";
+    /// From the start of an ingress's session to its end.
+    pub const INGRESS: &str = "ingress";
+    /// From a SIP call's creation to its end.
+    pub const SIP_CALL: &str = "SIP call";
+    /// From the request to transfer a SIP call to its answer.
+    pub const SIP_TRANSFER: &str = "SIP transfer";
+    /// From the start of an agent's job to its end.
+    pub const AGENT_JOB: &str = "agent job";
+    /// A call of the server's API.
+    pub const API_CALL: &str = "API call";
+    /// One delivery of a webhook.
+    pub const WEBHOOK_DELIVERY: &str = "webhook delivery";
 }
 
 /// Event names of log records, one for each type that LiveKit knows.

@@ -145,6 +145,8 @@ pub struct Span {
     pub parent: Option<SpanId>,
     /// Its name (see [`crate::semconv::span`]).
     pub name: &'static str,
+    /// Whether it is a call, and which end of it.
+    pub kind: SpanKind,
     /// When it began.
     pub start: Time,
     /// When it ended; never before `start`.
@@ -155,6 +157,16 @@ pub struct Span {
     pub links: Vec<Link>,
     /// The status message, where it failed; a span that did not has no status.
     pub failure: Option<Arc<str>>,
+}
+
+/// OTLP's kinds of spans, as far as LiveKit has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(missing_docs)]
+pub enum SpanKind {
+    #[default]
+    Internal,
+    Server,
+    Client,
 }
 
 /// A reference from one span to another.

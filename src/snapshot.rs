@@ -19,6 +19,10 @@ pub enum Part {
     Room,
     /// What happened in no room.
     Roomless,
+    /// What goes on beside rooms.
+    Works,
+    /// Rooms that are forgotten.
+    Gone,
     /// When rooms are looked at next.
     Wakes,
     /// Ids that were seen.
@@ -32,10 +36,12 @@ pub enum Part {
 }
 
 impl Part {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::Head,
         Self::Room,
         Self::Roomless,
+        Self::Works,
+        Self::Gone,
         Self::Wakes,
         Self::Seen,
         Self::Nodes,

@@ -8,6 +8,7 @@ mod otlp;
 mod reader;
 mod replay;
 mod resource;
+mod session;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -31,7 +32,7 @@ use crate::source::keys::Keys;
 use crate::source::listen::GrpcAuth;
 use crate::source::tls;
 use crate::store::{Disk, Files};
-use crate::{export, journal, session, stats};
+use crate::{export, journal, stats};
 
 /// What the program is told at start. `Debug` shows no secrets.
 #[derive(Debug, Clone)]
@@ -53,7 +54,7 @@ pub struct Config {
     /// LiveKit's API keys; at least one.
     pub keys: Keys,
     /// How long the sessions wait.
-    pub session: session::Settings,
+    pub session: crate::session::Settings,
     /// What the instruments are told.
     pub stats: stats::Settings,
     /// How often the instruments are flushed; longer than nothing.
@@ -198,7 +199,7 @@ fn read_file(path: &PathBuf, problems: &mut Vec<Problem>) -> File {
 }
 
 fn read(args: &ServeArgs, keys: Keys, reader: &mut Reader<'_>) -> Config {
-    let session = session_settings(reader);
+    let session = session::read(reader);
     let export = otlp::read(args, reader);
     let level = option(reader, "--stats-level", args.stats_level.as_ref(), "stats.level");
     let level = reader.parse(level, values::level).unwrap_or_default();
@@ -256,16 +257,6 @@ fn journal(args: &ServeArgs, reader: &mut Reader<'_>) -> Option<JournalConfig> {
     let sync = sync.unwrap_or(Duration::ZERO);
     let settings = journal::Settings { max_bytes, sync, snapshot };
     Some(JournalConfig { directory, settings, disk: Arc::new(Files) })
-}
-
-fn session_settings(reader: &mut Reader<'_>) -> session::Settings {
-    let default = session::Settings::default();
-    session::Settings {
-        linger: reader.in_file("session.linger", values::duration).unwrap_or(default.linger),
-        twin_wait: reader
-            .in_file("session.twin_wait", values::duration)
-            .unwrap_or(default.twin_wait),
-    }
 }
 
 fn log_settings(args: &ServeArgs, reader: &mut Reader<'_>) -> LogSettings {

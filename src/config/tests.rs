@@ -58,7 +58,7 @@ fn the_defaults_need_only_keys() {
     assert_eq!(config.grpc.to_string(), "127.0.0.1:9291");
     assert_eq!((config.max_body, config.max_message), (1 << 20, 4 << 20));
     assert_eq!(config.keys.secret("devkey"), Some("s3cret"));
-    assert_eq!(config.session, session::Settings::default());
+    assert_eq!(config.session, crate::session::Settings::default());
     assert_eq!(config.stats, stats::Settings::default());
     assert_eq!(config.stats_interval, Duration::from_secs(30));
     assert_eq!((config.journal_bytes, config.set_aside_bytes), (64 << 20, 16 << 20));

@@ -2,12 +2,14 @@
 //! repeats it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
 use super::LogFormat;
 use crate::export::settings::{Compression, Protocol};
+use crate::session::Scope;
 use crate::signal::Temporality;
 use crate::source::listen::GrpcAuth;
 use crate::stats::Level;
@@ -91,6 +93,26 @@ pub(super) fn boolean(text: &str) -> Parsed<bool> {
 
 pub(super) fn level(text: &str) -> Parsed<Level> {
     one_of(text, &[("node", Level::Node), ("participant", Level::Participant)])
+}
+
+pub(super) fn scope(text: &str) -> Parsed<Scope> {
+    one_of(text, &[("room", Scope::Room), ("participant", Scope::Participant)])
+}
+
+/// Fewer than this would not hold a call of two.
+const LEAST_SPANS: usize = 20;
+
+pub(super) fn spans(text: &str) -> Parsed<usize> {
+    let spans = text.parse().ok().filter(|spans| *spans >= LEAST_SPANS);
+    spans.ok_or_else(|| format!("must be a number of at least {LEAST_SPANS}"))
+}
+
+pub(super) fn trace_url(text: &str) -> Parsed<Arc<str>> {
+    let is_url = text.starts_with("http://") || text.starts_with("https://");
+    let is_template = is_url && text.contains("{trace_id}");
+    is_template.then(|| text.into()).ok_or_else(|| {
+        "must be a URL with {trace_id} in it, as http://localhost:16686/trace/{trace_id}".to_owned()
+    })
 }
 
 pub(super) fn log_level(text: &str) -> Parsed<LevelFilter> {

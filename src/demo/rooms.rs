@@ -78,7 +78,10 @@ pub(super) fn rank(span: &Span) -> usize {
 pub(super) fn rooms(spans: &[Span]) -> Vec<Room<'_>> {
     let mut seen = HashSet::new();
     let mut groups: BTreeMap<&str, Vec<&Span>> = BTreeMap::new();
-    for span in spans.iter().filter(|span| seen.insert((&span.trace_id, &span.span_id))) {
+    // Deliveries have traces of their own; one that went well says nothing of the call.
+    let tells = |span: &&Span| span.name != span::WEBHOOK_DELIVERY || failed(span);
+    let once = spans.iter().filter(|span| seen.insert((&span.trace_id, &span.span_id)));
+    for span in once.filter(tells) {
         let sid = span.attributes.text(key::ROOM_SID);
         groups.entry(sid.unwrap_or(&span.trace_id)).or_default().push(span);
     }

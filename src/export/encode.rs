@@ -9,7 +9,9 @@ use prost::Message;
 
 use super::numbers;
 use super::record::{POINTS_PER_METRIC, Record, Scope, attributes};
-use crate::signal::{Data, HistogramPoint, LogRecord, Metric, Severity, Span, Temporality};
+use crate::signal::{
+    Data, HistogramPoint, LogRecord, Metric, Severity, Span, SpanKind, Temporality,
+};
 
 // W3C Trace Context's "sampled".
 const SAMPLED: u32 = 1;
@@ -25,13 +27,18 @@ pub(super) fn span(span: &Span) -> Record {
         flags: SAMPLED,
         ..Default::default()
     });
+    let kind = match span.kind {
+        SpanKind::Internal => trace::span::SpanKind::Internal,
+        SpanKind::Server => trace::span::SpanKind::Server,
+        SpanKind::Client => trace::span::SpanKind::Client,
+    };
     let message = trace::Span {
         trace_id: span.trace_id.to_vec(),
         span_id: span.span_id.to_vec(),
         parent_span_id: span.parent.map(|id| id.to_vec()).unwrap_or_default(),
         flags: SAMPLED,
         name: span.name.to_owned(),
-        kind: trace::span::SpanKind::Internal.into(),
+        kind: kind.into(),
         start_time_unix_nano: span.start.nanos(),
         end_time_unix_nano: span.end.nanos(),
         attributes: attributes(&span.attributes),

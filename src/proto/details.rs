@@ -148,11 +148,28 @@ fn sip(message: &lk::AnalyticsEvent, told: &mut Details, unknown: &mut Unknown) 
     if let Some(call) = call {
         let status = any(call.call_status, lk::SipCallStatus::as_str_name, "SCS_", unknown);
         told.name(key::SIP_CALL_STATUS, status);
+        let direction = call.call_direction;
+        told.name(
+            key::SIP_CALL_DIRECTION,
+            named(direction, lk::SipCallDirection::as_str_name, "SCD_", unknown),
+        );
+        told.name(
+            key::SIP_DISCONNECT_REASON,
+            named(call.disconnect_reason, lk::DisconnectReason::as_str_name, "", unknown),
+        );
+        sip_status(call.call_status_code.as_ref(), told);
         told.failed(&call.error);
     }
     if let Some(transfer) = transfer {
         told.text(key::SIP_TRANSFER_ID, &transfer.transfer_id);
+        sip_status(transfer.transfer_status_code.as_ref(), told);
         told.failed(&transfer.error);
+    }
+}
+
+fn sip_status(status: Option<&lk::SipStatus>, told: &mut Details) {
+    if let Some(status) = status.filter(|status| status.code > 0) {
+        told.push(key::SIP_STATUS_CODE, DetailValue::Int(status.code.into()));
     }
 }
 
@@ -178,6 +195,12 @@ fn webhook(info: &lk::WebhookInfo, told: &mut Details) {
     told.text(key::WEBHOOK_EVENT_ID, &info.event_id);
     told.seconds(key::WEBHOOK_QUEUE_DURATION, info.queue_duration_ns);
     told.seconds(key::DURATION, info.send_duration_ns);
+    told.text(key::HTTP_REQUEST_METHOD, "POST");
+    if info.http_status_code > 0 {
+        let status = info.http_status_code.into();
+        told.push(key::HTTP_RESPONSE_STATUS_CODE, DetailValue::Int(status));
+    }
+    server(&info.url, told);
     if info.is_dropped {
         told.push(key::WEBHOOK_DROPPED, DetailValue::Bool(true));
     }
@@ -187,5 +210,14 @@ fn webhook(info: &lk::WebhookInfo, told: &mut Details) {
     // Both errors may quote the whole URL: what leaves is that it failed.
     if !info.send_error.is_empty() || !info.service_error.is_empty() {
         told.failed("the webhook could not be sent");
+    }
+}
+
+// Who is sent to: not where on it, as paths and queries may be secrets.
+fn server(url: &str, told: &mut Details) {
+    let Ok(url) = url.parse::<http::Uri>() else { return };
+    told.text(key::SERVER_ADDRESS, url.host().unwrap_or_default());
+    if let Some(port) = url.port_u16() {
+        told.int(key::SERVER_PORT, port.into());
     }
 }

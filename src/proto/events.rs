@@ -6,6 +6,8 @@ use livekit_protocol as lk;
 
 use super::details::{self, Details};
 use super::names::{analytics_kind, any, named, time, track_kind, track_source, webhook_kind};
+use super::traceparent;
+use super::work;
 use crate::event::{
     Delivery, Event, EventKind, Identity, NodeId, Participant, ParticipantSid, Room, RoomName,
     RoomSid, RtpTotals, Teller, Time, Told, Track, TrackKind, TrackSid, Unknown,
@@ -39,6 +41,7 @@ pub(super) fn from_webhook(message: &lk::WebhookEvent, unknown: &mut Unknown) ->
     Some(Event {
         id: message.id.as_str().into(),
         teller: Teller::Webhook,
+        work: work::of_webhook(message, &kind).map(Box::new),
         kind,
         told: Time::from_secs(message.created_at).map(|at| Told { at, whole_seconds: true }),
         node: None,
@@ -67,12 +70,15 @@ pub(super) fn from_analytics(message: &lk::AnalyticsEvent, unknown: &mut Unknown
         node: NodeId::new(&message.node_id),
         room: analytics_room(message),
         participant: participant(message.participant.as_ref(), &message.participant_id, unknown)
-            .or_else(|| webhook.and_then(|info| bare_participant(&info.participant_id))),
+            .or_else(|| webhook.and_then(|info| bare_participant(&info.participant_id)))
+            .or_else(|| message.api_call.as_ref().and_then(called_participant)),
         track: track(message.track.as_ref(), &message.track_id, &message.mime, unknown)
-            .or_else(|| webhook.and_then(|info| bare_track(&info.track_id))),
+            .or_else(|| webhook.and_then(|info| bare_track(&info.track_id)))
+            .or_else(|| message.api_call.as_ref().and_then(|info| bare_track(&info.track_id))),
         publisher: message.publisher.as_ref().and_then(|info| ParticipantSid::new(&info.sid)),
         error: told.error,
         rtp: message.rtp_stats.as_ref().map(|stats| Box::new(rtp_totals(stats))),
+        work: work::of_analytics(message, &kind).map(Box::new),
         delivery: webhook.map(|info| Box::new(delivery(info))),
         details: told.attributes,
         caller: None,
@@ -98,6 +104,7 @@ pub(super) fn from_node_rooms(message: &lk::AnalyticsNodeRooms) -> Event {
         publisher: None,
         error: None,
         rtp: None,
+        work: None,
         delivery: None,
         details: told.attributes,
         caller: None,
@@ -134,8 +141,20 @@ fn named_room(sid: &str, name: &str) -> Option<Room> {
 }
 
 fn bare_participant(sid: &str) -> Option<Participant> {
-    let sid = ParticipantSid::new(sid)?;
-    Some(Participant { sid, identity: None, kind: None, joined: None, disconnect_reason: None })
+    Some(Participant {
+        sid: ParticipantSid::new(sid)?,
+        identity: None,
+        kind: None,
+        joined: None,
+        state: None,
+        client_span: None,
+        disconnect_reason: None,
+    })
+}
+
+fn called_participant(info: &lk::ApiCallInfo) -> Option<Participant> {
+    let identity = Identity::new(&info.participant_identity);
+    bare_participant(&info.participant_id).map(|who| Participant { identity, ..who })
 }
 
 fn participant(
@@ -146,7 +165,8 @@ fn participant(
     let Some(info) = info else { return bare_participant(sid) };
     let joined = Time::from_millis(info.joined_at_ms).or_else(|| Time::from_secs(info.joined_at));
     // Only a full description says the kind: proto3 leaves out STANDARD, as short ones leave out all.
-    let kind = (joined.is_some() || info.kind != 0)
+    let is_full = joined.is_some();
+    let kind = (is_full || info.kind != 0)
         .then(|| any(info.kind, lk::participant_info::Kind::as_str_name, "", unknown))
         .flatten();
     Some(Participant {
@@ -154,6 +174,8 @@ fn participant(
         identity: Identity::new(&info.identity),
         kind,
         joined,
+        state: if is_full { work::state(info, unknown) } else { None },
+        client_span: traceparent::of(info),
         disconnect_reason: named(
             info.disconnect_reason,
             lk::DisconnectReason::as_str_name,

@@ -6,6 +6,8 @@ mod events;
 mod lenient;
 mod names;
 mod stats;
+mod traceparent;
+mod work;
 
 /// LiveKit's messages, of the version that this crate reads: what a [`crate::telemetry`] is told.
 pub use livekit_protocol as messages;

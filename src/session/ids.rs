@@ -65,6 +65,21 @@ pub(super) fn subscribe(
     hash(&["subscribe", room.as_str(), participant.as_str(), track.as_str(), &attempt])
 }
 
+/// The trace of a participant that has one of its own.
+pub fn participant_trace(room: &RoomSid, participant: &ParticipantSid) -> TraceId {
+    hash(&["trace", room.as_str(), participant.as_str()])
+}
+
+/// An egress, a SIP call and so on: `kind` is its span's name.
+pub(super) fn work(kind: &str, id: &str) -> SpanId {
+    hash(&[kind, id])
+}
+
+/// The trace of such a thing that is in no room's trace.
+pub(super) fn work_trace(kind: &str, id: &str) -> TraceId {
+    hash(&["trace", kind, id])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,16 +3,25 @@
 use std::sync::Arc;
 
 use super::attributes::{attribute, track_attributes};
+use super::failure;
 use super::ids;
 use super::room::Room;
+use super::settings::Settings;
 use super::stamp::Stamp;
 use super::totals::rtp_attributes;
-use crate::event::{Event, EventKind, RoomSid, Teller, Time};
+use crate::event::{Event, EventKind, Teller, Time};
 use crate::semconv::{event as name, key};
 use crate::signal::{Attribute, LogRecord, Severity, SpanId, TraceId, Value};
 
-/// The record of an event that happened at `stamp` and came at `now`, in `room` where it has one.
-pub(super) fn record(event: &Event, room: Option<&Room>, stamp: Stamp, now: Time) -> LogRecord {
+/// The record of an event that happened at `stamp` and came at `now`, in `room` where it has one, and
+/// that belongs to the span `context`.
+pub(super) fn record(
+    event: &Event,
+    room: Option<&Room>,
+    context: Option<(TraceId, SpanId)>,
+    (stamp, now): (Stamp, Time),
+    settings: &Settings,
+) -> LogRecord {
     let mut attributes = Vec::with_capacity(12);
     subject(event, room, &mut attributes);
     attributes.extend(event.details.iter().map(attribute));
@@ -21,6 +30,12 @@ pub(super) fn record(event: &Event, room: Option<&Room>, stamp: Stamp, now: Time
     }
     if let Some(error) = &event.error {
         attributes.push(Attribute::new(key::ERROR_MESSAGE, Arc::clone(error)));
+    }
+    if let Some(failure) = event.work.as_ref().and_then(|work| work.failure.as_ref()) {
+        attributes.push(Attribute::new(key::ERROR_TYPE, Arc::clone(&failure.error_type)));
+    }
+    if let Some(url) = context.and_then(|(trace, _)| settings.url_of(&trace)) {
+        attributes.push(Attribute::new(key::TRACE_URL, &*url));
     }
     if let EventKind::Unknown(kind) = &event.kind {
         attributes.push(Attribute::new(key::EVENT_TYPE, Arc::clone(kind)));
@@ -41,7 +56,7 @@ pub(super) fn record(event: &Event, room: Option<&Room>, stamp: Stamp, now: Time
         time: stamp.at,
         observed: now,
         severity: severity(event),
-        context: room.map(|room| context(event, &room.sid)),
+        context,
         attributes,
     }
 }
@@ -77,12 +92,13 @@ fn subject(event: &Event, room: Option<&Room>, to: &mut Vec<Attribute>) {
     }
 }
 
-// The span that a record belongs to: the track's, else the participant's, else the room's.
-fn context(event: &Event, room: &RoomSid) -> (TraceId, SpanId) {
-    let span = match (&event.kind, &event.participant, &event.track) {
-        (EventKind::TrackPublishRequested, Some(who), Some(track)) => {
-            ids::publish(room, &who.sid, &track.sid)
-        }
+/// The span that an event of a room belongs to: the track's, else the participant's, else the room's.
+pub(super) fn context(event: &Event, room: &Room) -> (TraceId, SpanId) {
+    let sid = &room.sid;
+    let Some(who) = &event.participant else { return (ids::trace(sid), ids::room(sid)) };
+    let (trace, own) = room.place(&who.sid);
+    let span = match (&event.kind, &event.track) {
+        (EventKind::TrackPublishRequested, Some(track)) => ids::publish(sid, &who.sid, &track.sid),
         (
             EventKind::TrackPublished
             | EventKind::TrackUnpublished
@@ -91,13 +107,11 @@ fn context(event: &Event, room: &RoomSid) -> (TraceId, SpanId) {
             | EventKind::TrackUnmuted
             | EventKind::TrackPublishStats
             | EventKind::TrackMaxSubscribedVideoQuality,
-            Some(who),
             Some(track),
-        ) => ids::track(room, &who.sid, &track.sid),
-        (_, Some(who), _) => ids::participant(room, &who.sid),
-        _ => ids::room(room),
+        ) => ids::track(sid, &who.sid, &track.sid),
+        _ => own,
     };
-    (ids::trace(room), span)
+    (trace, span)
 }
 
 // Error: something asked for failed. Warn: someone was let down, or we don't know what was told.
@@ -105,7 +119,8 @@ fn context(event: &Event, room: &RoomSid) -> (TraceId, SpanId) {
 fn severity(event: &Event) -> Severity {
     match event.kind {
         EventKind::TrackSubscribeFailed => Severity::Error,
-        _ if event.error.is_some() => Severity::Error,
+        _ if event.error.is_some() || has_failed(event) => Severity::Error,
+        EventKind::ParticipantLeft if was_lost(event) => Severity::Warn,
         EventKind::ParticipantConnectionAborted | EventKind::Unknown(_) => Severity::Warn,
         EventKind::TrackPublishRequested
         | EventKind::TrackSubscribeRequested
@@ -120,6 +135,15 @@ fn severity(event: &Event) -> Severity {
         | EventKind::NodeRooms => Severity::Debug,
         _ => Severity::Info,
     }
+}
+
+fn has_failed(event: &Event) -> bool {
+    event.work.as_ref().is_some_and(|work| work.failure.is_some())
+}
+
+fn was_lost(event: &Event) -> bool {
+    let reason = event.participant.as_ref().and_then(|who| who.disconnect_reason.as_deref());
+    reason.is_some_and(failure::is_failure)
 }
 
 /// The name of an event; an unknown webhook has the name that the known ones' rule gives it.

@@ -4,48 +4,40 @@
 mod attributes;
 mod callers;
 mod fact;
+mod failure;
+mod gone;
 pub mod ids;
 mod log;
+mod mutes;
 mod participant;
 mod release;
 mod room;
 mod saved;
+mod settings;
 mod spans;
 mod stamp;
+mod subscription;
 mod totals;
 mod track;
 mod twins;
+mod works;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
-use std::time::Duration;
 
 pub use fact::{Census, Fact};
+use gone::Gone;
 use release::{END_BY_ROOM, Released};
 use room::Room;
+pub use settings::{Scope, Settings, hex};
 use stamp::Stamp;
 pub use track::Description;
 pub use twins::REMEMBERED;
 use twins::{Seen, Subject, Telling, Twins};
+use works::Works;
 
-use crate::event::{Event, Identity, RoomName, RoomSid, StreamStat, Teller, Time};
+use crate::event::{self, Event, Identity, RoomName, RoomSid, StreamStat, Teller, Time};
 use crate::signal::{LogRecord, Span};
-
-/// How long things are waited for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Settings {
-    /// How long after its end a participant's spans wait for its last stats. Servers flush those
-    /// every 30 s, after the participant left.
-    pub linger: Duration,
-    /// How long a webhook waits for its twin in the analytics, where those are connected.
-    pub twin_wait: Duration,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { linger: Duration::from_secs(35), twin_wait: Duration::from_secs(2) }
-    }
-}
 
 /// What comes out of the sessions, in its order.
 #[derive(Debug, Default)]
@@ -85,8 +77,15 @@ pub struct StreamContext {
 pub struct Sessions {
     settings: Settings,
     rooms: HashMap<RoomSid, Room>,
+    // The newest room of each name.
+    names: HashMap<RoomName, RoomSid>,
+    // Rooms that have long gone.
+    gone: Gone,
     // Twins of what happens in no room.
     roomless: Twins,
+    works: Works,
+    // When they want to be looked at.
+    roomless_wake: Option<Time>,
     seen: Seen,
     wakes: BinaryHeap<Reverse<(Time, Option<RoomSid>)>>,
 }
@@ -97,7 +96,11 @@ impl Sessions {
         Self {
             settings,
             rooms: HashMap::new(),
+            names: HashMap::new(),
+            gone: Gone::default(),
             roomless: Twins::default(),
+            works: Works::default(),
+            roomless_wake: None,
             seen: Seen::default(),
             wakes: BinaryHeap::new(),
         }
@@ -116,13 +119,23 @@ impl Sessions {
             return Outcome::Duplicate;
         }
         let sid = event.room.as_ref().and_then(|room| room.sid.clone());
+        let sid = sid.filter(|sid| !self.gone.has(sid, now));
         let first = event.told.map_or(now, |told| told.at);
-        let mut room = sid.as_ref().map(|sid| {
-            self.rooms.entry(sid.clone()).or_insert_with(|| Room::new(sid.clone(), first))
-        });
+        if let (Some(sid), Some(room)) = (&sid, &event.room) {
+            self.meet(sid, room, first, now);
+        }
+        let mut room = sid.as_ref().and_then(|sid| self.rooms.get_mut(sid));
         let stamp = match &mut room {
-            Some(room) => room.apply(event, now, &mut out.facts),
+            Some(room) => room.apply(event, now, &self.settings, &mut out.facts),
             None => Stamp::of(event, None, now),
+        };
+        let context = match &event.work {
+            Some(work) => {
+                let told = (event, &**work);
+                let room = room.as_deref_mut();
+                Some(self.works.tell(told, room, (stamp, now), &self.settings, &mut out.spans))
+            }
+            None => room.as_deref().map(|room| log::context(event, room)),
         };
         let (twins, people) = match &mut room {
             Some(room) => (&mut room.twins, Some((&room.participants, &room.catalog))),
@@ -140,7 +153,7 @@ impl Sessions {
             })
         });
         if telling != Telling::Silent {
-            let record = log::record(event, room.as_deref(), stamp, now);
+            let record = log::record(event, room.as_deref(), context, (stamp, now), &self.settings);
             let twins = room.map_or(&mut self.roomless, |room| &mut room.twins);
             match subject {
                 Some(subject) if twin_expected && event.teller == Teller::Webhook => {
@@ -149,6 +162,9 @@ impl Sessions {
                 }
                 _ => out.logs.push(record),
             }
+        }
+        if event.work.is_some() && sid.is_some() {
+            self.settle(None, now, out);
         }
         self.settle(sid, now, out);
         if telling == Telling::First { Outcome::Applied } else { Outcome::Merged }
@@ -169,12 +185,16 @@ impl Sessions {
                 told.push((Outcome::Duplicate, StreamContext::default()));
                 continue;
             }
+            if self.gone.has(&stat.room, now) {
+                told.push((Outcome::Applied, StreamContext::default()));
+                continue;
+            }
             let first = stat.start.or(stat.at).unwrap_or(now);
             let room = self
                 .rooms
                 .entry(stat.room.clone())
-                .or_insert_with(|| Room::new(stat.room.clone(), first));
-            room.window(stat, now);
+                .or_insert_with(|| Room::new(stat.room.clone(), first, now));
+            room.window(stat, now, &self.settings);
             told.push((Outcome::Applied, context(room, stat)));
             if !touched.contains(&stat.room) {
                 touched.push(stat.room.clone());
@@ -214,6 +234,9 @@ impl Sessions {
             out.take(released);
         }
         out.logs.extend(self.roomless.due(None));
+        self.works.close(rule, &mut out.spans);
+        self.names.clear();
+        self.roomless_wake = None;
         self.wakes.clear();
     }
 
@@ -226,34 +249,67 @@ impl Sessions {
         census
     }
 
-    // Lets go of what is due in a room (or of what waits in none) and notes when to come back.
-    fn settle(&mut self, sid: Option<RoomSid>, now: Time, out: &mut Outputs) {
-        let next = match sid.as_ref().map(|sid| self.rooms.get_mut(sid)) {
-            None => {
-                out.logs.extend(self.roomless.due(Some(now)));
-                self.roomless.next()
-            }
-            Some(None) => None,
-            Some(Some(room)) => {
-                out.logs.extend(room.twins.due(Some(now)));
-                let mut released = Released::default();
-                room.release(now, &self.settings, &mut released);
-                let over = room.is_over(now);
-                if over {
-                    // Those who came after its end and never left.
-                    room.close(now, END_BY_ROOM, &mut released);
-                }
-                out.take(released);
-                if over { None } else { room.next(now, &self.settings) }
-            }
-        };
-        if let Some(sid) = &sid
-            && self.rooms.get(sid).is_some_and(|room| room.is_over(now))
-        {
-            self.rooms.remove(sid);
+    // Makes a room that is told of for the first time, and finds the one of its name before it.
+    fn meet(&mut self, sid: &RoomSid, info: &event::Room, first: Time, now: Time) {
+        if !self.rooms.contains_key(sid) {
+            self.rooms.insert(sid.clone(), Room::new(sid.clone(), first, now));
         }
-        if let Some(next) = next {
-            self.wakes.push(Reverse((next, sid)));
+        let Some(name) = &info.name else { return };
+        match self.names.get(name) {
+            Some(known) if known == sid => {}
+            None => {
+                self.names.insert(name.clone(), sid.clone());
+            }
+            Some(known) => {
+                let known = known.clone();
+                let start = info.created.unwrap_or(first);
+                let is_newer = self.rooms.get(&known).is_none_or(|known| known.start() <= start);
+                let (older, newer) = if is_newer { (&known, sid) } else { (sid, &known) };
+                if let Some(room) = self.rooms.get_mut(older) {
+                    room.replaced_at = room.replaced_at.or(Some(now));
+                }
+                if let Some(room) = self.rooms.get_mut(newer) {
+                    room.previous = Some(older.clone());
+                }
+                self.names.insert(name.clone(), newer.clone());
+            }
+        }
+    }
+
+    // Lets go of what is due in a room (or of what is in none) and notes when to come back.
+    fn settle(&mut self, sid: Option<RoomSid>, now: Time, out: &mut Outputs) {
+        let Some(sid) = sid else { return self.settle_roomless(now, out) };
+        let Some(room) = self.rooms.get_mut(&sid) else { return };
+        out.logs.extend(room.twins.due(Some(now)));
+        let mut released = Released::default();
+        room.release(now, &self.settings, &mut released);
+        if !room.is_over(now) {
+            out.take(released);
+            if let Some(next) = room.next(now, &self.settings) {
+                self.wakes.push(Reverse((next, Some(sid))));
+            }
+            return;
+        }
+        // Those who came after its end and never left.
+        room.close(now, END_BY_ROOM, &mut released);
+        out.take(released);
+        if let Some(room) = self.rooms.remove(&sid)
+            && let Some(name) = &room.name
+            && self.names.get(name) == Some(&sid)
+        {
+            self.names.remove(name);
+        }
+        self.gone.add(&sid, now);
+    }
+
+    fn settle_roomless(&mut self, now: Time, out: &mut Outputs) {
+        out.logs.extend(self.roomless.due(Some(now)));
+        self.works.release(now, &mut out.spans);
+        let next = [self.roomless.next(), self.works.next()].into_iter().flatten().min();
+        let asked = self.roomless_wake.filter(|at| *at > now);
+        if let Some(next) = next.filter(|next| asked.is_none_or(|asked| *next < asked)) {
+            self.roomless_wake = Some(next);
+            self.wakes.push(Reverse((next, None)));
         }
     }
 }

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::attributes::attribute;
 use super::callers::Callers;
 use super::fact::Fact;
-use super::stamp::{Stamp, learn};
-use super::track::{Answer, Description, Subscription, Track};
+use super::stamp::{Stamp, began, ended};
+use super::subscription::{Answer, Attempt, Subscription};
+use super::track::{Description, Track};
 use crate::event::{
     Caller, Direction, Event, EventKind, Identity, NodeId, Participant as Info, StreamStat, Teller,
     Time, TrackSid,
@@ -35,9 +36,14 @@ pub(super) struct Participant {
     pub(super) newest: Time,
     pub(super) identity: Option<Identity>,
     pub(super) kind: Option<Arc<str>>,
-    pub(super) node: Option<NodeId>,
+    // As told last.
+    pub(super) node: Option<(Time, NodeId)>,
     pub(super) joined: Option<Stamp>,
     pub(super) active: Option<Stamp>,
+    // How often the analytics told that it is active: once, and for each migration.
+    pub(super) actives: u64,
+    pub(super) resumes: u64,
+    pub(super) reached: Option<Reached>,
     pub(super) end: Option<(Stamp, End)>,
     pub(super) disconnect_reason: Option<Arc<str>>,
     pub(super) client: Vec<Attribute>,
@@ -45,14 +51,31 @@ pub(super) struct Participant {
     pub(super) connect_told: bool,
     pub(super) tracks: BTreeMap<TrackSid, Track>,
     pub(super) subscriptions: BTreeMap<TrackSid, Subscription>,
+    // Whether its trace is its own, not the room's.
+    pub(super) own_trace: bool,
+    // Its spans, as far as they are known, and how many more its trace has room for.
+    pub(super) spans: usize,
+    pub(super) left: usize,
+    pub(super) left_out: u64,
     // When its end became known here, from which the linger counts.
     ended_at: Option<Time>,
     last_window: Option<Time>,
     pub(super) released: bool,
 }
 
+/// How far a connection got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) enum Reached {
+    Joining,
+    Joined,
+    Active,
+}
+
+/// What a participant is before anything else is told of it: its own span and that of its connecting.
+pub(super) const FIRST_SPANS: usize = 2;
+
 impl Participant {
-    pub(super) fn new(first: Time) -> Self {
+    pub(super) fn new(first: Time, own_trace: bool) -> Self {
         Self {
             first,
             newest: first,
@@ -61,6 +84,9 @@ impl Participant {
             node: None,
             joined: None,
             active: None,
+            actives: 0,
+            resumes: 0,
+            reached: None,
             end: None,
             disconnect_reason: None,
             client: Vec::new(),
@@ -68,6 +94,10 @@ impl Participant {
             connect_told: false,
             tracks: BTreeMap::new(),
             subscriptions: BTreeMap::new(),
+            own_trace,
+            spans: FIRST_SPANS,
+            left: 0,
+            left_out: 0,
             ended_at: None,
             last_window: None,
             released: false,
@@ -75,7 +105,7 @@ impl Participant {
     }
 
     /// Takes in what an event says of the participant itself.
-    pub(super) fn describe(&mut self, info: &Info, event: &Event) {
+    pub(super) fn describe(&mut self, info: &Info, event: &Event, at: Time) {
         if let Some(identity) = &info.identity {
             self.identity = Some(identity.clone());
         }
@@ -89,13 +119,26 @@ impl Participant {
         if let Some(reason) = &info.disconnect_reason {
             self.disconnect_reason = Some(Arc::clone(reason));
         }
-        if let Some(node) = &event.node {
-            self.node = Some(node.clone());
+        if let Some(node) = &event.node
+            && self.node.as_ref().is_none_or(|(told, _)| *told <= at)
+        {
+            self.node = Some((at, node.clone()));
+        }
+        let reached = match info.state.as_deref() {
+            Some("joining") => Some(Reached::Joining),
+            Some("joined") => Some(Reached::Joined),
+            Some("active") => Some(Reached::Active),
+            _ => None,
+        };
+        self.reached = self.reached.max(reached);
+        if let Some(span) = info.client_span {
+            self.callers.add(span);
         }
         for detail in &event.details {
-            let is_client = CLIENT_KEYS.contains(&detail.key);
-            if is_client && !self.client.iter().any(|known| known.key == detail.key) {
-                self.client.push(attribute(detail));
+            if CLIENT_KEYS.contains(&detail.key)
+                && let Err(place) = self.client.binary_search_by_key(&detail.key, |it| it.key)
+            {
+                self.client.insert(place, attribute(detail));
             }
         }
     }
@@ -126,10 +169,11 @@ impl Participant {
         self.newest = self.newest.max(stamp.at);
         match event.kind {
             EventKind::ParticipantJoined => {
-                learn(&mut self.joined, stamp);
+                began(&mut self.joined, stamp);
                 self.connect_told = true;
             }
             EventKind::ParticipantActive => self.on_active(event, stamp, facts),
+            EventKind::ParticipantResumed => self.resumes += 1,
             EventKind::ParticipantLeft => self.on_end(stamp, End::Left, now),
             EventKind::ParticipantConnectionAborted => self.on_end(stamp, End::Aborted, now),
             _ => {
@@ -142,31 +186,27 @@ impl Participant {
 
     fn on_active(&mut self, event: &Event, stamp: Stamp, facts: &mut Vec<Fact>) {
         let first = self.active.is_none_or(|active| !active.exact);
+        self.reached = self.reached.max(Some(Reached::Active));
         // Only the analytics tell it to the millisecond; a migration tells it again.
-        if first && event.teller == Teller::Analytics {
+        if event.teller == Teller::Analytics {
+            self.actives += 1;
             self.connect_told = true;
-            if let Some(joined) = self.joined {
+            if let (true, Some(joined)) = (first, self.joined) {
                 facts.push(Fact::Connected { took: stamp.at.since(joined.at), aborted: false });
             }
         }
-        learn(&mut self.active, stamp);
+        began(&mut self.active, stamp);
     }
 
-    fn on_end(&mut self, stamp: Stamp, end: End, now: Time) {
-        match &mut self.end {
-            Some((known, how)) => {
-                if stamp.exact && !known.exact {
-                    *known = stamp;
-                }
-                if matches!(how, End::Inferred(_)) {
-                    *how = end;
-                }
-            }
-            None => {
-                self.end = Some((stamp, end));
-                self.ended_at = Some(now);
-            }
-        }
+    fn on_end(&mut self, stamp: Stamp, how: End, now: Time) {
+        let (mut at, known) = match self.end {
+            Some((at, known)) => (Some(at), Some(known)),
+            None => (None, None),
+        };
+        ended(&mut at, stamp);
+        let how = known.filter(|known| !matches!(known, End::Inferred(_))).unwrap_or(how);
+        self.end = at.map(|at| (at, how));
+        self.ended_at = self.ended_at.or(Some(now));
     }
 
     fn on_track(
@@ -179,59 +219,82 @@ impl Participant {
     ) {
         let at = stamp.at;
         match event.kind {
-            EventKind::TrackPublishRequested => learn(&mut self.track(sid).requested, stamp),
-            EventKind::TrackPublished => {
-                let track = self.track(sid);
-                // A webhook's whole second would measure nothing.
-                let first = stamp.exact && track.published.is_none_or(|known| !known.exact);
-                learn(&mut track.published, stamp);
-                if let (true, Some(requested)) = (first, track.requested) {
-                    let took = at.since(requested.at);
-                    facts.push(Fact::Published { took, description: description.clone() });
-                }
+            EventKind::TrackSubscribeRequested => {
+                self.subscribe(sid, |to| to.request(at), at, description, facts);
             }
-            EventKind::TrackUnpublished => learn(&mut self.track(sid).unpublished, stamp),
-            EventKind::TrackMuted => self.track(sid).mute(at),
-            EventKind::TrackUnmuted => self.track(sid).unmute(at),
-            EventKind::TrackPublishStats => {
-                if let Some(totals) = &event.rtp {
-                    self.track(sid).rtp.add(totals);
-                }
-            }
-            EventKind::TrackSubscribeRequested => self.subscription(sid).request(stamp),
             EventKind::TrackSubscribed => {
-                self.answered(sid, at, Answer::Subscribed, description, facts);
+                self.subscribe(sid, |to| to.answer(at, Answer::Subscribed), at, description, facts);
             }
             EventKind::TrackSubscribeFailed => {
                 let answer = Answer::Failed(event.error.clone());
-                self.answered(sid, at, answer, description, facts);
+                self.subscribe(sid, |to| to.answer(at, answer), at, description, facts);
             }
             EventKind::TrackUnsubscribed => {
-                self.subscription(sid).answer(at, Answer::Unsubscribed);
+                let answer = Answer::Unsubscribed;
+                self.subscribe(sid, |to| to.answer(at, answer), at, description, facts);
             }
-            EventKind::TrackSubscribeStats => self.subscription(sid).rtp(),
-            _ => {}
+            EventKind::TrackSubscribeStats => {
+                if let Some(subscription) = self.subscriptions.get_mut(sid) {
+                    subscription.rtp(at);
+                }
+            }
+            _ => self.on_published(sid, event, stamp, description, facts),
         }
     }
 
-    fn answered(
+    fn on_published(
         &mut self,
         sid: &TrackSid,
-        at: Time,
-        answer: Answer,
+        event: &Event,
+        stamp: Stamp,
         description: &Description,
         facts: &mut Vec<Fact>,
     ) {
-        let failed = matches!(answer, Answer::Failed(_));
-        if let Some(took) = self.subscription(sid).answer(at, answer) {
-            facts.push(Fact::Subscribed { took, failed, description: description.clone() });
+        let is_publishers = matches!(
+            event.kind,
+            EventKind::TrackPublishRequested
+                | EventKind::TrackPublished
+                | EventKind::TrackUnpublished
+                | EventKind::TrackMuted
+                | EventKind::TrackUnmuted
+                | EventKind::TrackPublishedUpdate
+                | EventKind::TrackPublishStats
+        );
+        let Some(track) = is_publishers.then(|| self.track(sid)).flatten() else { return };
+        let measured = track.publication();
+        match event.kind {
+            EventKind::TrackPublishRequested => began(&mut track.requested, stamp),
+            EventKind::TrackPublished => began(&mut track.published, stamp),
+            EventKind::TrackUnpublished => ended(&mut track.unpublished, stamp),
+            EventKind::TrackMuted => track.mutes.tell(stamp.at, true),
+            EventKind::TrackUnmuted => track.mutes.tell(stamp.at, false),
+            EventKind::TrackPublishedUpdate => track.updates += 1,
+            _ => {
+                if let Some(totals) = &event.rtp {
+                    track.rtp.add(totals);
+                }
+            }
+        }
+        if let (None, Some(took)) = (measured, track.publication()) {
+            facts.push(Fact::Published { took, description: description.clone() });
         }
     }
 
-    /// A track that it may be subscribed to went away.
-    pub(super) fn on_unpublished(&mut self, sid: &TrackSid, at: Time) {
-        if let Some(subscription) = self.subscriptions.get_mut(sid) {
-            subscription.unpublish(at);
+    fn subscribe(
+        &mut self,
+        sid: &TrackSid,
+        tell: impl FnOnce(&mut Subscription) -> Option<Attempt>,
+        at: Time,
+        description: &Description,
+        facts: &mut Vec<Fact>,
+    ) {
+        let known = self.subscriptions.get(sid);
+        if known.is_none_or(|known| known.is_further(at)) && !self.takes(1) {
+            return;
+        }
+        let attempt = tell(self.subscriptions.entry(sid.clone()).or_default());
+        if let Some((took, failed)) = attempt.and_then(|attempt| attempt.answered()) {
+            facts.push(Fact::Subscribed { took, failed, description: description.clone() });
         }
     }
 
@@ -242,8 +305,11 @@ impl Participant {
         }
         self.last_window = self.last_window.max(stat.at);
         self.newest = self.newest.max(stat.end.unwrap_or(self.newest));
-        if stat.direction == Direction::Upstream && stat.is_media() {
-            self.track(&stat.track).window(stat);
+        if stat.direction == Direction::Upstream
+            && stat.is_media()
+            && let Some(track) = self.track(&stat.track)
+        {
+            track.window(stat);
         }
     }
 
@@ -259,22 +325,27 @@ impl Participant {
         self.joined.map_or(self.first, |joined| joined.at)
     }
 
+    /// When it ended: a whole second is raised to the newest time that is known.
+    pub(super) fn at_end(&self, end: Stamp) -> Time {
+        if end.exact { end.at } else { end.at.max(self.newest) }
+    }
+
     /// When its end was told here, from which the linger counts; `None` while it is there.
     pub(super) fn ended_at(&self) -> Option<Time> {
         self.ended_at
     }
 
     /// Whether it has ended and all that tells of it is in: the windows flushed after its end, and
-    /// the RTPStats of its tracks and subscriptions.
-    pub(super) fn is_complete(&self) -> bool {
+    /// the RTPStats of its tracks and subscriptions. `gone` says when a track went away.
+    pub(super) fn is_complete(&self, gone: impl Fn(&TrackSid) -> Option<Time>) -> bool {
         let Some((end, _)) = self.end else { return false };
         end.exact
             && self.last_window.is_some_and(|at| at >= end.at)
             && self.tracks.values().all(Track::is_complete)
-            && self.subscriptions.values().all(Subscription::is_complete)
+            && self.subscriptions.iter().all(|(sid, told)| told.is_complete(gone(sid)))
     }
 
-    /// Its spans have left: nothing of it is kept but that.
+    /// Its spans have left: nothing of it is kept but that, and which tracks it had.
     pub(super) fn release(&mut self, facts: &mut Vec<Fact>) {
         if let Some((end, how)) = self.end {
             let took = end.at.since(self.start());
@@ -290,12 +361,23 @@ impl Participant {
         self.client = Vec::new();
     }
 
-    fn track(&mut self, sid: &TrackSid) -> &mut Track {
-        self.tracks.entry(sid.clone()).or_default()
+    // A track is two spans: its publication, and itself.
+    fn track(&mut self, sid: &TrackSid) -> Option<&mut Track> {
+        if !self.tracks.contains_key(sid) && !self.takes(2) {
+            return None;
+        }
+        Some(self.tracks.entry(sid.clone()).or_default())
     }
 
-    fn subscription(&mut self, sid: &TrackSid) -> &mut Subscription {
-        self.subscriptions.entry(sid.clone()).or_default()
+    // Whether the trace has room for more spans, which are then its own.
+    fn takes(&mut self, spans: usize) -> bool {
+        if self.left < spans {
+            self.left_out += 1;
+            return false;
+        }
+        self.left -= spans;
+        self.spans += spans;
+        true
     }
 }
 
@@ -318,5 +400,5 @@ pub(super) fn who(participant: &Participant, to: &mut Vec<Attribute>) {
     };
     text(key::PARTICIPANT_IDENTITY, participant.identity.as_ref().map(Identity::shared));
     text(key::PARTICIPANT_KIND, participant.kind.clone());
-    text(key::NODE_ID, participant.node.as_ref().map(NodeId::shared));
+    text(key::NODE_ID, participant.node.as_ref().map(|(_, node)| node.shared()));
 }

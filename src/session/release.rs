@@ -4,14 +4,22 @@ use std::time::Duration;
 
 use super::Settings;
 use super::fact::Fact;
+use super::ids;
 use super::room::Room;
 use super::spans;
 use super::stamp::Stamp;
-use crate::event::{ParticipantSid, Time};
+use super::works::END_BY_SILENCE;
+use crate::event::{ParticipantSid, Time, TrackSid};
 use crate::signal::Span;
 
 // A late twin or copy still finds its room; what comes later makes a new one.
 const KEPT_AFTER_END: Duration = Duration::from_hours(1);
+// An empty room is closed by LiveKit after minutes (room.departure_timeout).
+const SILENT_WHEN_EMPTY: Duration = Duration::from_hours(1);
+// There is one room of a name at a time; but several deployments may tell of theirs here.
+const SILENT_WHEN_REPLACED: Duration = Duration::from_mins(10);
+const END_BY_ANOTHER: &str = "replaced";
+const END_BY_EMPTINESS: &str = "empty";
 /// The rule for a participant that outlived its room.
 pub(super) const END_BY_ROOM: &str = "room_ended";
 
@@ -27,20 +35,72 @@ impl Room {
     /// those whose linger is over: a room may hold thousands that are neither.
     pub(super) fn release(&mut self, now: Time, settings: &Settings, out: &mut Released) {
         for sid in std::mem::take(&mut self.touched) {
-            if self.participants.get(&sid).is_some_and(|participant| participant.is_complete()) {
-                self.release_participant(&sid, out);
+            let gone = |track: &TrackSid| self.unpublished(track);
+            if self.participants.get(&sid).is_some_and(|who| who.is_complete(gone)) {
+                self.release_participant(&sid, now, out);
             }
         }
         while let Some((at, sid)) = self.ending.first().cloned()
             && at + settings.linger <= now
         {
             self.ending.pop_first();
-            self.release_participant(&sid, out);
+            self.release_participant(&sid, now, out);
         }
         if self.ended_at.is_some_and(|at| at + settings.linger <= now) {
-            self.release_open(END_BY_ROOM, out);
+            self.release_open(END_BY_ROOM, now, out);
+        }
+        if let Some(rule) = self.inferred_end(now, settings) {
+            self.close(now, rule, out);
         }
         self.release_room(now, settings, out);
+        self.forget(now);
+    }
+
+    // The rule by which it is over, though nobody told that.
+    fn inferred_end(&self, now: Time, settings: &Settings) -> Option<&'static str> {
+        if self.end.is_some() || self.closed_at.is_some() {
+            return None;
+        }
+        let (at, rule) = self.silence(settings);
+        (at <= now).then_some(rule)
+    }
+
+    // When it will have been silent for too long, and what that is called.
+    fn silence(&self, settings: &Settings) -> (Time, &'static str) {
+        let is_empty = self.released > 0 && self.released == self.participants.len();
+        let replaced = self.replaced_at.filter(|at| self.heard <= *at);
+        if replaced.is_some() {
+            (self.heard + SILENT_WHEN_REPLACED.min(settings.silent_after), END_BY_ANOTHER)
+        } else if is_empty {
+            (self.heard + SILENT_WHEN_EMPTY.min(settings.silent_after), END_BY_EMPTINESS)
+        } else {
+            (self.heard + settings.silent_after, END_BY_SILENCE)
+        }
+    }
+
+    // Of those that have long left nothing is kept but their spans' ids, so that none is made twice.
+    fn forget(&mut self, now: Time) {
+        while let Some((at, sid, tracks)) =
+            self.leaving.pop_front_if(|(at, _, _)| *at + KEPT_AFTER_END <= now)
+        {
+            let _ = at;
+            self.gone.insert(ids::participant(&self.sid, &sid));
+            for track in tracks {
+                if self.catalog.get(&track).is_some_and(|it| it.publisher.as_ref() == Some(&sid)) {
+                    self.catalog.remove(&track);
+                }
+            }
+            let Some(participant) = self.participants.remove(&sid) else { continue };
+            self.released -= 1;
+            if let Some(identity) = participant.identity
+                && let Some(sessions) = self.identities.get_mut(&identity)
+            {
+                sessions.retain(|session| *session != sid);
+                if sessions.is_empty() {
+                    self.identities.remove(&identity);
+                }
+            }
+        }
     }
 
     /// Ends what is open by `rule` and lets go of everything.
@@ -51,18 +111,18 @@ impl Room {
             self.end_inferred = Some(rule);
         }
         for (_, sid) in std::mem::take(&mut self.ending) {
-            self.release_participant(&sid, out);
+            self.release_participant(&sid, now, out);
         }
-        self.release_open(participants_rule, out);
+        self.release_open(participants_rule, now, out);
         self.release_span(now, out);
     }
 
     // Those whose end nobody told.
-    fn release_open(&mut self, rule: &'static str, out: &mut Released) {
+    fn release_open(&mut self, rule: &'static str, now: Time, out: &mut Released) {
         if self.released + self.ending.len() == self.participants.len() {
             return;
         }
-        let room_end = self.end.map_or(self.newest, |end| end.at);
+        let room_end = self.end.map_or(self.newest, |end| self.at_end(end));
         let mut open = Vec::new();
         for (sid, participant) in &mut self.participants {
             if participant.end.is_none() {
@@ -72,11 +132,11 @@ impl Room {
         }
         open.sort_unstable();
         for sid in open {
-            self.release_participant(&sid, out);
+            self.release_participant(&sid, now, out);
         }
     }
 
-    fn release_participant(&mut self, sid: &ParticipantSid, out: &mut Released) {
+    fn release_participant(&mut self, sid: &ParticipantSid, now: Time, out: &mut Released) {
         if self.participants.get(sid).is_none_or(|participant| participant.released) {
             return;
         }
@@ -86,7 +146,9 @@ impl Room {
             if let Some(at) = participant.ended_at() {
                 self.ending.remove(&(at, sid.clone()));
             }
+            let tracks = participant.tracks.keys().cloned().collect();
             participant.release(&mut out.facts);
+            self.leaving.push_back((now, sid.clone(), tracks));
         }
         let participant = sid.clone();
         out.facts.push(Fact::ParticipantReleased { room: self.sid.clone(), participant });
@@ -98,7 +160,8 @@ impl Room {
         let all_left = self.released == self.participants.len();
         // A webhook's whole second may still be made exact by the analytics.
         let exact = self.end.is_some_and(|end| end.exact);
-        if all_left && (lingered || (exact && self.released > 0)) {
+        let any_left = self.released > 0 || !self.gone.is_empty();
+        if all_left && (lingered || (exact && any_left)) {
             self.release_span(now, out);
         }
     }
@@ -116,9 +179,12 @@ impl Room {
     pub(super) fn next(&mut self, now: Time, settings: &Settings) -> Option<Time> {
         let participants = self.ending.first().map(|(at, _)| *at + settings.linger);
         let room = match self.closed_at {
-            Some(at) => Some(at + KEPT_AFTER_END),
+            Some(at) => Some(at.max(self.heard) + KEPT_AFTER_END),
             // After its linger it waits for those that left after it had ended.
-            None => self.ended_at.map(|at| at + settings.linger).filter(|at| *at > now),
+            None => match self.ended_at {
+                Some(at) => Some(at + settings.linger).filter(|at| *at > now),
+                None => Some(self.silence(settings).0),
+            },
         };
         let next = [participants, room, self.twins.next()].into_iter().flatten().min()?;
         let asked = self.wake_at.filter(|at| *at > now);
@@ -131,6 +197,6 @@ impl Room {
 
     /// Whether it was closed so long ago that it can be forgotten.
     pub(super) fn is_over(&self, now: Time) -> bool {
-        self.closed_at.is_some_and(|at| at + KEPT_AFTER_END <= now)
+        self.closed_at.is_some_and(|at| at.max(self.heard) + KEPT_AFTER_END <= now)
     }
 }

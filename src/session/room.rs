@@ -1,36 +1,41 @@
 //! One room: its participants, what was told of it, and when its spans leave.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
 use super::attributes::attribute;
 use super::callers::Callers;
 use super::fact::{Census, Fact};
-use super::participant::Participant;
-use super::stamp::{Stamp, learn};
+use super::ids;
+use super::participant::{FIRST_SPANS, Participant};
+use super::settings::{Scope, Settings};
+use super::stamp::{Stamp, ended};
 use super::track::Description;
 use super::twins::{Subject, Twins};
 use crate::event::{
-    Direction, Event, EventKind, NodeId, ParticipantSid, RoomName, RoomSid, StreamStat, Teller,
+    Event, EventKind, Identity, NodeId, ParticipantSid, RoomName, RoomSid, StreamStat, Teller,
     Time, TrackSid,
 };
 use crate::interned::Name;
 use crate::semconv::key;
-use crate::signal::Attribute;
+use crate::signal::{Attribute, Link, SpanId, TraceId};
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct CatalogEntry {
     pub(super) description: Description,
     pub(super) publisher: Option<ParticipantSid>,
-    subscribers: BTreeSet<ParticipantSid>,
+    pub(super) unpublished: Option<Time>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Room {
     pub(super) sid: RoomSid,
     pub(super) name: Option<RoomName>,
-    pub(super) node: Option<NodeId>,
+    // As told last.
+    pub(super) node: Option<(Time, NodeId)>,
+    // The room of the same name before it.
+    pub(super) previous: Option<RoomSid>,
     pub(super) first: Time,
     pub(super) newest: Time,
     pub(super) created: Option<Time>,
@@ -42,22 +47,33 @@ pub(super) struct Room {
     pub(super) participants: HashMap<ParticipantSid, Box<Participant>>,
     pub(super) catalog: HashMap<TrackSid, CatalogEntry>,
     pub(super) twins: Twins,
+    // Who had which identity.
+    pub(super) identities: HashMap<Identity, Vec<ParticipantSid>>,
     // Participants that have ended and whose spans have not left yet, by when that was told.
     pub(super) ending: BTreeSet<(Time, ParticipantSid)>,
     // Those of them that something was told of since they were looked at.
     pub(super) touched: Vec<ParticipantSid>,
     pub(super) released: usize,
+    // Those that were released, by when, until they are forgotten but for their span's id.
+    pub(super) leaving: VecDeque<(Time, ParticipantSid, Vec<TrackSid>)>,
+    pub(super) gone: HashSet<SpanId>,
+    // How many spans its trace has, or will have.
+    pub(super) spans: usize,
+    // When anything was told of it last, and when another room of its name began.
+    pub(super) heard: Time,
+    pub(super) replaced_at: Option<Time>,
     pub(super) ended_at: Option<Time>,
     pub(super) closed_at: Option<Time>,
     pub(super) wake_at: Option<Time>,
 }
 
 impl Room {
-    pub(super) fn new(sid: RoomSid, first: Time) -> Self {
+    pub(super) fn new(sid: RoomSid, first: Time, now: Time) -> Self {
         Self {
             sid,
             name: None,
             node: None,
+            previous: None,
             first,
             newest: first,
             created: None,
@@ -68,9 +84,15 @@ impl Room {
             participants: HashMap::new(),
             catalog: HashMap::new(),
             twins: Twins::default(),
+            identities: HashMap::new(),
             ending: BTreeSet::new(),
             touched: Vec::new(),
             released: 0,
+            leaving: VecDeque::new(),
+            gone: HashSet::new(),
+            spans: 1,
+            heard: now,
+            replaced_at: None,
             ended_at: None,
             closed_at: None,
             wake_at: None,
@@ -83,26 +105,38 @@ impl Room {
     }
 
     /// Applies an event of this room; gives when it happened, as well as that is known.
-    pub(super) fn apply(&mut self, event: &Event, now: Time, facts: &mut Vec<Fact>) -> Stamp {
-        self.describe(event);
+    pub(super) fn apply(
+        &mut self,
+        event: &Event,
+        now: Time,
+        settings: &Settings,
+        facts: &mut Vec<Fact>,
+    ) -> Stamp {
+        self.heard = now;
+        // What is kept is what was told: raised to what is known by now, it would depend on the order.
+        let told = Stamp::of(event, None, now);
+        self.describe(event, told.at);
         let stamp = Stamp::of(event, self.newest_of(event), now);
-        self.newest = self.newest.max(stamp.at);
+        self.newest = self.newest.max(told.at);
         match event.kind {
-            EventKind::RoomEnded => self.on_ended(stamp, event, now),
+            EventKind::RoomEnded => self.on_ended(told, event, now),
             // Only the analytics tell of subscriptions: a webhook may be far ahead of them.
             EventKind::TrackUnpublished if event.teller == Teller::Analytics => {
-                self.on_track_unpublished(event, stamp.at);
+                let entry = event.track.as_ref().and_then(|info| self.catalog.get_mut(&info.sid));
+                if let Some(entry) = entry {
+                    entry.unpublished = entry.unpublished.max(Some(told.at));
+                }
             }
-            // The server's telling of a webhook is not the participant's doing.
-            EventKind::Webhook => return stamp,
+            // What the server does about a participant is not the participant's doing.
+            EventKind::Webhook | EventKind::ApiCall => return stamp,
             _ => {}
         }
-        self.apply_to_participant(event, stamp, now, facts);
+        self.apply_to_participant(event, told, now, settings, facts);
         self.learn_caller(event);
         stamp
     }
 
-    fn describe(&mut self, event: &Event) {
+    fn describe(&mut self, event: &Event, at: Time) {
         if let Some(info) = &event.room {
             self.name = info.name.clone().or_else(|| self.name.take());
             self.created = self.created.or(info.created);
@@ -110,20 +144,16 @@ impl Room {
                 self.newest = self.newest.max(created);
             }
         }
-        if let (None, Some(node)) = (&self.node, &event.node) {
-            self.node = Some(node.clone());
+        if let Some(node) = &event.node
+            && self.node.as_ref().is_none_or(|(told, _)| *told <= at)
+        {
+            self.node = Some((at, node.clone()));
         }
         if let Some(info) = &event.track {
             let entry = self.catalog.entry(info.sid.clone()).or_default();
             entry.description.learn(info);
-            if let Some(who) = &event.participant {
-                match role(&event.kind) {
-                    Some(Direction::Upstream) => entry.publisher = Some(who.sid.clone()),
-                    Some(Direction::Downstream) => {
-                        entry.subscribers.insert(who.sid.clone());
-                    }
-                    None => {}
-                }
+            if let Some(who) = event.participant.as_ref().filter(|_| is_publishers(&event.kind)) {
+                entry.publisher = Some(who.sid.clone());
             }
             entry.publisher = event.publisher.clone().or_else(|| entry.publisher.take());
         }
@@ -153,59 +183,133 @@ impl Room {
     }
 
     fn on_ended(&mut self, stamp: Stamp, event: &Event, now: Time) {
-        learn(&mut self.end, stamp);
+        ended(&mut self.end, stamp);
         for detail in event.details.iter().filter(|detail| detail.key == key::ROOM_END_REASON) {
             self.end_reason = Some(attribute(detail));
         }
         self.ended_at = self.ended_at.or(Some(now));
     }
 
-    fn on_track_unpublished(&mut self, event: &Event, at: Time) {
-        let Some(info) = &event.track else { return };
-        let Some(entry) = self.catalog.get(&info.sid) else { return };
-        for subscriber in &entry.subscribers {
-            if let Some(participant) = self.participants.get_mut(subscriber) {
-                participant.on_unpublished(&info.sid, at);
-            }
-        }
-    }
-
     fn apply_to_participant(
         &mut self,
         event: &Event,
-        stamp: Stamp,
+        told: Stamp,
         now: Time,
+        settings: &Settings,
         facts: &mut Vec<Fact>,
     ) {
         let Some(info) = &event.participant else { return };
         let description = event.track.as_ref().and_then(|track| self.catalog.get(&track.sid));
         let description = description.map(|entry| entry.description.clone()).unwrap_or_default();
-        let participant = self
-            .participants
-            .entry(info.sid.clone())
-            .or_insert_with(|| Box::new(Participant::new(info.joined.unwrap_or(stamp.at))));
-        participant.describe(info, event);
-        participant.apply(event, stamp, now, &description, facts);
-        self.newest = self.newest.max(participant.newest);
-        if let Some(at) = participant.ended_at().filter(|_| !participant.released) {
+        let first = info.joined.unwrap_or(told.at);
+        let Some(participant) = self.participant(&info.sid, first, settings) else { return };
+        let (spans, is_named) = (participant.spans, participant.identity.is_some());
+        participant.describe(info, event, told.at);
+        participant.apply(event, told, now, &description, facts);
+        let ended_at = participant.ended_at().filter(|_| !participant.released);
+        self.took(spans, &info.sid);
+        if let (false, Some(identity)) = (is_named, &info.identity) {
+            self.identities.entry(identity.clone()).or_default().push(info.sid.clone());
+        }
+        if let Some(at) = ended_at {
             self.ending.insert((at, info.sid.clone()));
             self.touched.push(info.sid.clone());
         }
     }
 
+    // The participant, told of for the first time or not; `None` where it has long gone.
+    fn participant(
+        &mut self,
+        sid: &ParticipantSid,
+        first: Time,
+        settings: &Settings,
+    ) -> Option<&mut Participant> {
+        if !self.participants.contains_key(sid) {
+            if !self.gone.is_empty() && self.gone.contains(&ids::participant(&self.sid, sid)) {
+                return None;
+            }
+            let own_trace = !self.admits(first, settings);
+            if !own_trace {
+                self.spans += FIRST_SPANS - 1;
+            }
+            let participant = Box::new(Participant::new(first, own_trace));
+            self.participants.insert(sid.clone(), participant);
+        }
+        let of_room = settings.max_spans.saturating_sub(self.spans);
+        let participant = self.participants.get_mut(sid)?;
+        let of_its_own = settings.max_spans.saturating_sub(participant.spans);
+        participant.left = if participant.own_trace { of_its_own } else { of_room };
+        Some(participant)
+    }
+
+    // A participant had so many spans before; the room's trace has those that it has more now.
+    fn took(&mut self, before: usize, sid: &ParticipantSid) {
+        if let Some(participant) = self.participants.get(sid) {
+            self.newest = self.newest.max(participant.newest);
+            if !participant.own_trace {
+                self.spans += participant.spans - before;
+            }
+        }
+    }
+
+    /// Whether the room's trace takes in something that began at `at`, which is then one span of it.
+    /// A quarter of it is left to those that are in it already.
+    pub(super) fn admits(&mut self, at: Time, settings: &Settings) -> bool {
+        let admits = settings.scope == Scope::Room
+            && self.spans < settings.max_spans / 4 * 3
+            && at.since(self.start()) < settings.max_age;
+        if admits {
+            self.spans += 1;
+        }
+        admits
+    }
+
+    /// When it ended: a whole second is raised to the newest time that is known.
+    pub(super) fn at_end(&self, end: Stamp) -> Time {
+        if end.exact { end.at } else { end.at.max(self.newest) }
+    }
+
+    /// When a track went away.
+    pub(super) fn unpublished(&self, sid: &TrackSid) -> Option<Time> {
+        self.catalog.get(sid)?.unpublished
+    }
+
+    /// The session that a participant's identity had in this room before.
+    pub(super) fn session_before(
+        &self,
+        sid: &ParticipantSid,
+        participant: &Participant,
+    ) -> Option<Link> {
+        let of_its = (participant.start(), sid);
+        let sessions = self.identities.get(participant.identity.as_ref()?)?.iter();
+        let starts = sessions.filter_map(|sid| Some((self.participants.get(sid)?.start(), sid)));
+        let (_, before) = starts.filter(|session| *session < of_its).max()?;
+        let (trace_id, span_id) = self.place(before);
+        Some(Link { trace_id, span_id })
+    }
+
+    /// The trace of a participant, and its span.
+    pub(super) fn place(&self, sid: &ParticipantSid) -> (TraceId, SpanId) {
+        let own = self.participants.get(sid).is_some_and(|participant| participant.own_trace);
+        let trace =
+            if own { ids::participant_trace(&self.sid, sid) } else { ids::trace(&self.sid) };
+        (trace, ids::participant(&self.sid, sid))
+    }
+
     /// Applies a finished stats window of one of its participants.
-    pub(super) fn window(&mut self, stat: &StreamStat, now: Time) {
+    pub(super) fn window(&mut self, stat: &StreamStat, now: Time, settings: &Settings) {
+        self.heard = now;
         if self.name.is_none() {
             self.name.clone_from(&stat.room_name);
         }
         let first = stat.start.or(stat.at).unwrap_or(now);
-        let participant = self
-            .participants
-            .entry(stat.participant.clone())
-            .or_insert_with(|| Box::new(Participant::new(first)));
+        let Some(participant) = self.participant(&stat.participant, first, settings) else {
+            return;
+        };
+        let spans = participant.spans;
         participant.window(stat);
-        self.newest = self.newest.max(participant.newest);
         let is_ending = participant.ended_at().is_some();
+        self.took(spans, &stat.participant);
         if is_ending && self.touched.last() != Some(&stat.participant) {
             self.touched.push(stat.participant.clone());
         }
@@ -243,16 +347,13 @@ pub(super) fn is_open(
     participant.is_some_and(|participant| participant.end.is_none())
 }
 
-// Whether an event's participant sends the event's track or gets it.
-fn role(kind: &EventKind) -> Option<Direction> {
-    match kind {
+// Whether an event's participant publishes the event's track.
+fn is_publishers(kind: &EventKind) -> bool {
+    matches!(
+        kind,
         EventKind::TrackPublishRequested
-        | EventKind::TrackPublished
-        | EventKind::TrackUnpublished
-        | EventKind::TrackPublishStats => Some(Direction::Upstream),
-        EventKind::TrackSubscribeRequested
-        | EventKind::TrackSubscribed
-        | EventKind::TrackSubscribeFailed => Some(Direction::Downstream),
-        _ => None,
-    }
+            | EventKind::TrackPublished
+            | EventKind::TrackUnpublished
+            | EventKind::TrackPublishStats
+    )
 }

@@ -3,8 +3,10 @@
 use std::cmp::Reverse;
 
 use super::Sessions;
+use super::gone::Gone;
 use super::room::Room;
 use super::twins::Twins;
+use super::works::Works;
 use crate::event::{RoomSid, Time};
 use crate::snapshot::{Error, Part, Writer, read};
 
@@ -21,6 +23,8 @@ impl Sessions {
             to.put(Part::Room, room)?;
         }
         to.put(Part::Roomless, &self.roomless)?;
+        to.put(Part::Works, &self.works)?;
+        to.put(Part::Gone, &self.gone)?;
         let wakes: Vec<_> = self.wakes.iter().map(|Reverse(wake)| wake).collect();
         for wakes in wakes.chunks(MANY) {
             to.put(Part::Wakes, &wakes)?;
@@ -40,11 +44,21 @@ impl Sessions {
         match part {
             Part::Room => {
                 let room: Room = read(content)?;
+                if let Some(name) = &room.name {
+                    let newest = self.names.entry(name.clone()).or_insert_with(|| room.sid.clone());
+                    if self.rooms.get(newest).is_some_and(|newest| newest.start() < room.start()) {
+                        newest.clone_from(&room.sid);
+                    }
+                }
                 self.rooms.insert(room.sid.clone(), room);
             }
+            Part::Works => self.works = read::<Works>(content)?,
+            Part::Gone => self.gone = read::<Gone>(content)?,
             Part::Roomless => self.roomless = read::<Twins>(content)?,
             Part::Wakes => {
                 let wakes: Vec<(Time, Option<RoomSid>)> = read(content)?;
+                let roomless = wakes.iter().filter(|(_, sid)| sid.is_none()).map(|(at, _)| *at);
+                self.roomless_wake = self.roomless_wake.into_iter().chain(roomless).min();
                 self.wakes.extend(wakes.into_iter().map(Reverse));
             }
             Part::Seen => self.seen.restore(read(content)?),

@@ -3,33 +3,38 @@
 use std::sync::Arc;
 
 use super::attributes::track_attributes;
+use super::failure;
 use super::ids;
-use super::participant::{End, Participant, who};
+use super::participant::{End, Participant, Reached, who};
 use super::room::Room;
 use super::stamp::Stamp;
-use super::track::{Answer, Attempt, Track};
+use super::subscription::{Answer, Attempt};
+use super::track::Track;
 use crate::event::{ParticipantSid, Time, TrackSid};
 use crate::semconv::{key, span};
-use crate::signal::{Attribute, Link, Span, SpanId, TraceId, Value};
+use crate::signal::{Attribute, Link, Span, SpanId, SpanKind, TraceId, Value};
 
 /// The room's own span, the root of its trace.
 pub(super) fn of_room(room: &Room) -> Span {
     let mut attributes = room_attributes(room);
-    if let Some(node) = &room.node {
+    if let Some((_, node)) = &room.node {
         attributes.push(Attribute { key: key::NODE_ID, value: Value::Text(node.shared()) });
     }
     attributes.extend(room.end_reason.clone());
     inferred(room.end_inferred, &mut attributes);
     let start = room.start();
+    let previous = room.previous.as_ref();
+    let previous = previous.map(|sid| Link { trace_id: ids::trace(sid), span_id: ids::room(sid) });
     Span {
         trace_id: ids::trace(&room.sid),
         span_id: ids::room(&room.sid),
         parent: None,
         name: span::ROOM,
+        kind: SpanKind::Internal,
         start,
-        end: room.end.map_or(room.newest, |end| end.at).max(start),
+        end: room.end.map_or(room.newest, |end| room.at_end(end)).max(start),
         attributes,
-        links: room.callers.links().collect(),
+        links: previous.into_iter().chain(room.callers.links()).collect(),
         failure: None,
     }
 }
@@ -44,9 +49,9 @@ pub(super) fn of_participant(room: &Room, sid: &ParticipantSid, out: &mut Vec<Sp
         room,
         sid,
         participant,
-        trace_id: ids::trace(&room.sid),
+        trace_id: room.place(sid).0,
         span_id: ids::participant(&room.sid, sid),
-        end: end.at.max(participant.start()),
+        end: participant.at_end(end).max(participant.start()),
     };
     out.push(of.own(how));
     out.extend(of.connect(how));
@@ -55,7 +60,8 @@ pub(super) fn of_participant(room: &Room, sid: &ParticipantSid, out: &mut Vec<Sp
         out.extend(of.track(track_sid, track));
     }
     for (track_sid, subscription) in &participant.subscriptions {
-        for (index, attempt) in subscription.attempts.iter().enumerate() {
+        let unpublished = room.unpublished(track_sid);
+        for (index, attempt) in subscription.attempts(unpublished).iter().enumerate() {
             out.push(of.subscribe(track_sid, attempt, index + 1));
         }
     }
@@ -85,6 +91,7 @@ impl Of<'_> {
             span_id,
             parent: Some(self.span_id),
             name,
+            kind: SpanKind::Internal,
             start,
             end: end.max(start),
             attributes,
@@ -96,19 +103,46 @@ impl Of<'_> {
     fn own(&self, how: End) -> Span {
         let start = self.participant.start();
         let mut own = self.span(span::PARTICIPANT, self.span_id, start, self.end);
-        own.parent = Some(ids::room(&self.room.sid));
+        let of_room =
+            Link { trace_id: ids::trace(&self.room.sid), span_id: ids::room(&self.room.sid) };
+        own.parent = None;
+        if self.participant.own_trace {
+            own.links.push(of_room);
+        } else {
+            own.parent = Some(of_room.span_id);
+        }
+        own.links.extend(self.room.session_before(self.sid, self.participant));
         own.links.extend(self.participant.callers.links());
         own.attributes.extend(self.participant.client.iter().cloned());
-        if let Some(reason) = &self.participant.disconnect_reason {
+        self.totals(&mut own.attributes);
+        let reason = self.participant.disconnect_reason.as_ref();
+        if let Some(reason) = reason {
             own.attributes
                 .push(Attribute::new(key::PARTICIPANT_DISCONNECT_REASON, Arc::clone(reason)));
         }
-        match how {
-            End::Left => {}
-            End::Aborted => aborted(&mut own),
-            End::Inferred(rule) => inferred(Some(rule), &mut own.attributes),
+        match (how, reason) {
+            (End::Aborted, _) => aborted(&mut own),
+            (_, Some(reason)) if failure::is_failure(reason) => {
+                failed(&mut own, Arc::clone(reason), Some(failure::message(reason).into()));
+            }
+            _ => {}
+        }
+        if let End::Inferred(rule) = how {
+            inferred(Some(rule), &mut own.attributes);
         }
         own
+    }
+
+    fn totals(&self, to: &mut Vec<Attribute>) {
+        let participant = self.participant;
+        let counts = [
+            (key::PARTICIPANT_RESUMES, participant.resumes),
+            (key::PARTICIPANT_MIGRATIONS, participant.actives.saturating_sub(1)),
+            (key::SPANS_LEFT_OUT, participant.left_out),
+        ];
+        for (key, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
+            to.push(Attribute::new(key, count));
+        }
     }
 
     // From signal to media: only the analytics tell both ends of it.
@@ -127,6 +161,11 @@ impl Of<'_> {
         let result = if active.is_some() { "active" } else { "aborted" };
         connect.attributes.push(Attribute::new(key::CONNECT_RESULT, result));
         if active.is_none() {
+            let reached = match self.participant.reached {
+                Some(Reached::Joined | Reached::Active) => "joined",
+                Some(Reached::Joining) | None => "joining",
+            };
+            connect.attributes.push(Attribute::new(key::CONNECT_REACHED, reached));
             aborted(&mut connect);
         }
         Some(connect)
@@ -151,17 +190,19 @@ impl Of<'_> {
             return None;
         }
         let start = track.published.or(track.requested);
-        let start = start.map_or_else(|| self.participant.start(), |stamp| stamp.at);
-        let end = track.unpublished.map_or(self.end, |unpublished| unpublished.at);
+        let start = start.map_or_else(|| self.participant.start(), |stamp| self.raised(stamp));
+        let end = track.unpublished.map_or(self.end, |unpublished| self.raised(unpublished));
         let id = ids::track(&self.room.sid, self.sid, sid);
         let mut lived = self.span(span::TRACK, id, start, end);
         lived.links.extend(track.callers.links());
         let attributes = &mut lived.attributes;
         self.describe_track(sid, attributes);
-        let muted =
-            track.muted_for + track.muted_since.map_or_else(Default::default, |at| end.since(at));
-        attributes.push(Attribute::new(key::TRACK_MUTES, track.mutes));
+        let (mutes, muted) = track.mutes.until(end);
+        attributes.push(Attribute::new(key::TRACK_MUTES, mutes));
         attributes.push(Attribute::new(key::TRACK_MUTED_DURATION, muted.as_secs_f64()));
+        if track.updates > 0 {
+            attributes.push(Attribute::new(key::TRACK_UPDATES, track.updates));
+        }
         track.windows.attributes(attributes);
         track.rtp.attributes(attributes);
         if track.unpublished.is_none() {
@@ -173,19 +214,19 @@ impl Of<'_> {
     fn subscribe(&self, sid: &TrackSid, attempt: &Attempt, nth: usize) -> Span {
         let id = ids::subscribe(&self.room.sid, self.sid, sid, nth);
         let end = attempt.answer.as_ref().map_or(self.end, |(at, _)| *at);
-        let mut asked = self.span(span::TRACK_SUBSCRIBE, id, attempt.requested.at, end);
+        let mut asked = self.span(span::TRACK_SUBSCRIBE, id, attempt.requested, end);
         self.describe_track(sid, &mut asked.attributes);
         let entry = self.room.catalog.get(sid);
         if let Some(publisher) = entry.and_then(|entry| entry.publisher.as_ref()) {
             asked.attributes.push(Attribute::new(key::PUBLISHER_SID, publisher.shared()));
             let span_id = ids::track(&self.room.sid, publisher, sid);
-            asked.links.push(Link { trace_id: self.trace_id, span_id });
+            asked.links.push(Link { trace_id: self.room.place(publisher).0, span_id });
         }
         asked.attributes.push(Attribute::new(key::ATTEMPTS, attempt.times));
         let result = match &attempt.answer {
             Some((_, Answer::Subscribed)) => Some("subscribed"),
             Some((_, Answer::Failed(message))) => {
-                failed(&mut asked, "subscribe_failed", message.clone());
+                failed(&mut asked, "subscribe_failed".into(), message.clone());
                 Some("failed")
             }
             Some((_, Answer::Unsubscribed)) => Some("unsubscribed"),
@@ -199,6 +240,11 @@ impl Of<'_> {
             None => inferred(Some(END_BY_PARTICIPANT), &mut asked.attributes),
         }
         asked
+    }
+
+    // A whole second may be before what it is part of began.
+    fn raised(&self, stamp: Stamp) -> Time {
+        if stamp.exact { stamp.at } else { stamp.at.max(self.participant.start()) }
     }
 
     fn describe_track(&self, sid: &TrackSid, to: &mut Vec<Attribute>) {
@@ -224,10 +270,10 @@ fn inferred(rule: Option<&'static str>, to: &mut Vec<Attribute>) {
 }
 
 fn aborted(span: &mut Span) {
-    failed(span, "connection_aborted", Some("the media connection was never made".into()));
+    failed(span, "connection_aborted".into(), Some("the media connection was never made".into()));
 }
 
-fn failed(span: &mut Span, error_type: &'static str, message: Option<Arc<str>>) {
+fn failed(span: &mut Span, error_type: Arc<str>, message: Option<Arc<str>>) {
+    span.failure = Some(message.unwrap_or_else(|| Arc::clone(&error_type)));
     span.attributes.push(Attribute::new(key::ERROR_TYPE, error_type));
-    span.failure = Some(message.unwrap_or_else(|| error_type.into()));
 }

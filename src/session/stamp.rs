@@ -36,9 +36,26 @@ impl Stamp {
     }
 }
 
-/// Sets a time or makes it better: an exact one replaces a cut one, and the first stays otherwise.
-pub(super) fn learn(known: &mut Option<Stamp>, stamp: Stamp) {
-    if known.is_none_or(|known| stamp.exact && !known.exact) {
+/// Learns when something began: an exact time is better than a cut one, an earlier than a later.
+pub(super) fn began(known: &mut Option<Stamp>, stamp: Stamp) {
+    let is_better = |known: Stamp| match (stamp.exact, known.exact) {
+        (true, false) => true,
+        (false, true) => false,
+        _ => stamp.at < known.at,
+    };
+    if known.is_none_or(is_better) {
+        *known = Some(stamp);
+    }
+}
+
+/// Learns when something ended: an exact time is better than a cut one, a later than an earlier.
+pub(super) fn ended(known: &mut Option<Stamp>, stamp: Stamp) {
+    let is_better = |known: Stamp| match (stamp.exact, known.exact) {
+        (true, false) => true,
+        (false, true) => false,
+        _ => stamp.at > known.at,
+    };
+    if known.is_none_or(is_better) {
         *known = Some(stamp);
     }
 }

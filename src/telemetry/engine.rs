@@ -118,7 +118,7 @@ impl Running {
         // Each report is seen here: a window must not count again.
         let stats = stats::Settings { node_streams: NodeStreamSource::Reports, ..settings.stats };
         let now = Time::from_system(SystemTime::now());
-        let engine = Engine::new(settings.session, stats, now);
+        let engine = Engine::new(settings.session.clone(), stats, now);
         let parts = pipeline::Parts {
             engine,
             exporter: exporter.clone(),

@@ -25,7 +25,7 @@ pub(crate) fn text() -> String {
     .unwrap()
 }
 
-fn line(text: &str) -> Line {
+pub(crate) fn line(text: &str) -> Line {
     let line: Value = serde_json::from_str(text).unwrap();
     let kind = line["kind"].as_str().unwrap().to_owned();
     let body = &line["body"];

@@ -39,7 +39,7 @@ fn every_metric_point_of_the_capture_is_as_written_down() {
 }
 
 /// Compares with the golden file, or writes it where `UPDATE_GOLDEN` is set.
-fn compare(name: &str, actual: &str) {
+pub(crate) fn compare(name: &str, actual: &str) {
     let path = format!("{}/tests/golden/{name}", env!("CARGO_MANIFEST_DIR"));
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(&path, actual).unwrap();

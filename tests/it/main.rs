@@ -6,16 +6,24 @@ mod binary;
 mod capture;
 mod check;
 mod durable;
+mod events;
 mod fuzz_corpus;
 mod golden;
+mod history;
 mod hostile;
 mod house;
 #[cfg(feature = "tls")]
 mod intake;
+mod long;
+mod made;
 mod notifier;
 mod points;
+#[path = "../crash/random.rs"]
+#[allow(dead_code)] // what the crash test alone needs
+mod random;
 mod readme;
 mod restart;
+mod scenarios;
 mod serve;
 mod sources;
 mod telemetry;

@@ -80,6 +80,9 @@ async fn each_command_does_what_the_readme_says() {
         } else if first("printf ") {
             assert_eq!(succeeds(&line).trim(), "c3542a5f4c8c2cc4d42dcc0c8c2a92c8");
             "trace id"
+        } else if first("livekit-otel trace-id ") {
+            assert!(succeeds(&line).contains("c3542a5f4c8c2cc4d42dcc0c8c2a92c8"));
+            "trace-id"
         } else if first("livekit-otel serve --config ") {
             assert_eq!(succeeds(&line).trim(), "ok");
             "check"
@@ -91,7 +94,7 @@ async fn each_command_does_what_the_readme_says() {
         };
         seen.insert(what);
     }
-    assert_eq!(seen.len(), 11, "{seen:?}");
+    assert_eq!(seen.len(), 12, "{seen:?}");
 }
 
 fn shows_what_the_readme_shows(report: &str) {

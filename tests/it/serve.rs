@@ -189,7 +189,7 @@ async fn what_is_told_before_the_collector_is_there_and_while_it_is_away_is_deli
     assert_eq!(report.undelivered, 0);
     let told = [Telemetry::read(&first), Telemetry::read(&second)];
     let spans: BTreeSet<_> = told.iter().flat_map(|told| &told.spans).collect_ids();
-    assert_eq!(spans.len(), 27);
+    assert_eq!(spans.len(), 45);
     let logs: usize = told.iter().map(|told| told.logs.len()).sum();
     assert_eq!(logs, 96);
 }
@@ -214,7 +214,7 @@ async fn what_no_collector_took_until_the_deadline_is_said_with_its_number() {
     adds_up(&report.ledger);
     let lost: u64 = report.ledger.outputs.iter().map(|output| output.lost_sum()).sum();
     assert_eq!(report.undelivered, lost);
-    assert!(report.undelivered >= 27 + 96, "{}", report.undelivered);
+    assert!(report.undelivered >= 45 + 96, "{}", report.undelivered);
 }
 
 #[tokio::test]
@@ -233,7 +233,7 @@ async fn a_disabled_sdk_takes_everything_and_sends_nothing() {
     assert_eq!(report.undelivered, 0);
     let traces = &report.ledger.outputs[Signal::Traces as usize];
     let disabled = traces.lost.iter().find(|(why, _)| *why == Lost::Disabled).unwrap();
-    assert_eq!((traces.accepted, disabled.1), (27, 27));
+    assert_eq!((traces.accepted, disabled.1), (45, 45));
 }
 
 #[tokio::test]
@@ -245,7 +245,7 @@ async fn the_same_capture_twice_is_told_once() {
     replay_to(&server, &capture).await;
     let report = server.shutdown().await;
     let told = Telemetry::read(&collector.stop().await);
-    assert_eq!((told.spans.len(), told.logs.len()), (27, 96));
+    assert_eq!((told.spans.len(), told.logs.len()), (45, 96));
     let duplicates: u64 = report.ledger.inputs.iter().map(|input| input.duplicates).sum();
     assert_eq!(duplicates, 18 + 96 + 42);
 }
@@ -263,5 +263,5 @@ async fn requests_keep_to_their_size() {
     assert!(received.traces.len() > 2 && received.logs.len() > 5);
     let sizes = received.traces.iter().map(prost::Message::encoded_len);
     assert!(sizes.max().unwrap() <= 4000);
-    assert_eq!(Telemetry::read(&received).spans.len(), 27);
+    assert_eq!(Telemetry::read(&received).spans.len(), 45);
 }

@@ -47,6 +47,7 @@ fn the_capture_is_one_room_with_all_that_happened_in_it() {
         (span::TRACK_PUBLISH, 5),
         (span::TRACK, 5),
         (span::TRACK_SUBSCRIBE, 10),
+        (span::WEBHOOK_DELIVERY, 18),
     ]);
     assert_eq!(count(&batch.spans), expected);
     let subscribes = batch.spans.iter().filter(|span| span.name == span::TRACK_SUBSCRIBE);

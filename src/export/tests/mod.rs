@@ -27,6 +27,7 @@ use super::settings::{Compression, Headers, Protocol, Target, Tls};
 use super::*;
 use crate::event::Time;
 use crate::ledger::Output;
+use crate::signal::SpanKind;
 use crate::signal::{Severity, Temporality};
 
 type Scripted = Result<ExportLogsServiceResponse, Status>;
@@ -275,6 +276,7 @@ async fn a_signal_that_is_switched_off_is_counted_and_not_sent() {
         span_id: [2; 8],
         parent: None,
         name: "room",
+        kind: SpanKind::Internal,
         start: at,
         end: at,
         attributes: Vec::new(),

@@ -1,0 +1,146 @@
+//! The session model on one core: what an event costs, and what a participant and a track take in
+//! memory, while a thousand, or a million, participants are in their rooms.
+
+#![allow(clippy::print_stdout, clippy::unwrap_used)]
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use livekit_otel::event::{
+    Event, EventKind, Identity, Participant, ParticipantSid, Room, RoomName, RoomSid, Teller, Time,
+    Told, Track, TrackKind, TrackSid, TrackSource,
+};
+use livekit_otel::session::{Outputs, Sessions, Settings};
+
+const IN_A_ROOM: usize = 50;
+// Timed at once; made before.
+const BATCH: usize = 1000;
+const STEADY: usize = 300_000;
+
+fn main() {
+    println!(
+        "{:>12}{:>14}{:>14}{:>14}{:>16}{:>12}",
+        "open", "ns an open", "ns an event", "ns an end", "B a participant", "B a track"
+    );
+    let mut steady = Vec::new();
+    for participants in [1_000, 10_000, 100_000, 1_000_000] {
+        steady.push(measure(participants));
+    }
+    let grown = steady[3] / steady[0];
+    println!("an event among 1,000,000 costs {grown:.2} of one among 1,000 (target: less than 2)");
+}
+
+struct Telling {
+    sessions: Sessions,
+    out: Outputs,
+    nth: u64,
+    ns: u128,
+}
+
+impl Telling {
+    // Tells them in batches; gives nanoseconds an event.
+    fn tell(&mut self, count: usize, mut make: impl FnMut(usize, u64) -> Event) -> f64 {
+        self.ns = 0;
+        let mut done = 0;
+        while done < count {
+            let batch: Vec<Event> = (done..count.min(done + BATCH))
+                .map(|of| {
+                    self.nth += 1;
+                    make(of, self.nth)
+                })
+                .collect();
+            done += batch.len();
+            let began = Instant::now();
+            for event in &batch {
+                self.sessions.event(event, event.told.unwrap().at, false, &mut self.out);
+            }
+            self.ns += began.elapsed().as_nanos();
+            self.out = Outputs::default();
+        }
+        self.ns as f64 / count as f64
+    }
+}
+
+fn measure(participants: usize) -> f64 {
+    let mut to = Telling {
+        sessions: Sessions::new(Settings::default()),
+        out: Outputs::default(),
+        nth: 0,
+        ns: 0,
+    };
+    let before = resident();
+    let opened =
+        to.tell(participants, |of, nth| event(EventKind::ParticipantJoined, of, None, nth));
+    let of_participants = resident();
+    to.tell(participants, |of, nth| event(EventKind::TrackPublished, of, Some(of), nth));
+    let of_tracks = resident();
+    let kinds = [
+        EventKind::TrackMuted,
+        EventKind::TrackUnmuted,
+        EventKind::TrackSubscribeRequested,
+        EventKind::TrackSubscribed,
+        EventKind::TrackUnsubscribed,
+    ];
+    // A participant far from the one before, so that no cache helps.
+    let steady = to.tell(STEADY, |nth_event, nth| {
+        let of = (nth_event / kinds.len()).wrapping_mul(7919) % participants;
+        let kind = kinds[nth_event % kinds.len()].clone();
+        event(kind, of, Some(of), nth)
+    });
+    let ends = participants.min(100_000);
+    let ended = to.tell(ends, |of, nth| event(EventKind::ParticipantLeft, of, None, nth));
+    let each = |bytes: f64| bytes / participants as f64;
+    println!(
+        "{participants:>12}{opened:>14.0}{steady:>14.0}{ended:>14.0}{:>16.0}{:>12.0}",
+        each(of_participants - before),
+        each(of_tracks - of_participants)
+    );
+    steady
+}
+
+fn event(kind: EventKind, of: usize, track: Option<usize>, nth: u64) -> Event {
+    let room = of / IN_A_ROOM;
+    let at = Time::from_nanos(1_795_406_960_000_000_000 + nth * 10_000).unwrap();
+    Event {
+        id: format!("AE_{nth}").into(),
+        teller: Teller::Analytics,
+        kind,
+        told: Some(Told { at, whole_seconds: false }),
+        node: None,
+        room: Some(Room {
+            sid: RoomSid::new(&format!("RM_{room:012}")),
+            name: RoomName::new(&format!("room-{room}")),
+            created: Time::from_secs(1_795_406_960),
+        }),
+        participant: Some(Participant {
+            sid: ParticipantSid::new(&format!("PA_{of:012}")).unwrap(),
+            identity: Identity::new(&format!("user-{of}")),
+            kind: Some(Arc::from("standard")),
+            joined: Time::from_secs(1_795_406_961),
+            state: None,
+            client_span: None,
+            disconnect_reason: None,
+        }),
+        track: track.map(|track| Track {
+            sid: TrackSid::new(&format!("TR_{track:012}")).unwrap(),
+            kind: Some(TrackKind::Video),
+            source: Some(TrackSource::Camera),
+            mime_type: Some(Arc::from("video/VP8")),
+            muted: false,
+        }),
+        publisher: None,
+        error: None,
+        rtp: None,
+        work: None,
+        delivery: None,
+        details: Vec::new(),
+        caller: None,
+    }
+}
+
+// The process's memory now, in bytes (proc(5)).
+fn resident() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().strip_suffix(" kB").unwrap().parse::<f64>().unwrap() * 1000.0
+}

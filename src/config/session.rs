@@ -1,0 +1,23 @@
+//! How long sessions wait, and what is one trace.
+
+use super::reader::Reader;
+use super::values;
+use crate::session::Settings;
+
+pub(super) fn read(reader: &mut Reader<'_>) -> Settings {
+    let default = Settings::default();
+    let mut time = |path, default| reader.in_file(path, values::duration).unwrap_or(default);
+    let linger = time("session.linger", default.linger);
+    let twin_wait = time("session.twin_wait", default.twin_wait);
+    let max_age = time("traces.max_age", default.max_age);
+    let silent_after = reader.in_file("session.silent_after", values::positive_duration);
+    Settings {
+        linger,
+        twin_wait,
+        silent_after: silent_after.unwrap_or(default.silent_after),
+        scope: reader.in_file("traces.scope", values::scope).unwrap_or(default.scope),
+        max_spans: reader.in_file("traces.max_spans", values::spans).unwrap_or(default.max_spans),
+        max_age,
+        trace_url: reader.in_file("traces.url", values::trace_url),
+    }
+}

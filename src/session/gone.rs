@@ -1,0 +1,37 @@
+//! Rooms that were closed and forgotten: whatever is told of one later makes no second span of it.
+
+use std::collections::{HashSet, VecDeque};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::ids;
+use crate::event::{RoomSid, Time};
+use crate::signal::SpanId;
+
+const REMEMBERED: Duration = Duration::from_hours(48);
+
+/// Their spans' ids.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Gone {
+    known: HashSet<SpanId>,
+    order: VecDeque<(Time, SpanId)>,
+}
+
+impl Gone {
+    /// Whether that room is one of them.
+    pub(super) fn has(&mut self, sid: &RoomSid, now: Time) -> bool {
+        while let Some((_, id)) = self.order.pop_front_if(|(at, _)| *at + REMEMBERED <= now) {
+            self.known.remove(&id);
+        }
+        !self.known.is_empty() && self.known.contains(&ids::room(sid))
+    }
+
+    /// Adds a room.
+    pub(super) fn add(&mut self, sid: &RoomSid, now: Time) {
+        let id = ids::room(sid);
+        if self.known.insert(id) {
+            self.order.push_back((now, id));
+        }
+    }
+}

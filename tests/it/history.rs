@@ -1,0 +1,391 @@
+//! Random true histories of a deployment, told out of order, twice, in part, by one teller or by two,
+//! and over a restart.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use livekit_otel::engine::{Batch, Engine};
+use livekit_otel::event::{Event, EventKind, Teller, Telling, Time, Told};
+use livekit_otel::semconv::{key, span as name};
+use livekit_otel::session::Settings;
+use livekit_otel::signal::{Span, Value};
+use livekit_otel::snapshot::{self, Writer};
+use livekit_otel::stats;
+use proptest::prelude::*;
+
+use crate::made::{self, at};
+use crate::random::Random;
+
+// Later than this after another a telling does not come: a participant is waited for 35 s.
+const WINDOW: u64 = 30_000;
+const WHOLE_SECOND: Duration = Duration::from_secs(1);
+
+/// A span's name, room, participant, track, and which of those it is.
+type Id = (&'static str, String, String, String, usize);
+
+/// What is known of a true span.
+#[derive(Debug, Clone, PartialEq)]
+struct Lived {
+    start: Time,
+    end: Time,
+    failed: bool,
+    mutes: Option<(i64, u64)>,
+}
+
+#[derive(Default)]
+struct History {
+    spans: BTreeMap<Id, Lived>,
+    told: Vec<(u64, Event)>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Telltale {
+    window: u64,
+    twice: u64,
+    left_out: u64,
+    webhooks: bool,
+    restart: bool,
+}
+
+impl History {
+    fn new(random: &mut Random) -> Self {
+        let mut history = Self::default();
+        for nth in 0..=random.below(2) {
+            history.room(random, &format!("RM_{nth}"));
+        }
+        history
+    }
+
+    fn room(&mut self, random: &mut Random, room: &str) {
+        let created = random.below(20_000);
+        self.tell(created, EventKind::RoomCreated, room, created, None, None);
+        let mut last = created;
+        let mut tracks = Vec::new();
+        for nth in 0..=random.below(4) {
+            let joined = created + 10 + random.below(60_000);
+            let sid = format!("{room}-PA_{nth}");
+            last = last.max(self.participant(random, room, created, &sid, joined, &mut tracks));
+        }
+        let end = last + 1 + random.below(5_000);
+        self.tell(end, EventKind::RoomEnded, room, created, None, None);
+        self.lived(name::ROOM, (room, "", "", 0), (created, end), false, None);
+    }
+
+    fn participant(
+        &mut self,
+        random: &mut Random,
+        room: &str,
+        created: u64,
+        sid: &str,
+        joined: u64,
+        tracks: &mut Vec<(String, u64, u64)>,
+    ) -> u64 {
+        let tell = |to: &mut Self, at, kind, track: Option<&str>| {
+            to.tell(at, kind, room, created, Some((sid, joined)), track);
+        };
+        tell(self, joined, EventKind::ParticipantJoined, None);
+        let active = joined + 20 + random.below(500);
+        let of = (room, sid, "", 0);
+        if random.below(8) == 0 {
+            tell(self, active, EventKind::ParticipantConnectionAborted, None);
+            self.lived(name::PARTICIPANT, of, (joined, active), true, None);
+            self.lived(name::PARTICIPANT_CONNECT, of, (joined, active), true, None);
+            return active;
+        }
+        tell(self, active, EventKind::ParticipantActive, None);
+        let left = active + 10_000 + random.below(200_000);
+        let others = tracks.clone();
+        for nth in 0..random.below(3) {
+            let track = format!("{sid}-TR_{nth}");
+            let requested = active + 1 + random.below(4_000);
+            let published = requested + 1 + random.below(200);
+            let unpublished = published + 2_000 + random.below(left - published - 2_000);
+            tell(self, requested, EventKind::TrackPublishRequested, Some(&track));
+            tell(self, published, EventKind::TrackPublished, Some(&track));
+            let (mut now, mut mutes, mut muted) = (published, 0, 0);
+            for _ in 0..random.below(4) {
+                let (mute, unmute) = (now + 1 + random.below(300), now + 301 + random.below(200));
+                if unmute < unpublished {
+                    tell(self, mute, EventKind::TrackMuted, Some(&track));
+                    tell(self, unmute, EventKind::TrackUnmuted, Some(&track));
+                    (now, mutes, muted) = (unmute, mutes + 1, muted + unmute - mute);
+                }
+            }
+            tell(self, unpublished, EventKind::TrackUnpublished, Some(&track));
+            let of = (room, sid, &*track, 0);
+            self.lived(name::TRACK_PUBLISH, of, (requested, published), false, None);
+            self.lived(name::TRACK, of, (published, unpublished), false, Some((mutes, muted)));
+            tracks.push((track, published, unpublished));
+        }
+        for (track, published, unpublished) in others {
+            self.subscribe(random, room, created, (sid, joined), &track, |random| {
+                let from = published.max(active) + 1;
+                let until = unpublished.min(left);
+                (from + 3_000 < until).then(|| (from + random.below(until - from - 2_000), until))
+            });
+        }
+        tell(self, left, EventKind::ParticipantLeft, None);
+        self.lived(name::PARTICIPANT, of, (joined, left), false, None);
+        self.lived(name::PARTICIPANT_CONNECT, of, (joined, active), false, None);
+        left
+    }
+
+    fn subscribe(
+        &mut self,
+        random: &mut Random,
+        room: &str,
+        created: u64,
+        (sid, joined): (&str, u64),
+        track: &str,
+        when: impl Fn(&mut Random) -> Option<(u64, u64)>,
+    ) {
+        let Some((mut now, until)) = when(random) else { return };
+        let mut tell = |at, kind| {
+            self.tell(at, kind, room, created, Some((sid, joined)), Some(track));
+        };
+        let mut attempts = Vec::new();
+        for _ in 0..=random.below(2) {
+            let (asked, answered) = (now, now + 1 + random.below(400));
+            if answered + 500 > until {
+                break;
+            }
+            tell(asked, EventKind::TrackSubscribeRequested);
+            let failed = random.below(4) == 0;
+            now = answered + 1 + random.below(50);
+            if failed {
+                tell(answered, EventKind::TrackSubscribeFailed);
+            } else {
+                tell(answered, EventKind::TrackSubscribed);
+                tell(now, EventKind::TrackUnsubscribed);
+                now += 1 + random.below(50);
+            }
+            attempts.push((asked, answered, failed));
+        }
+        for (nth, (asked, answered, failed)) in attempts.into_iter().enumerate() {
+            let of = (room, sid, track, nth);
+            self.lived(name::TRACK_SUBSCRIBE, of, (asked, answered), failed, None);
+        }
+    }
+
+    fn lived(
+        &mut self,
+        name: &'static str,
+        (room, participant, track, nth): (&str, &str, &str, usize),
+        (start, end): (u64, u64),
+        failed: bool,
+        mutes: Option<(i64, u64)>,
+    ) {
+        let id = (name, room.to_owned(), participant.to_owned(), track.to_owned(), nth);
+        self.spans.insert(id, Lived { start: at(start), end: at(end), failed, mutes });
+    }
+
+    fn tell(
+        &mut self,
+        millis: u64,
+        kind: EventKind,
+        room: &str,
+        created: u64,
+        participant: Option<(&str, u64)>,
+        track: Option<&str>,
+    ) {
+        let mut event = made::event(kind, at(millis), room, at(created));
+        event.id = format!("AE_{}", self.told.len()).into();
+        event.participant = participant.map(|(sid, joined)| made::participant(sid, at(joined)));
+        event.track = track.map(|sid| made::track(sid, &event.kind));
+        self.told.push((millis, event));
+    }
+
+    // What comes, with when: as true as told, no more.
+    fn telling(&self, random: &mut Random, how: Telltale) -> Vec<(u64, Event)> {
+        let mut comes = Vec::new();
+        for (millis, event) in &self.told {
+            let mut tell = |event: &Event, random: &mut Random| {
+                if random.below(100) < how.left_out {
+                    return;
+                }
+                comes.push((millis + random.below(how.window + 1), event.clone()));
+                if random.below(100) < how.twice {
+                    comes.push((millis + random.below(how.window + 1), event.clone()));
+                }
+            };
+            tell(event, random);
+            if let Some(webhook) = webhook(event).filter(|_| how.webhooks) {
+                tell(&webhook, random);
+            }
+        }
+        comes.sort_by_key(|(millis, _)| *millis);
+        comes
+    }
+}
+
+fn webhook(event: &Event) -> Option<Event> {
+    let is_told = matches!(
+        event.kind,
+        EventKind::RoomCreated
+            | EventKind::RoomEnded
+            | EventKind::ParticipantActive
+            | EventKind::ParticipantLeft
+            | EventKind::ParticipantConnectionAborted
+            | EventKind::TrackPublished
+            | EventKind::TrackUnpublished
+    );
+    let told = event.told.filter(|_| is_told)?;
+    let second = Time::from_nanos(told.at.nanos() / 1_000_000_000 * 1_000_000_000)?;
+    Some(Event {
+        id: event.id.replace("AE_", "EV_").into(),
+        teller: Teller::Webhook,
+        told: Some(Told { at: second, whole_seconds: true }),
+        ..event.clone()
+    })
+}
+
+// What is told and the time after it; nothing else ends what is open.
+fn play(comes: &[(u64, Event)], how: Telltale) -> Batch {
+    let new = |now| Engine::new(Settings::default(), stats::Settings::default(), now);
+    let mut out = Batch::default();
+    let mut engine = new(at(0));
+    for (nth, (millis, event)) in comes.iter().enumerate() {
+        if how.restart && nth == comes.len() / 2 {
+            engine = saved_and_loaded(&engine, new(at(*millis)));
+        }
+        while let Some(due) = engine.next().filter(|due| *due <= at(*millis)) {
+            engine.tick(due, &mut out);
+        }
+        let telling = Telling::Events(vec![event.clone()]);
+        engine.apply(&telling, at(*millis), true, &mut out);
+    }
+    while let Some(due) = engine.next() {
+        engine.tick(due, &mut out);
+    }
+    let census = engine_is_empty(&mut engine);
+    assert!(census, "something is open for ever");
+    out
+}
+
+fn saved_and_loaded(engine: &Engine, mut next: Engine) -> Engine {
+    let mut parts = Vec::new();
+    let mut put = |part: &[u8]| {
+        parts.push(part.to_vec());
+        Ok(())
+    };
+    engine.save(&mut Writer::new(&mut put)).unwrap();
+    for bytes in parts {
+        let (part, content) = snapshot::part(&bytes).unwrap();
+        next.load(part, content).unwrap();
+    }
+    next
+}
+
+fn engine_is_empty(engine: &mut Engine) -> bool {
+    let mut out = Batch::default();
+    engine.close(at(1_000_000_000), "shutdown", &mut out);
+    out.spans.is_empty()
+}
+
+fn text(span: &Span, key: &str) -> String {
+    let found = span.attributes.iter().find(|attribute| attribute.key == key);
+    match found.map(|attribute| &attribute.value) {
+        Some(Value::Text(text)) => text.to_string(),
+        _ => String::new(),
+    }
+}
+
+fn by_id(spans: &[Span]) -> BTreeMap<Id, Span> {
+    let mut spans: Vec<&Span> = spans.iter().collect();
+    spans.sort_by_key(|span| span.start);
+    let mut by_id = BTreeMap::new();
+    for span in spans {
+        let [room, participant, track] =
+            [key::ROOM_SID, key::PARTICIPANT_SID, key::TRACK_SID].map(|key| text(span, key));
+        let mut id = (span.name, room, participant, track, 0);
+        while by_id.contains_key(&id) {
+            id.4 += 1;
+        }
+        by_id.insert(id, span.clone());
+    }
+    by_id
+}
+
+fn lived(span: &Span) -> Lived {
+    let value = |key| {
+        let found = span.attributes.iter().find(|attribute| attribute.key == key);
+        found.map(|attribute| attribute.value.clone())
+    };
+    let mutes = match (value(key::TRACK_MUTES), value(key::TRACK_MUTED_DURATION)) {
+        (Some(Value::Int(mutes)), Some(Value::Float(muted))) => {
+            Some((mutes, u64::try_from(Duration::from_secs_f64(muted).as_millis()).unwrap()))
+        }
+        _ => None,
+    };
+    Lived { start: span.start, end: span.end, failed: span.failure.is_some(), mutes }
+}
+
+fn is_once(spans: &[Span]) -> bool {
+    let ids: BTreeSet<_> = spans.iter().map(|span| span.span_id).collect();
+    ids.len() == spans.len()
+}
+
+fn cases() -> ProptestConfig {
+    ProptestConfig { cases: 5_000, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(cases())]
+
+    #[test]
+    fn what_is_told_whole_is_told_right_in_any_order(
+        seed in any::<u64>(),
+        window in 0..=WINDOW,
+        twice in 0u64..40,
+        webhooks in any::<bool>(),
+        restart in any::<bool>(),
+    ) {
+        let mut random = Random::new(seed);
+        let history = History::new(&mut random);
+        let how = Telltale { window, twice, left_out: 0, webhooks, restart };
+        let out = play(&history.telling(&mut random, how), how);
+        prop_assert!(is_once(&out.spans));
+        let told: BTreeMap<Id, Lived> =
+            by_id(&out.spans).iter().map(|(id, span)| (id.clone(), lived(span))).collect();
+        prop_assert_eq!(told, history.spans);
+        let inferred = out.spans.iter().find(|span| !text(span, key::END_INFERRED).is_empty());
+        prop_assert_eq!(inferred, None);
+    }
+
+    #[test]
+    fn what_is_told_in_part_is_marked_where_it_is_guessed(
+        seed in any::<u64>(),
+        window in 0..=WINDOW,
+        left_out in 1u64..60,
+        webhooks in any::<bool>(),
+        restart in any::<bool>(),
+    ) {
+        let mut random = Random::new(seed);
+        let history = History::new(&mut random);
+        let how = Telltale { window, twice: 10, left_out, webhooks, restart };
+        let comes = history.telling(&mut random, how);
+        let out = play(&comes, how);
+        prop_assert!(is_once(&out.spans));
+        let spans = by_id(&out.spans);
+        for (id, span) in &spans {
+            // Attempts to subscribe that lose a request or an answer become others.
+            if id.0 == name::TRACK_SUBSCRIBE {
+                continue;
+            }
+            let Some(truth) = history.spans.get(id) else { panic!("{id:?} never was") };
+            let off = truth.end.since(span.end).max(span.end.since(truth.end));
+            let is_inferred = !text(span, key::END_INFERRED).is_empty();
+            prop_assert!(off < WHOLE_SECOND || is_inferred, "{:?}: {:?}", span, truth);
+        }
+        // Who was told of has a span, and so has its room.
+        for (_, event) in &comes {
+            let room = event.room.as_ref().unwrap().sid.as_ref().unwrap().to_string();
+            let mut id = (name::ROOM, room.clone(), String::new(), String::new(), 0);
+            prop_assert!(spans.contains_key(&id));
+            if let Some(who) = &event.participant {
+                id = (name::PARTICIPANT, room, who.sid.to_string(), String::new(), 0);
+                prop_assert!(spans.contains_key(&id));
+            }
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! A room of 72 hours with 10,000 participants.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use livekit_otel::engine::{Batch, Engine};
+use livekit_otel::event::{EventKind, Telling, Time};
+use livekit_otel::session::Settings;
+use livekit_otel::signal::TraceId;
+use livekit_otel::snapshot::Writer;
+use livekit_otel::stats;
+
+use crate::made::{self, at};
+
+const HOUR: u64 = 3_600_000;
+const PARTICIPANTS: u64 = 10_000;
+const STAY: u64 = HOUR / 2;
+
+// How much it knows, which is what its memory holds.
+fn size(engine: &Engine) -> usize {
+    let mut bytes = 0;
+    let mut put = |part: &[u8]| {
+        bytes += part.len();
+        Ok(())
+    };
+    engine.save(&mut Writer::new(&mut put)).unwrap();
+    bytes
+}
+
+struct Long {
+    engine: Engine,
+    out: Batch,
+}
+
+impl Long {
+    fn tell(&mut self, millis: u64, kind: EventKind, who: Option<u64>, joined: u64) {
+        let now = at(millis);
+        while let Some(due) = self.engine.next().filter(|due| *due <= now) {
+            self.engine.tick(due, &mut self.out);
+        }
+        let mut event = made::event(kind, now, "RM_long", at(0));
+        event.participant = who.map(|who| made::participant(&format!("PA_{who}"), at(joined)));
+        let is_track =
+            matches!(event.kind, EventKind::TrackPublished | EventKind::TrackUnpublished);
+        let track = who.filter(|_| is_track).map(|who| format!("TR_{who}"));
+        event.track = track.map(|sid| made::track(&sid, &event.kind));
+        self.engine.apply(&Telling::Events(vec![event]), now, false, &mut self.out);
+    }
+}
+
+#[test]
+fn a_long_room_forgets_who_left_and_no_trace_passes_its_budget() {
+    let settings = Settings { max_spans: 1000, ..Settings::default() };
+    let budget = settings.max_spans;
+    let engine = Engine::new(settings, stats::Settings::default(), at(0));
+    let mut long = Long { engine, out: Batch::default() };
+    long.tell(0, EventKind::RoomCreated, None, 0);
+    let step = 72 * HOUR / PARTICIPANTS;
+    let mut sizes = Vec::new();
+    let mut told: Vec<(u64, EventKind, u64, u64)> = Vec::new();
+    for who in 0..PARTICIPANTS {
+        let joined = 1000 + who * step;
+        told.push((joined, EventKind::ParticipantJoined, who, joined));
+        told.push((joined + 100, EventKind::ParticipantActive, who, joined));
+        told.push((joined + 300, EventKind::TrackPublished, who, joined));
+        told.push((joined + STAY - 1, EventKind::TrackUnpublished, who, joined));
+        told.push((joined + STAY, EventKind::ParticipantLeft, who, joined));
+    }
+    told.sort_by_key(|(millis, ..)| *millis);
+    for (millis, kind, who, joined) in told {
+        if millis / (12 * HOUR) > sizes.len() as u64 {
+            sizes.push(size(&long.engine));
+        }
+        long.tell(millis, kind, Some(who), joined);
+    }
+    long.tell(73 * HOUR, EventKind::RoomEnded, None, 0);
+    while let Some(due) = long.engine.next() {
+        long.engine.tick(due, &mut long.out);
+    }
+
+    // Of one who left its span's id remains: 8 bytes, and as many of the id of each event's hash.
+    let gone_in_between = PARTICIPANTS / 6 * 5 * 2 / 3;
+    let grown = sizes[4] - sizes[0];
+    assert!(grown as u64 <= 10 * gone_in_between, "{sizes:?}");
+
+    let spans = &long.out.spans;
+    let mut traces: BTreeMap<TraceId, usize> = BTreeMap::new();
+    for span in spans {
+        *traces.entry(span.trace_id).or_default() += 1;
+    }
+    let largest = traces.values().max().unwrap();
+    assert!(*largest <= budget && *largest > budget / 2, "{largest}");
+    // Nothing is left out: the room, and of each a span, its connecting, and its track.
+    assert_eq!(spans.len() as u64, 1 + 3 * PARTICIPANTS);
+    let ids: BTreeSet<_> = spans.iter().map(|span| span.span_id).collect();
+    assert_eq!(ids.len(), spans.len());
+    let end = spans.iter().find(|span| span.name == "room").unwrap().end;
+    assert_eq!(end, Time::from_nanos(at(73 * HOUR).nanos()).unwrap());
+}

@@ -1,0 +1,66 @@
+//! Events as `proto` would make them, made without it.
+
+use livekit_otel::event::{
+    Event, EventKind, Identity, Participant, ParticipantSid, Room, RoomName, RoomSid, Teller, Time,
+    Told, Track, TrackKind, TrackSid, TrackSource,
+};
+
+pub(crate) fn at(millis: u64) -> Time {
+    Time::from_millis(1_795_406_960_000 + i64::try_from(millis).unwrap()).unwrap()
+}
+
+/// An event of the analytics, of a room that was created then.
+pub(crate) fn event(kind: EventKind, told: Time, room: &str, created: Time) -> Event {
+    Event {
+        id: "".into(),
+        teller: Teller::Analytics,
+        kind,
+        told: Some(Told { at: told, whole_seconds: false }),
+        node: None,
+        room: Some(Room {
+            sid: RoomSid::new(room),
+            name: RoomName::new(&format!("name of {room}")),
+            created: Some(created),
+        }),
+        participant: None,
+        track: None,
+        publisher: None,
+        error: None,
+        rtp: None,
+        work: None,
+        delivery: None,
+        details: Vec::new(),
+        caller: None,
+    }
+}
+
+pub(crate) fn participant(sid: &str, joined: Time) -> Participant {
+    Participant {
+        sid: ParticipantSid::new(sid).unwrap(),
+        identity: Identity::new(&format!("identity of {sid}")),
+        kind: None,
+        joined: Some(joined),
+        state: None,
+        client_span: None,
+        disconnect_reason: None,
+    }
+}
+
+/// A track as an event of that kind tells of it: a subscription's says no more than its SID.
+pub(crate) fn track(sid: &str, kind: &EventKind) -> Track {
+    let is_publication = matches!(
+        kind,
+        EventKind::TrackPublishRequested
+            | EventKind::TrackPublished
+            | EventKind::TrackUnpublished
+            | EventKind::TrackMuted
+            | EventKind::TrackUnmuted
+    );
+    Track {
+        sid: TrackSid::new(sid).unwrap(),
+        kind: is_publication.then_some(TrackKind::Video),
+        source: is_publication.then_some(TrackSource::Camera),
+        mime_type: None,
+        muted: false,
+    }
+}
