@@ -76,7 +76,7 @@ pub struct StreamContext {
 #[derive(Debug)]
 pub struct Sessions {
     settings: Settings,
-    rooms: HashMap<RoomSid, Room>,
+    rooms: HashMap<RoomSid, Box<Room>>,
     // The newest room of each name.
     names: HashMap<RoomName, RoomSid>,
     // Rooms that have long gone.
@@ -124,7 +124,7 @@ impl Sessions {
         if let (Some(sid), Some(room)) = (&sid, &event.room) {
             self.meet(sid, room, first, now);
         }
-        let mut room = sid.as_ref().and_then(|sid| self.rooms.get_mut(sid));
+        let mut room = sid.as_ref().and_then(|sid| self.rooms.get_mut(sid)).map(|room| &mut **room);
         let stamp = match &mut room {
             Some(room) => room.apply(event, now, &self.settings, &mut out.facts),
             None => Stamp::of(event, None, now),
@@ -193,7 +193,7 @@ impl Sessions {
             let room = self
                 .rooms
                 .entry(stat.room.clone())
-                .or_insert_with(|| Room::new(stat.room.clone(), first, now));
+                .or_insert_with(|| Box::new(Room::new(stat.room.clone(), first, now)));
             room.window(stat, now, &self.settings);
             told.push((Outcome::Applied, context(room, stat)));
             if !touched.contains(&stat.room) {
@@ -251,10 +251,13 @@ impl Sessions {
 
     // Makes a room that is told of for the first time, and finds the one of its name before it.
     fn meet(&mut self, sid: &RoomSid, info: &event::Room, first: Time, now: Time) {
-        if !self.rooms.contains_key(sid) {
-            self.rooms.insert(sid.clone(), Room::new(sid.clone(), first, now));
-        }
-        let Some(name) = &info.name else { return };
+        let room = self
+            .rooms
+            .entry(sid.clone())
+            .or_insert_with(|| Box::new(Room::new(sid.clone(), first, now)));
+        let Some(name) = info.name.as_ref().filter(|name| room.name.as_ref() != Some(name)) else {
+            return;
+        };
         match self.names.get(name) {
             Some(known) if known == sid => {}
             None => {

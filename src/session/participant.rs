@@ -49,7 +49,8 @@ pub(super) struct Participant {
     pub(super) client: Vec<Attribute>,
     pub(super) callers: Callers,
     pub(super) connect_told: bool,
-    pub(super) tracks: BTreeMap<TrackSid, Track>,
+    // Boxed, as a map of one takes room for eleven.
+    pub(super) tracks: BTreeMap<TrackSid, Box<Track>>,
     pub(super) subscriptions: BTreeMap<TrackSid, Subscription>,
     // Whether its trace is its own, not the room's.
     pub(super) own_trace: bool,
@@ -341,7 +342,7 @@ impl Participant {
         let Some((end, _)) = self.end else { return false };
         end.exact
             && self.last_window.is_some_and(|at| at >= end.at)
-            && self.tracks.values().all(Track::is_complete)
+            && self.tracks.values().all(|track| track.is_complete())
             && self.subscriptions.iter().all(|(sid, told)| told.is_complete(gone(sid)))
     }
 

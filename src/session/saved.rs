@@ -43,7 +43,7 @@ impl Sessions {
     pub fn load(&mut self, part: Part, content: &[u8]) -> Result<bool, Error> {
         match part {
             Part::Room => {
-                let room: Room = read(content)?;
+                let room: Box<Room> = read(content)?;
                 if let Some(name) = &room.name {
                     let newest = self.names.entry(name.clone()).or_insert_with(|| room.sid.clone());
                     if self.rooms.get(newest).is_some_and(|newest| newest.start() < room.start()) {
