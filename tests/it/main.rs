@@ -16,6 +16,7 @@ mod notifier;
 mod points;
 mod readme;
 mod restart;
+mod semconv;
 mod serve;
 mod sources;
 mod telemetry;
