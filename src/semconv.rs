@@ -6,6 +6,9 @@
 /// The schema of the OpenTelemetry names used.
 pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.39.0";
 
+/// The keys of personal data, which `privacy.pii` acts on. A free text is: nobody knows what it quotes.
+pub const PERSONAL: &[&str] = &[key::PARTICIPANT_IDENTITY, key::ERROR_MESSAGE];
+
 /// Attribute keys.
 pub mod key {
     /// The room's session id, `RM_…`.

@@ -6,6 +6,7 @@ mod binary;
 mod capture;
 mod check;
 mod durable;
+mod fields;
 mod fuzz_corpus;
 mod golden;
 mod hostile;
