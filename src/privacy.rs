@@ -65,7 +65,8 @@ impl HashKey {
     // Lower-case hex of the first half of HMAC-SHA-256.
     fn hash(&self, text: &str) -> String {
         let hash = self.0.clone().chain_update(text).finalize().into_bytes();
-        hash.iter().take(SENT).map(|byte| format!("{byte:02x}")).collect()
+        let sent = hash.iter().take(SENT).fold(0, |sent, byte| sent << 8 | u128::from(*byte));
+        format!("{sent:032x}")
     }
 }
 

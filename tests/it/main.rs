@@ -15,6 +15,7 @@ mod house;
 mod intake;
 mod notifier;
 mod points;
+mod privacy;
 mod readme;
 mod restart;
 mod semconv;

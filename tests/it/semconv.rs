@@ -171,12 +171,23 @@ fn every_attribute_says_whether_it_is_personal() {
     let registry = Registry::read();
     let foreign = [OPENTELEMETRY, RESOURCE].map(|id| &registry.0[id]);
     let foreign = foreign.into_iter().flat_map(attributes);
+    let mut personal = BTreeSet::new();
     for attribute in registry.defined().into_values().chain(foreign) {
         let privacy = attribute["annotations"]["livekit"]["privacy"].as_str();
         assert!(matches!(privacy, Some("plain" | "pii")), "no privacy: {attribute}");
         // What is hashed is text.
         let is_text = attribute["type"] == "string" || attribute["ref"].is_string();
         assert!(privacy != Some("pii") || is_text, "personal, but no text: {attribute}");
+        if privacy == Some("pii") {
+            let key = attribute["id"].as_str().or(attribute["ref"].as_str()).unwrap();
+            personal.insert(key.to_owned());
+        }
+    }
+    let code = semconv::PERSONAL.iter().map(|key| (*key).to_owned()).collect();
+    agree("personal keys (semconv::PERSONAL)", &code, "attributes", &personal);
+    let documented = include_str!("../../docs/privacy.md");
+    for key in personal {
+        assert!(documented.contains(&format!("| `{key}` |")), "docs/privacy.md has no {key}");
     }
 }
 
