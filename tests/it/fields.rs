@@ -26,6 +26,11 @@ const WEBHOOK: &str = "livekit.WebhookEvent";
 /// The table: class by message and field.
 type Classes = BTreeMap<(String, String), &'static str>;
 
+fn class(classes: &Classes, field: &FieldDescriptor) -> &'static str {
+    let class = classes.get(&name(field));
+    class.unwrap_or_else(|| panic!("{} is not in semconv/fields.txt", field.full_name()))
+}
+
 fn table() -> Classes {
     let text = std::fs::read_to_string(format!("{ROOT}/semconv/fields.txt")).unwrap();
     let mut classes = Classes::new();
@@ -121,7 +126,7 @@ fn what_livekit_marks_as_sensitive_is_classed_no_lower() {
     for field in incoming(&pool) {
         let level = field.options().get_extension(&sensitivity).as_enum_number().unwrap();
         marked[usize::try_from(level).unwrap()] += 1;
-        let class = classes[&name(&field)];
+        let class = class(&classes, &field);
         let is_enough = match level {
             0 => true,
             1 => class != "plain",
@@ -185,9 +190,7 @@ fn filled(message: &MessageDescriptor, classes: &Classes, nth: usize, depth: usi
 }
 
 fn one(field: &FieldDescriptor, classes: &Classes, nth: usize, depth: usize) -> Option<Json> {
-    let (message, name) = name(field);
-    let marked = |class: &str| json!(format!("{class}:{message}.{name}"));
-    let mark = || marked(classes[&(message.clone(), name.clone())]);
+    let mark = || json!(format!("{}:{}", class(classes, field), field.full_name()));
     Some(match field.kind() {
         Kind::Message(entry) if field.is_map() => match entry.map_entry_value_field().kind() {
             Kind::String => json!({"key": mark()}),

@@ -1,24 +1,30 @@
 //! What a collector gets of a real call in each mode of `privacy.pii`.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use livekit_otel::config::Config;
-use livekit_otel::demo::{Collector, Received};
+use livekit_otel::demo::{Collector, Received, Telemetry};
 use livekit_otel::engine::Batch;
 use livekit_otel::event::Time;
 use livekit_otel::export::Exporter;
 use livekit_otel::journal::SetAside;
 use livekit_otel::ledger::Ledger;
 use livekit_otel::privacy::{HashKey, Privacy};
-use livekit_otel::semconv::{PERSONAL, key};
+use livekit_otel::semconv::{PERSONAL, key, span};
+use livekit_otel::serve::Server;
 use livekit_otel::signal::{Attribute, LogRecord, Severity, Span};
 use livekit_otel::source::Keys;
+use livekit_otel::source::capture::{Capture, Line};
+use livekit_otel::store::Files;
 use prost::Message;
 use serde_json::Value as Json;
 use tokio::time::Instant;
 
+use crate::durable::durable;
+use crate::serve::{replay_to, the_capture};
 use crate::{capture, restart};
 
 const SECRET: &str = "a-key-of-at-least-sixteen-bytes";
@@ -181,4 +187,55 @@ async fn the_text_of_an_error_is_personal_in_spans_and_logs() {
         let span = &received.traces[0].resource_spans[0].scope_spans[0].spans[0];
         assert_eq!(span.status.as_ref().map(|status| status.code), Some(2));
     }
+}
+
+// The content of all files below.
+fn files(directory: &Path) -> Vec<u8> {
+    let mut content = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        content.extend(if path.is_dir() { files(&path) } else { std::fs::read(&path).unwrap() });
+    }
+    content
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_on_disk_for_the_collector_is_hashed_already_and_its_restart_goes_on_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let collector = Collector::start().await.unwrap();
+    let whole = the_capture();
+    let part = |lines: &[Line]| Capture { lines: lines.to_vec() };
+    let config = |collector: &str| {
+        let mut config = durable(collector, directory.path(), Arc::new(Files));
+        config.export.privacy = hashed(SECRET);
+        config
+    };
+    let server = Server::start(config("http://127.0.0.1:1")).await.unwrap();
+    replay_to(&server, &part(&whole.lines[..60])).await;
+    server.shutdown().await;
+    let waiting = files(&directory.path().join("outbox"));
+    let server = Server::start(config(&collector.endpoint())).await.unwrap();
+    replay_to(&server, &part(&whole.lines[60..])).await;
+    let ended = |received: &Received| {
+        Telemetry::read(received).spans.iter().any(|one| one.name == span::ROOM)
+    };
+    tokio::time::timeout(Duration::from_secs(20), collector.received_when(ended)).await.unwrap();
+    server.shutdown().await;
+    let received = collector.stop().await;
+    for who in identities() {
+        assert!(!has(&waiting, &who), "{who} waits on disk");
+        assert!(has(&waiting, &hash(&who)), "nothing of {who} waits on disk");
+        for (signal, bytes) in signals(&received) {
+            assert!(!has(&bytes, &who), "{who} is in the {signal}");
+        }
+    }
+    let told = Telemetry::read(&received);
+    let logs = told.logs.iter().map(|log| &log.attributes);
+    let spans = told.spans.iter().map(|span| &span.attributes);
+    let sent: BTreeSet<_> = logs
+        .chain(spans)
+        .filter_map(|attributes| attributes.text(key::PARTICIPANT_IDENTITY))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(sent, identities().iter().map(|who| hash(who)).collect());
 }
