@@ -135,6 +135,9 @@ pub struct ServeArgs {
     /// What gets series of its own: node or participant [env: LIVEKIT_OTEL_STATS_LEVEL]
     #[arg(long, value_name = "LEVEL")]
     pub stats_level: Option<String>,
+    /// What becomes of personal data: plain, hash or drop [env: LIVEKIT_OTEL_PRIVACY_PII]
+    #[arg(long, value_name = "MODE")]
+    pub privacy_pii: Option<String>,
     /// error, warn, info, debug, trace or off [env: LIVEKIT_OTEL_LOG_LEVEL]
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<String>,

@@ -86,6 +86,7 @@ pub mod ledger;
 pub mod memory;
 pub mod observe;
 pub mod pipeline;
+pub mod privacy;
 pub mod proto;
 pub mod semconv;
 pub mod serve;

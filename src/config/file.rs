@@ -48,6 +48,8 @@ const LEAVES: &[&str] = &[
     "log.level",
     "log.format",
     "observe.traces",
+    "privacy.pii",
+    "privacy.hash_key",
 ];
 
 /// Every key whose keys are the user's.

@@ -5,6 +5,7 @@ mod file;
 mod keys;
 mod listen;
 mod otlp;
+mod privacy;
 mod reader;
 mod replay;
 mod resource;

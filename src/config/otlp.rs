@@ -9,8 +9,8 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Uri};
 
 use super::reader::{Found, Reader};
-use super::resource;
 use super::values::{self, Parsed};
+use super::{privacy, resource};
 use crate::cli::ServeArgs;
 use crate::export::settings::{Headers, Protocol, Settings, Target, Tls};
 use crate::ledger::Signal;
@@ -27,6 +27,7 @@ pub(super) fn read(args: &ServeArgs, reader: &mut Reader<'_>) -> Settings {
     let enabled = !reader.parse(found, values::boolean).unwrap_or(false);
     let resource = resource::read(reader);
     let temporality = temporality(reader);
+    let privacy = privacy::read(args, reader);
     let max_request_bytes =
         reader.in_file("export.max_request", values::memory).unwrap_or(MAX_REQUEST);
     let max_queue_bytes = reader.in_file("export.max_queue", values::memory).unwrap_or(MAX_QUEUE);
@@ -38,7 +39,16 @@ pub(super) fn read(args: &ServeArgs, reader: &mut Reader<'_>) -> Settings {
         let place = Place { signal, before: reader.problems.len() };
         target(args, reader, &place, enabled)
     });
-    Settings { resource, traces, logs, metrics, temporality, max_request_bytes, max_queue_bytes }
+    Settings {
+        resource,
+        traces,
+        logs,
+        metrics,
+        temporality,
+        privacy,
+        max_request_bytes,
+        max_queue_bytes,
+    }
 }
 
 fn temporality(reader: &mut Reader<'_>) -> Temporality {

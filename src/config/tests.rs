@@ -297,6 +297,9 @@ fn a_wrong_variable_is_named_once_and_not_repeated() {
         ("LIVEKIT_OTEL_STATS_LEVEL", "track"),
         ("LIVEKIT_OTEL_LOG_FORMAT", "s3cret"),
         ("LIVEKIT_OTEL_SHUTDOWN_TIMEOUT", "10"),
+        ("LIVEKIT_OTEL_PRIVACY_PII", "s3cret"),
+        ("LIVEKIT_OTEL_PRIVACY_PII", "hash"),
+        ("LIVEKIT_OTEL_PRIVACY_HASH_KEY", "s3cret"),
         ("LIVEKIT_OTEL_CONFIG", "/nonexistent/config.yaml"),
     ] {
         let wrong = wrong(&ServeArgs::default(), &[KEYS, (name, value)]);
@@ -368,4 +371,32 @@ fn a_journal_on_disk_has_larger_limits_than_one_in_memory() {
     let journal = config.journal.unwrap();
     assert_eq!((journal.directory, journal.settings.max_bytes), ("journal".into(), 8 << 30));
     assert_eq!(config.set_aside_bytes, 256 << 20);
+}
+
+#[test]
+fn personal_data_is_sent_plain_hashed_or_not_at_all() {
+    let sent = |config: &Config| {
+        let value = "ada".into();
+        let privacy = &config.export.privacy;
+        let sent = privacy.value(crate::semconv::key::PARTICIPANT_IDENTITY, &value);
+        sent.map(|value| format!("{value:?}"))
+    };
+    let mode = |mode| ("LIVEKIT_OTEL_PRIVACY_PII", mode);
+    let key = |key| ("LIVEKIT_OTEL_PRIVACY_HASH_KEY", key);
+    let plain = sent(&load(&[]));
+    assert_eq!(plain.as_deref(), Some("Text(\"ada\")"));
+    assert_eq!(sent(&load(&[mode("drop")])), None);
+    let hash = load(&[mode("hash"), key("a-key-of-the-environment")]);
+    assert!(!format!("{hash:?}").contains("a-key"), "the key is shown");
+    // The key of the environment goes before the file's; the flag before both modes.
+    let yaml = Yaml::new(
+        "privacy",
+        "livekit: {keys: {k: s}}\nprivacy: {pii: drop, hash_key: a-key-of-the-file}\n",
+    );
+    assert_eq!(sent(&Config::load(&yaml.args(), &env(&[])).unwrap()), None);
+    let args = ServeArgs { privacy_pii: Some("hash".into()), ..yaml.args() };
+    let of_file = sent(&Config::load(&args, &env(&[mode("plain")])).unwrap());
+    let of_env = Config::load(&args, &env(&[key("a-key-of-the-environment")])).unwrap();
+    assert_eq!(sent(&of_env), sent(&hash));
+    assert!(of_file.is_some() && of_file != plain && of_file != sent(&hash));
 }

@@ -8,7 +8,9 @@ use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
 use super::LogFormat;
+use super::privacy::Mode;
 use crate::export::settings::{Compression, Protocol};
+use crate::privacy::HashKey;
 use crate::session::Scope;
 use crate::signal::Temporality;
 use crate::source::listen::GrpcAuth;
@@ -131,6 +133,14 @@ pub(super) fn log_level(text: &str) -> Parsed<LevelFilter> {
 
 pub(super) fn log_format(text: &str) -> Parsed<LogFormat> {
     one_of(text, &[("text", LogFormat::Text), ("json", LogFormat::Json)])
+}
+
+pub(super) fn pii(text: &str) -> Parsed<Mode> {
+    one_of(text, &[("plain", Mode::Plain), ("hash", Mode::Hash), ("drop", Mode::Drop)])
+}
+
+pub(super) fn hash_key(text: &str) -> Parsed<HashKey> {
+    HashKey::new(text).ok_or_else(|| "must be at least 16 bytes long".into())
 }
 
 pub(super) fn protocol(text: &str) -> Parsed<Protocol> {

@@ -9,6 +9,7 @@ use prost::Message;
 
 use super::numbers;
 use super::record::{POINTS_PER_METRIC, Record, Scope, attributes};
+use crate::privacy::Privacy;
 use crate::signal::{
     Data, HistogramPoint, LogRecord, Metric, Severity, Span, SpanKind, Temporality,
 };
@@ -16,9 +17,9 @@ use crate::signal::{
 // W3C Trace Context's "sampled".
 const SAMPLED: u32 = 1;
 
-pub(super) fn span(span: &Span) -> Record {
+pub(super) fn span(privacy: &Privacy, span: &Span) -> Record {
     let status = span.failure.as_ref().map(|message| trace::Status {
-        message: message.to_string(),
+        message: privacy.failure(message).into_owned(),
         code: trace::status::StatusCode::Error.into(),
     });
     let links = span.links.iter().map(|link| trace::span::Link {
@@ -41,7 +42,7 @@ pub(super) fn span(span: &Span) -> Record {
         kind: kind.into(),
         start_time_unix_nano: span.start.nanos(),
         end_time_unix_nano: span.end.nanos(),
-        attributes: attributes(&span.attributes),
+        attributes: attributes(privacy, &span.attributes),
         links: links.collect(),
         status,
         ..Default::default()
@@ -49,7 +50,7 @@ pub(super) fn span(span: &Span) -> Record {
     record(Scope::LiveKit, 1, &message)
 }
 
-pub(super) fn log(log: &LogRecord) -> Record {
+pub(super) fn log(privacy: &Privacy, log: &LogRecord) -> Record {
     let severity = match log.severity {
         Severity::Debug => (logs::SeverityNumber::Debug, "DEBUG"),
         Severity::Info => (logs::SeverityNumber::Info, "INFO"),
@@ -68,7 +69,7 @@ pub(super) fn log(log: &LogRecord) -> Record {
         severity_text: severity.1.to_owned(),
         // The body is what log viewers show.
         body: Some(AnyValue { value: Some(any_value::Value::StringValue(name.clone())) }),
-        attributes: attributes(&log.attributes),
+        attributes: attributes(privacy, &log.attributes),
         flags: if trace_id.is_empty() { 0 } else { SAMPLED },
         trace_id,
         span_id,
@@ -79,18 +80,19 @@ pub(super) fn log(log: &LogRecord) -> Record {
 }
 
 /// A metric, in as many parts as its points need.
-pub(super) fn metric(metric: &Metric, to: &mut Vec<Record>) {
+pub(super) fn metric(privacy: &Privacy, metric: &Metric, to: &mut Vec<Record>) {
     match &metric.data {
-        Data::Gauge(points) => numbers::gauge(metric, points, to),
+        Data::Gauge(points) => numbers::gauge(privacy, metric, points, to),
         Data::Sum { monotonic, temporality, points } => {
-            numbers::sum(metric, *monotonic, self::temporality(*temporality), points, to);
+            let temporality = self::temporality(*temporality);
+            numbers::sum(privacy, metric, (*monotonic, temporality), points, to);
         }
         Data::Histogram { temporality, bounds, points } => {
             for points in points.chunks(POINTS_PER_METRIC) {
                 let histogram = metrics::Histogram {
                     data_points: points
                         .iter()
-                        .map(|point| histogram_point(point, bounds))
+                        .map(|point| histogram_point(privacy, point, bounds))
                         .collect(),
                     aggregation_temporality: self::temporality(*temporality),
                 };
@@ -132,9 +134,13 @@ fn temporality(temporality: Temporality) -> i32 {
     temporality.into()
 }
 
-fn histogram_point(point: &HistogramPoint, bounds: &[f64]) -> metrics::HistogramDataPoint {
+fn histogram_point(
+    privacy: &Privacy,
+    point: &HistogramPoint,
+    bounds: &[f64],
+) -> metrics::HistogramDataPoint {
     metrics::HistogramDataPoint {
-        attributes: attributes(&point.attributes),
+        attributes: attributes(privacy, &point.attributes),
         start_time_unix_nano: point.start.nanos(),
         time_unix_nano: point.time.nanos(),
         count: point.count,

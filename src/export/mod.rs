@@ -41,6 +41,7 @@ use transport::Transport;
 
 use crate::journal::SetAside;
 use crate::ledger::{Ledger, Lost, Signal};
+use crate::privacy::Privacy;
 use crate::signal::{LogRecord, Metric, Span};
 
 /// Takes signals and delivers them; a handle that is cheap to clone.
@@ -49,6 +50,7 @@ pub struct Exporter(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    privacy: Privacy,
     ledger: Arc<Ledger>,
     // By signal; none where it is not sent.
     queues: [Option<Arc<Queue>>; 3],
@@ -146,24 +148,31 @@ impl Exporter {
             .into_iter()
             .map(|delivery| (delivery.signal, tokio::spawn(delivery.run())))
             .collect();
-        Ok(Self(Arc::new(Inner { ledger, queues, tasks: Mutex::new(tasks), ending })))
+        let privacy = settings.privacy.clone();
+        Ok(Self(Arc::new(Inner { privacy, ledger, queues, tasks: Mutex::new(tasks), ending })))
     }
 
     /// Queues finished spans. Never blocks; what finds no room is counted as lost.
     pub fn spans(&self, spans: &[Span]) {
-        self.queue(Signal::Traces, spans.iter().map(encode::span).collect());
+        self.queue(
+            Signal::Traces,
+            spans.iter().map(|span| encode::span(&self.0.privacy, span)).collect(),
+        );
     }
 
     /// Queues log records, as [`Exporter::spans`] does spans.
     pub fn logs(&self, records: &[LogRecord]) {
-        self.queue(Signal::Logs, records.iter().map(encode::log).collect());
+        self.queue(
+            Signal::Logs,
+            records.iter().map(|log| encode::log(&self.0.privacy, log)).collect(),
+        );
     }
 
     /// Queues metric points, as [`Exporter::spans`] does spans.
     pub fn metrics(&self, metrics: &[Metric]) {
         let mut records = Vec::new();
         for metric in metrics {
-            encode::metric(metric, &mut records);
+            encode::metric(&self.0.privacy, metric, &mut records);
         }
         self.queue(Signal::Metrics, records);
     }

@@ -9,7 +9,8 @@ use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
 use super::record::{POINTS_PER_METRIC, Record, Scope, attributes};
-use crate::signal::{Attribute, Metric, Number, NumberPoint};
+use crate::privacy::Privacy;
+use crate::signal::{Metric, Number, NumberPoint};
 
 mod field {
     pub(super) const NAME: u32 = 1;
@@ -30,16 +31,21 @@ mod field {
 
 const NO_RECORDED_VALUE: u64 = 1;
 
-pub(super) fn gauge(metric: &Metric, points: &[NumberPoint], to: &mut Vec<Record>) {
+pub(super) fn gauge(
+    privacy: &Privacy,
+    metric: &Metric,
+    points: &[NumberPoint],
+    to: &mut Vec<Record>,
+) {
     for points in points.chunks(POINTS_PER_METRIC) {
-        to.push(record(metric, field::GAUGE, points, &[]));
+        to.push(record(privacy, metric, (field::GAUGE, &[]), points));
     }
 }
 
 pub(super) fn sum(
+    privacy: &Privacy,
     metric: &Metric,
-    is_monotonic: bool,
-    temporality: i32,
+    (is_monotonic, temporality): (bool, i32),
     points: &[NumberPoint],
     to: &mut Vec<Record>,
 ) {
@@ -49,13 +55,18 @@ pub(super) fn sum(
         put_varint(field::IS_MONOTONIC, 1, &mut tail);
     }
     for points in points.chunks(POINTS_PER_METRIC) {
-        to.push(record(metric, field::SUM, points, &tail));
+        to.push(record(privacy, metric, (field::SUM, &tail), points));
     }
 }
 
 // A metric of these points; `tail` is what its data has after them.
-fn record(metric: &Metric, data: u32, points: &[NumberPoint], tail: &[u8]) -> Record {
-    let lens: Vec<usize> = points.iter().map(point_len).collect();
+fn record(
+    privacy: &Privacy,
+    metric: &Metric,
+    (data, tail): (u32, &[u8]),
+    points: &[NumberPoint],
+) -> Record {
+    let lens: Vec<usize> = points.iter().map(|point| point_len(privacy, point)).collect();
     let data_len = lens.iter().map(|len| field_len(*len)).sum::<usize>() + tail.len();
     let texts = [
         (field::NAME, metric.name),
@@ -71,7 +82,7 @@ fn record(metric: &Metric, data: u32, points: &[NumberPoint], tail: &[u8]) -> Re
     put_head(data, data_len, &mut bytes);
     for (point, len) in points.iter().zip(lens) {
         put_head(field::DATA_POINTS, len, &mut bytes);
-        put_point(point, &mut bytes);
+        put_point(privacy, point, &mut bytes);
     }
     bytes.put_slice(tail);
     Record { scope: Scope::LiveKit, items: points.len() as u64, bytes: bytes.freeze(), number: 0 }
@@ -79,13 +90,13 @@ fn record(metric: &Metric, data: u32, points: &[NumberPoint], tail: &[u8]) -> Re
 
 const FIXED_LEN: usize = 1 + 8;
 
-fn point_len(point: &NumberPoint) -> usize {
+fn point_len(privacy: &Privacy, point: &NumberPoint) -> usize {
     let start = if point.start.is_some() { FIXED_LEN } else { 0 };
     let value = if point.value.is_some() { FIXED_LEN } else { 2 };
-    start + FIXED_LEN + value + point.attributes.encoded(encoded).len()
+    start + FIXED_LEN + value + encoded(privacy, point).len()
 }
 
-fn put_point(point: &NumberPoint, to: &mut BytesMut) {
+fn put_point(privacy: &Privacy, point: &NumberPoint, to: &mut BytesMut) {
     if let Some(start) = point.start {
         put_fixed(field::START, start.nanos(), to);
     }
@@ -95,20 +106,22 @@ fn put_point(point: &NumberPoint, to: &mut BytesMut) {
         Some(Number::Int(count)) => put_fixed(field::AS_INT, count.cast_unsigned(), to),
         None => {}
     }
-    to.put_slice(point.attributes.encoded(encoded));
+    to.put_slice(encoded(privacy, point));
     if point.value.is_none() {
         put_varint(field::FLAGS, NO_RECORDED_VALUE, to);
     }
 }
 
-// The attributes of a point.
-fn encoded(of_series: &[Attribute]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for attribute in attributes(of_series) {
-        put_head(field::ATTRIBUTES, attribute.encoded_len(), &mut bytes);
-        bytes.extend(attribute.encode_to_vec());
-    }
-    bytes
+// The attributes of a point, written once for its series.
+fn encoded<'a>(privacy: &Privacy, point: &'a NumberPoint) -> &'a [u8] {
+    point.attributes.encoded(|of_series| {
+        let mut bytes = Vec::new();
+        for attribute in attributes(privacy, of_series) {
+            put_head(field::ATTRIBUTES, attribute.encoded_len(), &mut bytes);
+            bytes.extend(attribute.encode_to_vec());
+        }
+        bytes
+    })
 }
 
 fn put_head(number: u32, len: usize, to: &mut impl BufMut) {
@@ -139,7 +152,7 @@ mod tests {
     use super::super::encode;
     use super::*;
     use crate::event::Time;
-    use crate::signal::{Data, Temporality};
+    use crate::signal::{Attribute, Data, Temporality};
 
     fn point() -> impl Strategy<Value = NumberPoint> {
         let value = prop_oneof![
@@ -170,7 +183,7 @@ mod tests {
             Number::Float(measure) => number_data_point::Value::AsDouble(measure),
         });
         otlp::NumberDataPoint {
-            attributes: attributes(&point.attributes),
+            attributes: attributes(&Privacy::Plain, &point.attributes),
             start_time_unix_nano: point.start.map_or(0, Time::nanos),
             time_unix_nano: point.time.nanos(),
             flags: if value.is_none() { no_value } else { 0 },
@@ -208,7 +221,7 @@ mod tests {
             // Twice: the second time the attributes are known.
             for _ in 0..2 {
                 let mut records = Vec::new();
-                encode::metric(&metric, &mut records);
+                encode::metric(&Privacy::Plain, &metric, &mut records);
                 prop_assert_eq!(records.len(), 1);
                 prop_assert_eq!(otlp::Metric::decode(records[0].bytes.clone()).unwrap(), expected.clone());
             }

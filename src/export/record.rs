@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 
+use crate::privacy::Privacy;
 use crate::signal::{Attribute, Value};
 
 /// Who tells it: OTLP's instrumentation scope.
@@ -40,7 +41,8 @@ pub(super) fn items(records: &[Record]) -> u64 {
 // A metric with more points than fit here leaves in parts, so that requests can be split.
 pub(super) const POINTS_PER_METRIC: usize = 200;
 
-pub(super) fn attributes(attributes: &[Attribute]) -> Vec<KeyValue> {
+/// The attributes of any record of LiveKit's: here personal data is kept, hashed or left out.
+pub(super) fn attributes(privacy: &Privacy, attributes: &[Attribute]) -> Vec<KeyValue> {
     let value = |value: &Value| match value {
         Value::Bool(flag) => any_value::Value::BoolValue(*flag),
         Value::Int(count) => any_value::Value::IntValue(*count),
@@ -49,10 +51,13 @@ pub(super) fn attributes(attributes: &[Attribute]) -> Vec<KeyValue> {
     };
     attributes
         .iter()
-        .map(|attribute| KeyValue {
-            key: attribute.key.to_owned(),
-            value: Some(AnyValue { value: Some(value(&attribute.value)) }),
-            ..Default::default()
+        .filter_map(|attribute| {
+            let sent = privacy.value(attribute.key, &attribute.value)?;
+            Some(KeyValue {
+                key: attribute.key.to_owned(),
+                value: Some(AnyValue { value: Some(value(&sent)) }),
+                ..Default::default()
+            })
         })
         .collect()
 }

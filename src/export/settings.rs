@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::ledger::Signal;
+use crate::privacy::Privacy;
 use crate::signal::Temporality;
 
 /// What the exporter is told at start.
@@ -19,6 +20,8 @@ pub struct Settings {
     pub metrics: Target,
     /// Whether sums and histograms count from their start or from the last flush.
     pub temporality: Temporality,
+    /// What becomes of personal data.
+    pub privacy: Privacy,
     /// Largest encoded request, in bytes before compression. Collectors take 4 MiB by default.
     pub max_request_bytes: usize,
     /// How much may wait for delivery, in encoded bytes per signal.

@@ -214,10 +214,10 @@ fn webhook(info: &lk::WebhookInfo, told: &mut Details) {
 }
 
 // Who is sent to: not where on it, as paths and queries may be secrets.
-fn server(url: &str, told: &mut Details) {
-    let Ok(url) = url.parse::<http::Uri>() else { return };
-    told.text(key::SERVER_ADDRESS, url.host().unwrap_or_default());
-    if let Some(port) = url.port_u16() {
+fn server(target: &str, told: &mut Details) {
+    let Ok(target) = target.parse::<http::Uri>() else { return };
+    told.text(key::SERVER_ADDRESS, target.host().unwrap_or_default());
+    if let Some(port) = target.port_u16() {
         told.int(key::SERVER_PORT, port.into());
     }
 }

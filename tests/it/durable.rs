@@ -61,7 +61,7 @@ impl Disk for Faulty {
     }
 }
 
-fn durable(collector: &str, directory: &Path, disk: Arc<dyn Disk>) -> Config {
+pub(crate) fn durable(collector: &str, directory: &Path, disk: Arc<dyn Disk>) -> Config {
     let sync = Duration::ZERO;
     let settings = journal::Settings { max_bytes: 64 << 20, sync, snapshot: 1 << 20 };
     let mut config = config(collector);

@@ -74,6 +74,12 @@ fn the_words_import_nothing_of_ours() {
 }
 
 #[test]
+fn personal_data_is_seen_to_in_one_place() {
+    only_in("Privacy", &["privacy.rs", "config", "export"]);
+    only_in("privacy.value(", &["privacy.rs", "config/tests.rs", "export/record.rs"]);
+}
+
+#[test]
 fn no_file_has_more_than_500_lines() {
     for (path, text) in sources() {
         assert!(text.lines().count() <= 500, "{} wants splitting", path.display());

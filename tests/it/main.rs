@@ -7,6 +7,7 @@ mod capture;
 mod check;
 mod durable;
 mod events;
+mod fields;
 mod fuzz_corpus;
 mod golden;
 mod history;
@@ -18,12 +19,14 @@ mod long;
 mod made;
 mod notifier;
 mod points;
+mod privacy;
 #[path = "../crash/random.rs"]
 #[allow(dead_code)] // what the crash test alone needs
 mod random;
 mod readme;
 mod restart;
 mod scenarios;
+mod semconv;
 mod serve;
 mod sources;
 mod telemetry;

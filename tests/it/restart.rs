@@ -30,7 +30,7 @@ fn restarted(engine: &Engine, begin: Time) -> Engine {
 }
 
 // The capture, with a restart before each line of `restarts`.
-fn run(lines: &[Line], restarts: &[usize]) -> Batch {
+pub(crate) fn run(lines: &[Line], restarts: &[usize]) -> Batch {
     let begin = lines[0].at;
     let mut engine = engine(begin);
     let mut out = Batch::default();

@@ -45,10 +45,21 @@ pub(crate) fn play<'a>(lines: impl Iterator<Item = &'a Line>, settings: Settings
     out
 }
 
-fn check(scenario: &str, input: &str) {
+/// What comes of every scenario.
+pub(crate) fn batches() -> Vec<Batch> {
+    let url = Some("http://localhost/{trace_id}".into());
+    let settings = || Settings { trace_url: url.clone(), ..Settings::default() };
+    INPUTS.iter().map(|input| play(lines(input).iter(), settings())).collect()
+}
+
+fn lines(input: &str) -> Vec<Line> {
     let root = env!("CARGO_MANIFEST_DIR");
     let input = std::fs::read_to_string(format!("{root}/tests/golden/scenarios/{input}.jsonl"));
-    let lines: Vec<Line> = input.unwrap().lines().map(capture::line).collect();
+    input.unwrap().lines().map(capture::line).collect()
+}
+
+fn check(scenario: &str, input: &str) {
+    let lines = lines(input);
     let out = play(lines.iter(), settings(scenario));
     let ids: BTreeSet<_> = out.spans.iter().map(|span| span.span_id).collect();
     assert_eq!(ids.len(), out.spans.len(), "a span was told twice");
@@ -57,12 +68,14 @@ fn check(scenario: &str, input: &str) {
 }
 
 macro_rules! scenarios {
-    ($($test:ident: $name:literal of $input:literal;)*) => {$(
-        #[test]
+    ($($test:ident: $name:literal of $input:literal;)*) => {
+        const INPUTS: &[&str] = &[$($input),*];
+
+        $(#[test]
         fn $test() {
             check($name, $input);
-        }
-    )*};
+        })*
+    };
 }
 
 scenarios! {

@@ -91,6 +91,7 @@ fn settings(endpoint: &str, protocol: Protocol) -> Settings {
         logs: target(true),
         metrics: target(false),
         temporality: Temporality::Cumulative,
+        privacy: Privacy::Plain,
         max_request_bytes: 100_000,
         max_queue_bytes: 1_000_000,
     }
@@ -258,7 +259,7 @@ async fn a_full_queue_keeps_what_it_has_and_counts_the_rest() {
     let (listener, address) = bound().await;
     drop(listener);
     let mut settings = settings(&format!("http://{address}"), Protocol::Grpc);
-    settings.max_queue_bytes = encode::log(&record("a")).bytes.len() * 2;
+    settings.max_queue_bytes = encode::log(&Privacy::Plain, &record("a")).bytes.len() * 2;
     let fixture = exporting(&settings);
     fixture.log(&["a", "b", "c"]);
     assert_eq!(lost(&fixture.logs(), Lost::QueueFull), 1);

@@ -1,0 +1,303 @@
+//! `semconv/fields.txt`, the class of every field that LiveKit can send, held to LiveKit's own
+//! definitions and to what becomes of the fields.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use livekit_otel::engine::{Batch, Engine};
+use livekit_otel::event::Telling;
+use livekit_otel::semconv::{PERSONAL, key};
+use livekit_otel::signal::{Attribute, Data, Value};
+use livekit_otel::{proto, session, stats};
+use protox::Compiler;
+use protox::prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescriptor};
+use serde_json::{Value as Json, json};
+
+use crate::told::at;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+const EVENTS: &str = "livekit.AnalyticsEvents";
+const STATS: &str = "livekit.AnalyticsStats";
+const ROOMS: &str = "livekit.AnalyticsNodeRooms";
+const WEBHOOK: &str = "livekit.WebhookEvent";
+
+/// The table: class by message and field.
+type Classes = BTreeMap<(String, String), &'static str>;
+
+fn class(classes: &Classes, field: &FieldDescriptor) -> &'static str {
+    let class = classes.get(&name(field));
+    class.unwrap_or_else(|| panic!("{} is not in semconv/fields.txt", field.full_name()))
+}
+
+fn table() -> Classes {
+    let text = std::fs::read_to_string(format!("{ROOT}/semconv/fields.txt")).unwrap();
+    let mut classes = Classes::new();
+    let mut message = String::new();
+    for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let Some((class, fields)) = line.split_once(':') else {
+            line.clone_into(&mut message);
+            continue;
+        };
+        let class = ["plain", "pii", "secret"].into_iter().find(|known| *known == class.trim());
+        let class = class.unwrap_or_else(|| panic!("no class: {line}"));
+        for field in fields.split_whitespace() {
+            let twice = classes.insert((message.clone(), field.to_owned()), class);
+            assert_eq!(twice, None, "{message}.{field} is classed twice");
+        }
+    }
+    classes
+}
+
+// Where the messages' definitions are: the crate ships them.
+fn definitions() -> PathBuf {
+    let platform = match std::env::consts::OS {
+        "macos" => "apple-darwin",
+        _ => "unknown-linux-gnu",
+    };
+    let platform = format!("{}-{platform}", std::env::consts::ARCH);
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--offline", "--locked", "--format-version", "1"])
+        .args(["--filter-platform", &platform])
+        .current_dir(ROOT)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Json = serde_json::from_slice(&output.stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    let package = packages.iter().find(|package| package["name"] == "livekit-protocol").unwrap();
+    let manifest = PathBuf::from(package["manifest_path"].as_str().unwrap());
+    manifest.parent().unwrap().join("protocol/protobufs")
+}
+
+fn pool() -> DescriptorPool {
+    let mut compiler = Compiler::new([definitions()]).unwrap();
+    compiler.include_imports(true);
+    compiler.open_files(["livekit_analytics.proto", "livekit_webhook.proto"]).unwrap();
+    compiler.descriptor_pool()
+}
+
+// Google's own are times, durations, and messages of any kind, which are left out where they matter.
+fn is_livekits(message: &MessageDescriptor) -> bool {
+    message.full_name().starts_with("livekit.")
+}
+
+/// Every field of every message that can come in.
+fn incoming(pool: &DescriptorPool) -> Vec<FieldDescriptor> {
+    let mut open: Vec<_> =
+        [WEBHOOK, EVENTS, STATS, ROOMS].map(|name| pool.get_message_by_name(name).unwrap()).into();
+    let (mut seen, mut all) = (BTreeSet::new(), Vec::new());
+    while let Some(message) = open.pop() {
+        if !seen.insert(message.full_name().to_owned()) {
+            continue;
+        }
+        for field in message.fields() {
+            match field.kind() {
+                Kind::Message(inner) if is_livekits(&inner) && !field.is_map() => open.push(inner),
+                _ => {}
+            }
+            all.push(field);
+        }
+    }
+    all
+}
+
+fn name(field: &FieldDescriptor) -> (String, String) {
+    (field.parent_message().full_name().to_owned(), field.name().to_owned())
+}
+
+#[test]
+fn every_field_that_can_come_in_is_classed() {
+    let classes: BTreeSet<_> = table().into_keys().collect();
+    let fields: BTreeSet<_> = incoming(&pool()).iter().map(name).collect();
+    let messages: BTreeSet<_> = fields.iter().map(|(message, _)| message).collect();
+    let documented = format!("{} in {}", fields.len(), messages.len());
+    assert!(include_str!("../../docs/privacy.md").contains(&documented), "not {documented}");
+    let unclassed: Vec<_> = fields.difference(&classes).collect();
+    let unknown: Vec<_> = classes.difference(&fields).collect();
+    assert!(unclassed.is_empty(), "not classed in semconv/fields.txt: {unclassed:?}");
+    assert!(unknown.is_empty(), "classed, but no field that can come in: {unknown:?}");
+}
+
+#[test]
+fn what_livekit_marks_as_sensitive_is_classed_no_lower() {
+    let (pool, classes) = (pool(), table());
+    let sensitivity = pool.get_extension_by_name("logger.sensitivity").unwrap();
+    let mut marked = [0; 3];
+    for field in incoming(&pool) {
+        let level = field.options().get_extension(&sensitivity).as_enum_number().unwrap();
+        marked[usize::try_from(level).unwrap()] += 1;
+        let class = class(&classes, &field);
+        let is_enough = match level {
+            0 => true,
+            1 => class != "plain",
+            _ => class == "secret",
+        };
+        assert!(is_enough, "{} is {class}", field.full_name());
+    }
+    assert!(marked[1] > 20 && marked[2] > 8, "LiveKit's marks were not read: {marked:?}");
+}
+
+// As prost names it.
+fn snake(field: &str) -> String {
+    let mut name = String::new();
+    let mut was_lower = false;
+    for each in field.chars() {
+        if each.is_ascii_uppercase() && was_lower {
+            name.push('_');
+        }
+        was_lower = each.is_ascii_lowercase();
+        name.push(each.to_ascii_lowercase());
+    }
+    name
+}
+
+#[test]
+fn no_code_that_reads_messages_names_a_secret() {
+    let secrets: BTreeSet<_> = table()
+        .into_iter()
+        .filter(|(_, class)| *class == "secret")
+        .map(|((_, field), _)| snake(&field))
+        .collect();
+    assert!(secrets.contains("turn_password") && secrets.contains("ali_oss"));
+    for file in std::fs::read_dir(format!("{ROOT}/src/proto")).unwrap() {
+        let path = file.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        for line in code.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            // Of a webhook's URL the host and the port are read, which are none.
+            if line.trim() == "server(&info.url, told);" {
+                continue;
+            }
+            let words = line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            for word in words {
+                assert!(!secrets.contains(word), "{}: {line}", path.display());
+            }
+        }
+    }
+}
+
+// A message with all of its fields, each text with its class and place in it. Of a oneof, and of
+// the messages in it, the `nth` alternative.
+fn filled(message: &MessageDescriptor, classes: &Classes, nth: usize, depth: usize) -> Json {
+    let mut json = serde_json::Map::new();
+    for field in message.fields() {
+        let is_chosen = field.containing_oneof().is_none_or(|oneof| {
+            let chosen = nth % oneof.fields().len();
+            oneof.fields().nth(chosen).is_some_and(|chosen| chosen == field)
+        });
+        let value = if is_chosen { one(&field, classes, nth, depth) } else { None };
+        let Some(value) = value else { continue };
+        let value = if field.is_map() || !field.is_list() { value } else { json!([value]) };
+        json.insert(field.json_name().to_owned(), value);
+    }
+    json.into()
+}
+
+fn one(field: &FieldDescriptor, classes: &Classes, nth: usize, depth: usize) -> Option<Json> {
+    let mark = || json!(format!("{}:{}", class(classes, field), field.full_name()));
+    Some(match field.kind() {
+        Kind::Message(entry) if field.is_map() => match entry.map_entry_value_field().kind() {
+            Kind::String => json!({"key": mark()}),
+            _ => json!({"1": 1}),
+        },
+        Kind::Message(inner) => match inner.full_name() {
+            "google.protobuf.Timestamp" => json!("2026-11-23T04:09:21.936Z"),
+            "google.protobuf.Duration" => json!("3s"),
+            _ if depth == 0 || !is_livekits(&inner) => return None,
+            _ => filled(&inner, classes, nth, depth - 1),
+        },
+        Kind::String => mark(),
+        Kind::Bytes => json!(""),
+        Kind::Bool => json!(true),
+        // Read as a time in milliseconds it is one of this call.
+        Kind::Int64 | Kind::Uint64 => json!("1795406961936"),
+        Kind::Float | Kind::Double => json!(1.5),
+        _ => json!(1),
+    })
+}
+
+// What is read of messages with everything in them, of all types.
+fn tellings() -> Vec<Telling> {
+    // As deep as EgressInfo's outputs' proxies, and the requests of API calls.
+    const DEEP: usize = 6;
+    let (pool, classes) = (pool(), table());
+    let fill =
+        |name: &str, nth| filled(&pool.get_message_by_name(name).unwrap(), &classes, nth, DEEP);
+    let encoded = |kind, body: &Json| proto::encode_capture(kind, body).unwrap();
+    let types = pool.get_enum_by_name("livekit.AnalyticsEventType").unwrap().values().len();
+    // Of the largest oneof each alternative is there once.
+    let mut tellings = Vec::new();
+    for nth in 0..types {
+        let mut events = fill(EVENTS, nth);
+        events["events"][0]["type"] = json!(nth);
+        events["events"][0]["id"] = json!(format!("AE_{nth}"));
+        tellings.push(proto::events(&encoded("events", &events)).unwrap());
+    }
+    let webhooks = [
+        "room_started",
+        "participant_joined",
+        "track_published",
+        "egress_started",
+        "egress_updated",
+        "egress_ended",
+        "ingress_started",
+        "ingress_ended",
+        "agent_job_started",
+        "agent_job_ended",
+        "track_unpublished",
+        "participant_connection_aborted",
+        "participant_left",
+        "room_finished",
+        "room_upgraded",
+    ];
+    for (nth, event) in webhooks.into_iter().enumerate() {
+        let mut webhook = fill(WEBHOOK, nth);
+        webhook["event"] = json!(event);
+        webhook["id"] = json!(format!("EV_{nth}"));
+        tellings.push(proto::webhook(webhook.to_string().as_bytes()).unwrap());
+    }
+    tellings.push(proto::stats(&encoded("stats", &fill(STATS, 0))).unwrap());
+    tellings.push(proto::node_rooms(&encoded("nodeRooms", &fill(ROOMS, 0))).unwrap());
+    tellings.into_iter().map(|read| read.telling).collect()
+}
+
+#[test]
+fn no_secret_is_read_and_what_is_personal_leaves_by_personal_keys_alone() {
+    let mut engine = Engine::new(session::Settings::default(), stats::Settings::default(), at(0));
+    let mut out = Batch::default();
+    let mut now = at(0);
+    for telling in tellings() {
+        let read = format!("{telling:?}");
+        assert!(read.contains("plain:"), "nothing was read");
+        if let Some(secret) = read.find("secret:") {
+            panic!("read: {}", &read[secret..read.len().min(secret + 60)]);
+        }
+        now = now + Duration::from_secs(1);
+        engine.apply(&telling, now, false, &mut out);
+    }
+    engine.close(now, "shutdown", &mut out);
+    let mut sent: Vec<Attribute> = Vec::new();
+    for span in out.spans {
+        sent.extend(span.failure.map(|message| Attribute::new(key::ERROR_MESSAGE, message)));
+        sent.extend(span.attributes);
+    }
+    sent.extend(out.logs.into_iter().flat_map(|log| {
+        assert!(!log.event_name.contains(':'), "{}", log.event_name);
+        log.attributes
+    }));
+    for metric in out.metrics {
+        let (Data::Gauge(points) | Data::Sum { points, .. }) = metric.data else { continue };
+        sent.extend(points.iter().flat_map(|point| point.attributes.to_vec()));
+    }
+    let mut personal = BTreeSet::new();
+    for Attribute { key, value } in sent {
+        let Value::Text(text) = value else { continue };
+        if text.contains("pii:") {
+            assert!(PERSONAL.contains(&key), "{key} is not personal, and has {text}");
+            personal.insert(key);
+        }
+    }
+    assert_eq!(personal, PERSONAL.iter().copied().collect(), "keys of nothing personal");
+}

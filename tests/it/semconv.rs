@@ -1,0 +1,347 @@
+//! The registry in `semconv/` and what the program emits, held to each other in both directions.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use livekit_otel::engine::{Batch, Engine};
+use livekit_otel::event::{TrackKind, Unknown};
+use livekit_otel::ledger::{Ledger, Lost, Signal, Source};
+use livekit_otel::observe::Clock;
+use livekit_otel::signal::{Attribute, Data, Metric, Value};
+use livekit_otel::stats::NodeReports;
+use livekit_otel::stats::calls::{AttemptState, Count, JoinState, Timing};
+use livekit_otel::{semconv, session, stats};
+use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
+use serde_json::Value as Json;
+
+use crate::capture;
+use crate::told::at;
+
+const FILES: [&str; 4] = ["attributes", "spans", "events", "metrics"];
+
+/// OpenTelemetry's own attributes, as the version that the manifest names has them.
+const OPENTELEMETRY: &str = "registry.livekit_otel.opentelemetry";
+const RESOURCE: &str = "registry.livekit_otel.resource";
+
+fn yaml(name: &str) -> Json {
+    let path = format!("{}/semconv/{name}.yaml", env!("CARGO_MANIFEST_DIR"));
+    serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn text<'a>(of: &'a Json, field: &str) -> &'a str {
+    of[field].as_str().unwrap_or_else(|| panic!("no {field} in {of}"))
+}
+
+fn attributes(group: &Json) -> impl Iterator<Item = &Json> {
+    group["attributes"].as_array().into_iter().flatten()
+}
+
+/// The keys that a group refers to.
+fn refs(group: &Json) -> impl Iterator<Item = &str> {
+    attributes(group).filter_map(|attribute| attribute["ref"].as_str())
+}
+
+/// All groups of the registry, by their id.
+struct Registry(BTreeMap<String, Json>);
+
+impl Registry {
+    fn read() -> Self {
+        let mut groups = BTreeMap::new();
+        for group in FILES.iter().flat_map(|file| yaml(file)["groups"].as_array().unwrap().clone())
+        {
+            let id = text(&group, "id").to_owned();
+            assert!(groups.insert(id.clone(), group).is_none(), "two groups are {id}");
+        }
+        Self(groups)
+    }
+
+    fn of_type(&self, kind: &'static str) -> impl Iterator<Item = &Json> {
+        self.0.values().filter(move |group| text(group, "type") == kind)
+    }
+
+    /// The attributes that are defined here, by their key.
+    fn defined(&self) -> BTreeMap<&str, &Json> {
+        let mut defined = BTreeMap::new();
+        let all = self.0.values().flat_map(attributes);
+        for attribute in all.filter(|attribute| attribute["id"].is_string()) {
+            let id = text(attribute, "id");
+            assert!(defined.insert(id, attribute).is_none(), "{id} is defined twice");
+        }
+        defined
+    }
+
+    /// The keys of a span, event or metric, inherited ones too.
+    fn keys(&self, group: &Json) -> BTreeSet<String> {
+        let mut keys: BTreeSet<String> = refs(group).map(str::to_owned).collect();
+        if let Some(parent) = group["extends"].as_str() {
+            keys.extend(self.keys(&self.0[parent]));
+        }
+        keys
+    }
+
+    /// The groups of one type, by what `name` finds in them.
+    fn named(&self, kind: &'static str, name: impl Fn(&Json) -> String) -> BTreeMap<String, &Json> {
+        let mut named = BTreeMap::new();
+        for group in self.of_type(kind) {
+            assert!(named.insert(name(group), group).is_none(), "{} twice", name(group));
+        }
+        named
+    }
+
+    fn spans(&self) -> BTreeMap<String, &Json> {
+        self.named("span", |group| text(&group["annotations"]["livekit"], "span_name").to_owned())
+    }
+
+    fn events(&self) -> BTreeMap<String, &Json> {
+        self.named("event", |group| text(group, "name").to_owned())
+    }
+
+    fn metrics(&self) -> BTreeMap<String, &Json> {
+        self.named("metric", |group| text(group, "metric_name").to_owned())
+    }
+}
+
+/// The constants of a module of src/semconv.rs.
+fn constants(module: &str) -> BTreeSet<String> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/semconv.rs");
+    let source = std::fs::read_to_string(path).unwrap();
+    let (_, rest) = source.split_once(&format!("pub mod {module} {{")).unwrap();
+    let (body, _) = rest.split_once("\n}").unwrap();
+    let values = body.split("pub const ").skip(1);
+    values.map(|constant| constant.split('"').nth(1).unwrap().to_owned()).collect()
+}
+
+// Says what is missing where.
+fn agree(what: &str, code: &BTreeSet<String>, file: &str, registry: &BTreeSet<String>) {
+    let unwritten: Vec<_> = code.difference(registry).collect();
+    let unknown: Vec<_> = registry.difference(code).collect();
+    assert!(
+        unwritten.is_empty() && unknown.is_empty(),
+        "{what}: missing in semconv/{file}.yaml: {unwritten:?}; missing in src/semconv.rs: {unknown:?}"
+    );
+}
+
+fn names<T>(of: &BTreeMap<String, T>) -> BTreeSet<String> {
+    of.keys().cloned().collect()
+}
+
+#[test]
+fn the_registry_has_the_attribute_keys_of_the_code() {
+    let registry = Registry::read();
+    let defined = registry.defined();
+    let foreign = refs(&registry.0[OPENTELEMETRY]);
+    let all = defined.keys().copied().chain(foreign).map(str::to_owned).collect();
+    agree("attribute keys", &constants("key"), "attributes", &all);
+    let resource = include_str!("../../src/config/resource.rs");
+    for key in refs(&registry.0[RESOURCE]) {
+        assert!(resource.contains(&format!("\"{key}\"")), "the resource has no {key}");
+    }
+}
+
+#[test]
+fn the_registry_has_the_spans_events_and_metrics_of_the_code() {
+    let registry = Registry::read();
+    agree("span names", &constants("span"), "spans", &names(&registry.spans()));
+    agree("event names", &constants("event"), "events", &names(&registry.events()));
+    agree("metric names", &constants("metric"), "metrics", &names(&registry.metrics()));
+}
+
+#[test]
+fn every_reference_in_the_registry_resolves() {
+    let registry = Registry::read();
+    let mut known: BTreeSet<&str> = registry.defined().into_keys().collect();
+    for group in [OPENTELEMETRY, RESOURCE] {
+        let foreign: Vec<_> = refs(&registry.0[group]).collect();
+        assert!(foreign.iter().all(|key| !key.starts_with("lk.")), "{group} refers to ours");
+        known.extend(foreign);
+    }
+    for (id, group) in &registry.0 {
+        for key in refs(group) {
+            assert!(known.contains(key), "{id} refers to {key}, which is not defined");
+        }
+        if let Some(parent) = group["extends"].as_str() {
+            assert!(registry.0.contains_key(parent), "{id} extends {parent}, which is no group");
+        }
+    }
+}
+
+#[test]
+fn every_attribute_says_whether_it_is_personal() {
+    let registry = Registry::read();
+    let foreign = [OPENTELEMETRY, RESOURCE].map(|id| &registry.0[id]);
+    let foreign = foreign.into_iter().flat_map(attributes);
+    let mut personal = BTreeSet::new();
+    for attribute in registry.defined().into_values().chain(foreign) {
+        let privacy = attribute["annotations"]["livekit"]["privacy"].as_str();
+        assert!(matches!(privacy, Some("plain" | "pii")), "no privacy: {attribute}");
+        // What is hashed is text.
+        let is_text = attribute["type"] == "string" || attribute["ref"].is_string();
+        assert!(privacy != Some("pii") || is_text, "personal, but no text: {attribute}");
+        if privacy == Some("pii") {
+            let key = attribute["id"].as_str().or(attribute["ref"].as_str()).unwrap();
+            personal.insert(key.to_owned());
+        }
+    }
+    let code = semconv::PERSONAL.iter().map(|key| (*key).to_owned()).collect();
+    agree("personal keys (semconv::PERSONAL)", &code, "attributes", &personal);
+    let documented = include_str!("../../docs/privacy.md");
+    for key in personal {
+        assert!(documented.contains(&format!("| `{key}` |")), "docs/privacy.md has no {key}");
+    }
+}
+
+#[test]
+fn the_registry_and_the_schema_url_name_the_same_version_of_the_conventions() {
+    let manifest = yaml("registry_manifest");
+    let path = text(&manifest["dependencies"][0], "registry_path");
+    let version = semconv::SCHEMA_URL.rsplit('/').next().unwrap();
+    assert!(path.contains(&format!("/v{version}.zip")), "{path} is not of {version}");
+}
+
+// Everything that counts, counted once: metrics of sessions and windows, of calls, of the ledger.
+fn batches() -> Vec<Batch> {
+    let mut reports = NodeReports::default();
+    let calls = reports.calls();
+    for count in [
+        Count::Joins { state: JoinState::RtcActive, is_warp: true },
+        Count::Publishes(TrackKind::Audio, AttemptState::Success),
+        Count::Subscribes(AttemptState::UserError),
+        Count::Participants,
+        Count::Published(TrackKind::Video),
+        Count::Subscribed(TrackKind::Video),
+    ] {
+        calls.add(count, 1);
+    }
+    let took = Duration::from_millis(3);
+    for timing in [
+        Timing::SessionJoin(16),
+        Timing::SessionStart(16),
+        Timing::SessionDuration(16),
+        Timing::ForwardLatency,
+    ] {
+        calls.took(timing, took);
+    }
+    calls.forward(took, took);
+    let mut engine = Engine::new(session::Settings::default(), stats::Settings::default(), at(0));
+    engine.reports(reports);
+    let mut called = Batch::default();
+    engine.flush(at(30_000), &mut called);
+    let mut batches = crate::scenarios::batches();
+    batches.extend([capture::run(capture::lines().iter(), true), called]);
+    batches
+}
+
+// Name, instrument and unit of the metrics that the SDK tells of the program.
+async fn own_metrics() -> BTreeSet<[String; 3]> {
+    let ledger = Arc::new(Ledger::default());
+    ledger.accepted(Source::Webhook, 1);
+    ledger.queued(Signal::Traces, 2);
+    ledger.lost(Signal::Traces, Lost::QueueFull, 1);
+    ledger.unknown(Unknown { event_types: 1, ..Unknown::default() });
+    ledger.journal_failed();
+    ledger.damaged(1);
+    let seen = Arc::new(Mutex::new(BTreeSet::new()));
+    let sink = Arc::clone(&seen);
+    let clock = Clock::start(
+        Duration::from_hours(1),
+        ledger,
+        || {},
+        move |told| {
+            for metric in told.scope_metrics().flat_map(|scope| scope.metrics()) {
+                let is_monotonic = match metric.data() {
+                    AggregatedMetrics::U64(MetricData::Sum(sum)) => sum.is_monotonic(),
+                    AggregatedMetrics::I64(MetricData::Sum(sum)) => sum.is_monotonic(),
+                    _ => panic!("{} is no sum", metric.name()),
+                };
+                let instrument = if is_monotonic { "counter" } else { "updowncounter" };
+                let row = [metric.name(), instrument, metric.unit()].map(str::to_owned);
+                sink.lock().unwrap().insert(row);
+            }
+        },
+    );
+    clock.stop().await;
+    let seen = seen.lock().unwrap();
+    seen.clone()
+}
+
+fn instrument(metric: &Metric) -> &'static str {
+    match &metric.data {
+        Data::Gauge(_) => "gauge",
+        Data::Sum { monotonic: true, .. } => "counter",
+        Data::Sum { .. } => "updowncounter",
+        Data::Histogram { .. } => "histogram",
+    }
+}
+
+#[tokio::test]
+async fn every_metric_is_emitted_with_the_registrys_instrument_and_unit() {
+    let registry = Registry::read();
+    let written: BTreeSet<[String; 3]> = registry
+        .of_type("metric")
+        .map(|group| ["metric_name", "instrument", "unit"].map(|of| text(group, of).to_owned()))
+        .collect();
+    let metrics = batches().into_iter().flat_map(|batch| batch.metrics);
+    let mut emitted = own_metrics().await;
+    emitted.extend(
+        metrics.map(|metric| [metric.name, instrument(&metric), metric.unit].map(str::to_owned)),
+    );
+    let differs: Vec<_> = emitted.symmetric_difference(&written).collect();
+    assert!(differs.is_empty(), "name, instrument and unit, in one of the two only: {differs:?}");
+}
+
+// Whether the value is what the registry says of its key.
+fn holds(attribute: &Attribute, definition: &Json) -> bool {
+    match (&definition["type"], &attribute.value) {
+        (Json::String(kind), Value::Bool(_)) => kind == "boolean",
+        (Json::String(kind), Value::Int(_)) => kind == "int",
+        (Json::String(kind), Value::Float(_)) => kind == "double",
+        (Json::String(kind), Value::Text(_)) => kind == "string",
+        (members, Value::Text(text)) => members["members"]
+            .as_array()
+            .is_some_and(|members| members.iter().any(|member| member["value"] == **text)),
+        _ => false,
+    }
+}
+
+fn check(registry: &Registry, what: &str, group: Option<&&Json>, attributes: &[Attribute]) {
+    let group = group.unwrap_or_else(|| panic!("{what} is not in the registry"));
+    let (keys, defined) = (registry.keys(group), registry.defined());
+    for attribute in attributes {
+        let key = attribute.key;
+        assert!(keys.contains(key), "{what} has {key}, which its group does not refer to");
+        if let Some(definition) = defined.get(key) {
+            assert!(holds(attribute, definition), "{what}: {attribute:?} is no {definition}");
+        }
+    }
+}
+
+#[test]
+fn what_is_emitted_of_a_call_has_the_attributes_that_the_registry_gives_it() {
+    let registry = Registry::read();
+    let (spans, events, metrics) = (registry.spans(), registry.events(), registry.metrics());
+    for batch in batches() {
+        for span in &batch.spans {
+            check(&registry, span.name, spans.get(span.name), &span.attributes);
+            let kind = format!("{:?}", span.kind).to_lowercase();
+            assert_eq!(spans[span.name]["span_kind"], kind, "{}", span.name);
+        }
+        for log in &batch.logs {
+            let name = &*log.event_name;
+            check(&registry, name, events.get(name), &log.attributes);
+        }
+        for metric in &batch.metrics {
+            let series: Vec<_> = match &metric.data {
+                Data::Gauge(points) | Data::Sum { points, .. } => {
+                    points.iter().map(|point| &point.attributes).collect()
+                }
+                Data::Histogram { points, .. } => {
+                    points.iter().map(|point| &point.attributes).collect()
+                }
+            };
+            for attributes in series {
+                check(&registry, metric.name, metrics.get(metric.name), attributes);
+            }
+        }
+    }
+}
