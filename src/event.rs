@@ -2,12 +2,16 @@
 //! streams ([`StreamStat`]). Imports nothing of ours.
 
 pub mod report;
+pub mod rooms;
+mod telling;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+
+pub use telling::{Telling, Unknown};
 
 /// A point in time: nanoseconds since the Unix epoch.
 ///
@@ -476,24 +480,4 @@ impl std::ops::AddAssign for Counts {
         self.plis = self.plis.saturating_add(more.plis);
         self.firs = self.firs.saturating_add(more.firs);
     }
-}
-
-/// What one message told, in the message's order.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Telling {
-    /// Events; a webhook is one.
-    Events(Vec<Event>),
-    /// Finished stats windows; one message is one worker's flush.
-    Stats(Vec<StreamStat>),
-}
-
-/// What in a message this version does not know (a newer server's).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Unknown {
-    /// Events of an unknown type.
-    pub event_types: u64,
-    /// Enum values without a name here, read as unspecified.
-    pub enum_values: u64,
-    /// JSON fields, or protobuf messages with fields, without a name here.
-    pub fields: u64,
 }

@@ -18,6 +18,7 @@ use crate::memory;
 use crate::observe::Clock;
 use crate::pipeline::{self, Checkpoints, Ended};
 use crate::source::listen::{self, Listeners};
+use crate::source::reconcile::{self, Reconciler};
 use crate::source::tls;
 use crate::source::{self, KeyRing, Keys, Shared};
 use crate::store::Directory;
@@ -29,6 +30,9 @@ pub enum StartError {
     /// A listener's address can't be used.
     #[error(transparent)]
     Bind(#[from] listen::BindError),
+    /// LiveKit's API can't be asked.
+    #[error(transparent)]
+    Api(#[from] reconcile::StartError),
     /// The exporter's settings can't be used.
     #[error(transparent)]
     Export(#[from] export::StartError),
@@ -44,6 +48,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Server {
     listeners: Listeners,
+    reconciler: Option<Reconciler>,
     keys: KeyRing,
     // None once it has ended.
     pipeline: Option<JoinHandle<Ended>>,
@@ -131,7 +136,10 @@ impl Server {
             ledger: Arc::clone(&ledger),
             set_aside: Arc::clone(&set_aside),
         };
+        let api =
+            config.api.map(|api| reconcile::Prepared::new(api, shared.clone())).transpose()?;
         let listeners = listen::bind(&settings, shared).await?;
+        let reconciler = api.map(reconcile::Prepared::start);
         let now = Time::from_system(SystemTime::now());
         let parts = pipeline::Parts {
             engine: Engine::new(config.session, config.stats, now),
@@ -153,6 +161,7 @@ impl Server {
         let pipeline = Some(pipeline);
         Ok(Self {
             listeners,
+            reconciler,
             keys,
             pipeline,
             clock,
@@ -193,7 +202,10 @@ impl Server {
     pub async fn shutdown(mut self) -> Report {
         let deadline = Instant::now() + self.shutdown_timeout;
         self.listeners.stop(deadline).await;
-        // With the listeners gone the journal ends, and with it the pipeline.
+        if let Some(reconciler) = self.reconciler {
+            reconciler.stop(deadline).await;
+        }
+        // With the sources gone the journal ends, and with it the pipeline.
         let ended = tokio::time::timeout_at(deadline, ended(&mut self.pipeline)).await;
         if ended.is_err() {
             if let Some(pipeline) = self.pipeline {

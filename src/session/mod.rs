@@ -7,6 +7,7 @@ mod fact;
 pub mod ids;
 mod log;
 mod participant;
+mod reconcile;
 mod release;
 mod room;
 mod saved;
@@ -21,6 +22,7 @@ use std::collections::{BinaryHeap, HashMap};
 use std::time::Duration;
 
 pub use fact::{Census, Fact};
+pub use reconcile::Disagreement;
 use release::{END_BY_ROOM, Released};
 use room::Room;
 use stamp::Stamp;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::attributes::attribute;
 use super::callers::Callers;
 use super::fact::Fact;
+use super::reconcile::Presence;
 use super::stamp::{Stamp, learn};
 use super::track::{Answer, Description, Subscription, Track};
 use crate::event::{
@@ -49,6 +50,7 @@ pub(super) struct Participant {
     ended_at: Option<Time>,
     last_window: Option<Time>,
     pub(super) released: bool,
+    pub(super) presence: Presence,
 }
 
 impl Participant {
@@ -71,6 +73,7 @@ impl Participant {
             ended_at: None,
             last_window: None,
             released: false,
+            presence: Presence::default(),
         }
     }
 
@@ -152,13 +155,15 @@ impl Participant {
         learn(&mut self.active, stamp);
     }
 
-    fn on_end(&mut self, stamp: Stamp, end: End, now: Time) {
+    /// Its end, told or inferred, became known at `now`.
+    pub(super) fn on_end(&mut self, stamp: Stamp, end: End, now: Time) {
         match &mut self.end {
             Some((known, how)) => {
-                if stamp.exact && !known.exact {
+                let was_inferred = matches!(how, End::Inferred(_));
+                if was_inferred || (stamp.exact && !known.exact) {
                     *known = stamp;
                 }
-                if matches!(how, End::Inferred(_)) {
+                if was_inferred {
                     *how = end;
                 }
             }

@@ -8,6 +8,7 @@ use super::attributes::attribute;
 use super::callers::Callers;
 use super::fact::{Census, Fact};
 use super::participant::Participant;
+use super::reconcile::Presence;
 use super::stamp::{Stamp, learn};
 use super::track::Description;
 use super::twins::{Subject, Twins};
@@ -50,6 +51,7 @@ pub(super) struct Room {
     pub(super) ended_at: Option<Time>,
     pub(super) closed_at: Option<Time>,
     pub(super) wake_at: Option<Time>,
+    pub(super) presence: Presence,
 }
 
 impl Room {
@@ -74,6 +76,7 @@ impl Room {
             ended_at: None,
             closed_at: None,
             wake_at: None,
+            presence: Presence::default(),
         }
     }
 
@@ -85,6 +88,7 @@ impl Room {
     /// Applies an event of this room; gives when it happened, as well as that is known.
     pub(super) fn apply(&mut self, event: &Event, now: Time, facts: &mut Vec<Fact>) -> Stamp {
         self.describe(event);
+        self.presence.tell(now);
         let stamp = Stamp::of(event, self.newest_of(event), now);
         self.newest = self.newest.max(stamp.at);
         match event.kind {
@@ -153,6 +157,10 @@ impl Room {
     }
 
     fn on_ended(&mut self, stamp: Stamp, event: &Event, now: Time) {
+        // What is told is better than what a list made of its absence.
+        if self.end_inferred.take_if(|_| self.closed_at.is_none()).is_some() {
+            self.end = None;
+        }
         learn(&mut self.end, stamp);
         for detail in event.details.iter().filter(|detail| detail.key == key::ROOM_END_REASON) {
             self.end_reason = Some(attribute(detail));
@@ -184,6 +192,7 @@ impl Room {
             .participants
             .entry(info.sid.clone())
             .or_insert_with(|| Participant::new(info.joined.unwrap_or(stamp.at)));
+        participant.presence.tell(now);
         participant.describe(info, event);
         participant.apply(event, stamp, now, &description, facts);
         self.newest = self.newest.max(participant.newest);
@@ -198,11 +207,13 @@ impl Room {
         if self.name.is_none() {
             self.name.clone_from(&stat.room_name);
         }
+        self.presence.tell(now);
         let first = stat.start.or(stat.at).unwrap_or(now);
         let participant = self
             .participants
             .entry(stat.participant.clone())
             .or_insert_with(|| Participant::new(first));
+        participant.presence.tell(now);
         participant.window(stat);
         self.newest = self.newest.max(participant.newest);
         let is_ending = participant.ended_at().is_some();

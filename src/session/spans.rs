@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::attributes::track_attributes;
 use super::ids;
 use super::participant::{End, Participant, who};
+use super::reconcile::Presence;
 use super::room::Room;
 use super::stamp::Stamp;
 use super::track::{Answer, Attempt, Track};
@@ -19,6 +20,7 @@ pub(super) fn of_room(room: &Room) -> Span {
         attributes.push(Attribute { key: key::NODE_ID, value: Value::Text(node.shared()) });
     }
     attributes.extend(room.end_reason.clone());
+    reconciled(&room.presence, &mut attributes);
     inferred(room.end_inferred, &mut attributes);
     let start = room.start();
     Span {
@@ -103,6 +105,7 @@ impl Of<'_> {
             own.attributes
                 .push(Attribute::new(key::PARTICIPANT_DISCONNECT_REASON, Arc::clone(reason)));
         }
+        reconciled(&self.participant.presence, &mut own.attributes);
         match how {
             End::Left => {}
             End::Aborted => aborted(&mut own),
@@ -209,12 +212,19 @@ impl Of<'_> {
     }
 }
 
-fn room_attributes(room: &Room) -> Vec<Attribute> {
+/// What all records of a room say of it.
+pub(super) fn room_attributes(room: &Room) -> Vec<Attribute> {
     let mut attributes = vec![Attribute::new(key::ROOM_SID, room.sid.shared())];
     if let Some(name) = &room.name {
         attributes.push(Attribute::new(key::ROOM_NAME, name.shared()));
     }
     attributes
+}
+
+fn reconciled(presence: &Presence, to: &mut Vec<Attribute>) {
+    if presence.reconciled {
+        to.push(Attribute::new(key::RECONCILED, true));
+    }
 }
 
 fn inferred(rule: Option<&'static str>, to: &mut Vec<Attribute>) {

@@ -1,4 +1,4 @@
-//! LiveKit's API keys, which sign webhooks.
+//! LiveKit's API keys, which sign webhooks and what its API is asked.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,6 +22,11 @@ impl Keys {
     /// One of the keys, and its secret.
     pub fn first(&self) -> Option<(String, String)> {
         self.0.iter().next().map(|(key, secret)| (key.clone(), secret.clone()))
+    }
+
+    /// The key, where there is no other.
+    pub fn only(&self) -> Option<&str> {
+        self.0.keys().next().filter(|_| self.0.len() == 1).map(String::as_str)
     }
 
     /// Whether there is none.
