@@ -194,3 +194,78 @@ pub(super) fn of_node(message: &lk::AnalyticsNodeRooms) -> Rooms {
         event: Some(Box::new(events::from_node_rooms(message))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer<T: Message>(message: &T) -> Vec<u8> {
+        message.encode_to_vec()
+    }
+
+    #[test]
+    fn of_the_apis_messages_only_what_is_read_is_kept() {
+        let at = Time::from_secs(1_795_406_960).unwrap();
+        let hidden = || "hidden".to_owned();
+        let room = |sid: &str, name: &str| lk::Room {
+            sid: sid.to_owned(),
+            name: name.to_owned(),
+            creation_time: 1_795_406_900,
+            creation_time_ms: 1_795_406_900_123,
+            turn_password: hidden(),
+            metadata: hidden(),
+            ..lk::Room::default()
+        };
+        let rooms = vec![room("RM_2", "two"), room("RM_1", "one"), room("", "none")];
+        let mut listed = ApiRooms::new(at, &answer(&lk::ListRoomsResponse { rooms })).unwrap();
+        assert_eq!(listed.rooms().collect::<Vec<_>>(), [("RM_1", "one"), ("RM_2", "two")]);
+        let participant = |sid: &str, state: State, details: Vec<i32>| lk::ParticipantInfo {
+            sid: sid.to_owned(),
+            identity: "ada".to_owned(),
+            state: state as i32,
+            joined_at_ms: 1_795_406_901_456,
+            joined_at: 1_795_406_901,
+            kind: Kind::Sip as i32,
+            kind_details: details,
+            metadata: hidden(),
+            name: hidden(),
+            ..lk::ParticipantInfo::default()
+        };
+        let participants = vec![
+            participant("PA_1", State::Joining, Vec::new()),
+            participant("PA_2", State::Disconnected, Vec::new()),
+            participant("PA_3", State::Active, vec![KindDetail::Forwarded as i32]),
+        ];
+        listed.add(1, &answer(&lk::ListParticipantsResponse { participants })).unwrap();
+
+        let raw = listed.encode();
+        assert!(!raw.windows(6).any(|bytes| bytes == b"hidden"));
+        let mut unknown = Unknown::default();
+        let read = of_api(&raw, &mut unknown).unwrap();
+        assert_eq!(
+            (read.at, &read.scope, unknown),
+            (Some(at), &Scope::Deployment, Unknown::default())
+        );
+        let [one, two] = read.rooms.as_slice() else { panic!("{read:?}") };
+        assert_eq!((one.sid.as_str(), &one.participants), ("RM_1", &None));
+        assert_eq!(two.created, Time::from_millis(1_795_406_900_123));
+        let who = |sid: &str, is_forwarded| ListedParticipant {
+            sid: ParticipantSid::new(sid).unwrap(),
+            identity: Identity::new("ada"),
+            kind: Some("sip".into()),
+            joined: Time::from_millis(1_795_406_901_456),
+            is_forwarded,
+        };
+        assert_eq!(two.participants, Some(vec![who("PA_1", false), who("PA_3", true)]));
+    }
+
+    #[test]
+    fn an_answer_that_is_none_is_refused() {
+        let at = Time::from_secs(1_795_406_960).unwrap();
+        assert!(ApiRooms::new(at, b"<html>").is_err());
+        assert!(ApiRooms::new(at, &[0x0a, 0x00].repeat(MOST_ROOMS + 1)).is_err());
+        let mut none = ApiRooms::new(at, b"").unwrap();
+        assert_eq!(none.rooms().count(), 0);
+        assert!(none.add(0, b"{\"code\":").is_err());
+    }
+}

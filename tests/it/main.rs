@@ -15,6 +15,7 @@ mod intake;
 mod notifier;
 mod points;
 mod readme;
+mod reconcile;
 mod restart;
 mod serve;
 mod sources;
