@@ -8,7 +8,7 @@ use super::values;
 use crate::source::Keys;
 use crate::source::reconcile::Settings;
 
-const INTERVAL: Duration = Duration::from_secs(60);
+const INTERVAL: Duration = Duration::from_mins(1);
 
 /// `None` where no URL is given: then it is not asked.
 pub(super) fn read(reader: &mut Reader<'_>, keys: &Keys) -> Option<Settings> {
