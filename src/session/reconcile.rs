@@ -122,10 +122,14 @@ impl Sessions {
                 }
                 self.rooms.insert(listed.sid.clone(), round.open(listed));
             }
-            if let Some(room) = self.rooms.get_mut(&listed.sid).filter(|room| room.end.is_none()) {
-                round.listed(room, listed);
-                self.settle(Some(listed.sid.clone()), now, round.out);
+            let Some(room) = self.rooms.get_mut(&listed.sid) else { continue };
+            if room.end.is_some() {
+                // Forgotten, it would be opened again.
+                room.closed_at = room.closed_at.map(|closed| closed.max(now));
+                continue;
             }
+            round.listed(room, listed);
+            self.settle(Some(listed.sid.clone()), now, round.out);
         }
         let is_absent = |room: &&Room| room.end.is_none() && !listed_sids.contains(&room.sid);
         let absent = self.rooms.values().filter(is_absent).filter(|room| round.judges(room));

@@ -99,7 +99,7 @@ pub struct Prepared {
     is_failing: bool,
 }
 
-/// The task that asks. Dropped, it goes on until the program ends.
+/// The task that asks. Dropped, it stops without being waited for.
 #[derive(Debug)]
 pub struct Reconciler {
     stop: watch::Sender<bool>,

@@ -222,10 +222,16 @@ fn what_has_ended_is_not_opened_again() {
     run.list(60, both()).list(120, both());
     run.tell(EventKind::ParticipantLeft, 125, Some("PA_2"));
     run.tell(EventKind::RoomEnded, 126, None);
-    run.list(180, both()).list(1000, both());
+    // However long the list goes on with it.
+    for secs in (180..10_000).step_by(1000) {
+        run.list(secs, both());
+    }
     assert!(run.disagreements().is_empty());
+    assert_eq!(run.sessions.rooms.len(), 1);
+    run.sessions.tick(at(20_000), &mut run.out);
+    assert!(run.sessions.rooms.is_empty(), "it is forgotten after that");
     assert_eq!(run.sessions.census(), crate::session::Census::default());
-    let spans = run.close(2000);
+    let spans = run.close(20_000);
     assert_eq!(spans.len(), 3, "{spans:?}");
     assert!(!spans.iter().any(is_reconciled));
     assert!(spans.iter().all(|span| text(span, key::END_INFERRED).is_none()));
