@@ -76,6 +76,12 @@ impl Engine {
                     }
                 }
             }
+            Telling::Rooms(rooms) => {
+                if let Some(event) = &rooms.event {
+                    tally.add(self.sessions.event(event, now, twin_expected, &mut self.outputs));
+                }
+                self.sessions.reconcile(rooms, now, &mut self.outputs);
+            }
         }
         self.pass_on(out);
         tally

@@ -3,6 +3,8 @@
 
 mod ids;
 pub mod report;
+pub mod rooms;
+mod telling;
 mod work;
 
 use std::sync::Arc;
@@ -11,6 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 pub use ids::{Identity, NodeId, ParticipantSid, RoomName, RoomSid, TrackSid};
+pub use telling::{Telling, Unknown};
 pub use work::{Failure, Work, WorkKind};
 
 /// A point in time: nanoseconds since the Unix epoch.
@@ -430,24 +433,4 @@ impl std::ops::AddAssign for Counts {
         self.plis = self.plis.saturating_add(more.plis);
         self.firs = self.firs.saturating_add(more.firs);
     }
-}
-
-/// What one message told, in the message's order.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Telling {
-    /// Events; a webhook is one.
-    Events(Vec<Event>),
-    /// Finished stats windows; one message is one worker's flush.
-    Stats(Vec<StreamStat>),
-}
-
-/// What in a message this version does not know (a newer server's).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Unknown {
-    /// Events of an unknown type.
-    pub event_types: u64,
-    /// Enum values without a name here, read as unspecified.
-    pub enum_values: u64,
-    /// JSON fields, or protobuf messages with fields, without a name here.
-    pub fields: u64,
 }

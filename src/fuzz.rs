@@ -73,7 +73,7 @@ fn read(line: &Line) -> Result<Read, Unreadable> {
         Source::Webhook => return proto::webhook(line.body.to_string().as_bytes()),
         Source::Events => ("events", proto::events),
         Source::Stats => ("stats", proto::stats),
-        Source::NodeRooms => ("nodeRooms", proto::node_rooms),
+        Source::NodeRooms | Source::Api => ("nodeRooms", proto::node_rooms),
     };
     read(&proto::encode_capture(kind, &line.body)?)
 }

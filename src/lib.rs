@@ -70,6 +70,7 @@
 //! ARCHITECTURE.md, at the top of the repository, draws how the modules fit together.
 
 pub mod cli;
+mod client;
 pub mod commands;
 pub mod config;
 pub mod demo;

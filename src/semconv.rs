@@ -163,14 +163,15 @@ pub mod key {
     pub const STATS_JITTER_MAX: &str = "lk.stats.jitter_max";
     /// How often it was asked for before it was answered.
     pub const ATTEMPTS: &str = "lk.attempts";
-    /// Who told it: analytics or webhook.
+    /// Who told it: analytics, webhook or api.
     pub const SOURCE: &str = "lk.source";
     /// A type that this version does not know, as its teller wrote it.
     pub const EVENT_TYPE: &str = "lk.event.type";
     /// 1s where the time is known to the second only.
     pub const TIME_PRECISION: &str = "lk.time.precision";
     /// The rule that set an end which nobody told: participant_left, room_ended, replaced (a room of
-    /// the same name began and this one was heard of no more), empty, silence or shutdown.
+    /// the same name began and this one was heard of no more), empty, silence, reconciled (two lists
+    /// in a row no longer had it) or shutdown. The end is then the newest time known.
     pub const END_INFERRED: &str = "lk.end.inferred";
     /// How far connecting got, where it did not get all the way: joining (its signal connection is
     /// made) or joined (it has answered).
@@ -185,6 +186,8 @@ pub mod key {
     pub const TRACK_UPDATES: &str = "lk.track.updates";
     /// Where the trace is looked at.
     pub const TRACE_URL: &str = "lk.trace.url";
+    /// true where nobody told of it, and it is known because LiveKit's API or its node listed it.
+    pub const RECONCILED: &str = "lk.reconciled";
     /// How a subscribe attempt ended: subscribed, failed, unsubscribed or track_unpublished.
     pub const SUBSCRIBE_RESULT: &str = "lk.subscribe.result";
     /// How a publish attempt ended: published or, where nobody told, unknown.
@@ -207,12 +210,15 @@ pub mod key {
     pub const LOG_RECORD_UID: &str = "log.record.uid";
     /// traces, logs or metrics.
     pub const LEDGER_SIGNAL: &str = "lk.otel.signal";
-    /// webhook, events, stats or node_rooms.
+    /// webhook, events, stats, node_rooms or api.
     pub const LEDGER_SOURCE: &str = "lk.otel.source";
     /// What became of the items, a column of the ledger.
     pub const LEDGER_OUTCOME: &str = "lk.otel.outcome";
     /// Why they were refused or lost, or what was unknown: event_type, enum_value or field.
     pub const LEDGER_REASON: &str = "lk.otel.reason";
+    /// What was missed: room_missing, participant_missing (listed, and nobody told of it), room_gone
+    /// or participant_gone (listed no more, and nobody told its end).
+    pub const DISAGREEMENT: &str = "lk.otel.disagreement";
 }
 
 /// Span names.
@@ -343,6 +349,14 @@ pub mod event {
     pub const AGENT_JOB_ENDED: &str = "lk.agent.job_ended";
     /// LiveKit's `AnalyticsNodeRooms`.
     pub const NODE_ROOMS: &str = "lk.node.rooms";
+    /// A list has an open room that nobody told of.
+    pub const ROOM_MISSING: &str = "lk.room.missing";
+    /// Lists no longer have a room whose end nobody told.
+    pub const ROOM_GONE: &str = "lk.room.gone";
+    /// A list has a participant that nobody told of.
+    pub const PARTICIPANT_MISSING: &str = "lk.participant.missing";
+    /// Lists no longer have a participant whose leaving nobody told.
+    pub const PARTICIPANT_GONE: &str = "lk.participant.gone";
     /// A type that this version does not know.
     pub const UNKNOWN: &str = "lk.unknown";
 }
@@ -455,6 +469,8 @@ pub mod metric {
     pub const LEDGER_WAITING: &str = "lk.otel.waiting";
     /// What this version did not know in what it accepted, `{item}`.
     pub const LEDGER_UNKNOWN: &str = "lk.otel.unknown";
+    /// How often a list of rooms had something else than what was told, `{disagreement}`.
+    pub const RECONCILER_DISAGREEMENTS: &str = "lk.otel.reconciler.disagreements";
     /// How often the journal could not be written, `{failure}`.
     pub const JOURNAL_FAILURES: &str = "lk.otel.journal.failures";
     /// Entries of the journal that could not be read, `{entry}`.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use thiserror::Error;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -18,6 +19,7 @@ use crate::memory;
 use crate::observe::Clock;
 use crate::pipeline::{self, Checkpoints, Ended};
 use crate::source::listen::{self, Listeners};
+use crate::source::reconcile::{self, Reconciler};
 use crate::source::tls;
 use crate::source::{self, KeyRing, Keys, Shared};
 use crate::store::Directory;
@@ -29,6 +31,9 @@ pub enum StartError {
     /// A listener's address can't be used.
     #[error(transparent)]
     Bind(#[from] listen::BindError),
+    /// LiveKit's API can't be asked.
+    #[error(transparent)]
+    Api(#[from] reconcile::StartError),
     /// The exporter's settings can't be used.
     #[error(transparent)]
     Export(#[from] export::StartError),
@@ -44,6 +49,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Server {
     listeners: Listeners,
+    reconciler: Option<Reconciler>,
     keys: KeyRing,
     // None once it has ended.
     pipeline: Option<JoinHandle<Ended>>,
@@ -131,7 +137,10 @@ impl Server {
             ledger: Arc::clone(&ledger),
             set_aside: Arc::clone(&set_aside),
         };
+        let api =
+            config.api.map(|api| reconcile::Prepared::new(api, shared.clone())).transpose()?;
         let listeners = listen::bind(&settings, shared).await?;
+        let reconciler = api.map(reconcile::Prepared::start);
         let now = Time::from_system(SystemTime::now());
         let parts = pipeline::Parts {
             engine: Engine::new(config.session, config.stats, now),
@@ -153,6 +162,7 @@ impl Server {
         let pipeline = Some(pipeline);
         Ok(Self {
             listeners,
+            reconciler,
             keys,
             pipeline,
             clock,
@@ -193,7 +203,10 @@ impl Server {
     pub async fn shutdown(mut self) -> Report {
         let deadline = Instant::now() + self.shutdown_timeout;
         self.listeners.stop(deadline).await;
-        // With the listeners gone the journal ends, and with it the pipeline.
+        if let Some(reconciler) = self.reconciler {
+            reconciler.stop(deadline).await;
+        }
+        // With the sources gone the journal ends, and with it the pipeline.
         let ended = tokio::time::timeout_at(deadline, ended(&mut self.pipeline)).await;
         if ended.is_err() {
             if let Some(pipeline) = self.pipeline {
@@ -240,6 +253,8 @@ pub async fn run(
         None => tracing::warn!("no journal.dir: what waits is in memory only, and lost in a crash"),
     }
     let mut server = Server::start(config).await?;
+    // Before it is said to listen: a signal that comes first would end the process.
+    let (hangup, terminate) = (signal(SignalKind::hangup()), signal(SignalKind::terminate()));
     tracing::info!(http = %server.http(), grpc = %server.grpc(), "listening");
     if disabled {
         tracing::warn!("sending is switched off: what comes in is counted and not sent");
@@ -248,8 +263,8 @@ pub async fn run(
     }
     let mut pipeline = server.pipeline.take();
     tokio::select! {
-        () = stopped() => {}
-        () = reloading(&server, reload) => {}
+        () = stopped(terminate) => {}
+        () = reloading(&server, hangup, reload) => {}
         // What is accepted would go nowhere: an end that a supervisor sees is better.
         _ = ended(&mut pipeline) => {}
     }
@@ -259,9 +274,12 @@ pub async fn run(
 }
 
 // Never returns.
-async fn reloading(server: &Server, reload: impl Fn() -> Result<Keys, Errors>) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return std::future::pending().await };
+async fn reloading(
+    server: &Server,
+    hangup: std::io::Result<Signal>,
+    reload: impl Fn() -> Result<Keys, Errors>,
+) {
+    let Ok(mut hangup) = hangup else { return std::future::pending().await };
     while hangup.recv().await.is_some() {
         let reloaded = reload().map_err(|error| error.to_string());
         match reloaded.and_then(|keys| server.reload(keys).map_err(|error| error.to_string())) {
@@ -280,9 +298,8 @@ async fn ended(pipeline: &mut Option<JoinHandle<Ended>>) -> Option<Ended> {
 }
 
 // SIGTERM as an orchestrator sends it, or ctrl-c.
-async fn stopped() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+async fn stopped(terminate: std::io::Result<Signal>) {
+    let Ok(mut terminate) = terminate else {
         // Without a handler the signal ends the process on its own.
         return std::future::pending().await;
     };

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// Of the parts' form. A snapshot of another version is not read.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// What a part holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -32,6 +32,10 @@ const LEAVES: &[&str] = &[
     "export.max_request",
     "export.max_queue",
     "export.temporality",
+    "livekit.url",
+    "livekit.api_key",
+    "livekit.api_secret",
+    "livekit.interval",
     "listen.grpc_auth",
     "listen.insecure",
     "listen.tls.certificate",
@@ -54,6 +58,11 @@ const LEAVES: &[&str] = &[
 
 /// Every key whose keys are the user's.
 const MAPS: &[&str] = &["livekit.keys", "export.headers", "resource"];
+
+/// Those of them whose text must be kept as it was written.
+const TEXTS: &[&str] = &["livekit.api_key", "livekit.api_secret"];
+
+const IS_NO_TEXT: &str = "is a number or boolean: put it in quotes";
 
 /// What a file says.
 #[derive(Default)]
@@ -118,6 +127,9 @@ impl File {
                 _ if is_section || is_map => {
                     problems.push(self.problem(&path, "must be a map"));
                 }
+                Tree::Other(_) if TEXTS.contains(&path.as_str()) => {
+                    problems.push(self.problem(&path, IS_NO_TEXT));
+                }
                 Tree::Text(text) | Tree::Other(text) => {
                     self.leaves.insert(path, text);
                 }
@@ -135,10 +147,7 @@ impl File {
             match value {
                 Tree::Text(text) => pairs.push((key, text)),
                 // A number is not kept as it was written: `1.10` is 1.1.
-                Tree::Other(_) => {
-                    let what = "is a number or boolean: put it in quotes";
-                    problems.push(self.problem(&entry, what));
-                }
+                Tree::Other(_) => problems.push(self.problem(&entry, IS_NO_TEXT)),
                 Tree::Null => problems.push(self.problem(&entry, "has no value")),
                 Tree::Map(_) | Tree::List => {
                     problems.push(self.problem(&entry, "must be a single value"));

@@ -6,10 +6,12 @@ use super::reader::{Found, Reader};
 use crate::source::keys::Keys;
 
 const KEYS: &str = "LIVEKIT_KEYS";
-const KEY: &str = "LIVEKIT_API_KEY";
+/// Names the API key, in the environment.
+pub(super) const KEY: &str = "LIVEKIT_API_KEY";
 const SECRET: &str = "LIVEKIT_API_SECRET";
 
-/// The environment's keys, or the file's where it has none. None at all is a problem.
+/// The environment's keys, or the file's where it has none; and the file's API key, which is one of
+/// them. None at all is a problem.
 pub(super) fn read(reader: &mut Reader<'_>) -> Keys {
     let mut keys = Keys::default();
     let (map, key, secret) = (reader.variable(KEYS), reader.variable(KEY), reader.variable(SECRET));
@@ -23,17 +25,10 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Keys {
         (None, Some(_)) => reader.wrong(SECRET, format!("needs {KEY} too")),
         (None, None) => {}
     }
-    if !keys.is_empty() || reader.problems.len() > wrong_before {
-        return keys;
+    if keys.is_empty() && reader.problems.len() == wrong_before {
+        file_keys(reader, &mut keys);
     }
-    let file: Vec<_> = reader.file.map("livekit.keys").to_vec();
-    for (key, secret) in file {
-        if key.is_empty() || secret.trim().is_empty() {
-            reader.wrong(reader.file.at("livekit.keys"), "a key or its secret is empty");
-        } else {
-            keys.insert(key, secret);
-        }
-    }
+    api_key(reader, &mut keys);
     if keys.is_empty() && reader.problems.len() == wrong_before {
         reader.wrong(
             "LiveKit's API keys",
@@ -44,6 +39,32 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Keys {
         );
     }
     keys
+}
+
+fn file_keys(reader: &mut Reader<'_>, keys: &mut Keys) {
+    let file: Vec<_> = reader.file.map("livekit.keys").to_vec();
+    for (key, secret) in file {
+        if key.is_empty() || secret.trim().is_empty() {
+            reader.wrong(reader.file.at("livekit.keys"), "a key or its secret is empty");
+        } else {
+            keys.insert(key, secret);
+        }
+    }
+}
+
+// The file's, where the environment has none: its secret may stand with the other keys.
+fn api_key(reader: &mut Reader<'_>, keys: &mut Keys) {
+    if reader.variable(KEY).is_some() {
+        return;
+    }
+    match (reader.leaf("livekit.api_key"), reader.leaf("livekit.api_secret")) {
+        (Some(key), Some(secret)) => keys.insert(key.text, secret.text),
+        (Some(key), None) if keys.secret(&key.text).is_none() => {
+            reader.wrong(key.at, "needs livekit.api_secret, or to be one of livekit.keys");
+        }
+        (None, Some(secret)) => reader.wrong(secret.at, "needs livekit.api_key too"),
+        _ => {}
+    }
 }
 
 // The variable's text is YAML, as LiveKit's server reads it (livekit/pkg/config, `key-file` and

@@ -1,5 +1,6 @@
 //! Configuration: flags before the environment before the file, and all that is wrong at once.
 
+mod api;
 mod errors;
 mod file;
 mod keys;
@@ -31,6 +32,7 @@ use self::reader::{Found, Reader};
 use crate::cli::ServeArgs;
 use crate::source::keys::Keys;
 use crate::source::listen::GrpcAuth;
+use crate::source::reconcile;
 use crate::source::tls;
 use crate::store::{Disk, Files};
 use crate::{export, journal, stats};
@@ -54,6 +56,8 @@ pub struct Config {
     pub max_message: usize,
     /// LiveKit's API keys; at least one.
     pub keys: Keys,
+    /// LiveKit's API, where it is asked which rooms there are.
+    pub api: Option<reconcile::Settings>,
     /// How long the sessions wait.
     pub session: crate::session::Settings,
     /// What the instruments are told.
@@ -163,7 +167,8 @@ impl Config {
 
     fn with_keys(args: &ServeArgs, mut reader: Reader<'_>) -> Result<Self, Errors> {
         let keys = keys::read(&mut reader);
-        let config = read(args, keys, &mut reader);
+        let api = api::read(&mut reader, &keys);
+        let config = Self { api, ..read(args, keys, &mut reader) };
         if reader.problems.is_empty() { Ok(config) } else { Err(Errors(reader.problems)) }
     }
 
@@ -228,6 +233,7 @@ fn read(args: &ServeArgs, keys: Keys, reader: &mut Reader<'_>) -> Config {
         max_body,
         max_message,
         keys,
+        api: None,
         session,
         stats: stats::Settings {
             level,

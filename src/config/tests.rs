@@ -400,3 +400,48 @@ fn personal_data_is_sent_plain_hashed_or_not_at_all() {
     assert_eq!(sent(&of_env), sent(&hash));
     assert!(of_file.is_some() && of_file != plain && of_file != sent(&hash));
 }
+
+#[test]
+fn livekits_api_is_asked_where_it_has_a_url_and_a_key() {
+    let load = |text: &str, pairs: &[(&str, &str)]| {
+        let yaml = Yaml::new("api", text);
+        let config = Config::load(&yaml.args(), &env(pairs)).map_err(|errors| errors.to_string());
+        config.map(|config| {
+            assert!(!format!("{config:?}").contains("s3cret"));
+            let api = config.api?;
+            let secret = config.keys.secret(&api.key).unwrap().to_owned();
+            Some((api.url.to_string(), api.key, secret, api.interval.as_secs()))
+        })
+    };
+    let is = |url: &str, key: &str, secret: &str, interval| {
+        Ok(Some((url.to_owned(), key.to_owned(), secret.to_owned(), interval)))
+    };
+    let url = ("LIVEKIT_URL", "ws://lk:7880");
+    let pair = [("LIVEKIT_API_KEY", "a"), ("LIVEKIT_API_SECRET", "s3cret")];
+    assert_eq!(load("", &pair), Ok(None));
+    assert_eq!(load("", &[&pair[..], &[url]].concat()), is("http://lk:7880/", "a", "s3cret", 60));
+    assert_eq!(load("", &[KEYS, url]), is("http://lk:7880/", "devkey", "s3cret", 60));
+    let file = "livekit: {url: 'http://file/x/', api_key: b, api_secret: s3cret2, interval: 5s}";
+    assert_eq!(load(file, &[]), is("http://file/x/", "b", "s3cret2", 5));
+    assert_eq!(load(file, &[KEYS]), is("http://file/x/", "b", "s3cret2", 5));
+    assert_eq!(load(file, &[&pair[..], &[url]].concat()), is("http://lk:7880/", "a", "s3cret", 5));
+    let shared = "livekit: {url: 'http://file', api_key: b, keys: {a: s3cret1, b: s3cret2}}";
+    assert_eq!(load(shared, &[]), is("http://file/", "b", "s3cret2", 60));
+    #[cfg(feature = "tls")]
+    assert_eq!(load("", &[KEYS, ("LIVEKIT_URL", "wss://lk")]).unwrap().unwrap().0, "https://lk/");
+    for (text, pairs, expected) in [
+        ("livekit: {api_key: a}", &[KEYS][..], "livekit.api_key in "),
+        ("livekit: {api_secret: s3cret}", &[KEYS], "livekit.api_secret in "),
+        ("livekit: {api_key: a, api_secret: 12}", &[KEYS], "put it in quotes"),
+        ("livekit: {interval: 4s}", &[KEYS], "livekit.interval in "),
+        ("", &[("LIVEKIT_KEYS", "{a: s3cret, b: s3cret}"), url], "LIVEKIT_URL: needs "),
+        ("", &[KEYS, ("LIVEKIT_URL", "lk:7880")], "LIVEKIT_URL: must "),
+        ("", &[KEYS, ("LIVEKIT_URL", "http://a:s3cret@lk")], "LIVEKIT_URL: must "),
+        ("livekit: {url: 'http://lk?s3cret'}", &[KEYS], "livekit.url in "),
+    ] {
+        let wrong = load(text, pairs).unwrap_err();
+        assert!(wrong.contains(expected) && !wrong.contains("s3cret"), "{text}: {wrong}");
+    }
+    // Agents have it in their environment for other reasons.
+    assert!(Config::for_library(&env(&[("LIVEKIT_URL", "s3cret")])).unwrap().api.is_none());
+}

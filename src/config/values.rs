@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Uri;
 use tracing::level_filters::LevelFilter;
 
 use super::LogFormat;
@@ -40,6 +41,33 @@ pub(super) fn millis(text: &str) -> Parsed<Duration> {
     let millis = text.parse().map_err(|_| "must be a whole number of milliseconds".to_owned())?;
     let parsed = Duration::from_millis(millis);
     if parsed > LONGEST { Err("must be at most 24h".into()) } else { positive(parsed) }
+}
+
+/// How often LiveKit's API is asked: so that two rounds are no burst.
+pub(super) fn api_interval(text: &str) -> Parsed<Duration> {
+    let parsed = duration(text)?;
+    if parsed < Duration::from_secs(5) { Err("must be at least 5s".into()) } else { Ok(parsed) }
+}
+
+/// LiveKit's URL, as its clients take it: `ws` is `http` to the API.
+pub(super) fn api_url(text: &str) -> Parsed<Uri> {
+    let wrong = || "must be a URL, such as https://livekit.example.com".to_owned();
+    let uri: Uri = text.parse().map_err(|_| wrong())?;
+    let authority = uri.authority().filter(|authority| !authority.host().is_empty());
+    let authority = authority.ok_or_else(wrong)?.as_str();
+    if authority.contains('@') || uri.query().is_some() {
+        return Err("must not hold a user, a password or a query".into());
+    }
+    let scheme = match uri.scheme_str() {
+        Some("http" | "ws") => "http",
+        Some("https" | "wss") if cfg!(feature = "tls") => "https",
+        Some("https" | "wss") => {
+            return Err("this build has no TLS (feature `tls`): use http://".into());
+        }
+        _ => return Err("must start with https://, wss://, http:// or ws://".into()),
+    };
+    let path = uri.path().trim_end_matches('/');
+    format!("{scheme}://{authority}{path}/").parse().map_err(|_| wrong())
 }
 
 fn positive(parsed: Duration) -> Parsed<Duration> {

@@ -22,11 +22,14 @@ pub enum Source {
     Events,
     Stats,
     NodeRooms,
+    /// The lists of LiveKit's API.
+    Api,
 }
 
 impl Source {
     /// All, in the order of the report.
-    pub const ALL: [Self; 4] = [Self::Webhook, Self::Events, Self::Stats, Self::NodeRooms];
+    pub const ALL: [Self; 5] =
+        [Self::Webhook, Self::Events, Self::Stats, Self::NodeRooms, Self::Api];
 
     /// The emitted value.
     pub fn as_str(self) -> &'static str {
@@ -35,6 +38,7 @@ impl Source {
             Self::Events => "events",
             Self::Stats => "stats",
             Self::NodeRooms => "node_rooms",
+            Self::Api => "api",
         }
     }
 }
@@ -50,11 +54,14 @@ pub enum Refused {
     Malformed,
     /// The journal is full; the sender was told to come back.
     Busy,
+    /// LiveKit's API could not be asked, or answered with an error.
+    Unavailable,
 }
 
 impl Refused {
     /// All, in the order of the report.
-    pub const ALL: [Self; 4] = [Self::Unauthorized, Self::TooLarge, Self::Malformed, Self::Busy];
+    pub const ALL: [Self; 5] =
+        [Self::Unauthorized, Self::TooLarge, Self::Malformed, Self::Busy, Self::Unavailable];
 
     /// The emitted value.
     pub fn as_str(self) -> &'static str {
@@ -63,6 +70,7 @@ impl Refused {
             Self::TooLarge => "too_large",
             Self::Malformed => "malformed",
             Self::Busy => "busy",
+            Self::Unavailable => "unavailable",
         }
     }
 }
@@ -144,7 +152,7 @@ struct InputCounts {
     merged: AtomicU64,
     set_aside: AtomicU64,
     unusable: AtomicU64,
-    refused: [AtomicU64; 4],
+    refused: [AtomicU64; 5],
 }
 
 #[derive(Debug, Default)]
@@ -158,7 +166,7 @@ struct OutputCounts {
 /// The process's counts, shared by all who accept and all who deliver.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    inputs: [InputCounts; 4],
+    inputs: [InputCounts; 5],
     outputs: [OutputCounts; 3],
     unknown_event_types: AtomicU64,
     unknown_enum_values: AtomicU64,
@@ -348,7 +356,7 @@ impl Ledger {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// What came in, by source.
-    pub inputs: [Input; 4],
+    pub inputs: [Input; 5],
     /// What went out, by signal.
     pub outputs: [Output; 3],
     /// What in it was unknown.
@@ -380,7 +388,7 @@ pub struct Input {
     pub unusable: u64,
     /// Not accepted, by reason.
     #[serde(with = "status")]
-    pub refused: [(Refused, u64); 4],
+    pub refused: [(Refused, u64); 5],
 }
 
 impl Input {

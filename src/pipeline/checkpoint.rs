@@ -29,7 +29,7 @@ pub struct Head {
     /// The last entry of the journal that it has.
     pub journal: u64,
     outputs: [export::Saved; 3],
-    inputs: [Processed; 4],
+    inputs: [Processed; 5],
 }
 
 /// The snapshots of one directory.

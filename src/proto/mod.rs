@@ -5,9 +5,12 @@ mod details;
 mod events;
 mod lenient;
 mod names;
+mod rooms;
 mod stats;
 mod traceparent;
 mod work;
+
+pub use rooms::ApiRooms;
 
 /// LiveKit's messages, of the version that this crate reads: what a [`crate::telemetry`] is told.
 pub use livekit_protocol as messages;
@@ -18,6 +21,7 @@ use prost::encoding::{DecodeContext, decode_key, skip_field};
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::event::rooms::Rooms;
 use crate::event::{Event, StreamStat, Telling, TrackKind, Unknown};
 
 /// A message that cannot be read. Says where, never what: a message may hold secrets.
@@ -42,6 +46,11 @@ impl Read {
     fn events(events: Vec<Event>, unknown: Unknown) -> Self {
         let items = events.len() as u64;
         Self { telling: Telling::Events(events), items, unusable: 0, unknown }
+    }
+
+    // A list of rooms is one item.
+    fn rooms(rooms: Rooms, unknown: Unknown) -> Self {
+        Self { telling: Telling::Rooms(rooms), items: 1, unusable: 0, unknown }
     }
 
     fn stats(stats: Vec<StreamStat>, unusable: u64, unknown: Unknown) -> Self {
@@ -91,7 +100,7 @@ pub fn stats(message: &[u8]) -> Result<Read, Unreadable> {
     Ok(Read { unknown, ..read })
 }
 
-/// Reads an `AnalyticsNodeRooms` message as one event.
+/// Reads an `AnalyticsNodeRooms` message: one event, and the rooms of a node.
 ///
 /// # Errors
 /// Where it is no such message.
@@ -99,6 +108,16 @@ pub fn node_rooms(message: &[u8]) -> Result<Read, Unreadable> {
     let mut unknown = Unknown::default();
     let message: lk::AnalyticsNodeRooms = binary(message, MOST_ROOMS, &mut unknown)?;
     Ok(Read { unknown, ..rooms(&message) })
+}
+
+/// Reads what [`ApiRooms`] encoded.
+///
+/// # Errors
+/// Where it is no such message.
+pub fn api_rooms(message: &[u8]) -> Result<Read, Unreadable> {
+    let mut unknown = Unknown::default();
+    let rooms = rooms::of_api(message, &mut unknown)?;
+    Ok(Read::rooms(rooms, unknown))
 }
 
 /// Reads an event that is a message already.
@@ -119,7 +138,7 @@ pub fn windows(messages: &[lk::AnalyticsStat]) -> Read {
 
 /// Reads a node's rooms that are a message already.
 pub fn rooms(message: &lk::AnalyticsNodeRooms) -> Read {
-    Read::events(vec![events::from_node_rooms(message)], Unknown::default())
+    Read::rooms(rooms::of_node(message), Unknown::default())
 }
 
 /// The kind of a `TrackType`; `None` where this version does not know it.

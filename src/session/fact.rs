@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::reconcile::Disagreement;
 use super::track::Description;
 use crate::event::{ParticipantSid, RoomSid, TrackKind, TrackSource};
 
@@ -50,6 +51,8 @@ pub enum Fact {
         /// Itself.
         participant: ParticipantSid,
     },
+    /// A list of rooms had something else than what was told.
+    Disagreement(Disagreement),
 }
 
 impl Description {

@@ -10,6 +10,7 @@ pub mod ids;
 mod log;
 mod mutes;
 mod participant;
+mod reconcile;
 mod release;
 mod room;
 mod saved;
@@ -27,6 +28,7 @@ use std::collections::{BinaryHeap, HashMap};
 
 pub use fact::{Census, Fact};
 use gone::Gone;
+pub use reconcile::Disagreement;
 use release::{END_BY_ROOM, Released};
 use room::Room;
 pub use settings::{Scope, Settings, hex};

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::attributes::attribute;
 use super::callers::Callers;
 use super::fact::Fact;
+use super::reconcile::Presence;
 use super::stamp::{Stamp, began, ended};
 use super::subscription::{Answer, Attempt, Subscription};
 use super::track::{Description, Track};
@@ -62,6 +63,7 @@ pub(super) struct Participant {
     ended_at: Option<Time>,
     last_window: Option<Time>,
     pub(super) released: bool,
+    pub(super) presence: Presence,
 }
 
 /// How far a connection got.
@@ -102,6 +104,7 @@ impl Participant {
             ended_at: None,
             last_window: None,
             released: false,
+            presence: Presence::default(),
         }
     }
 
@@ -199,14 +202,12 @@ impl Participant {
         began(&mut self.active, stamp);
     }
 
-    fn on_end(&mut self, stamp: Stamp, how: End, now: Time) {
-        let (mut at, known) = match self.end {
-            Some((at, known)) => (Some(at), Some(known)),
-            None => (None, None),
-        };
+    /// Its end, told or inferred, became known at `now`. What is told is better than what is inferred.
+    pub(super) fn on_end(&mut self, stamp: Stamp, how: End, now: Time) {
+        let told = self.end.filter(|(_, known)| !matches!(known, End::Inferred(_)));
+        let mut at = told.map(|(at, _)| at);
         ended(&mut at, stamp);
-        let how = known.filter(|known| !matches!(known, End::Inferred(_))).unwrap_or(how);
-        self.end = at.map(|at| (at, how));
+        self.end = at.map(|at| (at, told.map_or(how, |(_, known)| known)));
         self.ended_at = self.ended_at.or(Some(now));
     }
 

@@ -107,7 +107,8 @@ impl Room {
     pub(super) fn close(&mut self, now: Time, rule: &'static str, out: &mut Released) {
         let participants_rule = if self.end.is_some() { END_BY_ROOM } else { rule };
         if self.end.is_none() {
-            self.end = Some(Stamp { at: self.newest, exact: false });
+            let at = self.presence.newest(self.newest);
+            self.end = Some(Stamp { at, exact: false });
             self.end_inferred = Some(rule);
         }
         for (_, sid) in std::mem::take(&mut self.ending) {

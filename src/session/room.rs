@@ -9,6 +9,7 @@ use super::callers::Callers;
 use super::fact::{Census, Fact};
 use super::ids;
 use super::participant::{FIRST_SPANS, Participant};
+use super::reconcile::Presence;
 use super::settings::{Scope, Settings};
 use super::stamp::{Stamp, ended};
 use super::track::Description;
@@ -65,6 +66,7 @@ pub(super) struct Room {
     pub(super) ended_at: Option<Time>,
     pub(super) closed_at: Option<Time>,
     pub(super) wake_at: Option<Time>,
+    pub(super) presence: Presence,
 }
 
 impl Room {
@@ -96,6 +98,7 @@ impl Room {
             ended_at: None,
             closed_at: None,
             wake_at: None,
+            presence: Presence::default(),
         }
     }
 
@@ -113,6 +116,7 @@ impl Room {
         facts: &mut Vec<Fact>,
     ) -> Stamp {
         self.heard = now;
+        self.presence.tell(now);
         // What is kept is what was told: raised to what is known by now, it would depend on the order.
         let told = Stamp::of(event, None, now);
         self.describe(event, told.at);
@@ -183,6 +187,10 @@ impl Room {
     }
 
     fn on_ended(&mut self, stamp: Stamp, event: &Event, now: Time) {
+        // What is told is better than what a list made of its absence.
+        if self.end_inferred.take_if(|_| self.closed_at.is_none()).is_some() {
+            self.end = None;
+        }
         ended(&mut self.end, stamp);
         for detail in event.details.iter().filter(|detail| detail.key == key::ROOM_END_REASON) {
             self.end_reason = Some(attribute(detail));
@@ -204,6 +212,7 @@ impl Room {
         let first = info.joined.unwrap_or(told.at);
         let Some(participant) = self.participant(&info.sid, first, settings) else { return };
         let (spans, is_named) = (participant.spans, participant.identity.is_some());
+        participant.presence.tell(now);
         participant.describe(info, event, told.at);
         participant.apply(event, told, now, &description, facts);
         let ended_at = participant.ended_at().filter(|_| !participant.released);
@@ -218,7 +227,7 @@ impl Room {
     }
 
     // The participant, told of for the first time or not; `None` where it has long gone.
-    fn participant(
+    pub(super) fn participant(
         &mut self,
         sid: &ParticipantSid,
         first: Time,
@@ -302,11 +311,13 @@ impl Room {
         if self.name.is_none() {
             self.name.clone_from(&stat.room_name);
         }
+        self.presence.tell(now);
         let first = stat.start.or(stat.at).unwrap_or(now);
         let Some(participant) = self.participant(&stat.participant, first, settings) else {
             return;
         };
         let spans = participant.spans;
+        participant.presence.tell(now);
         participant.window(stat);
         let is_ending = participant.ended_at().is_some();
         self.took(spans, &stat.participant);

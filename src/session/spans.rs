@@ -6,6 +6,7 @@ use super::attributes::track_attributes;
 use super::failure;
 use super::ids;
 use super::participant::{End, Participant, Reached, who};
+use super::reconcile::Presence;
 use super::room::Room;
 use super::stamp::Stamp;
 use super::subscription::{Answer, Attempt};
@@ -21,6 +22,7 @@ pub(super) fn of_room(room: &Room) -> Span {
         attributes.push(Attribute { key: key::NODE_ID, value: Value::Text(node.shared()) });
     }
     attributes.extend(room.end_reason.clone());
+    reconciled(&room.presence, &mut attributes);
     inferred(room.end_inferred, &mut attributes);
     let start = room.start();
     let previous = room.previous.as_ref();
@@ -120,6 +122,7 @@ impl Of<'_> {
             own.attributes
                 .push(Attribute::new(key::PARTICIPANT_DISCONNECT_REASON, Arc::clone(reason)));
         }
+        reconciled(&self.participant.presence, &mut own.attributes);
         match (how, reason) {
             (End::Aborted, _) => aborted(&mut own),
             (_, Some(reason)) if failure::is_failure(reason) => {
@@ -255,12 +258,19 @@ impl Of<'_> {
     }
 }
 
-fn room_attributes(room: &Room) -> Vec<Attribute> {
+/// What all records of a room say of it.
+pub(super) fn room_attributes(room: &Room) -> Vec<Attribute> {
     let mut attributes = vec![Attribute::new(key::ROOM_SID, room.sid.shared())];
     if let Some(name) = &room.name {
         attributes.push(Attribute::new(key::ROOM_NAME, name.shared()));
     }
     attributes
+}
+
+fn reconciled(presence: &Presence, to: &mut Vec<Attribute>) {
+    if presence.reconciled {
+        to.push(Attribute::new(key::RECONCILED, true));
+    }
 }
 
 fn inferred(rule: Option<&'static str>, to: &mut Vec<Attribute>) {

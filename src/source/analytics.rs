@@ -36,13 +36,13 @@ const MAX_UNCONFIRMED: usize = 256;
 // What was taken of a stream and is not in the journal yet, for certain.
 type Unconfirmed = VecDeque<(Pending, u64, Counted)>;
 
-/// The path of a source's method; webhooks have none.
+/// The path of a source's method; what is no stream has none.
 pub(crate) fn method(source: Source) -> Option<&'static str> {
     match source {
         Source::Stats => Some("/livekit.AnalyticsRecorderService/IngestStats"),
         Source::Events => Some("/livekit.AnalyticsRecorderService/IngestEvents"),
         Source::NodeRooms => Some("/livekit.AnalyticsRecorderService/IngestNodeRoomStates"),
-        Source::Webhook => None,
+        Source::Webhook | Source::Api => None,
     }
 }
 

@@ -103,6 +103,8 @@ pub(super) fn kind(source: Source) -> &'static str {
         Source::Events => "events",
         Source::Stats => "stats",
         Source::NodeRooms => "nodeRooms",
+        // It is asked for, and in no capture.
+        Source::Api => "api",
     }
 }
 

@@ -1,4 +1,4 @@
-//! LiveKit's API keys, which sign webhooks.
+//! LiveKit's API keys, which sign webhooks and what its API is asked.
 
 use std::collections::BTreeMap;
 use std::fmt;

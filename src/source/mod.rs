@@ -1,9 +1,11 @@
-//! Where telemetry comes from: signed webhooks, the analytics streams, and captures of them.
+//! Where telemetry comes from: signed webhooks, the analytics streams, captures of them, and what
+//! LiveKit's API lists.
 
 pub mod analytics;
 pub mod capture;
 pub mod keys;
 pub mod listen;
+pub mod reconcile;
 pub mod replay;
 mod tasks;
 pub mod tls;
@@ -77,6 +79,7 @@ fn parse(source: Source, raw: &[u8]) -> Result<Read, Unreadable> {
         Source::Stats => proto::stats(raw),
         Source::Events => proto::events(raw),
         Source::NodeRooms => proto::node_rooms(raw),
+        Source::Api => proto::api_rooms(raw),
     }
 }
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::histogram::{DURATION_BOUNDS, Histogram};
-use super::points::{Instrument, NodeSeries, Window, histogram_points};
+use super::points::{Instrument, NodeSeries, Window, count_points, histogram_points};
 use crate::event::{Time, TrackKind, TrackSource};
 use crate::interned::Name;
 use crate::semconv::{key, metric};
-use crate::session::{Census, Description, Fact};
+use crate::session::{Census, Description, Disagreement, Fact};
 use crate::signal::{Attribute, Metric, Number, NumberPoint, Temporality};
 
 const ROOMS: Instrument =
@@ -22,6 +22,11 @@ const PARTICIPANTS: Instrument = Instrument {
 };
 const TRACKS: Instrument =
     Instrument { name: metric::TRACK_COUNT, unit: "{track}", description: "Published tracks." };
+const DISAGREEMENTS: Instrument = Instrument {
+    name: metric::RECONCILER_DISAGREEMENTS,
+    unit: "{disagreement}",
+    description: "How often a list of rooms had something else than what was told.",
+};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 enum What {
@@ -75,11 +80,13 @@ pub(super) struct Lifecycle {
     durations: BTreeMap<Key, NodeSeries<Histogram>>,
     // Kinds and sources that were ever there: a count that falls to 0 says so.
     tracks: BTreeMap<(Option<TrackKind>, Option<TrackSource>), u64>,
+    disagreements: BTreeMap<Disagreement, NodeSeries<u64>>,
 }
 
 impl Lifecycle {
     pub(super) fn new(began: Time) -> Self {
-        Self { began, durations: BTreeMap::new(), tracks: BTreeMap::new() }
+        let (durations, tracks) = (BTreeMap::new(), BTreeMap::new());
+        Self { began, durations, tracks, disagreements: BTreeMap::new() }
     }
 
     pub(super) fn apply(&mut self, fact: &Fact) {
@@ -99,6 +106,11 @@ impl Lifecycle {
             }
             Fact::Subscribed { took, failed, description } => {
                 self.record(What::Subscribe, description, refused(*failed), *took);
+            }
+            Fact::Disagreement(what) => {
+                let attributes = || vec![Attribute::new(key::DISAGREEMENT, what.as_str())];
+                let series = self.disagreements.entry(*what);
+                series.or_insert_with(|| NodeSeries::new(attributes(), 0)).value += 1;
             }
             Fact::ParticipantReleased { .. } => {}
         }
@@ -149,6 +161,18 @@ impl Lifecycle {
             }
             to.push(what.instrument().histogram(window.temporality, DURATION_BOUNDS, points));
         }
+        self.flush_disagreements(window, to);
+    }
+    fn flush_disagreements(&mut self, window: Window, to: &mut Vec<Metric>) {
+        let mut points = Vec::new();
+        for series in self.disagreements.values_mut().filter(|series| series.value > 0) {
+            let opening = series.open(window);
+            count_points(&series.attributes, opening, window.now, series.value, &mut points);
+            if window.temporality == Temporality::Delta {
+                series.value = 0;
+            }
+        }
+        to.push(DISAGREEMENTS.counter(window.temporality, points));
     }
 }
 

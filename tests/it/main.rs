@@ -24,6 +24,7 @@ mod privacy;
 #[allow(dead_code)] // what the crash test alone needs
 mod random;
 mod readme;
+mod reconcile;
 mod restart;
 mod scenarios;
 mod semconv;

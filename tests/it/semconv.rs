@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use livekit_otel::engine::{Batch, Engine};
-use livekit_otel::event::{TrackKind, Unknown};
+use livekit_otel::event::rooms::{ListedRoom, Rooms, Scope};
+use livekit_otel::event::{RoomSid, Telling, TrackKind, Unknown};
 use livekit_otel::ledger::{Ledger, Lost, Signal, Source};
 use livekit_otel::observe::Clock;
 use livekit_otel::signal::{Attribute, Data, Metric, Value};
@@ -228,8 +229,30 @@ fn batches() -> Vec<Batch> {
     let mut called = Batch::default();
     engine.flush(at(30_000), &mut called);
     let mut batches = crate::scenarios::batches();
-    batches.extend([capture::run(capture::lines().iter(), true), called]);
+    batches.extend([capture::run(capture::lines().iter(), true), called, reconciled()]);
     batches
+}
+
+// Of a room that a list has, and of which nobody told.
+fn reconciled() -> Batch {
+    let listed = ListedRoom {
+        sid: RoomSid::new("RM_1").unwrap(),
+        name: None,
+        created: Some(at(0)),
+        participants: Some(Vec::new()),
+    };
+    let list =
+        |rooms| Telling::Rooms(Rooms { at: None, scope: Scope::Deployment, rooms, event: None });
+    let settings = session::Settings::default();
+    let mut engine = Engine::new(settings, stats::Settings::default(), at(0));
+    let mut out = Batch::default();
+    engine.apply(&list(vec![listed]), at(60_000), false, &mut out);
+    engine.apply(&list(Vec::new()), at(120_000), false, &mut out);
+    engine.apply(&list(Vec::new()), at(180_000), false, &mut out);
+    engine.tick(at(300_000), &mut out);
+    engine.flush(at(300_000), &mut out);
+    assert_eq!(out.spans.len(), 1);
+    out
 }
 
 // Name, instrument and unit of the metrics that the SDK tells of the program.

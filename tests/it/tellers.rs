@@ -74,6 +74,7 @@ fn items(line: &Line) -> usize {
     match &line.telling {
         Telling::Events(events) => events.len(),
         Telling::Stats(stats) => stats.len(),
+        Telling::Rooms(_) => 1,
     }
 }
 

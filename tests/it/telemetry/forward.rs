@@ -91,6 +91,9 @@ async fn what_is_forwarded_arrives_stamped_and_in_order() {
                 assert!(stats[0].id.starts_with("AS_"), "{}", stats[0].id);
                 assert_eq!(stats[0].node.as_ref().unwrap().as_str(), "ND_1");
             }
+            Telling::Rooms(rooms) => {
+                assert_eq!(rooms.event.unwrap().node.unwrap().as_str(), "ND_1");
+            }
         }
     }
     ids.retain(|id| !id.is_empty());
