@@ -235,6 +235,8 @@ pub mod span {
     pub const TRACK: &str = "track";
     /// From the request to subscribe to a track to its answer.
     pub const TRACK_SUBSCRIBE: &str = "track subscribe";
+    /// From the answer to a subscription's end; only where it is asked for.
+    pub const SUBSCRIPTION: &str = "subscription";
     /// From an egress's start to its end.
     pub const EGRESS: &str = "egress";
     /// From the start of an ingress's session to its end.

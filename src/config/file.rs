@@ -19,6 +19,7 @@ const LEAVES: &[&str] = &[
     "traces.scope",
     "traces.max_spans",
     "traces.max_age",
+    "traces.subscriptions",
     "traces.url",
     "stats.level",
     "stats.interval",

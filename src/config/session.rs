@@ -18,6 +18,9 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Settings {
         scope: reader.in_file("traces.scope", values::scope).unwrap_or(default.scope),
         max_spans: reader.in_file("traces.max_spans", values::spans).unwrap_or(default.max_spans),
         max_age,
+        subscriptions: reader
+            .in_file("traces.subscriptions", values::boolean)
+            .unwrap_or(default.subscriptions),
         trace_url: reader.in_file("traces.url", values::trace_url),
     }
 }

@@ -65,6 +65,17 @@ pub(super) fn subscribe(
     hash(&["subscribe", room.as_str(), participant.as_str(), track.as_str(), &attempt])
 }
 
+/// The subscription that an attempt came to.
+pub(super) fn subscription(
+    room: &RoomSid,
+    participant: &ParticipantSid,
+    track: &TrackSid,
+    attempt: usize,
+) -> SpanId {
+    let attempt = attempt.to_string();
+    hash(&["subscription", room.as_str(), participant.as_str(), track.as_str(), &attempt])
+}
+
 /// The trace of a participant that has one of its own.
 pub fn participant_trace(room: &RoomSid, participant: &ParticipantSid) -> TraceId {
     hash(&["trace", room.as_str(), participant.as_str()])

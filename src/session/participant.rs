@@ -59,6 +59,8 @@ pub(super) struct Participant {
     pub(super) spans: usize,
     pub(super) left: usize,
     pub(super) left_out: u64,
+    // How many spans an attempt to subscribe may come to.
+    pub(super) of_an_attempt: usize,
     // When its end became known here, from which the linger counts.
     ended_at: Option<Time>,
     last_window: Option<Time>,
@@ -101,6 +103,7 @@ impl Participant {
             spans: FIRST_SPANS,
             left: 0,
             left_out: 0,
+            of_an_attempt: 1,
             ended_at: None,
             last_window: None,
             released: false,
@@ -291,7 +294,7 @@ impl Participant {
         facts: &mut Vec<Fact>,
     ) {
         let known = self.subscriptions.get(sid);
-        if known.is_none_or(|known| known.is_further(at)) && !self.takes(1) {
+        if known.is_none_or(|known| known.is_further(at)) && !self.takes(self.of_an_attempt) {
             return;
         }
         let attempt = tell(self.subscriptions.entry(sid.clone()).or_default());

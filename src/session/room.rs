@@ -247,6 +247,7 @@ impl Room {
         let of_room = settings.max_spans.saturating_sub(self.spans);
         let participant = self.participants.get_mut(sid)?;
         let of_its_own = settings.max_spans.saturating_sub(participant.spans);
+        participant.of_an_attempt = 1 + usize::from(settings.subscriptions);
         participant.left = if participant.own_trace { of_its_own } else { of_room };
         Some(participant)
     }

@@ -21,6 +21,9 @@ pub struct Settings {
     pub max_spans: usize,
     /// How old a room's trace may be for those who join it.
     pub max_age: Duration,
+    /// Whether each subscription has a span, from its answer to its end: in a room of many there are
+    /// as many as its square.
+    pub subscriptions: bool,
     /// Where a trace is looked at, with `{trace_id}` for its id.
     pub trace_url: Option<Arc<str>>,
 }
@@ -44,6 +47,7 @@ impl Default for Settings {
             scope: Scope::Room,
             max_spans: 5000,
             max_age: Duration::from_hours(6),
+            subscriptions: false,
             trace_url: None,
         }
     }

@@ -65,6 +65,9 @@ pub(super) fn of_participant(room: &Room, sid: &ParticipantSid, out: &mut Vec<Sp
         let unpublished = room.unpublished(track_sid);
         for (index, attempt) in subscription.attempts(unpublished).iter().enumerate() {
             out.push(of.subscribe(track_sid, attempt, index + 1));
+            if participant.of_an_attempt > 1 {
+                out.extend(of.subscription(track_sid, attempt, index + 1));
+            }
         }
     }
 }
@@ -219,12 +222,7 @@ impl Of<'_> {
         let end = attempt.answer.as_ref().map_or(self.end, |(at, _)| *at);
         let mut asked = self.span(span::TRACK_SUBSCRIBE, id, attempt.requested, end);
         self.describe_track(sid, &mut asked.attributes);
-        let entry = self.room.catalog.get(sid);
-        if let Some(publisher) = entry.and_then(|entry| entry.publisher.as_ref()) {
-            asked.attributes.push(Attribute::new(key::PUBLISHER_SID, publisher.shared()));
-            let span_id = ids::track(&self.room.sid, publisher, sid);
-            asked.links.push(Link { trace_id: self.room.place(publisher).0, span_id });
-        }
+        self.link_track(sid, &mut asked);
         asked.attributes.push(Attribute::new(key::ATTEMPTS, attempt.times));
         let result = match &attempt.answer {
             Some((_, Answer::Subscribed)) => Some("subscribed"),
@@ -243,6 +241,28 @@ impl Of<'_> {
             None => inferred(Some(END_BY_PARTICIPANT), &mut asked.attributes),
         }
         asked
+    }
+
+    fn subscription(&self, sid: &TrackSid, attempt: &Attempt, nth: usize) -> Option<Span> {
+        let id = ids::subscription(&self.room.sid, self.sid, sid, nth);
+        let start = attempt.subscribed()?;
+        let mut lived = self.span(span::SUBSCRIPTION, id, start, attempt.ended.unwrap_or(self.end));
+        self.describe_track(sid, &mut lived.attributes);
+        self.link_track(sid, &mut lived);
+        if attempt.ended.is_none() {
+            inferred(Some(END_BY_PARTICIPANT), &mut lived.attributes);
+        }
+        Some(lived)
+    }
+
+    // The track subscribed to, by whoever publishes it.
+    fn link_track(&self, sid: &TrackSid, span: &mut Span) {
+        let entry = self.room.catalog.get(sid);
+        if let Some(publisher) = entry.and_then(|entry| entry.publisher.as_ref()) {
+            span.attributes.push(Attribute::new(key::PUBLISHER_SID, publisher.shared()));
+            let span_id = ids::track(&self.room.sid, publisher, sid);
+            span.links.push(Link { trace_id: self.room.place(publisher).0, span_id });
+        }
     }
 
     // A whole second may be before what it is part of began.

@@ -27,9 +27,17 @@ pub(super) struct Attempt {
     pub(super) requested: Time,
     pub(super) times: u64,
     pub(super) answer: Option<(Time, Answer)>,
+    /// When it ended, where it was subscribed and that is known.
+    pub(super) ended: Option<Time>,
 }
 
 impl Attempt {
+    /// When the subscription began, where it did.
+    pub(super) fn subscribed(&self) -> Option<Time> {
+        let (at, answer) = self.answer.as_ref()?;
+        (*answer == Answer::Subscribed).then_some(*at)
+    }
+
     /// How long it took, and whether it failed, where it was answered.
     pub(super) fn answered(&self) -> Option<(Duration, bool)> {
         let (at, answer) = self.answer.as_ref()?;
@@ -106,15 +114,24 @@ impl Subscription {
             match (told, open) {
                 (Told::Requested, Some(open)) => open.times += times,
                 (Told::Requested, None) => {
-                    attempts.push(Attempt { requested: *at, times: *times, answer: None });
+                    let (requested, times) = (*at, *times);
+                    attempts.push(Attempt { requested, times, answer: None, ended: None });
                 }
                 (Told::Answered(answer), Some(open)) => {
                     open.answer = Some((*at, answer.clone()));
+                }
+                (Told::Answered(Answer::Unsubscribed), None) => {
+                    if let Some(last) = attempts.last_mut().filter(|last| last.ended.is_none()) {
+                        last.ended = last.subscribed().map(|_| *at);
+                    }
                 }
                 (Told::Answered(_), None) => {}
             }
         }
         let Some(end) = unpublished else { return attempts };
+        if let Some(last) = attempts.last_mut().filter(|last| last.ended.is_none()) {
+            last.ended = last.subscribed().filter(|at| *at <= end).map(|_| end);
+        }
         if let Some(open) = attempts.pop_if(|last| last.answer.is_none() && last.requested <= end) {
             match attempts.last_mut() {
                 Some(before) => before.times += open.times,

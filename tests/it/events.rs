@@ -100,6 +100,7 @@ fn each_kind_of_span_is_in_a_row() {
         span::TRACK_PUBLISH,
         span::TRACK,
         span::TRACK_SUBSCRIBE,
+        span::SUBSCRIPTION,
         span::EGRESS,
         span::INGRESS,
         span::SIP_CALL,

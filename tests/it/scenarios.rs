@@ -22,6 +22,7 @@ fn settings(scenario: &str) -> Settings {
     match scenario {
         // A room's trace of three quarters of 20 takes in four of its ten participants.
         "long-room" => Settings { max_spans: 20, ..default },
+        "subscriptions" => Settings { subscriptions: true, ..default },
         "own-traces" => Settings { scope: Scope::Participant, ..default },
         _ => default,
     }
@@ -48,7 +49,8 @@ pub(crate) fn play<'a>(lines: impl Iterator<Item = &'a Line>, settings: Settings
 /// What comes of every scenario.
 pub(crate) fn batches() -> Vec<Batch> {
     let url = Some("http://localhost/{trace_id}".into());
-    let settings = || Settings { trace_url: url.clone(), ..Settings::default() };
+    let settings =
+        || Settings { trace_url: url.clone(), subscriptions: true, ..Settings::default() };
     INPUTS.iter().map(|input| play(lines(input).iter(), settings())).collect()
 }
 
@@ -81,6 +83,7 @@ macro_rules! scenarios {
 scenarios! {
     an_ordinary_call: "ordinary-call" of "ordinary-call";
     the_same_with_a_trace_for_each_participant: "own-traces" of "ordinary-call";
+    the_same_with_its_subscriptions: "subscriptions" of "ordinary-call";
     a_join_that_is_aborted: "aborted-join" of "aborted-join";
     a_client_that_is_lost_and_comes_back: "lost-client" of "lost-client";
     a_connection_that_is_resumed: "resume" of "resume";
@@ -198,7 +201,7 @@ fn label(span: &Span) -> String {
         name::ROOM => &[key::ROOM_SID][..],
         name::PARTICIPANT | name::PARTICIPANT_CONNECT => &[key::PARTICIPANT_SID],
         name::TRACK | name::TRACK_PUBLISH => &[key::TRACK_SID],
-        name::TRACK_SUBSCRIBE => &[key::PARTICIPANT_SID, key::TRACK_SID],
+        name::TRACK_SUBSCRIBE | name::SUBSCRIPTION => &[key::PARTICIPANT_SID, key::TRACK_SID],
         name::EGRESS => &[key::EGRESS_ID],
         name::SIP_CALL => &[key::SIP_CALL_ID],
         name::SIP_TRANSFER => &[key::SIP_TRANSFER_ID],
