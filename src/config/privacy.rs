@@ -1,21 +1,13 @@
 //! What becomes of personal data: `privacy.pii`, and the key of its hashes.
 
+use super::option;
 use super::reader::Reader;
-use super::{option, values};
+use super::values::{self, Pii};
 use crate::cli::ServeArgs;
 use crate::privacy::Privacy;
 
 // No flag: a command line is seen by others.
 const KEY: &str = "LIVEKIT_OTEL_PRIVACY_HASH_KEY";
-
-/// The modes, before there is a key.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) enum Mode {
-    #[default]
-    Plain,
-    Hash,
-    Drop,
-}
 
 pub(super) fn read(args: &ServeArgs, reader: &mut Reader<'_>) -> Privacy {
     let found = reader.variable(KEY).or_else(|| reader.leaf("privacy.hash_key"));
@@ -24,10 +16,10 @@ pub(super) fn read(args: &ServeArgs, reader: &mut Reader<'_>) -> Privacy {
     let mode = option(reader, "--privacy-pii", args.privacy_pii.as_ref(), "privacy.pii");
     let at = mode.as_ref().map(|found| found.at.clone()).unwrap_or_default();
     match (reader.parse(mode, values::pii).unwrap_or_default(), key) {
-        (Mode::Plain, _) => Privacy::Plain,
-        (Mode::Hash, Some(key)) => Privacy::Hash(key),
-        (Mode::Drop, _) => Privacy::Drop,
-        (Mode::Hash, None) => {
+        (Pii::Plain, _) => Privacy::Plain,
+        (Pii::Hash, Some(key)) => Privacy::Hash(key),
+        (Pii::Drop, _) => Privacy::Drop,
+        (Pii::Hash, None) => {
             if !is_given {
                 reader.wrong(at, format!("needs privacy.hash_key in the file, or {KEY}"));
             }

@@ -9,7 +9,6 @@ use http::Uri;
 use tracing::level_filters::LevelFilter;
 
 use super::LogFormat;
-use super::privacy::Mode;
 use crate::export::settings::{Compression, Protocol};
 use crate::privacy::HashKey;
 use crate::session::Scope;
@@ -163,8 +162,17 @@ pub(super) fn log_format(text: &str) -> Parsed<LogFormat> {
     one_of(text, &[("text", LogFormat::Text), ("json", LogFormat::Json)])
 }
 
-pub(super) fn pii(text: &str) -> Parsed<Mode> {
-    one_of(text, &[("plain", Mode::Plain), ("hash", Mode::Hash), ("drop", Mode::Drop)])
+/// What becomes of personal data, before there is a key.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) enum Pii {
+    #[default]
+    Plain,
+    Hash,
+    Drop,
+}
+
+pub(super) fn pii(text: &str) -> Parsed<Pii> {
+    one_of(text, &[("plain", Pii::Plain), ("hash", Pii::Hash), ("drop", Pii::Drop)])
 }
 
 pub(super) fn hash_key(text: &str) -> Parsed<HashKey> {

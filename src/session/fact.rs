@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use super::reconcile::Disagreement;
+use serde::{Deserialize, Serialize};
+
 use super::track::Description;
 use crate::event::{ParticipantSid, RoomSid, TrackKind, TrackSource};
+use crate::semconv::event as name;
 
 /// Something that ended or was answered, for [`crate::stats`].
 #[derive(Debug, Clone)]
@@ -76,4 +78,38 @@ pub struct Census {
     pub participants: u64,
     /// Tracks that they publish, by kind and source.
     pub tracks: std::collections::BTreeMap<(Option<TrackKind>, Option<TrackSource>), u64>,
+}
+
+/// What a list and what was told did not agree on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Disagreement {
+    /// An open room that nobody told of.
+    RoomMissing,
+    /// A room whose end nobody told.
+    RoomGone,
+    /// A participant that nobody told of.
+    ParticipantMissing,
+    /// A participant whose leaving nobody told.
+    ParticipantGone,
+}
+
+impl Disagreement {
+    /// The emitted value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::RoomMissing => "room_missing",
+            Self::RoomGone => "room_gone",
+            Self::ParticipantMissing => "participant_missing",
+            Self::ParticipantGone => "participant_gone",
+        }
+    }
+
+    pub(super) fn event_name(self) -> &'static str {
+        match self {
+            Self::RoomMissing => name::ROOM_MISSING,
+            Self::RoomGone => name::ROOM_GONE,
+            Self::ParticipantMissing => name::PARTICIPANT_MISSING,
+            Self::ParticipantGone => name::PARTICIPANT_GONE,
+        }
+    }
 }

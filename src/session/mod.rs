@@ -10,6 +10,7 @@ pub mod ids;
 mod log;
 mod mutes;
 mod participant;
+mod presence;
 mod reconcile;
 mod release;
 mod room;
@@ -26,9 +27,8 @@ mod works;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
-pub use fact::{Census, Fact};
+pub use fact::{Census, Disagreement, Fact};
 use gone::Gone;
-pub use reconcile::Disagreement;
 use release::{END_BY_ROOM, Released};
 use room::Room;
 pub use settings::{Scope, Settings, hex};

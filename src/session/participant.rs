@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::attributes::attribute;
 use super::callers::Callers;
 use super::fact::Fact;
-use super::reconcile::Presence;
+use super::presence::Presence;
 use super::stamp::{Stamp, began, ended};
 use super::subscription::{Answer, Attempt, Subscription};
 use super::track::{Description, Track};

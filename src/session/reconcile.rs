@@ -1,13 +1,11 @@
 //! Lists of open rooms against what was told: what was missed is opened or ended, and said.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use super::fact::Fact;
+use super::fact::{Disagreement, Fact};
 use super::ids;
 use super::participant::{End, who};
+use super::presence::GRACE;
 use super::room::Room;
 use super::settings::Settings;
 use super::spans::room_attributes;
@@ -15,88 +13,11 @@ use super::stamp::Stamp;
 use super::{Outputs, Sessions};
 use crate::event::rooms::{ListedParticipant, ListedRoom, Rooms, Scope};
 use crate::event::{self, NodeId, ParticipantSid, RoomSid, Time};
-use crate::semconv::{event as name, key};
+use crate::semconv::key;
 use crate::signal::{Attribute, LogRecord, Severity, Value};
 
-// A webhook is retried for 15 s, and a list may be of a moment before: only what is older counts.
-const GRACE: Duration = Duration::from_secs(30);
 /// The rule for what is listed no more.
 const END_BY_LIST: &str = "reconciled";
-
-/// What a list and what was told did not agree on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Disagreement {
-    /// An open room that nobody told of.
-    RoomMissing,
-    /// A room whose end nobody told.
-    RoomGone,
-    /// A participant that nobody told of.
-    ParticipantMissing,
-    /// A participant whose leaving nobody told.
-    ParticipantGone,
-}
-
-impl Disagreement {
-    /// The emitted value.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::RoomMissing => "room_missing",
-            Self::RoomGone => "room_gone",
-            Self::ParticipantMissing => "participant_missing",
-            Self::ParticipantGone => "participant_gone",
-        }
-    }
-
-    fn event_name(self) -> &'static str {
-        match self {
-            Self::RoomMissing => name::ROOM_MISSING,
-            Self::RoomGone => name::ROOM_GONE,
-            Self::ParticipantMissing => name::PARTICIPANT_MISSING,
-            Self::ParticipantGone => name::PARTICIPANT_GONE,
-        }
-    }
-}
-
-/// When a room or a participant was told of, and when it was listed.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct Presence {
-    // When something last came of it.
-    told: Option<Time>,
-    // The newest list that has it.
-    listed: Option<Time>,
-    // The first list after both that does not have it.
-    absent: Option<Time>,
-    /// Whether it is known because it was listed.
-    pub(super) reconciled: bool,
-}
-
-impl Presence {
-    /// Something came of it.
-    pub(super) fn tell(&mut self, now: Time) {
-        self.told = Some(now);
-        self.absent = None;
-    }
-
-    /// The newest time that it is known to have been there, where it was told of until `told`.
-    pub(super) fn newest(&self, told: Time) -> Time {
-        self.listed.map_or(told, |listed| listed.max(told))
-    }
-
-    fn list(&mut self, at: Time) {
-        self.listed = self.listed.max(Some(at));
-        self.absent = None;
-    }
-
-    // The list of `at` does not have it; whether it was not in the one before either, and nothing
-    // was told of it for long.
-    fn miss(&mut self, at: Time) -> bool {
-        if self.listed.is_some_and(|listed| listed >= at) {
-            return false;
-        }
-        let first = *self.absent.get_or_insert(at);
-        first < at && self.told.is_none_or(|told| told + GRACE <= at)
-    }
-}
 
 // One list, and what comes of it.
 struct Round<'a> {

@@ -9,7 +9,7 @@ use super::callers::Callers;
 use super::fact::{Census, Fact};
 use super::ids;
 use super::participant::{FIRST_SPANS, Participant};
-use super::reconcile::Presence;
+use super::presence::Presence;
 use super::settings::{Scope, Settings};
 use super::stamp::{Stamp, ended};
 use super::track::Description;

@@ -6,7 +6,7 @@ use super::attributes::track_attributes;
 use super::failure;
 use super::ids;
 use super::participant::{End, Participant, Reached, who};
-use super::reconcile::Presence;
+use super::presence::Presence;
 use super::room::Room;
 use super::stamp::Stamp;
 use super::subscription::{Answer, Attempt};

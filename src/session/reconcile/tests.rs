@@ -1,5 +1,6 @@
 use super::*;
 use crate::event::{Event, EventKind, Participant as Info, Room as RoomInfo, Teller, Told};
+use crate::semconv::event as name;
 use crate::session::{Outcome, Settings};
 use crate::signal::Span;
 use crate::snapshot::{Part, Writer, part};
