@@ -29,7 +29,7 @@ use std::collections::{BinaryHeap, HashMap};
 
 pub use fact::{Census, Disagreement, Fact};
 use gone::Gone;
-use release::{END_BY_ROOM, Released};
+use release::{END_BY_ROOM, REPLACED_SETTLES, Released, SILENT_WHEN_REPLACED};
 use room::Room;
 pub use settings::{Scope, Settings, hex};
 use stamp::Stamp;
@@ -270,8 +270,12 @@ impl Sessions {
                 let start = info.created.unwrap_or(first);
                 let is_newer = self.rooms.get(&known).is_none_or(|known| known.start() <= start);
                 let (older, newer) = if is_newer { (&known, sid) } else { (sid, &known) };
-                if let Some(room) = self.rooms.get_mut(older) {
-                    room.replaced_at = room.replaced_at.or(Some(now));
+                if let Some(room) = self.rooms.get_mut(older)
+                    && room.replaced_at.is_none()
+                {
+                    room.replaced_at = Some(now);
+                    let at = now + REPLACED_SETTLES + SILENT_WHEN_REPLACED;
+                    self.wakes.push(Reverse((at, Some(older.clone()))));
                 }
                 if let Some(room) = self.rooms.get_mut(newer) {
                     room.previous = Some(older.clone());

@@ -17,7 +17,9 @@ const KEPT_AFTER_END: Duration = Duration::from_hours(1);
 // An empty room is closed by LiveKit after minutes (room.departure_timeout).
 const SILENT_WHEN_EMPTY: Duration = Duration::from_hours(1);
 // There is one room of a name at a time; but several deployments may tell of theirs here.
-const SILENT_WHEN_REPLACED: Duration = Duration::from_mins(10);
+pub(super) const SILENT_WHEN_REPLACED: Duration = Duration::from_mins(10);
+/// So long after another has begun something of a room may still come.
+pub(super) const REPLACED_SETTLES: Duration = Duration::from_mins(1);
 const END_BY_ANOTHER: &str = "replaced";
 const END_BY_EMPTINESS: &str = "empty";
 /// The rule for a participant that outlived its room.
@@ -68,7 +70,7 @@ impl Room {
     // When it will have been silent for too long, and what that is called.
     fn silence(&self, settings: &Settings) -> (Time, &'static str) {
         let is_empty = self.released > 0 && self.released == self.participants.len();
-        let replaced = self.replaced_at.filter(|at| self.heard <= *at);
+        let replaced = self.replaced_at.filter(|at| self.heard <= *at + REPLACED_SETTLES);
         if replaced.is_some() {
             (self.heard + SILENT_WHEN_REPLACED.min(settings.silent_after), END_BY_ANOTHER)
         } else if is_empty {

@@ -1,11 +1,11 @@
-//! A room of 72 hours with 10,000 participants.
+//! Rooms over hours: one of 72 with 10,000 participants, and ones that nobody ends.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use livekit_otel::engine::{Batch, Engine};
-use livekit_otel::event::{EventKind, Telling, Time};
+use livekit_otel::event::{EventKind, RoomName, Telling, Time, Told};
 use livekit_otel::session::Settings;
-use livekit_otel::signal::TraceId;
+use livekit_otel::signal::{Span, TraceId};
 use livekit_otel::snapshot::Writer;
 use livekit_otel::stats;
 
@@ -95,4 +95,50 @@ fn a_long_room_forgets_who_left_and_no_trace_passes_its_budget() {
     assert_eq!(ids.len(), spans.len());
     let end = spans.iter().find(|span| span.name == "room").unwrap().end;
     assert_eq!(end, Time::from_nanos(at(73 * HOUR).nanos()).unwrap());
+}
+
+#[test]
+fn a_room_that_nobody_ends_ends_by_the_first_rule_that_holds() {
+    let minutes = |minutes: u64| minutes * 60_000;
+    let ended_by = |tell: fn(&mut Engine, &mut Batch), until: u64| {
+        let mut engine = Engine::new(Settings::default(), stats::Settings::default(), at(0));
+        let mut out = Batch::default();
+        tell(&mut engine, &mut out);
+        engine.tick(at(until), &mut out);
+        let rooms = out.spans.iter().filter(|span| span.name == "room");
+        let rule = |span: &Span| {
+            let found = span.attributes.iter().find(|it| it.key == "lk.end.inferred");
+            found.map(|it| format!("{:?}", it.value))
+        };
+        rooms.filter_map(rule).collect::<Vec<_>>()
+    };
+    // Open, and silent.
+    let silent: fn(&mut Engine, &mut Batch) = |engine, out| tell_join(engine, "RM_1", 0, None, out);
+    assert_eq!(ended_by(silent, 24 * HOUR - 1), Vec::<String>::new());
+    assert_eq!(ended_by(silent, 24 * HOUR), ["Text(\"silence\")"]);
+    // Everybody has left.
+    let empty: fn(&mut Engine, &mut Batch) =
+        |engine, out| tell_join(engine, "RM_1", 0, Some(60_000), out);
+    assert_eq!(ended_by(empty, minutes(60)), Vec::<String>::new());
+    assert_eq!(ended_by(empty, minutes(61)), ["Text(\"empty\")"]);
+    // Another of its name has begun.
+    let replaced: fn(&mut Engine, &mut Batch) = |engine, out| {
+        tell_join(engine, "RM_1", 0, None, out);
+        tell_join(engine, "RM_2", 60_000, None, out);
+    };
+    assert_eq!(ended_by(replaced, minutes(11)), Vec::<String>::new());
+    assert_eq!(ended_by(replaced, minutes(12)), ["Text(\"replaced\")"]);
+}
+
+// One joins a room of that name, and leaves it or not.
+fn tell_join(engine: &mut Engine, room: &str, millis: u64, left: Option<u64>, out: &mut Batch) {
+    let mut event = made::event(EventKind::ParticipantJoined, at(millis), room, at(millis));
+    event.room.as_mut().unwrap().name = RoomName::new("standup");
+    event.participant = Some(made::participant(&format!("PA_{room}"), at(millis)));
+    engine.apply(&Telling::Events(vec![event.clone()]), at(millis), false, out);
+    if let Some(left) = left {
+        event.kind = EventKind::ParticipantLeft;
+        event.told = Some(Told { at: at(left), whole_seconds: false });
+        engine.apply(&Telling::Events(vec![event]), at(left), false, out);
+    }
 }
