@@ -184,6 +184,9 @@ pub mod key {
     pub const SPANS_LEFT_OUT: &str = "lk.trace.spans_left_out";
     /// How often the track was described anew while it was published.
     pub const TRACK_UPDATES: &str = "lk.track.updates";
+    /// How often the highest quality that anyone subscribes to changed: layers that the publisher was
+    /// to begin or to stop sending.
+    pub const TRACK_QUALITY_CHANGES: &str = "lk.track.quality_changes";
     /// Where the trace is looked at.
     pub const TRACE_URL: &str = "lk.trace.url";
     /// true where nobody told of it, and it is known because LiveKit's API or its node listed it.

@@ -263,6 +263,7 @@ impl Participant {
                 | EventKind::TrackMuted
                 | EventKind::TrackUnmuted
                 | EventKind::TrackPublishedUpdate
+                | EventKind::TrackMaxSubscribedVideoQuality
                 | EventKind::TrackPublishStats
         );
         let Some(track) = is_publishers.then(|| self.track(sid)).flatten() else { return };
@@ -274,6 +275,7 @@ impl Participant {
             EventKind::TrackMuted => track.mutes.tell(stamp.at, true),
             EventKind::TrackUnmuted => track.mutes.tell(stamp.at, false),
             EventKind::TrackPublishedUpdate => track.updates += 1,
+            EventKind::TrackMaxSubscribedVideoQuality => track.quality_changes += 1,
             _ => {
                 if let Some(totals) = &event.rtp {
                     track.rtp.add(totals);

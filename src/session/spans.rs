@@ -206,8 +206,12 @@ impl Of<'_> {
         let (mutes, muted) = track.mutes.until(end);
         attributes.push(Attribute::new(key::TRACK_MUTES, mutes));
         attributes.push(Attribute::new(key::TRACK_MUTED_DURATION, muted.as_secs_f64()));
-        if track.updates > 0 {
-            attributes.push(Attribute::new(key::TRACK_UPDATES, track.updates));
+        let changes = [
+            (key::TRACK_UPDATES, track.updates),
+            (key::TRACK_QUALITY_CHANGES, track.quality_changes),
+        ];
+        for (key, count) in changes.into_iter().filter(|(_, count)| *count > 0) {
+            attributes.push(Attribute::new(key, count));
         }
         track.windows.attributes(attributes);
         track.rtp.attributes(attributes);

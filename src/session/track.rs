@@ -38,6 +38,7 @@ pub(super) struct Track {
     pub(super) unpublished: Option<Stamp>,
     pub(super) mutes: Mutes,
     pub(super) updates: u64,
+    pub(super) quality_changes: u64,
     pub(super) windows: WindowSum,
     pub(super) rtp: RtpSum,
     pub(super) callers: Callers,
