@@ -132,7 +132,7 @@ pub struct ServeArgs {
     /// Where what was accepted is kept until it is delivered [env: LIVEKIT_OTEL_JOURNAL_DIR]
     #[arg(long, value_name = "DIR")]
     pub journal_dir: Option<PathBuf>,
-    /// What gets series of its own: node or participant [env: LIVEKIT_OTEL_STATS_LEVEL]
+    /// What has series of its own: node, room, participant or track [env: LIVEKIT_OTEL_STATS_LEVEL]
     #[arg(long, value_name = "LEVEL")]
     pub stats_level: Option<String>,
     /// What becomes of personal data: plain, hash or drop [env: LIVEKIT_OTEL_PRIVACY_PII]

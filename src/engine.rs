@@ -1,9 +1,9 @@
 //! Sessions and instruments together: what was accepted goes in, with its time; what leaves comes
 //! out. Sans-IO, so that a journal read again gives the same outputs.
 
-use crate::event::{Telling, Time};
+use crate::event::{ParticipantSid, RoomSid, Telling, Time};
 use crate::session::{self, Outcome, Outputs, Sessions};
-use crate::signal::{LogRecord, Metric, Span};
+use crate::signal::{Data, LogRecord, Metric, Span, Table};
 use crate::snapshot::{self, Part, Writer};
 use crate::stats::{self, NodeReports, Stats};
 
@@ -16,6 +16,8 @@ pub struct Batch {
     pub logs: Vec<LogRecord>,
     /// Metric points of a flush.
     pub metrics: Vec<Metric>,
+    /// More of them: those of streams.
+    pub tables: Vec<Table>,
 }
 
 /// What became of a telling's items, beside being applied.
@@ -99,13 +101,33 @@ impl Engine {
     }
 
     /// Adds what this process's node saw itself.
-    pub fn reports(&mut self, reports: NodeReports) {
+    pub fn reports(&mut self, mut reports: NodeReports) {
+        let sessions = &self.sessions;
+        reports.find_spans(&|key| {
+            let room = RoomSid::new(key.room_sid())?;
+            sessions.place(&room, &ParticipantSid::new(key.participant_sid())?)
+        });
         self.stats.reports(reports);
     }
 
     /// Flushes the instruments: the periodic reader's tick.
     pub fn flush(&mut self, now: Time, out: &mut Batch) {
+        self.begin_flush(now, out);
+        while self.flush_some(out) {}
+    }
+
+    /// Flushes the nodes' instruments; [`Engine::flush_some`] goes on with those of streams, and
+    /// nothing is to be applied before it has come to an end.
+    pub fn begin_flush(&mut self, now: Time, out: &mut Batch) {
         out.metrics.extend(self.stats.flush(now, &self.sessions.census()));
+    }
+
+    /// The next of a flush's points, a bounded number of them; `false` where there are no more.
+    pub fn flush_some(&mut self, out: &mut Batch) -> bool {
+        let table = self.stats.flush_streams();
+        let is_more = table.is_some();
+        out.tables.extend(table);
+        is_more
     }
 
     /// How many series have ended and wait for the flush.
@@ -131,10 +153,15 @@ impl Engine {
         if known { Ok(()) } else { Err(snapshot::Error::Version) }
     }
 
-    /// Ends what is open by `rule`, lets go of everything and flushes.
-    pub fn close(&mut self, now: Time, rule: &'static str, out: &mut Batch) {
+    /// Ends what is open by `rule` and lets go of everything; a flush is to follow.
+    pub fn end(&mut self, now: Time, rule: &'static str, out: &mut Batch) {
         self.sessions.close(now, rule, &mut self.outputs);
         self.pass_on(out);
+    }
+
+    /// Ends what is open by `rule`, lets go of everything and flushes.
+    pub fn close(&mut self, now: Time, rule: &'static str, out: &mut Batch) {
+        self.end(now, rule, out);
         self.flush(now, out);
     }
 
@@ -144,6 +171,24 @@ impl Engine {
         }
         out.spans.append(&mut self.outputs.spans);
         out.logs.append(&mut self.outputs.logs);
+    }
+}
+
+impl Batch {
+    /// All metric points, instrument by instrument: a copy, for who looks at them.
+    pub fn all_metrics(&self) -> Vec<Metric> {
+        let mut all = self.metrics.clone();
+        for metric in self.tables.iter().flat_map(Table::metrics) {
+            let known = all.iter_mut().find(|known| known.name == metric.name);
+            match known.map(|known| &mut known.data).zip(Some(metric.data.clone())) {
+                Some((Data::Gauge(points), Data::Gauge(more)))
+                | Some((Data::Sum { points, .. }, Data::Sum { points: more, .. })) => {
+                    points.extend(more);
+                }
+                _ => all.push(metric),
+            }
+        }
+        all
     }
 }
 

@@ -8,6 +8,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::event::Time;
 use crate::interned::Name;
 
+mod metric;
+pub use metric::{
+    Column, Data, Exemplar, ExponentialPoint, HistogramPoint, Metric, Number, NumberPoint, Row,
+    Table, Temporality,
+};
+
 /// An attribute's value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Value {
@@ -203,91 +209,4 @@ pub struct LogRecord {
     pub context: Option<(TraceId, SpanId)>,
     /// Its attributes.
     pub attributes: Vec<Attribute>,
-}
-
-/// Whether points count from their series' start or from the previous flush.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[allow(missing_docs)]
-pub enum Temporality {
-    #[default]
-    Cumulative,
-    Delta,
-}
-
-/// One instrument's points of one flush.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Metric {
-    /// Its name (see [`crate::semconv::metric`]).
-    pub name: &'static str,
-    /// Its UCUM unit.
-    pub unit: &'static str,
-    /// What it measures, in a sentence.
-    pub description: &'static str,
-    /// Its points.
-    pub data: Data,
-}
-
-/// A metric's points, by kind.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Data {
-    /// The last value.
-    Gauge(Vec<NumberPoint>),
-    /// Sums; not monotonic for what goes up and down.
-    Sum {
-        /// Whether the sum never falls.
-        monotonic: bool,
-        /// What its points count from.
-        temporality: Temporality,
-        /// Its points.
-        points: Vec<NumberPoint>,
-    },
-    /// Distributions over explicit buckets.
-    Histogram {
-        /// What its points count from.
-        temporality: Temporality,
-        /// The buckets' upper bounds, inclusive, rising.
-        bounds: &'static [f64],
-        /// Its points.
-        points: Vec<HistogramPoint>,
-    },
-}
-
-/// A value of a series at a time.
-#[derive(Debug, Clone, PartialEq)]
-pub struct NumberPoint {
-    /// The series.
-    pub attributes: Series,
-    /// What the value counts from; gauges have none.
-    pub start: Option<Time>,
-    /// When it held.
-    pub time: Time,
-    /// The value; `None` is OTLP's `NO_RECORDED_VALUE`: the series has ended.
-    pub value: Option<Number>,
-}
-
-/// A number point's value.
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[allow(missing_docs)]
-pub enum Number {
-    Int(i64),
-    Float(f64),
-}
-
-/// A distribution of a series at a time.
-#[derive(Debug, Clone, PartialEq)]
-pub struct HistogramPoint {
-    /// The series.
-    pub attributes: Series,
-    /// What it counts from.
-    pub start: Time,
-    /// When it held.
-    pub time: Time,
-    /// How many values.
-    pub count: u64,
-    /// Their sum.
-    pub sum: f64,
-    /// The lowest and the highest, where there is any.
-    pub range: Option<(f64, f64)>,
-    /// How many in each bucket; one more than there are bounds.
-    pub buckets: Vec<u64>,
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// Of the parts' form. A snapshot of another version is not read.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// What a part holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub enum Part {
     Seen,
     /// The instruments of all nodes.
     Nodes,
-    /// Series of participants.
+    /// Series of streams.
     Series,
     /// Nothing: all before it was written.
     End,

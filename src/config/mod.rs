@@ -11,6 +11,7 @@ mod reader;
 mod replay;
 mod resource;
 mod session;
+mod stats;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -35,7 +36,7 @@ use crate::source::listen::GrpcAuth;
 use crate::source::reconcile;
 use crate::source::tls;
 use crate::store::{Disk, Files};
-use crate::{export, journal, stats};
+use crate::{export, journal};
 
 /// What the program is told at start. `Debug` shows no secrets.
 #[derive(Debug, Clone)]
@@ -61,7 +62,7 @@ pub struct Config {
     /// How long the sessions wait.
     pub session: crate::session::Settings,
     /// What the instruments are told.
-    pub stats: stats::Settings,
+    pub stats: crate::stats::Settings,
     /// How often the instruments are flushed; longer than nothing.
     pub stats_interval: Duration,
     /// Where the signals go.
@@ -207,12 +208,7 @@ fn read_file(path: &PathBuf, problems: &mut Vec<Problem>) -> File {
 fn read(args: &ServeArgs, keys: Keys, reader: &mut Reader<'_>) -> Config {
     let session = session::read(reader);
     let export = otlp::read(args, reader);
-    let level = option(reader, "--stats-level", args.stats_level.as_ref(), "stats.level");
-    let level = reader.parse(level, values::level).unwrap_or_default();
-    let stats_interval = match reader.variable("OTEL_METRIC_EXPORT_INTERVAL") {
-        found @ Some(_) => reader.parse(found, values::millis),
-        None => reader.in_file("stats.interval", values::positive_duration),
-    };
+    let (stats, stats_interval) = stats::read(args, export.temporality, reader);
     let timeout =
         option(reader, "--shutdown-timeout", args.shutdown_timeout.as_ref(), "shutdown_timeout");
     let mut memory = |path, default| reader.in_file(path, values::memory).unwrap_or(default);
@@ -235,12 +231,8 @@ fn read(args: &ServeArgs, keys: Keys, reader: &mut Reader<'_>) -> Config {
         keys,
         api: None,
         session,
-        stats: stats::Settings {
-            level,
-            temporality: export.temporality,
-            ..stats::Settings::default()
-        },
-        stats_interval: stats_interval.unwrap_or(Duration::from_secs(30)),
+        stats,
+        stats_interval,
         export,
         journal,
         journal_bytes,

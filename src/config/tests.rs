@@ -59,7 +59,7 @@ fn the_defaults_need_only_keys() {
     assert_eq!((config.max_body, config.max_message), (1 << 20, 4 << 20));
     assert_eq!(config.keys.secret("devkey"), Some("s3cret"));
     assert_eq!(config.session, crate::session::Settings::default());
-    assert_eq!(config.stats, stats::Settings::default());
+    assert_eq!(config.stats, crate::stats::Settings::default());
     assert_eq!(config.stats_interval, Duration::from_secs(30));
     assert_eq!((config.journal_bytes, config.set_aside_bytes), (64 << 20, 16 << 20));
     assert_eq!(config.shutdown_timeout, Duration::from_secs(10));
@@ -294,7 +294,7 @@ fn a_wrong_variable_is_named_once_and_not_repeated() {
         ("OTEL_TRACES_EXPORTER", "console"),
         ("OTEL_METRIC_EXPORT_INTERVAL", "0"),
         ("LIVEKIT_OTEL_HTTP", "localhost:9290"),
-        ("LIVEKIT_OTEL_STATS_LEVEL", "track"),
+        ("LIVEKIT_OTEL_STATS_LEVEL", "tracks"),
         ("LIVEKIT_OTEL_LOG_FORMAT", "s3cret"),
         ("LIVEKIT_OTEL_SHUTDOWN_TIMEOUT", "10"),
         ("LIVEKIT_OTEL_PRIVACY_PII", "s3cret"),

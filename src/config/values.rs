@@ -14,7 +14,7 @@ use crate::privacy::HashKey;
 use crate::session::Scope;
 use crate::signal::Temporality;
 use crate::source::listen::GrpcAuth;
-use crate::stats::Level;
+use crate::stats::{Histograms, Level};
 
 /// What a value should have been.
 pub(super) type Parsed<T> = Result<T, String>;
@@ -121,7 +121,30 @@ pub(super) fn boolean(text: &str) -> Parsed<bool> {
 }
 
 pub(super) fn level(text: &str) -> Parsed<Level> {
-    one_of(text, &[("node", Level::Node), ("participant", Level::Participant)])
+    let levels = [
+        ("node", Level::Node),
+        ("room", Level::Room),
+        ("participant", Level::Participant),
+        ("track", Level::Track),
+    ];
+    one_of(text, &levels)
+}
+
+pub(super) fn histograms(text: &str) -> Parsed<Histograms> {
+    one_of(text, &[("explicit", Histograms::Explicit), ("exponential", Histograms::Exponential)])
+}
+
+// More than a page of a dashboard shows.
+const MOST_TOP: usize = 1000;
+
+pub(super) fn top_n(text: &str) -> Parsed<usize> {
+    let parsed = text.parse().ok().filter(|n| *n <= MOST_TOP);
+    parsed.ok_or_else(|| format!("must be a number from 0 to {MOST_TOP}"))
+}
+
+pub(super) fn cardinality(text: &str) -> Parsed<usize> {
+    let parsed = text.parse().ok().filter(|n| (1..=10_000_000).contains(n));
+    parsed.ok_or_else(|| "must be a number from 1 to 10000000".to_owned())
 }
 
 pub(super) fn scope(text: &str) -> Parsed<Scope> {

@@ -13,11 +13,11 @@ const MOST_ROWS: usize = 40;
 
 /// The metrics that are shown.
 const SHOWN: [&str; 5] = [
-    metric::PARTICIPANT_PACKETS,
-    metric::PARTICIPANT_PACKETS_LOST,
-    metric::PARTICIPANT_ROUND_TRIP,
-    metric::PARTICIPANT_JITTER,
-    metric::PARTICIPANT_SCORE,
+    metric::STREAM_PACKETS,
+    metric::STREAM_PACKETS_LOST,
+    metric::STREAM_ROUND_TRIP,
+    metric::STREAM_JITTER,
+    metric::STREAM_SCORE,
 ];
 
 /// A sum over the series of one row: the last value of a cumulative one, all values of a delta.
@@ -121,11 +121,11 @@ fn rows(received: &Telemetry) -> BTreeMap<Key<'_>, Row<'_>> {
         let row = rows.entry((room, sid, direction != "upstream", direction)).or_default();
         row.identity = text(key::PARTICIPANT_IDENTITY).or(row.identity);
         match point.name.as_str() {
-            metric::PARTICIPANT_PACKETS => row.packets.add(point, *value),
-            metric::PARTICIPANT_PACKETS_LOST => row.lost.add(point, *value),
-            metric::PARTICIPANT_ROUND_TRIP => row.round_trip.add(point, *value),
-            metric::PARTICIPANT_JITTER => row.jitter.add(point, *value),
-            metric::PARTICIPANT_SCORE => row.score.add(point, *value),
+            metric::STREAM_PACKETS => row.packets.add(point, *value),
+            metric::STREAM_PACKETS_LOST => row.lost.add(point, *value),
+            metric::STREAM_ROUND_TRIP => row.round_trip.add(point, *value),
+            metric::STREAM_JITTER => row.jitter.add(point, *value),
+            metric::STREAM_SCORE => row.score.add(point, *value),
             _ => {}
         }
     }

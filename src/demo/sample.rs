@@ -236,11 +236,11 @@ fn call_metrics() -> Vec<Metric> {
     }
     let [packets, lost, round_trip, jitter, score] = points;
     vec![
-        sum(metric::PARTICIPANT_PACKETS, 2, packets),
-        sum(metric::PARTICIPANT_PACKETS_LOST, 2, lost),
-        gauge(metric::PARTICIPANT_ROUND_TRIP, "s", round_trip),
-        gauge(metric::PARTICIPANT_JITTER, "s", jitter),
-        gauge(metric::PARTICIPANT_SCORE, "1", score),
+        sum(metric::STREAM_PACKETS, 2, packets),
+        sum(metric::STREAM_PACKETS_LOST, 2, lost),
+        gauge(metric::STREAM_ROUND_TRIP, "s", round_trip),
+        gauge(metric::STREAM_JITTER, "s", jitter),
+        gauge(metric::STREAM_SCORE, "1", score),
     ]
 }
 

@@ -230,8 +230,8 @@ mod quality {
         ];
         let lost = vec![point(&ada, 60.0, Some(10.0))];
         let row = row(vec![
-            sum(metric::PARTICIPANT_PACKETS, 2, points),
-            sum(metric::PARTICIPANT_PACKETS_LOST, 2, lost),
+            sum(metric::STREAM_PACKETS, 2, points),
+            sum(metric::STREAM_PACKETS_LOST, 2, lost),
         ]);
         assert_eq!(words(&row), ["upstream", "190", "5.0%", "-", "-", "-"]);
     }
@@ -240,7 +240,7 @@ mod quality {
     fn deltas_are_summed() {
         let ada = series("PA_1", "ada", "downstream");
         let points = vec![point(&ada, 30.0, Some(700.0)), point(&ada, 60.0, Some(800.0))];
-        let row = row(vec![sum(metric::PARTICIPANT_PACKETS, 1, points)]);
+        let row = row(vec![sum(metric::STREAM_PACKETS, 1, points)]);
         assert_eq!(words(&row), ["downstream", "1,500", "-", "-", "-", "-"]);
     }
 
@@ -248,7 +248,7 @@ mod quality {
     fn a_gauge_is_its_last_value_whatever_the_order() {
         let ada = series("PA_1", "ada", "upstream");
         let trips = vec![point(&ada, 60.0, Some(0.25)), point(&ada, 30.0, Some(0.1))];
-        let row = row(vec![gauge(metric::PARTICIPANT_ROUND_TRIP, "s", trips)]);
+        let row = row(vec![gauge(metric::STREAM_ROUND_TRIP, "s", trips)]);
         assert_eq!(words(&row), ["upstream", "-", "-", "250", "ms", "-", "-"]);
     }
 }

@@ -1,10 +1,12 @@
-//! The task that empties a signal's queue: batches, retries, halves, and where each record ends in
-//! the ledger.
+//! The task that empties a signal's queue: batches, several on their way at once, retries, halves, and
+//! where each record ends in the ledger.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
+use futures_util::stream::{FuturesOrdered, StreamExt};
 use tokio::sync::watch;
 use tracing::Instrument;
 
@@ -27,47 +29,54 @@ const LONGEST_WISH: Duration = Duration::from_mins(5);
 // While the program ends there is no time for more.
 const LAST_BACKOFF: Duration = Duration::from_millis(250);
 
+// So many requests are on their way at once: while the collector works on one, the next arrives.
+const IN_FLIGHT: usize = 3;
+
 /// The task of one signal.
 pub(super) struct Delivery {
-    pub(super) signal: Signal,
-    pub(super) queue: Arc<Queue>,
-    pub(super) transport: Transport,
-    pub(super) assembler: Assembler,
+    pub(super) courier: Arc<Courier>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) set_aside: Arc<SetAside>,
     pub(super) ending: watch::Receiver<bool>,
-    pub(super) collector: String,
-    pub(super) failing: bool,
 }
 
 impl Delivery {
-    /// Delivers until the program ends and nothing waits any more.
+    /// Delivers until the program ends and nothing waits any more. What becomes of requests is told
+    /// in their order, whatever order they are answered in.
     pub(super) async fn run(mut self) {
+        let courier = Arc::clone(&self.courier);
+        let queue = &courier.queue;
+        let mut ending = self.ending.clone();
+        let mut flying = FuturesOrdered::new();
         loop {
-            if self.queue.is_empty() {
-                if self.is_ending() {
-                    return;
+            let is_due = match flying.len() {
+                0 => !queue.is_empty(),
+                IN_FLIGHT.. => false,
+                // What is less than a request gathers meanwhile.
+                _ => queue.has_a_request(&courier.assembler),
+            };
+            if is_due {
+                if flying.is_empty() {
+                    self.gather().await;
                 }
-                tokio::select! {
-                    () = self.queue.more.notified() => {}
-                    _ = self.ending.wait_for(|ending| *ending) => {}
+                if let Some(batch) = self.take().await {
+                    flying.push_back(Arc::clone(&courier).deliver(batch, self.ending.clone()));
                 }
                 continue;
             }
-            self.gather().await;
-            match self.queue.take(&self.assembler) {
-                Ok(batch) => self.deliver(batch).await,
-                Err(error) => {
-                    self.failed(&format!("what waits can't be read: {error}"));
-                    self.wait(FIRST_BACKOFF).await;
-                }
+            if flying.is_empty() && self.is_ending() {
+                return;
             }
-            self.ledger.lost(self.signal, Lost::Damaged, self.queue.take_damaged());
+            tokio::select! {
+                Some(landed) = flying.next() => self.settle(landed).await,
+                () = queue.more.notified() => {}
+                _ = ending.changed(), if !self.is_ending() => {}
+            }
         }
     }
 
     async fn gather(&mut self) {
-        if self.is_ending() || self.queue.has_a_request(&self.assembler) {
+        if self.is_ending() || self.courier.queue.has_a_request(&self.courier.assembler) {
             return;
         }
         tokio::select! {
@@ -76,33 +85,115 @@ impl Delivery {
         }
     }
 
-    fn is_ending(&self) -> bool {
-        *self.ending.borrow()
+    async fn take(&mut self) -> Option<Vec<Record>> {
+        let Courier { queue, assembler, signal, .. } = &*self.courier;
+        let batch = queue.take(assembler);
+        self.ledger.lost(*signal, Lost::Damaged, queue.take_damaged());
+        match batch {
+            Ok(batch) => (!batch.is_empty()).then_some(batch),
+            Err(error) => {
+                self.courier.failed(&format!("what waits can't be read: {error}"));
+                wait(FIRST_BACKOFF, &mut self.ending).await;
+                None
+            }
+        }
     }
 
-    async fn deliver(&mut self, batch: Vec<Record>) {
-        if batch.is_empty() {
-            return;
-        }
-        // Halves wait here; the first half is on top.
-        let mut batches = vec![batch];
-        while let Some(mut batch) = batches.pop() {
-            match self.send(&batch).await {
+    fn is_ending(&self) -> bool {
+        // Nobody else can tell once the exporter is gone.
+        *self.ending.borrow() || self.ending.has_changed().is_err()
+    }
+
+    async fn settle(&mut self, landed: Vec<(Vec<Record>, Sent)>) {
+        for (batch, sent) in landed {
+            match sent {
                 Sent::Delivered { rejected } => self.delivered(&batch, rejected),
-                Sent::Halve if batch.len() > 1 => {
-                    let second = batch.split_off(batch.len() / 2);
-                    batches.push(second);
-                    batches.push(batch);
-                }
                 Sent::Halve => self.set_aside(&batch, "too large for the collector").await,
                 Sent::Refused { reason } => self.set_aside(&batch, &reason).await,
             }
         }
     }
 
+    fn delivered(&self, batch: &[Record], rejected: u64) {
+        let n = items(batch);
+        let rejected = rejected.min(n);
+        self.ledger.delivered(self.courier.signal, n - rejected);
+        if rejected > 0 {
+            self.ledger.lost(self.courier.signal, Lost::Rejected, rejected);
+            let signal = self.courier.signal.as_str();
+            tracing::warn!(signal, rejected, "the collector rejected records of a request");
+        }
+        self.courier.queue.settle(batch.len(), Settled::Delivered { rejected });
+    }
+
+    async fn set_aside(&mut self, batch: &[Record], reason: &str) {
+        let n = items(batch);
+        let payload = match self.courier.signal {
+            Signal::Traces => Payload::Traces,
+            Signal::Logs => Payload::Logs,
+            Signal::Metrics => Payload::Metrics,
+        };
+        let at = Time::from_system(SystemTime::now());
+        let letter = Letter { payload, items: n, at, reason: reason.to_owned() };
+        let first = batch.iter().map(|record| record.number).find(|number| *number > 0);
+        let id = format!("{}-{:020}", self.courier.signal.as_str(), first.unwrap_or_default());
+        let request = self.courier.assembler.request(batch);
+        let mut kept = self.set_aside.keep(&id, &letter, &request);
+        while kept == Kept::Failed && !self.is_ending() {
+            wait(LONGEST_BACKOFF.min(FIRST_BACKOFF * 4), &mut self.ending).await;
+            kept = self.set_aside.keep(&id, &letter, &request);
+        }
+        let settled = match kept {
+            Kept::Yes => {
+                self.ledger.output_set_aside(self.courier.signal, n);
+                Settled::SetAside
+            }
+            Kept::NoRoom => {
+                self.ledger.lost(self.courier.signal, Lost::SetAsideFull, n);
+                Settled::Lost(Lost::SetAsideFull)
+            }
+            // It stays in flight, and is tried again after the restart.
+            Kept::Failed => return,
+        };
+        self.courier.queue.settle(batch.len(), settled);
+    }
+}
+
+/// What brings requests of one signal to the collector.
+pub(super) struct Courier {
+    pub(super) signal: Signal,
+    pub(super) queue: Arc<Queue>,
+    pub(super) transport: Transport,
+    pub(super) assembler: Assembler,
+    pub(super) collector: String,
+    pub(super) failing: AtomicBool,
+}
+
+impl Courier {
+    // Gives the parts of a batch as they were answered in the end, in their order.
+    async fn deliver(
+        self: Arc<Self>,
+        batch: Vec<Record>,
+        mut ending: watch::Receiver<bool>,
+    ) -> Vec<(Vec<Record>, Sent)> {
+        let mut landed = Vec::new();
+        // Halves wait here; the first half is on top.
+        let mut batches = vec![batch];
+        while let Some(mut batch) = batches.pop() {
+            match self.send(&batch, &mut ending).await {
+                Sent::Halve if batch.len() > 1 => {
+                    let second = batch.split_off(batch.len() / 2);
+                    batches.push(second);
+                    batches.push(batch);
+                }
+                sent => landed.push((batch, sent)),
+            }
+        }
+        landed
+    }
+
     // Tries until there is an answer other than "later": there is no time to give up by.
-    async fn send(&mut self, batch: &[Record]) -> Sent {
-        let request = self.assembler.request(batch);
+    async fn send(&self, batch: &[Record], ending: &mut watch::Receiver<bool>) -> Sent {
         let mut backoff = FIRST_BACKOFF;
         loop {
             let span = tracing::info_span!(
@@ -112,7 +203,9 @@ impl Delivery {
                 server.address = self.collector,
                 records = items(batch),
             );
-            match self.transport.send(request.clone()).instrument(span).await {
+            // Made for each attempt, so that it need not be kept beside the batch meanwhile.
+            let request = self.assembler.request(batch);
+            match self.transport.send(request).instrument(span).await {
                 Answer::Delivered { rejected } => {
                     self.recovered();
                     return Sent::Delivered { rejected };
@@ -125,84 +218,41 @@ impl Delivery {
                 }
                 Answer::Retry { after, reason } => {
                     self.failed(&reason);
-                    let wait =
+                    let pause =
                         after.map_or_else(|| jittered(backoff), |after| after.min(LONGEST_WISH));
-                    self.wait(wait).await;
+                    wait(pause, ending).await;
                     backoff = (backoff * 2).min(LONGEST_BACKOFF);
                 }
             }
         }
     }
 
-    async fn wait(&mut self, wait: Duration) {
-        if self.is_ending() {
-            tokio::time::sleep(wait.min(LAST_BACKOFF)).await;
-            return;
-        }
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            _ = self.ending.wait_for(|ending| *ending) => {}
-        }
-    }
-
-    fn delivered(&self, batch: &[Record], rejected: u64) {
-        let n = items(batch);
-        let rejected = rejected.min(n);
-        self.ledger.delivered(self.signal, n - rejected);
-        if rejected > 0 {
-            self.ledger.lost(self.signal, Lost::Rejected, rejected);
-            let signal = self.signal.as_str();
-            tracing::warn!(signal, rejected, "the collector rejected records of a request");
-        }
-        self.queue.settle(batch.len(), Settled::Delivered { rejected });
-    }
-
-    async fn set_aside(&mut self, batch: &[Record], reason: &str) {
-        let n = items(batch);
-        let payload = match self.signal {
-            Signal::Traces => Payload::Traces,
-            Signal::Logs => Payload::Logs,
-            Signal::Metrics => Payload::Metrics,
-        };
-        let at = Time::from_system(SystemTime::now());
-        let letter = Letter { payload, items: n, at, reason: reason.to_owned() };
-        let first = batch.iter().map(|record| record.number).find(|number| *number > 0);
-        let id = format!("{}-{:020}", self.signal.as_str(), first.unwrap_or_default());
-        let request = self.assembler.request(batch);
-        let mut kept = self.set_aside.keep(&id, &letter, &request);
-        while kept == Kept::Failed && !self.is_ending() {
-            self.wait(LONGEST_BACKOFF.min(FIRST_BACKOFF * 4)).await;
-            kept = self.set_aside.keep(&id, &letter, &request);
-        }
-        let settled = match kept {
-            Kept::Yes => {
-                self.ledger.output_set_aside(self.signal, n);
-                Settled::SetAside
-            }
-            Kept::NoRoom => {
-                self.ledger.lost(self.signal, Lost::SetAsideFull, n);
-                Settled::Lost(Lost::SetAsideFull)
-            }
-            // It stays in flight, and is tried again after the restart.
-            Kept::Failed => return,
-        };
-        self.queue.settle(batch.len(), settled);
-    }
-
-    fn failed(&mut self, reason: &str) {
-        if !self.failing {
-            self.failing = true;
+    fn failed(&self, reason: &str) {
+        if !self.failing.swap(true, Relaxed) {
+            self.queue.set_failing(true);
             let signal = self.signal.as_str();
             tracing::warn!(signal, collector = self.collector, reason, "can't deliver, retrying");
         }
     }
 
-    fn recovered(&mut self) {
-        if self.failing {
-            self.failing = false;
+    fn recovered(&self) {
+        if self.failing.swap(false, Relaxed) {
+            self.queue.set_failing(false);
             let signal = self.signal.as_str();
             tracing::info!(signal, collector = self.collector, "delivering again");
         }
+    }
+}
+
+// While the program ends there is no time for more than a short pause.
+async fn wait(pause: Duration, ending: &mut watch::Receiver<bool>) {
+    if *ending.borrow() {
+        tokio::time::sleep(pause.min(LAST_BACKOFF)).await;
+        return;
+    }
+    tokio::select! {
+        () = tokio::time::sleep(pause) => {}
+        _ = ending.wait_for(|ending| *ending) => {}
     }
 }
 

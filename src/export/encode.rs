@@ -11,7 +11,8 @@ use super::numbers;
 use super::record::{POINTS_PER_METRIC, Record, Scope, attributes};
 use crate::privacy::Privacy;
 use crate::signal::{
-    Data, HistogramPoint, LogRecord, Metric, Severity, Span, SpanKind, Temporality,
+    Data, Exemplar, ExponentialPoint, HistogramPoint, LogRecord, Metric, Severity, Span, SpanKind,
+    Temporality,
 };
 
 // W3C Trace Context's "sampled".
@@ -89,24 +90,37 @@ pub(super) fn metric(privacy: &Privacy, metric: &Metric, to: &mut Vec<Record>) {
         }
         Data::Histogram { temporality, bounds, points } => {
             for points in points.chunks(POINTS_PER_METRIC) {
-                let histogram = metrics::Histogram {
-                    data_points: points
-                        .iter()
-                        .map(|point| histogram_point(privacy, point, bounds))
-                        .collect(),
-                    aggregation_temporality: self::temporality(*temporality),
-                };
-                let message = metrics::Metric {
-                    name: metric.name.to_owned(),
-                    description: metric.description.to_owned(),
-                    unit: metric.unit.to_owned(),
-                    data: Some(metric::Data::Histogram(histogram)),
-                    ..Default::default()
-                };
-                to.push(record(Scope::LiveKit, points.len() as u64, &message));
+                let data_points =
+                    points.iter().map(|point| histogram_point(privacy, point, bounds)).collect();
+                let aggregation_temporality = self::temporality(*temporality);
+                let histogram = metrics::Histogram { data_points, aggregation_temporality };
+                let data = metric::Data::Histogram(histogram);
+                to.push(distribution(metric, points.len(), data));
+            }
+        }
+        Data::Exponential { temporality, points } => {
+            for points in points.chunks(POINTS_PER_METRIC) {
+                let data_points =
+                    points.iter().map(|point| exponential_point(privacy, point)).collect();
+                let aggregation_temporality = self::temporality(*temporality);
+                let histogram =
+                    metrics::ExponentialHistogram { data_points, aggregation_temporality };
+                let data = metric::Data::ExponentialHistogram(histogram);
+                to.push(distribution(metric, points.len(), data));
             }
         }
     }
+}
+
+fn distribution(metric: &Metric, points: usize, data: metric::Data) -> Record {
+    let message = metrics::Metric {
+        name: metric.name.to_owned(),
+        description: metric.description.to_owned(),
+        unit: metric.unit.to_owned(),
+        data: Some(data),
+        ..Default::default()
+    };
+    record(Scope::LiveKit, points as u64, &message)
 }
 
 /// A metric of the SDK's, as opentelemetry-proto makes it.
@@ -126,7 +140,7 @@ fn record(scope: Scope, items: u64, message: &impl Message) -> Record {
     Record { scope, items, bytes: message.encode_to_vec().into(), number: 0 }
 }
 
-fn temporality(temporality: Temporality) -> i32 {
+pub(super) fn temporality(temporality: Temporality) -> i32 {
     let temporality = match temporality {
         Temporality::Cumulative => metrics::AggregationTemporality::Cumulative,
         Temporality::Delta => metrics::AggregationTemporality::Delta,
@@ -147,8 +161,47 @@ fn histogram_point(
         sum: Some(point.sum),
         bucket_counts: point.buckets.clone(),
         explicit_bounds: bounds.to_vec(),
+        exemplars: point.exemplars.iter().map(exemplar).collect(),
         min: point.range.map(|(min, _)| min),
         max: point.range.map(|(_, max)| max),
+        ..Default::default()
+    }
+}
+
+fn exponential_point(
+    privacy: &Privacy,
+    point: &ExponentialPoint,
+) -> metrics::ExponentialHistogramDataPoint {
+    let buckets = metrics::exponential_histogram_data_point::Buckets {
+        offset: point.offset,
+        bucket_counts: point.buckets.clone(),
+    };
+    metrics::ExponentialHistogramDataPoint {
+        attributes: attributes(privacy, &point.attributes),
+        start_time_unix_nano: point.start.nanos(),
+        time_unix_nano: point.time.nanos(),
+        count: point.count,
+        sum: Some(point.sum),
+        scale: point.scale,
+        zero_count: point.zero_count,
+        positive: Some(buckets),
+        exemplars: point.exemplars.iter().map(exemplar).collect(),
+        min: point.range.map(|(min, _)| min),
+        max: point.range.map(|(_, max)| max),
+        ..Default::default()
+    }
+}
+
+fn exemplar(exemplar: &Exemplar) -> metrics::Exemplar {
+    let (trace_id, span_id) = exemplar
+        .context
+        .map(|(trace_id, span_id)| (trace_id.to_vec(), span_id.to_vec()))
+        .unwrap_or_default();
+    metrics::Exemplar {
+        time_unix_nano: exemplar.time.nanos(),
+        trace_id,
+        span_id,
+        value: Some(metrics::exemplar::Value::AsDouble(exemplar.value)),
         ..Default::default()
     }
 }

@@ -12,11 +12,14 @@ mod queue;
 mod record;
 mod request;
 pub mod settings;
+mod table;
 #[cfg(test)]
 mod tests;
 mod transport;
+mod wire;
 
 use std::io;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -28,8 +31,8 @@ use tokio::time::Instant;
 use answer::Answer;
 pub(crate) use answer::chain;
 use bytes::Bytes;
-use delivery::Delivery;
 pub(crate) use delivery::jittered;
+use delivery::{Courier, Delivery};
 use outbox::Outbox;
 pub use outbox::{Disk, Saved};
 use queue::Queue;
@@ -42,7 +45,7 @@ use transport::Transport;
 use crate::journal::SetAside;
 use crate::ledger::{Ledger, Lost, Signal};
 use crate::privacy::Privacy;
-use crate::signal::{LogRecord, Metric, Span};
+use crate::signal::{LogRecord, Metric, Span, Table};
 
 /// Takes signals and delivers them; a handle that is cheap to clone.
 #[derive(Debug, Clone)]
@@ -132,21 +135,25 @@ impl Exporter {
             let outbox = disk.map(|disk| Outbox::open(signal, disk, &ledger)).transpose()?;
             let queue = Arc::new(Queue::new(settings.max_queue_bytes, outbox));
             queues[signal as usize] = Some(Arc::clone(&queue));
-            deliveries.push(Delivery {
+            let courier = Courier {
                 signal,
                 queue,
                 transport: Transport::new(signal, target)?,
                 assembler: assembler.clone(),
+                collector: target.endpoint.host().unwrap_or_default().to_owned(),
+                failing: AtomicBool::new(false),
+            };
+            let delivery = Delivery {
+                courier: Arc::new(courier),
                 ledger: Arc::clone(&ledger),
                 set_aside: Arc::clone(set_aside),
                 ending: ending.subscribe(),
-                collector: target.endpoint.host().unwrap_or_default().to_owned(),
-                failing: false,
-            });
+            };
+            deliveries.push((signal, delivery));
         }
         let tasks = deliveries
             .into_iter()
-            .map(|delivery| (delivery.signal, tokio::spawn(delivery.run())))
+            .map(|(signal, delivery)| (signal, tokio::spawn(delivery.run())))
             .collect();
         let privacy = settings.privacy.clone();
         Ok(Self(Arc::new(Inner { privacy, ledger, queues, tasks: Mutex::new(tasks), ending })))
@@ -174,6 +181,13 @@ impl Exporter {
         for metric in metrics {
             encode::metric(&self.0.privacy, metric, &mut records);
         }
+        self.queue(Signal::Metrics, records);
+    }
+
+    /// Queues the points of streams, as [`Exporter::spans`] does spans.
+    pub fn table(&self, table: &Table) {
+        let mut records = Vec::new();
+        table::table(&self.0.privacy, table, &mut records);
         self.queue(Signal::Metrics, records);
     }
 
@@ -218,6 +232,14 @@ impl Exporter {
     pub fn is_stalled(&self) -> bool {
         // Each is tried again.
         self.queues().filter(|(_, queue)| queue.is_stalled()).count() > 0
+    }
+
+    /// Returns once there is room for more metric points, or waiting would make none: what is made
+    /// in many parts need not wait in memory as a whole.
+    pub async fn room(&self) {
+        if let Some(queue) = &self.0.queues[Signal::Metrics as usize] {
+            queue.room().await;
+        }
     }
 
     /// Whether points of the last flush still wait.

@@ -1,35 +1,13 @@
-//! Sums and gauges, written without a message in between: there are 15 of them for each series, at
-//! each flush, and a series' attributes are written once in its life.
-//!
-//! Field numbers are those of opentelemetry-proto, metrics/v1/metrics.proto; a test holds them
-//! against its types.
+//! Sums and gauges, written without a message in between. A test holds what is written against
+//! opentelemetry-proto's types.
 
 use bytes::{BufMut, BytesMut};
-use prost::Message;
-use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
-use super::record::{POINTS_PER_METRIC, Record, Scope, attributes};
+use super::record::{POINTS_PER_METRIC, Record, Scope};
+use super::wire::{FIXED_LEN, NO_RECORDED_VALUE, encode_attributes, field, field_len, put_fixed};
+use super::wire::{put_head, put_varint, sum_tail};
 use crate::privacy::Privacy;
 use crate::signal::{Metric, Number, NumberPoint};
-
-mod field {
-    pub(super) const NAME: u32 = 1;
-    pub(super) const DESCRIPTION: u32 = 2;
-    pub(super) const UNIT: u32 = 3;
-    pub(super) const GAUGE: u32 = 5;
-    pub(super) const SUM: u32 = 7;
-    pub(super) const DATA_POINTS: u32 = 1;
-    pub(super) const TEMPORALITY: u32 = 2;
-    pub(super) const IS_MONOTONIC: u32 = 3;
-    pub(super) const START: u32 = 2;
-    pub(super) const TIME: u32 = 3;
-    pub(super) const AS_DOUBLE: u32 = 4;
-    pub(super) const AS_INT: u32 = 6;
-    pub(super) const ATTRIBUTES: u32 = 7;
-    pub(super) const FLAGS: u32 = 8;
-}
-
-const NO_RECORDED_VALUE: u64 = 1;
 
 pub(super) fn gauge(
     privacy: &Privacy,
@@ -49,11 +27,7 @@ pub(super) fn sum(
     points: &[NumberPoint],
     to: &mut Vec<Record>,
 ) {
-    let mut tail = Vec::new();
-    put_varint(field::TEMPORALITY, u64::try_from(temporality).unwrap_or_default(), &mut tail);
-    if is_monotonic {
-        put_varint(field::IS_MONOTONIC, 1, &mut tail);
-    }
+    let tail = sum_tail(is_monotonic, temporality);
     for points in points.chunks(POINTS_PER_METRIC) {
         to.push(record(privacy, metric, (field::SUM, &tail), points));
     }
@@ -88,8 +62,6 @@ fn record(
     Record { scope: Scope::LiveKit, items: points.len() as u64, bytes: bytes.freeze(), number: 0 }
 }
 
-const FIXED_LEN: usize = 1 + 8;
-
 fn point_len(privacy: &Privacy, point: &NumberPoint) -> usize {
     let start = if point.start.is_some() { FIXED_LEN } else { 0 };
     let value = if point.value.is_some() { FIXED_LEN } else { 2 };
@@ -114,33 +86,7 @@ fn put_point(privacy: &Privacy, point: &NumberPoint, to: &mut BytesMut) {
 
 // The attributes of a point, written once for its series.
 fn encoded<'a>(privacy: &Privacy, point: &'a NumberPoint) -> &'a [u8] {
-    point.attributes.encoded(|of_series| {
-        let mut bytes = Vec::new();
-        for attribute in attributes(privacy, of_series) {
-            put_head(field::ATTRIBUTES, attribute.encoded_len(), &mut bytes);
-            bytes.extend(attribute.encode_to_vec());
-        }
-        bytes
-    })
-}
-
-fn put_head(number: u32, len: usize, to: &mut impl BufMut) {
-    encode_key(number, WireType::LengthDelimited, to);
-    encode_varint(len as u64, to);
-}
-
-fn put_fixed(number: u32, value: u64, to: &mut impl BufMut) {
-    encode_key(number, WireType::SixtyFourBit, to);
-    to.put_u64_le(value);
-}
-
-fn put_varint(number: u32, value: u64, to: &mut impl BufMut) {
-    encode_key(number, WireType::Varint, to);
-    encode_varint(value, to);
-}
-
-fn field_len(len: usize) -> usize {
-    key_len(1) + encoded_len_varint(len as u64) + len
+    point.attributes.encoded(|of_series| encode_attributes(privacy, of_series))
 }
 
 #[cfg(test)]
@@ -148,10 +94,12 @@ mod tests {
     use opentelemetry_proto::tonic::metrics::v1 as otlp;
     use otlp::{metric, number_data_point};
     use proptest::prelude::*;
+    use prost::Message;
 
     use super::super::encode;
     use super::*;
     use crate::event::Time;
+    use crate::export::record;
     use crate::signal::{Attribute, Data, Temporality};
 
     fn point() -> impl Strategy<Value = NumberPoint> {
@@ -183,7 +131,7 @@ mod tests {
             Number::Float(measure) => number_data_point::Value::AsDouble(measure),
         });
         otlp::NumberDataPoint {
-            attributes: attributes(&Privacy::Plain, &point.attributes),
+            attributes: record::attributes(&Privacy::Plain, &point.attributes),
             start_time_unix_nano: point.start.map_or(0, Time::nanos),
             time_unix_nano: point.time.nanos(),
             flags: if value.is_none() { no_value } else { 0 },

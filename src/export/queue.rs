@@ -18,9 +18,16 @@ use crate::ledger::Lost;
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
     pub(super) more: Notify,
+    less: Notify,
     max_bytes: usize,
     full: AtomicBool,
+    // The collector does not take what is sent.
+    failing: AtomicBool,
 }
+
+// What may wait before whoever makes a lot at once waits too: enough that the next request is there
+// when the last was taken.
+const AHEAD: usize = 2 << 20;
 
 #[derive(Debug, Default)]
 struct Waiting {
@@ -40,8 +47,10 @@ impl Queue {
         Self {
             waiting: Mutex::new(waiting),
             more: Notify::new(),
+            less: Notify::new(),
             max_bytes,
             full: AtomicBool::new(false),
+            failing: AtomicBool::new(false),
         }
     }
 
@@ -74,6 +83,27 @@ impl Queue {
         (lost, Lost::QueueFull)
     }
 
+    /// Returns once little waits, or what waits does not become less.
+    pub(super) async fn room(&self) {
+        loop {
+            let less = self.less.notified();
+            let waits = {
+                let waiting = self.waiting();
+                waiting.bytes > AHEAD && !waiting.closed && !self.failing.load(Relaxed)
+            };
+            if !waits {
+                return;
+            }
+            less.await;
+        }
+    }
+
+    /// Whether the collector takes what is sent.
+    pub(super) fn set_failing(&self, failing: bool) {
+        self.failing.store(failing, Relaxed);
+        self.less.notify_waiters();
+    }
+
     /// Takes out what the program told of itself and still waits; gives how many items that are.
     pub(super) fn supersede_own(&self) -> u64 {
         let mut waiting = self.waiting();
@@ -98,6 +128,7 @@ impl Queue {
     /// Closes the queue and gives how many items are lost by that: all, or where there is a disk
     /// those that were never to be there.
     pub(super) fn abandon(&self) -> u64 {
+        self.less.notify_waiters();
         let mut waiting = self.waiting();
         waiting.closed = true;
         let lost = |record: &Record| record.number == 0;
@@ -131,6 +162,7 @@ impl Queue {
             outbox.taken(last.number);
         }
         waiting.in_flight.extend(batch.iter().cloned());
+        self.less.notify_waiters();
         Ok(batch)
     }
 

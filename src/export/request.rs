@@ -8,9 +8,9 @@ use bytes::{BufMut, Bytes, BytesMut};
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
-use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
 use super::record::{Record, Scope};
+use super::wire::{field_len, put_head};
 use crate::semconv::SCHEMA_URL;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -63,20 +63,33 @@ impl Assembler {
         count
     }
 
-    /// The request of `records`, in their order within each scope.
+    /// The request of `records`, in their order within each scope. Each is copied once.
     pub(super) fn request(&self, records: &[Record]) -> Bytes {
-        let scopes: Vec<BytesMut> = [(Scope::LiveKit, &self.livekit), (Scope::Own, &self.own)]
+        let scopes = [(Scope::LiveKit, &self.livekit), (Scope::Own, &self.own)];
+        let scopes: Vec<_> = scopes
             .into_iter()
-            .filter_map(|(scope, encoded)| scope_records(scope, encoded, records))
+            .filter_map(|(scope, encoded)| {
+                let own = records.iter().filter(|record| record.scope == scope);
+                let size: usize = own.map(|record| field_len(record.bytes.len())).sum();
+                let head = field_len(encoded.len()) + field_len(SCHEMA_URL.len());
+                (size > 0).then_some((scope, encoded, head + size))
+            })
             .collect();
-        let mut resource = BytesMut::new();
-        put_field(1, &self.resource, &mut resource);
-        for scope in &scopes {
-            put_field(2, scope, &mut resource);
+        let resource = field_len(self.resource.len()) + field_len(SCHEMA_URL.len());
+        let resource: usize =
+            resource + scopes.iter().map(|(.., size)| field_len(*size)).sum::<usize>();
+        let mut request = BytesMut::with_capacity(field_len(resource));
+        put_head(1, resource, &mut request);
+        put_field(1, &self.resource, &mut request);
+        for (scope, encoded, size) in scopes {
+            put_head(2, size, &mut request);
+            put_field(1, encoded, &mut request);
+            for record in records.iter().filter(|record| record.scope == scope) {
+                put_field(2, &record.bytes, &mut request);
+            }
+            put_field(3, SCHEMA_URL.as_bytes(), &mut request);
         }
-        put_field(3, SCHEMA_URL.as_bytes(), &mut resource);
-        let mut request = BytesMut::with_capacity(field_len(resource.len()));
-        put_field(1, &resource, &mut request);
+        put_field(3, SCHEMA_URL.as_bytes(), &mut request);
         request.freeze()
     }
 
@@ -94,30 +107,9 @@ impl Assembler {
 // A key of one byte and the length of up to 4 GiB.
 const LONGEST_HEAD: usize = 1 + 5;
 
-fn scope_records(scope: Scope, encoded: &Bytes, records: &[Record]) -> Option<BytesMut> {
-    let own = || records.iter().filter(|record| record.scope == scope);
-    let size: usize = own().map(|record| field_len(record.bytes.len())).sum();
-    if size == 0 {
-        return None;
-    }
-    let head = field_len(encoded.len()) + field_len(SCHEMA_URL.len());
-    let mut bytes = BytesMut::with_capacity(head + size);
-    put_field(1, encoded, &mut bytes);
-    for record in own() {
-        put_field(2, &record.bytes, &mut bytes);
-    }
-    put_field(3, SCHEMA_URL.as_bytes(), &mut bytes);
-    Some(bytes)
-}
-
 fn put_field(number: u32, bytes: &[u8], to: &mut BytesMut) {
-    encode_key(number, WireType::LengthDelimited, to);
-    encode_varint(bytes.len() as u64, to);
+    put_head(number, bytes.len(), to);
     to.put_slice(bytes);
-}
-
-fn field_len(bytes: usize) -> usize {
-    key_len(1) + encoded_len_varint(bytes as u64) + bytes
 }
 
 #[cfg(test)]

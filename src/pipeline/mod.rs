@@ -119,19 +119,19 @@ impl Pipeline {
             tokio::select! {
                 entry = reader.next() => {
                     let Some(entry) = entry else { break };
-                    self.apply(entry, &mut out);
+                    self.apply(entry, &mut out).await;
                     for entry in (1..TURN).map_while(|_| reader.try_next()) {
-                        self.apply(entry, &mut out);
+                        self.apply(entry, &mut out).await;
                     }
                 }
-                Some(tick) = ticks.recv() => self.flush(tick, &mut reader, &mut out),
+                Some(tick) = ticks.recv() => self.flush(tick, &mut reader, &mut out).await,
                 () = sleep(self.wait()) => {}
             }
             self.tick(&mut out);
-            self.send(&out);
+            self.send(&mut out);
             self.save_if_due();
         }
-        self.end(ticks, &mut reader);
+        self.end(ticks, &mut reader).await;
         Ended(self.parts.checkpoints.is_some().then(|| Box::new(self)))
     }
 
@@ -168,7 +168,7 @@ impl Pipeline {
         }
     }
 
-    fn flush(&mut self, tick: Tick, reader: &mut Reader, out: &mut Batch) {
+    async fn flush(&mut self, tick: Tick, reader: &mut Reader, out: &mut Batch) {
         if let Some(checkpoints) = &self.parts.checkpoints {
             let many = self.parts.engine.ended_series() >= MANY_ENDED;
             if self.parts.exporter.is_backlogged() && !many {
@@ -181,20 +181,31 @@ impl Pipeline {
         }
         // What was accepted before the tick is in its flush.
         for entry in (0..reader.len()).map_while(|_| reader.try_next()) {
-            self.apply(entry, out);
+            self.apply(entry, out).await;
         }
         if let Some(reports) = tick.reports {
             self.parts.engine.reports(*reports);
         }
-        self.parts.engine.flush(tick.at, out);
-        self.send(&std::mem::take(out));
+        self.flush_all(tick.at, out).await;
         if let Some(done) = tick.done {
             // Nobody need wait for it.
             let _ = done.send(());
         }
     }
 
-    fn apply(&mut self, entry: Numbered, out: &mut Batch) {
+    // What a flush makes leaves as it is made, so that it takes no more memory the more there is.
+    async fn flush_all(&mut self, at: Time, out: &mut Batch) {
+        self.parts.engine.begin_flush(at, out);
+        loop {
+            self.send(out);
+            self.parts.exporter.room().await;
+            if !self.parts.engine.flush_some(out) {
+                return;
+            }
+        }
+    }
+
+    async fn apply(&mut self, entry: Numbered, out: &mut Batch) {
         let Numbered { number, entry, replayed, size } = entry;
         if self.parts.checkpoints.as_ref().is_some_and(Checkpoints::is_new) {
             // A time that is the same when the journal is read again.
@@ -209,7 +220,7 @@ impl Pipeline {
             }
             Entry::Flush(at) => {
                 self.parts.engine.tick(at, out);
-                self.parts.engine.flush(at, out);
+                self.flush_all(at, out).await;
             }
         }
         if let Some(checkpoints) = &mut self.parts.checkpoints {
@@ -255,24 +266,25 @@ impl Pipeline {
         }
     }
 
-    fn end(&mut self, mut ticks: mpsc::UnboundedReceiver<Tick>, reader: &mut Reader) {
+    async fn end(&mut self, mut ticks: mpsc::UnboundedReceiver<Tick>, reader: &mut Reader) {
         if self.parts.checkpoints.is_some() {
             return;
         }
         let mut out = Batch::default();
         // A last flush may have been asked for as the journal ended.
         while let Ok(tick) = ticks.try_recv() {
-            self.flush(tick, reader, &mut out);
+            self.flush(tick, reader, &mut out).await;
         }
-        self.parts.engine.close(now(), END_BY_SHUTDOWN, &mut out);
-        self.send(&out);
+        let now = now();
+        self.parts.engine.end(now, END_BY_SHUTDOWN, &mut out);
+        self.flush_all(now, &mut out).await;
         let set_aside = &self.parts.set_aside;
         for (id, letter, raw) in self.unkept.drain(..) {
             set_aside.keep_anyway(&id, &letter, &raw);
         }
     }
 
-    fn send(&self, out: &Batch) {
+    fn send(&self, out: &mut Batch) {
         let exporter = &self.parts.exporter;
         if !out.spans.is_empty() {
             exporter.spans(&out.spans);
@@ -283,6 +295,10 @@ impl Pipeline {
         if !out.metrics.is_empty() {
             exporter.metrics(&out.metrics);
         }
+        for table in &out.tables {
+            exporter.table(table);
+        }
+        *out = Batch::default();
     }
 }
 

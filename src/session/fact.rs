@@ -53,6 +53,11 @@ pub enum Fact {
         /// Itself.
         participant: ParticipantSid,
     },
+    /// A room's spans have left.
+    RoomReleased {
+        /// Itself.
+        room: RoomSid,
+    },
     /// A list of rooms had something else than what was told.
     Disagreement(Disagreement),
 }

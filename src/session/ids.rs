@@ -81,6 +81,12 @@ pub fn participant_trace(room: &RoomSid, participant: &ParticipantSid) -> TraceI
     hash(&["trace", room.as_str(), participant.as_str()])
 }
 
+/// A participant's trace, which may be its own or its room's, and its span.
+pub(crate) fn place(room: &RoomSid, who: &ParticipantSid, own_trace: bool) -> (TraceId, SpanId) {
+    let trace = if own_trace { participant_trace(room, who) } else { trace(room) };
+    (trace, participant(room, who))
+}
+
 /// An egress, a SIP call and so on: `kind` is its span's name.
 pub(super) fn work(kind: &str, id: &str) -> SpanId {
     hash(&[kind, id])

@@ -38,8 +38,10 @@ pub use twins::REMEMBERED;
 use twins::{Seen, Subject, Telling, Twins};
 use works::Works;
 
-use crate::event::{self, Event, Identity, RoomName, RoomSid, StreamStat, Teller, Time};
-use crate::signal::{LogRecord, Span};
+use crate::event::{
+    self, Event, Identity, ParticipantSid, RoomName, RoomSid, StreamStat, Teller, Time,
+};
+use crate::signal::{LogRecord, Span, SpanId, TraceId};
 
 /// What comes out of the sessions, in its order.
 #[derive(Debug, Default)]
@@ -72,6 +74,8 @@ pub struct StreamContext {
     pub identity: Option<Identity>,
     /// The track's kind and source, from its publication.
     pub description: Description,
+    /// Whether the participant has a trace of its own; `None` where it has no span.
+    pub own_trace: Option<bool>,
 }
 
 /// All rooms.
@@ -209,6 +213,12 @@ impl Sessions {
         told
     }
 
+    /// The trace and the span of a participant that is known.
+    pub fn place(&self, room: &RoomSid, sid: &ParticipantSid) -> Option<(TraceId, SpanId)> {
+        let room = self.rooms.get(room)?;
+        room.participants.contains_key(sid).then(|| room.place(sid))
+    }
+
     /// Lets go of what has waited until `now`.
     pub fn tick(&mut self, now: Time, out: &mut Outputs) {
         while let Some(Reverse((at, _))) = self.wakes.peek() {
@@ -328,6 +338,7 @@ fn context(room: &Room, stat: &StreamStat) -> StreamContext {
     StreamContext {
         room_name: room.name.clone(),
         identity: participant.and_then(|participant| participant.identity.clone()),
+        own_trace: participant.map(|participant| participant.own_trace),
         description: room
             .catalog
             .get(&stat.track)

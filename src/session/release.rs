@@ -174,6 +174,7 @@ impl Room {
             self.closed_at = Some(now);
             let span = spans::of_room(self);
             out.facts.push(Fact::RoomEnded { took: span.end.since(span.start) });
+            out.facts.push(Fact::RoomReleased { room: self.sid.clone() });
             out.spans.push(span);
         }
     }

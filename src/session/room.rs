@@ -301,9 +301,7 @@ impl Room {
     /// The trace of a participant, and its span.
     pub(super) fn place(&self, sid: &ParticipantSid) -> (TraceId, SpanId) {
         let own = self.participants.get(sid).is_some_and(|participant| participant.own_trace);
-        let trace =
-            if own { ids::participant_trace(&self.sid, sid) } else { ids::trace(&self.sid) };
-        (trace, ids::participant(&self.sid, sid))
+        ids::place(&self.sid, sid, own)
     }
 
     /// Applies a finished stats window of one of its participants.

@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::histogram::{DURATION_BOUNDS, Histogram, LATENCY_BOUNDS};
+use super::histogram::{DURATION_BOUNDS, Histogram, Histograms, LATENCY_BOUNDS, Points};
 use super::points::{Instrument, NodeSeries, Window, count_points, histogram_points};
 use crate::event::{NodeId, TrackKind};
 use crate::semconv::{key, metric};
-use crate::signal::{Attribute, Data, Metric, Number, NumberPoint, Temporality, Value};
+use crate::signal::{Attribute, Metric, Number, NumberPoint, Temporality, Value};
 
 /// A step of a participant's connecting (upstream's `livekit_participant_join_total`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -110,12 +110,17 @@ pub enum Timing {
 /// What was told since the last flush.
 #[derive(Debug, Default)]
 pub struct Calls {
+    histograms: Histograms,
     counts: BTreeMap<Count, i64>,
     timings: BTreeMap<Timing, Histogram>,
     forward: Option<(Duration, Duration)>,
 }
 
 impl Calls {
+    pub(super) fn new(histograms: Histograms) -> Self {
+        Self { histograms, ..Self::default() }
+    }
+
     /// Adds to a count.
     pub fn add(&mut self, count: Count, change: i64) {
         let sum = self.counts.entry(count).or_default();
@@ -124,8 +129,8 @@ impl Calls {
 
     /// Something took so long.
     pub fn took(&mut self, timing: Timing, duration: Duration) {
-        let bounds = timing.bounds();
-        let histogram = self.timings.entry(timing).or_insert_with(|| Histogram::new(bounds));
+        let new = || Histogram::new(self.histograms, timing.bounds());
+        let histogram = self.timings.entry(timing).or_insert_with(new);
         histogram.record(duration.as_secs_f64());
     }
 
@@ -171,7 +176,7 @@ impl CallSeries {
         for (timing, histogram) in calls.timings {
             let series = self.timings.entry((timing, node.cloned())).or_insert_with(|| {
                 let attributes = with_node(timing.attributes(), node);
-                NodeSeries::new(attributes, Histogram::new(timing.bounds()))
+                NodeSeries::new(attributes, histogram.emptied())
             });
             series.value.merge(&histogram);
         }
@@ -220,23 +225,22 @@ impl CallSeries {
     }
 
     fn flush_timings(&mut self, window: Window, to: &mut Vec<Metric>) {
-        let mut last: Option<&'static str> = None;
+        let mut by_name: BTreeMap<&str, (Instrument, Points)> = BTreeMap::new();
         for ((timing, _), series) in &mut self.timings {
             if series.value.is_empty() {
                 continue;
             }
             let instrument = timing.instrument();
-            if last != Some(instrument.name) {
-                last = Some(instrument.name);
-                to.push(instrument.histogram(window.temporality, timing.bounds(), Vec::new()));
-            }
+            let new = || (instrument, Points::new(window.histograms, timing.bounds()));
+            let (_, points) = by_name.entry(instrument.name).or_insert_with(new);
             let opening = series.open(window);
-            if let Some(Metric { data: Data::Histogram { points, .. }, .. }) = to.last_mut() {
-                histogram_points(&series.value, &series.attributes, opening, window.now, points);
-            }
+            histogram_points(&mut series.value, &series.attributes, opening, window.now, points);
             if window.temporality == Temporality::Delta {
                 series.value.clear();
             }
+        }
+        for (instrument, points) in by_name.into_values() {
+            to.push(instrument.histogram(window.temporality, points));
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::histogram::{DURATION_BOUNDS, Histogram};
+use super::histogram::{DURATION_BOUNDS, Histogram, Histograms, Points};
 use super::points::{Instrument, NodeSeries, Window, count_points, histogram_points};
 use crate::event::{Time, TrackKind, TrackSource};
 use crate::interned::Name;
@@ -89,35 +89,39 @@ impl Lifecycle {
         Self { began, durations, tracks, disagreements: BTreeMap::new() }
     }
 
-    pub(super) fn apply(&mut self, fact: &Fact) {
+    pub(super) fn apply(&mut self, histograms: Histograms, fact: &Fact) {
+        let mut record = |what, track: &Description, error_type, took: &Duration| {
+            self.record(histograms, what, track, error_type, *took);
+        };
         let none = Description::default();
         let aborted = |failed: bool| failed.then_some("connection_aborted");
         let refused = |failed: bool| failed.then_some("subscribe_failed");
         match fact {
-            Fact::RoomEnded { took } => self.record(What::Room, &none, None, *took),
+            Fact::RoomEnded { took } => record(What::Room, &none, None, took),
             Fact::ParticipantEnded { took, aborted: failed } => {
-                self.record(What::Participant, &none, aborted(*failed), *took);
+                record(What::Participant, &none, aborted(*failed), took);
             }
             Fact::Connected { took, aborted: failed } => {
-                self.record(What::Connect, &none, aborted(*failed), *took);
+                record(What::Connect, &none, aborted(*failed), took);
             }
             Fact::Published { took, description } => {
-                self.record(What::Publish, description, None, *took);
+                record(What::Publish, description, None, took);
             }
             Fact::Subscribed { took, failed, description } => {
-                self.record(What::Subscribe, description, refused(*failed), *took);
+                record(What::Subscribe, description, refused(*failed), took);
             }
             Fact::Disagreement(what) => {
                 let attributes = || vec![Attribute::new(key::DISAGREEMENT, what.as_str())];
                 let series = self.disagreements.entry(*what);
                 series.or_insert_with(|| NodeSeries::new(attributes(), 0)).value += 1;
             }
-            Fact::ParticipantReleased { .. } => {}
+            Fact::ParticipantReleased { .. } | Fact::RoomReleased { .. } => {}
         }
     }
 
     fn record(
         &mut self,
+        histograms: Histograms,
         what: What,
         track: &Description,
         error_type: Option<&'static str>,
@@ -127,7 +131,7 @@ impl Lifecycle {
         let series = self.durations.entry(key).or_insert_with(|| {
             let mut attributes = of_track(track.kind(), track.source());
             attributes.extend(error_type.map(|kind| Attribute::new(key::ERROR_TYPE, kind)));
-            NodeSeries::new(attributes, Histogram::new(DURATION_BOUNDS))
+            NodeSeries::new(attributes, Histogram::new(histograms, DURATION_BOUNDS))
         });
         series.value.record(took.as_secs_f64());
     }
@@ -148,21 +152,22 @@ impl Lifecycle {
             tracks.map(|((kind, source), tracks)| count(of_track(*kind, *source), *tracks));
         to.push(TRACKS.up_down(tracks.collect()));
         for what in What::ALL {
-            let mut points = Vec::new();
+            let mut points = Points::new(window.histograms, DURATION_BOUNDS);
             for (key, series) in &mut self.durations {
                 if key.what != what || series.value.is_empty() {
                     continue;
                 }
                 let opening = series.open(window);
-                histogram_points(&series.value, &series.attributes, opening, now, &mut points);
+                histogram_points(&mut series.value, &series.attributes, opening, now, &mut points);
                 if window.temporality == Temporality::Delta {
                     series.value.clear();
                 }
             }
-            to.push(what.instrument().histogram(window.temporality, DURATION_BOUNDS, points));
+            to.push(what.instrument().histogram(window.temporality, points));
         }
         self.flush_disagreements(window, to);
     }
+
     fn flush_disagreements(&mut self, window: Window, to: &mut Vec<Metric>) {
         let mut points = Vec::new();
         for series in self.disagreements.values_mut().filter(|series| series.value > 0) {

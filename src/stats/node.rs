@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::histogram::{Histograms, Points};
 use super::lifecycle::of_track;
 use super::points::{Instrument, NodeSeries, Window, count_points, histogram_points};
 use super::tally::{BOUNDS, COUNTS, QUALITIES, Tally};
@@ -39,22 +40,27 @@ pub(super) struct NodeStreams {
 
 impl NodeStreams {
     /// Applies a finished window.
-    pub(super) fn window(&mut self, stat: &StreamStat, context: &StreamContext) {
+    pub(super) fn window(
+        &mut self,
+        histograms: Histograms,
+        stat: &StreamStat,
+        context: &StreamContext,
+    ) {
         let kind = context.description.kind().or_else(|| kind_of(stat.mime_type.as_deref()));
         let source = context.description.source();
         let node = stat.node.clone();
         let class = Class { node, direction: stat.direction, kind, source, country: None };
-        self.tally(class).window(stat);
+        self.tally(histograms, class).window(stat, context.own_trace);
     }
 
     /// Adds what the reports of one class came to.
-    pub(super) fn reports(&mut self, class: Class, reports: &Tally) {
-        self.tally(class).merge(reports);
+    pub(super) fn reports(&mut self, histograms: Histograms, class: Class, reports: &Tally) {
+        self.tally(histograms, class).merge(reports);
     }
 
-    fn tally(&mut self, class: Class) -> &mut Tally {
+    fn tally(&mut self, histograms: Histograms, class: Class) -> &mut Tally {
         let series = self.series.entry(class).or_insert_with_key(|class| {
-            let streams = Streams { tally: Tally::default(), opened: [false; QUALITIES] };
+            let streams = Streams { tally: Tally::new(histograms), opened: [false; QUALITIES] };
             NodeSeries::new(class.attributes(), streams)
         });
         &mut series.value.tally
@@ -62,7 +68,7 @@ impl NodeStreams {
 
     pub(super) fn flush(&mut self, window: Window, to: &mut Vec<Metric>) {
         let mut counters: [Vec<_>; COUNTS] = Default::default();
-        let mut quality: [Vec<_>; QUALITIES] = Default::default();
+        let mut quality = BOUNDS.map(|bounds| Points::new(window.histograms, bounds));
         let delta = window.temporality == Temporality::Delta;
         for series in self.series.values_mut() {
             if delta && !series.value.tally.has_changed() {
@@ -74,7 +80,7 @@ impl NodeStreams {
             for (count, points) in tally.counts().iter().zip(&mut counters) {
                 count_points(attributes, opening, window.now, *count, points);
             }
-            let histograms = tally.quality().iter().zip(opened).zip(&mut quality);
+            let histograms = tally.quality().iter_mut().zip(opened).zip(&mut quality);
             // Signalling never has any, and others begin when they do.
             for ((histogram, opened), points) in
                 histograms.filter(|((histogram, _), _)| !histogram.is_empty())
@@ -90,8 +96,8 @@ impl NodeStreams {
         for (instrument, points) in COUNTERS.into_iter().zip(counters) {
             to.push(instrument.counter(window.temporality, points));
         }
-        for ((instrument, bounds), points) in QUALITY.into_iter().zip(BOUNDS).zip(quality) {
-            to.push(instrument.histogram(window.temporality, bounds, points));
+        for (instrument, points) in QUALITY.into_iter().zip(quality) {
+            to.push(instrument.histogram(window.temporality, points));
         }
     }
 }

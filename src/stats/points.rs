@@ -2,11 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::histogram::Histogram;
+use super::histogram::{Histogram, Histograms, Points};
 use crate::event::Time;
-use crate::signal::{
-    Attribute, Data, HistogramPoint, Metric, Number, NumberPoint, Series, Temporality,
-};
+use crate::signal::{Attribute, Data, Metric, Number, NumberPoint, Series, Temporality};
 
 /// The time between two flushes.
 #[derive(Debug, Clone, Copy)]
@@ -14,6 +12,7 @@ pub(super) struct Window {
     pub(super) since: Time,
     pub(super) now: Time,
     pub(super) temporality: Temporality,
+    pub(super) histograms: Histograms,
 }
 
 /// A name, a unit and a sentence.
@@ -38,24 +37,12 @@ impl Instrument {
         self.metric(Data::Gauge(points))
     }
 
-    pub(super) fn histogram(
-        self,
-        temporality: Temporality,
-        bounds: &'static [f64],
-        points: Vec<HistogramPoint>,
-    ) -> Metric {
-        self.metric(Data::Histogram { temporality, bounds, points })
+    pub(super) fn histogram(self, temporality: Temporality, points: Points) -> Metric {
+        self.metric(points.data(temporality))
     }
 
     fn metric(self, data: Data) -> Metric {
         Metric { name: self.name, unit: self.unit, description: self.description, data }
-    }
-}
-
-pub(super) fn is_empty(metric: &Metric) -> bool {
-    match &metric.data {
-        Data::Gauge(points) | Data::Sum { points, .. } => points.is_empty(),
-        Data::Histogram { points, .. } => points.is_empty(),
     }
 }
 
@@ -104,16 +91,17 @@ pub(super) fn count_points(
     to.push(point(time, count));
 }
 
-/// A distribution's points: the empty one that opens it, and its value.
+/// A distribution's points: the empty one that opens it, and its value. Its exemplars begin anew.
 pub(super) fn histogram_points(
-    histogram: &Histogram,
+    histogram: &mut Histogram,
     attributes: &Series,
     (start, opens): (Time, bool),
     time: Time,
-    to: &mut Vec<HistogramPoint>,
+    to: &mut Points,
 ) {
     if opens {
-        to.push(Histogram::new(histogram.bounds()).point(attributes, start, start));
+        to.push(&histogram.emptied(), attributes, start, start);
     }
-    to.push(histogram.point(attributes, start, time));
+    to.push(histogram, attributes, start, time);
+    histogram.forget_exemplars();
 }

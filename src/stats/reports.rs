@@ -5,21 +5,29 @@ use hashbrown::HashTable;
 use std::sync::Arc;
 
 use super::calls::Calls;
+use super::histogram::Histograms;
 use super::node::Class;
 use super::tally::Tally;
 use super::worker::StatsKey;
 use crate::event::NodeId;
 use crate::event::report::Report;
+use crate::signal::{SpanId, TraceId};
 
 /// What came in since the last flush: reports by their class, and calls.
 #[derive(Debug, Default)]
 pub struct NodeReports {
     node: Option<NodeId>,
+    histograms: Histograms,
     classes: HashTable<(u64, Class, Tally)>,
     calls: Calls,
 }
 
 impl NodeReports {
+    /// Nothing yet; distributions are over these buckets.
+    pub fn new(histograms: Histograms) -> Self {
+        Self { histograms, calls: Calls::new(histograms), ..Self::default() }
+    }
+
     /// As this node's.
     #[must_use]
     pub fn of(self, node: Option<NodeId>) -> Self {
@@ -28,7 +36,7 @@ impl NodeReports {
 
     /// Counts a valid report.
     pub fn report(&mut self, key: &StatsKey, report: &impl Report) {
-        let hash = key.class_hash();
+        let (hash, histograms) = (key.class_hash(), self.histograms);
         // 64 bits of hash tell a node's few classes apart.
         let entry = self.classes.entry(hash, |entry| entry.0 == hash, |entry| entry.0);
         let mut entry = entry.or_insert_with(|| {
@@ -40,15 +48,14 @@ impl NodeReports {
                 source: class.and_then(|class| class.source),
                 country: (!key.country().is_empty()).then(|| Arc::from(key.country())),
             };
-            (hash, class, Tally::default())
+            (hash, class, Tally::new(histograms))
         });
         let tally = &mut entry.get_mut().2;
-        let is_media = key.class().is_some();
         for stream in report.streams() {
-            tally.report(key.direction(), is_media, &stream);
+            tally.report(key, &stream);
         }
-        if is_media && report.score() > 0.0 {
-            tally.score(report.score());
+        if key.class().is_some() && report.score() > 0.0 {
+            tally.score(key, report.score());
         }
     }
 
@@ -62,7 +69,8 @@ impl NodeReports {
         for (hash, class, tally) in &mut other.classes {
             if tally.has_changed() {
                 let known = self.classes.entry(*hash, |entry| entry.0 == *hash, |entry| entry.0);
-                let mut known = known.or_insert_with(|| (*hash, class.clone(), Tally::default()));
+                let mut known =
+                    known.or_insert_with(|| (*hash, class.clone(), Tally::new(self.histograms)));
                 known.get_mut().2.merge(tally);
                 tally.clear();
             }
@@ -73,6 +81,13 @@ impl NodeReports {
     pub(super) fn classes(&self) -> impl Iterator<Item = (Class, &Tally)> {
         let of = |class: &Class| Class { node: self.node.clone(), ..class.clone() };
         self.classes.iter().map(move |(_, class, tally)| (of(class), tally))
+    }
+
+    /// Looks for the spans of those whose values are exemplars.
+    pub fn find_spans(&mut self, span: &impl Fn(&StatsKey) -> Option<(TraceId, SpanId)>) {
+        for histogram in self.classes.iter_mut().flat_map(|(_, _, tally)| tally.quality()) {
+            histogram.exemplars().find(span);
+        }
     }
 
     pub(super) fn into_calls(self) -> Calls {

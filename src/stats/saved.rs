@@ -2,24 +2,32 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Stats;
 use super::lifecycle::Lifecycle;
 use super::node::NodeStreams;
+use super::points::NodeSeries;
+use super::top::Top;
+use super::{Histograms, Stats};
 use crate::event::Time;
 use crate::snapshot::{Error, Part, Writer, read};
 
 #[derive(Serialize)]
 struct NodesRef<'a> {
+    is_exponential: bool,
+    flushed: Time,
+    top: &'a Top,
+    overflowed: &'a NodeSeries<u64>,
     nodes: &'a NodeStreams,
     lifecycle: &'a Lifecycle,
-    flushed: Time,
 }
 
 #[derive(Deserialize)]
 struct Nodes {
+    is_exponential: bool,
+    flushed: Time,
+    top: Top,
+    overflowed: NodeSeries<u64>,
     nodes: NodeStreams,
     lifecycle: Lifecycle,
-    flushed: Time,
 }
 
 impl Stats {
@@ -28,9 +36,12 @@ impl Stats {
     /// # Errors
     /// Those of `to`.
     pub fn save(&self, to: &mut Writer<'_>) -> Result<(), Error> {
-        let Self { nodes, lifecycle, flushed, .. } = self;
-        to.put(Part::Nodes, &NodesRef { nodes, lifecycle, flushed: *flushed })?;
-        self.participants.save(to)
+        let Self { nodes, lifecycle, top, overflowed, flushed, .. } = self;
+        let is_exponential = self.settings.histograms == Histograms::Exponential;
+        let flushed = *flushed;
+        let nodes = NodesRef { is_exponential, flushed, top, overflowed, nodes, lifecycle };
+        to.put(Part::Nodes, &nodes)?;
+        self.streams.save(to)
     }
 
     /// Takes in a part that [`Stats::save`] wrote; `false` where it is none of them.
@@ -40,12 +51,20 @@ impl Stats {
     pub fn load(&mut self, part: Part, content: &[u8]) -> Result<bool, Error> {
         match part {
             Part::Nodes => {
-                let Nodes { nodes, lifecycle, flushed } = read(content)?;
-                self.nodes = nodes;
-                self.lifecycle = lifecycle;
-                self.flushed = flushed;
+                let saved: Nodes = read(content)?;
+                self.flushed = saved.flushed;
+                self.top = saved.top;
+                self.overflowed = saved.overflowed;
+                let is_exponential = self.settings.histograms == Histograms::Exponential;
+                if saved.is_exponential == is_exponential {
+                    self.nodes = saved.nodes;
+                    self.lifecycle = saved.lifecycle;
+                } else {
+                    // Buckets of one kind can't go on as the other: their series begin anew.
+                    self.lifecycle = Lifecycle::new(saved.flushed);
+                }
             }
-            Part::Series => self.participants.load(content)?,
+            Part::Series => self.streams.load(content)?,
             _ => return Ok(false),
         }
         Ok(true)

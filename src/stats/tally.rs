@@ -2,9 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::histogram::{Histogram, LATENCY_BOUNDS, RATIO_BOUNDS, SCORE_BOUNDS};
+use super::exemplar::Origin;
+use super::histogram::{Histogram, Histograms, LATENCY_BOUNDS, RATIO_BOUNDS, SCORE_BOUNDS};
+use super::worker::StatsKey;
 use crate::event::report::StreamReport;
-use crate::event::{Direction, StreamStat};
+use crate::event::{Direction, StreamStat, Time};
 
 /// How many counts a tally has, in the order of the node's counters.
 pub(super) const COUNTS: usize = 9;
@@ -21,13 +23,6 @@ pub(super) struct Tally {
     changed: bool,
 }
 
-impl Default for Tally {
-    fn default() -> Self {
-        let quality = BOUNDS.map(Histogram::new);
-        Self { counts: [0; COUNTS], quality, changed: false }
-    }
-}
-
 // What one window or report adds, in units that leave.
 struct Sample {
     packets: u64,
@@ -38,9 +33,20 @@ struct Sample {
     feedback: [u64; 3],
 }
 
+// When and of whom a value was measured.
+struct Measured<'a> {
+    time: Option<Time>,
+    origin: Origin<'a>,
+}
+
 impl Tally {
-    /// Adds a finished window.
-    pub(super) fn window(&mut self, stat: &StreamStat) {
+    pub(super) fn new(histograms: Histograms) -> Self {
+        let quality = BOUNDS.map(|bounds| Histogram::with_exemplars(histograms, bounds));
+        Self { counts: [0; COUNTS], quality, changed: false }
+    }
+
+    /// Adds a finished window of a participant, whose trace is its own or its room's.
+    pub(super) fn window(&mut self, stat: &StreamStat, own_trace: Option<bool>) {
         let counts = &stat.counts;
         let sample = Sample {
             packets: counts.packets.saturating_add(counts.padding_packets),
@@ -52,15 +58,17 @@ impl Tally {
         };
         self.count(stat.direction, &sample);
         if stat.is_media() {
-            self.part_of_packets(&sample);
+            let origin = Origin::Participant(&stat.room, &stat.participant, own_trace);
+            let measured = Measured { time: stat.at, origin };
+            self.part_of_packets(&sample, &measured);
             let rtt = stat.rtt.map(|rtt| rtt.as_secs_f64());
             let jitter = stat.jitter.map(|jitter| jitter.as_secs_f64());
-            self.measure([rtt, jitter, stat.score.map(f64::from)]);
+            self.measure([rtt, jitter, stat.score.map(f64::from)], &measured);
         }
     }
 
     /// Adds one stream of a report. Round trip and jitter are measured where they are not 0.
-    pub(super) fn report(&mut self, direction: Direction, is_media: bool, stream: &StreamReport) {
+    pub(super) fn report(&mut self, key: &StatsKey, stream: &StreamReport) {
         let counts = &stream.counts;
         let sample = Sample {
             packets: u64::from(counts.primary_packets) + u64::from(counts.padding_packets),
@@ -70,18 +78,20 @@ impl Tally {
             packets_out_of_order: counts.packets_out_of_order.into(),
             feedback: [counts.nacks.into(), counts.plis.into(), counts.firs.into()],
         };
-        self.count(direction, &sample);
-        if is_media {
-            self.part_of_packets(&sample);
+        self.count(key.direction(), &sample);
+        if key.class().is_some() {
+            let measured = Measured { time: None, origin: Origin::Stream(key) };
+            self.part_of_packets(&sample, &measured);
             let rtt = (stream.rtt > 0).then(|| f64::from(stream.rtt) / 1e3);
             let jitter = (stream.jitter > 0).then(|| f64::from(stream.jitter) / 1e6);
-            self.measure([rtt, jitter, None]);
+            self.measure([rtt, jitter, None], &measured);
         }
     }
 
     /// Adds a report's quality score.
-    pub(super) fn score(&mut self, score: f32) {
-        self.measure([None, None, Some(score.into())]);
+    pub(super) fn score(&mut self, key: &StatsKey, score: f32) {
+        let measured = Measured { time: None, origin: Origin::Stream(key) };
+        self.measure([None, None, Some(score.into())], &measured);
     }
 
     fn count(&mut self, direction: Direction, sample: &Sample) {
@@ -108,18 +118,20 @@ impl Tally {
         }
     }
 
-    fn part_of_packets(&mut self, sample: &Sample) {
+    fn part_of_packets(&mut self, sample: &Sample, measured: &Measured<'_>) {
         if sample.packets > 0 {
             let packets = sample.packets as f64;
-            self.quality[0].record(sample.packets_lost as f64 / packets);
-            self.quality[1].record(sample.packets_out_of_order as f64 / packets);
+            let parts = [sample.packets_lost, sample.packets_out_of_order];
+            for (histogram, part) in self.quality.iter_mut().zip(parts) {
+                histogram.record_of(part as f64 / packets, measured.time, &measured.origin);
+            }
         }
     }
 
-    fn measure(&mut self, measured: [Option<f64>; 3]) {
-        for (histogram, value) in self.quality[2..].iter_mut().zip(measured) {
+    fn measure(&mut self, values: [Option<f64>; 3], measured: &Measured<'_>) {
+        for (histogram, value) in self.quality[2..].iter_mut().zip(values) {
             if let Some(value) = value {
-                histogram.record(value);
+                histogram.record_of(value, measured.time, &measured.origin);
             }
         }
     }
@@ -151,7 +163,7 @@ impl Tally {
         &self.counts
     }
 
-    pub(super) fn quality(&self) -> &[Histogram; QUALITIES] {
-        &self.quality
+    pub(super) fn quality(&mut self) -> &mut [Histogram; QUALITIES] {
+        &mut self.quality
     }
 }

@@ -298,7 +298,7 @@ fn points(body: &[u8], to: &mut Arrived) -> Vec<String> {
             let who = text(&point.attributes, "lk.participant.sid");
             names.push(format!("{} {who:?} {}", metric.name, point.time_unix_nano));
             if let (Some(who), Some(number_data_point::Value::AsInt(value))) = (who, point.value)
-                && metric.name == livekit_otel::semconv::metric::PARTICIPANT_PACKETS
+                && metric.name == livekit_otel::semconv::metric::STREAM_PACKETS
             {
                 let starts = to.packets.entry(who).or_default();
                 let highest = starts.entry(point.start_time_unix_nano).or_default();

@@ -368,7 +368,8 @@ fn stats_of_a_participant_that_nobody_announced_are_counted() {
     run.tell(1000, &read.telling).tell(1001, &read.telling);
     assert_eq!(run.tally.duplicates, 1);
     run.engine.flush(at(2000), &mut run.out);
-    let packets = run.out.metrics.iter().find(|metric| metric.name == "lk.participant.packets");
+    let metrics = run.out.all_metrics();
+    let packets = metrics.iter().find(|metric| metric.name == "lk.stream.packets");
     let livekit_otel::signal::Data::Sum { points, .. } = &packets.unwrap().data else {
         panic!("a sum")
     };

@@ -9,7 +9,7 @@ use std::time::Duration;
 use livekit_otel::engine::{Batch, Engine};
 use livekit_otel::event::Telling;
 use livekit_otel::semconv::{PERSONAL, key};
-use livekit_otel::signal::{Attribute, Data, Value};
+use livekit_otel::signal::{Attribute, Value};
 use livekit_otel::{proto, session, stats};
 use protox::Compiler;
 use protox::prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescriptor};
@@ -278,6 +278,7 @@ fn no_secret_is_read_and_what_is_personal_leaves_by_personal_keys_alone() {
         engine.apply(&telling, now, false, &mut out);
     }
     engine.close(now, "shutdown", &mut out);
+    let metrics = out.all_metrics();
     let mut sent: Vec<Attribute> = Vec::new();
     for span in out.spans {
         sent.extend(span.failure.map(|message| Attribute::new(key::ERROR_MESSAGE, message)));
@@ -287,9 +288,8 @@ fn no_secret_is_read_and_what_is_personal_leaves_by_personal_keys_alone() {
         assert!(!log.event_name.contains(':'), "{}", log.event_name);
         log.attributes
     }));
-    for metric in out.metrics {
-        let (Data::Gauge(points) | Data::Sum { points, .. }) = metric.data else { continue };
-        sent.extend(points.iter().flat_map(|point| point.attributes.to_vec()));
+    for metric in metrics {
+        sent.extend(metric.data.series().iter().flat_map(|series| series.to_vec()));
     }
     let mut personal = BTreeSet::new();
     for Attribute { key, value } in sent {

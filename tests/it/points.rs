@@ -35,7 +35,8 @@ fn flushes(temporality: Temporality, name: &str) -> Vec<Vec<Point>> {
             engine.apply(telling, now, false, &mut out);
         }
         engine.flush(now, &mut out);
-        let metric = out.metrics.iter().find(|metric| metric.name == name);
+        let metrics = out.all_metrics();
+        let metric = metrics.iter().find(|metric| metric.name == name);
         all.push(metric.map_or_else(Vec::new, |metric| {
             let Data::Sum { points, temporality: told, .. } = &metric.data else { panic!("a sum") };
             assert_eq!(*told, temporality);
@@ -50,7 +51,7 @@ fn cumulative_points_count_from_the_start_and_open_with_a_zero() {
     use Number::Int;
     let told = |millis: i64| at(millis) + Duration::from_nanos(1);
     let start = Some(told(5000));
-    let participant = flushes(Temporality::Cumulative, "lk.participant.packets");
+    let participant = flushes(Temporality::Cumulative, "lk.stream.packets");
     assert_eq!(
         participant,
         [
@@ -75,7 +76,7 @@ fn cumulative_points_count_from_the_start_and_open_with_a_zero() {
 fn delta_points_count_from_the_last_flush_and_are_left_out_where_nothing_changed() {
     use Number::Int;
     let told = |millis: i64| at(millis) + Duration::from_nanos(1);
-    let participant = flushes(Temporality::Delta, "lk.participant.packets");
+    let participant = flushes(Temporality::Delta, "lk.stream.packets");
     assert_eq!(
         participant,
         [

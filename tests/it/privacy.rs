@@ -47,6 +47,7 @@ async fn sent(batch: &Batch, privacy: Privacy) -> Received {
     exporter.spans(&batch.spans);
     exporter.logs(&batch.logs);
     exporter.metrics(&batch.metrics);
+    batch.tables.iter().for_each(|table| exporter.table(table));
     let left = exporter.shutdown(Instant::now() + Duration::from_secs(20)).await;
     assert_eq!(left.total(), 0);
     collector.stop().await
@@ -171,7 +172,7 @@ async fn the_text_of_an_error_is_personal_in_spans_and_logs() {
             context: None,
             attributes: vec![Attribute::new(key::ERROR_MESSAGE, TEXT)],
         }],
-        metrics: Vec::new(),
+        ..Batch::default()
     };
     for (privacy, expected) in [
         (Privacy::Plain, Some(TEXT.to_owned())),

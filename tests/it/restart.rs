@@ -70,5 +70,6 @@ proptest! {
         prop_assert_eq!(&actual.spans, &expected.spans);
         prop_assert_eq!(&actual.logs, &expected.logs);
         prop_assert_eq!(&actual.metrics, &expected.metrics);
+        prop_assert_eq!(&actual.tables, &expected.tables);
     }
 }

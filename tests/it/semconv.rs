@@ -10,14 +10,14 @@ use livekit_otel::event::{RoomSid, Telling, TrackKind, Unknown};
 use livekit_otel::ledger::{Ledger, Lost, Signal, Source};
 use livekit_otel::observe::Clock;
 use livekit_otel::signal::{Attribute, Data, Metric, Value};
-use livekit_otel::stats::NodeReports;
 use livekit_otel::stats::calls::{AttemptState, Count, JoinState, Timing};
-use livekit_otel::{semconv, session, stats};
+use livekit_otel::stats::{Histograms, Level, NodeReports};
+use livekit_otel::{proto, semconv, session, stats};
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use crate::capture;
-use crate::told::at;
+use crate::told::{ROOM, at, rfc3339};
 
 const FILES: [&str; 4] = ["attributes", "spans", "events", "metrics"];
 
@@ -103,12 +103,16 @@ impl Registry {
     }
 }
 
-/// The constants of a module of src/semconv.rs.
+/// The constants of a module of src/semconv.rs, or below it.
 fn constants(module: &str) -> BTreeSet<String> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/semconv.rs");
-    let source = std::fs::read_to_string(path).unwrap();
-    let (_, rest) = source.split_once(&format!("pub mod {module} {{")).unwrap();
-    let (body, _) = rest.split_once("\n}").unwrap();
+    let source = |path| {
+        std::fs::read_to_string(format!("{}/src/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    };
+    let all = source("semconv.rs");
+    let body = match all.split_once(&format!("pub mod {module} {{")) {
+        Some((_, rest)) => rest.split_once("\n}").unwrap().0.to_owned(),
+        None => source(&format!("semconv/{module}.rs")),
+    };
     let values = body.split("pub const ").skip(1);
     values.map(|constant| constant.split('"').nth(1).unwrap().to_owned()).collect()
 }
@@ -230,7 +234,34 @@ fn batches() -> Vec<Batch> {
     engine.flush(at(30_000), &mut called);
     let mut batches = crate::scenarios::batches();
     batches.extend([capture::run(capture::lines().iter(), true), called, reconciled()]);
+    let stats = |level, cardinality_limit| stats::Settings {
+        level,
+        cardinality_limit,
+        top_n: 1,
+        histograms: Histograms::Exponential,
+        ..stats::Settings::default()
+    };
+    batches.extend(
+        [(Level::Room, 1), (Level::Track, 3)].map(|(level, limit)| measured(stats(level, limit))),
+    );
     batches
+}
+
+// The capture's windows, by other settings.
+fn measured(settings: stats::Settings) -> Batch {
+    let mut engine = Engine::new(session::Settings::default(), settings, at(0));
+    let mut out = Batch::default();
+    for line in capture::lines() {
+        engine.apply(&line.telling, line.at, true, &mut out);
+    }
+    let body = json!({"stats": [{
+        "id": "AS_lossy", "timeStamp": rfc3339(50_000), "roomId": ROOM, "participantId": "PA_1",
+        "trackId": "TR_1", "mime": "audio/opus", "streams": [{"primaryPackets": 9, "packetsLost": 1}],
+    }]});
+    let lossy = proto::stats(&proto::encode_capture("stats", &body).unwrap()).unwrap();
+    engine.apply(&lossy.telling, at(55_000), false, &mut out);
+    engine.flush(at(60_000), &mut out);
+    out
 }
 
 // Of a room that a list has, and of which nobody told.
@@ -293,7 +324,7 @@ fn instrument(metric: &Metric) -> &'static str {
         Data::Gauge(_) => "gauge",
         Data::Sum { monotonic: true, .. } => "counter",
         Data::Sum { .. } => "updowncounter",
-        Data::Histogram { .. } => "histogram",
+        Data::Histogram { .. } | Data::Exponential { .. } => "histogram",
     }
 }
 
@@ -304,7 +335,7 @@ async fn every_metric_is_emitted_with_the_registrys_instrument_and_unit() {
         .of_type("metric")
         .map(|group| ["metric_name", "instrument", "unit"].map(|of| text(group, of).to_owned()))
         .collect();
-    let metrics = batches().into_iter().flat_map(|batch| batch.metrics);
+    let metrics = batches().into_iter().flat_map(|batch| batch.all_metrics());
     let mut emitted = own_metrics().await;
     emitted.extend(
         metrics.map(|metric| [metric.name, instrument(&metric), metric.unit].map(str::to_owned)),
@@ -353,16 +384,8 @@ fn what_is_emitted_of_a_call_has_the_attributes_that_the_registry_gives_it() {
             let name = &*log.event_name;
             check(&registry, name, events.get(name), &log.attributes);
         }
-        for metric in &batch.metrics {
-            let series: Vec<_> = match &metric.data {
-                Data::Gauge(points) | Data::Sum { points, .. } => {
-                    points.iter().map(|point| &point.attributes).collect()
-                }
-                Data::Histogram { points, .. } => {
-                    points.iter().map(|point| &point.attributes).collect()
-                }
-            };
-            for attributes in series {
+        for metric in &batch.all_metrics() {
+            for attributes in metric.data.series() {
                 check(&registry, metric.name, metrics.get(metric.name), attributes);
             }
         }

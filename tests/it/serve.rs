@@ -109,7 +109,7 @@ async fn the_capture_through_sockets_gives_the_same_as_without_them() {
         expected.logs.iter().map(|log| (log.event_name.to_string(), log.time.nanos())).collect();
     assert_eq!((told.logs.len(), &sent), (expected.logs.len(), &logs));
 
-    assert_eq!(packets_received(&told), packets_expected(&expected.metrics));
+    assert_eq!(packets_received(&told), packets_expected(&expected.all_metrics()));
 }
 
 type Packets = BTreeMap<(String, String), f64>;
@@ -118,7 +118,7 @@ type Packets = BTreeMap<(String, String), f64>;
 fn packets_received(told: &Telemetry) -> Packets {
     use livekit_otel::demo::received::Measured;
     let mut packets = Packets::new();
-    for point in told.points.iter().filter(|point| point.name == metric::PARTICIPANT_PACKETS) {
+    for point in told.points.iter().filter(|point| point.name == metric::STREAM_PACKETS) {
         let text = |key| point.attributes.text(key).unwrap().to_owned();
         if let Measured::Number(value) = point.value {
             packets.insert((text(key::PARTICIPANT_SID), text(key::DIRECTION)), value);
@@ -129,7 +129,7 @@ fn packets_received(told: &Telemetry) -> Packets {
 
 fn packets_expected(metrics: &[signal::Metric]) -> Packets {
     let mut packets = Packets::new();
-    for metric in metrics.iter().filter(|metric| metric.name == metric::PARTICIPANT_PACKETS) {
+    for metric in metrics.iter().filter(|metric| metric.name == metric::STREAM_PACKETS) {
         let Data::Sum { points, .. } = &metric.data else { panic!("a sum") };
         for point in points {
             let attributes = attributes(&point.attributes);

@@ -272,7 +272,7 @@ async fn certificates_that_can_not_be_used_leave_the_old_ones_and_are_told_once(
         let (tcp, at) = bound().await;
         let collector = Collector::start(protocol, tcp, &pki);
         let settings = https(protocol, at, files.tls());
-        let mut transport = Transport::new(Signal::Logs, &settings.logs).unwrap();
+        let transport = Transport::new(Signal::Logs, &settings.logs).unwrap();
         let delivered = Answer::Delivered { rejected: 0 };
         assert_eq!(transport.send(Bytes::new()).await, delivered);
         collector.stop().await;

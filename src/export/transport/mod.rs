@@ -6,6 +6,8 @@ mod http;
 #[cfg(feature = "tls")]
 mod tls;
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use bytes::Bytes;
 use thiserror::Error;
 
@@ -42,9 +44,14 @@ pub enum StartError {
 /// A signal's way to its collector.
 #[derive(Debug)]
 pub(super) struct Transport {
-    connection: Connection,
     signal: Signal,
     target: Target,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    connection: Arc<Connection>,
     files: Files,
     failed: bool,
 }
@@ -65,40 +72,47 @@ impl Transport {
             return Err(StartError::NoTls(signal.as_str()));
         }
         let files = Files::of(target);
-        let connection = Connection::new(signal, target)?;
-        Ok(Self { connection, signal, target: target.clone(), files, failed: false })
+        let connection = Arc::new(Connection::new(signal, target)?);
+        let state = Mutex::new(State { connection, files, failed: false });
+        Ok(Self { signal, target: target.clone(), state })
     }
 
     /// Sends a request once, within the target's timeout.
-    pub(super) async fn send(&mut self, request: Bytes) -> Answer {
-        self.reload();
-        let answer = match &self.connection {
+    pub(super) async fn send(&self, request: Bytes) -> Answer {
+        let connection = self.connection();
+        let answer = match &*connection {
             Connection::Grpc(grpc) => grpc.send(request).await,
             Connection::Http(http) => http.send(request).await,
         };
-        self.failed = matches!(answer, Answer::Retry { .. });
+        self.state().failed = matches!(answer, Answer::Retry { .. });
         answer
     }
 
     // Certificates that were replaced want a new connection. While they can't be used, the one with
     // the old ones stays.
-    fn reload(&mut self) {
-        if !self.files.replaced(self.failed) {
-            return;
-        }
-        let signal = self.signal.as_str();
-        match Connection::new(self.signal, &self.target) {
-            Ok(connection) => {
-                self.connection = connection;
-                self.files.read(true);
-                tracing::info!(signal, "the certificates were replaced");
-            }
-            Err(error) => {
-                if self.files.read(false) {
-                    tracing::warn!(signal, %error, "the new certificates can't be used, the old ones stay");
+    fn connection(&self) -> Arc<Connection> {
+        let mut state = self.state();
+        let State { connection, files, failed } = &mut *state;
+        if files.replaced(*failed) {
+            let signal = self.signal.as_str();
+            match Connection::new(self.signal, &self.target) {
+                Ok(new) => {
+                    *connection = Arc::new(new);
+                    files.read(true);
+                    tracing::info!(signal, "the certificates were replaced");
+                }
+                Err(error) => {
+                    if files.read(false) {
+                        tracing::warn!(signal, %error, "the new certificates can't be used, the old ones stay");
+                    }
                 }
             }
         }
+        Arc::clone(connection)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -120,7 +120,7 @@ async fn a_call_is_one_trace_with_its_logs_and_metrics() {
     ];
     assert_eq!(logs, expected);
     assert_eq!(last(&received, metric::NODE_PACKETS), Measured::Number(30.0));
-    assert_eq!(last(&received, metric::PARTICIPANT_PACKETS), Measured::Number(30.0));
+    assert_eq!(last(&received, metric::STREAM_PACKETS), Measured::Number(30.0));
     assert_eq!(
         last(&received, metric::NODE_PARTICIPANTS),
         Measured::Number(0.0),
@@ -158,7 +158,7 @@ async fn a_node_counts_reports_where_a_participant_has_windows() {
         .map(|point| point.value.clone())
         .collect();
     assert!(packets.contains(&Measured::Number(7.0)), "{packets:?}");
-    let windows = points(&received, metric::PARTICIPANT_PACKETS);
+    let windows = points(&received, metric::STREAM_PACKETS);
     let windows: Vec<_> = windows.iter().map(|point| &point.value).collect();
     let [zero, sum] = [0.0, 30.0].map(Measured::Number);
     assert_eq!(windows, [&zero, &sum, &Measured::Nothing], "one window, and the series' end");

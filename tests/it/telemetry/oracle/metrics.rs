@@ -68,7 +68,7 @@ fn each_point(metric: &Metric, mut each: impl FnMut(&[Attribute], (f64, f64))) {
                 each(&point.attributes, (point.count as f64, point.sum));
             }
         }
-        Data::Gauge(_) => {}
+        Data::Gauge(_) | Data::Exponential { .. } => {}
     }
 }
 

@@ -1,0 +1,122 @@
+//! Metric names.
+
+/// Open rooms, `{room}`.
+pub const ROOM_COUNT: &str = "lk.room.count";
+/// Participants in open rooms, `{participant}`.
+pub const PARTICIPANT_COUNT: &str = "lk.participant.count";
+/// Published tracks, `{track}`.
+pub const TRACK_COUNT: &str = "lk.track.count";
+/// How long rooms were open, s.
+pub const ROOM_DURATION: &str = "lk.room.duration";
+/// How long participants were in their room, s.
+pub const PARTICIPANT_DURATION: &str = "lk.participant.duration";
+/// From signal to media connection, s.
+pub const PARTICIPANT_CONNECT_DURATION: &str = "lk.participant.connect.duration";
+/// From request to publication, s.
+pub const TRACK_PUBLISH_DURATION: &str = "lk.track.publish.duration";
+/// From request to answer, s.
+pub const TRACK_SUBSCRIBE_DURATION: &str = "lk.track.subscribe.duration";
+/// Packets, `{packet}`.
+pub const NODE_PACKETS: &str = "lk.node.packets";
+/// Bytes, By.
+pub const NODE_IO: &str = "lk.node.io";
+/// Packets that the server sent again, `{packet}`.
+pub const NODE_RETRANSMITTED_PACKETS: &str = "lk.node.retransmitted_packets";
+/// Bytes that the server sent again, By.
+pub const NODE_RETRANSMITTED_IO: &str = "lk.node.retransmitted_io";
+/// Packets that never came, `{packet}`.
+pub const NODE_PACKETS_LOST: &str = "lk.node.packets_lost";
+/// Packets that came late, `{packet}`.
+pub const NODE_PACKETS_OUT_OF_ORDER: &str = "lk.node.packets_out_of_order";
+/// Requests to send a packet again, `{nack}`.
+pub const NODE_NACKS: &str = "lk.node.nacks";
+/// Picture loss indications, `{pli}`.
+pub const NODE_PLIS: &str = "lk.node.plis";
+/// Full intra requests, `{fir}`.
+pub const NODE_FIRS: &str = "lk.node.firs";
+/// Part of a window's packets that never came, 0 to 1.
+pub const NODE_LOSS: &str = "lk.node.loss";
+/// Part of a window's packets that came late, 0 to 1.
+pub const NODE_OUT_OF_ORDER: &str = "lk.node.out_of_order";
+/// Highest round trip of a window, s.
+pub const NODE_ROUND_TRIP: &str = "lk.node.round_trip";
+/// Highest jitter of a window, s.
+pub const NODE_JITTER: &str = "lk.node.jitter";
+/// Average quality score of a window, 1 to 5.
+pub const NODE_SCORE: &str = "lk.node.score";
+/// Steps of participants' connecting, `{join}`.
+pub const NODE_JOINS: &str = "lk.node.joins";
+/// Tries to publish a track, `{attempt}`.
+pub const NODE_PUBLISHES: &str = "lk.node.publishes";
+/// Tries to subscribe to a track, `{attempt}`.
+pub const NODE_SUBSCRIBES: &str = "lk.node.subscribes";
+/// Participants that the node has a stats worker for, `{participant}`.
+pub const NODE_PARTICIPANTS: &str = "lk.node.participants";
+/// Tracks published on the node, `{track}`.
+pub const NODE_PUBLISHED_TRACKS: &str = "lk.node.published_tracks";
+/// Subscriptions to tracks on the node, `{track}`.
+pub const NODE_SUBSCRIBED_TRACKS: &str = "lk.node.subscribed_tracks";
+/// From a session's signal connection to its join response, s.
+pub const NODE_SESSION_JOIN_DURATION: &str = "lk.node.session.join.duration";
+/// From a session's signal connection to its media connection, s.
+pub const NODE_SESSION_START_DURATION: &str = "lk.node.session.start.duration";
+/// How long sessions lasted, s.
+pub const NODE_SESSION_DURATION: &str = "lk.node.session.duration";
+/// From a packet's arrival to its sending on, s.
+pub const NODE_FORWARD_LATENCY: &str = "lk.node.forward.latency";
+/// Long-term mean of the forward latency, s.
+pub const NODE_FORWARD_LATENCY_MEAN: &str = "lk.node.forward.latency_mean";
+/// Long-term mean of the forward latency's jitter, s.
+pub const NODE_FORWARD_JITTER: &str = "lk.node.forward.jitter";
+/// Packets of streams, told apart down to `stats.level`; `{packet}`.
+pub const STREAM_PACKETS: &str = "lk.stream.packets";
+/// Bytes of streams, By.
+pub const STREAM_IO: &str = "lk.stream.io";
+/// Packets of streams that were sent again, `{packet}`.
+pub const STREAM_RETRANSMITTED_PACKETS: &str = "lk.stream.retransmitted_packets";
+/// Bytes of streams that were sent again, By.
+pub const STREAM_RETRANSMITTED_IO: &str = "lk.stream.retransmitted_io";
+/// Their packets of padding, `{packet}`.
+pub const STREAM_PADDING_PACKETS: &str = "lk.stream.padding_packets";
+/// Their bytes of padding, By.
+pub const STREAM_PADDING_IO: &str = "lk.stream.padding_io";
+/// Their packets that never came, `{packet}`.
+pub const STREAM_PACKETS_LOST: &str = "lk.stream.packets_lost";
+/// Their packets that came late, `{packet}`.
+pub const STREAM_PACKETS_OUT_OF_ORDER: &str = "lk.stream.packets_out_of_order";
+/// Their frames, `{frame}`.
+pub const STREAM_FRAMES: &str = "lk.stream.frames";
+/// Their requests to send a packet again, `{nack}`.
+pub const STREAM_NACKS: &str = "lk.stream.nacks";
+/// Their picture loss indications, `{pli}`.
+pub const STREAM_PLIS: &str = "lk.stream.plis";
+/// Their full intra requests, `{fir}`.
+pub const STREAM_FIRS: &str = "lk.stream.firs";
+/// Their highest round trip, s.
+pub const STREAM_ROUND_TRIP: &str = "lk.stream.round_trip";
+/// Their highest jitter, s.
+pub const STREAM_JITTER: &str = "lk.stream.jitter";
+/// Their mean quality score, 1 to 5.
+pub const STREAM_SCORE: &str = "lk.stream.score";
+/// What came in, by what became of it, `{item}`.
+pub const LEDGER_ITEMS: &str = "lk.otel.items";
+/// What was made to be sent, by what became of it, `{record}`.
+pub const LEDGER_RECORDS: &str = "lk.otel.records";
+/// What waits for its delivery, `{record}`.
+pub const LEDGER_WAITING: &str = "lk.otel.waiting";
+/// What this version did not know in what it accepted, `{item}`.
+pub const LEDGER_UNKNOWN: &str = "lk.otel.unknown";
+/// How often a list of rooms had something else than what was told, `{disagreement}`.
+pub const RECONCILER_DISAGREEMENTS: &str = "lk.otel.reconciler.disagreements";
+/// How often the journal could not be written, `{failure}`.
+pub const JOURNAL_FAILURES: &str = "lk.otel.journal.failures";
+/// Entries of the journal that could not be read, `{entry}`.
+pub const JOURNAL_DAMAGED: &str = "lk.otel.journal.damaged";
+/// Windows that found no series of their own, `{window}`.
+pub const STREAM_OVERFLOWS: &str = "lk.stream.overflows";
+/// Lowest mean score of a stream of the participants where it is lowest, 1 to 5.
+pub const WORST_SCORE: &str = "lk.worst.score";
+/// Part of packets that never came, of the participants where it is highest.
+pub const WORST_LOSS: &str = "lk.worst.loss";
+/// Highest round trip, of the participants where it is highest; s.
+pub const WORST_ROUND_TRIP: &str = "lk.worst.round_trip";
