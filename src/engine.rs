@@ -181,8 +181,10 @@ impl Batch {
         for metric in self.tables.iter().flat_map(Table::metrics) {
             let known = all.iter_mut().find(|known| known.name == metric.name);
             match known.map(|known| &mut known.data).zip(Some(metric.data.clone())) {
-                Some((Data::Gauge(points), Data::Gauge(more)))
-                | Some((Data::Sum { points, .. }, Data::Sum { points: more, .. })) => {
+                Some(
+                    (Data::Gauge(points), Data::Gauge(more))
+                    | (Data::Sum { points, .. }, Data::Sum { points: more, .. }),
+                ) => {
                     points.extend(more);
                 }
                 _ => all.push(metric),

@@ -75,6 +75,33 @@ pub async fn send_once(settings: &Settings, signal: Signal, request: Bytes) -> R
     }
 }
 
+/// The requests of metric points, as they would be sent, for a transport of your own.
+pub fn metric_requests(settings: &Settings, metrics: &[Metric], tables: &[Table]) -> Vec<Bytes> {
+    let assembler = Assembler::new(&settings.resource, settings.max_request_bytes);
+    let mut records = Vec::new();
+    for metric in metrics {
+        encode::metric(&settings.privacy, metric, &mut records);
+    }
+    for table in tables {
+        table::table(&settings.privacy, table, &mut records);
+    }
+    let mut requests = Vec::new();
+    let mut rest = &records[..];
+    while !rest.is_empty() {
+        let (request, after) = rest.split_at(assembler.fits(rest));
+        requests.push(assembler.request(request));
+        rest = after;
+    }
+    requests
+}
+
+/// The `Metric` messages of a table.
+pub fn encode_table(privacy: &Privacy, table: &Table) -> Vec<Bytes> {
+    let mut records = Vec::new();
+    table::table(privacy, table, &mut records);
+    records.into_iter().map(|record| record.bytes).collect()
+}
+
 /// What could not be delivered before the end, by signal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Undelivered {
@@ -232,6 +259,11 @@ impl Exporter {
     pub fn is_stalled(&self) -> bool {
         // Each is tried again.
         self.queues().filter(|(_, queue)| queue.is_stalled()).count() > 0
+    }
+
+    /// Whether the collector takes no metric points now.
+    pub fn is_failing(&self) -> bool {
+        self.0.queues[Signal::Metrics as usize].as_ref().is_some_and(|queue| queue.is_failing())
     }
 
     /// Returns once there is room for more metric points, or waiting would make none: what is made

@@ -89,7 +89,7 @@ impl Queue {
             let less = self.less.notified();
             let waits = {
                 let waiting = self.waiting();
-                waiting.bytes > AHEAD && !waiting.closed && !self.failing.load(Relaxed)
+                waiting.bytes > AHEAD && !waiting.closed && !self.is_failing()
             };
             if !waits {
                 return;
@@ -98,7 +98,12 @@ impl Queue {
         }
     }
 
-    /// Whether the collector takes what is sent.
+    /// Whether the collector does not take what is sent.
+    pub(super) fn is_failing(&self) -> bool {
+        self.failing.load(Relaxed)
+    }
+
+    /// Whether the collector does not take what is sent.
     pub(super) fn set_failing(&self, failing: bool) {
         self.failing.store(failing, Relaxed);
         self.less.notify_waiters();
@@ -128,9 +133,9 @@ impl Queue {
     /// Closes the queue and gives how many items are lost by that: all, or where there is a disk
     /// those that were never to be there.
     pub(super) fn abandon(&self) -> u64 {
-        self.less.notify_waiters();
         let mut waiting = self.waiting();
         waiting.closed = true;
+        self.less.notify_waiters();
         let lost = |record: &Record| record.number == 0;
         let waiting = &mut *waiting;
         let both = waiting.memory.iter().chain(&waiting.in_flight);

@@ -13,7 +13,7 @@ use crate::privacy::Privacy;
 use crate::signal::{Column, Row, Table};
 
 // A metric's points leave in parts of about so many bytes, so that requests can be split.
-const PART: usize = 64 << 10;
+const PART: usize = 128 << 10;
 
 /// The metrics of a table, each in as many parts as its points need.
 pub(super) fn table(privacy: &Privacy, table: &Table, to: &mut Vec<Record>) {
@@ -45,7 +45,7 @@ fn encoded<'a>(privacy: &Privacy, row: &'a Row) -> &'a [u8] {
 fn counters(privacy: &Privacy, table: &Table, rows: &[Row], to: &mut Vec<Record>) {
     let tail = sum_tail(true, super::encode::temporality(table.temporality));
     // The points, and where in them which row's value is.
-    let mut points = BytesMut::with_capacity(2 * PART);
+    let mut points = BytesMut::with_capacity(PART);
     let mut values = Vec::with_capacity(rows.len());
     let mut items = 0;
     for row in rows {
@@ -97,7 +97,6 @@ fn gauge(privacy: &Privacy, column: &Column, nth: usize, rows: &[Row], to: &mut 
     for row in rows {
         let attributes = encoded(privacy, row);
         if let Some((time, value)) = row.time.zip(row.measured[nth]) {
-            points.reserve(PART);
             put_head(field::DATA_POINTS, 2 * FIXED_LEN + attributes.len(), &mut points);
             put_fixed(field::TIME, time.nanos(), &mut points);
             put_fixed(field::AS_DOUBLE, value.to_bits(), &mut points);

@@ -169,16 +169,19 @@ impl Pipeline {
     }
 
     async fn flush(&mut self, tick: Tick, reader: &mut Reader, out: &mut Batch) {
+        let exporter = &self.parts.exporter;
+        let many = self.parts.engine.ended_series() >= MANY_ENDED;
+        // Sums go on: the next flush has the last point of each series.
+        let leave_out = exporter.is_backlogged() && !many;
         if let Some(checkpoints) = &self.parts.checkpoints {
-            let many = self.parts.engine.ended_series() >= MANY_ENDED;
-            if self.parts.exporter.is_backlogged() && !many {
-                // Sums go on: the next flush has the last point of each series.
+            if leave_out {
                 tracing::debug!("points of the last flush still wait: this one is left out");
             } else {
                 checkpoints.post(Entry::Flush(tick.at));
             }
             return;
         }
+        let leave_out = leave_out && exporter.is_failing();
         // What was accepted before the tick is in its flush.
         for entry in (0..reader.len()).map_while(|_| reader.try_next()) {
             self.apply(entry, out).await;
@@ -186,7 +189,9 @@ impl Pipeline {
         if let Some(reports) = tick.reports {
             self.parts.engine.reports(*reports);
         }
-        self.flush_all(tick.at, out).await;
+        if !leave_out {
+            self.flush_all(tick.at, out).await;
+        }
         if let Some(done) = tick.done {
             // Nobody need wait for it.
             let _ = done.send(());

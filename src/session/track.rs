@@ -20,6 +20,11 @@ pub struct Description {
 }
 
 impl Description {
+    /// Of a track of this kind and source.
+    pub fn new(kind: Option<TrackKind>, source: Option<TrackSource>) -> Self {
+        Self { kind, source, mime_type: None }
+    }
+
     /// Adds what a message says; short messages leave out what longer ones said.
     pub(super) fn learn(&mut self, info: &TrackInfo) {
         self.kind = info.kind.or(self.kind);

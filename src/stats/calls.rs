@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::histogram::{DURATION_BOUNDS, Histogram, Histograms, LATENCY_BOUNDS, Points};
-use super::points::{Instrument, NodeSeries, Window, count_points, histogram_points};
+use super::points::{Instrument, NodeSeries, Window, count_points, histogram_points, seconds};
 use crate::event::{NodeId, TrackKind};
 use crate::semconv::{key, metric};
 use crate::signal::{Attribute, Metric, Number, NumberPoint, Temporality, Value};
@@ -131,7 +131,7 @@ impl Calls {
     pub fn took(&mut self, timing: Timing, duration: Duration) {
         let new = || Histogram::new(self.histograms, timing.bounds());
         let histogram = self.timings.entry(timing).or_insert_with(new);
-        histogram.record(duration.as_secs_f64());
+        histogram.record(seconds(duration));
     }
 
     /// The long-term means of forwarding: latency and jitter.
@@ -249,7 +249,7 @@ impl CallSeries {
             attributes: with_node(Vec::new(), node.as_ref()).into(),
             start: None,
             time: window.now,
-            value: Some(Number::Float(value.as_secs_f64())),
+            value: Some(Number::Float(seconds(value))),
         };
         let latency = self.forward.iter().map(|(node, means)| point(node, means.0)).collect();
         let jitter = self.forward.iter().map(|(node, means)| point(node, means.1)).collect();

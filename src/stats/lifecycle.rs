@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::histogram::{DURATION_BOUNDS, Histogram, Histograms, Points};
-use super::points::{Instrument, NodeSeries, Window, count_points, histogram_points};
+use super::points::{Instrument, NodeSeries, Window, count_points, histogram_points, seconds};
 use crate::event::{Time, TrackKind, TrackSource};
 use crate::interned::Name;
 use crate::semconv::{key, metric};
@@ -133,7 +133,7 @@ impl Lifecycle {
             attributes.extend(error_type.map(|kind| Attribute::new(key::ERROR_TYPE, kind)));
             NodeSeries::new(attributes, Histogram::new(histograms, DURATION_BOUNDS))
         });
-        series.value.record(took.as_secs_f64());
+        series.value.record(seconds(took));
     }
 
     pub(super) fn flush(&mut self, window: Window, census: &Census, to: &mut Vec<Metric>) {

@@ -1,10 +1,17 @@
 //! How series become points.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::histogram::{Histogram, Histograms, Points};
 use crate::event::Time;
 use crate::signal::{Attribute, Data, Metric, Number, NumberPoint, Series, Temporality};
+
+/// As they leave, rounded once: `as_secs_f64` adds two parts.
+pub(super) fn seconds(duration: Duration) -> f64 {
+    duration.as_nanos() as f64 / 1e9
+}
 
 /// The time between two flushes.
 #[derive(Debug, Clone, Copy)]

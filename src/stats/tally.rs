@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::exemplar::Origin;
 use super::histogram::{Histogram, Histograms, LATENCY_BOUNDS, RATIO_BOUNDS, SCORE_BOUNDS};
+use super::points::seconds;
 use super::worker::StatsKey;
 use crate::event::report::StreamReport;
 use crate::event::{Direction, StreamStat, Time};
@@ -61,8 +62,8 @@ impl Tally {
             let origin = Origin::Participant(&stat.room, &stat.participant, own_trace);
             let measured = Measured { time: stat.at, origin };
             self.part_of_packets(&sample, &measured);
-            let rtt = stat.rtt.map(|rtt| rtt.as_secs_f64());
-            let jitter = stat.jitter.map(|jitter| jitter.as_secs_f64());
+            let rtt = stat.rtt.map(seconds);
+            let jitter = stat.jitter.map(seconds);
             self.measure([rtt, jitter, stat.score.map(f64::from)], &measured);
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::points::{Instrument, Window};
+use super::points::{Instrument, Window, seconds};
 use crate::event::{ParticipantSid, RoomSid, StreamStat};
 use crate::semconv::{key, metric};
 use crate::session::StreamContext;
@@ -118,7 +118,7 @@ impl Fared {
         match criterion {
             0 => self.score.map(|score| -f64::from(score)),
             1 => (self.lost > 0).then(|| self.lost as f64 / self.packets.max(self.lost) as f64),
-            _ => self.round_trip.map(|round_trip| round_trip.as_secs_f64()),
+            _ => self.round_trip.map(seconds),
         }
     }
 }

@@ -90,6 +90,7 @@ impl Builder {
     /// Outside of a tokio runtime.
     pub fn start(self) -> Result<Telemetry, export::StartError> {
         let ledger = Arc::new(Ledger::default());
+        let histograms = self.otel.as_ref().map(|settings| settings.stats.histograms);
         let (running, engine) = match self.otel {
             Some(settings) => {
                 let (running, inlet) = Running::start(&settings, &ledger)?;
@@ -104,7 +105,7 @@ impl Builder {
             outlet: Outlet {
                 now,
                 node,
-                metrics: NodeMetrics::new(),
+                metrics: NodeMetrics::new(histograms.unwrap_or_default()),
                 engine,
                 analytics,
                 notifier: self.notifier,

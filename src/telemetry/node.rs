@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use crate::event::TrackKind;
 use crate::event::report::Report;
-use crate::stats::NodeReports;
 use crate::stats::calls::{AttemptState, Calls, Count, JoinState, Timing};
 use crate::stats::worker::StatsKey;
+use crate::stats::{Histograms, NodeReports};
 
 // One for each of so many threads: two seldom meet, and each is small.
 const LANES: usize = 16;
@@ -18,12 +18,14 @@ const LANES: usize = 16;
 /// longer than another record takes.
 #[derive(Debug)]
 pub struct NodeMetrics {
+    histograms: Histograms,
     lanes: [Mutex<NodeReports>; LANES],
 }
 
 impl NodeMetrics {
-    pub(super) fn new() -> Self {
-        Self { lanes: std::array::from_fn(|_| Mutex::default()) }
+    pub(super) fn new(histograms: Histograms) -> Self {
+        let lane = |_| Mutex::new(NodeReports::new(histograms));
+        Self { histograms, lanes: std::array::from_fn(lane) }
     }
 
     /// A participant's connecting came as far as this, or failed here. `is_warp`: its media
@@ -61,7 +63,7 @@ impl NodeMetrics {
 
     /// Takes what was recorded since the last time. With [`super::Builder::otel`] each flush does.
     pub fn drain(&self) -> NodeReports {
-        let mut reports = NodeReports::default();
+        let mut reports = NodeReports::new(self.histograms);
         for lane in &self.lanes {
             reports.take(&mut lane.lock().unwrap_or_else(PoisonError::into_inner));
         }

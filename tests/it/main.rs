@@ -6,6 +6,7 @@ mod binary;
 mod capture;
 mod check;
 mod durable;
+mod equality;
 mod events;
 mod fields;
 mod fuzz_corpus;

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 // The specification's defaults of the base-2 exponential aggregation.
-const MAX_BUCKETS: usize = 160;
+const MAX_BUCKETS: u16 = 160;
 const MAX_SCALE: i32 = 20;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,7 +18,7 @@ pub(super) struct Exponential {
 impl Default for Exponential {
     fn default() -> Self {
         // All the room that it ever needs: recording allocates nothing.
-        let counts = Vec::with_capacity(MAX_BUCKETS);
+        let counts = Vec::with_capacity(MAX_BUCKETS.into());
         Self { scale: MAX_SCALE, zero: 0, offset: 0, counts }
     }
 }
@@ -67,7 +67,7 @@ impl Exponential {
         }
         let last = |of: &Self| of.offset + i32::try_from(of.counts.len()).unwrap_or(0) - 1;
         let (low, high) = (self.offset.min(index), last(self).max(index));
-        let too_wide = |by: &i32| (high >> by) - (low >> by) >= MAX_BUCKETS as i32;
+        let too_wide = |by: &i32| (high >> by) - (low >> by) >= i32::from(MAX_BUCKETS);
         let by = (0..32).find(|by| !too_wide(by)).unwrap_or(31);
         if by > 0 {
             self.coarsen(by);
@@ -139,7 +139,9 @@ mod tests {
 
     fn of(values: &[f64]) -> Exponential {
         let mut buckets = Exponential::default();
-        values.iter().for_each(|value| buckets.record(*value));
+        for value in values {
+            buckets.record(*value);
+        }
         buckets
     }
 
@@ -147,7 +149,7 @@ mod tests {
         #[test]
         fn each_value_is_within_its_bucket(values in proptest::collection::vec(1e-9_f64..1e9, 1..50)) {
             let buckets = of(&values);
-            prop_assert!(buckets.counts.len() <= MAX_BUCKETS);
+            prop_assert!(buckets.counts.len() <= usize::from(MAX_BUCKETS));
             prop_assert_eq!(buckets.counts.iter().sum::<u64>(), values.len() as u64);
             let base = 2_f64.powf(2_f64.powi(-buckets.scale));
             for value in values {

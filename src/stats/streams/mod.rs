@@ -128,7 +128,9 @@ impl Streams {
                     over.push(nth * PAGE + within);
                 }
             }
-            over.into_iter().for_each(|place| self.remove(place));
+            for place in over {
+                self.remove(place);
+            }
             if !rows.is_empty() {
                 let temporality = settings.temporality;
                 return Some(Table { counters: &COUNTERS, gauges: &GAUGES, temporality, rows });

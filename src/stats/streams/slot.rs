@@ -10,6 +10,7 @@ use crate::event::{Counts, StreamStat, Time};
 use crate::semconv::key;
 use crate::session::StreamContext;
 use crate::signal::{Attribute, Row, Series, Temporality, Value};
+use crate::stats::points::seconds;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Slot {
@@ -75,7 +76,8 @@ impl Slot {
     /// The points of a flush; none where nothing came and nothing ends.
     pub(super) fn row(&mut self, temporality: Temporality) -> Option<Row> {
         let ends = self.ended && temporality == Temporality::Cumulative;
-        if !self.changed && !(ends && self.sent.is_some()) {
+        let is_silent = !ends || self.sent.is_none();
+        if !self.changed && is_silent {
             return None;
         }
         let mut row = Row {
@@ -109,8 +111,8 @@ impl Slot {
         row.counts = counts(&self.counts);
         let (sum, scored) = self.scores;
         row.measured = [
-            self.round_trip.map(|rtt| rtt.as_secs_f64()),
-            self.jitter.map(|jitter| jitter.as_secs_f64()),
+            self.round_trip.map(seconds),
+            self.jitter.map(seconds),
             (scored > 0).then(|| sum / f64::from(scored)),
         ];
         for (ever, value) in self.measured.iter_mut().zip(row.measured) {

@@ -1,0 +1,158 @@
+//! A flush from the instruments to a collector: how long it takes, and how much more memory.
+
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use livekit_otel::config::Config;
+use livekit_otel::engine::Engine;
+use livekit_otel::event::Telling;
+use livekit_otel::export::Exporter;
+use livekit_otel::export::settings::Protocol;
+use livekit_otel::journal::{self, Accepted, SetAside};
+use livekit_otel::ledger::{Ledger, Source};
+use livekit_otel::pipeline::{self, Parts};
+use livekit_otel::session;
+use livekit_otel::source::Keys;
+use livekit_otel::stats::NodeReports;
+
+use crate::sink::Sink;
+use crate::streams::{Streams, at, settings};
+
+const VALUES: u64 = 15;
+const FEW: usize = 1000;
+
+pub fn run(sizes: &[usize]) {
+    println!("\nflushed, encoded and sent, 15 values and 7 attributes a stream");
+    println!(
+        "{:<34}{:>10}{:>10}{:>10}{:>12}{:>14}",
+        "", "streams", "s", "target", "MB a second", "memory, MB"
+    );
+    let sink = Sink::start();
+    for streams in sizes {
+        let endpoint = format!("http://127.0.0.1:{}", sink.port);
+        let before = sink.points();
+        let target = if *streams > 100_000 { 20 } else { 10 };
+        let name = "a sink that counts, over HTTP";
+        let delivered = flush(name, *streams, &endpoint, Protocol::HttpProtobuf, target);
+        assert_eq!(sink.points() - before, delivered);
+        // Two flushes, a zero that opens each counter, and what ends each series.
+        assert!(delivered > *streams as u64 * (3 * VALUES + 12), "points were lost");
+    }
+    let Ok(otelcol) = std::env::var("OTELCOL") else {
+        println!("!!! OTELCOL names no collector: none beside it");
+        return;
+    };
+    let collector = Otelcol::start(&otelcol);
+    let endpoint = format!("http://127.0.0.1:{}", collector.port);
+    flush("a real collector (nop), over gRPC", 100_000, &endpoint, Protocol::Grpc, 10);
+}
+
+// The second of two flushes, whose series are open.
+fn flush(name: &str, streams: usize, endpoint: &str, protocol: Protocol, target: u64) -> u64 {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let load = Streams::of(streams);
+    runtime.block_on(async {
+        let mut config = Config::for_keys(Keys::default());
+        let metrics = &mut config.export.metrics;
+        metrics.endpoint = endpoint.parse().unwrap();
+        if protocol == Protocol::HttpProtobuf {
+            metrics.endpoint = format!("{endpoint}/v1/metrics").parse().unwrap();
+        }
+        metrics.protocol = protocol;
+        config.export.traces.enabled = false;
+        config.export.logs.enabled = false;
+        let ledger = Arc::new(Ledger::default());
+        let set_aside = Arc::new(SetAside::in_memory(1 << 20));
+        let exporter = Exporter::start(&config.export, Arc::clone(&ledger), &set_aside).unwrap();
+        let session = session::Settings::default();
+        let parts = Parts {
+            engine: Engine::new(session, settings(), at(0)),
+            exporter: exporter.clone(),
+            ledger: Arc::clone(&ledger),
+            set_aside,
+            checkpoints: None,
+        };
+        let (journal, reader) = journal::in_memory(usize::MAX);
+        let (ticks, task) = pipeline::start(parts, reader);
+        let mut took = Duration::ZERO;
+        let mut grew = 0.0;
+        for nth in 1..3 {
+            // Few at a time: what they leave behind in the allocator would hide what a flush takes.
+            for first in (0..streams).step_by(FEW) {
+                let stats = load.windows(first..streams.min(first + FEW), nth);
+                let (source, items) = (Source::Stats, stats.len() as u64);
+                ledger.accepted(source, items);
+                let (telling, raw, at) =
+                    (Some(Telling::Stats(stats)), bytes::Bytes::new(), at(nth));
+                let accepted =
+                    Accepted { at, source, items, twin_expected: false, telling, raw, size: 1 };
+                assert!(journal.offer(accepted).is_ok());
+                while ledger.snapshot().inputs.iter().any(|input| input.waiting() > 0) {
+                    tokio::task::yield_now().await;
+                }
+            }
+            let (before, began) = (memory("VmRSS:"), Instant::now());
+            // Peaks count from here (proc(5)).
+            std::fs::write("/proc/self/clear_refs", "5").unwrap();
+            ticks.post_with(NodeReports::default()).await.unwrap();
+            let outputs = || ledger.snapshot().outputs[2].clone();
+            while outputs().waiting() > 0 {
+                tokio::task::yield_now().await;
+            }
+            took = began.elapsed();
+            grew = memory("VmHWM:") - before;
+        }
+        drop(journal);
+        task.await.unwrap();
+        exporter.shutdown(tokio::time::Instant::now() + Duration::from_secs(60)).await;
+        let bytes = 4300.0 * streams as f64 / 1e6 / took.as_secs_f64();
+        println!(
+            "{name:<34}{streams:>10}{:>10.2}{target:>10}{bytes:>12.0}{grew:>14.1}",
+            took.as_secs_f64()
+        );
+        ledger.snapshot().outputs[2].delivered
+    })
+}
+
+fn memory(field: &str) -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+    line.trim().strip_suffix(" kB").unwrap().parse::<f64>().unwrap() / 1000.0
+}
+
+struct Otelcol {
+    process: Child,
+    port: u16,
+}
+
+impl Otelcol {
+    fn start(program: &str) -> Self {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        let config = format!(
+            "yaml:{{receivers: {{otlp: {{protocols: {{grpc: {{endpoint: '127.0.0.1:{port}'}}}}}}}}, \
+             exporters: {{nop: {{}}}}, service: {{telemetry: {{metrics: {{level: none}}}}, \
+             pipelines: {{metrics: {{receivers: [otlp], exporters: [nop]}}}}}}}}"
+        );
+        let mut command = Command::new(program);
+        let process =
+            command.args(["--config", &config]).stderr(Stdio::null()).stdout(Stdio::null());
+        let process = process.spawn().unwrap();
+        let until = Instant::now() + Duration::from_secs(20);
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(Instant::now() < until, "the collector does not listen");
+            std::thread::yield_now();
+        }
+        Self { process, port }
+    }
+}
+
+impl Drop for Otelcol {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

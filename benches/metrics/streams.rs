@@ -1,0 +1,105 @@
+//! Streams of 15 values and 7 attributes each, as series of the instruments.
+
+use std::time::Duration;
+
+use livekit_otel::event::{
+    Counts, Direction, Identity, ParticipantSid, RoomName, RoomSid, StreamStat, Time, TrackKind,
+    TrackSid,
+};
+use livekit_otel::session::{Census, Description, StreamContext};
+use livekit_otel::stats::{Level, Settings, Stats};
+
+pub const START: u64 = 1_795_400_000;
+
+/// When the `nth` window ends.
+pub fn at(nth: u64) -> Time {
+    Time::from_secs(i64::try_from(START + 30 * nth).unwrap()).unwrap()
+}
+
+pub fn settings() -> Settings {
+    Settings { level: Level::Track, cardinality_limit: 10_000_000, ..Settings::default() }
+}
+
+pub struct Streams {
+    stats: Vec<(StreamStat, StreamContext)>,
+}
+
+impl Streams {
+    pub fn of(streams: usize) -> Self {
+        Self { stats: (0..streams).map(stream).collect() }
+    }
+
+    /// Instruments whose series are open: their zeros were flushed.
+    pub fn open(&self) -> Stats {
+        let mut stats = Stats::new(settings(), at(0));
+        self.apply(&mut stats, 1);
+        flush(&mut stats, 1, |_| {});
+        stats
+    }
+
+    /// The `nth` window of each of these streams.
+    pub fn windows(&self, which: std::ops::Range<usize>, nth: u64) -> Vec<StreamStat> {
+        let of = |(stat, _): &(StreamStat, _)| StreamStat { at: Some(at(nth)), ..stat.clone() };
+        self.stats[which].iter().map(of).collect()
+    }
+
+    /// One window of each stream.
+    pub fn apply(&self, stats: &mut Stats, nth: u64) {
+        for (stat, context) in &self.stats {
+            let stat = StreamStat { at: Some(at(nth)), ..stat.clone() };
+            stats.window(&stat, context, at(nth));
+        }
+    }
+}
+
+/// A flush; what comes of the nodes is left out.
+pub fn flush(stats: &mut Stats, nth: u64, mut each: impl FnMut(&livekit_otel::signal::Table)) {
+    stats.flush(at(nth), &Census::default());
+    while let Some(table) = stats.flush_streams() {
+        each(&table);
+    }
+}
+
+fn stream(nth: usize) -> (StreamStat, StreamContext) {
+    let varied = u64::try_from(nth % 97).unwrap();
+    let room = nth / 100;
+    let direction = if nth.is_multiple_of(2) { Direction::Upstream } else { Direction::Downstream };
+    let stat = StreamStat {
+        id: "".into(),
+        at: None,
+        node: None,
+        room: RoomSid::new(&format!("RM_{room:012}")).unwrap(),
+        room_name: None,
+        participant: ParticipantSid::new(&format!("PA_{:012}", nth / 10)).unwrap(),
+        track: TrackSid::new(&format!("TR_{nth:012}")).unwrap(),
+        direction,
+        mime_type: Some("video/vp8".into()),
+        score: Some(4.0),
+        min_score: Some(3.5),
+        start: Some(at(0)),
+        end: None,
+        counts: Counts {
+            packets: 3000 + varied,
+            bytes: 3_000_000 + varied * 100,
+            retransmit_packets: varied % 5,
+            retransmit_bytes: 5000,
+            padding_packets: 10,
+            padding_bytes: 2000,
+            packets_lost: varied % 7,
+            packets_out_of_order: varied % 3,
+            frames: 900,
+            nacks: varied % 4,
+            plis: varied % 2,
+            firs: 0,
+        },
+        rtt: Some(Duration::from_millis(20 + varied)),
+        jitter: Some(Duration::from_micros(900 + varied * 40)),
+    };
+    let context = StreamContext {
+        room_name: RoomName::new(&format!("standup-{room}")),
+        identity: Identity::new(&format!("user-{}", nth / 10)),
+        description: Description::new(Some(TrackKind::Video), None),
+        own_trace: Some(false),
+    };
+    (stat, context)
+}

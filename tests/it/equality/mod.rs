@@ -1,0 +1,82 @@
+//! What a collector holds equals what a naive model makes of the same windows, and what the
+//! OpenTelemetry SDK does.
+
+pub(crate) mod history;
+pub(crate) mod model;
+pub(crate) mod points;
+mod sdk;
+
+use livekit_otel::config::Config;
+use livekit_otel::export::metric_requests;
+use livekit_otel::signal::Temporality;
+use livekit_otel::source::Keys;
+use livekit_otel::stats::{Histograms, Level, Settings};
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use points::{Point, Value};
+use proptest::prelude::*;
+use prost::Message;
+
+prop_compose! {
+    fn settings()(
+        level in prop_oneof![
+            Just(Level::Node), Just(Level::Room), Just(Level::Participant), Just(Level::Track)
+        ],
+        delta in any::<bool>(),
+        exponential in any::<bool>(),
+    ) -> Settings {
+        let temporality = if delta { Temporality::Delta } else { Temporality::Cumulative };
+        let histograms =
+            if exponential { Histograms::Exponential } else { Histograms::Explicit };
+        Settings { level, temporality, histograms, ..Settings::default() }
+    }
+}
+
+/// What arrives of it.
+pub(crate) fn arrives(
+    settings: Settings,
+    steps: &[(livekit_otel::event::Time, history::Step)],
+) -> Vec<Point> {
+    let (metrics, tables) = history::run(settings, steps);
+    // So small that most are split.
+    let mut export = Config::for_keys(Keys::default()).export;
+    export.max_request_bytes = 10_000;
+    let requests = metric_requests(&export, &metrics, &tables);
+    let decode = |request| ExportMetricsServiceRequest::decode(request).unwrap();
+    let requests: Vec<_> = requests.into_iter().map(decode).collect();
+    let mut points = points::all(&requests);
+    points.retain(|point| {
+        point.metric.starts_with("lk.stream.") || point.metric.starts_with("lk.node.")
+    });
+    points
+}
+
+/// Which exemplars exponential buckets keep depends on how fine they were at the time.
+pub(crate) fn without_exemplars(mut points: Vec<Point>) -> Vec<Point> {
+    for point in &mut points {
+        if let Value::Distribution(told) = &mut point.value {
+            told.exemplars.clear();
+        }
+    }
+    points
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn what_arrives_is_what_the_naive_model_expects(
+        settings in settings(),
+        steps in history::whole(),
+    ) {
+        let steps = history::timed(&steps);
+        let mut actual = arrives(settings, &steps);
+        let mut expected = model::expected(settings, &steps);
+        if settings.histograms == Histograms::Exponential {
+            (actual, expected) = (without_exemplars(actual), without_exemplars(expected));
+        }
+        prop_assert_eq!(actual.len(), expected.len());
+        for (actual, expected) in actual.iter().zip(&expected) {
+            prop_assert_eq!(actual, expected);
+        }
+    }
+}
