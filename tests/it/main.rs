@@ -16,6 +16,7 @@ mod hostile;
 mod house;
 #[cfg(feature = "tls")]
 mod intake;
+mod levels;
 mod long;
 mod made;
 mod notifier;
