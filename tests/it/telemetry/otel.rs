@@ -10,10 +10,11 @@ use livekit_otel::event::{Direction, TrackKind, TrackSource};
 use livekit_otel::semconv::{event, key, metric, span};
 use livekit_otel::serve::Server;
 use livekit_otel::source::Keys;
+use livekit_otel::stats::Histograms;
 use livekit_otel::stats::calls::{JoinState, Timing};
 use livekit_otel::telemetry::messages::{
-    AnalyticsStat, ParticipantInfo, Room, RoomEndReason, TrackInfo, TrackSource as Source,
-    TrackType,
+    AnalyticsStat, AnalyticsStream, ParticipantInfo, Room, RoomEndReason, TrackInfo,
+    TrackSource as Source, TrackType,
 };
 use livekit_otel::telemetry::webhook::{WebhookEndpoint, WebhookNotifier, WebhookSettings};
 use livekit_otel::telemetry::{
@@ -24,6 +25,8 @@ use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
 use tokio::time::Instant;
 use tracing_subscriber::layer::SubscriberExt;
+
+use crate::equality::points::Value;
 
 use super::recorder::{of, on, participant, room, sent, stat};
 
@@ -162,6 +165,45 @@ async fn a_node_counts_reports_where_a_participant_has_windows() {
     let windows: Vec<_> = windows.iter().map(|point| &point.value).collect();
     let [zero, sum] = [0.0, 30.0].map(Measured::Number);
     assert_eq!(windows, [&zero, &sum, &Measured::Nothing], "one window, and the series' end");
+}
+
+#[tokio::test]
+async fn a_bad_value_of_a_report_leads_to_its_participants_span() {
+    for histograms in [Histograms::Explicit, Histograms::Exponential] {
+        let collector = Collector::start().await.unwrap();
+        let endpoint = collector.endpoint().parse().unwrap();
+        let mut settings = OtelSettings::default().endpoint(&endpoint);
+        settings.stats.histograms = histograms;
+        let telemetry = Telemetry::builder().otel(settings).start().unwrap();
+        let (room, who) = (room(), participant());
+        telemetry.participant_joined(of(&room, &who), None, None, true, None);
+        telemetry.idle().await;
+        for rtt in [20, 7000] {
+            let stream = AnalyticsStream { rtt, ..sent(1000, 10) };
+            telemetry.track_stats(&key(Direction::Downstream), &stat([stream]));
+        }
+        telemetry.force_flush().await;
+        telemetry.shutdown(Instant::now() + Duration::from_secs(10)).await;
+        let received = collector.stop().await;
+        let exemplars: Vec<_> = crate::equality::points::all(&received.metrics)
+            .into_iter()
+            .filter(|point| point.metric == metric::NODE_ROUND_TRIP)
+            .filter_map(|point| match point.value {
+                Value::Distribution(told) => Some(told.exemplars),
+                _ => None,
+            })
+            .flatten()
+            .collect();
+        let values: Vec<_> = exemplars.iter().map(|exemplar| exemplar.0).collect();
+        assert_eq!(values.len(), 2, "{histograms:?}: {exemplars:?}");
+        assert!(values.contains(&7.0) && values.contains(&0.02), "{values:?}");
+        let read = Received::read(&received);
+        let span = spans(&read, span::PARTICIPANT)[0];
+        for (_, time, trace, of) in &exemplars {
+            assert_eq!((trace, of), (&span.trace_id, &span.span_id));
+            assert!(*time > span.start);
+        }
+    }
 }
 
 #[tokio::test]
