@@ -106,7 +106,7 @@ fn flush(name: &str, streams: usize, endpoint: &str, protocol: Protocol, target:
         }
         drop(journal);
         task.await.unwrap();
-        exporter.shutdown(tokio::time::Instant::now() + Duration::from_secs(60)).await;
+        exporter.shutdown(tokio::time::Instant::now() + Duration::from_mins(1)).await;
         let bytes = 4300.0 * streams as f64 / 1e6 / took.as_secs_f64();
         println!(
             "{name:<34}{streams:>10}{:>10.2}{target:>10}{bytes:>12.0}{grew:>14.1}",

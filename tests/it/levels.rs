@@ -203,10 +203,15 @@ fn the_worst_are_told_by_name_at_any_level_until_others_are() {
             let round_trip = Duration::from_millis(10 * (who as u64 + 1));
             let counts = Counts { packets: 99, packets_lost: 10 - who as u64, ..Counts::default() };
             let (score, rtt) = (Some(score), Some(round_trip));
-            let at = Some(at(millis));
-            let stat =
-                StreamStat { score, rtt, counts, at, ..stat(0, who, 0, Direction::Downstream) };
-            stats.window(&stat, &context(who), at.unwrap());
+            let now = at(millis);
+            let stat = StreamStat {
+                score,
+                rtt,
+                counts,
+                at: Some(now),
+                ..stat(0, who, 0, Direction::Downstream)
+            };
+            stats.window(&stat, &context(who), now);
         }
     };
     apply(&mut stats, 29_000, [4.0, 2.0, 3.0, 1.0]);

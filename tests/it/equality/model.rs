@@ -351,13 +351,15 @@ fn distribution(histograms: Histograms, bounds: &[f64], values: &[f64]) -> Distr
     let positive: Vec<f64> = values.iter().copied().filter(|value| *value > 0.0).collect();
     let zeros = (values.len() - positive.len()) as u64;
     // The finest scale at which they are within 160 buckets.
+    #[allow(clippy::cast_possible_truncation)] // at scale 20, a double's index is below 2^31
     let index = |scale: i32, value: f64| (value.log2() * 2_f64.powi(scale)).ceil() as i32 - 1;
     let at = |scale| positive.iter().map(move |value| index(scale, *value));
     let width = |scale| at(scale).max().zip(at(scale).min()).map_or(0, |(max, min)| max - min);
     let scale = (-10..=20).rev().find(|scale| width(*scale) < 160).unwrap();
     let offset = at(scale).min().unwrap_or(0);
-    let mut buckets = vec![0; at(scale).max().map_or(0, |last| (last - offset + 1) as usize)];
-    at(scale).for_each(|index| buckets[(index - offset) as usize] += 1);
+    let nth = |index: i32| usize::try_from(index - offset).unwrap();
+    let mut buckets = vec![0; at(scale).max().map_or(0, |last| nth(last) + 1)];
+    at(scale).for_each(|index| buckets[nth(index)] += 1);
     Distribution { scale: Some((scale, zeros, offset)), buckets, ..told }
 }
 
