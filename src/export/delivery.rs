@@ -12,7 +12,7 @@ use tracing::Instrument;
 
 use super::answer::Answer;
 use super::outbox::Settled;
-use super::queue::Queue;
+use super::queue::{Batch, Queue};
 use super::record::{Record, items};
 use super::request::Assembler;
 use super::transport::Transport;
@@ -35,18 +35,16 @@ const IN_FLIGHT: usize = 3;
 /// The task of one signal.
 pub(super) struct Delivery {
     pub(super) courier: Arc<Courier>,
-    pub(super) ledger: Arc<Ledger>,
-    pub(super) set_aside: Arc<SetAside>,
     pub(super) ending: watch::Receiver<bool>,
 }
 
 impl Delivery {
-    /// Delivers until the program ends and nothing waits any more. What becomes of requests is told
-    /// in their order, whatever order they are answered in.
+    /// Delivers until the program ends and nothing waits any more.
     pub(super) async fn run(mut self) {
         let courier = Arc::clone(&self.courier);
         let queue = &courier.queue;
         let mut ending = self.ending.clone();
+        // In order, so that none gets further ahead of one that waits than the others in flight.
         let mut flying = FuturesOrdered::new();
         loop {
             let is_due = match flying.len() {
@@ -68,7 +66,7 @@ impl Delivery {
                 return;
             }
             tokio::select! {
-                Some(landed) = flying.next() => self.settle(landed).await,
+                Some(()) = flying.next() => {}
                 () = queue.more.notified() => {}
                 _ = ending.changed(), if !self.is_ending() => {}
             }
@@ -85,12 +83,12 @@ impl Delivery {
         }
     }
 
-    async fn take(&mut self) -> Option<Vec<Record>> {
-        let Courier { queue, assembler, signal, .. } = &*self.courier;
+    async fn take(&mut self) -> Option<Batch> {
+        let Courier { queue, assembler, signal, ledger, .. } = &*self.courier;
         let batch = queue.take(assembler);
-        self.ledger.lost(*signal, Lost::Damaged, queue.take_damaged());
+        ledger.lost(*signal, Lost::Damaged, queue.take_damaged());
         match batch {
-            Ok(batch) => (!batch.is_empty()).then_some(batch),
+            Ok(batch) => (!batch.records.is_empty()).then_some(batch),
             Err(error) => {
                 self.courier.failed(&format!("what waits can't be read: {error}"));
                 wait(FIRST_BACKOFF, &mut self.ending).await;
@@ -103,60 +101,6 @@ impl Delivery {
         // Nobody else can tell once the exporter is gone.
         *self.ending.borrow() || self.ending.has_changed().is_err()
     }
-
-    async fn settle(&mut self, landed: Vec<(Vec<Record>, Sent)>) {
-        for (batch, sent) in landed {
-            match sent {
-                Sent::Delivered { rejected } => self.delivered(&batch, rejected),
-                Sent::Halve => self.set_aside(&batch, "too large for the collector").await,
-                Sent::Refused { reason } => self.set_aside(&batch, &reason).await,
-            }
-        }
-    }
-
-    fn delivered(&self, batch: &[Record], rejected: u64) {
-        let n = items(batch);
-        let rejected = rejected.min(n);
-        self.ledger.delivered(self.courier.signal, n - rejected);
-        if rejected > 0 {
-            self.ledger.lost(self.courier.signal, Lost::Rejected, rejected);
-            let signal = self.courier.signal.as_str();
-            tracing::warn!(signal, rejected, "the collector rejected records of a request");
-        }
-        self.courier.queue.settle(batch.len(), Settled::Delivered { rejected });
-    }
-
-    async fn set_aside(&mut self, batch: &[Record], reason: &str) {
-        let n = items(batch);
-        let payload = match self.courier.signal {
-            Signal::Traces => Payload::Traces,
-            Signal::Logs => Payload::Logs,
-            Signal::Metrics => Payload::Metrics,
-        };
-        let at = Time::from_system(SystemTime::now());
-        let letter = Letter { payload, items: n, at, reason: reason.to_owned() };
-        let first = batch.iter().map(|record| record.number).find(|number| *number > 0);
-        let id = format!("{}-{:020}", self.courier.signal.as_str(), first.unwrap_or_default());
-        let request = self.courier.assembler.request(batch);
-        let mut kept = self.set_aside.keep(&id, &letter, &request);
-        while kept == Kept::Failed && !self.is_ending() {
-            wait(LONGEST_BACKOFF.min(FIRST_BACKOFF * 4), &mut self.ending).await;
-            kept = self.set_aside.keep(&id, &letter, &request);
-        }
-        let settled = match kept {
-            Kept::Yes => {
-                self.ledger.output_set_aside(self.courier.signal, n);
-                Settled::SetAside
-            }
-            Kept::NoRoom => {
-                self.ledger.lost(self.courier.signal, Lost::SetAsideFull, n);
-                Settled::Lost(Lost::SetAsideFull)
-            }
-            // It stays in flight, and is tried again after the restart.
-            Kept::Failed => return,
-        };
-        self.courier.queue.settle(batch.len(), settled);
-    }
 }
 
 /// What brings requests of one signal to the collector.
@@ -167,29 +111,72 @@ pub(super) struct Courier {
     pub(super) assembler: Assembler,
     pub(super) collector: String,
     pub(super) failing: AtomicBool,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) set_aside: Arc<SetAside>,
 }
 
 impl Courier {
-    // Gives the parts of a batch as they were answered in the end, in their order.
-    async fn deliver(
-        self: Arc<Self>,
-        batch: Vec<Record>,
-        mut ending: watch::Receiver<bool>,
-    ) -> Vec<(Vec<Record>, Sent)> {
-        let mut landed = Vec::new();
+    // Delivers a batch, in parts where it has to be; each is settled as soon as it is answered.
+    async fn deliver(self: Arc<Self>, batch: Batch, mut ending: watch::Receiver<bool>) {
         // Halves wait here; the first half is on top.
         let mut batches = vec![batch];
         while let Some(mut batch) = batches.pop() {
-            match self.send(&batch, &mut ending).await {
-                Sent::Halve if batch.len() > 1 => {
-                    let second = batch.split_off(batch.len() / 2);
-                    batches.push(second);
-                    batches.push(batch);
+            match self.send(&batch.records, &mut ending).await {
+                Sent::Delivered { rejected } => self.delivered(&batch, rejected),
+                Sent::Halve if batch.records.len() > 1 => {
+                    let second = batch.halve();
+                    batches.extend([second, batch]);
                 }
-                sent => landed.push((batch, sent)),
+                Sent::Halve => {
+                    self.set_aside(&batch, "too large for the collector", &mut ending).await;
+                }
+                Sent::Refused { reason } => self.set_aside(&batch, &reason, &mut ending).await,
             }
         }
-        landed
+    }
+
+    fn delivered(&self, batch: &Batch, rejected: u64) {
+        let n = items(&batch.records);
+        let rejected = rejected.min(n);
+        self.ledger.delivered(self.signal, n - rejected);
+        if rejected > 0 {
+            self.ledger.lost(self.signal, Lost::Rejected, rejected);
+            let signal = self.signal.as_str();
+            tracing::warn!(signal, rejected, "the collector rejected records of a request");
+        }
+        self.queue.settle(batch, Settled::Delivered { rejected });
+    }
+
+    async fn set_aside(&self, batch: &Batch, reason: &str, ending: &mut watch::Receiver<bool>) {
+        let n = items(&batch.records);
+        let payload = match self.signal {
+            Signal::Traces => Payload::Traces,
+            Signal::Logs => Payload::Logs,
+            Signal::Metrics => Payload::Metrics,
+        };
+        let at = Time::from_system(SystemTime::now());
+        let letter = Letter { payload, items: n, at, reason: reason.to_owned() };
+        let first = batch.records.iter().map(|record| record.number).find(|number| *number > 0);
+        let id = format!("{}-{:020}", self.signal.as_str(), first.unwrap_or_default());
+        let request = self.assembler.request(&batch.records);
+        let mut kept = self.set_aside.keep(&id, &letter, &request);
+        while kept == Kept::Failed && !*ending.borrow() {
+            wait(LONGEST_BACKOFF.min(FIRST_BACKOFF * 4), ending).await;
+            kept = self.set_aside.keep(&id, &letter, &request);
+        }
+        let settled = match kept {
+            Kept::Yes => {
+                self.ledger.output_set_aside(self.signal, n);
+                Settled::SetAside
+            }
+            Kept::NoRoom => {
+                self.ledger.lost(self.signal, Lost::SetAsideFull, n);
+                Settled::Lost(Lost::SetAsideFull)
+            }
+            // It stays in flight, and is tried again after the restart.
+            Kept::Failed => return,
+        };
+        self.queue.settle(batch, settled);
     }
 
     // Tries until there is an answer other than "later": there is no time to give up by.

@@ -169,13 +169,10 @@ impl Exporter {
                 assembler: assembler.clone(),
                 collector: target.endpoint.host().unwrap_or_default().to_owned(),
                 failing: AtomicBool::new(false),
-            };
-            let delivery = Delivery {
-                courier: Arc::new(courier),
                 ledger: Arc::clone(&ledger),
                 set_aside: Arc::clone(set_aside),
-                ending: ending.subscribe(),
             };
+            let delivery = Delivery { courier: Arc::new(courier), ending: ending.subscribe() };
             deliveries.push((signal, delivery));
         }
         let tasks = deliveries

@@ -39,8 +39,41 @@ pub struct Disk<'a> {
 /// How far a signal was delivered, and what became of it until there.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Progress {
+    // All until here.
     settled: u64,
     counts: Delivered,
+    // Ranges behind it that were answered before it: few, as requests in flight are.
+    beyond: Vec<(u64, u64)>,
+}
+
+impl Progress {
+    fn is_settled(&self, number: u64) -> bool {
+        let is_within = |(first, last): &(u64, u64)| (*first..=*last).contains(&number);
+        number <= self.settled || self.beyond.iter().any(is_within)
+    }
+
+    fn last(&self) -> u64 {
+        self.beyond.last().map_or(self.settled, |(_, last)| *last)
+    }
+
+    // What is below `unsettled` is settled, or never was.
+    fn settle(&mut self, first: u64, last: u64, unsettled: u64) {
+        let at = self.beyond.partition_point(|(other, _)| *other < first);
+        self.beyond.insert(at, (first, last));
+        self.beyond.dedup_by(|next, before| {
+            let adjoins = next.0 <= before.1 + 1;
+            if adjoins {
+                before.1 = before.1.max(next.1);
+            }
+            adjoins
+        });
+        let done = self.beyond.partition_point(|(first, last)| {
+            let is_next = *first <= self.settled + 1;
+            is_next || *last < unsettled
+        });
+        let until = self.beyond.drain(..done).next_back().map_or(0, |(_, last)| last);
+        self.settled = self.settled.max(until);
+    }
 }
 
 /// What became of records that were in flight.
@@ -110,7 +143,7 @@ impl Outbox {
             }
             None if is_whole => {}
             None => {
-                self.next = self.next.max(self.progress.settled + 1).max(self.log.next());
+                self.next = self.next.max(self.progress.last() + 1).max(self.log.next());
                 let done = self.progress.counts.sum();
                 self.items = done;
                 self.ledger.queued(self.signal, done);
@@ -127,7 +160,7 @@ impl Outbox {
         self.next += 1;
         self.items += record.items;
         // What is in no part of the log was never put there.
-        record.number > self.progress.settled && record.number >= self.log.next()
+        record.number >= self.log.next() && !self.progress.is_settled(record.number)
     }
 
     /// Whether there is something on disk that was not taken.
@@ -151,6 +184,10 @@ impl Outbox {
                 break;
             };
             from = number;
+            if self.progress.is_settled(number) {
+                self.taken = self.taken.max(number);
+                continue;
+            }
             match decode(number, &record) {
                 Some(record) => {
                     bytes += record.bytes.len();
@@ -187,27 +224,35 @@ impl Outbox {
         let new = records.filter(|record| record.number >= self.log.next().max(1));
         let new: Vec<&Record> = new.filter(|record| record.number > 0).collect();
         let Some(first) = new.first() else { return Ok(()) };
-        self.log.skip_to(first.number)?;
+        if self.log.next() <= self.progress.settled + 1 {
+            self.log.skip_to(first.number)?;
+        }
         let mut bytes = 0;
         for record in &new {
-            bytes += record.bytes.len();
-            group.push(encode(record));
+            let next = self.log.next() + group.len() as u64;
+            // Those between were answered, though some before them were not: of them, only the places.
+            group.extend((next..record.number).map(|_| encode(0, &[])));
             if bytes > GROUP {
                 self.log.append(&group, false)?;
                 group.clear();
                 bytes = 0;
             }
+            bytes += record.bytes.len();
+            group.push(encode(record.items, &record.bytes));
         }
         self.log.append(&group, false)?;
         self.room.holds(Holder::Outbox(self.signal), self.log.bytes());
         Ok(())
     }
 
-    pub(super) fn settle(&mut self, settled: &[Record], how: Settled) {
-        let own: Vec<&Record> = settled.iter().filter(|record| record.number > 0).collect();
-        let Some(last) = own.last() else { return };
-        self.progress.settled = last.number;
-        let n = own.iter().map(|record| record.items).sum::<u64>();
+    /// Notes what became of `settled`; `in_flight` is the first of all that still are.
+    pub(super) fn settle(&mut self, settled: &[Record], how: Settled, in_flight: Option<u64>) {
+        let kept: Vec<&Record> = settled.iter().filter(|record| record.number > 0).collect();
+        let Some((first, last)) = kept.first().zip(kept.last()) else { return };
+        let untaken = self.ahead.front().map_or(self.taken + 1, |record| record.number);
+        let unsettled = in_flight.map_or(untaken, |number| number.min(untaken));
+        self.progress.settle(first.number, last.number, unsettled);
+        let n = kept.iter().map(|record| record.items).sum::<u64>();
         let counts = &mut self.progress.counts;
         match how {
             Settled::Delivered { rejected } => {
@@ -249,10 +294,10 @@ fn slots_path(path: &Path) -> std::path::PathBuf {
     path.with_extension("delivered")
 }
 
-fn encode(record: &Record) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(8 + record.bytes.len());
-    bytes.extend(record.items.to_le_bytes());
-    bytes.extend_from_slice(&record.bytes);
+fn encode(items: u64, record: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(8 + record.len());
+    bytes.extend(items.to_le_bytes());
+    bytes.extend_from_slice(record);
     bytes
 }
 

@@ -33,12 +33,30 @@ const AHEAD: usize = 2 << 20;
 struct Waiting {
     memory: VecDeque<Record>,
     bytes: usize,
-    // Taken for delivery and not settled yet, in its order.
-    in_flight: VecDeque<Record>,
+    // Taken for delivery, in its order, from the first that is not settled on; without those that are.
+    in_flight: VecDeque<Option<Record>>,
+    // The place of the first of them, among all that were ever taken.
+    place: u64,
     closed: bool,
     // The disk could not take what is over the limit.
     stalled: bool,
     outbox: Option<Outbox>,
+}
+
+/// What was taken for delivery together.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub(super) records: Vec<Record>,
+    // The first record's, among all that were ever taken.
+    place: u64,
+}
+
+impl Batch {
+    /// Parts it in the middle; gives the second half.
+    pub(super) fn halve(&mut self) -> Self {
+        let middle = self.records.len() / 2;
+        Self { records: self.records.split_off(middle), place: self.place + middle as u64 }
+    }
 }
 
 impl Queue {
@@ -138,16 +156,18 @@ impl Queue {
         self.less.notify_waiters();
         let lost = |record: &Record| record.number == 0;
         let waiting = &mut *waiting;
-        let both = waiting.memory.iter().chain(&waiting.in_flight);
+        let both = waiting.memory.iter().chain(waiting.in_flight.iter().flatten());
         let left = both.filter(|record| lost(record)).map(|record| record.items).sum();
         waiting.memory.retain(|record| !lost(record));
-        waiting.in_flight.retain(|record| !lost(record));
+        for flying in &mut waiting.in_flight {
+            flying.take_if(|record| lost(record));
+        }
         waiting.bytes = waiting.memory.iter().map(|record| record.bytes.len()).sum();
         left
     }
 
     /// Takes what fits into a request. It stays in flight until it is settled.
-    pub(super) fn take(&self, assembler: &Assembler) -> io::Result<Vec<Record>> {
+    pub(super) fn take(&self, assembler: &Assembler) -> io::Result<Batch> {
         let mut waiting = self.waiting();
         let waiting = &mut *waiting;
         let from_disk = match &mut waiting.outbox {
@@ -166,9 +186,10 @@ impl Queue {
         {
             outbox.taken(last.number);
         }
-        waiting.in_flight.extend(batch.iter().cloned());
+        let place = waiting.place + waiting.in_flight.len() as u64;
+        waiting.in_flight.extend(batch.iter().cloned().map(Some));
         self.less.notify_waiters();
-        Ok(batch)
+        Ok(Batch { records: batch, place })
     }
 
     /// How many items could not be read from the disk since the last time that this was asked.
@@ -176,13 +197,22 @@ impl Queue {
         self.waiting().outbox.as_mut().map_or(0, Outbox::take_damaged)
     }
 
-    /// The first `count` records in flight are no longer.
-    pub(super) fn settle(&self, count: usize, how: Settled) {
+    /// These records are no longer in flight, though some before them may be.
+    pub(super) fn settle(&self, batch: &Batch, how: Settled) {
         let mut waiting = self.waiting();
-        let count = count.min(waiting.in_flight.len());
-        let settled: Vec<Record> = waiting.in_flight.drain(..count).collect();
+        let waiting = &mut *waiting;
+        let places = batch.place..batch.place + batch.records.len() as u64;
+        for (place, flying) in (waiting.place..).zip(&mut waiting.in_flight) {
+            flying.take_if(|_| places.contains(&place));
+        }
+        while let Some(None) = waiting.in_flight.front() {
+            waiting.in_flight.pop_front();
+            waiting.place += 1;
+        }
+        let in_flight = waiting.in_flight.iter().flatten().map(|record| record.number);
+        let unsettled = in_flight.filter(|number| *number > 0).min();
         if let Some(outbox) = &mut waiting.outbox {
-            outbox.settle(&settled, how);
+            outbox.settle(&batch.records, how, unsettled);
         }
     }
 
@@ -203,7 +233,7 @@ impl Queue {
         let waiting = self.waiting();
         let of_livekit = |record: &Record| !record.is_own();
         waiting.memory.iter().any(of_livekit)
-            || waiting.in_flight.iter().any(of_livekit)
+            || waiting.in_flight.iter().flatten().any(of_livekit)
             || waiting.outbox.as_ref().is_some_and(Outbox::has_unread)
     }
 
@@ -238,7 +268,7 @@ impl Waiting {
     // Writes what is only in memory to the disk, and reads it from there when its turn comes.
     fn spill(&mut self) -> io::Result<()> {
         let Some(outbox) = &mut self.outbox else { return Ok(()) };
-        let written = outbox.write(self.in_flight.iter().chain(&self.memory));
+        let written = outbox.write(self.in_flight.iter().flatten().chain(&self.memory));
         self.stalled = written.is_err();
         written?;
         self.memory.retain(|record| record.number == 0);

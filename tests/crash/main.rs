@@ -22,6 +22,8 @@ use sender::{Oracle, Sender};
 
 // How long the program waits for the collector's answer.
 const TIMEOUT: Duration = Duration::from_secs(1);
+// So many requests of a signal the program sends at once.
+const IN_FLIGHT: usize = 3;
 
 fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -143,14 +145,17 @@ fn missing(arrived: &Arrived, oracle: &Oracle) -> Vec<String> {
     events.chain(people).chain(packets).collect()
 }
 
-// What arrived again though it was taken, and not the last of its signal before a kill.
+// What arrived again though it was taken, and not among the last of its signal before a kill.
 fn duplicates(arrived: &Arrived) -> Vec<String> {
     let mut deliveries: Vec<_> = arrived.deliveries.iter().collect();
     // What a killed one had sent may be read after what its successor sends.
     deliveries.sort_by_key(|delivery| delivery.life);
-    let mut last: BTreeMap<(u64, &str), usize> = BTreeMap::new();
-    for (nth, delivery) in deliveries.iter().enumerate() {
-        last.insert((delivery.life, delivery.signal), nth);
+    let mut last: BTreeMap<(u64, &str), Vec<usize>> = BTreeMap::new();
+    for (nth, delivery) in deliveries.iter().enumerate().rev() {
+        let last = last.entry((delivery.life, delivery.signal)).or_default();
+        if last.len() < IN_FLIGHT {
+            last.push(nth);
+        }
     }
     let mut seen: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     let mut faults = Vec::new();
@@ -158,7 +163,7 @@ fn duplicates(arrived: &Arrived) -> Vec<String> {
         for record in &delivery.records {
             let Some(first) = seen.insert((delivery.signal, record), nth) else { continue };
             let before = deliveries[first];
-            let was_in_flight = last[&(before.life, before.signal)] == first;
+            let was_in_flight = last[&(before.life, before.signal)].contains(&first);
             // Where the answer came too late the program could not know.
             let was_late = delivery.at.saturating_duration_since(before.at) >= TIMEOUT;
             if before.acknowledged && !was_in_flight && !was_late {

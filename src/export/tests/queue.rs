@@ -1,0 +1,160 @@
+//! What is answered in any order is sent once, across restarts.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::super::outbox::{Disk, Outbox, Saved, Settled};
+use super::super::queue::{Batch, Queue};
+use super::super::record::{Record, Scope};
+use super::super::request::Assembler;
+use super::*;
+use crate::store::{Directory, Files};
+
+#[derive(Debug, Clone)]
+enum Step {
+    // The engine makes records, each with a payload of so many bytes.
+    Make(Vec<usize>),
+    Take,
+    // The nth of those in flight is answered; its first half alone where it is halved.
+    Answer(usize, bool),
+    Snapshot,
+    // The process is killed.
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => proptest::collection::vec(1usize..300, 1..12).prop_map(Step::Make),
+        4 => Just(Step::Take),
+        4 => (0usize..3, any::<bool>()).prop_map(|(nth, half)| Step::Answer(nth, half)),
+        1 => Just(Step::Snapshot),
+        1 => Just(Step::Restart),
+    ]
+}
+
+struct Life<'a> {
+    directory: &'a Directory,
+    assembler: Assembler,
+    ledger: Arc<Ledger>,
+    queue: Queue,
+    in_flight: Vec<Batch>,
+    // All that the engine ever made, and how much of it in this life.
+    made: Vec<Record>,
+    pushed: usize,
+    saved: (Option<Saved>, usize),
+    answered: BTreeSet<usize>,
+}
+
+fn queue(directory: &Directory, ledger: &Arc<Ledger>) -> Queue {
+    let journal = crate::journal::in_memory(1 << 20).0;
+    let disk = Disk { directory, room: journal.room(), segment: 1 << 10 };
+    // Little stays in memory.
+    Queue::new(3000, Some(Outbox::open(Signal::Logs, disk, ledger).unwrap()))
+}
+
+fn index(record: &Record) -> usize {
+    usize::from(u16::from_le_bytes([record.bytes[0], record.bytes[1]]))
+}
+
+impl Life<'_> {
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Make(sizes) => {
+                for size in sizes {
+                    let index = u16::try_from(self.made.len()).unwrap();
+                    let bytes = [&index.to_le_bytes()[..], &vec![0; size]].concat().into();
+                    self.made.push(Record { scope: Scope::LiveKit, items: 1, bytes, number: 0 });
+                }
+                self.push(usize::MAX);
+            }
+            // A replay goes on beside it.
+            Step::Take => {
+                self.take();
+                self.push(5);
+            }
+            Step::Answer(nth, half) => self.answer(nth, half),
+            Step::Snapshot => {
+                self.push(usize::MAX);
+                self.saved = (self.queue.save().unwrap(), self.pushed);
+            }
+            Step::Restart => {
+                self.in_flight.clear();
+                self.ledger = Arc::default();
+                self.queue = queue(self.directory, &self.ledger);
+                self.queue.restore(self.saved.0, true);
+                self.pushed = self.saved.1;
+            }
+        }
+    }
+
+    fn push(&mut self, most: usize) {
+        let until = self.made.len().min(self.pushed.saturating_add(most));
+        let (lost, _) = self.queue.push(self.made[self.pushed..until].iter().cloned());
+        assert_eq!(lost, 0);
+        self.pushed = until;
+    }
+
+    fn take(&mut self) {
+        if self.in_flight.len() < 3 {
+            let batch = self.queue.take(&self.assembler).unwrap();
+            for record in &batch.records {
+                assert!(!self.answered.contains(&index(record)), "{} again", index(record));
+            }
+            if !batch.records.is_empty() {
+                self.in_flight.push(batch);
+            }
+        }
+        assert_eq!(self.queue.take_damaged(), 0);
+    }
+
+    fn answer(&mut self, nth: usize, half: bool) {
+        if nth >= self.in_flight.len() {
+            return;
+        }
+        let mut batch = self.in_flight.remove(nth);
+        if half && batch.records.len() > 1 {
+            let second = batch.halve();
+            self.in_flight.insert(nth, second);
+        }
+        self.queue.settle(&batch, Settled::Delivered { rejected: 0 });
+        for record in &batch.records {
+            assert!(self.answered.insert(index(record)));
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_answered_in_any_order_is_sent_once_across_restarts(
+        steps in proptest::collection::vec(step(), 1..80)
+    ) {
+        let path = tempfile::tempdir().unwrap();
+        let directory = Directory::open(path.path(), Arc::new(Files)).unwrap();
+        let ledger = Arc::default();
+        let mut life = Life {
+            directory: &directory,
+            assembler: Assembler::new(&[], 700),
+            queue: queue(&directory, &ledger),
+            ledger,
+            in_flight: Vec::new(),
+            made: Vec::new(),
+            pushed: 0,
+            saved: (None, 0),
+            answered: BTreeSet::new(),
+        };
+        for step in steps {
+            life.step(step);
+        }
+        life.push(usize::MAX);
+        while !life.queue.is_empty() || !life.in_flight.is_empty() {
+            life.take();
+            life.answer(0, false);
+        }
+        prop_assert_eq!(life.answered.len(), life.made.len());
+        // The ledger's own count of them is the courier's: the outbox restores it.
+        life.step(Step::Restart);
+        let delivered = life.ledger.snapshot().outputs[Signal::Logs as usize].delivered;
+        prop_assert_eq!(delivered, life.made.len() as u64);
+    }
+}
