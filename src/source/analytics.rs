@@ -57,7 +57,7 @@ pub struct AnalyticsRecorder {
 }
 
 impl AnalyticsRecorder {
-    /// `stop` turning true ends the open streams: what was read of them is acknowledged.
+    /// `stop` turning true ends the open streams, once what was sent on them is in the journal.
     pub(super) fn new(
         shared: Shared,
         open: OpenStreams,
@@ -150,7 +150,8 @@ impl AnalyticsRecorder {
         }
     }
 
-    // Reads what the sender had sent when the program was stopped: the answer acknowledges that.
+    // Reads what the sender had sent when the program was stopped. Where it has not ended its stream,
+    // it is not acknowledged: more may be on the way.
     async fn drain(
         &self,
         source: Source,
@@ -159,15 +160,13 @@ impl AnalyticsRecorder {
     ) -> Result<(), Status> {
         let until = Instant::now() + DRAIN;
         while Instant::now() < until {
-            let Ok(message) = tokio::time::timeout(QUIET, stream.message()).await else {
-                return self.confirm(source, unconfirmed).await;
-            };
+            let Ok(message) = tokio::time::timeout(QUIET, stream.message()).await else { break };
             match self.received(source, message)? {
                 Some(message) => self.accept(source, message, &mut unconfirmed).await?,
                 None => return self.confirm(source, unconfirmed).await,
             }
         }
-        // There is more, and it is not acknowledged: the sender sends it again.
+        self.confirm(source, unconfirmed).await?;
         Err(Status::unavailable("stopping"))
     }
 
