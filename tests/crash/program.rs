@@ -12,7 +12,7 @@ pub(crate) const SECRET: &str = "made-up-secret-of-thirty-two-characters";
 /// A running `serve`.
 #[derive(Debug)]
 pub(crate) struct Program {
-    child: Child,
+    pub(crate) child: Child,
     pub(crate) http: String,
     pub(crate) grpc: String,
     pub(crate) log: mpsc::Receiver<String>,

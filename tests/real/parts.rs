@@ -1,22 +1,30 @@
 //! LiveKit's server with its analytics streams opened, and a client: built and run.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use crate::program::{KEY, SECRET};
 
+#[derive(Clone)]
 pub(crate) struct Parts {
     server: PathBuf,
     client: PathBuf,
 }
 
-/// Builds them; where that can't be done says so, loudly.
+/// Builds them, once; where that can't be done says so, loudly.
 pub(crate) fn build() -> Option<Parts> {
-    let why = match built() {
-        Ok(parts) => return Some(parts),
+    static BUILT: OnceLock<Result<Parts, String>> = OnceLock::new();
+    done(BUILT.get_or_init(built).clone())
+}
+
+/// Gives what was made; where it could not be, says so, loudly.
+pub(crate) fn done<T>(made: Result<T, String>) -> Option<T> {
+    let why = match made {
+        Ok(made) => return Some(made),
         Err(why) => why,
     };
     let loud = format!("\n!!! NO CALL WITH A REAL LIVEKIT SERVER: {why}\n\n");
@@ -27,40 +35,32 @@ pub(crate) fn build() -> Option<Parts> {
 }
 
 fn built() -> Result<Parts, String> {
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/real");
+    go(Path::new("."), &["version"])?;
     let made = Path::new(env!("CARGO_TARGET_TMPDIR")).join("livekit");
-    let module = made.join("server-module");
-    std::fs::create_dir_all(&module).map_err(|error| error.to_string())?;
-    let copy = |name: &str, to: &Path| {
-        std::fs::copy(sources.join("server").join(name), to).map_err(|error| error.to_string())
-    };
-    for name in ["go.mod", "go.sum"] {
-        copy(name, &module.join(name))?;
-    }
+    std::fs::create_dir_all(&made).map_err(|error| error.to_string())?;
     let (server, client) = (made.join("livekit-server"), made.join("client"));
-    let newest = |path: &Path| path.metadata().and_then(|it| it.modified()).ok();
-    let is_built = ["go.mod", "analyticsservice.go"]
-        .iter()
-        .all(|name| newest(&sources.join("server").join(name)) < newest(&server));
-    if is_built && newest(&sources.join("client/main.go")) < newest(&client) {
-        return Ok(Parts { server, client });
-    }
-    // What is in Go's module cache can't be replaced; a copy can.
-    go(&module, &["mod", "vendor"])?;
-    let telemetry = module.join("vendor/github.com/livekit/livekit-server/pkg/telemetry");
-    copy("analyticsservice.go", &telemetry.join("analyticsservice.go"))?;
-    let [server_path, client_path] = [&server, &client].map(|path| path.display().to_string());
-    let package = "github.com/livekit/livekit-server/cmd/server";
-    go(&module, &["build", "-o", &server_path, package])?;
-    go(&sources.join("client"), &["build", "-o", &client_path, "."])?;
+    run(script().arg(&server))?;
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/real/client");
+    go(&sources, &["build", "-o", &client.display().to_string(), "."])?;
     Ok(Parts { server, client })
 }
 
-fn go(folder: &Path, args: &[&str]) -> Result<(), String> {
-    let output = Command::new("go").args(args).current_dir(folder).output();
-    let output = output.map_err(|_| "there is no Go here".to_owned())?;
-    let said = || format!("it can't be built:\n{}", String::from_utf8_lossy(&output.stderr));
-    output.status.success().then_some(()).ok_or_else(said)
+/// What builds LiveKit's server with our analytics.
+pub(crate) fn script() -> Command {
+    Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("livekit-analytics/build.sh"))
+}
+
+pub(crate) fn go(folder: &Path, args: &[&str]) -> Result<(), String> {
+    run(Command::new("go").args(args).current_dir(folder))
+}
+
+/// Runs it to its end; gives what it said where it fails.
+pub(crate) fn run(command: &mut Command) -> Result<(), String> {
+    let what = command.get_program().display().to_string();
+    let output = command.output().map_err(|error| format!("{what} can't be run: {error}"))?;
+    let said =
+        [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
+    output.status.success().then_some(()).ok_or_else(|| format!("{what} fails:\n{}", said.concat()))
 }
 
 pub(crate) fn free_port() -> u16 {
@@ -71,15 +71,27 @@ pub(crate) struct Server {
     process: Child,
     client: PathBuf,
     port: u16,
+    prometheus: u16,
 }
 
 impl Server {
-    pub(crate) fn start(parts: &Parts, at: &Path, port: u16, http: &str, grpc: &str) -> Self {
+    /// It tells webhooks where there is `http`, and analytics as the environment says.
+    pub(crate) fn start(
+        parts: &Parts,
+        at: &Path,
+        port: u16,
+        http: Option<&str>,
+        analytics: &[(&str, &str)],
+    ) -> Self {
+        let prometheus = free_port();
+        let webhook = http.map_or_else(String::new, |http| {
+            format!("webhook: {{api_key: {KEY}, urls: ['http://{http}/webhook']}}\n")
+        });
         let config = at.join("livekit.yaml");
         // Media over one port of UDP, on loopback alone.
         let text = format!(
             "port: {port}\nbind_addresses: ['127.0.0.1']\nkeys: {{{KEY}: {SECRET}}}\n\
-             webhook: {{api_key: {KEY}, urls: ['http://{http}/webhook']}}\n\
+             {webhook}prometheus: {{port: {prometheus}}}\n\
              room: {{empty_timeout: 60, departure_timeout: 60}}\n\
              rtc: {{node_ip: 127.0.0.1, use_external_ip: false, enable_loopback_candidate: true, \
              interfaces: {{includes: [lo]}}, ips: {{includes: [127.0.0.1/32]}}, \
@@ -91,7 +103,7 @@ impl Server {
         let process = Command::new(&parts.server)
             .arg("--config")
             .arg(config)
-            .env("LIVEKIT_ANALYTICS_ADDR", grpc)
+            .envs(analytics.iter().copied())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -101,7 +113,7 @@ impl Server {
             assert!(Instant::now() < until, "LiveKit's server does not listen");
             std::thread::yield_now();
         }
-        Self { process, client: parts.client.clone(), port }
+        Self { process, client: parts.client.clone(), port, prometheus }
     }
 
     pub(crate) fn client(&self, identity: &str, more: &[&str]) -> Client {
@@ -118,6 +130,21 @@ impl Server {
             .unwrap();
         let input = process.stdin.take();
         Client { process, input }
+    }
+
+    /// The sum of a metric's series with such labels, as it tells Prometheus.
+    pub(crate) fn metric(&self, name: &str, label: &str) -> usize {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.prometheus)).unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+        let mut told = String::new();
+        stream.read_to_string(&mut told).unwrap();
+        let series: Vec<_> = told
+            .lines()
+            .filter(|line| line.starts_with(&format!("{name}{{")) && line.contains(label))
+            .collect();
+        assert!(!series.is_empty(), "no {name} with {label}");
+        let value = |line: &str| line.rsplit(' ').next().unwrap().parse::<usize>().unwrap();
+        series.into_iter().map(value).sum()
     }
 
     /// Asks for it by the API (`RoomService.DeleteRoom`).

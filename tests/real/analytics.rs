@@ -1,0 +1,179 @@
+//! LiveKit's server built by `livekit-analytics/build.sh`, and what it tells.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use livekit_otel::demo::{Collector, Received, Telemetry};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+
+use crate::parts::{self, Parts, Server};
+use crate::program::Program;
+use crate::{PATIENCE, ROOM, of, one, told};
+
+const CA: &str = "ca.pem";
+const CERTIFICATE: &str = "certificate.pem";
+const KEY: &str = "key.pem";
+
+#[test]
+fn the_build_fails_where_the_file_that_it_replaces_has_changed() {
+    let directory = tempfile::tempdir().unwrap();
+    let folder = directory.path().join("pkg/telemetry");
+    std::fs::create_dir_all(&folder).unwrap();
+    let check = || {
+        let arguments = ["--check".as_ref(), "--source".as_ref(), directory.path().as_os_str()];
+        parts::run(parts::script().args(arguments)).unwrap_err()
+    };
+    assert!(check().contains("there is no pkg/telemetry/analyticsservice.go"), "{}", check());
+    std::fs::write(folder.join("analyticsservice.go"), "package telemetry\n").unwrap();
+    assert!(check().contains("has changed since LiveKit's server v"), "{}", check());
+}
+
+#[test]
+fn the_analytics_file_passes_its_tests_in_livekits_package() {
+    let Some(()) = parts::done(parts::go(Path::new("."), &["version"])) else { return };
+    if let Err(said) = parts::run(parts::script().arg("--check")) {
+        parts::done::<()>(Err(said));
+        return;
+    }
+    parts::run(parts::script().arg("--test")).unwrap();
+}
+
+// An authority, and a certificate of it that is the server's and the client's.
+fn certificates(directory: &Path) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = params.self_signed(&key).unwrap().pem();
+    let issuer = Issuer::new(params, key);
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+    let certificate = params.signed_by(&key, &issuer).unwrap().pem();
+    let files = [(CA, authority), (CERTIFICATE, certificate), (KEY, key.serialize_pem())];
+    for (name, pem) in files {
+        std::fs::write(directory.join(name), pem).unwrap();
+    }
+}
+
+fn config(directory: &Path, collector: &str, grpc: u16) -> PathBuf {
+    let path = directory.join("livekit-otel.yaml");
+    let text = format!(
+        "listen:\n  http: '127.0.0.1:0'\n  grpc: '127.0.0.1:{grpc}'\n  grpc_auth: token\n  \
+         tls: {{certificate: '{at}/{CERTIFICATE}', key: '{at}/{KEY}', \
+         grpc_client_ca: '{at}/{CA}'}}\n\
+         session: {{linger: 2s}}\n\
+         journal: {{dir: '{at}/journal'}}\n\
+         export: {{endpoint: '{collector}'}}\n",
+        at = directory.display()
+    );
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+fn server(parts: &Parts, directory: &Path, grpc: u16) -> Server {
+    let [ca, certificate, key] =
+        [CA, CERTIFICATE, KEY].map(|name| directory.join(name).display().to_string());
+    let analytics = [
+        ("LIVEKIT_OTEL_ADDR", format!("https://127.0.0.1:{grpc}")),
+        ("LIVEKIT_OTEL_TLS_CA", ca),
+        ("LIVEKIT_OTEL_TLS_CERT", certificate),
+        ("LIVEKIT_OTEL_TLS_KEY", key),
+    ];
+    let analytics = analytics.each_ref().map(|(name, value)| (*name, value.as_str()));
+    Server::start(parts, directory, parts::free_port(), None, &analytics)
+}
+
+// Until as many events as they should be wait at LiveKit's server for their acknowledgement.
+async fn waiting(server: &Server, is: impl Fn(usize) -> bool) {
+    let wait = tokio::time::timeout(PATIENCE, async {
+        let mut look = tokio::time::interval(std::time::Duration::from_millis(50));
+        while !is(server.metric("livekit_otel_analytics_waiting", "stream=\"events\"")) {
+            look.tick().await;
+        }
+    });
+    assert!(wait.await.is_ok(), "the server's buffer is not as it should be");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_is_told_whole_though_the_receiver_is_stopped_and_killed_in_it() {
+    let Some(parts) = parts::build() else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let collector = Collector::start().await.unwrap();
+    certificates(directory.path());
+    // The same port in all of its lives.
+    let grpc = parts::free_port();
+    let config = config(directory.path(), &collector.endpoint(), grpc);
+    let program = Program::start(&config);
+    let server = server(&parts, directory.path(), grpc);
+    let mut ann = server.client("ann", &["-publish"]);
+    ann.joined();
+    told(&collector, "lk.track.published", 1).await;
+
+    let (code, said) = program.stop();
+    assert_eq!(code, Some(0), "{said:#?}");
+    let mut ben = server.client("ben", &["-publish"]);
+    ben.joined();
+    ann.say("mute");
+    // Joined, active, published, subscribed, muted.
+    waiting(&server, |events| events >= 8).await;
+    let program = Program::start(&config);
+    told(&collector, "lk.track.muted", 1).await;
+    // Before one of them leaves, both hear each other.
+    told(&collector, "lk.track.subscribed", 2).await;
+
+    // What is sent to it from now on is taken by its system, and never read.
+    let pid = rustix::process::Pid::from_child(&program.child);
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    ann.say("unmute");
+    ben.leave();
+    let mut cid = server.client("cid", &[]);
+    cid.joined();
+    waiting(&server, |events| events >= 5).await;
+    program.kill();
+    let program = Program::start(&config);
+    told(&collector, "lk.participant.left", 1).await;
+    told(&collector, "lk.track.subscribed", 3).await;
+    server.delete_room(ROOM);
+    told(&collector, "lk.participant.left", 3).await;
+    told(&collector, "lk.room.ended", 1).await;
+    let room_is_told = |received: &Received| {
+        Telemetry::read(received).spans.iter().any(|span| span.name == "room")
+    };
+    tokio::time::timeout(PATIENCE, collector.received_when(room_is_told)).await.unwrap();
+    waiting(&server, |events| events == 0).await;
+    let (code, said) = program.stop();
+    assert_eq!(code, Some(0), "{said:#?}");
+    let acknowledged =
+        server.metric("livekit_otel_analytics_acknowledged_total", "stream=\"events\"");
+    assert_eq!(server.metric("livekit_otel_analytics_dropped_total", ""), 0);
+    check(&Telemetry::read(&collector.stop().await), acknowledged);
+}
+
+fn check(told: &Telemetry, acknowledged: usize) {
+    // What was in flight at the kill may be sent twice, with the same ids.
+    let records =
+        told.logs.iter().map(|log| (&log.event_name, log.attributes.text("log.record.uid")));
+    let records: HashSet<_> = records.filter(|(_, uid)| uid.is_some()).collect();
+    assert_eq!(records.len(), acknowledged, "each event is told");
+    let times = |event: &str| records.iter().filter(|(name, _)| *name == event).count();
+    for event in ["joined", "active", "left"] {
+        assert_eq!(times(&format!("lk.participant.{event}")), 3, "{event}");
+    }
+    let spans = &told.spans;
+    let room = one(spans, "room", "");
+    assert_eq!(room.attributes.text("lk.room.name"), Some(ROOM));
+    for who in ["ann", "ben", "cid"] {
+        let participant = one(spans, "participant", who);
+        assert_eq!(participant.parent.as_ref(), Some(&room.span_id));
+        assert!(one(spans, "participant connect", who).error.is_none());
+    }
+    for who in ["ann", "ben"] {
+        let track = one(spans, "track", who);
+        let packets = track.attributes.number("lk.rtp.packets");
+        assert!(packets.is_some_and(|packets| packets > 0.0), "{track:#?}");
+        one(spans, "track publish", who);
+    }
+    assert_eq!(one(spans, "track", "ann").attributes.number("lk.track.mutes"), Some(1.0));
+    assert_eq!(["ann", "ben", "cid"].map(|who| of(spans, "track subscribe", who).len()), [1, 1, 1]);
+    let inferred = spans.iter().find(|span| span.attributes.text("lk.end.inferred").is_some());
+    assert_eq!(inferred, None);
+}
