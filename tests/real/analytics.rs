@@ -21,7 +21,7 @@ fn the_build_fails_where_the_file_that_it_replaces_has_changed() {
     std::fs::create_dir_all(&folder).unwrap();
     let check = || {
         let arguments = ["--check".as_ref(), "--source".as_ref(), directory.path().as_os_str()];
-        parts::run(parts::script().args(arguments)).unwrap_err()
+        parts::ran(parts::script().args(arguments)).unwrap_err()
     };
     assert!(check().contains("there is no pkg/telemetry/analyticsservice.go"), "{}", check());
     std::fs::write(folder.join("analyticsservice.go"), "package telemetry\n").unwrap();
@@ -30,12 +30,12 @@ fn the_build_fails_where_the_file_that_it_replaces_has_changed() {
 
 #[test]
 fn the_analytics_file_passes_its_tests_in_livekits_package() {
-    let Some(()) = parts::done(parts::go(Path::new("."), &["version"])) else { return };
-    if let Err(said) = parts::run(parts::script().arg("--check")) {
-        parts::done::<()>(Err(said));
+    // Without Go, too, there is no source to check.
+    let checked = parts::ran(parts::script().arg("--check"));
+    if parts::or_say("NO TEST OF LIVEKIT'S ANALYTICS", checked).is_none() {
         return;
     }
-    parts::run(parts::script().arg("--test")).unwrap();
+    parts::ran(parts::script().arg("--test")).unwrap();
 }
 
 // An authority, and a certificate of it that is the server's and the client's.

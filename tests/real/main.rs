@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
 
 mod analytics;
+mod collector;
 mod parts;
 #[path = "../crash/program.rs"]
 mod program;

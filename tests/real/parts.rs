@@ -18,16 +18,16 @@ pub(crate) struct Parts {
 /// Builds them, once; where that can't be done says so, loudly.
 pub(crate) fn build() -> Option<Parts> {
     static BUILT: OnceLock<Result<Parts, String>> = OnceLock::new();
-    done(BUILT.get_or_init(built).clone())
+    or_say("NO CALL WITH A REAL LIVEKIT SERVER", BUILT.get_or_init(built).clone())
 }
 
-/// Gives what was made; where it could not be, says so, loudly.
-pub(crate) fn done<T>(made: Result<T, String>) -> Option<T> {
-    let why = match made {
-        Ok(made) => return Some(made),
+/// What was built; where it can't be says so, loudly.
+pub(crate) fn or_say<T>(what: &str, built: Result<T, String>) -> Option<T> {
+    let why = match built {
+        Ok(built) => return Some(built),
         Err(why) => why,
     };
-    let loud = format!("\n!!! NO CALL WITH A REAL LIVEKIT SERVER: {why}\n\n");
+    let loud = format!("\n!!! {what}: {why}\n\n");
     // Past the test harness, which keeps what a test that passes prints.
     let _ = std::io::stderr().write_all(loud.as_bytes());
     assert!(std::env::var_os("REQUIRE_REAL").is_none(), "{why}");
@@ -39,7 +39,7 @@ fn built() -> Result<Parts, String> {
     let made = Path::new(env!("CARGO_TARGET_TMPDIR")).join("livekit");
     std::fs::create_dir_all(&made).map_err(|error| error.to_string())?;
     let (server, client) = (made.join("livekit-server"), made.join("client"));
-    run(script().arg(&server))?;
+    ran(script().arg(&server))?;
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/real/client");
     go(&sources, &["build", "-o", &client.display().to_string(), "."])?;
     Ok(Parts { server, client })
@@ -50,17 +50,19 @@ pub(crate) fn script() -> Command {
     Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("livekit-analytics/build.sh"))
 }
 
-pub(crate) fn go(folder: &Path, args: &[&str]) -> Result<(), String> {
-    run(Command::new("go").args(args).current_dir(folder))
+fn go(folder: &Path, args: &[&str]) -> Result<(), String> {
+    ran(Command::new("go").args(args).current_dir(folder)).map(drop)
 }
 
-/// Runs it to its end; gives what it said where it fails.
-pub(crate) fn run(command: &mut Command) -> Result<(), String> {
+/// Runs a step of a build to its end; gives what it said.
+pub(crate) fn ran(command: &mut Command) -> Result<Vec<u8>, String> {
     let what = command.get_program().display().to_string();
     let output = command.output().map_err(|error| format!("{what} can't be run: {error}"))?;
-    let said =
-        [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
-    output.status.success().then_some(()).ok_or_else(|| format!("{what} fails:\n{}", said.concat()))
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    let said = [output.stdout, output.stderr].concat();
+    Err(format!("{what} fails:\n{}", String::from_utf8_lossy(&said)))
 }
 
 pub(crate) fn free_port() -> u16 {

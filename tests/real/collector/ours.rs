@@ -1,0 +1,97 @@
+//! Metrics of ours: all that the instruments tell of a captured call, and of a library's calls.
+
+use std::time::Duration;
+
+use livekit_otel::engine::{Batch, Engine};
+use livekit_otel::event::rooms::{ListedRoom, Rooms, Scope};
+use livekit_otel::event::{RoomSid, Telling, TrackKind};
+use livekit_otel::export::{Settings as Export, metric_requests, send_once};
+use livekit_otel::ledger::Signal;
+use livekit_otel::stats::calls::{AttemptState, Count, JoinState, Timing};
+use livekit_otel::stats::{NodeReports, Settings};
+use livekit_otel::{proto, session};
+use serde_json::json;
+
+#[path = "../../it/capture.rs"]
+#[allow(dead_code)] // what a whole run of the capture needs
+mod capture;
+
+const ROOM: &str = "RM_XHuZ4ggjTArt";
+
+/// What the instruments tell at the end, and of streams what they told during the call: series that
+/// have ended are none that could be looked at.
+pub(super) fn of_a_call(settings: Settings) -> Batch {
+    let lines = capture::lines();
+    let begin = lines[0].at;
+    let mut engine = Engine::new(session::Settings::default(), settings, begin);
+    engine.reports(calls(settings));
+    let (mut out, mut during) = (Batch::default(), None);
+    for line in &lines {
+        let flush = begin + capture::INTERVAL;
+        if during.is_none() && flush <= line.at {
+            engine.flush(flush, &mut out);
+            during = Some(std::mem::take(&mut out));
+        }
+        engine.tick(line.at, &mut out);
+        engine.apply(&line.telling, line.at, true, &mut out);
+    }
+    let end = lines[lines.len() - 1].at + 2 * capture::INTERVAL;
+    engine.tick(end, &mut out);
+    engine.apply(&lossy(), end, true, &mut out);
+    engine.apply(&listed(), end, true, &mut out);
+    engine.flush(end, &mut out);
+    let mut told = during.unwrap();
+    told.metrics.append(&mut out.metrics);
+    told
+}
+
+// The call's loopback loses nothing: a stream that does.
+fn lossy() -> Telling {
+    let body = json!({"stats": [{
+        "id": "AS_lossy", "timeStamp": "2026-11-23T04:09:50Z", "roomId": ROOM, "participantId": "PA_lossy",
+        "trackId": "TR_lossy", "mime": "audio/opus", "streams": [{"primaryPackets": 9, "packetsLost": 1}],
+    }]});
+    proto::stats(&proto::encode_capture("stats", &body).unwrap()).unwrap().telling
+}
+
+// A room that nobody told of.
+fn listed() -> Telling {
+    let sid = RoomSid::new("RM_listed").unwrap();
+    let room = ListedRoom { sid, name: None, created: None, participants: None };
+    Telling::Rooms(Rooms { at: None, scope: Scope::Deployment, rooms: vec![room], event: None })
+}
+
+fn calls(settings: Settings) -> NodeReports {
+    let mut reports = NodeReports::new(settings.histograms);
+    let calls = reports.calls();
+    for (count, times) in [
+        (Count::Joins { state: JoinState::RtcActive, is_warp: true }, 1),
+        (Count::Joins { state: JoinState::RtcActive, is_warp: false }, 2),
+        (Count::Publishes(TrackKind::Audio, AttemptState::Success), 3),
+        (Count::Subscribes(AttemptState::Success), 4),
+        (Count::Subscribes(AttemptState::UserError), 5),
+        (Count::Participants, 6),
+        (Count::Published(TrackKind::Video), 7),
+        (Count::Subscribed(TrackKind::Video), 8),
+    ] {
+        calls.add(count, times);
+    }
+    let took = Duration::from_millis(3);
+    for timing in [
+        Timing::SessionJoin(16),
+        Timing::SessionStart(16),
+        Timing::SessionDuration(16),
+        Timing::ForwardLatency,
+    ] {
+        calls.took(timing, took);
+    }
+    calls.forward(took, 2 * took);
+    reports
+}
+
+/// Sends it as the exporter would.
+pub(super) async fn send(export: &Export, batch: &Batch) {
+    for request in metric_requests(export, &batch.metrics, &batch.tables) {
+        send_once(export, Signal::Metrics, request).await.unwrap();
+    }
+}
