@@ -60,6 +60,15 @@ pub(crate) fn sort(points: &mut [Point]) {
     });
 }
 
+/// Which exemplars exponential buckets keep depends on how fine they were at the time.
+pub(crate) fn forget_exemplars(points: &mut [Point]) {
+    for point in points {
+        if let Value::Distribution(told) = &mut point.value {
+            told.exemplars.clear();
+        }
+    }
+}
+
 fn of_metric(metric: &Metric) -> Vec<Point> {
     let named = |kind: String, points: Vec<Point>| -> Vec<Point> {
         let name = |point| Point { metric: metric.name.clone(), kind: kind.clone(), ..point };

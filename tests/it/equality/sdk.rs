@@ -15,9 +15,9 @@ use opentelemetry_sdk::metrics::{
 };
 use proptest::prelude::*;
 
+use super::arrives;
 use super::history::{self, Step, Window};
 use super::points::{self, Point, Value};
-use super::{arrives, without_exemplars};
 
 // Metric, series and value of each flush.
 type Told = Vec<BTreeMap<(String, BTreeMap<String, String>), Value>>;
@@ -92,9 +92,10 @@ fn of_sdk(settings: Settings, steps: &[(Time, Step)]) -> Told {
     told
 }
 
-fn values(points: Vec<Point>) -> BTreeMap<(String, BTreeMap<String, String>), Value> {
+fn values(mut points: Vec<Point>) -> BTreeMap<(String, BTreeMap<String, String>), Value> {
     let of = |point: Point| ((point.metric, point.attributes), point.value);
-    without_exemplars(points).into_iter().map(of).collect()
+    points::forget_exemplars(&mut points);
+    points.into_iter().map(of).collect()
 }
 
 // Of each flush by itself, without the zeros that open series and without the last values.
