@@ -2,9 +2,11 @@
 //! what becomes of our metrics in them.
 
 mod equality;
+mod names;
 mod ours;
 mod prometheus;
 mod scrape;
+mod validate;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
