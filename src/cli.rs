@@ -27,6 +27,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Send a capture to a running server, as LiveKit would
     Replay(ReplayArgs),
+    /// Send what a LiveKit server would tell of many rooms to a running server
+    Simulate(SimulateArgs),
     /// Show what a running server accepted, delivered, and still holds
     Status(StatusArgs),
     /// Print the id of the trace of a room, or of a participant that has one of its own
@@ -182,6 +184,53 @@ pub struct ReplayArgs {
     /// How many times faster than it was
     #[arg(long, value_name = "N")]
     pub speed: Option<String>,
+}
+
+/// Options of `simulate`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+#[command(
+    after_help = "Example:\n  LIVEKIT_API_KEY=devkey LIVEKIT_API_SECRET=SECRET livekit-otel simulate --rooms 20 \\\n    --webhook http://127.0.0.1:9290/webhook --analytics http://127.0.0.1:9291"
+)]
+pub struct SimulateArgs {
+    /// Where webhooks are posted; none are without
+    #[arg(long, value_name = "URL")]
+    pub webhook: Option<String>,
+    /// Where the analytics streams go; there are none without
+    #[arg(long, value_name = "URL")]
+    pub analytics: Option<String>,
+    /// How many rooms there are at once [default: 10]
+    #[arg(long, value_name = "N")]
+    pub rooms: Option<String>,
+    /// How many participants are in each [default: 5]
+    #[arg(long, value_name = "N")]
+    pub participants: Option<String>,
+    /// How many tracks each publishes: audio, video, screen share [default: 2]
+    #[arg(long, value_name = "N")]
+    pub tracks: Option<String>,
+    /// Subscribe each participant to the others' tracks: grows with the square
+    #[arg(long)]
+    pub subscribe: bool,
+    /// From the first room to the end of the last [default: 1m]
+    #[arg(long, value_name = "DURATION")]
+    pub duration: Option<String>,
+    /// How often stats windows are told [default: 30s]
+    #[arg(long, value_name = "DURATION")]
+    pub interval: Option<String>,
+    /// How many times faster than real time; inf leaves out all pauses [default: 1]
+    #[arg(long, value_name = "N")]
+    pub speed: Option<String>,
+    /// The part of packets that is lost, from 0 to 1 [default: 0]
+    #[arg(long, value_name = "PART")]
+    pub loss: Option<String>,
+    /// The part of participants that fail, from 0 to 1 [default: 0]
+    #[arg(long, value_name = "PART")]
+    pub failures: Option<String>,
+    /// What decides all that chance does [default: 1]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<String>,
+    /// The report as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 impl Cli {

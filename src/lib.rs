@@ -93,6 +93,7 @@ pub mod semconv;
 pub mod serve;
 pub mod session;
 pub mod signal;
+pub mod simulate;
 pub mod snapshot;
 pub mod source;
 pub mod stats;

@@ -2,17 +2,19 @@
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use livekit_otel::cli::{
     self, Cli, Command, Deadletter, DeadletterArgs, DemoArgs, EXIT_USAGE, ReplayArgs, ServeArgs,
-    StatusArgs, TraceIdArgs,
+    SimulateArgs, StatusArgs, TraceIdArgs,
 };
 use livekit_otel::commands::{self, DeadLetters};
 use livekit_otel::config::{self, Config, ProcessEnv};
 use livekit_otel::demo::{self, Collect, Style};
-use livekit_otel::event::{ParticipantSid, RoomSid};
+use livekit_otel::event::{ParticipantSid, RoomSid, Time};
 use livekit_otel::ledger::report::render_ledger;
 use livekit_otel::session::{hex, ids};
+use livekit_otel::simulate::{Simulation, send};
 use livekit_otel::source::replay;
 use livekit_otel::{observe, serve};
 
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve(&args),
         Command::Demo(args) => demo(args),
         Command::Replay(args) => replay(&args),
+        Command::Simulate(args) => simulate(&args),
         Command::Status(args) => status(&args),
         Command::TraceId(args) => trace_id(&args),
         Command::Deadletter(args) => deadletter(args),
@@ -105,6 +108,34 @@ fn replay(args: &ReplayArgs) -> Result<(), Failure> {
          {node_rooms} node rooms"
     )
     .map_err(failed)
+}
+
+fn simulate(args: &SimulateArgs) -> Result<(), Failure> {
+    let (settings, to) = config::simulation(args, &ProcessEnv).map_err(usage)?;
+    let start = send::start(settings.duration, to.speed, Time::from_system(SystemTime::now()));
+    let progress = demo::Progress::new(settings.duration.as_secs(), "simulating");
+    let report = run(async {
+        let stop = async {
+            // Where no signal can be had it ends in its time.
+            if tokio::signal::ctrl_c().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        let simulation = Simulation::new(settings, start);
+        send::send(simulation, &to, stop, |at| progress.set(at.as_secs())).await.map_err(failed)
+    });
+    progress.finish();
+    let (report, mut out) = (report?, std::io::stdout());
+    if args.json {
+        let json = serde_json::to_string_pretty(&report.json()).map_err(failed)?;
+        writeln!(out, "{json}").map_err(failed)?;
+    } else {
+        report.render(&mut out).map_err(failed)?;
+    }
+    match report.unacknowledged() {
+        0 => Ok(()),
+        n => Err(Failure::Failed(format!("livekit-otel: {n} messages were not acknowledged"))),
+    }
 }
 
 fn status(args: &StatusArgs) -> Result<(), Failure> {

@@ -11,6 +11,7 @@ mod reader;
 mod replay;
 mod resource;
 mod session;
+mod simulate;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ use tracing::level_filters::LevelFilter;
 
 pub use errors::{Errors, Problem};
 pub use replay::destination;
+pub use simulate::simulation;
 
 use self::file::File;
 use self::reader::{Found, Reader};

@@ -11,36 +11,55 @@ use crate::source::replay::Destination;
 /// # Errors
 /// All that is wrong with them.
 pub fn destination(args: &ReplayArgs, env: &dyn Env) -> Result<Destination, Errors> {
-    let mut problems = Vec::new();
-    let mut problem = |at: &str, what: &str| {
-        problems.push(Problem { at: at.to_owned(), what: what.to_owned() });
-    };
-    let mut url = |flag: &str, text: &str| {
+    let mut flags = Flags::default();
+    let webhook = flags.url("--webhook", &args.webhook);
+    let analytics = flags.url("--analytics", &args.analytics);
+    let speed = flags.speed(args.speed.as_deref());
+    let (key, secret) = flags.key(env);
+    flags.end(Destination { webhook, analytics, key, secret, speed })
+}
+
+/// What is wrong with flags, as they are read.
+#[derive(Default)]
+pub(super) struct Flags {
+    problems: Vec<Problem>,
+}
+
+impl Flags {
+    pub(super) fn wrong(&mut self, at: &str, what: impl Into<String>) {
+        self.problems.push(Problem { at: at.to_owned(), what: what.into() });
+    }
+
+    pub(super) fn url(&mut self, flag: &str, text: &str) -> Uri {
         let url = text.parse::<Uri>().ok();
         let url = url.filter(|url| url.scheme_str() == Some("http") && url.host().is_some());
         if url.is_none() {
-            problem(flag, "must be an http URL, such as http://127.0.0.1:9290/webhook");
+            self.wrong(flag, "must be an http URL, such as http://127.0.0.1:9290/webhook");
         }
         url.unwrap_or_default()
-    };
-    let webhook = url("--webhook", &args.webhook);
-    let analytics = url("--analytics", &args.analytics);
-    let speed = args.speed.as_deref().unwrap_or("1").parse().unwrap_or(f64::NAN);
-    if speed.is_nan() || speed <= 0.0 {
-        problem("--speed", "must be a number above 0: how many times faster than recorded");
     }
-    let mut variable = |name: &str| {
-        let value = env.get(name).unwrap_or_default();
-        if value.is_empty() {
-            problem(name, "must be set: it signs the webhooks");
+
+    pub(super) fn speed(&mut self, text: Option<&str>) -> f64 {
+        let speed = text.unwrap_or("1").parse().unwrap_or(f64::NAN);
+        if speed.is_nan() || speed <= 0.0 {
+            self.wrong("--speed", "must be a number above 0: how many times faster than recorded");
         }
-        value
-    };
-    let key = variable("LIVEKIT_API_KEY");
-    let secret = variable("LIVEKIT_API_SECRET");
-    if problems.is_empty() {
-        Ok(Destination { webhook, analytics, key, secret, speed })
-    } else {
-        Err(Errors(problems))
+        speed
+    }
+
+    /// The key that signs webhooks, and its secret.
+    pub(super) fn key(&mut self, env: &dyn Env) -> (String, String) {
+        let mut variable = |name: &str| {
+            let value = env.get(name).unwrap_or_default();
+            if value.is_empty() {
+                self.wrong(name, "must be set: it signs the webhooks");
+            }
+            value
+        };
+        (variable("LIVEKIT_API_KEY"), variable("LIVEKIT_API_SECRET"))
+    }
+
+    pub(super) fn end<T>(self, read: T) -> Result<T, Errors> {
+        if self.problems.is_empty() { Ok(read) } else { Err(Errors(self.problems)) }
     }
 }

@@ -5,6 +5,7 @@ pub mod analytics;
 pub mod capture;
 pub mod keys;
 pub mod listen;
+pub(crate) mod post;
 pub mod reconcile;
 pub mod replay;
 mod tasks;

@@ -4,13 +4,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use http::uri::PathAndQuery;
-use http::{Request, StatusCode, Uri};
-use http_body_util::Full;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use http::{StatusCode, Uri};
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -21,16 +16,12 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::analytics;
 use super::capture::{Capture, Line, kind};
-use super::webhook::sign;
+use super::post::{PostError, Webhooks};
 use crate::frames::RawCodec;
 use crate::ledger::Source;
 use crate::proto::{self, Unreadable};
 
-// As LiveKit's sender: 4 retries, which obey Retry-After.
-const RETRIES: u32 = 4;
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
-
-/// Where a capture is sent.
+/// Where a capture, or a simulation, is sent.
 #[derive(Clone)]
 pub struct Destination {
     /// The webhook's URL, http only.
@@ -133,15 +124,17 @@ pub async fn replay(
             streams.extend(Stream::open(source, channel.clone()));
         }
     }
-    let webhooks = Webhooks { client: Client::builder(TokioExecutor::new()).build_http(), to };
+    let webhooks = Webhooks::new(to.webhook.clone(), &to.key, &to.secret);
     let mut sent = Sent::default();
     let began = Instant::now();
     let first = capture.lines.iter().map(|line| line.at).min().unwrap_or_default();
     for (index, line) in capture.lines.iter().enumerate() {
-        pause(began, line.at.saturating_sub(first), to.speed).await;
+        let recorded = u64::try_from(line.at.saturating_sub(first)).unwrap_or_default();
+        pause(began, Duration::from_millis(recorded), to.speed).await;
         match line.source {
             Source::Webhook => {
-                webhooks.send(line).await?;
+                let body = Bytes::from(line.body.to_string());
+                webhooks.send(body, || {}).await.map_err(|error| of_line(line.number, error))?;
                 sent.webhooks += 1;
             }
             source => {
@@ -161,9 +154,16 @@ pub async fn replay(
     Ok(sent)
 }
 
-// Until the line's place in the recorded time, at the replay's speed.
-async fn pause(began: Instant, recorded_ms: i64, speed: f64) {
-    let recorded = Duration::from_millis(u64::try_from(recorded_ms).unwrap_or_default());
+fn of_line(line: usize, error: PostError) -> ReplayError {
+    match error {
+        PostError::Sign(error) => ReplayError::Sign(error),
+        PostError::Refused(status) => ReplayError::Refused { line, status },
+        PostError::Unreachable(error) => ReplayError::Unreachable { line, error },
+    }
+}
+
+/// Until the place in the recorded time, at the replay's speed.
+pub(crate) async fn pause(began: Instant, recorded: Duration, speed: f64) {
     let due = Duration::try_from_secs_f64(recorded.as_secs_f64() / speed).unwrap_or_default();
     if !due.is_zero() {
         tokio::time::sleep_until(began + due).await;
@@ -231,41 +231,6 @@ async fn answered(
     })
 }
 
-struct Webhooks<'a> {
-    client: Client<HttpConnector, Full<Bytes>>,
-    to: &'a Destination,
-}
-
-impl Webhooks<'_> {
-    async fn send(&self, line: &Line) -> Result<(), ReplayError> {
-        let body = Bytes::from(line.body.to_string());
-        let token = sign(&body, &self.to.key, &self.to.secret)?;
-        for attempt in 0..=RETRIES {
-            let unreachable = |error: String| ReplayError::Unreachable { line: line.number, error };
-            let request = Request::post(&self.to.webhook)
-                .header(AUTHORIZATION, &token)
-                .header(CONTENT_TYPE, "application/webhook+json")
-                .body(Full::new(body.clone()))
-                .map_err(|error| unreachable(error.to_string()))?;
-            let answer = self.client.request(request).await.map_err(|error| {
-                let cause = std::error::Error::source(&error);
-                unreachable(cause.map_or_else(|| error.to_string(), ToString::to_string))
-            })?;
-            let status = answer.status();
-            if status.is_success() {
-                return Ok(());
-            }
-            if status != StatusCode::SERVICE_UNAVAILABLE || attempt == RETRIES {
-                return Err(ReplayError::Refused { line: line.number, status });
-            }
-            let after = answer.headers().get(RETRY_AFTER).and_then(|after| after.to_str().ok());
-            let after = after.and_then(|after| after.parse().ok()).map_or(1, |after: u64| after);
-            tokio::time::sleep(Duration::from_secs(after).min(LONGEST_WAIT)).await;
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -301,10 +266,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn recorded_gaps_are_divided_by_the_speed() {
         let began = Instant::now();
-        pause(began, 10_000, 4.0).await;
+        pause(began, Duration::from_secs(10), 4.0).await;
         assert_eq!(began.elapsed(), Duration::from_millis(2500));
         for speed in [0.0, f64::INFINITY, f64::NAN] {
-            pause(began, 1_000_000, speed).await;
+            pause(began, Duration::from_secs(1000), speed).await;
         }
         assert_eq!(began.elapsed(), Duration::from_millis(2500));
     }

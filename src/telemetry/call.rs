@@ -32,15 +32,15 @@ pub(super) enum Call {
 }
 
 #[derive(Debug)]
-pub(super) struct ParticipantCall {
-    pub(super) room: Room,
-    pub(super) participant: ParticipantInfo,
-    pub(super) guard: Option<ReferenceGuard>,
-    pub(super) step: ParticipantStep,
+pub(crate) struct ParticipantCall {
+    pub(crate) room: Room,
+    pub(crate) participant: ParticipantInfo,
+    pub(crate) guard: Option<ReferenceGuard>,
+    pub(crate) step: ParticipantStep,
 }
 
 #[derive(Debug)]
-pub(super) enum ParticipantStep {
+pub(crate) enum ParticipantStep {
     Joined {
         client_info: Option<Box<ClientInfo>>,
         client_meta: Option<Box<AnalyticsClientMeta>>,
@@ -60,17 +60,17 @@ pub(super) enum ParticipantStep {
 }
 
 #[derive(Debug)]
-pub(super) struct TrackCall {
-    pub(super) room: Room,
-    pub(super) participant_sid: String,
-    pub(super) identity: String,
-    pub(super) track: TrackInfo,
-    pub(super) should_send_event: bool,
-    pub(super) step: TrackStep,
+pub(crate) struct TrackCall {
+    pub(crate) room: Room,
+    pub(crate) participant_sid: String,
+    pub(crate) identity: String,
+    pub(crate) track: TrackInfo,
+    pub(crate) should_send_event: bool,
+    pub(crate) step: TrackStep,
 }
 
 #[derive(Debug)]
-pub(super) enum TrackStep {
+pub(crate) enum TrackStep {
     PublishRequested,
     Published,
     Unpublished { was_published_locally: bool },

@@ -3,7 +3,7 @@
 
 mod analytics;
 mod apply;
-mod call;
+pub(crate) mod call;
 mod caller;
 mod calls;
 mod engine;
@@ -16,17 +16,19 @@ mod outlet;
 mod service;
 mod shard;
 mod stamp;
-mod tell;
+pub(crate) mod tell;
 pub mod webhook;
 
 pub use analytics::{AnalyticsService, Stopping};
 pub use engine::OtelSettings;
-pub use forward::{AnalyticsForwarder, ForwardError, ForwardSettings, Forwarded};
+pub use forward::{AnalyticsForwarder, ForwardError, ForwardSettings, Forwarded, Retried};
 pub use live::{Builder, Report, Telemetry};
 pub use node::NodeMetrics;
 pub use notify::{NotifyError, ProcessedHook, QueuedNotifier};
 pub use null::NullTelemetry;
 pub use service::{Activation, ParticipantContext, TelemetryService, TrackContext};
+
+pub(crate) use stamp::spelled;
 
 pub use crate::proto::messages;
 pub use crate::stats::worker::{ReferenceGuard, StatsKey, TrackClass};

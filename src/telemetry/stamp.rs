@@ -14,7 +14,11 @@ pub(super) fn new_id(prefix: &str) -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let keys = KEYS.get_or_init(|| [RandomState::new(), RandomState::new()]);
     let nth = NEXT.fetch_add(1, Relaxed);
-    let mut bits = u128::from(keys[0].hash_one(nth)) << 64 | u128::from(keys[1].hash_one(nth));
+    spelled(prefix, u128::from(keys[0].hash_one(nth)) << 64 | u128::from(keys[1].hash_one(nth)))
+}
+
+/// The id that `bits` spell.
+pub(crate) fn spelled(prefix: &str, mut bits: u128) -> String {
     let mut id = String::with_capacity(prefix.len() + LENGTH);
     id.push_str(prefix);
     for _ in 0..LENGTH {

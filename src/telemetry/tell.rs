@@ -13,15 +13,14 @@ use crate::proto::messages::{
 };
 
 /// A webhook's name (livekit protocol, webhook/consts.go).
-pub(super) mod webhook {
-    pub(in super::super) const ROOM_STARTED: &str = "room_started";
-    pub(in super::super) const ROOM_FINISHED: &str = "room_finished";
-    pub(in super::super) const PARTICIPANT_JOINED: &str = "participant_joined";
-    pub(in super::super) const PARTICIPANT_LEFT: &str = "participant_left";
-    pub(in super::super) const PARTICIPANT_CONNECTION_ABORTED: &str =
-        "participant_connection_aborted";
-    pub(super) const TRACK_PUBLISHED: &str = "track_published";
-    pub(super) const TRACK_UNPUBLISHED: &str = "track_unpublished";
+pub(crate) mod webhook {
+    pub(crate) const ROOM_STARTED: &str = "room_started";
+    pub(crate) const ROOM_FINISHED: &str = "room_finished";
+    pub(crate) const PARTICIPANT_JOINED: &str = "participant_joined";
+    pub(crate) const PARTICIPANT_LEFT: &str = "participant_left";
+    pub(crate) const PARTICIPANT_CONNECTION_ABORTED: &str = "participant_connection_aborted";
+    pub(crate) const TRACK_PUBLISHED: &str = "track_published";
+    pub(crate) const TRACK_UNPUBLISHED: &str = "track_unpublished";
     pub(super) const EGRESS_STARTED: &str = "egress_started";
     pub(super) const EGRESS_UPDATED: &str = "egress_updated";
     pub(super) const EGRESS_ENDED: &str = "egress_ended";
@@ -30,7 +29,7 @@ pub(super) mod webhook {
 }
 
 /// A time as a message has it.
-pub(super) fn timestamp(at: Time) -> Timestamp {
+pub(crate) fn timestamp(at: Time) -> Timestamp {
     let (seconds, nanos) = (at.nanos() / 1_000_000_000, at.nanos() % 1_000_000_000);
     Timestamp {
         seconds: i64::try_from(seconds).unwrap_or(i64::MAX),
@@ -39,7 +38,7 @@ pub(super) fn timestamp(at: Time) -> Timestamp {
 }
 
 /// An event of nothing in particular.
-pub(super) fn event(kind: Type, now: Time) -> AnalyticsEvent {
+pub(crate) fn event(kind: Type, now: Time) -> AnalyticsEvent {
     AnalyticsEvent {
         r#type: kind as i32,
         timestamp: Some(timestamp(now)),
@@ -48,7 +47,7 @@ pub(super) fn event(kind: Type, now: Time) -> AnalyticsEvent {
 }
 
 /// A room was created: told with its creation in whole seconds, and by its SID only in the room.
-pub(super) fn room_created(room: Room) -> AnalyticsEvent {
+pub(crate) fn room_created(room: Room) -> AnalyticsEvent {
     let timestamp = Timestamp { seconds: room.creation_time, nanos: 0 };
     AnalyticsEvent {
         r#type: Type::RoomCreated as i32,
@@ -59,7 +58,7 @@ pub(super) fn room_created(room: Room) -> AnalyticsEvent {
 }
 
 /// An event of a room.
-pub(super) fn of_room(kind: Type, room: Room, now: Time) -> AnalyticsEvent {
+pub(crate) fn of_room(kind: Type, room: Room, now: Time) -> AnalyticsEvent {
     AnalyticsEvent { room_id: room.sid.clone(), room: Some(room), ..event(kind, now) }
 }
 
@@ -77,7 +76,7 @@ fn of_participant(
 }
 
 /// The event of a call about a participant.
-pub(super) fn of_participant_call(kind: Type, call: ParticipantCall, now: Time) -> AnalyticsEvent {
+pub(crate) fn of_participant_call(kind: Type, call: ParticipantCall, now: Time) -> AnalyticsEvent {
     let ParticipantCall { room, participant, step, .. } = call;
     let (client_info, client_meta) = match step {
         ParticipantStep::Joined { client_info, client_meta, .. } => (client_info, client_meta),
@@ -109,7 +108,7 @@ fn minimal(sid: &str, identity: &str) -> ParticipantInfo {
 }
 
 /// The webhook of a call about a track, where it has one.
-pub(super) fn track_webhook(call: &TrackCall) -> Option<WebhookEvent> {
+pub(crate) fn track_webhook(call: &TrackCall) -> Option<WebhookEvent> {
     let name = match call.step {
         TrackStep::Published => webhook::TRACK_PUBLISHED,
         TrackStep::Unpublished { .. } => webhook::TRACK_UNPUBLISHED,
@@ -125,7 +124,7 @@ pub(super) fn track_webhook(call: &TrackCall) -> Option<WebhookEvent> {
 }
 
 /// The event of a call about a track.
-pub(super) fn of_track(call: TrackCall, now: Time) -> AnalyticsEvent {
+pub(crate) fn of_track(call: TrackCall, now: Time) -> AnalyticsEvent {
     let kind = track_event(&call.step);
     let TrackCall { room, participant_sid: sid, identity, track, step, .. } = call;
     let mut event = match step {

@@ -254,6 +254,59 @@ fn the_demo_takes_another_capture() {
     assert!(report.contains("Every record is accounted for."), "{report}");
 }
 
+impl Serve {
+    fn simulate(&self, secret: &str, more: &[&str]) -> Command {
+        let mut simulate = command(&["simulate", "--json"]);
+        simulate.args(["--webhook", &format!("http://{}/webhook", self.http)]);
+        simulate.args(["--analytics", &format!("http://{}", self.grpc)]).args(more);
+        simulate.env("LIVEKIT_API_KEY", KEY).env("LIVEKIT_API_SECRET", secret);
+        simulate.stdout(Stdio::piped()).stderr(Stdio::piped());
+        simulate
+    }
+}
+
+fn report(output: &Output) -> serde_json::Value {
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_simulation_ends_its_rooms_at_sigint_and_exits_with_0() {
+    let collector = Collector::start().await.unwrap();
+    let serve = Serve::start(&collector.endpoint(), &[]);
+    let child = serve.simulate(SECRET, &["--duration", "1h"]).spawn().unwrap();
+    let deadline = std::time::Instant::now() + PATIENCE;
+    let accepted = async || {
+        let status = livekit_otel::commands::status(&serve.http).await.unwrap();
+        status.ledger.inputs.iter().map(|input| input.accepted).sum::<u64>()
+    };
+    while accepted().await == 0 {
+        assert!(std::time::Instant::now() < deadline, "it tells nothing");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let report = report(&output);
+    let kinds = |source: &str, kind: &str| report["sources"][source]["kinds"][kind].clone();
+    assert_eq!(report["unacknowledged"], 0);
+    assert_eq!(kinds("webhook", "room_started"), kinds("webhook", "room_finished"));
+    assert_eq!(kinds("events", "ROOM_CREATED"), kinds("events", "ROOM_ENDED"));
+    assert!(kinds("events", "ROOM_ENDED").as_u64().unwrap() > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_simulation_of_which_something_is_refused_exits_with_1() {
+    let collector = Collector::start().await.unwrap();
+    let serve = Serve::start(&collector.endpoint(), &[]);
+    let args = ["--speed", "inf", "--rooms", "1", "--duration", "1s"];
+    let output = serve.simulate("a-wrong-secret-of-some-length-too", &args).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let report = report(&output);
+    assert_eq!(report["unacknowledged"], report["sources"]["webhook"]["sent"]);
+    assert_eq!(report["sources"]["events"]["unacknowledged"], 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demo_sends_to_a_collector_of_yours_and_prints_the_trace() {
     let collector = Collector::start().await.unwrap();
@@ -280,6 +333,15 @@ fn wrong_usage_and_wrong_values_end_with_64_and_a_failed_start_with_1() {
     for flag in ["--webhook", "--analytics", "--speed", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"] {
         assert!(said.contains(flag), "{flag}: {said}");
     }
+    let flags = ["rooms", "participants", "tracks", "duration", "interval", "speed", "loss"];
+    let flags = [&flags[..], &["failures", "seed", "webhook", "analytics"]].concat();
+    let flags = flags.into_iter().map(|flag| format!("--{flag}"));
+    let flags: Vec<String> = flags.flat_map(|flag| [flag, "-0.5x".into()]).collect();
+    let flags = flags.chunks(2).map(|pair| pair.join("="));
+    let output = command(&["simulate"]).args(flags.clone()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), said.lines().count()), (Some(64), 13), "{said}");
+    assert_eq!(code(&mut command(&["simulate"])), Some(64));
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let mut serve = command(&["serve", "--http", &address]);

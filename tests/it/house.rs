@@ -48,8 +48,18 @@ fn only_proto_reads_livekits_messages() {
 }
 
 #[test]
-fn only_the_telemetry_service_is_handed_livekits_messages() {
-    only_in("proto::messages", &["proto", "telemetry"]);
+fn only_who_tells_as_a_server_is_handed_livekits_messages() {
+    only_in("proto::messages", &["proto", "telemetry", "simulate"]);
+}
+
+#[test]
+fn what_is_simulated_depends_on_no_socket_and_no_clock() {
+    let names = ["mod", "media", "plan", "random", "report", "settings", "steps", "tell"];
+    for name in names {
+        let file = format!("simulate/{name}.rs");
+        never_in(&file, &["tokio", "::now()", "Instant", "std::net"]);
+    }
+    never_in("simulate", &["crate::session", "crate::stats", "crate::engine", "crate::export"]);
 }
 
 #[test]

@@ -31,6 +31,7 @@ mod restart;
 mod scenarios;
 mod semconv;
 mod serve;
+mod simulate;
 mod sources;
 mod telemetry;
 mod tellers;

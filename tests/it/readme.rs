@@ -65,11 +65,11 @@ async fn each_command_does_what_the_readme_says() {
             assert!(succeeds(&line.replace("make", "make -n")).contains(runs));
             runs
         } else if first("LIVEKIT_KEYS=") {
-            serves_and_takes_the_replay(&line, &collector).await;
+            serves_and_takes_what_is_sent(&line, &collector).await;
             "serve"
         } else if first("LIVEKIT_API_KEY=") {
             // Run by the above, against its server.
-            "replay"
+            if line.contains(" simulate ") { "simulate" } else { "replay" }
         } else if first("livekit-otel demo --endpoint ") {
             let line = line.replace("http://127.0.0.1:4317", &collector.endpoint());
             assert!(succeeds(&line).contains("c3542a5f4c8c2cc4d42dcc0c8c2a92c8"));
@@ -98,7 +98,7 @@ async fn each_command_does_what_the_readme_says() {
         };
         seen.insert(what);
     }
-    assert_eq!(seen.len(), 13, "{seen:?}");
+    assert_eq!(seen.len(), 14, "{seen:?}");
 }
 
 fn shows_what_the_readme_shows(report: &str) {
@@ -110,10 +110,12 @@ fn shows_what_the_readme_shows(report: &str) {
     }
 }
 
-// On free ports; what the README's two commands agree on is their key.
-async fn serves_and_takes_the_replay(serve: &str, collector: &Collector) {
-    let replay =
-        blocks("sh").into_iter().find(|line| line.starts_with("LIVEKIT_API_KEY=")).unwrap();
+// On free ports; what the README's three commands agree on is their key.
+async fn serves_and_takes_what_is_sent(serve: &str, collector: &Collector) {
+    let senders = |what: &str| {
+        let is_one = |line: &String| line.starts_with("LIVEKIT_API_KEY=") && line.contains(what);
+        blocks("sh").into_iter().find(is_one).unwrap()
+    };
     let ports = || {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         free.local_addr().unwrap().port()
@@ -129,8 +131,14 @@ async fn serves_and_takes_the_replay(serve: &str, collector: &Collector) {
         }
     };
     tokio::time::timeout(std::time::Duration::from_secs(20), ready).await.unwrap();
-    let replay = replay.replace(":9290", &format!(":{http}")).replace(":9291", &format!(":{grpc}"));
-    assert!(succeeds(&replay).contains("sent 18 webhooks"));
+    let here = |line: &str| {
+        line.replace(":9290", &format!(":{http}")).replace(":9291", &format!(":{grpc}"))
+    };
+    assert!(succeeds(&here(&senders(" replay "))).contains("sent 18 webhooks"));
+    // Not for the minute that it says.
+    let simulate = here(&senders(" simulate ")).replace(" --duration 1m", " --duration 20s");
+    let report = succeeds(&format!("{simulate} --speed inf"));
+    assert!(report.contains("All of it was acknowledged."), "{report}");
     let pid = child.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     assert!(child.wait().unwrap().success());

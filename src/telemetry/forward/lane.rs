@@ -1,17 +1,20 @@
 //! The messages of one kind, from the call until they are acknowledged.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
+use tonic::Code;
 
-use super::Forwarded;
+use super::{Forwarded, Retried};
 
 #[derive(Debug)]
 pub(super) struct Lane {
     buffer: Mutex<Buffer>,
     changed: Notify,
+    shorter: Notify,
     max_bytes: usize,
 }
 
@@ -22,12 +25,13 @@ struct Buffer {
     accepted: u64,
     acknowledged: u64,
     dropped: u64,
+    retried: Retried,
     is_closed: bool,
 }
 
 impl Lane {
     pub(super) fn new(max_bytes: usize) -> Self {
-        Self { buffer: Mutex::default(), changed: Notify::new(), max_bytes }
+        Self { buffer: Mutex::default(), changed: Notify::new(), shorter: Notify::new(), max_bytes }
     }
 
     /// Takes a message where there is room for it; otherwise it is dropped, and those before it
@@ -60,6 +64,31 @@ impl Lane {
                 buffer.acknowledged += 1;
             }
         }
+        drop(buffer);
+        self.shorter.notify_waiters();
+    }
+
+    /// The oldest `sent` were not acknowledged.
+    pub(super) fn retry(&self, sent: usize, why: Code) {
+        let mut buffer = self.lock();
+        buffer.retried.messages += sent as u64;
+        buffer.retried.last = Some(why);
+    }
+
+    pub(super) fn retried(&self) -> Retried {
+        self.lock().retried
+    }
+
+    /// Waits until fewer than `most` wait.
+    pub(super) async fn room(&self, most: usize) {
+        loop {
+            let mut shorter = pin!(self.shorter.notified());
+            shorter.as_mut().enable();
+            if self.lock().messages.len() < most {
+                return;
+            }
+            shorter.await;
+        }
     }
 
     /// The oldest can't be sent.
@@ -69,6 +98,8 @@ impl Lane {
             buffer.bytes -= message.len();
             buffer.dropped += 1;
         }
+        drop(buffer);
+        self.shorter.notify_waiters();
     }
 
     /// Takes no more.

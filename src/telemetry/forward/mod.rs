@@ -132,6 +132,15 @@ pub struct Forwarded {
     pub waiting: u64,
 }
 
+/// What was not acknowledged at first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Retried {
+    /// How many messages were sent again, or will be, each as often as it was.
+    pub messages: u64,
+    /// Why, the last time.
+    pub last: Option<tonic::Code>,
+}
+
 /// Forwards to a recorder. Calls return at once.
 #[derive(Debug)]
 pub struct AnalyticsForwarder {
@@ -182,6 +191,17 @@ impl AnalyticsForwarder {
     pub fn counts(&self) -> [(Source, Forwarded); 3] {
         let mut lanes = self.lanes.iter();
         KINDS.map(|kind| (kind, lanes.next().map_or_else(Forwarded::default, |lane| lane.counts())))
+    }
+
+    /// What was not acknowledged at first, of a kind.
+    pub fn retried(&self, kind: Source) -> Retried {
+        self.lane(kind).retried()
+    }
+
+    /// Waits until fewer than `most` messages of a kind wait: for a caller that would rather wait
+    /// than have something dropped.
+    pub async fn room(&self, kind: Source, most: usize) {
+        self.lane(kind).room(most.max(1)).await;
     }
 
     /// Takes no more, sends what waits and waits for its acknowledgement until `deadline`; gives

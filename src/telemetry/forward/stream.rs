@@ -57,6 +57,9 @@ impl Streams {
             }
             let most = if suspects > 0 { 1 } else { self.max_messages };
             let Ended { sent, answer } = self.stream(&lane, most).await;
+            if let Err(status) = &answer {
+                lane.retry(sent, status.code());
+            }
             match answer {
                 Ok(()) => {
                     lane.acknowledge(sent);

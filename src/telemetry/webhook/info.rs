@@ -9,7 +9,7 @@ use crate::proto::messages::{
 };
 
 /// When something began, and how long it took.
-pub(super) type Span = (SystemTime, Duration);
+pub(crate) type Span = (SystemTime, Duration);
 
 /// What an event is of: events of one resource keep their order.
 pub(super) fn resource(event: &WebhookEvent) -> &str {
@@ -29,7 +29,7 @@ pub(super) fn resource(event: &WebhookEvent) -> &str {
 }
 
 /// The info of an event that waited during `queued` and was sent during `sent`, where it was.
-pub(super) fn of(
+pub(crate) fn of(
     event: &WebhookEvent,
     url: &str,
     queued: Option<Span>,

@@ -3,7 +3,7 @@
 
 mod client;
 mod filter;
-mod info;
+pub(crate) mod info;
 mod queue;
 mod send;
 mod settings;

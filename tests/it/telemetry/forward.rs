@@ -195,6 +195,23 @@ async fn settings_that_cannot_work_are_refused_at_the_start() {
 }
 
 #[tokio::test]
+async fn who_waits_for_room_has_it_once_something_is_acknowledged() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let forwarder = AnalyticsForwarder::start(settings(free)).unwrap();
+    forwarder.room(Source::Events, 1).await;
+    forwarder.send_event(event(1));
+    let mut room = std::pin::pin!(forwarder.room(Source::Events, 1));
+    let none = tokio::time::timeout(Duration::from_millis(50), &mut room).await;
+    assert!(none.is_err(), "there is room for a second one");
+    forwarder.room(Source::Stats, 1).await;
+    until(|| forwarder.retried(Source::Events).messages > 0).await;
+    assert_eq!(forwarder.retried(Source::Events).last, Some(tonic::Code::Unavailable));
+    let (_listeners, _reader) = listening(free).await;
+    tokio::time::timeout_at(soon(), room).await.unwrap();
+    assert_eq!(of(&forwarder, Source::Events).acknowledged, 1);
+}
+
+#[tokio::test]
 async fn a_token_is_sent_with_each_stream() {
     let (recorder, address) = Recorder::start("127.0.0.1:0", []).await;
     let with_token = ForwardSettings { token: Some("made-up".into()), ..settings(address) };

@@ -1,0 +1,429 @@
+//! The load generator: what it tells, and what a server makes of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::{pending, ready};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use livekit_otel::demo::{Collector, Telemetry};
+use livekit_otel::event::Time;
+use livekit_otel::ledger::Source;
+use livekit_otel::semconv::{key, span};
+use livekit_otel::serve::{Report as Served, Server};
+use livekit_otel::simulate::report::Report;
+use livekit_otel::simulate::send::{self, SendError};
+use livekit_otel::simulate::{Due, Message, Settings, Simulation};
+use livekit_otel::source::replay::Destination;
+use livekit_otel::telemetry::messages::{AnalyticsEvent, AnalyticsEventType as Type, StreamType};
+use proptest::prelude::*;
+use tokio::net::TcpListener;
+
+use crate::serve::{KEY, SECRET, adds_up, config, destination};
+
+fn start() -> Time {
+    Time::from_secs(1_795_406_961).unwrap()
+}
+
+fn told(settings: &Settings) -> Vec<Due> {
+    Simulation::new(settings.clone(), start()).collect()
+}
+
+fn small() -> Settings {
+    let duration = Duration::from_mins(10);
+    Settings { rooms: 4, participants: 5, tracks: 3, duration, ..Settings::default() }
+}
+
+fn events(told: &[Due]) -> impl Iterator<Item = (Duration, &AnalyticsEvent)> {
+    told.iter().filter_map(|due| match &due.message {
+        Message::Event(event) => Some((due.at, &**event)),
+        _ => None,
+    })
+}
+
+fn of_type(told: &[Due], kind: Type) -> Vec<(Duration, &AnalyticsEvent)> {
+    events(told).filter(|(_, event)| event.r#type == kind as i32).collect()
+}
+
+fn webhooks<'a>(told: &'a [Due], name: &str) -> Vec<&'a str> {
+    let named = told.iter().filter_map(|due| match &due.message {
+        Message::Webhook(webhook) if webhook.event == name => Some(&*webhook.id),
+        _ => None,
+    });
+    named.collect()
+}
+
+// How often what is an entity begins and ends, by its id.
+type Lives = BTreeMap<String, (u32, u32)>;
+
+fn lives(told: &[Due], begin: &[Type], end: &[Type], id: fn(&AnalyticsEvent) -> String) -> Lives {
+    let mut lives = Lives::new();
+    for (_, event) in events(told) {
+        let is = |kinds: &[Type]| kinds.iter().any(|kind| event.r#type == *kind as i32);
+        if is(begin) {
+            lives.entry(id(event)).or_default().0 += 1;
+        }
+        if is(end) {
+            let life = lives.get_mut(&id(event));
+            life.expect("it ends before it begins").1 += 1;
+        }
+    }
+    lives
+}
+
+fn all_begin_and_end_once(told: &[Due]) {
+    let room = |event: &AnalyticsEvent| event.room.as_ref().unwrap().sid.clone();
+    let participant = |event: &AnalyticsEvent| event.participant_id.clone();
+    let track = |event: &AnalyticsEvent| event.track_id.clone();
+    let link = |event: &AnalyticsEvent| format!("{} {}", event.participant_id, event.track_id);
+    let left = [Type::ParticipantLeft, Type::ParticipantConnectionAborted];
+    for (begin, end, id) in [
+        (Type::RoomCreated, &[Type::RoomEnded][..], room as fn(&AnalyticsEvent) -> String),
+        (Type::ParticipantJoined, &left, participant),
+        (Type::ParticipantActive, &[Type::ParticipantLeft], participant),
+        (Type::TrackPublished, &[Type::TrackUnpublished], track),
+        (Type::TrackSubscribed, &[Type::TrackUnsubscribed], link),
+    ] {
+        for (id, counts) in lives(told, &[begin], end, id) {
+            assert_eq!(counts, (1, 1), "{begin:?} {id}");
+        }
+    }
+    for pair in told.windows(2) {
+        assert!(pair[0].at <= pair[1].at, "not in order");
+    }
+}
+
+// All ids, of which none may be there twice.
+fn ids(told: &[Due]) -> Vec<String> {
+    let ids = told.iter().flat_map(|due| match &due.message {
+        Message::Webhook(webhook) => vec![webhook.id.clone()],
+        Message::Event(event) => vec![event.id.clone()],
+        Message::Stats(stats) => stats.iter().map(|stat| stat.id.clone()).collect(),
+    });
+    ids.collect()
+}
+
+#[test]
+fn the_same_seed_and_start_tell_the_same() {
+    let settings = Settings { subscribe: true, loss: 0.02, failures: 0.2, ..small() };
+    let once = told(&settings);
+    assert_eq!(once, told(&settings));
+    let another = told(&Settings { seed: 2, ..settings.clone() });
+    assert_ne!(once.len(), another.len());
+    // At another time the same happens to others.
+    let later = start() + Duration::from_hours(1);
+    let later: Vec<Due> = Simulation::new(settings, later).collect();
+    let times = |told: &[Due]| told.iter().map(|due| due.at).collect::<Vec<_>>();
+    assert_eq!(times(&once), times(&later));
+    let (ids, later): (BTreeSet<_>, BTreeSet<_>) =
+        (ids(&once).into_iter().collect(), ids(&later).into_iter().collect());
+    assert!(ids.is_disjoint(&later));
+}
+
+#[test]
+fn at_any_time_about_as_many_are_there_as_asked_for() {
+    let settings = Settings { rooms: 8, ..small() };
+    let told = told(&settings);
+    let there = |at: Duration, begin: Type, ends: &[Type]| {
+        let count = |kind| of_type(&told, kind).iter().filter(|(when, _)| *when <= at).count();
+        count(begin) - ends.iter().map(|end| count(*end)).sum::<usize>()
+    };
+    for second in (30..570).step_by(10) {
+        let at = Duration::from_secs(second);
+        let rooms = there(at, Type::RoomCreated, &[Type::RoomEnded]);
+        assert!((7..=8).contains(&rooms), "{rooms} rooms after {second} s");
+        let left = [Type::ParticipantLeft, Type::ParticipantConnectionAborted];
+        let participants = there(at, Type::ParticipantJoined, &left);
+        assert!((32..=40).contains(&participants), "{participants} after {second} s");
+    }
+    // They come and go.
+    assert!(of_type(&told, Type::RoomCreated).len() >= 16);
+    assert!(of_type(&told, Type::ParticipantJoined).len() >= 120);
+}
+
+#[test]
+fn a_room_is_told_as_a_server_tells_it() {
+    let settings = Settings { subscribe: true, ..small() };
+    let told = told(&settings);
+    for (webhook, kind) in [
+        ("room_started", Type::RoomCreated),
+        ("room_finished", Type::RoomEnded),
+        ("participant_joined", Type::ParticipantActive),
+        ("participant_left", Type::ParticipantLeft),
+        ("track_published", Type::TrackPublished),
+        ("track_unpublished", Type::TrackUnpublished),
+    ] {
+        let sent = webhooks(&told, webhook).len();
+        assert!(sent > 0);
+        assert_eq!(sent, of_type(&told, kind).len(), "{webhook}");
+    }
+    let deliveries = of_type(&told, Type::Webhook);
+    let all = told.iter().filter(|due| matches!(due.message, Message::Webhook(_))).count();
+    assert_eq!(deliveries.len(), all);
+    assert!(!of_type(&told, Type::TrackMuted).is_empty());
+    let mut names: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (_, event) in of_type(&told, Type::TrackPublishRequested) {
+        names.entry(&event.participant_id).or_default().push(&event.track.as_ref().unwrap().name);
+    }
+    assert!(names.values().all(|names| *names == ["mic", "cam", "screen"]), "{names:?}");
+    assert!(of_type(&told, Type::TrackSubscribeFailed).is_empty());
+    assert!(of_type(&told, Type::ParticipantConnectionAborted).is_empty());
+    let published = of_type(&told, Type::TrackPublished).len();
+    assert_eq!(of_type(&told, Type::TrackPublishStats).len(), published);
+    let subscribed = of_type(&told, Type::TrackSubscribed).len();
+    assert!(subscribed > 2 * published, "{subscribed} subscriptions of {published} tracks");
+}
+
+// All packets of a track in a direction, by windows and by totals.
+#[test]
+fn the_windows_of_a_track_add_up_to_its_totals() {
+    let settings = Settings { subscribe: true, loss: 0.02, ..small() };
+    let told = told(&settings);
+    let mut windows: BTreeMap<(i32, String, String), (u32, u32)> = BTreeMap::new();
+    for due in &told {
+        let Message::Stats(stats) = &due.message else { continue };
+        for stat in stats {
+            let stream = &stat.streams[0];
+            let key = (stat.kind, stat.participant_id.clone(), stat.track_id.clone());
+            let sums = windows.entry(key).or_default();
+            sums.0 += stream.primary_packets;
+            sums.1 += stream.packets_lost;
+        }
+    }
+    let mut lost = 0;
+    for (kind, totals) in [
+        (StreamType::Upstream, Type::TrackPublishStats),
+        (StreamType::Downstream, Type::TrackSubscribeStats),
+    ] {
+        for (_, event) in of_type(&told, totals) {
+            let stats = event.rtp_stats.as_ref().unwrap();
+            let key = (kind as i32, event.participant_id.clone(), event.track_id.clone());
+            let expected = windows.get(&key).copied().unwrap_or_default();
+            assert_eq!((stats.packets, stats.packets_lost), expected, "{key:?}");
+            lost += stats.packets_lost;
+        }
+    }
+    assert!(lost > 1000, "{lost}");
+}
+
+#[test]
+fn what_has_no_target_is_not_told() {
+    let only = |webhooks, analytics| told(&Settings { webhooks, analytics, ..small() });
+    let (webhooks, analytics) = (only(true, false), only(false, true));
+    assert!(!webhooks.is_empty() && !analytics.is_empty());
+    assert!(webhooks.iter().all(|due| matches!(due.message, Message::Webhook(_))));
+    assert!(!analytics.iter().any(|due| matches!(due.message, Message::Webhook(_))));
+    assert!(of_type(&analytics, Type::Webhook).is_empty());
+}
+
+fn any_settings() -> impl Strategy<Value = Settings> {
+    let counts = (1..4_usize, 1..5_usize, 0..5_usize, any::<bool>());
+    let rest = (100..400_000_u64, 1..60_u64, any::<u64>(), 0.0..=1.0, 0.0..=1.0);
+    (counts, rest).prop_map(|(counts, (millis, interval, seed, loss, failures))| {
+        let (rooms, participants, tracks, subscribe) = counts;
+        Settings {
+            rooms,
+            participants,
+            tracks,
+            subscribe,
+            duration: Duration::from_millis(millis),
+            interval: Duration::from_secs(interval),
+            seed,
+            loss,
+            failures,
+            ..Settings::default()
+        }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn whatever_begins_ends_in_its_time(settings in any_settings()) {
+        let told = told(&settings);
+        all_begin_and_end_once(&told);
+        prop_assert!(told.last().unwrap().at <= settings.duration);
+        let ids = ids(&told);
+        prop_assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len());
+    }
+
+    #[test]
+    fn stopped_at_any_time_all_that_has_begun_ends(settings in any_settings(), part in 0.0..1.0) {
+        let all = told(&settings);
+        let kept = all.len() as f64 * part;
+        let kept = all.iter().enumerate().filter(|(nth, _)| (*nth as f64) < kept).count();
+        let mut simulation = Simulation::new(settings, start());
+        let mut told: Vec<Due> = simulation.by_ref().take(kept).collect();
+        let before = told.last().map_or(Duration::ZERO, |due| due.at);
+        simulation.stop();
+        told.extend(simulation);
+        all_begin_and_end_once(&told);
+        prop_assert_eq!(&told[..kept], &all[..kept]);
+        let last = told.last().map_or(Duration::ZERO, |due| due.at);
+        prop_assert!(last <= before + Duration::from_nanos(1));
+    }
+}
+
+async fn simulated(settings: Settings) -> (Report, Served, Telemetry) {
+    let collector = Collector::start().await.unwrap();
+    let server = Server::start(config(&collector.endpoint())).await.unwrap();
+    let simulation = Simulation::new(settings, start());
+    let report = send::send(simulation, &destination(&server), pending(), |_| {}).await.unwrap();
+    let served = server.shutdown().await;
+    (report, served, Telemetry::read(&collector.stop().await))
+}
+
+fn named<'a>(
+    told: &'a Telemetry,
+    name: &'a str,
+) -> impl Iterator<Item = &'a livekit_otel::demo::received::Span> {
+    told.spans.iter().filter(move |span| span.name == name)
+}
+
+fn count(told: &Telemetry, name: &str) -> u64 {
+    named(told, name).count() as u64
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_takes_it_all_and_tells_of_each_participant() {
+    let settings = Settings { subscribe: true, loss: 0.02, ..small() };
+    let (report, served, told) = simulated(settings.clone()).await;
+    assert_eq!(report.unacknowledged(), 0, "{report:?}");
+    assert_eq!(report.outcomes.len(), 3);
+    assert_eq!(served.undelivered, 0);
+    adds_up(&served.ledger);
+    for (source, outcome) in &report.outcomes {
+        assert!(outcome.told > 0 && outcome.error.is_none(), "{source:?}: {outcome:?}");
+        assert_eq!(outcome.told, outcome.acknowledged);
+    }
+    let population = report.population;
+    assert!(population.participants > 20);
+    assert_eq!(count(&told, span::ROOM), population.rooms);
+    assert_eq!(count(&told, span::PARTICIPANT), population.participants);
+    assert_eq!(count(&told, span::TRACK), population.tracks);
+    let failed: Vec<_> = told.spans.iter().filter(|span| span.error.is_some()).collect();
+    assert!(failed.is_empty(), "{failed:?}");
+    let inferred =
+        told.spans.iter().filter(|span| span.attributes.0.contains_key(key::END_INFERRED));
+    assert_eq!(inferred.count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_fails_has_a_span_with_an_error() {
+    let settings = Settings { failures: 1.0, ..small() };
+    let (report, _, told) = simulated(settings).await;
+    assert_eq!(report.unacknowledged(), 0);
+    assert_eq!(count(&told, span::PARTICIPANT), report.population.participants);
+    for span in named(&told, span::PARTICIPANT) {
+        assert!(span.error.is_some(), "{span:?}");
+    }
+    let aborted = named(&told, span::PARTICIPANT_CONNECT).filter(|span| span.error.is_some());
+    assert!(aborted.count() > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_subscribe_has_a_span_with_an_error() {
+    let settings = Settings { failures: 0.5, subscribe: true, ..small() };
+    let (_, _, told) = simulated(settings).await;
+    let refused = named(&told, span::TRACK_SUBSCRIBE).filter(|span| span.error.is_some());
+    assert!(refused.count() > 0);
+}
+
+#[tokio::test]
+async fn a_stop_ends_all_rooms_and_is_reported() {
+    let collector = Collector::start().await.unwrap();
+    let server = Server::start(config(&collector.endpoint())).await.unwrap();
+    let simulation = Simulation::new(small(), start());
+    let to = Destination { speed: 1.0, ..destination(&server) };
+    let moment = tokio::time::sleep(Duration::from_millis(300));
+    let report = send::send(simulation, &to, moment, |_| {}).await.unwrap();
+    server.shutdown().await;
+    let told = Telemetry::read(&collector.stop().await);
+    assert_eq!(report.unacknowledged(), 0, "{report:?}");
+    assert!(report.simulated < Duration::from_mins(1));
+    assert_eq!(count(&told, span::ROOM), report.population.rooms);
+    assert_eq!(count(&told, span::PARTICIPANT), report.population.participants);
+}
+
+#[tokio::test]
+async fn what_is_refused_is_reported_with_its_reason() {
+    let collector = Collector::start().await.unwrap();
+    let server = Server::start(config(&collector.endpoint())).await.unwrap();
+    let settings = Settings { analytics: false, ..small() };
+    let to = Destination {
+        secret: "a-wrong-secret-of-some-length-too".to_owned(),
+        ..destination(&server)
+    };
+    let simulation = Simulation::new(settings, start());
+    let report = send::send(simulation, &to, pending(), |_| {}).await.unwrap();
+    let [(Source::Webhook, outcome)] = &report.outcomes[..] else { panic!("{report:?}") };
+    assert_eq!((outcome.acknowledged, outcome.unacknowledged()), (0, outcome.told));
+    assert!(outcome.error.as_ref().unwrap().contains("401"), "{outcome:?}");
+    let mut text = Vec::new();
+    report.render(&mut text).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.contains("NOT acknowledged") && text.contains("401"), "{text}");
+    assert_eq!(report.json()["sources"]["webhook"]["acknowledged"], 0);
+}
+
+#[tokio::test]
+async fn where_nobody_listens_it_does_not_begin() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let to = only_webhooks(&free.to_string());
+    let settings = Settings { analytics: false, ..small() };
+    let simulation = Simulation::new(settings, start());
+    let sent = send::send(simulation, &to, pending(), |_| {}).await;
+    assert!(matches!(sent, Err(SendError::Unreachable { .. })), "{sent:?}");
+}
+
+fn only_webhooks(address: &str) -> Destination {
+    Destination {
+        webhook: format!("http://{address}/webhook").parse().unwrap(),
+        analytics: "http://nowhere.invalid".parse().unwrap(),
+        key: KEY.to_owned(),
+        secret: SECRET.to_owned(),
+        speed: f64::INFINITY,
+    }
+}
+
+// Answers each webhook first with a 503 and then with a 200; gives how many requests came.
+async fn busy_at_first() -> (String, Arc<AtomicU64>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let requests = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&requests);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (mut refused, count) = (BTreeSet::new(), Arc::clone(&count));
+            let answer = move |request: hyper::Request<Incoming>| {
+                count.fetch_add(1, Relaxed);
+                let token = request.headers()["authorization"].to_str().unwrap().to_owned();
+                let status = if refused.insert(token) { 503 } else { 200 };
+                let answer = hyper::Response::builder().status(status).header("retry-after", "0");
+                ready(answer.body(String::new()))
+            };
+            let answer = Mutex::new(answer);
+            let service = service_fn(move |request| (answer.lock().unwrap())(request));
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    (address, requests)
+}
+
+#[tokio::test]
+async fn a_busy_server_is_asked_again_when_it_says_and_that_is_counted() {
+    let (address, requests) = busy_at_first().await;
+    let to = only_webhooks(&address);
+    let settings = Settings { rooms: 1, analytics: false, ..small() };
+    let report = send::send(Simulation::new(settings, start()), &to, pending(), |_| {}).await;
+    let report = report.unwrap();
+    let [(Source::Webhook, outcome)] = &report.outcomes[..] else { panic!("{report:?}") };
+    assert!(outcome.told > 10);
+    assert_eq!((outcome.acknowledged, outcome.retried), (outcome.told, outcome.told));
+    assert_eq!(requests.load(Relaxed), 2 * outcome.told);
+}
