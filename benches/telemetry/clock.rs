@@ -16,6 +16,14 @@ impl Took {
     }
 }
 
+impl std::ops::Div<u32> for Took {
+    type Output = Self;
+
+    fn div(self, by: u32) -> Self {
+        Self { cpu: self.cpu / by, wall: self.wall / by }
+    }
+}
+
 pub fn took<T>(work: impl FnOnce() -> T) -> (T, Took) {
     let (cpu, wall) = (process_cpu(), Instant::now());
     let made = work();

@@ -103,12 +103,18 @@ impl Histogram {
     fn add(&mut self, value: f64) -> usize {
         self.count += 1;
         self.sum += value;
-        let (low, high) = self.range.unwrap_or((value, value));
-        self.range = Some((low.min(value), high.max(value)));
+        let (low, high) = self.range.get_or_insert((value, value));
+        if value < *low {
+            *low = value;
+        }
+        if value > *high {
+            *high = value;
+        }
         match &mut self.buckets {
             Buckets::Explicit(bounds, counts) => {
-                // OTLP: a bound belongs to the bucket below it.
-                let place = bounds.partition_point(|bound| *bound < value);
+                // OTLP: a bound belongs to the bucket below it. Of so few, a look at each is faster
+                // than a search, whose steps wait for each other.
+                let place = bounds.iter().filter(|bound| **bound < value).count();
                 counts[place] += 1;
                 place
             }
