@@ -38,12 +38,24 @@ cargo-deny:
 demo:
 	$(CARGO) run --release -- demo
 
-# Tables of ratios, with LiveKit's own service where Go is at hand, and the collector's webhook receiver
-# where OTELCOL_WEBHOOK names one. Takes minutes.
-bench:
-	$(CARGO) bench --bench telemetry
-	$(CARGO) bench --bench durable
-	$(CARGO) bench --bench sessions
+# Tables of ratios beside LiveKit's own service, the OpenTelemetry SDK and a real collector; what is
+# in Go is built where Go is at hand. BENCHMARKS.md says what they show. Takes about 15 minutes.
+OTELCOL ?= $(CURDIR)/target/bench/otelcol
+OCB := go.opentelemetry.io/collector/cmd/builder@v0.156.0
+
+bench: | target/bench/otelcol
+	OTELCOL=$(OTELCOL) $(CARGO) bench --locked --bench telemetry
+	OTELCOL=$(OTELCOL) $(CARGO) bench --locked --bench metrics
+	OTELCOL=$(OTELCOL) $(CARGO) bench --locked --bench durable
+	OTELCOL=$(OTELCOL) $(CARGO) bench --locked --bench sessions
+
+target/bench/otelcol: benches/otelcol/builder.yaml
+	@mkdir -p $(@D)
+	@if command -v go >/dev/null; then \
+		cd $(@D) && GOBIN=$$PWD go install $(OCB) && ./builder --config $(CURDIR)/benches/otelcol/builder.yaml; \
+	else \
+		echo "!!! no Go here: no collector beside the benches"; \
+	fi
 
 # Kills the program SOAK_ROUNDS times: about 4 rounds a second.
 SOAK_ROUNDS ?= 5000

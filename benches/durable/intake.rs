@@ -1,5 +1,5 @@
-//! Signed webhooks a second, verified and synced, over 32 connections; and, where `OTELCOL_WEBHOOK`
-//! names a collector with the webhook receiver, the same bodies into that, which checks no signature
+//! Signed webhooks a second, verified and synced, over 32 connections; and, where `OTELCOL` names a
+//! collector with the webhook receiver, the same bodies into that, which checks no signature
 //! and writes nothing.
 
 use std::io::{Read, Write};
@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use livekit_token::AccessToken;
 use sha2::{Digest, Sha256};
 
+use crate::otelcol::otelcol;
 use crate::process::{KEY, Process, SECRET, free_port, serve};
 
 const CONNECTIONS: usize = 32;
@@ -26,10 +27,7 @@ pub fn run() {
     let (http, grpc) = (free_port(), free_port());
     let ours = on_one_core(&serve(directory.path(), http, grpc, 1));
     let ours = measure("livekit-otel", ours, http, &requests);
-    let Ok(otelcol) = std::env::var("OTELCOL_WEBHOOK") else {
-        println!("!!! OTELCOL_WEBHOOK names no collector: nothing beside it");
-        return;
-    };
+    let Some(otelcol) = otelcol() else { return };
     // As it comes it closes each connection after one webhook.
     for (name, keep_alives) in [("webhookeventreceiver", false), ("  with keep-alives", true)] {
         let http = free_port();

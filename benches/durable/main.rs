@@ -5,6 +5,8 @@
 
 mod away;
 mod intake;
+#[path = "../otelcol/mod.rs"]
+mod otelcol;
 mod process;
 mod restart;
 mod sink;

@@ -8,6 +8,8 @@
 mod clock;
 mod encode;
 mod floor;
+#[path = "../otelcol/mod.rs"]
+mod otelcol;
 mod sdk;
 mod send;
 mod sink;

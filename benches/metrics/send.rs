@@ -16,6 +16,7 @@ use livekit_otel::session;
 use livekit_otel::source::Keys;
 use livekit_otel::stats::NodeReports;
 
+use crate::otelcol::otelcol;
 use crate::sink::Sink;
 use crate::streams::{Streams, at, settings};
 
@@ -38,10 +39,7 @@ pub fn run(sizes: &[usize]) {
         assert_eq!(sink.points() - before, delivered);
         all(delivered, *streams);
     }
-    let Ok(otelcol) = std::env::var("OTELCOL") else {
-        println!("!!! OTELCOL names no collector: none beside it");
-        return;
-    };
+    let Some(otelcol) = otelcol() else { return };
     let collector = Otelcol::start(&otelcol);
     let endpoint = format!("http://127.0.0.1:{}", collector.port);
     let streams = 100_000;

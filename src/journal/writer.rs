@@ -20,6 +20,8 @@ pub(super) const PAUSE: Duration = Duration::from_millis(500);
 const MAX_MEMORY: usize = 16 << 20;
 // The largest group.
 const MAX_GROUP: usize = 4 << 20;
+// How often the first of a group lets others go first.
+const YIELDS: usize = 8;
 
 /// How a journal on disk is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,15 +111,7 @@ impl Writer {
             if !self.wait.is_zero() {
                 thread::park_timeout(self.wait);
             }
-            let mut bytes = first.record.len();
-            let mut group = vec![first];
-            while bytes < MAX_GROUP
-                && let Ok(next) = queue.try_recv()
-            {
-                bytes += next.record.len();
-                group.push(next);
-            }
-            self.write(group);
+            self.write(group(first, &mut queue));
             self.trim();
         }
         self.tail.close();
@@ -165,4 +159,25 @@ impl Writer {
         }
         self.room.holds(Holder::Journal, self.log.bytes());
     }
+}
+
+// What is there, and what comes while other threads want this core: a sync takes as much as many
+// records do. Where no thread wants it, a yield returns at once.
+fn group(first: Append, queue: &mut mpsc::UnboundedReceiver<Append>) -> Vec<Append> {
+    let mut bytes = first.record.len();
+    let mut group = vec![first];
+    for _ in 0..YIELDS {
+        thread::yield_now();
+        let before = group.len();
+        while bytes < MAX_GROUP
+            && let Ok(next) = queue.try_recv()
+        {
+            bytes += next.record.len();
+            group.push(next);
+        }
+        if group.len() == before || bytes >= MAX_GROUP {
+            break;
+        }
+    }
+    group
 }
