@@ -39,6 +39,7 @@ fn connector(https: bool) -> Result<Connector, String> {
         Err(_) => builder()?.with_root_certificates(rustls::RootCertStore::empty()),
     };
     let mut http = HttpConnector::new();
+    http.set_nodelay(true);
     http.enforce_http(false);
     Ok(hyper_rustls::HttpsConnectorBuilder::new()
         .with_tls_config(config.with_no_client_auth())
@@ -50,5 +51,7 @@ fn connector(https: bool) -> Result<Connector, String> {
 #[cfg(not(feature = "tls"))]
 #[allow(clippy::unnecessary_wraps)] // with TLS there are certificates to read
 fn connector(_: bool) -> Result<Connector, String> {
-    Ok(HttpConnector::new())
+    let mut http = HttpConnector::new();
+    http.set_nodelay(true);
+    Ok(http)
 }

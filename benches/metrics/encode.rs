@@ -9,7 +9,7 @@ use crate::clock::{Took, took};
 use crate::floor::Floor;
 use crate::streams::{Streams, flush};
 
-const ROUNDS: u64 = 7;
+const ROUNDS: u32 = 7;
 
 /// The best of some flushes, and how many bytes it makes.
 pub fn ours(streams: usize) -> (Took, usize) {

@@ -1,6 +1,7 @@
 //! Streams of 15 values and 7 attributes each, as series of the instruments.
 
-use std::time::Duration;
+use std::sync::LazyLock;
+use std::time::{Duration, SystemTime};
 
 use livekit_otel::event::{
     Counts, Direction, Identity, ParticipantSid, RoomName, RoomSid, StreamStat, Time, TrackKind,
@@ -9,11 +10,10 @@ use livekit_otel::event::{
 use livekit_otel::session::{Census, Description, StreamContext};
 use livekit_otel::stats::{Level, Settings, Stats};
 
-pub const START: u64 = 1_795_400_000;
-
-/// When the `nth` window ends.
-pub fn at(nth: u64) -> Time {
-    Time::from_secs(i64::try_from(START + 30 * nth).unwrap()).unwrap()
+/// When the `nth` window ends: lately, so that no series has been silent for long.
+pub fn at(nth: u32) -> Time {
+    static BEGAN: LazyLock<Time> = LazyLock::new(|| Time::from_system(SystemTime::now()));
+    *BEGAN + nth * Duration::from_secs(30)
 }
 
 pub fn settings() -> Settings {
@@ -38,13 +38,13 @@ impl Streams {
     }
 
     /// The `nth` window of each of these streams.
-    pub fn windows(&self, which: std::ops::Range<usize>, nth: u64) -> Vec<StreamStat> {
+    pub fn windows(&self, which: std::ops::Range<usize>, nth: u32) -> Vec<StreamStat> {
         let of = |(stat, _): &(StreamStat, _)| StreamStat { at: Some(at(nth)), ..stat.clone() };
         self.stats[which].iter().map(of).collect()
     }
 
     /// One window of each stream.
-    pub fn apply(&self, stats: &mut Stats, nth: u64) {
+    pub fn apply(&self, stats: &mut Stats, nth: u32) {
         for (stat, context) in &self.stats {
             let stat = StreamStat { at: Some(at(nth)), ..stat.clone() };
             stats.window(&stat, context, at(nth));
@@ -53,7 +53,7 @@ impl Streams {
 }
 
 /// A flush; what comes of the nodes is left out.
-pub fn flush(stats: &mut Stats, nth: u64, mut each: impl FnMut(&livekit_otel::signal::Table)) {
+pub fn flush(stats: &mut Stats, nth: u32, mut each: impl FnMut(&livekit_otel::signal::Table)) {
     stats.flush(at(nth), &Census::default());
     while let Some(table) = stats.flush_streams() {
         each(&table);

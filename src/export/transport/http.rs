@@ -96,6 +96,7 @@ fn gzip(body: &[u8]) -> std::io::Result<Bytes> {
 fn connector(signal: Signal, target: &Target) -> Result<Connector, StartError> {
     let mut http = HttpConnector::new();
     http.enforce_http(false);
+    http.set_nodelay(true);
     http.set_connect_timeout(Some(target.timeout));
     let config = tls_config(signal, target)?;
     Ok(hyper_rustls::HttpsConnectorBuilder::new()
@@ -147,6 +148,7 @@ fn tls_config(signal: Signal, target: &Target) -> Result<rustls::ClientConfig, S
 #[allow(clippy::unnecessary_wraps)] // with TLS there are files to read
 fn connector(_: Signal, target: &Target) -> Result<Connector, StartError> {
     let mut http = HttpConnector::new();
+    http.set_nodelay(true);
     http.set_connect_timeout(Some(target.timeout));
     Ok(http)
 }
