@@ -57,11 +57,13 @@ target/bench/otelcol: benches/otelcol/builder.yaml
 		echo "!!! no Go here: no collector beside the benches"; \
 	fi
 
-# Kills the program SOAK_ROUNDS times: about 4 rounds a second.
+# Kills the program SOAK_ROUNDS times, about 4 rounds a second, and under a simulated load for
+# SOAK_SECONDS.
 SOAK_ROUNDS ?= 5000
+SOAK_SECONDS ?= 300
 
 soak:
-	CRASH_ROUNDS=$(SOAK_ROUNDS) $(CARGO) test --locked --test crash -- --nocapture
+	CRASH_ROUNDS=$(SOAK_ROUNDS) SOAK_SECONDS=$(SOAK_SECONDS) $(CARGO) test --locked --test crash -- --nocapture
 
 # Each target for FUZZ_SECONDS, with what was found before and the corpus; wants the nightly toolchain
 # and cargo-fuzz. What it finds goes to fuzz/found, what fails to fuzz/artifacts.

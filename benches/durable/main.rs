@@ -1,6 +1,7 @@
 //! What durability costs and what it is worth: signed webhooks a second, verified and synced, beside
-//! the collector's own webhook receiver where there is one; stats windows a second; a restart with many open tracks; a
-//! collector that is away. `cargo bench --bench durable`, with parts' names as arguments those alone.
+//! the collector's own webhook receiver where there is one; stats windows a second; all that a server
+//! tells, simulated; a restart with many open tracks; a collector that is away. `cargo bench --bench
+//! durable`, with parts' names as arguments those alone.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, unreachable_pub)]
 
 mod away;
@@ -9,6 +10,7 @@ mod intake;
 mod otelcol;
 mod process;
 mod restart;
+mod simulated;
 mod sink;
 mod windows;
 
@@ -23,6 +25,9 @@ fn main() {
     }
     if wanted("windows") {
         windows::run();
+    }
+    if wanted("simulated") {
+        simulated::run();
     }
     if wanted("intake") {
         intake::run();

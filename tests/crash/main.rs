@@ -8,6 +8,7 @@ mod collector;
 mod program;
 mod random;
 mod sender;
+mod simulated;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -29,11 +30,11 @@ fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-fn config(directory: &std::path::Path, collector: u16) -> PathBuf {
+fn config(directory: &std::path::Path, collector: u16, [http, grpc]: [u16; 2]) -> PathBuf {
     let path = directory.join("livekit-otel.yaml");
     let journal = directory.join("journal");
     let text = format!(
-        "listen: {{http: '127.0.0.1:0', grpc: '127.0.0.1:0'}}\n\
+        "listen: {{http: '127.0.0.1:{http}', grpc: '127.0.0.1:{grpc}'}}\n\
          session: {{linger: 300ms, twin_wait: 50ms}}\n\
          stats: {{interval: 150ms}}\n\
          journal: {{dir: '{}', snapshot: 32KiB}}\n\
@@ -55,7 +56,7 @@ async fn what_was_acknowledged_arrives_whenever_the_program_is_killed() {
     let directory = tempfile::tempdir().unwrap();
     let mut random = Random::new(seed);
     let collector = Collector::start(random.next()).await;
-    let config = config(directory.path(), collector.port);
+    let config = config(directory.path(), collector.port, [0, 0]);
     let oracle: Arc<Mutex<Oracle>> = Arc::default();
     let mut said = Vec::new();
     for round in 0..rounds {
