@@ -1,8 +1,9 @@
-//! The SDK's periodic reader as the clock of the stats flush, and the ledger as instruments.
+//! The SDK's periodic reader as the clock of the stats flush, and the ledger as instruments: all of its
+//! rows, also those that count nothing yet, as no rate sees a series begin with what it should tell of.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
@@ -28,7 +29,7 @@ impl fmt::Debug for Clock {
 }
 
 impl Clock {
-    /// Calls `tick`, then `export` with the ledger's non-zero counts, every `interval` (one of
+    /// Calls `tick`, then `export` with the ledger's counts, every `interval` (one of
     /// zero means the SDK's 60 s). Both are called on the reader's own thread and should return at
     /// once: they hold up the next tick.
     pub fn start(
@@ -44,14 +45,18 @@ impl Clock {
         let provider = SdkMeterProvider::builder().with_reader(reader).build();
         let meter = provider.meter(env!("CARGO_PKG_NAME"));
         let unless_stopped = Arc::clone(&stopped);
-        items(&meter, Arc::clone(&ledger), move || {
+        let counts = Counts::default();
+        // The first instrument's callback is the first to be called.
+        let read = counts.clone();
+        items(&meter, counts.clone(), move || {
+            read.take(ledger.snapshot());
             if !unless_stopped.load(Ordering::Acquire) {
                 tick();
             }
         });
-        records(&meter, &ledger);
-        journal(&meter, &ledger);
-        unknown(&meter, ledger);
+        records(&meter, &counts);
+        journal(&meter, &counts);
+        unknown(&meter, counts);
         Self { provider, stopped }
     }
 
@@ -69,6 +74,21 @@ impl Clock {
             Ok(Err(error)) => tracing::warn!(%error, "the last metrics could not be collected"),
             Err(error) => tracing::warn!(%error, "the last collection of metrics broke off"),
         }
+    }
+}
+
+/// The ledger at the begin of a collection: what a tick makes meanwhile would be in some rows and not in
+/// others.
+#[derive(Clone, Default)]
+struct Counts(Arc<Mutex<Option<Arc<Snapshot>>>>);
+
+impl Counts {
+    fn take(&self, snapshot: Snapshot) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(snapshot));
+    }
+
+    fn get(&self) -> Option<Arc<Snapshot>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -99,10 +119,10 @@ impl<F: Fn(&ResourceMetrics) + Send + Sync + 'static> PushMetricExporter for Han
     }
 }
 
-fn items(meter: &Meter, ledger: Arc<Ledger>, tick: impl Fn() + Send + Sync + 'static) {
+fn items(meter: &Meter, counts: Counts, tick: impl Fn() + Send + Sync + 'static) {
     let callback = move |items: &dyn AsyncInstrument<u64>| {
         tick();
-        for row in ledger.snapshot().inputs {
+        for row in counts.get().iter().flat_map(|counts| &counts.inputs) {
             let source = KeyValue::new(key::LEDGER_SOURCE, row.source.as_str());
             for (outcome, n) in [
                 ("accepted", row.accepted),
@@ -112,12 +132,12 @@ fn items(meter: &Meter, ledger: Arc<Ledger>, tick: impl Fn() + Send + Sync + 'st
                 ("set_aside", row.set_aside),
             ] {
                 let outcome = KeyValue::new(key::LEDGER_OUTCOME, outcome);
-                observe(items, n, &[source.clone(), outcome]);
+                items.observe(n, &[source.clone(), outcome]);
             }
-            for (why, n) in row.refused {
+            for &(why, n) in &row.refused {
                 let outcome = KeyValue::new(key::LEDGER_OUTCOME, "refused");
                 let reason = KeyValue::new(key::LEDGER_REASON, why.as_str());
-                observe(items, n, &[source.clone(), outcome, reason]);
+                items.observe(n, &[source.clone(), outcome, reason]);
             }
         }
     };
@@ -129,10 +149,10 @@ fn items(meter: &Meter, ledger: Arc<Ledger>, tick: impl Fn() + Send + Sync + 'st
         .build();
 }
 
-fn records(meter: &Meter, ledger: &Arc<Ledger>) {
-    let counted = Arc::clone(ledger);
+fn records(meter: &Meter, counts: &Counts) {
+    let counted = counts.clone();
     let callback = move |records: &dyn AsyncInstrument<u64>| {
-        for row in counted.snapshot().outputs {
+        for row in counted.get().iter().flat_map(|counts| &counts.outputs) {
             let signal = KeyValue::new(key::LEDGER_SIGNAL, row.signal.as_str());
             for (outcome, n) in [
                 ("accepted", row.accepted),
@@ -140,12 +160,12 @@ fn records(meter: &Meter, ledger: &Arc<Ledger>) {
                 ("set_aside", row.set_aside),
             ] {
                 let outcome = KeyValue::new(key::LEDGER_OUTCOME, outcome);
-                observe(records, n, &[signal.clone(), outcome]);
+                records.observe(n, &[signal.clone(), outcome]);
             }
-            for (why, n) in row.lost {
+            for &(why, n) in &row.lost {
                 let outcome = KeyValue::new(key::LEDGER_OUTCOME, "lost");
                 let reason = KeyValue::new(key::LEDGER_REASON, why.as_str());
-                observe(records, n, &[signal.clone(), outcome, reason]);
+                records.observe(n, &[signal.clone(), outcome, reason]);
             }
         }
     };
@@ -155,14 +175,11 @@ fn records(meter: &Meter, ledger: &Arc<Ledger>) {
         .with_description("What was made to be sent, by what became of it")
         .with_callback(callback)
         .build();
-    let waiting = Arc::clone(ledger);
+    let waiting = counts.clone();
     let callback = move |gauge: &dyn AsyncInstrument<i64>| {
-        for row in waiting.snapshot().outputs {
+        for row in waiting.get().iter().flat_map(|counts| &counts.outputs) {
             let signal = KeyValue::new(key::LEDGER_SIGNAL, row.signal.as_str());
-            // A signal that was never sent has no row; one that waits no more has a zero.
-            if row.accepted > 0 {
-                gauge.observe(i64::try_from(row.waiting()).unwrap_or(i64::MAX), &[signal]);
-            }
+            gauge.observe(i64::try_from(row.waiting()).unwrap_or(i64::MAX), &[signal]);
         }
     };
     meter
@@ -173,7 +190,7 @@ fn records(meter: &Meter, ledger: &Arc<Ledger>) {
         .build();
 }
 
-fn journal(meter: &Meter, ledger: &Arc<Ledger>) {
+fn journal(meter: &Meter, counts: &Counts) {
     type Count = fn(&Snapshot) -> u64;
     let counters: [(&str, &str, &str, Count); 2] = [
         (
@@ -190,25 +207,29 @@ fn journal(meter: &Meter, ledger: &Arc<Ledger>) {
         ),
     ];
     for (name, unit, description, count) in counters {
-        let ledger = Arc::clone(ledger);
+        let counts = counts.clone();
         meter
             .u64_observable_counter(name)
             .with_unit(unit)
             .with_description(description)
-            .with_callback(move |counter| observe(counter, count(&ledger.snapshot()), &[]))
+            .with_callback(move |counter| {
+                if let Some(counts) = counts.get() {
+                    counter.observe(count(&counts), &[]);
+                }
+            })
             .build();
     }
 }
 
-fn unknown(meter: &Meter, ledger: Arc<Ledger>) {
+fn unknown(meter: &Meter, counts: Counts) {
     let callback = move |unknown: &dyn AsyncInstrument<u64>| {
-        let found = ledger.snapshot().unknown;
+        let Some(found) = counts.get().map(|counts| counts.unknown) else { return };
         for (what, n) in [
             ("event_type", found.event_types),
             ("enum_value", found.enum_values),
             ("field", found.fields),
         ] {
-            observe(unknown, n, &[KeyValue::new(key::LEDGER_REASON, what)]);
+            unknown.observe(n, &[KeyValue::new(key::LEDGER_REASON, what)]);
         }
     };
     meter
@@ -217,13 +238,6 @@ fn unknown(meter: &Meter, ledger: Arc<Ledger>) {
         .with_description("What this version did not know in what it accepted")
         .with_callback(callback)
         .build();
-}
-
-// Rows that count nothing yet are not worth a series.
-fn observe(instrument: &dyn AsyncInstrument<u64>, n: u64, attributes: &[KeyValue]) {
-    if n > 0 {
-        instrument.observe(n, attributes);
-    }
 }
 
 #[cfg(test)]
@@ -305,9 +319,16 @@ mod tests {
         let export = move |metrics: &ResourceMetrics| exported.lock().unwrap().push(rows(metrics));
         Clock::start(LONG, ledger, || {}, export).stop().await;
         let exports = exports.lock().unwrap();
+        let (zero, counted): (Vec<_>, Vec<_>) =
+            exports.concat().into_iter().partition(|row| row.ends_with(" = 0"));
+        // Five sources in ten rows, three signals in ten and one; the journal; what is unknown.
+        assert_eq!(zero.len() + counted.len(), 5 * 10 + 3 * 11 + 2 + 3);
+        let first_loss =
+            "lk.otel.records{lk.otel.outcome=lost,lk.otel.reason=rejected,lk.otel.signal=logs} = 0";
+        assert!(zero.iter().any(|row| row == first_loss), "{zero:#?}");
         assert_eq!(
-            *exports,
-            [[
+            counted,
+            [
                 "lk.otel.items{lk.otel.outcome=accepted,lk.otel.source=webhook} = 3",
                 "lk.otel.items{lk.otel.outcome=refused,lk.otel.reason=busy,lk.otel.source=stats} = 1",
                 "lk.otel.journal.failures{} = 1",
@@ -316,7 +337,28 @@ mod tests {
                 "lk.otel.records{lk.otel.outcome=lost,lk.otel.reason=queue_full,lk.otel.signal=traces} = 1",
                 "lk.otel.unknown{lk.otel.reason=field} = 4",
                 "lk.otel.waiting{lk.otel.signal=traces} = 2",
-            ]]
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn the_rows_of_a_collection_add_up_whatever_its_tick_makes() {
+        let ledger = Arc::new(Ledger::default());
+        ledger.queued(Signal::Metrics, 5);
+        let ticked = Arc::clone(&ledger);
+        let tick = move || ticked.queued(Signal::Metrics, 7);
+        let exports = Arc::new(Mutex::new(Vec::new()));
+        let exported = Arc::clone(&exports);
+        let export = move |metrics: &ResourceMetrics| exported.lock().unwrap().push(rows(metrics));
+        Clock::start(LONG, ledger, tick, export).stop().await;
+        let mut counted = exports.lock().unwrap().concat();
+        counted.retain(|row| !row.ends_with(" = 0"));
+        assert_eq!(
+            counted,
+            [
+                "lk.otel.records{lk.otel.outcome=accepted,lk.otel.signal=metrics} = 5",
+                "lk.otel.waiting{lk.otel.signal=metrics} = 5",
+            ]
         );
     }
 }
