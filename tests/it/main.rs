@@ -5,6 +5,7 @@ mod behaviour;
 mod binary;
 mod capture;
 mod check;
+mod dashboards;
 mod durable;
 mod equality;
 mod events;
