@@ -5,9 +5,13 @@
 
 mod analytics;
 mod collector;
+mod grammars;
 mod parts;
 #[path = "../crash/program.rs"]
 mod program;
+#[path = "../stack/shipped.rs"]
+#[allow(dead_code)] // what the static tests need
+mod shipped;
 
 use std::collections::HashSet;
 use std::time::Duration;

@@ -1,10 +1,12 @@
 //! A real OpenTelemetry Collector, built by its builder from `builder.yaml`, and Prometheus' promtool:
 //! what becomes of our metrics in them.
 
+mod dashboards;
 mod equality;
 mod names;
 mod ours;
 mod prometheus;
+mod rules;
 mod scrape;
 mod validate;
 
