@@ -77,6 +77,11 @@ async fn each_command_does_what_the_readme_says() {
         } else if first("otelcol --config ") {
             validates(&line);
             "otelcol"
+        } else if first("prometheus ") {
+            // The real one runs on this file in tests/real.
+            let file = line.split(['=', ' ']).find(|word| word.ends_with(".yaml")).unwrap();
+            assert!(std::path::Path::new(ROOT).join(file).is_file(), "{file}");
+            "prometheus"
         } else if first("printf ") {
             assert_eq!(succeeds(&line).trim(), "c3542a5f4c8c2cc4d42dcc0c8c2a92c8");
             "trace id"
@@ -98,7 +103,7 @@ async fn each_command_does_what_the_readme_says() {
         };
         seen.insert(what);
     }
-    assert_eq!(seen.len(), 14, "{seen:?}");
+    assert_eq!(seen.len(), 15, "{seen:?}");
 }
 
 fn shows_what_the_readme_shows(report: &str) {
