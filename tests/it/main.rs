@@ -18,6 +18,9 @@ mod house;
 #[cfg(feature = "tls")]
 mod intake;
 mod levels;
+mod live;
+#[path = "../stack/live_check.rs"]
+mod live_check;
 mod long;
 mod made;
 mod notifier;

@@ -17,91 +17,10 @@ use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
 use serde_json::{Value as Json, json};
 
 use crate::capture;
+use crate::live_check::registry::{
+    OPENTELEMETRY, RESOURCE, Registry, attributes, refs, text, yaml,
+};
 use crate::told::{ROOM, at, rfc3339};
-
-const FILES: [&str; 4] = ["attributes", "spans", "events", "metrics"];
-
-/// OpenTelemetry's own attributes, as the version that the manifest names has them.
-const OPENTELEMETRY: &str = "registry.livekit_otel.opentelemetry";
-const RESOURCE: &str = "registry.livekit_otel.resource";
-
-fn yaml(name: &str) -> Json {
-    let path = format!("{}/semconv/{name}.yaml", env!("CARGO_MANIFEST_DIR"));
-    serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
-}
-
-fn text<'a>(of: &'a Json, field: &str) -> &'a str {
-    of[field].as_str().unwrap_or_else(|| panic!("no {field} in {of}"))
-}
-
-fn attributes(group: &Json) -> impl Iterator<Item = &Json> {
-    group["attributes"].as_array().into_iter().flatten()
-}
-
-/// The keys that a group refers to.
-fn refs(group: &Json) -> impl Iterator<Item = &str> {
-    attributes(group).filter_map(|attribute| attribute["ref"].as_str())
-}
-
-/// All groups of the registry, by their id.
-struct Registry(BTreeMap<String, Json>);
-
-impl Registry {
-    fn read() -> Self {
-        let mut groups = BTreeMap::new();
-        for group in FILES.iter().flat_map(|file| yaml(file)["groups"].as_array().unwrap().clone())
-        {
-            let id = text(&group, "id").to_owned();
-            assert!(groups.insert(id.clone(), group).is_none(), "two groups are {id}");
-        }
-        Self(groups)
-    }
-
-    fn of_type(&self, kind: &'static str) -> impl Iterator<Item = &Json> {
-        self.0.values().filter(move |group| text(group, "type") == kind)
-    }
-
-    /// The attributes that are defined here, by their key.
-    fn defined(&self) -> BTreeMap<&str, &Json> {
-        let mut defined = BTreeMap::new();
-        let all = self.0.values().flat_map(attributes);
-        for attribute in all.filter(|attribute| attribute["id"].is_string()) {
-            let id = text(attribute, "id");
-            assert!(defined.insert(id, attribute).is_none(), "{id} is defined twice");
-        }
-        defined
-    }
-
-    /// The keys of a span, event or metric, inherited ones too.
-    fn keys(&self, group: &Json) -> BTreeSet<String> {
-        let mut keys: BTreeSet<String> = refs(group).map(str::to_owned).collect();
-        if let Some(parent) = group["extends"].as_str() {
-            keys.extend(self.keys(&self.0[parent]));
-        }
-        keys
-    }
-
-    /// The groups of one type, by what `name` finds in them.
-    fn named(&self, kind: &'static str, name: impl Fn(&Json) -> String) -> BTreeMap<String, &Json> {
-        let mut named = BTreeMap::new();
-        for group in self.of_type(kind) {
-            assert!(named.insert(name(group), group).is_none(), "{} twice", name(group));
-        }
-        named
-    }
-
-    fn spans(&self) -> BTreeMap<String, &Json> {
-        self.named("span", |group| text(&group["annotations"]["livekit"], "span_name").to_owned())
-    }
-
-    fn events(&self) -> BTreeMap<String, &Json> {
-        self.named("event", |group| text(group, "name").to_owned())
-    }
-
-    fn metrics(&self) -> BTreeMap<String, &Json> {
-        self.named("metric", |group| text(group, "metric_name").to_owned())
-    }
-}
 
 /// The constants of a module of src/semconv.rs, or below it.
 fn constants(module: &str) -> BTreeSet<String> {
@@ -168,6 +87,15 @@ fn every_reference_in_the_registry_resolves() {
         if let Some(parent) = group["extends"].as_str() {
             assert!(registry.0.contains_key(parent), "{id} extends {parent}, which is no group");
         }
+    }
+}
+
+#[test]
+fn every_attribute_has_a_type() {
+    for (key, kind) in Registry::read().types() {
+        let is_enum = kind["members"].as_array().is_some_and(|members| !members.is_empty());
+        let is_plain = matches!(kind.as_str(), Some("string" | "int" | "double" | "boolean"));
+        assert!(is_enum || is_plain, "{key} is of type {kind}");
     }
 }
 
@@ -360,10 +288,13 @@ fn holds(attribute: &Attribute, definition: &Json) -> bool {
 
 fn check(registry: &Registry, what: &str, group: Option<&&Json>, attributes: &[Attribute]) {
     let group = group.unwrap_or_else(|| panic!("{what} is not in the registry"));
-    let (keys, defined) = (registry.keys(group), registry.defined());
+    let (keys, defined) = (registry.levels(group), registry.defined());
+    for (key, _) in keys.iter().filter(|(_, is_required)| **is_required) {
+        assert!(attributes.iter().any(|attribute| attribute.key == *key), "{what} lacks {key}");
+    }
     for attribute in attributes {
         let key = attribute.key;
-        assert!(keys.contains(key), "{what} has {key}, which its group does not refer to");
+        assert!(keys.contains_key(key), "{what} has {key}, which its group does not refer to");
         if let Some(definition) = defined.get(key) {
             assert!(holds(attribute, definition), "{what}: {attribute:?} is no {definition}");
         }

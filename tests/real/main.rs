@@ -6,6 +6,8 @@
 mod analytics;
 mod collector;
 mod grammars;
+#[path = "../stack/live_check.rs"]
+mod live_check;
 mod parts;
 #[path = "../crash/program.rs"]
 mod program;

@@ -3,6 +3,7 @@
 
 mod dashboards;
 mod equality;
+mod live;
 mod names;
 mod ours;
 mod prometheus;

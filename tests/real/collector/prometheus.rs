@@ -149,7 +149,7 @@ async fn exponential_histograms_become_native_ones_without_buckets_in_text() {
     }
 }
 
-fn replay(program: &Program) {
+pub(super) fn replay(program: &Program) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_livekit-otel"));
     command.args(["replay", CAPTURE, "--speed", "50", "--webhook"]);
     command.arg(format!("http://{}/webhook", program.http));
@@ -158,7 +158,7 @@ fn replay(program: &Program) {
     assert!(command.stdout(Stdio::null()).status().unwrap().success());
 }
 
-fn config(directory: &Path, level: &str, endpoint: &str) -> std::path::PathBuf {
+pub(super) fn config(directory: &Path, level: &str, endpoint: &str) -> std::path::PathBuf {
     let path = directory.join(format!("{level}.yaml"));
     let text = format!(
         "listen: {{http: '127.0.0.1:0', grpc: '127.0.0.1:0'}}\n\

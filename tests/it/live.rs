@@ -1,0 +1,173 @@
+//! What the live check of tests/stack finds, in lines as a collector's file exporter writes them.
+
+use std::path::PathBuf;
+
+use serde_json::{Value as Json, json};
+
+use crate::live_check::check;
+
+/// One span, one log record and two points, as they should be.
+fn emitted() -> [Json; 3] {
+    let text = |key: &str, value: &str| json!({"key": key, "value": {"stringValue": value}});
+    let resource = json!({"attributes": [text("service.name", "livekit-otel")]});
+    let room = text("lk.room.sid", "RM_1");
+    let span = json!({"name": "track", "kind": 1, "attributes": [
+        room, text("lk.participant.sid", "PA_1"), text("lk.track.sid", "TR_1"),
+        text("lk.track.kind", "audio"), {"key": "lk.track.mutes", "value": {"intValue": "2"}},
+        {"key": "lk.track.muted_duration", "value": {"doubleValue": 1.5}},
+    ]});
+    let record =
+        json!({"eventName": "lk.room.created", "attributes": [room, text("lk.source", "webhook")]});
+    let upstream = text("lk.direction", "upstream");
+    let packets = json!({"name": "lk.node.packets", "unit": "{packet}", "sum": {
+        "isMonotonic": true, "dataPoints": [{"asInt": "1", "attributes": [upstream]}],
+    }});
+    let loss = json!({"name": "lk.node.loss", "unit": "1", "histogram": {"dataPoints": [
+        {"count": "1", "attributes": [upstream], "exemplars": [{"asDouble": 0.5}]},
+    ]}});
+    [
+        json!({"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": [span]}]}]}),
+        json!({"resourceLogs": [{"resource": resource, "scopeLogs": [{"logRecords": [record]}]}]}),
+        json!({"resourceMetrics": [{"resource": resource, "scopeMetrics": [{"metrics": [packets, loss]}]}]}),
+    ]
+}
+
+fn checked(text: &str) -> Result<String, Vec<String>> {
+    let folder = tempfile::tempdir().unwrap();
+    let files: Vec<PathBuf> = vec![folder.path().join("told.json")];
+    std::fs::write(&files[0], text).unwrap();
+    check(&files)
+}
+
+fn lines(requests: &[Json]) -> String {
+    let lines: Vec<_> = requests.iter().map(Json::to_string).collect();
+    lines.join("\n") + "\n"
+}
+
+/// All that is found after one text is put in another's place.
+fn found(what: &str, instead: &str) -> Vec<String> {
+    let good = lines(&emitted());
+    assert!(good.contains(what), "{what} is not in {good}");
+    checked(&good.replacen(what, instead, 1)).unwrap_err()
+}
+
+#[test]
+fn what_the_registry_has_is_counted() {
+    let said = checked(&lines(&emitted())).unwrap();
+    assert_eq!(said, "1 spans, 1 log records and 2 points have 13 names, all of semconv/");
+}
+
+#[test]
+fn foreign_names_are_found() {
+    for (what, instead, expected) in [
+        (r#""name":"track""#, r#""name":"tarck""#, "span tarck is not in semconv/"),
+        (r#""name":"track""#, r#""nmae":"track""#, "span without a name is not in semconv/"),
+        ("lk.room.created", "lk.room.made", "event lk.room.made is not in semconv/"),
+        ("lk.node.loss", "lk.node.lost", "metric lk.node.lost is not in semconv/"),
+        ("lk.track.mutes", "lk.mutes", r#"span track has "lk.mutes", which is not in semconv/"#),
+        (
+            "lk.track.mutes",
+            "lk.rtp.nacks.sent",
+            r#"span track has "lk.rtp.nacks.sent", which is not in semconv/"#,
+        ),
+        (
+            "lk.track.mutes",
+            "lk.attempts",
+            "span track has lk.attempts, which its group does not refer to",
+        ),
+        (
+            r#""asDouble":0.5"#,
+            r#""filteredAttributes":[{"key":"who","value":{"stringValue":"ada"}}]"#,
+            r#"an exemplar has "who", which is not in semconv/"#,
+        ),
+        (
+            r#"{"key":"service.name""#,
+            r#"{"key":"host.name","value":{"stringValue":"h"}},{"key":"service.name""#,
+            r#"the resource has "host.name", which is not in semconv/"#,
+        ),
+        (r#""kind":1"#, r#""events":[{"name":"oops"}],"kind":1"#, "event oops is not in semconv/"),
+    ] {
+        assert_eq!(found(what, instead), [expected]);
+    }
+}
+
+#[test]
+fn wrong_types_units_kinds_and_values_are_found() {
+    for (what, instead, expected) in [
+        ("{packet}", "1", r#"metric lk.node.packets: unit is "1", not "{packet}""#),
+        (
+            r#""isMonotonic":true"#,
+            r#""isMonotonic":false"#,
+            r#"metric lk.node.packets: instrument is "updowncounter", not "counter""#,
+        ),
+        (
+            r#""histogram":"#,
+            r#""gauge":"#,
+            r#"metric lk.node.loss: instrument is "gauge", not "histogram""#,
+        ),
+        (r#""kind":1"#, r#""kind":3"#, r#"span track: span_kind is "client", not "internal""#),
+        (
+            r#"{"intValue":"2"}"#,
+            r#"{"stringValue":"2"}"#,
+            r#"span track: lk.track.mutes is {"stringValue":"2"}, no int"#,
+        ),
+        (
+            r#"{"stringValue":"audio"}"#,
+            r#"{"stringValue":"smell"}"#,
+            r#"span track: lk.track.kind is {"stringValue":"smell"}, no one of audio, video, data"#,
+        ),
+        ("lk.track.muted_duration", "lk.track.mutes", "span track has lk.track.mutes twice"),
+    ] {
+        let found = found(what, instead);
+        assert!(found.iter().any(|found| found == expected), "{found:#?}");
+    }
+}
+
+#[test]
+fn what_has_to_be_there_and_is_not_is_found() {
+    for (what, instead, expected) in [
+        ("lk.participant.sid", "lk.room.name", "span track lacks lk.participant.sid"),
+        ("lk.source", "lk.room.name", "event lk.room.created lacks lk.source"),
+        ("lk.direction", "lk.node.id", "metric lk.node.packets lacks lk.direction"),
+        ("service.name", "service.version", "the resource lacks service.name"),
+    ] {
+        assert_eq!(found(what, instead), [expected]);
+    }
+}
+
+#[test]
+fn nothing_seen_of_a_signal_is_a_failure() {
+    let nothing = ["no log record was seen", "no point was seen", "no span was seen"];
+    assert_eq!(checked("").unwrap_err(), nothing);
+    assert_eq!(check(&[]).unwrap_err(), nothing);
+    for (left_out, expected) in
+        ["no span was seen", "no log record was seen", "no point was seen"].into_iter().enumerate()
+    {
+        let mut emitted = emitted().to_vec();
+        emitted.remove(left_out);
+        assert_eq!(checked(&lines(&emitted)).unwrap_err(), [expected]);
+    }
+    let absent = check(&[PathBuf::from("/there/is/none.json")]).unwrap_err();
+    assert!(absent.iter().any(|found| found.starts_with("/there/is/none.json: ")), "{absent:#?}");
+}
+
+#[test]
+fn what_can_not_be_read_is_found_and_a_killed_writers_last_line_is_noted() {
+    let good = lines(&emitted());
+    let cut = &good[..good.len() / 4];
+    let said = checked(&format!("{good}{cut}")).unwrap();
+    assert!(said.ends_with("(1 lines were cut short)"), "{said}");
+    let found = checked(&format!("{good}}}\n{{\"spans\": []}}\n")).unwrap_err();
+    assert_eq!(found.len(), 2, "{found:#?}");
+    assert!(found.iter().any(|found| found.contains("told.json:4 is no JSON")), "{found:#?}");
+    assert!(found.iter().any(|found| found == r#"no OTLP: {"spans":[]}"#), "{found:#?}");
+}
+
+#[test]
+fn what_is_wrong_often_is_told_once() {
+    let good = lines(&emitted());
+    let found = checked(&good.replace("upstream", "sideways")).unwrap_err();
+    assert_eq!(found.len(), 2, "{found:#?}");
+    let again = checked(&format!("{good}{good}").replace("lk.node.loss", "lk.loss")).unwrap_err();
+    assert_eq!(again, ["metric lk.loss is not in semconv/ (2 times)"]);
+}
