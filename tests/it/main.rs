@@ -6,6 +6,7 @@ mod binary;
 mod capture;
 mod check;
 mod dashboards;
+mod deploy;
 mod durable;
 mod equality;
 mod events;

@@ -1,0 +1,35 @@
+{{- define "livekit-otel.name" -}}
+{{- if contains .Chart.Name .Release.Name -}}
+{{ .Release.Name | trunc 52 | trimSuffix "-" }}
+{{- else -}}
+{{ printf "%s-%s" .Release.Name .Chart.Name | trunc 52 | trimSuffix "-" }}
+{{- end -}}
+{{- end -}}
+
+{{- define "livekit-otel.selector" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "livekit-otel.labels" -}}
+{{ include "livekit-otel.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end -}}
+
+{{/* What the chart says goes before what the values say. */}}
+{{- define "livekit-otel.config" -}}
+{{- $listen := dict "http" "0.0.0.0:9290" "grpc" "0.0.0.0:9291" -}}
+{{- $own := dict "listen" $listen "journal" (dict "dir" "/var/lib/livekit-otel") -}}
+{{- toYaml (mergeOverwrite (deepCopy .Values.config) $own) -}}
+{{- end -}}
+
+{{/* A probe's request, of a path. */}}
+{{- define "livekit-otel.get" -}}
+{{- $listen := (index . 1).Values.config.listen | default dict -}}
+httpGet:
+  path: {{ index . 0 }}
+  port: http
+  scheme: {{ ternary "HTTPS" "HTTP" (hasKey $listen "tls") }}
+{{- end -}}
