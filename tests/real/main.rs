@@ -6,6 +6,7 @@
 mod analytics;
 mod collector;
 mod grammars;
+mod deploy;
 #[path = "../stack/live_check.rs"]
 mod live_check;
 mod parts;

@@ -8,6 +8,7 @@ mod names;
 mod ours;
 mod prometheus;
 mod rules;
+pub(crate) mod prometheus;
 mod scrape;
 mod validate;
 
@@ -27,13 +28,13 @@ const OCB: &str = "go.opentelemetry.io/collector/cmd/builder@v0.158.0";
 const PROMETHEUS: &str = "github.com/prometheus/prometheus@v0.305.0";
 const PATIENCE: Duration = Duration::from_secs(30);
 
-struct Built {
-    otelcol: PathBuf,
+pub(crate) struct Built {
+    pub(crate) otelcol: PathBuf,
     promtool: PathBuf,
 }
 
 /// Builds them, once; where that can't be done says so, loudly.
-fn build() -> Option<&'static Built> {
+pub(crate) fn build() -> Option<&'static Built> {
     static BUILT: OnceLock<Option<Built>> = OnceLock::new();
     BUILT.get_or_init(|| or_say("NO REAL COLLECTOR", built())).as_ref()
 }

@@ -150,10 +150,14 @@ async fn exponential_histograms_become_native_ones_without_buckets_in_text() {
 }
 
 pub(super) fn replay(program: &Program) {
+    replay_to(&program.http, &program.grpc);
+}
+
+pub(crate) fn replay_to(http: &str, grpc: &str) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_livekit-otel"));
     command.args(["replay", CAPTURE, "--speed", "50", "--webhook"]);
-    command.arg(format!("http://{}/webhook", program.http));
-    command.arg("--analytics").arg(format!("http://{}", program.grpc));
+    command.arg(format!("http://{http}/webhook"));
+    command.arg("--analytics").arg(format!("http://{grpc}"));
     command.env_clear().env("LIVEKIT_API_KEY", KEY).env("LIVEKIT_API_SECRET", SECRET);
     assert!(command.stdout(Stdio::null()).status().unwrap().success());
 }
