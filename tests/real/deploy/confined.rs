@@ -20,7 +20,7 @@ const NOBODY: u32 = 65532;
 const READ_ONLY: &str = r#"
 mount --bind "$JOURNAL" "$JOURNAL"
 mount -o remount,bind,ro /
-for folder in / /tmp /var /usr; do
+for folder in / /var /usr; do
     if touch "$folder/livekit-otel-writes" 2>/dev/null; then rm "$folder/livekit-otel-writes"; exit 70; fi
 done
 exec setpriv --reuid 65532 --regid 65532 --clear-groups --no-new-privs --bounding-set=-all \
