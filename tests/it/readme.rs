@@ -79,7 +79,8 @@ async fn each_command_does_what_the_readme_says() {
             "otelcol"
         } else if first("prometheus ") {
             // The real one runs on this file in tests/real.
-            let file = line.split(['=', ' ']).find(|word| word.ends_with(".yaml")).unwrap();
+            let (_, file) = line.split_once("--config.file=").unwrap();
+            let file = file.split(' ').next().unwrap();
             assert!(std::path::Path::new(ROOT).join(file).is_file(), "{file}");
             "prometheus"
         } else if first("printf ") {

@@ -5,8 +5,8 @@
 
 mod analytics;
 mod collector;
-mod grammars;
 mod deploy;
+mod grammars;
 #[path = "../stack/live_check.rs"]
 mod live_check;
 mod parts;

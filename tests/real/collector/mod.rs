@@ -6,9 +6,8 @@ mod equality;
 mod live;
 mod names;
 mod ours;
-mod prometheus;
-mod rules;
 pub(crate) mod prometheus;
+mod rules;
 mod scrape;
 mod validate;
 
