@@ -336,7 +336,7 @@ fn every_webhook_is_known() {
 /// A .proto file of the livekit-protocol that is built against.
 fn proto_file(name: &str) -> String {
     let metadata = std::process::Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--locked", "--offline"])
+        .args(["metadata", "--format-version", "1", "--locked"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .unwrap();
