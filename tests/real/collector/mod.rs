@@ -6,6 +6,7 @@ mod equality;
 mod live;
 mod names;
 mod ours;
+mod pipelines;
 pub(crate) mod prometheus;
 mod rules;
 mod scrape;

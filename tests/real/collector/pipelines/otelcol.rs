@@ -1,0 +1,93 @@
+//! A running collector of several configurations, which can be killed.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+
+use super::super::{Built, worse};
+use super::PATIENCE;
+use crate::parts::free_port;
+
+/// One that runs.
+pub(super) struct Running {
+    process: Child,
+    log: mpsc::Receiver<String>,
+}
+
+impl Running {
+    /// Starts it on configurations, files or `yaml:`, in their order. Returns once it is ready.
+    pub(super) fn start(built: &Built, configs: &[String], variables: &[(&str, String)]) -> Self {
+        let mut command = Command::new(&built.otelcol);
+        for config in configs {
+            command.arg("--config").arg(config);
+        }
+        command.args(["--config", "yaml:service::telemetry::metrics::level: none"]);
+        command.env_clear().envs(variables.iter().map(|(name, value)| (name, value)));
+        let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let stderr = BufReader::new(process.stderr.take().unwrap());
+        let (lines, log) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                let _ = lines.send(line);
+            }
+        });
+        let mut seen = Vec::new();
+        loop {
+            match log.recv_timeout(PATIENCE) {
+                Ok(line) if line.contains("Everything is ready") => break,
+                Ok(line) => seen.push(line),
+                Err(error) => panic!("it does not start ({error}): {seen:#?}"),
+            }
+        }
+        // Nothing deprecated, nothing ignored; a back end may be away.
+        let worse = worse(seen.into_iter().filter(|line| !line.contains("connection refused")));
+        assert_eq!(worse, [""; 0], "{configs:?}");
+        Self { process, log }
+    }
+
+    /// SIGTERM: it sends what it has. Gives what it said that was no mere information.
+    pub(super) fn stop(self) -> Vec<String> {
+        worse(self.told().into_iter())
+    }
+
+    /// SIGTERM. Gives all that it said since it was ready.
+    pub(super) fn told(mut self) -> Vec<String> {
+        let pid = rustix::process::Pid::from_child(&self.process);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        assert!(self.process.wait().unwrap().success());
+        self.log.iter().collect()
+    }
+
+    /// SIGKILL.
+    pub(super) fn kill(mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// Waits until it says such a line; whether it did.
+    pub(super) fn said(&self, is_such: impl Fn(&str) -> bool) -> bool {
+        let mut lines = std::iter::from_fn(|| self.log.recv_timeout(PATIENCE).ok());
+        lines.any(|line| is_such(&line))
+    }
+
+    pub(super) fn id(&self) -> u32 {
+        self.process.id()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Has the files' OTLP receiver listen on free ports: its address for gRPC, and what says so.
+pub(super) fn listening() -> (String, String) {
+    let [grpc, http] = [free_port(), free_port()].map(|port| format!("127.0.0.1:{port}"));
+    let own = format!(
+        "yaml:{{receivers: {{otlp: {{protocols: {{grpc: {{endpoint: '{grpc}'}}, \
+         http: {{endpoint: '{http}'}}}}}}}}}}"
+    );
+    (format!("http://{grpc}"), own)
+}
