@@ -9,6 +9,7 @@ mod deploy;
 mod grammars;
 #[path = "../stack/live_check.rs"]
 mod live_check;
+#[path = "../parts/mod.rs"]
 mod parts;
 #[path = "../crash/program.rs"]
 mod program;

@@ -96,7 +96,7 @@ async fn what_a_collector_passes_on_is_what_the_naive_model_expects() {
     let Some(built) = build() else { return };
     let next = Collector::start().await.unwrap();
     let address = next.endpoint().replace("http://", "");
-    let otelcol = Otelcol::start(built, CONFIG, &[("NEXT", address)]);
+    let otelcol = Otelcol::start(&built.otelcol, CONFIG, &[("NEXT", address)]);
     let histories = histories();
     let restarts = histories.iter().flat_map(|(_, steps)| steps);
     assert!(restarts.filter(|(_, step)| matches!(step, Step::Restart)).count() > HISTORIES);

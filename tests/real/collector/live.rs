@@ -18,7 +18,7 @@ fn all_that_serve_emits_of_a_replayed_call_is_in_the_registry() {
     for level in ["node", "room", "participant", "track"] {
         let told = directory.path().join(format!("{level}.json"));
         let variables = [("TOLD", told.display().to_string())];
-        let otelcol = Otelcol::start(built, CONFIG, &variables);
+        let otelcol = Otelcol::start(&built.otelcol, CONFIG, &variables);
         let program = Program::start(&config(directory.path(), level, &otelcol.endpoint));
         replay(&program);
         // Without a journal a stop ends what is open and delivers all.

@@ -227,7 +227,7 @@ fn check_joined(scrape: &Scrape, batch: &Batch) -> Result<(), String> {
 fn start(built: &Built) -> (Otelcol, u16) {
     let scraped = free_port();
     let listen = [("LIVEKIT_NAMES_LISTEN", format!("127.0.0.1:{scraped}"))];
-    (Otelcol::start(built, CONFIG, &listen), scraped)
+    (Otelcol::start(&built.otelcol, CONFIG, &listen), scraped)
 }
 
 #[tokio::test(flavor = "multi_thread")]

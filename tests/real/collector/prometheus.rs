@@ -43,7 +43,7 @@ const OWN_NAMES: [&str; 6] = [
 fn start(built: &Built) -> (Otelcol, u16) {
     let scraped = free_port();
     let variables = [("SCRAPED", format!("127.0.0.1:{scraped}"))];
-    (Otelcol::start(built, CONFIG, &variables), scraped)
+    (Otelcol::start(&built.otelcol, CONFIG, &variables), scraped)
 }
 
 // What promtool has to say of it.

@@ -1,73 +1,13 @@
-//! LiveKit's server with its analytics streams opened, and a client: built and run.
+//! LiveKit's server and its clients, running.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use super::{Parts, free_port};
 use crate::program::{KEY, SECRET};
-
-#[derive(Clone)]
-pub(crate) struct Parts {
-    server: PathBuf,
-    client: PathBuf,
-}
-
-/// Builds them, once; where that can't be done says so, loudly.
-pub(crate) fn build() -> Option<Parts> {
-    static BUILT: OnceLock<Result<Parts, String>> = OnceLock::new();
-    or_say("NO CALL WITH A REAL LIVEKIT SERVER", BUILT.get_or_init(built).clone())
-}
-
-/// What was built; where it can't be says so, loudly.
-pub(crate) fn or_say<T>(what: &str, built: Result<T, String>) -> Option<T> {
-    let why = match built {
-        Ok(built) => return Some(built),
-        Err(why) => why,
-    };
-    let loud = format!("\n!!! {what}: {why}\n\n");
-    // Past the test harness, which keeps what a test that passes prints.
-    let _ = std::io::stderr().write_all(loud.as_bytes());
-    assert!(std::env::var_os("REQUIRE_REAL").is_none(), "{why}");
-    None
-}
-
-fn built() -> Result<Parts, String> {
-    go(Path::new("."), &["version"])?;
-    let made = Path::new(env!("CARGO_TARGET_TMPDIR")).join("livekit");
-    std::fs::create_dir_all(&made).map_err(|error| error.to_string())?;
-    let (server, client) = (made.join("livekit-server"), made.join("client"));
-    ran(script().arg(&server))?;
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/real/client");
-    go(&sources, &["build", "-o", &client.display().to_string(), "."])?;
-    Ok(Parts { server, client })
-}
-
-/// What builds LiveKit's server with our analytics.
-pub(crate) fn script() -> Command {
-    Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("livekit-analytics/build.sh"))
-}
-
-fn go(folder: &Path, args: &[&str]) -> Result<(), String> {
-    ran(Command::new("go").args(args).current_dir(folder)).map(drop)
-}
-
-/// Runs a step of a build to its end; gives what it said.
-pub(crate) fn ran(command: &mut Command) -> Result<Vec<u8>, String> {
-    let what = command.get_program().display().to_string();
-    let output = command.output().map_err(|error| format!("{what} can't be run: {error}"))?;
-    if output.status.success() {
-        return Ok(output.stdout);
-    }
-    let said = [output.stdout, output.stderr].concat();
-    Err(format!("{what} fails:\n{}", String::from_utf8_lossy(&said)))
-}
-
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
 
 pub(crate) struct Server {
     process: Child,
@@ -119,9 +59,13 @@ impl Server {
     }
 
     pub(crate) fn client(&self, identity: &str, more: &[&str]) -> Client {
+        self.client_in(crate::ROOM, identity, more)
+    }
+
+    pub(crate) fn client_in(&self, room: &str, identity: &str, more: &[&str]) -> Client {
         let mut process = Command::new(&self.client)
             .args(["-url", &format!("ws://127.0.0.1:{}", self.port)])
-            .args(["-room", crate::ROOM, "-identity", identity])
+            .args(["-room", room, "-identity", identity])
             .args(more)
             .env("LIVEKIT_API_KEY", KEY)
             .env("LIVEKIT_API_SECRET", SECRET)

@@ -1,0 +1,182 @@
+//! Builds of the parts, in a folder of their own: `LIVEKIT_OTEL_PARTS`, which several checkouts may share,
+//! or one under `target/`. A build's name has the digest of what it was made of, so it is made once, and
+//! anew where its version or its list has changed.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+
+use super::{ran, say};
+
+const OCB: &str = "go.opentelemetry.io/collector/cmd/builder@v0.158.0";
+const PROMETHEUS: &str = "github.com/prometheus/prometheus@v0.305.0";
+const JAEGER: &str = "github.com/jaegertracing/jaeger@v1.76.0";
+/// With our analytics; `build.sh` knows the version.
+const LIVEKIT: [&str; 2] = ["livekit-analytics/build.sh", "livekit-analytics/analyticsservice.go"];
+const CLIENT: [&str; 3] =
+    ["tests/real/client/main.go", "tests/real/client/go.mod", "tests/real/client/go.sum"];
+const COLLECTOR: &str = "tests/real/collector/builder.yaml";
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Part {
+    Livekit,
+    Client,
+    Collector,
+    Promtool,
+    Prometheus,
+    Jaeger,
+}
+
+/// A part that is there.
+#[derive(Debug, Clone)]
+pub(crate) struct Built {
+    pub(crate) path: PathBuf,
+    /// How long that took, where it was not there before.
+    pub(crate) took: Option<Duration>,
+}
+
+/// Builds it unless it is there. What can't be built is tried once in a process.
+pub(crate) fn build(part: Part) -> Result<Built, String> {
+    static BUILT: [OnceLock<Result<Built, String>>; 6] = [const { OnceLock::new() }; 6];
+    BUILT[part as usize].get_or_init(|| built(part)).clone()
+}
+
+fn built(part: Part) -> Result<Built, String> {
+    let shared = std::env::var_os("LIVEKIT_OTEL_PARTS").map(PathBuf::from);
+    let own = Path::new(env!("CARGO_TARGET_TMPDIR")).join("parts");
+    let folder = shared.as_ref().unwrap_or(&own);
+    let or = |error: std::io::Error| format!("{}: {error}", folder.display());
+    std::fs::create_dir_all(folder).map_err(or)?;
+    let path = folder.join(format!("{}-{}", part.name(), digest(&part.made_of()?)));
+    // One process builds it, whoever else waits.
+    let lock = File::create(folder.join(format!("{}.lock", part.name()))).map_err(or)?;
+    lock.lock().map_err(or)?;
+    if path.exists() {
+        return Ok(Built { path, took: None });
+    }
+    ran(Command::new("go").arg("version"))?;
+    say(&format!("  {} is being built ...", part.title()));
+    let begin = Instant::now();
+    let work = tempfile::tempdir_in(folder).map_err(or)?;
+    let made = work.path().join(part.name());
+    part.build(&made, work.path())?;
+    if shared.is_none() {
+        remove_older(part, folder).map_err(or)?;
+    }
+    std::fs::rename(&made, &path).map_err(or)?;
+    let took = begin.elapsed();
+    say(&format!("  {} is built: {:.1} s", part.title(), took.as_secs_f64()));
+    Ok(Built { path, took: Some(took) })
+}
+
+fn remove_older(part: Part, folder: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(&format!("{}-", part.name())) {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn digest(of: &[u8]) -> String {
+    let digest: [u8; 32] = Sha256::digest(of).into();
+    digest[..6].iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// What builds LiveKit's server with our analytics.
+pub(crate) fn script() -> Command {
+    Command::new(root().join(LIVEKIT[0]))
+}
+
+impl Part {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Livekit,
+        Self::Client,
+        Self::Collector,
+        Self::Promtool,
+        Self::Prometheus,
+        Self::Jaeger,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Livekit => "livekit-server",
+            Self::Client => "client",
+            Self::Collector => "otelcol",
+            Self::Promtool => "promtool",
+            Self::Prometheus => "prometheus",
+            Self::Jaeger => "jaeger",
+        }
+    }
+
+    /// What it is, for people.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Livekit => "LiveKit's server, with its analytics",
+            Self::Client => "LiveKit clients",
+            Self::Collector => "OpenTelemetry Collector",
+            Self::Promtool => "promtool",
+            Self::Prometheus => "Prometheus",
+            Self::Jaeger => "Jaeger",
+        }
+    }
+
+    // Whatever a build is a function of.
+    fn made_of(self) -> Result<Vec<u8>, String> {
+        let files = |paths: &[&str]| {
+            let read = paths.iter().map(|path| read(&root().join(path)));
+            Ok(read.collect::<Result<Vec<_>, String>>()?.concat())
+        };
+        match self {
+            Self::Livekit => files(&LIVEKIT),
+            Self::Client => files(&CLIENT),
+            Self::Collector => Ok([OCB.as_bytes(), &files(&[COLLECTOR])?].concat()),
+            Self::Promtool | Self::Prometheus => Ok(PROMETHEUS.into()),
+            Self::Jaeger => Ok(JAEGER.into()),
+        }
+    }
+
+    fn build(self, to: &Path, work: &Path) -> Result<(), String> {
+        match self {
+            Self::Livekit => ran(script().arg(to)).map(drop),
+            Self::Client => go_build(&root().join("tests/real/client"), to, "."),
+            Self::Collector => {
+                ran(Command::new("go").args(["install", OCB]).env("GOBIN", work))?;
+                // Its output is where it runs, under the name that its list gives it.
+                let mut ocb = Command::new(work.join("builder"));
+                ran(ocb.arg("--config").arg(root().join(COLLECTOR)).current_dir(work)).map(drop)
+            }
+            Self::Promtool => go_build(&module(PROMETHEUS, work)?, to, "./cmd/promtool"),
+            Self::Prometheus => go_build(&module(PROMETHEUS, work)?, to, "./cmd/prometheus"),
+            Self::Jaeger => go_build(&module(JAEGER, work)?, to, "./cmd/jaeger"),
+        }
+    }
+}
+
+fn go_build(folder: &Path, to: &Path, package: &str) -> Result<(), String> {
+    let mut build = Command::new("go");
+    build.args(["build", "-buildvcs=false", "-ldflags=-s -w", "-o"]).arg(to).arg(package);
+    ran(build.current_dir(folder).env("GOWORK", "off")).map(drop)
+}
+
+/// The folder that a module is in, once it is fetched.
+fn module(module: &str, work: &Path) -> Result<PathBuf, String> {
+    let mut download = Command::new("go");
+    let said = ran(download.args(["mod", "download", "-json", module]).current_dir(work))?;
+    let module: serde_json::Value =
+        serde_json::from_slice(&said).map_err(|error| error.to_string())?;
+    Ok(module["Dir"].as_str().ok_or("the module has no folder")?.into())
+}

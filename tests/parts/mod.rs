@@ -1,0 +1,65 @@
+//! The real parts that calls are tried with: LiveKit's server and clients of it, an OpenTelemetry
+//! Collector, Prometheus, Jaeger. Each is built from the Go module registry, and run on loopback.
+#![allow(dead_code, unused_imports)] // each test binary has use for some of them
+
+mod build;
+pub(crate) mod collector;
+pub(crate) mod jaeger;
+mod livekit;
+pub(crate) mod process;
+pub(crate) mod prometheus;
+
+use std::io::Write;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::Command;
+
+pub(crate) use build::{Built, Part, build as build_part, script};
+pub(crate) use livekit::{Client, Server};
+
+/// What a call is made with.
+#[derive(Clone)]
+pub(crate) struct Parts {
+    pub(crate) server: PathBuf,
+    pub(crate) client: PathBuf,
+}
+
+/// Builds them, once; where that can't be done says so, loudly.
+pub(crate) fn build() -> Option<Parts> {
+    let built = build_part(Part::Livekit).and_then(|server| {
+        let client = build_part(Part::Client)?.path;
+        Ok(Parts { server: server.path, client })
+    });
+    or_say("NO CALL WITH A REAL LIVEKIT SERVER", built)
+}
+
+/// What was built; where it can't be says so, loudly.
+pub(crate) fn or_say<T>(what: &str, built: Result<T, String>) -> Option<T> {
+    let why = match built {
+        Ok(built) => return Some(built),
+        Err(why) => why,
+    };
+    say(&format!("\n!!! {what}: {why}\n"));
+    assert!(std::env::var_os("REQUIRE_REAL").is_none(), "{why}");
+    None
+}
+
+/// Past the test harness, which keeps what a test that passes prints.
+pub(crate) fn say(line: &str) {
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
+}
+
+/// Runs a step of a build to its end; gives what it said.
+pub(crate) fn ran(command: &mut Command) -> Result<Vec<u8>, String> {
+    let what = command.get_program().display().to_string();
+    let output = command.output().map_err(|error| format!("{what} can't be run: {error}"))?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    let said = [output.stdout, output.stderr].concat();
+    Err(format!("{what} fails:\n{}", String::from_utf8_lossy(&said)))
+}
+
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
