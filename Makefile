@@ -4,7 +4,7 @@ CARGO ?= cargo
 CARGO_DENY_VERSION := 0.20.2
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: ci fmt lint test doc deny demo bench fuzz soak
+.PHONY: ci fmt lint test doc deny demo stack bench fuzz soak
 
 ci: fmt lint test doc deny
 
@@ -37,6 +37,11 @@ cargo-deny:
 
 demo:
 	$(CARGO) run --release -- demo
+
+# Builds the real parts once, with Go, and has calls with them. KEEP=1 holds them up until Ctrl-C;
+# LIVEKIT_OTEL_PARTS names a folder for the builds, which checkouts may share.
+stack:
+	$(CARGO) test --locked --test stack -- $(if $(KEEP),--keep)
 
 # Tables of ratios beside LiveKit's own service, the OpenTelemetry SDK and a real collector; what is
 # in Go is built where Go is at hand. BENCHMARKS.md says what they show. Takes about 15 minutes.

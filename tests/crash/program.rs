@@ -61,3 +61,10 @@ impl Program {
         (status.code(), self.log.iter().collect())
     }
 }
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

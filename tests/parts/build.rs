@@ -59,7 +59,7 @@ fn built(part: Part) -> Result<Built, String> {
         return Ok(Built { path, took: None });
     }
     ran(Command::new("go").arg("version"))?;
-    say(&format!("  {} is being built ...", part.title()));
+    say(&format!("  {}: being built ...", part.title()));
     let begin = Instant::now();
     let work = tempfile::tempdir_in(folder).map_err(or)?;
     let made = work.path().join(part.name());
@@ -69,7 +69,7 @@ fn built(part: Part) -> Result<Built, String> {
     }
     std::fs::rename(&made, &path).map_err(or)?;
     let took = begin.elapsed();
-    say(&format!("  {} is built: {:.1} s", part.title(), took.as_secs_f64()));
+    say(&format!("  {}: built in {:.1} s", part.title(), took.as_secs_f64()));
     Ok(Built { path, took: Some(took) })
 }
 

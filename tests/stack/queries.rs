@@ -20,7 +20,7 @@ const OF_FAILURES: [&str; 2] = ["fleet: Joins B", "fleet: Subscriptions B"];
 
 /// The dashboards' chosen time, "now-1h", and what Grafana makes of it with a least step of 30 s.
 const RANGE: u64 = 3600;
-const STEP: u64 = 30;
+pub(crate) const STEP: u64 = 30;
 /// Values of variables that are tried until all panels have shown something.
 const TRIES: usize = 40;
 

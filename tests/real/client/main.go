@@ -1,5 +1,5 @@
-// A participant: it joins, publishes random audio, subscribes to what there is, and leaves when its
-// input ends. `mute` and `unmute` on its input do that.
+// A participant: it joins, publishes random audio and video, subscribes to what there is, and leaves when
+// its input ends. `mute` and `unmute` on its input do that to the audio.
 package main
 
 import (
@@ -13,6 +13,8 @@ import (
 
 	"github.com/livekit/protocol/livekit"
 	lksdk "github.com/livekit/server-sdk-go/v2"
+	"github.com/pion/interceptor"
+	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
 	"github.com/pion/webrtc/v4/pkg/media"
 )
@@ -27,17 +29,80 @@ func (*noise) NextSample(context.Context) (media.Sample, error) {
 	return media.Sample{Data: data, Duration: 20 * time.Millisecond}, nil
 }
 
-func publish(room *lksdk.Room) (*lksdk.LocalTrackPublication, error) {
-	codec := webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeOpus, ClockRate: 48000, Channels: 2}
+const width, height = 320, 180
+
+// 15 frames a second, a key frame each second.
+type snow struct {
+	lksdk.BaseSampleProvider
+	frames int
+}
+
+func (s *snow) NextSample(context.Context) (media.Sample, error) {
+	data := make([]byte, 1500)
+	rand.Read(data)
+	// VP8: what follows the tag of a key frame (RFC 6386, 9.1), and the bit by which others are told.
+	if s.frames%15 == 0 {
+		copy(data, []byte{0x10, 0, 0, 0x9d, 0x01, 0x2a, width & 0xff, width >> 8, height & 0xff, height >> 8})
+	} else {
+		data[0] |= 1
+	}
+	s.frames++
+	return media.Sample{Data: data, Duration: time.Second / 15}, nil
+}
+
+func publish(
+	room *lksdk.Room, codec webrtc.RTPCodecCapability, media lksdk.SampleProvider,
+	options lksdk.TrackPublicationOptions,
+) error {
 	track, err := lksdk.NewLocalTrack(codec)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := track.StartWrite(&noise{}, nil); err != nil {
-		return nil, err
+	if err := track.StartWrite(media, nil); err != nil {
+		return err
 	}
-	options := &lksdk.TrackPublicationOptions{Name: "mic", Source: livekit.TrackSource_MICROPHONE}
-	return room.LocalParticipant.PublishTrack(track, options)
+	_, err = room.LocalParticipant.PublishTrack(track, &options)
+	return err
+}
+
+func publishAudio(room *lksdk.Room) error {
+	codec := webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeOpus, ClockRate: 48000, Channels: 2}
+	options := lksdk.TrackPublicationOptions{Name: "mic", Source: livekit.TrackSource_MICROPHONE}
+	return publish(room, codec, &noise{}, options)
+}
+
+func publishVideo(room *lksdk.Room) error {
+	codec := webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeVP8, ClockRate: 90000}
+	options := lksdk.TrackPublicationOptions{
+		Name: "camera", Source: livekit.TrackSource_CAMERA, VideoWidth: width, VideoHeight: height,
+	}
+	return publish(room, codec, &snow{}, options)
+}
+
+// What nobody reads is acknowledged to nobody.
+func read(track *webrtc.TrackRemote, _ *lksdk.RemoteTrackPublication, _ *lksdk.RemoteParticipant) {
+	go func() {
+		for {
+			if _, _, err := track.ReadRTP(); err != nil {
+				return
+			}
+		}
+	}()
+}
+
+// A network that loses one packet in twenty, each time it is sent.
+type lossy struct{ interceptor.NoOp }
+
+func (*lossy) NewInterceptor(string) (interceptor.Interceptor, error) { return &lossy{}, nil }
+
+func (*lossy) BindLocalStream(_ *interceptor.StreamInfo, next interceptor.RTPWriter) interceptor.RTPWriter {
+	write := func(header *rtp.Header, payload []byte, attributes interceptor.Attributes) (int, error) {
+		if header.SequenceNumber%20 == 0 {
+			return len(payload), nil
+		}
+		return next.Write(header, payload, attributes)
+	}
+	return interceptor.RTPWriterFunc(write)
 }
 
 func run() error {
@@ -45,7 +110,9 @@ func run() error {
 	identity := flag.String("identity", "", "who joins")
 	room := flag.String("room", "", "which room")
 	relay := flag.Bool("relay", false, "connect by relay only, of which there is none")
-	mutes := flag.Bool("publish", false, "publish audio")
+	audio := flag.Bool("publish", false, "publish audio")
+	video := flag.Bool("video", false, "publish video")
+	loses := flag.Bool("lossy", false, "lose a part of what is sent")
 	parent := flag.String("traceparent", "", "an attribute of the participant")
 	flag.Parse()
 	info := lksdk.ConnectInfo{
@@ -59,19 +126,32 @@ func run() error {
 	if *relay {
 		options = append(options, lksdk.WithICETransportPolicy(webrtc.ICETransportPolicyRelay))
 	}
-	joined, err := lksdk.ConnectToRoom(*url, info, lksdk.NewRoomCallback(), options...)
+	if *loses {
+		// The first is the last before the network.
+		options = append(options, lksdk.WithInterceptors([]interceptor.Factory{&lossy{}}),
+			lksdk.WithIncludeDefaultInterceptors(true))
+	}
+	callback := lksdk.NewRoomCallback()
+	callback.OnTrackSubscribed = read
+	joined, err := lksdk.ConnectToRoom(*url, info, callback, options...)
 	if err != nil {
 		return err
 	}
-	var track *lksdk.LocalTrackPublication
-	if *mutes {
-		if track, err = publish(joined); err != nil {
+	if *audio {
+		if err := publishAudio(joined); err != nil {
+			return err
+		}
+	}
+	if *video {
+		if err := publishVideo(joined); err != nil {
 			return err
 		}
 	}
 	fmt.Println("joined")
 	for input := bufio.NewScanner(os.Stdin); input.Scan(); {
-		if track != nil {
+		// Another one than at first, where the server was away.
+		track := joined.LocalParticipant.GetTrackPublication(livekit.TrackSource_MICROPHONE)
+		if track, ok := track.(*lksdk.LocalTrackPublication); ok {
 			track.SetMuted(input.Text() == "mute")
 		}
 	}
