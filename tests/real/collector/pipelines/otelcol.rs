@@ -4,8 +4,9 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 
-use super::super::{Built, worse};
+use super::super::Built;
 use super::PATIENCE;
+use crate::parts::collector::worse;
 use crate::parts::free_port;
 
 /// One that runs.
