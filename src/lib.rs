@@ -99,3 +99,4 @@ pub mod source;
 pub mod stats;
 pub mod store;
 pub mod telemetry;
+mod words;

@@ -9,6 +9,7 @@ use opentelemetry_proto::tonic::metrics::v1 as metrics;
 use opentelemetry_proto::tonic::trace::v1 as trace;
 
 use super::collector::Received;
+use crate::words::Told;
 
 /// An attribute's value.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,6 +46,16 @@ impl Attributes {
             Some(Value::Float(measure)) => Some(*measure),
             _ => None,
         }
+    }
+}
+
+impl Told for Attributes {
+    fn text(&self, key: &str) -> Option<&str> {
+        Self::text(self, key)
+    }
+
+    fn number(&self, key: &str) -> Option<f64> {
+        Self::number(self, key)
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::received::Span;
 use crate::semconv::{key, span};
+use crate::words::rank;
 
 /// A room's spans.
 pub(super) struct Room<'a> {
@@ -25,7 +26,7 @@ pub(super) struct Room<'a> {
     tracks: HashMap<&'a str, &'a Span>,
 }
 
-/// A participant's span and those below it, in the order of [`rank`] and time.
+/// A participant's span and those below it, in the order of [`crate::words::rank`] and time.
 pub(super) struct Participant<'a> {
     pub(super) span: &'a Span,
     pub(super) children: Vec<&'a Span>,
@@ -66,13 +67,6 @@ pub(super) fn failed(span: &Span) -> bool {
     span.error.is_some() || span.attributes.text(key::ERROR_TYPE).is_some()
 }
 
-/// The order of a participant's spans: connect, publish, track, subscribe, then the rest.
-pub(super) fn rank(span: &Span) -> usize {
-    let order =
-        [span::PARTICIPANT_CONNECT, span::TRACK_PUBLISH, span::TRACK, span::TRACK_SUBSCRIBE];
-    order.iter().position(|name| *name == span.name).unwrap_or(order.len())
-}
-
 /// The rooms that the spans tell of, by their start. A span that was sent twice counts once.
 /// Spans of no room (the program's own) are in none.
 pub(super) fn rooms(spans: &[Span]) -> Vec<Room<'_>> {
@@ -97,7 +91,7 @@ pub(super) fn rooms(spans: &[Span]) -> Vec<Room<'_>> {
 }
 
 fn room<'a>(sid: &'a str, mut spans: Vec<&'a Span>) -> Room<'a> {
-    spans.sort_by_key(|span| (rank(span), span.start, &span.span_id));
+    spans.sort_by_key(|span| (rank(&span.name), span.start, &span.span_id));
     let mut room = Room {
         sid,
         span: spans.iter().find(|span| span.name == span::ROOM).copied(),

@@ -4,6 +4,8 @@ use std::io::{self, Write};
 
 use unicode_width::UnicodeWidthChar;
 
+pub(super) use crate::words::{count, duration, seconds};
+
 /// The columns of a line.
 pub(super) const WIDTH: usize = 80;
 
@@ -150,42 +152,6 @@ pub(super) fn right(text: &str, columns: usize) -> String {
     " ".repeat(columns - width(&cell)) + &cell
 }
 
-/// Nanoseconds as a person reads them, in at most 7 columns: `0.7 ms`, `42.5 s`, `12m 05s`.
-pub(super) fn duration(nanos: u64) -> String {
-    let rounded = |unit: u64| nanos.saturating_add(unit / 2) / unit;
-    // Tenths of a millisecond and tenths of a second.
-    let (small, large) = (rounded(100_000), rounded(100_000_000));
-    let ms = rounded(1_000_000);
-    let s = rounded(1_000_000_000);
-    if small == 0 {
-        "0 ms".to_owned()
-    } else if small < 100 {
-        format!("{}.{} ms", small / 10, small % 10)
-    } else if ms < 1000 {
-        format!("{ms} ms")
-    } else if large < 600 {
-        format!("{}.{} s", large / 10, large % 10)
-    } else if s < 3600 {
-        format!("{}m {:02}s", s / 60, s % 60)
-    } else if s < 360_000 {
-        format!("{}h {:02}m", s / 3600, s % 3600 / 60)
-    } else {
-        format!("{} d", s / 86_400)
-    }
-}
-
-/// Seconds as [`duration`] writes them; `None` where they are no duration.
-pub(super) fn seconds(seconds: f64) -> Option<String> {
-    let span = std::time::Duration::try_from_secs_f64(seconds).ok()?;
-    Some(duration(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
-}
-
-/// A count with its noun: `1 track`, `1,204 tracks`.
-pub(super) fn count(n: usize, noun: &str) -> String {
-    let grouped = crate::ledger::report::grouped(n as u64);
-    if n == 1 { format!("{grouped} {noun}") } else { format!("{grouped} {noun}s") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,26 +175,6 @@ mod tests {
     fn a_name_of_endless_marks_ends() {
         let endless = format!("e{}", "\u{301}".repeat(10_000));
         assert!(shorten(&endless, 10).chars().count() <= 41);
-    }
-
-    #[test]
-    fn durations_take_at_most_seven_columns() {
-        let second = 1_000_000_000;
-        let cases = [
-            (0, "0 ms"),
-            (674_000, "0.7 ms"),
-            (9_960_000, "10 ms"),
-            (999_600_000, "1.0 s"),
-            (42_539 * 1_000_000, "42.5 s"),
-            (59_960 * 1_000_000, "1m 00s"),
-            (725 * second, "12m 05s"),
-            (3 * 3600 * second, "3h 00m"),
-            (30 * 86_400 * second, "30 d"),
-        ];
-        for (nanos, text) in cases {
-            assert_eq!(duration(nanos), text);
-        }
-        assert!(duration(u64::MAX).len() <= 8);
     }
 
     #[test]

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use super::received::Span;
-use super::rooms::{Participant, Room, failed, rank};
-use super::text::{Ink, Page, count, duration, left, right, seconds, shorten, width};
+use super::rooms::{Participant, Room, failed};
+use super::text::{Ink, Page, count, duration, left, right, shorten, width};
 use crate::semconv::{key, span};
+use crate::words::{self, rank};
 
 /// The columns of a label, with its branches.
 const LABEL: usize = 38;
@@ -150,7 +151,7 @@ impl<W: Write> Chart<'_, '_, '_, W> {
         }
         let mut kinds: BTreeMap<(usize, &str), usize> = BTreeMap::new();
         for &n in &gone {
-            *kinds.entry((rank(spans[n]), &spans[n].name)).or_default() += 1;
+            *kinds.entry((rank(&spans[n].name), &spans[n].name)).or_default() += 1;
         }
         let kinds: Vec<_> = kinds.iter().map(|((_, name), n)| format!("{name} {n}")).collect();
         let text = format!("… and {} more ({})", gone.len(), kinds.join(", "));
@@ -185,7 +186,7 @@ impl<W: Write> Chart<'_, '_, '_, W> {
             };
             self.page.line(&[(Ink::Dim, branches), (Ink::Alarm, &text)])?;
         }
-        let notes = remarks(span);
+        let notes = words::remarks(&span.attributes);
         if notes.is_empty() {
             return Ok(());
         }
@@ -196,24 +197,8 @@ impl<W: Write> Chart<'_, '_, '_, W> {
         let attributes = &span.attributes;
         let sid = attributes.text(key::TRACK_SID);
         let track = sid.and_then(|sid| self.room.track(sid)).map(|track| &track.attributes);
-        let told = |key| attributes.text(key).or_else(|| track.and_then(|track| track.text(key)));
-        let source = told(key::TRACK_SOURCE).or_else(|| told(key::TRACK_KIND));
-        let source = source.map(|source| source.replace('_', " "));
-        let source = source.as_deref().or(sid).unwrap_or("track");
-        match span.name.as_str() {
-            span::PARTICIPANT_CONNECT => "connect".to_owned(),
-            span::TRACK_PUBLISH => format!("publish {source}"),
-            span::TRACK => {
-                format!("track {source} {}", told(key::TRACK_MIME_TYPE).unwrap_or_default())
-            }
-            span::TRACK_SUBSCRIBE => match attributes.text(key::PUBLISHER_SID) {
-                Some(publisher) => {
-                    format!("subscribe {source} of {}", self.room.who(publisher))
-                }
-                None => format!("subscribe {source}"),
-            },
-            other => other.to_owned(),
-        }
+        let publisher = attributes.text(key::PUBLISHER_SID).map(|sid| self.room.who(sid));
+        words::label(&span.name, attributes, track, publisher)
     }
 }
 
@@ -223,38 +208,6 @@ fn branch(last: bool) -> &'static str {
 
 fn below(last: bool) -> &'static str {
     if last { "   " } else { "│  " }
-}
-
-/// What else a span tells that a reader would ask for.
-fn remarks(span: &Span) -> Vec<String> {
-    let attributes = &span.attributes;
-    let mut notes = Vec::new();
-    if let Some(muted) = attributes.number(key::TRACK_MUTED_DURATION).filter(|s| *s > 0.0)
-        && let Some(muted) = seconds(muted)
-    {
-        notes.push(format!("muted {muted}"));
-    }
-    if let Some(attempts) = attributes.number(key::ATTEMPTS).filter(|n| *n > 1.0) {
-        notes.push(format!("{attempts:.0} attempts"));
-    }
-    if let Some(result) = attributes.text(key::SUBSCRIBE_RESULT)
-        && !matches!(result, "subscribed" | "failed")
-    {
-        notes.push(format!("ended as {}", result.replace('_', " ")));
-    }
-    if attributes.text(key::PUBLISH_RESULT) == Some("unknown") {
-        notes.push("result unknown".to_owned());
-    }
-    if let Some(reason) = attributes.text(key::PARTICIPANT_DISCONNECT_REASON) {
-        notes.push(format!("left: {}", reason.replace('_', " ")));
-    }
-    if let Some(reason) = attributes.text(key::ROOM_END_REASON) {
-        notes.push(format!("ended: {}", reason.replace('_', " ")));
-    }
-    if let Some(rule) = attributes.text(key::END_INFERRED) {
-        notes.push(format!("end inferred: {}", rule.replace('_', " ")));
-    }
-    notes
 }
 
 /// The span's place in the room's time: a thin line for the room and its participants, blocks for
