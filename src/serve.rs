@@ -148,6 +148,7 @@ impl Server {
             ledger: Arc::clone(&ledger),
             set_aside,
             checkpoints: disk.map(|(_, checkpoints)| checkpoints),
+            tap: None,
         };
         let (ticks, pipeline) = pipeline::start(parts, reader);
         let own_metrics = exporter.clone();

@@ -77,6 +77,7 @@ fn flush(name: &str, streams: usize, endpoint: &str, protocol: Protocol, target:
             ledger: Arc::clone(&ledger),
             set_aside,
             checkpoints: None,
+            tap: None,
         };
         let (journal, reader) = journal::in_memory(usize::MAX);
         let (ticks, task) = pipeline::start(parts, reader);

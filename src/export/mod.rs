@@ -227,6 +227,19 @@ impl Exporter {
         self.queue(Signal::Metrics, metrics.map(encode::own_metric).collect());
     }
 
+    /// Makes of a span what is sent of it: personal data is kept, hashed or left out.
+    pub fn span_as_sent(&self, span: &mut Span) {
+        record::as_sent(&self.0.privacy, &mut span.attributes);
+        if let Some(message) = &mut span.failure {
+            *message = self.0.privacy.failure(message).into();
+        }
+    }
+
+    /// As [`Exporter::span_as_sent`], of a log record.
+    pub fn log_as_sent(&self, record: &mut LogRecord) {
+        record::as_sent(&self.0.privacy, &mut record.attributes);
+    }
+
     /// Delivers what is queued, with back-off cut short, and at `deadline` counts the rest as
     /// lost. What is queued after that is lost too.
     pub async fn shutdown(&self, deadline: Instant) -> Undelivered {

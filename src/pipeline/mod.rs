@@ -2,6 +2,7 @@
 //! in it needs a lock.
 
 mod checkpoint;
+mod tap;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -11,9 +12,10 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 pub use checkpoint::{Checkpoints, Head};
+pub use tap::{Passed, Tap, Tapped, tap};
 
 use crate::engine::{Batch, Engine};
-use crate::event::Time;
+use crate::event::{Telling, Time};
 use crate::export::Exporter;
 use crate::journal::{Accepted, Entry, Kept, Letter, Numbered, Payload, Reader, SetAside};
 use crate::ledger::Ledger;
@@ -74,6 +76,8 @@ pub struct Parts {
     pub set_aside: Arc<SetAside>,
     /// Where the journal is on disk: what makes a restart go on.
     pub checkpoints: Option<Checkpoints>,
+    /// Where somebody looks at what passes.
+    pub tap: Option<Tap>,
 }
 
 /// Starts the task. It ends once every [`crate::journal::Journal`] of `reader` is gone and all is
@@ -235,7 +239,7 @@ impl Pipeline {
 
     fn input(&mut self, input: Accepted, number: u64, replayed: bool, out: &mut Batch) {
         let Accepted { at, source, items, twin_expected, telling, raw, .. } = input;
-        let Parts { engine, ledger, .. } = &mut self.parts;
+        let Parts { engine, ledger, tap, .. } = &mut self.parts;
         if replayed {
             ledger.accepted(source, items);
         }
@@ -251,6 +255,12 @@ impl Pipeline {
         ledger.processed(source, items);
         ledger.duplicates(source, tally.duplicates);
         ledger.merged(source, tally.merged);
+        if let (Some(tap), Telling::Stats(windows)) = (tap, telling)
+            // A message that is told again is told again as a whole.
+            && tally.duplicates == 0
+        {
+            tap.pass(Passed::Windows(windows, at));
+        }
     }
 
     fn save_if_due(&mut self) {
@@ -303,7 +313,11 @@ impl Pipeline {
         for table in &out.tables {
             exporter.table(table);
         }
-        *out = Batch::default();
+        let Batch { spans, logs, .. } = std::mem::take(out);
+        if let Some(tap) = &self.parts.tap {
+            tap.pass(Passed::Logs(logs));
+            tap.pass(Passed::Spans(spans));
+        }
     }
 }
 

@@ -125,6 +125,7 @@ impl Running {
             ledger: Arc::clone(ledger),
             set_aside,
             checkpoints: None,
+            tap: None,
         };
         let (ticks, pipeline) = pipeline::start(parts, reader);
         let journal = RwLock::new(Some(journal));
