@@ -119,6 +119,9 @@ pub struct ServeArgs {
     /// Where analytics streams are taken [env: LIVEKIT_OTEL_GRPC] [default: 127.0.0.1:9291]
     #[arg(long, value_name = "ADDR")]
     pub grpc: Option<String>,
+    /// A page of the rooms, for this machine only, at /ui [env: LIVEKIT_OTEL_UI] [without ADDR: 127.0.0.1:9292]
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, require_equals = true, default_missing_value = "127.0.0.1:9292")]
+    pub ui: Option<String>,
     /// Who may tell over the streams: none, token or certificate [env: LIVEKIT_OTEL_GRPC_AUTH]
     #[arg(long, value_name = "HOW")]
     pub grpc_auth: Option<String>,
@@ -164,6 +167,9 @@ pub struct DemoArgs {
     /// Play a capture of yours
     #[arg(long, value_name = "FILE")]
     pub capture: Option<PathBuf>,
+    /// Show it on a page in the browser too, until Ctrl-C
+    #[arg(long)]
+    pub open: bool,
 }
 
 /// Options of `replay`.

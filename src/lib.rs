@@ -99,4 +99,5 @@ pub mod source;
 pub mod stats;
 pub mod store;
 pub mod telemetry;
+pub mod ui;
 mod words;

@@ -16,7 +16,7 @@ use livekit_otel::ledger::report::render_ledger;
 use livekit_otel::session::{hex, ids};
 use livekit_otel::simulate::{Simulation, send};
 use livekit_otel::source::replay;
-use livekit_otel::{observe, serve};
+use livekit_otel::{observe, serve, ui};
 
 #[cfg(feature = "mimalloc")]
 #[global_allocator]
@@ -88,9 +88,21 @@ fn demo(args: DemoArgs) -> Result<(), Failure> {
     let style = if colour { Style::coloured() } else { Style::plain() };
     run(async {
         let mut out = stdout.lock();
-        let report = demo::run(args.capture.as_deref(), collect, style, &mut out);
-        delivered(report.await.map_err(failed)?)
+        let ran = demo::run(args.capture.as_deref(), collect, args.open, style, &mut out);
+        let ran = ran.await.map_err(failed)?;
+        if let Some(ui) = &ran.ui {
+            show(ui, &mut out).await.map_err(failed)?;
+        }
+        delivered(ran.undelivered)
     })
+}
+
+// Until somebody has seen enough.
+async fn show(ui: &ui::Ui, out: &mut impl Write) -> std::io::Result<()> {
+    writeln!(out, "\nThe same as a page, until Ctrl-C: {}", ui.url())?;
+    out.flush()?;
+    ui::open(&ui.url());
+    tokio::signal::ctrl_c().await
 }
 
 fn replay(args: &ReplayArgs) -> Result<(), Failure> {

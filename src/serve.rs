@@ -24,6 +24,7 @@ use crate::source::tls;
 use crate::source::{self, KeyRing, Keys, Shared};
 use crate::store::Directory;
 use crate::store::directory::OpenError;
+use crate::ui::Ui;
 
 /// Why `serve` could not start.
 #[derive(Debug, Error)]
@@ -56,6 +57,7 @@ pub struct Server {
     clock: Clock,
     exporter: Exporter,
     ledger: Arc<Ledger>,
+    ui: Option<Ui>,
     watch: Option<JoinHandle<()>>,
     is_durable: bool,
     shutdown_timeout: Duration,
@@ -140,6 +142,15 @@ impl Server {
         let api =
             config.api.map(|api| reconcile::Prepared::new(api, shared.clone())).transpose()?;
         let listeners = listen::bind(&settings, shared).await?;
+        let (ui, tap) = match config.ui {
+            None => (None, None),
+            Some(address) => {
+                let trace_url = config.session.trace_url.clone();
+                let started = Ui::start(address, exporter.clone(), Arc::clone(&ledger), trace_url);
+                let (ui, tap) = started.await?;
+                (Some(ui), Some(tap))
+            }
+        };
         let reconciler = api.map(reconcile::Prepared::start);
         let now = Time::from_system(SystemTime::now());
         let parts = pipeline::Parts {
@@ -148,7 +159,7 @@ impl Server {
             ledger: Arc::clone(&ledger),
             set_aside,
             checkpoints: disk.map(|(_, checkpoints)| checkpoints),
-            tap: None,
+            tap,
         };
         let (ticks, pipeline) = pipeline::start(parts, reader);
         let own_metrics = exporter.clone();
@@ -169,6 +180,7 @@ impl Server {
             clock,
             exporter,
             ledger,
+            ui,
             watch,
             is_durable,
             shutdown_timeout,
@@ -183,6 +195,16 @@ impl Server {
     /// Where the analytics streams are taken.
     pub fn grpc(&self) -> SocketAddr {
         self.listeners.grpc
+    }
+
+    /// The page of rooms, where there is one.
+    pub fn ui(&self) -> Option<&Ui> {
+        self.ui.as_ref()
+    }
+
+    /// Takes the page of rooms out, which outlives this then.
+    pub fn take_ui(&mut self) -> Option<Ui> {
+        self.ui.take()
     }
 
     /// Takes these keys from now on, and reads the listeners' certificates again.
@@ -257,6 +279,9 @@ pub async fn run(
     // Before it is said to listen: a signal that comes first would end the process.
     let (hangup, terminate) = (signal(SignalKind::hangup()), signal(SignalKind::terminate()));
     tracing::info!(http = %server.http(), grpc = %server.grpc(), "listening");
+    if let Some(ui) = server.ui() {
+        tracing::info!(url = ui.url(), "rooms are shown");
+    }
     if disabled {
         tracing::warn!("sending is switched off: what comes in is counted and not sent");
     } else {

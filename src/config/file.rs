@@ -11,6 +11,7 @@ use super::errors::Problem;
 const LEAVES: &[&str] = &[
     "listen.http",
     "listen.grpc",
+    "listen.ui",
     "limits.webhook_body",
     "limits.analytics_message",
     "session.linger",

@@ -14,6 +14,7 @@ use crate::source::tls::Files;
 pub(super) struct Listen {
     pub(super) http: SocketAddr,
     pub(super) grpc: SocketAddr,
+    pub(super) ui: Option<SocketAddr>,
     pub(super) grpc_auth: GrpcAuth,
     pub(super) http_tls: Option<Files>,
     pub(super) grpc_tls: Option<Files>,
@@ -38,7 +39,9 @@ pub(super) fn read(args: &ServeArgs, reader: &mut Reader<'_>) -> Listen {
                     listen.grpc_auth: token or certificate, or listen.insecure: true";
         reader.wrong(at, what);
     }
-    Listen { http, grpc, grpc_auth, http_tls, grpc_tls }
+    let ui = option(reader, "--ui", args.ui.as_ref(), "listen.ui");
+    let ui = reader.parse(ui, values::loopback);
+    Listen { http, grpc, ui, grpc_auth, http_tls, grpc_tls }
 }
 
 fn tls(reader: &mut Reader<'_>) -> [Option<Files>; 2] {

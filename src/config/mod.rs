@@ -47,6 +47,8 @@ pub struct Config {
     pub http: SocketAddr,
     /// Where analytics streams are taken.
     pub grpc: SocketAddr,
+    /// Where a page shows the rooms; a loopback address.
+    pub ui: Option<SocketAddr>,
     /// Who may tell over the analytics streams.
     pub grpc_auth: GrpcAuth,
     /// TLS for webhooks.
@@ -221,10 +223,12 @@ fn read(args: &ServeArgs, keys: Keys, reader: &mut Reader<'_>) -> Config {
     let set_aside_default = if journal.is_some() { 256 << 20 } else { 16 << 20 };
     let set_aside_bytes =
         reader.in_file("set_aside.max_bytes", values::size).unwrap_or(set_aside_default);
-    let listen::Listen { http, grpc, grpc_auth, http_tls, grpc_tls } = listen::read(args, reader);
+    let listen::Listen { http, grpc, ui, grpc_auth, http_tls, grpc_tls } =
+        listen::read(args, reader);
     Config {
         http,
         grpc,
+        ui,
         grpc_auth,
         http_tls,
         grpc_tls,

@@ -294,6 +294,7 @@ fn a_wrong_variable_is_named_once_and_not_repeated() {
         ("OTEL_TRACES_EXPORTER", "console"),
         ("OTEL_METRIC_EXPORT_INTERVAL", "0"),
         ("LIVEKIT_OTEL_HTTP", "localhost:9290"),
+        ("LIVEKIT_OTEL_UI", "localhost:9292"),
         ("LIVEKIT_OTEL_STATS_LEVEL", "tracks"),
         ("LIVEKIT_OTEL_LOG_FORMAT", "s3cret"),
         ("LIVEKIT_OTEL_SHUTDOWN_TIMEOUT", "10"),
@@ -348,6 +349,34 @@ fn streams_from_elsewhere_need_a_token_a_certificate_or_the_word_for_it() {
     assert!(none.contains("listen.tls.grpc_client_ca"), "{none}");
     let half = load("listen: {tls: {certificate: c.pem}}").unwrap_err();
     assert!(half.contains("listen.tls.key"), "{half}");
+}
+
+#[test]
+fn the_page_of_rooms_is_there_when_asked_for_and_for_this_machine_alone() {
+    use crate::cli::{Cli, Command};
+    let load = |args: &[&str], pairs: &[(&str, &str)]| {
+        let yaml = Yaml::new("ui", "livekit: {keys: {k: s}}\nlisten: {ui: '[::1]:1'}\n");
+        let args = ["livekit-otel", "serve"].iter().chain(args);
+        let Command::Serve(args) = Cli::read(args).unwrap().command else { panic!("not serve") };
+        let of_file = pairs.is_empty() && args.ui.is_none();
+        let args = if of_file { ServeArgs { config: yaml.args().config, ..args } } else { args };
+        let env = env(&[&[KEYS], pairs].concat());
+        let config = Config::load(&args, &env).map_err(|errors| errors.to_string());
+        config.map(|config| config.ui.unwrap().to_string())
+    };
+    let here = |address: &str| Ok(address.to_owned());
+    assert_eq!(self::load(&[]).ui, None);
+    assert_eq!(load(&[], &[]), here("[::1]:1"));
+    assert_eq!(load(&["--ui"], &[]), here("127.0.0.1:9292"));
+    assert_eq!(
+        load(&["--ui=127.0.0.2:3"], &[("LIVEKIT_OTEL_UI", "127.0.0.1:2")]),
+        here("127.0.0.2:3")
+    );
+    assert_eq!(load(&[], &[("LIVEKIT_OTEL_UI", "127.0.0.1:2")]), here("127.0.0.1:2"));
+    for elsewhere in ["0.0.0.0:9292", "192.0.2.1:9292", "[::]:9292"] {
+        let wrong = load(&[&format!("--ui={elsewhere}")], &[]).unwrap_err();
+        assert!(wrong.starts_with("--ui: ") && wrong.contains("loopback"), "{wrong}");
+    }
 }
 
 #[cfg(feature = "tls")]

@@ -26,6 +26,13 @@ pub(super) fn address(text: &str) -> Parsed<SocketAddr> {
     text.parse().map_err(|_| "must be an IP address and port, such as 127.0.0.1:9290".into())
 }
 
+pub(super) fn loopback(text: &str) -> Parsed<SocketAddr> {
+    let is_loopback = |address: &SocketAddr| address.ip().is_loopback();
+    Some(address(text)?).filter(is_loopback).ok_or_else(|| {
+        "whoever reaches it could read who was in which room: must be a loopback address".into()
+    })
+}
+
 pub(super) fn duration(text: &str) -> Parsed<Duration> {
     let parsed = humantime::parse_duration(text)
         .map_err(|_| "must be a duration with its unit, such as 10s or 500ms".to_owned())?;

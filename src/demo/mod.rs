@@ -22,5 +22,5 @@ pub use collector::{Collector, Received};
 pub use progress::Progress;
 pub use received::Telemetry;
 pub use report::render;
-pub use run::{Collect, config_for, read_capture, run};
+pub use run::{Collect, Ran, config_for, read_capture, run};
 pub use text::Style;

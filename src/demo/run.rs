@@ -1,6 +1,7 @@
 //! The demo itself: `serve` between a replayed capture and a collector, all over real sockets.
 
 use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use http::Uri;
@@ -19,6 +20,7 @@ use crate::session::ids;
 use crate::source::Keys;
 use crate::source::capture::{Capture, CaptureError};
 use crate::source::replay::{self, Destination, ReplayError};
+use crate::ui::Ui;
 
 const CAPTURE: &str = include_str!("../../examples/captures/one-call.jsonl");
 const KEY: &str = "demo-key";
@@ -88,18 +90,29 @@ pub enum DemoError {
     Io(#[from] io::Error),
 }
 
-/// Runs the demo, with a capture of yours or the shipped one, and writes its report; gives how
-/// many records could not be delivered.
+/// What came of the demo.
+#[derive(Debug)]
+pub struct Ran {
+    /// How many records could not be delivered.
+    pub undelivered: u64,
+    /// The page of what was played, where it was asked for.
+    pub ui: Option<Ui>,
+}
+
+/// Runs the demo, with a capture of yours or the shipped one, and writes its report. `opens`: there
+/// is a page of it too, on a free port of loopback.
 ///
 /// # Errors
 /// Where a part can't start, or the capture can't be read or sent.
 pub async fn run(
     capture: Option<&Path>,
     collect: Collect,
+    opens: bool,
     style: Style,
     out: &mut impl Write,
-) -> Result<u64, DemoError> {
+) -> Result<Ran, DemoError> {
     let capture = self::capture(capture)?;
+    let at = opens.then_some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
     match collect {
         Collect::Own => {
             let collector = Collector::start().await?;
@@ -111,16 +124,18 @@ pub async fn run(
             for target in [&mut export.traces, &mut export.logs, &mut export.metrics] {
                 target.endpoint = endpoint.clone();
             }
-            let report = play(&capture, config).await?;
+            config.ui = at;
+            let (report, ui) = play(&capture, config).await?;
             let received = collector.stop().await;
             report::render(&received, &report.ledger, style, out)?;
-            Ok(report.undelivered)
+            Ok(Ran { undelivered: report.undelivered, ui })
         }
-        Collect::Yours(config) => {
+        Collect::Yours(mut config) => {
+            config.ui = at;
             let endpoint = config.export.traces.endpoint.clone();
-            let report = play(&capture, *config).await?;
+            let (report, ui) = play(&capture, *config).await?;
             write_elsewhere(&capture, &endpoint, &report, out)?;
-            Ok(report.undelivered)
+            Ok(Ran { undelivered: report.undelivered, ui })
         }
     }
 }
@@ -143,8 +158,8 @@ fn capture(path: Option<&Path>) -> Result<Capture, DemoError> {
 }
 
 // The whole way: signed webhooks and streams in, OTLP out, and everything drained.
-async fn play(capture: &Capture, config: Config) -> Result<Report, DemoError> {
-    let server = Server::start(config).await?;
+async fn play(capture: &Capture, config: Config) -> Result<(Report, Option<Ui>), DemoError> {
+    let mut server = Server::start(config).await?;
     let destination = Destination {
         webhook: local(server.http(), "/webhook")?,
         analytics: local(server.grpc(), "")?,
@@ -155,9 +170,13 @@ async fn play(capture: &Capture, config: Config) -> Result<Report, DemoError> {
     let progress = Progress::new(capture.lines.len() as u64, "replaying a call");
     let sent = replay::replay(capture, &destination, |done| progress.set(done as u64)).await;
     progress.finish();
+    let mut ui = server.take_ui();
     let report = server.shutdown().await;
     sent?;
-    Ok(report)
+    if let Some(ui) = &mut ui {
+        ui.filled().await;
+    }
+    Ok((report, ui))
 }
 
 fn local(address: std::net::SocketAddr, path: &str) -> io::Result<Uri> {

@@ -63,7 +63,7 @@ fn output_cells(output: &Output) -> [String; COLUMNS] {
 }
 
 /// A line for each reason that something was refused or lost for, and one for what was unknown.
-fn reasons(ledger: &Snapshot) -> Vec<String> {
+pub(crate) fn reasons(ledger: &Snapshot) -> Vec<String> {
     let refused = ledger.inputs.iter().flat_map(|input| {
         let name = input.source.as_str();
         input.refused.iter().map(move |(why, n)| (name, *n, "refused", why.as_str()))

@@ -106,6 +106,33 @@ pub struct Listeners {
     tasks: Tasks,
 }
 
+/// A listener for a router of another's, plain HTTP/1.1. Dropped, it stops.
+#[derive(Debug)]
+pub(crate) struct Site {
+    /// Where it is.
+    pub(crate) address: SocketAddr,
+    // Its end is the stop.
+    _stop: watch::Sender<bool>,
+}
+
+/// Listens on an address; port 0 takes a free one.
+///
+/// # Errors
+/// Where it can't be used.
+pub(crate) async fn site(
+    what: &'static str,
+    address: SocketAddr,
+    router: Router,
+) -> Result<Site, BindError> {
+    let (listener, address) = listener(what, address).await?;
+    let (stop, stopping) = watch::channel(false);
+    let tasks = Tasks::default();
+    let server = Server { listener, router, builder: http1(&tasks), tls: None };
+    // Not one of `tasks`: it would hold itself.
+    tokio::spawn(server.serve(tasks, stopping));
+    Ok(Site { address, _stop: stop })
+}
+
 /// Listens on both addresses; port 0 takes a free one.
 ///
 /// # Errors

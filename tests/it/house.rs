@@ -77,6 +77,16 @@ fn sessions_and_stats_are_sans_io() {
 }
 
 #[test]
+fn what_the_page_shows_is_worked_out_without_a_socket_and_a_clock() {
+    for room in ["ui/store", "ui/pages", "words.rs"] {
+        never_in(room, &["tokio", "::now()", "Instant", "std::net", "axum", "crate::export"]);
+    }
+    only_in("crate::ui", &["ui", "serve.rs", "demo/run.rs"]);
+    // What is not escaped.
+    only_in("PreEscaped", &[]);
+}
+
+#[test]
 fn the_words_import_nothing_of_ours() {
     for room in ["event.rs", "event", "semconv.rs"] {
         never_in(room, &["use crate::"]);

@@ -41,3 +41,4 @@ mod sources;
 mod telemetry;
 mod tellers;
 mod told;
+mod ui;

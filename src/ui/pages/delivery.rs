@@ -1,0 +1,89 @@
+//! The ledger: what came in, what went out, and what became of the rest.
+
+use maud::{Markup, html};
+
+use super::Look;
+use super::layout::{self, Head, Here, page};
+use crate::ledger::Snapshot;
+use crate::ledger::report::{grouped, reasons};
+
+pub(in crate::ui) fn delivery(ledger: &Snapshot, look: &Look) -> String {
+    let inputs = ledger.inputs.iter().map(|input| {
+        let refused = input.refused.iter().map(|(_, n)| n).sum();
+        let counts = [
+            input.accepted,
+            input.processed,
+            input.waiting(),
+            input.set_aside,
+            input.duplicates,
+            input.merged,
+            refused,
+        ];
+        (input.source.as_str(), counts)
+    });
+    let outputs = ledger.outputs.iter().map(|output| {
+        let lost = output.lost_sum();
+        let counts = [output.accepted, output.delivered, output.waiting(), output.set_aside, lost];
+        (output.signal.as_str(), counts)
+    });
+    let reasons = reasons(ledger);
+    let main = html! {
+        h1 { "Delivery" }
+        p {
+            "Every record is in one column: accepted = processed + waiting + set aside of what comes "
+            "in, accepted = delivered + waiting + set aside + lost of what goes out."
+        }
+        (table("In", "in", &IN, inputs))
+        (table("Out", "out", &OUT, outputs))
+        section aria-labelledby="reasons" {
+            h2 #reasons { "Lost, refused, unknown" }
+            @if reasons.is_empty() {
+                p.good { "✓ Nothing was lost, refused or unknown." }
+            } @else {
+                ul { @for reason in &reasons { li { (reason) } } }
+            }
+        }
+    };
+    page("Delivery", Here::Delivery, look, &main)
+}
+
+const IN: [Head; 8] = [
+    Head::Text("Source"),
+    Head::Number("Accepted"),
+    Head::Number("Processed"),
+    Head::Number("Waiting"),
+    Head::Number("Set aside"),
+    Head::Number("Duplicates"),
+    Head::Number("Merged"),
+    Head::Number("Refused"),
+];
+const OUT: [Head; 6] = [
+    Head::Text("Signal"),
+    Head::Number("Accepted"),
+    Head::Number("Delivered"),
+    Head::Number("Waiting"),
+    Head::Number("Set aside"),
+    Head::Number("Lost"),
+];
+
+fn table<'a, const N: usize>(
+    title: &str,
+    id: &str,
+    heads: &[Head],
+    rows: impl Iterator<Item = (&'a str, [u64; N])>,
+) -> Markup {
+    let rows = html! {
+        @for (name, counts) in rows {
+            tr {
+                th scope="row" { (name) }
+                @for count in counts { td.n { (grouped(count)) } }
+            }
+        }
+    };
+    html! {
+        section aria-labelledby=(id) {
+            h2 id=(id) { (title) }
+            (layout::table(title, title, heads, &rows))
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! What was told, one after the other.
+
+use maud::{Markup, html};
+
+use super::layout::{Head, table};
+use super::people::People;
+use super::time::{between, time_of_day};
+use crate::semconv::key;
+use crate::signal::{LogRecord, Severity};
+use crate::words::{self, Told};
+
+const HEADS: [Head; 6] = [
+    Head::Text("When"),
+    Head::Number("After"),
+    Head::Text("Event"),
+    Head::Text("Severity"),
+    Head::Text("Who"),
+    Head::Text("What"),
+];
+
+/// The events of a room, or of one participant in it.
+pub(super) fn events(people: &People<'_>, only: Option<&str>) -> Markup {
+    let room = people.room;
+    let is_shown = |record: &&LogRecord| {
+        only.is_none_or(|sid| record.attributes.text(key::PARTICIPANT_SID) == Some(sid))
+    };
+    let rows = html! {
+        @for record in room.events.iter().filter(is_shown) { (row(people, record)) }
+    };
+    html! {
+        section aria-labelledby="events" {
+            h2 #events { "Events" }
+            (table("Events", "Log records, the first one first", &HEADS, &rows))
+            p.dim {
+                "Without those of severity debug, which your collector has."
+                @if room.events_forgotten > 0 {
+                    " " (room.events_forgotten) " older ones of this room are no longer held."
+                }
+            }
+        }
+    }
+}
+
+fn row(people: &People<'_>, record: &LogRecord) -> Markup {
+    let told = &record.attributes[..];
+    let source = told.text(key::TRACK_SOURCE).or_else(|| told.text(key::TRACK_KIND));
+    let mut what: Vec<String> = source.map(|source| source.replace('_', " ")).into_iter().collect();
+    if let Some(publisher) = told.text(key::PUBLISHER_SID) {
+        what.push(format!("of {}", people.who(publisher)));
+    }
+    what.extend(words::remarks(told));
+    what.extend(told.text(key::ERROR_MESSAGE).map(str::to_owned));
+    html! {
+        tr {
+            td { (time_of_day(record.time)) }
+            td.n { (between(people.room.start(), record.time)) }
+            td { code { (record.event_name) } }
+            td { (severity(record.severity)) }
+            td { @if let Some(sid) = told.text(key::PARTICIPANT_SID) { (people.who(sid)) } }
+            td { (what.join(", ")) }
+        }
+    }
+}
+
+fn severity(severity: Severity) -> Markup {
+    html! {
+        @match severity {
+            Severity::Debug => "debug",
+            Severity::Info => "info",
+            Severity::Warn => strong.bad { "⚠ warn" },
+            Severity::Error => strong.bad { "✗ error" },
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What failed, first of all.
+
+use maud::{Markup, html};
+
+use super::layout::{Head, table};
+use super::people::People;
+use super::time::{between, time_of_day};
+use super::waterfall::id;
+use crate::semconv::{event, key, span};
+use crate::signal::{LogRecord, Severity};
+use crate::ui::store::Bar;
+use crate::words::Told;
+
+// More than these are a page of their own.
+const MOST: usize = 50;
+
+const HEADS: [Head; 6] = [
+    Head::Text("What"),
+    Head::Text("Who"),
+    Head::Text("error.type"),
+    Head::Text("Because"),
+    Head::Text("When"),
+    Head::Number("After"),
+];
+
+/// The failures of a room, or of one participant in it.
+pub(super) fn failures(people: &People<'_>, only: Option<&str>) -> Markup {
+    let is_shown = |bar: &&Bar| only.is_none_or(|sid| bar.participant() == Some(sid));
+    let mut failed: Vec<&Bar> =
+        people.room.bars().filter(|bar| bar.failed()).filter(is_shown).collect();
+    failed.sort_by_key(|bar| (bar.end, bar.start));
+    let untold = untold(people, only);
+    let rows = html! {
+        @for bar in failed.iter().take(MOST) { (row(people, bar)) }
+        @for record in untold.iter().take(MOST) { (record_row(people, record)) }
+    };
+    html! {
+        section aria-labelledby="failures" {
+            h2 #failures { "What failed" }
+            @if failed.is_empty() && untold.is_empty() {
+                p.good { "✓ Nothing failed." }
+            } @else {
+                (table("Failures", "Failures, the first one first", &HEADS, &rows))
+            }
+            @if failed.len() > MOST { p.dim { "… and " (failed.len() - MOST) " more." } }
+        }
+    }
+}
+
+fn row<'a>(people: &People<'a>, bar: &'a Bar) -> Markup {
+    let at = bar.end.unwrap_or(bar.start);
+    let what = if bar.name == span::PARTICIPANT { bar.name.to_owned() } else { people.label(bar) };
+    html! {
+        tr {
+            th scope="row" { a.bad href={ "#" (id(bar)) } { "✗ " (what) } }
+            td { @if let Some(sid) = bar.participant() { (people.who(sid)) } }
+            td { code { (bar.error_type()) } }
+            td { (bar.error_message().unwrap_or("not told")) }
+            td { (time_of_day(at)) }
+            td.n { (between(people.room.start(), at)) }
+        }
+    }
+}
+
+// What failed and has no span of its own.
+fn untold<'a>(people: &People<'a>, only: Option<&str>) -> Vec<&'a LogRecord> {
+    const HAVE_SPANS: [&str; 9] = [
+        event::PARTICIPANT_LEFT,
+        event::PARTICIPANT_CONNECTION_ABORTED,
+        event::TRACK_SUBSCRIBE_FAILED,
+        event::EGRESS_ENDED,
+        event::INGRESS_ENDED,
+        event::SIP_CALL_ENDED,
+        event::SIP_TRANSFER_COMPLETE,
+        event::API_CALL,
+        event::WEBHOOK,
+    ];
+    let is_shown = |record: &&LogRecord| {
+        let who = record.attributes.text(key::PARTICIPANT_SID);
+        record.severity == Severity::Error
+            && !HAVE_SPANS.contains(&&*record.event_name)
+            && only.is_none_or(|sid| who == Some(sid))
+    };
+    people.room.events.iter().filter(is_shown).collect()
+}
+
+fn record_row(people: &People<'_>, record: &LogRecord) -> Markup {
+    let text = |key| record.attributes.text(key);
+    html! {
+        tr {
+            th scope="row" { span.bad { "✗ " (record.event_name) } }
+            td { @if let Some(sid) = text(key::PARTICIPANT_SID) { (people.who(sid)) } }
+            td { code { (text(key::ERROR_TYPE).unwrap_or("error")) } }
+            td { (text(key::ERROR_MESSAGE).unwrap_or("not told")) }
+            td { (time_of_day(record.time)) }
+            td.n { (between(people.room.start(), record.time)) }
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! A room's bars, sorted by participant.
+
+use std::collections::BTreeMap;
+
+use super::plot::Metric;
+use crate::event::Time;
+use crate::semconv::{key, span};
+use crate::ui::store::{Bar, Room, Windows};
+use crate::words::{self, rank};
+
+/// A participant and what it did.
+pub(super) struct Person<'a> {
+    pub(super) sid: &'a str,
+    /// Its own bar; none where only other things were told of it.
+    pub(super) own: Option<&'a Bar>,
+    /// In the order of [`rank`] and time.
+    pub(super) children: Vec<&'a Bar>,
+}
+
+/// A room, sorted.
+pub(super) struct People<'a> {
+    pub(super) room: &'a Room,
+    /// In the order of their coming.
+    pub(super) all: Vec<Person<'a>>,
+    /// What belongs to the room and to no participant.
+    pub(super) others: Vec<&'a Bar>,
+    tracks: BTreeMap<&'a str, &'a Bar>,
+}
+
+const OF_A_PARTICIPANT: [&str; 5] = [
+    span::PARTICIPANT_CONNECT,
+    span::TRACK_PUBLISH,
+    span::TRACK,
+    span::TRACK_SUBSCRIBE,
+    span::SUBSCRIPTION,
+];
+
+impl<'a> People<'a> {
+    pub(super) fn of(room: &'a Room) -> Self {
+        let mut people: BTreeMap<&str, Person<'a>> = BTreeMap::new();
+        let (mut others, mut tracks) = (Vec::new(), BTreeMap::new());
+        let person = |sid| Person { sid, own: None, children: Vec::new() };
+        for bar in room.bars() {
+            match bar.participant() {
+                Some(sid) if bar.name == span::PARTICIPANT => {
+                    people.entry(sid).or_insert_with(|| person(sid)).own = Some(bar);
+                }
+                Some(sid) if OF_A_PARTICIPANT.contains(&bar.name) => {
+                    people.entry(sid).or_insert_with(|| person(sid)).children.push(bar);
+                }
+                _ if bar.name != span::ROOM => others.push(bar),
+                _ => {}
+            }
+            if let Some(sid) = bar.text(key::TRACK_SID).filter(|_| bar.name == span::TRACK) {
+                tracks.insert(sid, bar);
+            }
+        }
+        for sid in room.measured() {
+            people.entry(sid).or_insert_with(|| person(sid));
+        }
+        let mut all: Vec<_> = people.into_values().collect();
+        for person in &mut all {
+            person.children.sort_by_key(|bar| (rank(bar.name), bar.start));
+        }
+        all.sort_by_key(|person| (person.start().is_none(), person.start(), person.sid));
+        others.sort_by_key(|bar| bar.start);
+        Self { room, all, others, tracks }
+    }
+
+    /// What a bar is called.
+    pub(super) fn label(&self, bar: &'a Bar) -> String {
+        match bar.name {
+            span::PARTICIPANT => bar.participant().map_or_else(String::new, |sid| self.who(sid)),
+            name => {
+                let track = bar.text(key::TRACK_SID).and_then(|sid| self.tracks.get(sid));
+                let publisher = bar.text(key::PUBLISHER_SID).map(|sid| self.room.who(sid));
+                let track = track.map(|track| &track.attributes[..]);
+                words::label(name, &bar.attributes[..], track, publisher)
+            }
+        }
+    }
+
+    pub(super) fn who(&self, sid: &str) -> String {
+        self.room.who(sid).to_owned()
+    }
+}
+
+impl<'a> Person<'a> {
+    fn start(&self) -> Option<Time> {
+        let first = || self.children.iter().map(|bar| bar.start).min();
+        self.own.map(|own| own.start).or_else(first)
+    }
+
+    /// All of its bars.
+    pub(super) fn bars(&self) -> impl Iterator<Item = &'a Bar> {
+        self.own.into_iter().chain(self.children.iter().copied())
+    }
+
+    pub(super) fn failures(&self) -> usize {
+        self.bars().filter(|bar| bar.failed()).count()
+    }
+
+    pub(super) fn tracks(&self) -> usize {
+        self.children.iter().filter(|bar| bar.name == span::TRACK).count()
+    }
+}
+
+/// The highest loss and the lowest score of any window.
+pub(super) fn worst<'a>(windows: impl Iterator<Item = &'a Windows>) -> [Option<f64>; 2] {
+    let metrics = [Metric::Loss, Metric::Score];
+    windows.flat_map(|windows| &windows.all).fold([None; 2], |worst, window| {
+        let of = |n: usize| metrics[n].worst(worst[n].into_iter().chain(metrics[n].of(window)));
+        [of(0), of(1)]
+    })
+}

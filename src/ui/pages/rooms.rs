@@ -1,0 +1,107 @@
+//! The list of rooms.
+
+use maud::{Markup, html};
+
+use super::Look;
+use super::layout::{self, Head, Here, failures, page, segment};
+use super::people::worst;
+use super::plot::Metric;
+use super::time::{between, utc};
+use crate::semconv::span;
+use crate::ui::store::{Room, State, Store};
+use crate::words::count;
+
+pub(in crate::ui) fn rooms(store: &Store, look: &Look) -> String {
+    let rooms = store.rooms();
+    let (over, open): (Vec<&Room>, Vec<&Room>) =
+        rooms.into_iter().partition(|room| room.state() == State::Over);
+    let main = html! {
+        h1 { "Rooms" }
+        @if open.is_empty() && over.is_empty() {
+            p {
+                "No room has been told of yet. Point your LiveKit server's webhooks here, or play a "
+                "recorded call with " code { "livekit-otel replay" } "."
+            }
+        }
+        @if !open.is_empty() { (table("Open", "open", &open, look)) }
+        @if !over.is_empty() { (table("Over", "over", &over, look)) }
+        (held(store))
+    };
+    page("Rooms", Here::Rooms, look, &main)
+}
+
+fn held(store: &Store) -> Markup {
+    let limits = store.limits();
+    let mib = |bytes: usize| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
+    html! {
+        p.dim {
+            "Held: " (count(store.rooms().len(), "room")) " of at most " (limits.rooms) ", "
+            (mib(store.bytes())) " of at most " (mib(limits.bytes)) "."
+            @if store.left_out() > 0 {
+                " There was no place for " (store.left_out()) " records of other rooms."
+            }
+        }
+    }
+}
+
+const HEADS: [Head; 9] = [
+    Head::Text("Room"),
+    Head::Text("State"),
+    Head::Text("Failures"),
+    Head::Number("Participants"),
+    Head::Number("Tracks"),
+    Head::Number("Worst loss"),
+    Head::Number("Worst score"),
+    Head::Number("For"),
+    Head::Text("Began"),
+];
+
+fn table(title: &str, id: &str, rooms: &[&Room], look: &Look) -> Markup {
+    let rows = html! { @for room in rooms { (row(room, look)) } };
+    html! {
+        section.rooms aria-labelledby=(id) {
+            h2 id=(id) { (title) }
+            (layout::table(title, "Rooms, the newest first", &HEADS, &rows))
+        }
+    }
+}
+
+fn row(room: &Room, look: &Look) -> Markup {
+    let of = |name| room.bars().filter(move |bar| bar.name == name);
+    let (people, tracks) = (of(span::PARTICIPANT).count(), of(span::TRACK).count());
+    let now = of(span::PARTICIPANT).filter(|bar| bar.end.is_none()).count();
+    let windows = room.measured().filter_map(|sid| room.windows(sid)).flatten();
+    let [loss, score] = worst(windows);
+    html! {
+        tr {
+            th scope="row" {
+                a href={ "/ui/rooms/" (segment(&room.sid)) } {
+                    (room.name.as_deref().unwrap_or("(no name)"))
+                }
+                " " code { (room.sid) }
+            }
+            td { (state(room.state())) }
+            td { (failures(room.failures())) }
+            td.n {
+                @if room.state() == State::Open { (now) " of " }
+                (people)
+            }
+            td.n { (tracks) }
+            td.n { (Metric::Loss.shown(loss)) }
+            td.n { (Metric::Score.shown(score)) }
+            td.n { (between(room.start(), room.end(look.now))) }
+            td { (utc(room.start())) }
+        }
+    }
+}
+
+/// How far it has come, in a word and a form.
+pub(super) fn state(state: State) -> Markup {
+    html! {
+        @match state {
+            State::Open => span.live { "● open" },
+            State::Ending => span.live { "◐ ending" },
+            State::Over => span.dim { "○ over" },
+        }
+    }
+}

@@ -1,0 +1,194 @@
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::*;
+use crate::event::Time;
+use crate::ledger::{Ledger, Lost, Refused, Signal, Source};
+use crate::pipeline::Passed;
+use crate::semconv::{event, key};
+use crate::signal::{Attribute, LogRecord, Severity};
+use crate::ui::store::{Limits, Store};
+use crate::ui::tests::seen;
+
+fn look() -> Look {
+    Look {
+        now: Time::from_millis(1_795_406_990_000).unwrap(),
+        path: "/ui/rooms/RM%5Fcall".to_owned(),
+        follows: false,
+        trace_url: Some("http://localhost:16686/trace/{trace_id}".into()),
+        missed: 0,
+    }
+}
+
+// Compares with the file, in which each element has a line; `UPDATE_GOLDEN=1` writes it instead.
+fn golden(name: &str, page: &str) {
+    sound(page);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/ui/testdata").join(name);
+    let page = page.replace(env!("CARGO_PKG_VERSION"), "VERSION").replace("><", ">\n<") + "\n";
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, &page).unwrap();
+    }
+    let wanted = std::fs::read_to_string(&path).unwrap_or_default();
+    let differs = wanted.lines().zip(page.lines()).position(|(was, is)| was != is);
+    assert!(
+        wanted == page,
+        "{name} differs from line {:?} on (UPDATE_GOLDEN=1 rewrites it)",
+        differs.map(|line| line + 1)
+    );
+}
+
+fn values<'a>(page: &'a str, attribute: &str) -> Vec<&'a str> {
+    let attribute = format!(" {attribute}=\"");
+    page.split(&attribute).skip(1).map(|rest| rest.split('"').next().unwrap()).collect()
+}
+
+// What holds of every page: no script, no style of its own, each id once, each reference kept.
+fn sound(page: &str) {
+    for forbidden in ["<script", "<style", " style=", "javascript:", " onclick", " onload"] {
+        assert!(!page.contains(forbidden), "{forbidden}");
+    }
+    let ids = values(page, "id");
+    let distinct: BTreeSet<_> = ids.iter().collect();
+    assert_eq!(distinct.len(), ids.len(), "an id is there twice: {ids:?}");
+    let anchors = values(page, "href").into_iter().filter_map(|href| href.strip_prefix('#'));
+    let named = ["aria-labelledby"].map(|name| values(page, name)).concat();
+    for id in anchors.chain(named.iter().flat_map(|ids| ids.split(' '))) {
+        assert!(ids.contains(&id), "there is no {id}");
+    }
+}
+
+fn room_of(store: &Store, sid: &str) -> String {
+    room(store.room(sid).unwrap(), &look())
+}
+
+#[test]
+fn a_lost_client_is_shown_as_the_golden_page() {
+    golden("lost-client.html", &room_of(&seen("lost-client", usize::MAX), "RM_call"));
+}
+
+#[test]
+fn a_room_that_goes_on_is_shown_as_the_golden_page() {
+    golden("open.html", &room_of(&seen("lost-client", 6), "RM_call"));
+}
+
+#[test]
+fn a_participant_is_shown_as_the_golden_page() {
+    let store = seen("lost-client", usize::MAX);
+    let page = participant(store.room("RM_call").unwrap(), "PA_Ann", &look()).unwrap();
+    golden("participant.html", &page);
+    assert!(participant(store.room("RM_call").unwrap(), "PA_nobody", &look()).is_none());
+}
+
+#[test]
+fn the_list_and_the_ledger_are_shown_as_the_golden_pages() {
+    golden("rooms.html", &rooms(&seen("lost-client", usize::MAX), &look()));
+    let ledger = Ledger::default();
+    ledger.accepted(Source::Webhook, 18);
+    ledger.processed(Source::Webhook, 17);
+    ledger.refused(Source::Webhook, Refused::Unauthorized);
+    ledger.queued(Signal::Logs, 1200);
+    ledger.delivered(Signal::Logs, 1100);
+    ledger.lost(Signal::Logs, Lost::QueueFull, 40);
+    golden("delivery.html", &delivery(&ledger.snapshot(), &look()));
+}
+
+#[test]
+fn every_scenario_makes_a_sound_page_at_every_moment() {
+    let scenarios = [
+        "ordinary-call",
+        "aborted-join",
+        "resume",
+        "migration",
+        "server-crash",
+        "reorder",
+        "duplicate",
+        "webhook-only",
+        "long-room",
+        "egress-failure",
+        "sip-call-with-transfer",
+        "agent-job",
+        "api-calls-and-webhooks",
+    ];
+    for scenario in scenarios {
+        for lines in (1..70).step_by(4).chain([usize::MAX]) {
+            let store = seen(scenario, lines);
+            sound(&rooms(&store, &look()));
+            for held in store.rooms() {
+                sound(&room(held, &look()));
+            }
+        }
+    }
+}
+
+// What others may write anywhere in a room.
+const HOSTILE: &str =
+    "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&amp;{trace_id}../%2e";
+
+fn hostile() -> Store {
+    let mut store = Store::new(Limits::default());
+    let time = look().now;
+    let keys = [
+        key::ROOM_SID,
+        key::ROOM_NAME,
+        key::PARTICIPANT_SID,
+        key::PARTICIPANT_IDENTITY,
+        key::PARTICIPANT_DISCONNECT_REASON,
+        key::TRACK_SID,
+        key::TRACK_SOURCE,
+        key::PUBLISHER_SID,
+        key::NODE_ID,
+        key::ERROR_TYPE,
+        key::ERROR_MESSAGE,
+        key::ROOM_END_REASON,
+    ];
+    let attributes: Vec<_> = keys.iter().map(|key| Attribute::new(key, HOSTILE)).collect();
+    for event_name in [
+        event::ROOM_CREATED,
+        event::PARTICIPANT_JOINED,
+        event::TRACK_PUBLISHED,
+        event::TRACK_SUBSCRIBE_REQUESTED,
+        event::TRACK_SUBSCRIBE_FAILED,
+        HOSTILE,
+    ] {
+        let attributes = attributes.clone();
+        let (event_name, severity) = (event_name.into(), Severity::Error);
+        let record =
+            LogRecord { event_name, time, observed: time, severity, context: None, attributes };
+        store.take(Passed::Logs(vec![record]));
+    }
+    store
+}
+
+#[test]
+fn what_others_wrote_is_text_and_nothing_else() {
+    let store = hostile();
+    let held = store.room(HOSTILE).unwrap();
+    let pages =
+        [rooms(&store, &look()), room(held, &look()), participant(held, HOSTILE, &look()).unwrap()];
+    for page in pages {
+        assert!(page.contains("&lt;script&gt;alert(1)"), "the name is there to be found");
+        assert!(!page.contains("<script") && !page.contains("<img"), "{page}");
+        for href in values(&page, "href") {
+            let known = ["/ui", "#", "http://localhost:16686/trace/"];
+            assert!(known.iter().any(|start| href.starts_with(start)), "{href}");
+            assert!(!href.contains(['<', '>', '\'', ' ']) && !href.contains(".."), "{href}");
+        }
+        // Its quotes end no attribute: none has what stands behind them.
+        assert!(!page.contains("\"'>"), "{page}");
+    }
+}
+
+#[test]
+fn a_page_that_is_loaded_again_and_again_says_so_and_can_be_stopped() {
+    let store = seen("lost-client", 5);
+    let still = rooms(&store, &look());
+    assert!(still.contains("href=\"/ui/rooms/RM%5Fcall?refresh\">Refresh every 5 s</a>"));
+    let follows = rooms(&store, &Look { follows: true, ..look() });
+    assert!(follows.contains("href=\"/ui/rooms/RM%5Fcall\">Stop refreshing</a>"));
+}
+
+#[test]
+fn what_was_missed_is_said() {
+    let page = rooms(&seen("lost-client", 5), &Look { missed: 7, ..look() });
+    assert!(page.contains("This page had no time for 7 records."), "{page}");
+}

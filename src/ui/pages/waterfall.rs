@@ -1,0 +1,221 @@
+//! A room's bars as a tree, each in its place in time.
+
+use maud::{Markup, html};
+
+use super::people::{People, Person};
+use super::time::{Axis, between, exact, percent};
+use crate::event::Time;
+use crate::semconv::{key, span};
+use crate::session::hex;
+use crate::signal::Value;
+use crate::ui::store::Bar;
+use crate::words::remarks;
+
+/// The most participants that a room's page shows in full; each has a page of its own.
+pub(super) const MOST_PARTICIPANTS: usize = 25;
+// The most bars of a participant that a room's page shows; failures are never cut.
+const MOST_CHILDREN: usize = 16;
+const TICKS: u64 = 5;
+
+/// Where a bar's line, and its attributes, are found on the page.
+pub(super) fn id(bar: &Bar) -> String {
+    match bar.sent {
+        Some((_, id)) => format!("s-{}", hex(&id)),
+        None => {
+            let sid = |key| bar.text(key).unwrap_or_default();
+            let of = [
+                key::PARTICIPANT_SID,
+                key::TRACK_SID,
+                key::EGRESS_ID,
+                key::INGRESS_ID,
+                key::SIP_CALL_ID,
+                key::AGENT_JOB_ID,
+            ];
+            let mut id = format!("o-{}", bar.name.replace(' ', "-"));
+            for part in of.map(sid) {
+                id.extend(part.chars().filter(char::is_ascii_alphanumeric));
+            }
+            id
+        }
+    }
+}
+
+/// A part of a room's waterfall.
+pub(super) struct Waterfall<'a> {
+    pub(super) people: &'a People<'a>,
+    pub(super) shown: Vec<&'a Person<'a>>,
+    /// Whether only one participant is shown, and all of it.
+    pub(super) is_whole: bool,
+    pub(super) axis: Axis,
+}
+
+impl<'a> Waterfall<'a> {
+    pub(super) fn draw(&self) -> Markup {
+        let ticks = self.axis.ticks(TICKS);
+        html! {
+            section aria-labelledby="waterfall" {
+                h2 #waterfall { "Waterfall" }
+                p.key aria-hidden="true" {
+                    @for (class, name) in [("connect", "connect"), ("publish", "publish"),
+                        ("track", "track"), ("subscribe", "subscribe"), ("other", "other")] {
+                        svg width="14" height="10" { rect class={ "b " (class) } width="14" height="10" {} }
+                        " " (name) " "
+                    }
+                    span { "✗ failed" } " " span { "▸ goes on" } " " span { "┆ end inferred" }
+                }
+                table.waterfall {
+                    caption.hidden {
+                        "Spans by participant, with when each began after the room did and how long "
+                        "it lasted. The link in a line opens its attributes below it."
+                    }
+                    thead { tr {
+                        th scope="col" { "Span" }
+                        th.n scope="col" { "At" }
+                        th.n scope="col" { "For" }
+                        th.time scope="col" {
+                            span.hidden { "Timeline" }
+                            svg.axis aria-hidden="true" focusable="false" {
+                                text x="0" y="11" { "0" }
+                                @for (part, name) in &ticks {
+                                    text x=(percent(*part)) y="11"
+                                        text-anchor=(if *part > 0.94 { "end" } else { "middle" }) { (name) }
+                                }
+                            }
+                        }
+                    } }
+                    @if let Some(own) = self.people.room.own().filter(|_| !self.is_whole) {
+                        tbody { (self.line(own, "room", 0)) }
+                    }
+                    @for person in &self.shown { (self.person(person)) }
+                    @if !self.is_whole && !self.people.others.is_empty() {
+                        tbody {
+                            @for bar in &self.people.others {
+                                (self.line(bar, &self.people.label(bar), 1))
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn person(&self, person: &Person<'a>) -> Markup {
+        let most = if self.is_whole { usize::MAX } else { MOST_CHILDREN };
+        let mut place = 0;
+        let (shown, cut): (Vec<&&Bar>, Vec<&&Bar>) = person.children.iter().partition(|bar| {
+            place += usize::from(!bar.failed());
+            bar.failed() || place <= most
+        });
+        let who = self.people.who(person.sid);
+        html! {
+            tbody {
+                @match person.own {
+                    Some(own) => (self.line(own, &who, 1)),
+                    None => tr { th.l1 scope="rowgroup" colspan="4" {
+                        (who) span.dim { " (of its coming nothing was told here)" }
+                    } },
+                }
+                @for bar in shown { (self.line(bar, &self.people.label(bar), 2)) }
+                @if !cut.is_empty() {
+                    tr { td.l2.dim colspan="4" {
+                        "… and " (cut.len()) " more: "
+                        a href=(super::room::path(&self.people.room.sid, Some(person.sid))) {
+                            "all of " (who)
+                        }
+                    } }
+                }
+            }
+        }
+    }
+
+    // A line, and its attributes, which are there once its link is followed.
+    fn line(&self, bar: &Bar, label: &str, level: usize) -> Markup {
+        let id = id(bar);
+        let end = bar.end.unwrap_or(self.axis.end);
+        let notes = remarks(&bar.attributes[..]);
+        let scope = if level < 2 { "rowgroup" } else { "row" };
+        html! {
+            tr {
+                th class={ "l" (level) } scope=(scope) {
+                    a href={ "#" (id) } { (label) }
+                    @if bar.failed() { " " strong.bad { "✗ failed: " (bar.error_type()) } }
+                    @if bar.end.is_none() { " " span.live { "▸ goes on" } }
+                    @if !notes.is_empty() { " " span.dim { (notes.join(", ")) } }
+                }
+                td.n { (between(self.axis.start, bar.start)) }
+                td.n { (between(bar.start, end)) }
+                td.time { (self.bar(bar, end)) }
+            }
+            tr.more id=(id) { td colspan="4" { (attributes(bar)) } }
+        }
+    }
+
+    fn bar(&self, bar: &Bar, end: Time) -> Markup {
+        let (from, to) = (self.axis.part(bar.start), self.axis.part(end));
+        let class = match bar.name {
+            span::ROOM | span::PARTICIPANT => "whole",
+            span::PARTICIPANT_CONNECT => "connect",
+            span::TRACK_PUBLISH => "publish",
+            span::TRACK | span::SUBSCRIPTION => "track",
+            span::TRACK_SUBSCRIBE => "subscribe",
+            _ => "other",
+        };
+        let (y, height) = if class == "whole" { ("6", "4") } else { ("3", "10") };
+        html! {
+            svg.bar aria-hidden="true" focusable="false" {
+                @for (part, _) in self.axis.ticks(TICKS) {
+                    @let at = percent(part);
+                    line.grid x1=(at) x2=(at) y1="0" y2="16" {}
+                }
+                rect class={ "b " (class) } x=(percent(from)) width=(percent(to - from)) y=(y) height=(height) {}
+                // One that is too short for a screen is a stroke at its start.
+                @let at = percent(from);
+                line class={ "s " (class) } x1=(at) x2=(at) y1="3" y2="13" {}
+                // At the end, in pixels.
+                svg x=(percent(to)) width="1" height="16" overflow="visible" {
+                    @if bar.failed() {
+                        path.cross d="M-4 4 L4 12 M4 4 L-4 12" {}
+                    } @else if bar.end.is_none() {
+                        path.goes d="M-5 3 L1 8 L-5 13 Z" {}
+                    } @else if bar.text(key::END_INFERRED).is_some() {
+                        path.inferred d="M0 0 V16" {}
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn attributes(bar: &Bar) -> Markup {
+    html! {
+        dl.attributes {
+            (pair("name", bar.name))
+            @if let Some((trace, id)) = &bar.sent {
+                (pair("trace id", &hex(trace)))
+                (pair("span id", &hex(id)))
+            }
+            div { dt { "from" } dd { (exact(bar.start)) } }
+            @if let Some(end) = bar.end {
+                div { dt { "to" } dd { (exact(end)) } }
+            }
+            @if let Some(message) = bar.error_message() { (pair("status", message)) }
+            @for attribute in &bar.attributes {
+                (pair(attribute.key, &text(&attribute.value)))
+            }
+        }
+        p { a href="#waterfall" { "Close" } }
+    }
+}
+
+fn pair(key: &str, value: &str) -> Markup {
+    html! { div { dt { (key) } dd { (value) } } }
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Bool(flag) => flag.to_string(),
+        Value::Int(count) => count.to_string(),
+        Value::Float(measure) => measure.to_string(),
+        Value::Text(text) => text.to_string(),
+    }
+}

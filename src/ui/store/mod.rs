@@ -1,0 +1,170 @@
+//! What the page shows: the newest rooms, bounded in number and in bytes. Sans-IO.
+
+mod bar;
+mod live;
+mod room;
+#[cfg(test)]
+mod tests;
+mod windows;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(super) use bar::Bar;
+pub(super) use room::{Room, State};
+pub(super) use windows::{Window, Windows};
+
+use crate::event::Time;
+use crate::pipeline::Passed;
+use crate::semconv::{key, span};
+use crate::signal::Attribute;
+use crate::words::Told;
+
+/// How much is held.
+#[derive(Debug, Clone)]
+pub(super) struct Limits {
+    /// Rooms.
+    pub(super) rooms: usize,
+    /// About how many bytes in all.
+    pub(super) bytes: usize,
+    /// Spans of a room; a quarter more for failures and participants.
+    pub(super) spans: usize,
+    /// Events of a room.
+    pub(super) events: usize,
+    /// Participants of a room whose quality is held.
+    pub(super) participants: usize,
+    /// Stats windows of a participant, in each direction.
+    pub(super) windows: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            rooms: 500,
+            bytes: 64 << 20,
+            spans: 4000,
+            events: 300,
+            participants: 500,
+            // Six hours of half minutes.
+            windows: 720,
+        }
+    }
+}
+
+// A room that nobody told of for so long gives its place to another.
+const IDLE: Duration = Duration::from_mins(10);
+
+/// The rooms.
+#[derive(Debug, Default)]
+pub(super) struct Store {
+    limits: Limits,
+    rooms: HashMap<Arc<str>, Room>,
+    bytes: usize,
+    left_out: u64,
+    // The newest time that something came at.
+    now: Option<Time>,
+}
+
+impl Store {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self { limits, ..Self::default() }
+    }
+
+    /// Takes in what passed.
+    pub(super) fn take(&mut self, passed: Passed) {
+        match passed {
+            Passed::Logs(logs) => {
+                for record in logs {
+                    self.now = self.now.max(Some(record.observed));
+                    let at = (record.time, record.observed);
+                    let Some(sid) = sid(&record.attributes) else { continue };
+                    self.with(&sid, at, |room, limits| room.log(record, limits));
+                }
+            }
+            Passed::Spans(spans) => {
+                for span in spans {
+                    // Deliveries have traces of their own; one that went well says nothing of the call.
+                    if span.name == span::WEBHOOK_DELIVERY && span.failure.is_none() {
+                        continue;
+                    }
+                    let at = (span.end, self.now.unwrap_or(span.end));
+                    let Some(sid) = sid(&span.attributes) else { continue };
+                    self.with(&sid, at, |room, limits| room.span(span, limits));
+                }
+            }
+            Passed::Windows(windows, now) => {
+                self.now = self.now.max(Some(now));
+                for stat in windows {
+                    let sid = stat.room.shared();
+                    let at = (stat.at.unwrap_or(now), now);
+                    self.with(&sid, at, |room, limits| room.window(&stat, now, limits));
+                }
+            }
+        }
+    }
+
+    fn with(
+        &mut self,
+        sid: &Arc<str>,
+        (at, observed): (Time, Time),
+        take: impl FnOnce(&mut Room, &Limits),
+    ) {
+        let is_new = !self.rooms.contains_key(sid);
+        while self.bytes > self.limits.bytes || is_new && self.rooms.len() >= self.limits.rooms {
+            let Some(place) = self.dispensable(sid) else {
+                self.left_out += 1;
+                return;
+            };
+            self.bytes -= self.rooms.remove(&place).map_or(0, |room| room.bytes);
+        }
+        let new = || Room::new(sid, at, observed);
+        let room = self.rooms.entry(Arc::clone(sid)).or_insert_with(new);
+        let before = if is_new { 0 } else { room.bytes };
+        take(room, &self.limits);
+        self.bytes = self.bytes + room.bytes - before;
+    }
+
+    // The room to give up for another: one that is over, or that nobody tells of any more; first what
+    // had no failure, then the one that was told of longest ago. None where all others go on.
+    fn dispensable(&self, not: &str) -> Option<Arc<str>> {
+        let is_idle = |room: &Room| self.now.is_some_and(|now| now.since(room.observed) > IDLE);
+        let others = self.rooms.iter().filter(|(sid, _)| &***sid != not);
+        let over = others.filter(|(_, room)| room.state() == State::Over || is_idle(room));
+        let least = over.min_by_key(|(sid, room)| (room.failures() > 0, room.observed, *sid));
+        least.map(|(sid, _)| Arc::clone(sid))
+    }
+
+    /// The room `sid`.
+    pub(super) fn room(&self, sid: &str) -> Option<&Room> {
+        self.rooms.get(sid)
+    }
+
+    /// All rooms: those that go on first, then the newest.
+    pub(super) fn rooms(&self) -> Vec<&Room> {
+        let mut rooms: Vec<_> = self.rooms.values().collect();
+        rooms.sort_by_key(|room| {
+            (room.state() == State::Over, std::cmp::Reverse(room.start()), Arc::clone(&room.sid))
+        });
+        rooms
+    }
+
+    /// About how many bytes are held.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// How many records there was no place for.
+    pub(super) fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
+    /// How much it may hold.
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+}
+
+fn sid(attributes: &[Attribute]) -> Option<Arc<str>> {
+    attributes.text(key::ROOM_SID).map(Arc::from)
+}

@@ -1,0 +1,276 @@
+//! What is held of a room.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use super::Limits;
+use super::bar::{Bar, bytes};
+use super::live::{self, Step};
+use super::windows::{Window, Windows};
+use crate::event::{Direction, StreamStat, Time};
+use crate::semconv::{key, span};
+use crate::signal::{Attribute, LogRecord, Severity, Span};
+use crate::words::Told;
+
+/// How far a room, or who is in it, has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::ui) enum State {
+    /// It goes on.
+    Open,
+    /// It is over, and its span waits for the last stats.
+    Ending,
+    /// It is over, and its span has left.
+    Over,
+}
+
+/// What something was told of: its name, a participant's SID and another.
+type Subject = (&'static str, String, String);
+
+/// A room.
+#[derive(Debug)]
+pub(in crate::ui) struct Room {
+    pub(in crate::ui) sid: Arc<str>,
+    pub(in crate::ui) name: Option<Arc<str>>,
+    /// What has been sent, in the order of sending.
+    sent: Vec<Bar>,
+    // What is not sent yet.
+    open: BTreeMap<Subject, Bar>,
+    identities: BTreeMap<Arc<str>, Arc<str>>,
+    // Upstream and downstream.
+    quality: BTreeMap<Arc<str>, [Windows; 2]>,
+    /// The newest events, debug ones left out.
+    pub(in crate::ui) events: VecDeque<LogRecord>,
+    /// How many there was no place for.
+    pub(in crate::ui) spans_left_out: u64,
+    pub(in crate::ui) events_forgotten: u64,
+    // The newest time told of, and when that came: how late it is told.
+    told: Time,
+    pub(super) observed: Time,
+    pub(super) bytes: usize,
+    failed_sent: usize,
+    is_sent: bool,
+    // Whose spans have been sent.
+    left: BTreeSet<String>,
+}
+
+impl Room {
+    pub(super) fn new(sid: &str, at: Time, observed: Time) -> Self {
+        Self {
+            sid: sid.into(),
+            name: None,
+            sent: Vec::new(),
+            open: BTreeMap::new(),
+            identities: BTreeMap::new(),
+            quality: BTreeMap::new(),
+            events: VecDeque::new(),
+            spans_left_out: 0,
+            events_forgotten: 0,
+            told: at,
+            observed,
+            bytes: size_of::<Self>() + sid.len(),
+            failed_sent: 0,
+            is_sent: false,
+            left: BTreeSet::new(),
+        }
+    }
+
+    /// Takes in a finished span. With a participant's, or the room's, comes all that was open of it.
+    pub(super) fn span(&mut self, span: Span, limits: &Limits) {
+        let bar = Bar::of(span);
+        self.learn(&bar.attributes);
+        self.told = self.told.max(bar.end.unwrap_or(bar.start));
+        match (bar.name, bar.participant()) {
+            (span::ROOM, _) => {
+                self.is_sent = true;
+                self.drop_open(|_| true);
+            }
+            (span::PARTICIPANT, Some(sid)) => {
+                let sid = sid.to_owned();
+                self.drop_open(|(_, participant, _)| *participant == sid);
+                self.bytes += sid.len();
+                self.left.insert(sid);
+            }
+            (name, _) => {
+                if let Some((participant, other)) = live::subject(name, &bar.attributes[..]) {
+                    self.drop_open(|open| *open == (name, participant.clone(), other.clone()));
+                }
+            }
+        }
+        // Failures, and what holds the rest together, have room of their own.
+        let matters = bar.failed() || matches!(bar.name, span::ROOM | span::PARTICIPANT);
+        let most = if matters { limits.spans + limits.spans / 4 } else { limits.spans };
+        if self.sent.len() >= most {
+            self.spans_left_out += 1;
+            return;
+        }
+        self.failed_sent += usize::from(bar.failed());
+        self.bytes += bar.bytes();
+        self.sent.push(bar);
+    }
+
+    /// Takes in a log record.
+    pub(super) fn log(&mut self, record: LogRecord, limits: &Limits) {
+        self.learn(&record.attributes);
+        self.hears(record.time, record.observed);
+        for (step, name) in live::steps(&record.event_name) {
+            self.step(*step, name, &record, limits);
+        }
+        if record.severity == Severity::Debug {
+            return;
+        }
+        self.bytes += size_of::<LogRecord>() + bytes(&record.attributes);
+        let place = self.events.iter().rposition(|known| known.time <= record.time);
+        self.events.insert(place.map_or(0, |at| at + 1), record);
+        if self.events.len() > limits.events
+            && let Some(old) = self.events.pop_front()
+        {
+            self.bytes -= size_of::<LogRecord>() + bytes(&old.attributes);
+            self.events_forgotten += 1;
+        }
+    }
+
+    /// Takes in a stats window that came at `now`.
+    pub(super) fn window(&mut self, stat: &StreamStat, now: Time, limits: &Limits) {
+        self.hears(stat.end.or(stat.at).unwrap_or(now), now);
+        if let Some(name) = &stat.room_name {
+            self.name.get_or_insert_with(|| name.shared());
+        }
+        if !stat.is_media() {
+            return;
+        }
+        let who = stat.participant.shared();
+        if !self.quality.contains_key(&who) && self.quality.len() >= limits.participants {
+            return;
+        }
+        let windows = self.quality.entry(who).or_default();
+        let windows = &mut windows[usize::from(stat.direction == Direction::Downstream)];
+        let more = windows.add(stat, now, limits.windows);
+        self.bytes = self.bytes.saturating_add_signed(more * size_of::<Window>().cast_signed());
+    }
+
+    fn hears(&mut self, at: Time, observed: Time) {
+        self.told = self.told.max(at);
+        self.observed = self.observed.max(observed);
+    }
+
+    fn learn(&mut self, attributes: &[Attribute]) {
+        if let Some(name) = attributes.text(key::ROOM_NAME)
+            && self.name.as_deref() != Some(name)
+        {
+            self.name = Some(name.into());
+        }
+        let who = attributes.text(key::PARTICIPANT_SID);
+        if let Some((sid, identity)) = who.zip(attributes.text(key::PARTICIPANT_IDENTITY))
+            && !self.identities.contains_key(sid)
+        {
+            self.bytes += 2 * size_of::<Arc<str>>() + sid.len() + identity.len();
+            self.identities.insert(sid.into(), identity.into());
+        }
+    }
+
+    fn step(&mut self, step: Step, name: &'static str, record: &LogRecord, limits: &Limits) {
+        let Some((participant, other)) = live::subject(name, &record.attributes[..]) else {
+            return;
+        };
+        let subject = (name, participant, other);
+        let known = self.open.contains_key(&subject);
+        // What is told behind a span opens nothing.
+        let is_late = self.is_sent || self.left.contains(&subject.1);
+        if is_late || !known && step == Step::Ends {
+            return;
+        }
+        if !known && self.open.len() >= limits.spans {
+            self.spans_left_out += 1;
+            return;
+        }
+        let bar = self.open.entry(subject).or_insert_with(|| Bar {
+            name,
+            sent: None,
+            start: record.time,
+            end: None,
+            failure: None,
+            attributes: Vec::new(),
+        });
+        let before = if known { bar.bytes() } else { 0 };
+        bar.learn(&record.attributes);
+        match step {
+            Step::Begins => bar.start = bar.start.min(record.time),
+            Step::BeginsAgain if bar.end.is_some() => {
+                (bar.start, bar.end, bar.failure) = (record.time, None, None);
+                bar.attributes.retain(|attribute| attribute.key != key::ERROR_TYPE);
+            }
+            Step::BeginsAgain => {}
+            Step::Ends => {
+                bar.end = Some(record.time.max(bar.start));
+                if let Some((kind, message)) = live::failure(record) {
+                    bar.learn(&[Attribute::new(key::ERROR_TYPE, &*kind)]);
+                    bar.failure = Some(message.into());
+                }
+            }
+        }
+        self.bytes = self.bytes + bar.bytes() - before;
+    }
+
+    fn drop_open(&mut self, is_sent: impl Fn(&Subject) -> bool) {
+        let bytes = &mut self.bytes;
+        self.open.retain(|subject, bar| {
+            let goes = is_sent(subject);
+            *bytes -= if goes { bar.bytes() } else { 0 };
+            !goes
+        });
+    }
+
+    /// How far it has come.
+    pub(in crate::ui) fn state(&self) -> State {
+        let own = self.open.get(&(span::ROOM, String::new(), String::new()));
+        match own.map(|own| own.end) {
+            _ if self.is_sent => State::Over,
+            Some(Some(_)) => State::Ending,
+            _ => State::Open,
+        }
+    }
+
+    /// Every bar: what has been sent, and what has not.
+    pub(in crate::ui) fn bars(&self) -> impl Iterator<Item = &Bar> {
+        self.sent.iter().chain(self.open.values())
+    }
+
+    /// The bar of the room itself.
+    pub(in crate::ui) fn own(&self) -> Option<&Bar> {
+        self.bars().find(|bar| bar.name == span::ROOM)
+    }
+
+    /// How many of its bars are failures.
+    pub(in crate::ui) fn failures(&self) -> usize {
+        self.failed_sent + self.open.values().filter(|bar| bar.failed()).count()
+    }
+
+    /// When the first of it began.
+    pub(in crate::ui) fn start(&self) -> Time {
+        let start = self.own().or_else(|| self.bars().min_by_key(|bar| bar.start));
+        start.map_or(self.told, |bar| bar.start)
+    }
+
+    /// When it ended; while it goes on, what time it is there at `now`: a replay's is another.
+    pub(in crate::ui) fn end(&self, now: Time) -> Time {
+        match self.own().and_then(|own| own.end) {
+            Some(end) => end,
+            None => self.told + now.since(self.observed),
+        }
+    }
+
+    /// The identity of the participant `sid`; its SID where none is known.
+    pub(in crate::ui) fn who<'a>(&'a self, sid: &'a str) -> &'a str {
+        self.identities.get(sid).map_or(sid, |identity| identity)
+    }
+
+    /// A participant's windows, upstream and downstream.
+    pub(in crate::ui) fn windows(&self, sid: &str) -> Option<&[Windows; 2]> {
+        self.quality.get(sid)
+    }
+
+    /// Whose windows there are.
+    pub(in crate::ui) fn measured(&self) -> impl Iterator<Item = &str> {
+        self.quality.keys().map(|sid| &**sid)
+    }
+}

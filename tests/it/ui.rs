@@ -1,0 +1,253 @@
+//! The page of rooms, over its real socket: `serve` takes the shipped call, and shows it.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use livekit_otel::config::Config;
+use livekit_otel::demo::Collector;
+use livekit_otel::privacy::{HashKey, Privacy};
+use livekit_otel::serve::{Server, StartError};
+use livekit_otel::source::capture::Capture;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::serve::{KEY, SECRET, config, replay_to, the_capture};
+
+const BIN: &str = env!("CARGO_BIN_EXE_livekit-otel");
+const ROOM: &str = "/ui/rooms/RM_XHuZ4ggjTArt";
+const PATIENCE: Duration = Duration::from_mins(1);
+
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+async fn ask(to: SocketAddr, method: &str, path: &str, host: Option<&str>) -> Answer {
+    let mut stream = TcpStream::connect(to).await.unwrap();
+    let host = host.map_or_else(String::new, |host| format!("Host: {host}\r\n"));
+    let request = format!("{method} {path} HTTP/1.1\r\n{host}Connection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Answer { status, head: head.to_lowercase(), body: body.to_owned() }
+}
+
+async fn get(to: SocketAddr, path: &str) -> Answer {
+    ask(to, "GET", path, Some("127.0.0.1")).await
+}
+
+fn shown(collector: &Collector) -> Config {
+    Config { ui: Some("127.0.0.1:0".parse().unwrap()), ..config(&collector.endpoint()) }
+}
+
+fn address(url: &str) -> SocketAddr {
+    url.strip_prefix("http://").unwrap().strip_suffix("/ui").unwrap().parse().unwrap()
+}
+
+fn at(server: &Server) -> SocketAddr {
+    address(&server.ui().unwrap().url())
+}
+
+// The page's body, once it has all of `words`.
+async fn when(to: SocketAddr, path: &str, words: &[&str]) -> String {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let body = get(to, path).await.body;
+        let missing: Vec<_> = words.iter().filter(|word| !body.contains(**word)).collect();
+        if missing.is_empty() {
+            return body;
+        }
+        assert!(Instant::now() < deadline, "{path} does not say {missing:?}:\n{body}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_call_is_shown_while_it_goes_on_and_when_it_is_over() {
+    let collector = Collector::start().await.unwrap();
+    let mut server = Server::start(shown(&collector)).await.unwrap();
+    let (to, capture) = (at(&server), the_capture());
+    let (before, after) = capture.lines.split_at(60);
+    when(to, "/ui", &["No room has been told of yet"]).await;
+
+    replay_to(&server, &Capture { lines: before.to_vec() }).await;
+    when(to, "/ui", &["standup-0", "● open", "3 of 3"]).await;
+    when(to, ROOM, &["class=\"live\">▸ goes on", "track camera video/VP8", "Nothing failed"]).await;
+    assert!(!get(to, ROOM).await.body.contains("Loss, user-0-1, upstream"));
+
+    replay_to(&server, &Capture { lines: after.to_vec() }).await;
+    let mut ui = server.take_ui().unwrap();
+    let report = server.shutdown().await;
+    assert_eq!(report.undelivered, 0);
+    ui.filled().await;
+    // The page outlives the server, and shows all that the collector got of the room.
+    let list = when(to, "/ui", &["standup-0", "○ over"]).await;
+    assert!(!list.contains("● open"));
+    let room = get(to, ROOM).await.body;
+    for words in [
+        "c3542a5f4c8c2cc4d42dcc0c8c2a92c8",
+        "subscribe camera of user-0-1",
+        "2 attempts",
+        "muted 4.0 s",
+        "left: client initiated",
+        "Loss, user-0-1, upstream",
+        "Score, user-0-2, downstream",
+        "lk.stats.packets_lost",
+        "lk.participant.joined",
+    ] {
+        assert!(room.contains(words), "{words} is not on the page of the room");
+    }
+    assert!(!room.contains("class=\"live\">▸ goes on"));
+    let lines = room.matches("class=\"more\"").count();
+    assert_eq!(lines, 27, "spans of the room");
+    assert_eq!(room.matches("<svg class=\"plot\"").count(), 3 * 2 * 4);
+    let person = get(to, &format!("{ROOM}/participants/PA_ZVunvGtQABQw")).await.body;
+    assert!(person.contains("muted 4.0 s") && !person.contains("PA_HANHxREy4zKS</code></h1>"));
+    let delivery = get(to, "/ui/delivery").await.body;
+    assert!(delivery.contains("Nothing was lost, refused or unknown."), "{delivery}");
+    drop(ui);
+    let deadline = Instant::now() + PATIENCE;
+    while TcpStream::connect(to).await.is_ok() {
+        assert!(Instant::now() < deadline, "the page stays");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn identities_are_on_the_page_as_they_are_sent() {
+    let hashed = Privacy::Hash(HashKey::new("a-key-of-at-least-sixteen-bytes").unwrap());
+    for (privacy, has_identity) in [(Privacy::Plain, true), (hashed, false), (Privacy::Drop, false)]
+    {
+        let collector = Collector::start().await.unwrap();
+        let mut config = shown(&collector);
+        config.export.privacy = privacy;
+        let mut server = Server::start(config).await.unwrap();
+        replay_to(&server, &the_capture()).await;
+        let mut ui = server.take_ui().unwrap();
+        server.shutdown().await;
+        ui.filled().await;
+        let to = address(&ui.url());
+        for path in ["/ui", ROOM, &format!("{ROOM}/participants/PA_ZVunvGtQABQw")] {
+            let body = get(to, path).await.body;
+            assert!(body.contains("standup-0"), "{path}");
+            let has = body.contains("user-0-");
+            assert_eq!(has, has_identity && path != "/ui", "{path}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_for_this_machine_alone_and_only_to_be_read() {
+    let collector = Collector::start().await.unwrap();
+    let server = Server::start(shown(&collector)).await.unwrap();
+    let to = at(&server);
+    for host in [None, Some("evil.example"), Some("evil.example:9292"), Some("192.0.2.7")] {
+        for path in ["/ui", "/ui/delivery", "/ui/style.css", "/"] {
+            let answer = ask(to, "GET", path, host).await;
+            assert!(matches!(answer.status, 400 | 403), "{host:?} {path}: {}", answer.status);
+            assert!(!answer.body.contains("<html"), "{host:?} {path}");
+        }
+    }
+    for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"] {
+        assert_eq!(ask(to, method, "/ui", Some("localhost")).await.status, 405, "{method}");
+    }
+    let head = ask(to, "HEAD", "/ui", Some("localhost:1")).await;
+    assert_eq!((head.status, head.body.as_str()), (200, ""));
+    for path in ["/ui", "/ui/nothing", "/ui/style.css", ROOM] {
+        let answer = get(to, path).await;
+        for header in [
+            "content-security-policy: default-src 'none'; style-src 'self'; img-src 'self';",
+            "x-content-type-options: nosniff",
+            "referrer-policy: no-referrer",
+            "cache-control: no-store",
+        ] {
+            assert!(answer.head.contains(header), "{path}: {}", answer.head);
+        }
+        assert!(!answer.head.contains("set-cookie") && !answer.head.contains("script-src"));
+    }
+    assert_eq!(get(to, "/ui/nothing").await.status, 404);
+    assert_eq!(get(to, ROOM).await.status, 404);
+    assert_eq!(get(to, "/webhook").await.status, 404);
+    let answer = get(to, "/").await;
+    assert!(answer.status == 302 && answer.head.contains("location: /ui"), "{}", answer.head);
+    assert!(get(to, "/ui?refresh").await.head.contains("\r\nrefresh: 5"));
+    assert!(!get(to, "/ui").await.head.contains("\r\nrefresh:"));
+    // Nor is it where the webhooks are.
+    assert_eq!(get(server.http(), "/ui").await.status, 404);
+    server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn there_is_none_unless_it_is_asked_for_and_never_for_others() {
+    let collector = Collector::start().await.unwrap();
+    let server = Server::start(config(&collector.endpoint())).await.unwrap();
+    assert!(server.ui().is_none());
+    server.shutdown().await;
+    let ui = Some("0.0.0.0:0".parse().unwrap());
+    let error = Server::start(Config { ui, ..config(&collector.endpoint()) }).await.unwrap_err();
+    assert!(matches!(error, StartError::Bind(_)), "{error}");
+    assert!(error.to_string().contains("no loopback address"), "{error}");
+}
+
+#[test]
+fn serve_says_where_its_page_is() {
+    let mut child = Command::new(BIN)
+        .args(["serve", "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--ui=127.0.0.1:0"])
+        .env_clear()
+        .env("LIVEKIT_KEYS", format!("{KEY}: {SECRET}"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let line = lines.find(|line| line.contains("rooms are shown"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let line = line.unwrap();
+    assert!(line.contains("http://127.0.0.1:") && line.contains("/ui"), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_opens_its_page_and_keeps_it_until_ctrl_c() {
+    // A browser that notes what it was to open.
+    let directory = tempfile::tempdir().unwrap();
+    let (browser, noted) = (directory.path().join("xdg-open"), directory.path().join("noted"));
+    std::fs::write(
+        &browser,
+        "#!/bin/sh\necho \"$1\" > \"$NOTED.new\" && mv \"$NOTED.new\" \"$NOTED\"\n",
+    )
+    .unwrap();
+    std::fs::set_permissions(&browser, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:/usr/bin:/bin", directory.path().display());
+    let mut child = Command::new(BIN)
+        .args(["demo", "--open"])
+        .env_clear()
+        .envs([("PATH", path.as_str()), ("DISPLAY", ":0"), ("NOTED", noted.to_str().unwrap())])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let line = lines.find(|line| line.contains("until Ctrl-C")).unwrap();
+    let url = line.rsplit(' ').next().unwrap();
+    let page = get(address(url), ROOM).await;
+    assert_eq!(page.status, 200);
+    assert!(page.body.contains("○ over") && page.body.contains("muted 4.0 s"));
+    if cfg!(target_os = "linux") {
+        let deadline = Instant::now() + PATIENCE;
+        while !noted.exists() {
+            assert!(Instant::now() < deadline, "no browser was opened");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(std::fs::read_to_string(&noted).unwrap().trim(), url);
+    }
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
