@@ -16,6 +16,7 @@ mod program;
 #[path = "../stack/shipped.rs"]
 #[allow(dead_code)] // what the static tests need
 mod shipped;
+mod ui;
 
 use std::collections::HashSet;
 use std::time::Duration;

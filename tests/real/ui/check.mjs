@@ -1,0 +1,186 @@
+// Looks at the page of rooms in a real browser: `node check.mjs URL SCREENSHOTS`. Says what is wrong with
+// it, line by line, and how much it looked at; exits with 1 if anything is wrong.
+
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { chromium } from "playwright-core";
+
+const [start, screenshots] = process.argv.slice(2);
+const origin = new URL(start).origin;
+const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const problems = [];
+const wrong = (where, what) => problems.push(`${where}: ${what}`);
+
+// As people have it: wide, a telephone, and a screen at 200 %.
+const LOOKS = [
+  { name: "wide-light", width: 1280, height: 900, scheme: "light", scale: 1 },
+  { name: "wide-dark", width: 1280, height: 900, scheme: "dark", scale: 1 },
+  { name: "narrow-light", width: 400, height: 800, scheme: "light", scale: 1 },
+  { name: "narrow-dark", width: 400, height: 800, scheme: "dark", scale: 1 },
+  { name: "zoomed-light", width: 640, height: 450, scheme: "light", scale: 2 },
+];
+
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+  args: [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+  ],
+});
+
+async function open(look, url) {
+  const context = await browser.newContext({
+    viewport: { width: look.width, height: look.height },
+    deviceScaleFactor: look.scale,
+    colorScheme: look.scheme,
+    reducedMotion: "reduce",
+  });
+  // A machine may have much else to do.
+  context.setDefaultTimeout(180_000);
+  const page = await context.newPage();
+  const where = `${look.name} ${url}`;
+  page.on("console", (said) => wrong(where, `the console says ${said.type()}: ${said.text()}`));
+  page.on("pageerror", (error) => wrong(where, `a script failed: ${error}`));
+  page.on("requestfailed", (request) => wrong(where, `${request.url()} failed`));
+  page.on("request", (request) => {
+    if (new URL(request.url()).origin !== origin) wrong(where, `it asks ${request.url()}`);
+  });
+  page.on("response", (response) => {
+    if (response.status() >= 400) wrong(where, `${response.url()} is answered ${response.status()}`);
+  });
+  await page.goto(url, { waitUntil: "load" });
+  return { page, where, close: () => context.close() };
+}
+
+// Every page that links lead to; of many of a kind a few.
+async function pages() {
+  const found = [start];
+  const kinds = new Map();
+  for (const url of found) {
+    const { page, close } = await open(LOOKS[0], url);
+    for (const href of await page.$$eval("a[href]", (links) => links.map((link) => link.href))) {
+      const next = href.split("#")[0];
+      const kind = new URL(next).pathname.replace(/(rooms|participants)\/[^/]+/g, "$1/*");
+      const known = kinds.get(kind) ?? 0;
+      if (next.startsWith(start) && !next.endsWith("?refresh") && !found.includes(next) && known < 2) {
+        kinds.set(kind, known + 1);
+        found.push(next);
+      }
+    }
+    await close();
+  }
+  return found;
+}
+
+async function accessible({ page, where }) {
+  // Not as a script element, which the page's policy forbids.
+  await page.evaluate(axe);
+  const { violations, passes } = await page.evaluate(() => window.axe.run(document, {
+    runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
+  }));
+  for (const { id, help, nodes } of violations) {
+    wrong(where, `axe ${id}: ${help}: ${nodes.slice(0, 3).map((node) => node.html).join(" | ")}`);
+  }
+  return passes.length;
+}
+
+async function fits({ page, where }) {
+  const [content, window] = await page.evaluate(() => [
+    document.documentElement.scrollWidth, document.documentElement.clientWidth,
+  ]);
+  if (content > window) wrong(where, `${content} px wide where there are ${window}`);
+}
+
+// What a screen reader is told: every link, picture and table has a name.
+async function named({ page, where }) {
+  const session = await page.context().newCDPSession(page);
+  const { nodes } = await session.send("Accessibility.getFullAXTree");
+  const counts = { link: 0, table: 0, image: 0 };
+  for (const { ignored, role, name } of nodes) {
+    if (ignored || !(role?.value in counts)) continue;
+    counts[role.value] += 1;
+    if (!name?.value) wrong(where, `a ${role.value} has no name`);
+  }
+  return counts;
+}
+
+// With the tab key alone: all that can be followed or opened, in the order of reading, each seen.
+async function keyboard({ page, where }) {
+  const expected = await page.evaluate(() => {
+    const all = document.querySelectorAll("a[href], summary, [tabindex='0']");
+    const shown = [...all].filter((one) => one.checkVisibility());
+    shown.forEach((one, n) => { one.dataset.place = n; });
+    return shown.length;
+  });
+  for (let n = 0; n < expected; n += 1) {
+    await page.keyboard.press("Tab");
+    const at = await page.evaluate(() => {
+      const one = document.activeElement;
+      const { outlineStyle, outlineWidth } = getComputedStyle(one);
+      const box = one.getBoundingClientRect();
+      const seen = box.right > 0 && box.bottom > 0 && box.top < innerHeight && box.left < innerWidth;
+      return { place: one.dataset.place, outline: `${outlineStyle} ${outlineWidth}`, seen, html: one.outerHTML.slice(0, 80) };
+    });
+    if (at.place !== String(n)) wrong(where, `tab ${n} leads to ${at.place}: ${at.html}`);
+    if (at.outline.startsWith("none") || at.outline.endsWith(" 0px") || !at.seen) {
+      wrong(where, `nobody sees that ${at.html} has the focus (${at.outline}, ${at.seen})`);
+    }
+  }
+  return expected;
+}
+
+// The line's link shows the attributes, the other hides them.
+async function attributes({ page, where }) {
+  const link = page.locator("table.waterfall a[href^='#']").first();
+  if (await link.count() === 0) return;
+  const target = page.locator(await link.getAttribute("href"));
+  if (await target.isVisible()) wrong(where, "attributes are shown that nobody asked for");
+  await link.focus();
+  await page.keyboard.press("Enter");
+  if (!await target.isVisible()) wrong(where, "the attributes are not shown");
+  if (!(await target.innerText()).includes("lk.")) wrong(where, "there are no attributes");
+  const name = new URL(page.url()).pathname.replaceAll("/", "_");
+  await page.screenshot({ path: join(screenshots, `attributes${name}.png`) });
+  await target.locator("a", { hasText: "Close" }).focus();
+  await page.keyboard.press("Enter");
+  if (await target.isVisible()) wrong(where, "the attributes are not hidden");
+}
+
+async function skips({ page, where }) {
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Enter");
+  if (await page.evaluate(() => document.activeElement.id) !== "main") {
+    wrong(where, "the first link does not skip to the content");
+  }
+}
+
+const all = await pages();
+const seen = { pages: all.length, looks: 0, checks: 0, tabs: 0, links: 0, tables: 0, images: 0 };
+for (const url of all) {
+  for (const look of LOOKS) {
+    const opened = await open(look, url);
+    const name = `${look.name}${new URL(url).pathname.replaceAll("/", "_")}.png`;
+    await opened.page.screenshot({ path: join(screenshots, name), fullPage: true });
+    seen.looks += 1;
+    seen.checks += await accessible(opened);
+    await fits(opened);
+    if (look === LOOKS[0]) {
+      const counts = await named(opened);
+      seen.links += counts.link;
+      seen.tables += counts.table;
+      seen.images += counts.image;
+      seen.tabs += await keyboard(opened);
+      await attributes(opened);
+    }
+    await opened.close();
+  }
+}
+const first = await open(LOOKS[0], start);
+await skips(first);
+await first.close();
+await browser.close();
+
+for (const problem of problems) console.log(problem);
+console.log(JSON.stringify(seen));
+process.exitCode = problems.length > 0 ? 1 : 0;
