@@ -107,7 +107,7 @@ async fn each_command_does_what_the_readme_says() {
         };
         seen.insert(what);
     }
-    assert_eq!(seen.len(), 15, "{seen:?}");
+    assert_eq!(seen.len(), 16, "{seen:?}");
 }
 
 fn shows_what_the_readme_shows(report: &str) {
