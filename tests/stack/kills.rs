@@ -24,15 +24,12 @@ fn rooms(stack: &Stack) -> Vec<Room> {
     rooms
 }
 
-fn has(spans: &[Span], room: &Room, name: &str, who: &str) -> bool {
-    spans.iter().any(|span| {
-        span.name == name
-            && span.trace == room.trace
-            && span.attribute("lk.participant.identity") == who
-    })
+fn has(spans: &[Span], name: &str, who: &str) -> bool {
+    let is_it = |span: &Span| span.name == name && span.attribute("lk.participant.identity") == who;
+    spans.iter().any(is_it)
 }
 
-/// Has the call; gives its rooms: the one that its server took with it, and the one after.
+/// Has the call. Its rooms: the one that its server took with it, and the one after.
 pub(crate) async fn run(stack: &mut Stack, report: &Report) {
     let begin = Instant::now();
     let mut ann = stack.server().client_in(ROOM, "ann", &MEDIA);
@@ -63,16 +60,19 @@ pub(crate) async fn run(stack: &mut Stack, report: &Report) {
     let begin = Instant::now();
     let lost = rooms(stack).remove(0);
     let room = rooms(stack).pop().unwrap();
-    stack.jaeger.kill();
+    let has_spans_of =
+        |stack: &Stack, who| has(&stack.spans(&room.trace), "participant", who).then_some(());
     ben.leave();
+    until("Jaeger has the spans of who left", || has_spans_of(stack, "ben")).await;
+    stack.jaeger.kill();
+    cid.leave();
     let waiting = || stack.status().waiting["traces"];
     until("the spans of who left wait", || (waiting() >= OF_WHO_LEFT).then_some(())).await;
     stack.kill_collector();
     stack.jaeger.start_again();
     stack.start_collector();
-    let is_there = || has(&stack.spans(&room.trace), &room, "participant", "ben").then_some(());
-    until("Jaeger has the spans of who left", is_there).await;
-    took("Jaeger and the collector are killed, one leaves", begin);
+    until("Jaeger has the spans of who left", || has_spans_of(stack, "cid")).await;
+    took("one leaves, Jaeger and the collector are killed, one leaves", begin);
 
     let begin = Instant::now();
     stack.told(ROOM, "lk.room.gone", 1).await;
