@@ -41,22 +41,7 @@ impl Otelcol {
             command.args(["--config", config]);
         }
         command.env_clear().envs(variables.iter().map(|(name, value)| (name, value)));
-        let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let stderr = BufReader::new(process.stderr.take().unwrap());
-        let (lines, log) = mpsc::channel();
-        std::thread::spawn(move || {
-            for line in stderr.lines().map_while(Result::ok) {
-                let _ = lines.send(line);
-            }
-        });
-        let mut seen = Vec::new();
-        loop {
-            match log.recv_timeout(PATIENCE) {
-                Ok(line) if line.contains("Everything is ready") => break,
-                Ok(line) => seen.push(line),
-                Err(error) => panic!("it does not start ({error}): {seen:#?}"),
-            }
-        }
+        let (process, log, seen) = ready(&mut command);
         assert_eq!(worse(seen.into_iter()), [""; 0]);
         Self { process, log, endpoint: format!("http://{address}") }
     }
@@ -75,6 +60,26 @@ impl Drop for Otelcol {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+}
+
+/// Starts one, and returns once it is ready: its process, what it says from then on, what it said before.
+pub(crate) fn ready(command: &mut Command) -> (Child, mpsc::Receiver<String>, Vec<String>) {
+    let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let stderr = BufReader::new(process.stderr.take().unwrap());
+    let (lines, log) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in stderr.lines().map_while(Result::ok) {
+            let _ = lines.send(line);
+        }
+    });
+    let mut seen = Vec::new();
+    loop {
+        match log.recv_timeout(PATIENCE) {
+            Ok(line) if line.contains("Everything is ready") => return (process, log, seen),
+            Ok(line) => seen.push(line),
+            Err(error) => panic!("it does not start ({error}): {seen:#?}"),
+        }
     }
 }
 

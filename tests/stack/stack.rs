@@ -32,13 +32,13 @@ pub(crate) struct Binaries {
 /// In the order in which they are let go of.
 pub(crate) struct Stack {
     server: Option<Server>,
-    pub(crate) program: Program,
+    program: Program,
     collector: Option<Otelcol>,
     pub(crate) jaeger: Jaeger,
     pub(crate) prometheus: Prometheus,
     binaries: Binaries,
     /// Of LiveKit's server, in all of its lives; so the others.
-    pub(crate) port: u16,
+    port: u16,
     otlp: String,
     otlp_http: String,
     began: SystemTime,

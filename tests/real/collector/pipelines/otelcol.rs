@@ -1,12 +1,11 @@
 //! A running collector of several configurations, which can be killed.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::sync::mpsc;
 
 use super::super::Built;
 use super::PATIENCE;
-use crate::parts::collector::worse;
+use crate::parts::collector::{ready, worse};
 use crate::parts::free_port;
 
 /// One that runs.
@@ -24,22 +23,7 @@ impl Running {
         }
         command.args(["--config", "yaml:service::telemetry::metrics::level: none"]);
         command.env_clear().envs(variables.iter().map(|(name, value)| (name, value)));
-        let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let stderr = BufReader::new(process.stderr.take().unwrap());
-        let (lines, log) = mpsc::channel();
-        std::thread::spawn(move || {
-            for line in stderr.lines().map_while(Result::ok) {
-                let _ = lines.send(line);
-            }
-        });
-        let mut seen = Vec::new();
-        loop {
-            match log.recv_timeout(PATIENCE) {
-                Ok(line) if line.contains("Everything is ready") => break,
-                Ok(line) => seen.push(line),
-                Err(error) => panic!("it does not start ({error}): {seen:#?}"),
-            }
-        }
+        let (process, log, seen) = ready(&mut command);
         // Nothing deprecated, nothing ignored; a back end may be away.
         let worse = worse(seen.into_iter().filter(|line| !line.contains("connection refused")));
         assert_eq!(worse, [""; 0], "{configs:?}");
