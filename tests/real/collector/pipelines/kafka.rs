@@ -184,7 +184,9 @@ async fn kafka_carries_calls_with_each_trace_in_one_partition() {
     let reader = consumer(built, &broker.address(), &backends.variables);
     received_of(&backends.collector, sent.len()).await;
     reader.stop();
-    assert_same(&backends.stop_at(0).await, &sent);
+    // It may have been stopped before the last answer, which the back end calls an error.
+    backends.front.told();
+    assert_same(&items(&backends.collector.received()), &sent);
 }
 
 #[tokio::test(flavor = "multi_thread")]
