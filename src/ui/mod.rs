@@ -3,7 +3,7 @@
 //!
 //! It has a listener of its own, on loopback only: the webhooks' is often reached from elsewhere, and
 //! who was in which room is nobody's business there. What it shows passed the pipeline's tap, which
-//! waits for nobody, and is bounded ([`store`]); personal data is as it is sent.
+//! waits for nobody, and is bounded; personal data is as it is sent.
 
 mod browser;
 mod pages;
