@@ -48,11 +48,12 @@ stack:
 OTELCOL ?= $(CURDIR)/target/bench/otelcol
 OCB := go.opentelemetry.io/collector/cmd/builder@v0.156.0
 
+bench: export OTELCOL := $(OTELCOL)
 bench: | target/bench/otelcol
-	OTELCOL=$(OTELCOL) $(CARGO) bench --locked --bench telemetry
-	OTELCOL=$(OTELCOL) $(CARGO) bench --locked --bench metrics
-	OTELCOL=$(OTELCOL) $(CARGO) bench --locked --bench durable
-	OTELCOL=$(OTELCOL) $(CARGO) bench --locked --bench sessions
+	$(CARGO) bench --locked --bench telemetry
+	$(CARGO) bench --locked --bench metrics
+	$(CARGO) bench --locked --bench durable
+	$(CARGO) bench --locked --bench sessions
 
 target/bench/otelcol: benches/otelcol/builder.yaml
 	@mkdir -p $(@D)
