@@ -14,6 +14,13 @@ type Connector = HttpConnector;
 /// Sends requests over HTTP/1.1, with TLS where the build has it.
 pub(crate) type Client = Legacy<Connector, Full<Bytes>>;
 
+/// Connections whose last bytes do not wait for an acknowledgement, which Linux delays by 40 ms.
+pub(crate) fn tcp() -> HttpConnector {
+    let mut http = HttpConnector::new();
+    http.set_nodelay(true);
+    http
+}
+
 /// With `https`, a system without certificates is an error: why they can't be used.
 pub(crate) fn new(https: bool) -> Result<Client, String> {
     // The timer closes connections that nothing was sent on for long.
@@ -38,8 +45,7 @@ fn connector(https: bool) -> Result<Connector, String> {
         // Some machines have none, and need none; an extra https webhook fails then.
         Err(_) => builder()?.with_root_certificates(rustls::RootCertStore::empty()),
     };
-    let mut http = HttpConnector::new();
-    http.set_nodelay(true);
+    let mut http = tcp();
     http.enforce_http(false);
     Ok(hyper_rustls::HttpsConnectorBuilder::new()
         .with_tls_config(config.with_no_client_auth())
@@ -51,7 +57,5 @@ fn connector(https: bool) -> Result<Connector, String> {
 #[cfg(not(feature = "tls"))]
 #[allow(clippy::unnecessary_wraps)] // with TLS there are certificates to read
 fn connector(_: bool) -> Result<Connector, String> {
-    let mut http = HttpConnector::new();
-    http.set_nodelay(true);
-    Ok(http)
+    Ok(tcp())
 }

@@ -13,6 +13,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
 use super::StartError;
+use crate::client;
 use crate::export::answer::{self, Answer};
 use crate::export::settings::{Compression, Target};
 use crate::ledger::Signal;
@@ -94,9 +95,8 @@ fn gzip(body: &[u8]) -> std::io::Result<Bytes> {
 
 #[cfg(feature = "tls")]
 fn connector(signal: Signal, target: &Target) -> Result<Connector, StartError> {
-    let mut http = HttpConnector::new();
+    let mut http = client::tcp();
     http.enforce_http(false);
-    http.set_nodelay(true);
     http.set_connect_timeout(Some(target.timeout));
     let config = tls_config(signal, target)?;
     Ok(hyper_rustls::HttpsConnectorBuilder::new()
@@ -147,8 +147,7 @@ fn tls_config(signal: Signal, target: &Target) -> Result<rustls::ClientConfig, S
 #[cfg(not(feature = "tls"))]
 #[allow(clippy::unnecessary_wraps)] // with TLS there are files to read
 fn connector(_: Signal, target: &Target) -> Result<Connector, StartError> {
-    let mut http = HttpConnector::new();
-    http.set_nodelay(true);
+    let mut http = client::tcp();
     http.set_connect_timeout(Some(target.timeout));
     Ok(http)
 }
