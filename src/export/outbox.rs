@@ -252,6 +252,8 @@ impl Outbox {
         let untaken = self.ahead.front().map_or(self.taken + 1, |record| record.number);
         let unsettled = in_flight.map_or(untaken, |number| number.min(untaken));
         self.progress.settle(first.number, last.number, unsettled);
+        // What was answered before it was ever on disk is not looked for there.
+        self.taken = self.taken.max(self.progress.settled);
         let n = kept.iter().map(|record| record.items).sum::<u64>();
         let counts = &mut self.progress.counts;
         match how {
