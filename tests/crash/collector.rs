@@ -242,7 +242,7 @@ fn records(path: &str, body: &[u8], to: &mut Arrived) -> Vec<String> {
     }
 }
 
-fn text(attributes: &[KeyValue], key: &str) -> Option<String> {
+pub(crate) fn text(attributes: &[KeyValue], key: &str) -> Option<String> {
     let value = attributes.iter().find(|attribute| attribute.key == key)?.value.as_ref()?;
     match value.value.as_ref()? {
         any_value::Value::StringValue(text) => Some(text.clone()),
@@ -250,7 +250,7 @@ fn text(attributes: &[KeyValue], key: &str) -> Option<String> {
     }
 }
 
-fn hex(id: &[u8]) -> String {
+pub(crate) fn hex(id: &[u8]) -> String {
     id.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text

@@ -9,6 +9,9 @@ mod program;
 mod random;
 mod sender;
 mod simulated;
+mod sink;
+mod soak;
+mod volume;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -31,13 +31,13 @@ const WITH_TWINS: [Type; 7] = [
 
 /// What has to arrive.
 #[derive(Debug, Default)]
-struct Expected {
+pub(crate) struct Expected {
     events: BTreeSet<String>,
     participants: BTreeSet<String>,
 }
 
 impl Expected {
-    fn of(simulation: Simulation) -> Self {
+    pub(crate) fn of(simulation: Simulation) -> Self {
         let mut expected = Self::default();
         for due in simulation {
             let Message::Event(event) = due.message else { continue };
@@ -51,10 +51,13 @@ impl Expected {
         expected
     }
 
-    fn missing(&self, collector: &Collector) -> Vec<String> {
-        let arrived = collector.arrived.lock().unwrap();
-        let events = self.events.difference(&arrived.events);
-        let people = self.participants.difference(&arrived.participants);
+    pub(crate) fn missing(
+        &self,
+        events: &BTreeSet<String>,
+        participants: &BTreeSet<String>,
+    ) -> Vec<String> {
+        let events = self.events.difference(events);
+        let people = self.participants.difference(participants);
         let events = events.map(|id| format!("{id} never arrived"));
         events.chain(people.map(|sid| format!("{sid} has no span"))).collect()
     }
@@ -103,11 +106,14 @@ async fn a_simulated_load_arrives_whenever_the_program_is_killed() {
     assert_eq!(report.unacknowledged(), 0, "CRASH_SEED={seed}: {report:#?}");
     collector.arrived.lock().unwrap().is_healthy = true;
     let until = Instant::now() + Duration::from_mins(1);
-    let mut missing = expected.missing(&collector);
-    while !missing.is_empty() && Instant::now() < until {
+    let missing = || {
+        let arrived = collector.arrived.lock().unwrap();
+        expected.missing(&arrived.events, &arrived.participants)
+    };
+    while !missing().is_empty() && Instant::now() < until {
         tokio::time::sleep(Duration::from_millis(50)).await;
-        missing = expected.missing(&collector);
     }
+    let mut missing = missing();
     let (code, _) = program.stop();
     let arrived = collector.arrived.lock().unwrap();
     missing.extend(arrived.faults.iter().cloned());
@@ -121,7 +127,7 @@ async fn a_simulated_load_arrives_whenever_the_program_is_killed() {
     assert!(kills > 0 && expected.events.len() > 100, "hardly anything happened");
 }
 
-fn destination([http, grpc]: [u16; 2], speed: f64) -> Destination {
+pub(crate) fn destination([http, grpc]: [u16; 2], speed: f64) -> Destination {
     Destination {
         webhook: format!("http://127.0.0.1:{http}/webhook").parse().unwrap(),
         analytics: format!("http://127.0.0.1:{grpc}").parse().unwrap(),
