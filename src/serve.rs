@@ -68,8 +68,9 @@ pub struct Server {
 pub struct Report {
     /// The ledger at the end.
     pub ledger: Snapshot,
-    /// How many records could not be delivered, or inputs not be processed, in time. What waits on
-    /// disk for the next start is none of them.
+    /// How many inputs and records were in memory only as the program ended, and are lost: what could
+    /// not be processed or delivered in time, and what was set aside there. What is on disk for the
+    /// next start is none of them.
     pub undelivered: u64,
 }
 
@@ -82,8 +83,8 @@ struct Kept {
 }
 
 impl Kept {
-    fn in_memory(config: &Config) -> Self {
-        let (journal, reader) = journal::in_memory(config.journal_bytes);
+    fn in_memory(config: &Config, ledger: &Arc<Ledger>) -> Self {
+        let (journal, reader) = journal::in_memory(config.journal_bytes, ledger);
         let set_aside = Arc::new(SetAside::in_memory(config.set_aside_bytes));
         Self { journal, reader, set_aside, disk: None }
     }
@@ -113,7 +114,7 @@ impl Server {
         let ledger = Arc::new(Ledger::default());
         let kept = match &config.journal {
             Some(journal) => Kept::on_disk(&config, journal, &ledger)?,
-            None => Kept::in_memory(&config),
+            None => Kept::in_memory(&config, &ledger),
         };
         let Kept { journal, reader, set_aside, disk } = kept;
         let keys = KeyRing::from(config.keys);
@@ -234,6 +235,8 @@ impl Server {
         if ended.is_err() {
             if let Some(pipeline) = self.pipeline {
                 pipeline.abort();
+                // Only once it is gone nothing is processed behind the count.
+                let _ = pipeline.await;
             }
             tracing::warn!("not all that was accepted could be processed in time");
         }
@@ -241,16 +244,15 @@ impl Server {
         if let Some(watch) = self.watch {
             watch.abort();
         }
-        let mut undelivered = self.exporter.shutdown(deadline).await.total();
+        self.exporter.shutdown(deadline).await;
         if let Ok(Some(ended)) = ended {
             ended.save();
         }
-        let ledger = self.ledger.snapshot();
-        if self.is_durable {
-            // What is lost is the program's own metrics, told again after the next start.
-            undelivered = 0;
-        } else {
-            undelivered += ledger.inputs.iter().map(|input| input.waiting()).sum::<u64>();
+        let ledger = self.ledger.snapshot().ended();
+        // On disk what is lost is the program's own metrics, told again after the next start.
+        let undelivered = if self.is_durable { 0 } else { ledger.lost_by_shutdown() };
+        if let Err(imbalance) = ledger.check() {
+            tracing::error!(%imbalance, "the ledger does not add up");
         }
         Report { ledger, undelivered }
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use livekit_otel::config::Config;
 use livekit_otel::engine::Engine;
-use livekit_otel::event::Telling;
+use livekit_otel::event::{Telling, Unknown};
 use livekit_otel::export::Exporter;
 use livekit_otel::export::settings::Protocol;
 use livekit_otel::journal::{self, Accepted, SetAside};
@@ -79,7 +79,7 @@ fn flush(name: &str, streams: usize, endpoint: &str, protocol: Protocol, target:
             checkpoints: None,
             tap: None,
         };
-        let (journal, reader) = journal::in_memory(usize::MAX);
+        let (journal, reader) = journal::in_memory(usize::MAX, &ledger);
         let (ticks, task) = pipeline::start(parts, reader);
         let mut took = Duration::ZERO;
         let mut grew = 0.0;
@@ -88,11 +88,19 @@ fn flush(name: &str, streams: usize, endpoint: &str, protocol: Protocol, target:
             for first in (0..streams).step_by(FEW) {
                 let stats = load.windows(first..streams.min(first + FEW), nth);
                 let (source, items) = (Source::Stats, stats.len() as u64);
-                ledger.accepted(source, items);
                 let (telling, raw, at) =
                     (Some(Telling::Stats(stats)), bytes::Bytes::new(), at(nth));
-                let accepted =
-                    Accepted { at, source, items, twin_expected: false, telling, raw, size: 1 };
+                let accepted = Accepted {
+                    at,
+                    source,
+                    items,
+                    unusable: 0,
+                    unknown: Unknown::default(),
+                    twin_expected: false,
+                    telling,
+                    raw,
+                    size: 1,
+                };
                 assert!(journal.offer(accepted).is_ok());
                 while ledger.snapshot().inputs.iter().any(|input| input.waiting() > 0) {
                     tokio::task::yield_now().await;

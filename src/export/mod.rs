@@ -314,12 +314,15 @@ impl Exporter {
     }
 
     fn queue(&self, signal: Signal, records: Vec<Record>) {
-        let items = records.iter().map(|record| record.items).sum();
         let ledger = &self.0.ledger;
-        ledger.queued(signal, items);
         match &self.0.queues[signal as usize] {
-            None => ledger.lost(signal, Lost::Disabled, items),
+            None => {
+                let items = records.iter().map(|record| record.items).sum();
+                ledger.queued(signal, items);
+                ledger.lost(signal, Lost::Disabled, items);
+            }
             Some(queue) => {
+                ledger.queued(signal, queue.uncounted(&records));
                 let (lost, why) = queue.push(records);
                 ledger.lost(signal, why, lost);
                 if queue.is_newly_full(lost > 0) {

@@ -44,9 +44,31 @@ struct Progress {
     counts: Delivered,
     // Ranges behind it that were answered before it: few, as requests in flight are.
     beyond: Vec<(u64, u64)>,
+    // The next number that was not given yet, and how many items all before it have: what is on disk or
+    // answered is among them.
+    next: u64,
+    items: u64,
 }
 
 impl Progress {
+    // One without the last two is of a version before them.
+    fn read(value: &[u8]) -> Option<Self> {
+        postcard::from_bytes(value).ok().or_else(|| {
+            let (settled, counts, beyond) = postcard::from_bytes(value).ok()?;
+            let mut progress = Self { settled, counts, beyond, next: 0, items: 0 };
+            progress.next = progress.last() + 1;
+            progress.items = progress.counts.sum();
+            Some(progress)
+        })
+    }
+
+    // How many numbers from `first` to before `next` were not answered.
+    fn unsettled(&self, first: u64, next: u64) -> u64 {
+        let within = |from: u64, until: u64| until.min(next).saturating_sub(from.max(first));
+        let beyond = self.beyond.iter().map(|(from, last)| within(*from, last + 1));
+        within(first, next) - within(0, self.settled + 1) - beyond.sum::<u64>()
+    }
+
     fn is_settled(&self, number: u64) -> bool {
         let is_within = |(first, last): &(u64, u64)| (*first..=*last).contains(&number);
         number <= self.settled || self.beyond.iter().any(is_within)
@@ -92,6 +114,8 @@ pub(super) struct Outbox {
     // Read from the disk and not taken yet.
     ahead: VecDeque<Record>,
     damaged: u64,
+    // What of it is to be noted with the progress, each with the number behind it.
+    gaps: Vec<(u64, u64)>,
     slots: Slots,
     progress: Progress,
     room: Arc<Room>,
@@ -100,6 +124,8 @@ pub(super) struct Outbox {
     items: u64,
     next: u64,
     taken: u64,
+    // Those before it are accepted in the ledger, though a replay may be about to make them again.
+    counted: u64,
 }
 
 impl Outbox {
@@ -112,8 +138,8 @@ impl Outbox {
             tracing::warn!(signal = signal.as_str(), bytes = damage.bytes, "a torn end is cut off");
         }
         let (slots, value) = Slots::open(&slots_path(&path))?;
-        let progress = value.and_then(|value| postcard::from_bytes(&value).ok());
-        let progress: Progress = progress.unwrap_or_default();
+        let progress = value.and_then(|value| Progress::read(&value)).unwrap_or_default();
+        ledger.queued(signal, progress.items);
         ledger.restore_output(signal, &progress.counts);
         room.holds(Holder::Outbox(signal), log.bytes());
         Ok(Self {
@@ -122,8 +148,10 @@ impl Outbox {
             reader: None,
             ahead: VecDeque::new(),
             damaged: 0,
+            gaps: Vec::new(),
             slots,
             taken: progress.settled,
+            counted: progress.next,
             progress,
             room: Arc::clone(room),
             ledger: Arc::clone(ledger),
@@ -139,19 +167,23 @@ impl Outbox {
             Some(saved) => {
                 self.next = saved.next;
                 self.items = saved.items;
-                self.ledger.queued(self.signal, saved.items);
+                if saved.next > self.counted {
+                    self.ledger.queued(self.signal, saved.items - self.progress.items);
+                    self.counted = saved.next;
+                }
             }
             None if is_whole => {}
             None => {
-                self.next = self.next.max(self.progress.last() + 1).max(self.log.next());
-                let done = self.progress.counts.sum();
-                self.items = done;
-                self.ledger.queued(self.signal, done);
+                let used = self.progress.last() + 1;
+                self.next = self.next.max(used).max(self.log.next()).max(self.counted);
+                self.counted = self.next;
+                self.items = self.progress.items;
             }
         }
     }
 
-    /// Numbers a record; whether it has to be queued.
+    /// Numbers a record, and counts it as accepted where it is made for the first time; whether it has
+    /// to be queued.
     pub(super) fn number(&mut self, record: &mut Record) -> bool {
         if record.is_own() {
             return false;
@@ -159,6 +191,9 @@ impl Outbox {
         record.number = self.next;
         self.next += 1;
         self.items += record.items;
+        if record.number >= self.counted {
+            self.ledger.queued(self.signal, record.items);
+        }
         // What is in no part of the log was never put there.
         record.number >= self.log.next() && !self.progress.is_settled(record.number)
     }
@@ -176,10 +211,11 @@ impl Outbox {
         while from < last && bytes < assembler.max_bytes() {
             let reader = self.reader.get_or_insert_with(|| self.log.readers().from(from + 1));
             let read = reader.next(last);
-            let damage = reader.take_damage();
-            self.damaged += damage.records;
-            let Some((number, record)) = read? else {
-                // All behind is damaged.
+            let read = read?;
+            // Where all behind is damaged there is none.
+            let number = read.as_ref().map_or(last + 1, |(number, _)| *number);
+            self.miss(from + 1, number);
+            let Some((number, record)) = read else {
                 self.taken = self.taken.max(last);
                 break;
             };
@@ -193,7 +229,7 @@ impl Outbox {
                     bytes += record.bytes.len();
                     self.ahead.push_back(record);
                 }
-                None => self.damaged += 1,
+                None => self.miss(number, number + 1),
             }
         }
         if self.ahead.is_empty() {
@@ -202,6 +238,15 @@ impl Outbox {
         }
         let count = assembler.fits(&self.ahead);
         Ok(Some(self.ahead.drain(..count).collect()))
+    }
+
+    // What is damaged from `first` to before `next`. What was answered is not missed.
+    fn miss(&mut self, first: u64, next: u64) {
+        let missing = self.progress.unsettled(first, next);
+        if missing > 0 {
+            self.damaged += missing;
+            self.gaps.push((next, missing));
+        }
     }
 
     pub(super) fn taken(&mut self, number: u64) {
@@ -226,6 +271,10 @@ impl Outbox {
         let Some(first) = new.first() else { return Ok(()) };
         if self.log.next() <= self.progress.settled + 1 {
             self.log.skip_to(first.number)?;
+        }
+        // First, so that nothing is on disk that a restart does not count.
+        if let Err(error) = self.note() {
+            tracing::warn!(%error, signal = self.signal.as_str(), "what waits can't be noted");
         }
         let mut bytes = 0;
         for record in &new {
@@ -265,16 +314,29 @@ impl Outbox {
             Settled::SetAside => counts.set_aside += n,
             Settled::Lost(why) => counts.lost[why as usize] += n,
         }
-        let written = postcard::to_stdvec(&self.progress)
-            .map_err(io::Error::other)
-            .and_then(|value| self.slots.write(&value));
-        if let Err(error) = written {
+        let settled = self.progress.settled;
+        // What is behind it is read again after a restart, and missed again.
+        self.gaps.retain(|(next, missing)| {
+            let is_passed = *next <= settled + 1;
+            if is_passed {
+                self.progress.counts.lost[Lost::Damaged as usize] += missing;
+            }
+            !is_passed
+        });
+        if let Err(error) = self.note() {
             // After a restart it would be sent again.
             tracing::warn!(%error, signal = self.signal.as_str(), "what was delivered can't be noted");
         }
         if let Err(error) = self.trim() {
             tracing::warn!(%error, signal = self.signal.as_str(), "what was delivered can't be removed");
         }
+    }
+
+    fn note(&mut self) -> io::Result<()> {
+        (self.progress.next, self.progress.items) =
+            (self.next.max(self.counted), self.items.max(self.progress.items));
+        let value = postcard::to_stdvec(&self.progress).map_err(io::Error::other)?;
+        self.slots.write(&value)
     }
 
     pub(super) fn save(&mut self) -> io::Result<Saved> {

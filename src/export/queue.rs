@@ -75,11 +75,12 @@ impl Queue {
     /// Queues records in their order; gives how many items found no room, and why.
     pub(super) fn push(&self, records: impl IntoIterator<Item = Record>) -> (u64, Lost) {
         let mut waiting = self.waiting();
-        if waiting.closed && waiting.outbox.is_none() {
-            return (records.into_iter().map(|record| record.items).sum(), Lost::Shutdown);
-        }
-        let mut lost = 0;
+        let (mut lost, is_closed) = (0, waiting.closed);
         for mut record in records {
+            if is_closed && (waiting.outbox.is_none() || record.is_own()) {
+                lost += record.items;
+                continue;
+            }
             if waiting.bytes + record.bytes.len() > self.max_bytes && !waiting.stalled {
                 // Where that fails whoever made them has to wait until it succeeds.
                 let _ = waiting.spill();
@@ -98,7 +99,15 @@ impl Queue {
         }
         drop(waiting);
         self.more.notify_one();
-        (lost, Lost::QueueFull)
+        (lost, if is_closed { Lost::Shutdown } else { Lost::QueueFull })
+    }
+
+    /// How many items of these records are counted as accepted by whoever pushes them: on disk that is
+    /// done as they are numbered, since a replay makes some again.
+    pub(super) fn uncounted(&self, records: &[Record]) -> u64 {
+        let on_disk = self.waiting().outbox.is_some();
+        let uncounted = records.iter().filter(|record| !on_disk || record.is_own());
+        uncounted.map(|record| record.items).sum()
     }
 
     /// Returns once little waits, or what waits does not become less.

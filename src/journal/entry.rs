@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{Accepted, Entry};
-use crate::event::{Telling, Time};
+use crate::event::{Telling, Time, Unknown};
 use crate::ledger::Source;
 
 const TICK: u8 = 16;
@@ -12,9 +12,9 @@ const TWIN_EXPECTED: u8 = 1;
 // Kind, flags and time.
 const HEAD: usize = 10;
 
-/// Reads what came from a source as it was read the first time; gives what it tells, and how many
-/// items that is.
-pub type Read = fn(Source, &Bytes) -> (Option<Telling>, u64);
+/// Reads what came from a source as it was read the first time; gives what it tells, how many items
+/// that is, and how many more are of no use.
+pub type Read = fn(Source, &Bytes) -> (Option<Telling>, u64, u64);
 
 pub(super) fn encode_input(input: &Accepted) -> Vec<u8> {
     let flags = if input.twin_expected { TWIN_EXPECTED } else { 0 };
@@ -49,10 +49,21 @@ pub fn decode(record: &Bytes, read: Read) -> Option<Entry> {
         _ => {
             let source = Source::ALL.into_iter().find(|source| *source as u8 == kind)?;
             let raw = record.slice(HEAD..);
-            let (telling, items) = read(source, &raw);
+            let (telling, items, unusable) = read(source, &raw);
             let twin_expected = flags & TWIN_EXPECTED != 0;
             let size = raw.len();
-            Some(Entry::Input(Accepted { at, source, items, twin_expected, telling, raw, size }))
+            let unknown = Unknown::default();
+            Some(Entry::Input(Accepted {
+                at,
+                source,
+                items,
+                unusable,
+                unknown,
+                twin_expected,
+                telling,
+                raw,
+                size,
+            }))
         }
     }
 }

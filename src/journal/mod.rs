@@ -20,8 +20,8 @@ use tail::Part;
 pub use tail::{Holder, Room};
 pub use writer::{Opened, Settings, open};
 
-use crate::event::{Telling, Time};
-use crate::ledger::Source;
+use crate::event::{Telling, Time, Unknown};
+use crate::ledger::{Ledger, Source};
 
 /// An input that was verified.
 #[derive(Debug)]
@@ -32,6 +32,10 @@ pub struct Accepted {
     pub source: Source,
     /// How many items it holds, for the ledger.
     pub items: u64,
+    /// How many more it holds that did not say whose they are.
+    pub unusable: u64,
+    /// What in it has no name here; nothing where it is read again.
+    pub unknown: Unknown,
     /// Whether the teller of the twin is connected, so that a webhook waits for it.
     pub twin_expected: bool,
     /// What it tells; `None` where that can't be read: it is set aside.
@@ -73,6 +77,7 @@ pub struct Full;
 pub struct Journal {
     queue: mpsc::UnboundedSender<Append>,
     room: Arc<Room>,
+    ledger: Arc<Ledger>,
     is_durable: bool,
 }
 
@@ -97,11 +102,12 @@ struct Append {
 #[derive(Debug)]
 pub struct Pending(Option<oneshot::Receiver<()>>);
 
-/// A journal in memory that holds up to `max_bytes` of unprocessed inputs.
-pub fn in_memory(max_bytes: usize) -> (Journal, Reader) {
+/// A journal in memory that holds up to `max_bytes` of unprocessed inputs, and counts them in `ledger`.
+pub fn in_memory(max_bytes: usize, ledger: &Arc<Ledger>) -> (Journal, Reader) {
     let room = Arc::new(Room::new(max_bytes, u64::MAX));
     let (queue, appended) = mpsc::unbounded_channel();
-    let journal = Journal { queue, room: Arc::clone(&room), is_durable: false };
+    let ledger = Arc::clone(ledger);
+    let journal = Journal { queue, room: Arc::clone(&room), ledger, is_durable: false };
     (journal, Reader::in_memory(appended, room))
 }
 
@@ -140,10 +146,19 @@ impl Journal {
             let (sender, receiver) = oneshot::channel();
             (Some(sender), Some(receiver))
         } else {
+            // Before its reader can have processed it. On disk the writer counts.
+            self.ledger.accepted(input.source, input.items);
+            self.ledger.unknown(input.unknown);
             (None, None)
         };
         let entry = Entry::Input(input);
-        self.queue.send(Append { entry, record, size, durable }).map_err(|_| Full)?;
+        self.queue.send(Append { entry, record, size, durable }).map_err(|unsent| {
+            if let (Entry::Input(input), false) = (&unsent.0.entry, self.is_durable) {
+                self.ledger.withdrawn(input.source, input.items);
+            }
+            self.room.free(size);
+            Full
+        })?;
         Ok(Pending(pending))
     }
 

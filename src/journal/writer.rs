@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::entry::Read;
 use super::tail::{Holder, Room, Tail};
-use super::{Append, Journal, Reader};
+use super::{Append, Entry, Journal, Reader};
 use crate::ledger::Ledger;
 use crate::store::{Directory, Log};
 
@@ -90,7 +90,7 @@ pub fn open(
         failing: false,
     };
     thread::Builder::new().name("journal".to_owned()).spawn(move || writer.run(appended))?;
-    let journal = Journal { queue, room, is_durable: true };
+    let journal = Journal { queue, room, ledger: Arc::clone(ledger), is_durable: true };
     let reader = Reader::on_disk(tail, readers, read, Arc::clone(ledger));
     Ok(Opened { journal, reader, first, saved })
 }
@@ -125,6 +125,7 @@ impl Writer {
         self.report(written.as_ref().err());
         self.room.holds(Holder::Journal, self.log.bytes());
         if written.is_ok() {
+            self.count(&group);
             let (entries, confirmed): (Vec<_>, Vec<_>) = group
                 .into_iter()
                 .map(|append| ((append.entry, append.record.len()), append.durable))
@@ -137,6 +138,16 @@ impl Writer {
         }
         // Dropped, what is not written is not confirmed.
         self.room.free(size);
+    }
+
+    // Before the reader can have them: whether a sender waits for its answer changes no count.
+    fn count(&self, group: &[Append]) {
+        for append in group {
+            if let Entry::Input(input) = &append.entry {
+                self.ledger.accepted(input.source, input.items);
+                self.ledger.unknown(input.unknown);
+            }
+        }
     }
 
     fn report(&mut self, error: Option<&io::Error>) {

@@ -1,13 +1,18 @@
 //! What came in, what went out, and what became of the rest: every record is in one column.
 //!
-//! For what comes in: `accepted = processed + set aside`, and what was refused is counted by its
-//! reason. For what goes out: `accepted = delivered + waiting + set aside + lost(reason)`.
-//! Only atomics: nobody waits for a count.
+//! For what comes in: `accepted = processed + waiting + set aside + lost`, and what was refused is
+//! counted by its reason. For what goes out: `accepted = delivered + waiting + set aside +
+//! lost(reason)`. [`Snapshot::check`] holds that at each moment: a record is counted as accepted before
+//! anybody can count what becomes of it. Only atomics: nobody waits for a count.
 
+mod balance;
 pub mod report;
 pub mod status;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64};
+
+pub use balance::Imbalance;
 
 use serde::{Deserialize, Serialize};
 
@@ -205,71 +210,77 @@ pub struct Processed {
 }
 
 impl Ledger {
-    /// `n` items of `source` were acknowledged: a webhook, an event, a stat, a node's rooms.
+    /// `n` items of `source` are in the journal: a webhook, an event, a stat, a node's rooms. To be
+    /// counted before they can be processed.
     pub fn accepted(&self, source: Source, n: u64) {
-        self.inputs[source as usize].accepted.fetch_add(n, Relaxed);
+        self.inputs[source as usize].accepted.fetch_add(n, Release);
+    }
+
+    /// `n` items that were counted as accepted are not in the journal after all.
+    pub(crate) fn withdrawn(&self, source: Source, n: u64) {
+        self.inputs[source as usize].accepted.fetch_sub(n, Release);
     }
 
     /// `n` accepted items were processed.
     pub fn processed(&self, source: Source, n: u64) {
-        self.inputs[source as usize].processed.fetch_add(n, Relaxed);
+        self.inputs[source as usize].processed.fetch_add(n, Release);
     }
 
     /// Of the processed, `n` had the id of one before them and changed nothing.
     pub fn duplicates(&self, source: Source, n: u64) {
-        self.inputs[source as usize].duplicates.fetch_add(n, Relaxed);
+        self.inputs[source as usize].duplicates.fetch_add(n, Release);
     }
 
     /// Of the processed, `n` told what the other teller told too: one record for both.
     pub fn merged(&self, source: Source, n: u64) {
-        self.inputs[source as usize].merged.fetch_add(n, Relaxed);
+        self.inputs[source as usize].merged.fetch_add(n, Release);
     }
 
     /// `n` accepted items could not be read and were kept as they came.
     pub fn input_set_aside(&self, source: Source, n: u64) {
-        self.inputs[source as usize].set_aside.fetch_add(n, Relaxed);
+        self.inputs[source as usize].set_aside.fetch_add(n, Release);
     }
 
     /// `n` items of an accepted message did not say whose they are; nothing can be made of them.
     pub fn unusable(&self, source: Source, n: u64) {
-        self.inputs[source as usize].unusable.fetch_add(n, Relaxed);
+        self.inputs[source as usize].unusable.fetch_add(n, Release);
     }
 
     /// A request or a stream of `source` was refused.
     pub fn refused(&self, source: Source, why: Refused) {
-        self.inputs[source as usize].refused[why as usize].fetch_add(1, Relaxed);
+        self.inputs[source as usize].refused[why as usize].fetch_add(1, Release);
     }
 
     /// An accepted message had something in it that this version does not know.
     pub fn unknown(&self, unknown: Unknown) {
-        self.unknown_event_types.fetch_add(unknown.event_types, Relaxed);
-        self.unknown_enum_values.fetch_add(unknown.enum_values, Relaxed);
-        self.unknown_fields.fetch_add(unknown.fields, Relaxed);
+        self.unknown_event_types.fetch_add(unknown.event_types, Release);
+        self.unknown_enum_values.fetch_add(unknown.enum_values, Release);
+        self.unknown_fields.fetch_add(unknown.fields, Release);
     }
 
     /// `n` records of `signal` were made and queued: spans, log records, metric points.
     pub fn queued(&self, signal: Signal, n: u64) {
-        self.outputs[signal as usize].accepted.fetch_add(n, Relaxed);
+        self.outputs[signal as usize].accepted.fetch_add(n, Release);
     }
 
     /// The collector took `n` records.
     pub fn delivered(&self, signal: Signal, n: u64) {
-        self.outputs[signal as usize].delivered.fetch_add(n, Relaxed);
+        self.outputs[signal as usize].delivered.fetch_add(n, Release);
     }
 
     /// The collector refused `n` records for good; they are kept.
     pub fn output_set_aside(&self, signal: Signal, n: u64) {
-        self.outputs[signal as usize].set_aside.fetch_add(n, Relaxed);
+        self.outputs[signal as usize].set_aside.fetch_add(n, Release);
     }
 
     /// `n` queued records are gone.
     pub fn lost(&self, signal: Signal, why: Lost, n: u64) {
-        self.outputs[signal as usize].lost[why as usize].fetch_add(n, Relaxed);
+        self.outputs[signal as usize].lost[why as usize].fetch_add(n, Release);
     }
 
     /// `n` entries of the journal could not be read.
     pub fn damaged(&self, n: u64) {
-        self.journal_damaged.fetch_add(n, Relaxed);
+        self.journal_damaged.fetch_add(n, Release);
     }
 
     /// What waits is on disk, or will be.
@@ -279,18 +290,18 @@ impl Ledger {
 
     /// The journal could not be written: what it was given was not accepted.
     pub fn journal_failed(&self) {
-        self.journal_failures.fetch_add(1, Relaxed);
+        self.journal_failures.fetch_add(1, Release);
     }
 
     /// What a snapshot has to know of a source. Only where nothing is processed meanwhile.
     pub fn processed_of(&self, source: Source) -> Processed {
         let row = &self.inputs[source as usize];
         Processed {
-            processed: row.processed.load(Relaxed),
-            duplicates: row.duplicates.load(Relaxed),
-            merged: row.merged.load(Relaxed),
-            set_aside: row.set_aside.load(Relaxed),
-            unusable: row.unusable.load(Relaxed),
+            processed: row.processed.load(Acquire),
+            duplicates: row.duplicates.load(Acquire),
+            merged: row.merged.load(Acquire),
+            set_aside: row.set_aside.load(Acquire),
+            unusable: row.unusable.load(Acquire),
         }
     }
 
@@ -313,33 +324,35 @@ impl Ledger {
         }
     }
 
-    /// All counts as they stand. While records move, a count may be one step ahead of another.
+    /// All counts as they stand. What became of records is read before how many there are, so that the
+    /// rows add up while records move.
     pub fn snapshot(&self) -> Snapshot {
-        let get = |count: &AtomicU64| count.load(Relaxed);
+        let get = |count: &AtomicU64| count.load(Acquire);
+        let inputs = Source::ALL.map(|source| {
+            let row = &self.inputs[source as usize];
+            let (duplicates, merged) = (get(&row.duplicates), get(&row.merged));
+            let (processed, set_aside) = (get(&row.processed), get(&row.set_aside));
+            Input {
+                source,
+                accepted: get(&row.accepted),
+                processed,
+                duplicates,
+                merged,
+                set_aside,
+                lost: 0,
+                unusable: get(&row.unusable),
+                refused: Refused::ALL.map(|why| (why, get(&row.refused[why as usize]))),
+            }
+        });
+        let outputs = Signal::ALL.map(|signal| {
+            let row = &self.outputs[signal as usize];
+            let lost = Lost::ALL.map(|why| (why, get(&row.lost[why as usize])));
+            let (delivered, set_aside) = (get(&row.delivered), get(&row.set_aside));
+            Output { signal, accepted: get(&row.accepted), delivered, set_aside, lost }
+        });
         Snapshot {
-            inputs: Source::ALL.map(|source| {
-                let row = &self.inputs[source as usize];
-                Input {
-                    source,
-                    accepted: get(&row.accepted),
-                    processed: get(&row.processed),
-                    duplicates: get(&row.duplicates),
-                    merged: get(&row.merged),
-                    set_aside: get(&row.set_aside),
-                    unusable: get(&row.unusable),
-                    refused: Refused::ALL.map(|why| (why, get(&row.refused[why as usize]))),
-                }
-            }),
-            outputs: Signal::ALL.map(|signal| {
-                let row = &self.outputs[signal as usize];
-                Output {
-                    signal,
-                    accepted: get(&row.accepted),
-                    delivered: get(&row.delivered),
-                    set_aside: get(&row.set_aside),
-                    lost: Lost::ALL.map(|why| (why, get(&row.lost[why as usize]))),
-                }
-            }),
+            inputs,
+            outputs,
             unknown: Unknown {
                 event_types: get(&self.unknown_event_types),
                 enum_values: get(&self.unknown_enum_values),
@@ -384,18 +397,14 @@ pub struct Input {
     pub merged: u64,
     /// Of the accepted: kept unread.
     pub set_aside: u64,
+    /// Of the accepted: only in the memory of a process that ended. None while it runs.
+    #[serde(default)]
+    pub lost: u64,
     /// Beside the accepted: items of their messages that did not say whose they are.
     pub unusable: u64,
     /// Not accepted, by reason.
     #[serde(with = "status")]
     pub refused: [(Refused, u64); 5],
-}
-
-impl Input {
-    /// Accepted and not processed yet.
-    pub fn waiting(&self) -> u64 {
-        self.accepted.saturating_sub(self.processed + self.set_aside)
-    }
 }
 
 /// A signal's row.
@@ -412,16 +421,4 @@ pub struct Output {
     /// Gone, by reason.
     #[serde(with = "status")]
     pub lost: [(Lost, u64); 7],
-}
-
-impl Output {
-    /// Gone, for whatever reason.
-    pub fn lost_sum(&self) -> u64 {
-        self.lost.iter().map(|(_, n)| n).sum()
-    }
-
-    /// Queued or on its way.
-    pub fn waiting(&self) -> u64 {
-        self.accepted.saturating_sub(self.delivered + self.set_aside + self.lost_sum())
-    }
 }

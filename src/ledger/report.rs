@@ -1,9 +1,8 @@
 //! The ledger as a table: what came in, what went out, and whether that is all.
 
-use std::cmp::Ordering;
 use std::io::{self, Write};
 
-use crate::ledger::{Input, Output, Snapshot};
+use crate::ledger::{Input, Lost, Output, Snapshot};
 
 const COLUMNS: usize = 5;
 
@@ -33,15 +32,26 @@ pub fn render_ledger(ledger: &Snapshot, out: &mut impl Write, width: usize) -> i
     for reason in reasons(ledger) {
         writeln!(out, "  {reason}")?;
     }
-    let differences = differences(ledger);
-    if differences.is_empty() {
-        return writeln!(out, "  Every record is accounted for.");
+    writeln!(out, "  {}", verdict(ledger))
+}
+
+// Last, as it is what is read first.
+fn verdict(ledger: &Snapshot) -> String {
+    if ledger.check().is_err() {
+        return "NOT every record is accounted for: the counts above are wrong.".to_owned();
     }
-    writeln!(out, "  NOT every record is accounted for:")?;
-    for difference in differences {
-        writeln!(out, "  {difference}")?;
+    match lost_for_good(ledger) {
+        0 => "Every record is accounted for.".to_owned(),
+        n => format!("Every record is accounted for; {} ARE LOST.", grouped(n)),
     }
-    Ok(())
+}
+
+// What was not to be sent, and what a later point says, is nobody's loss.
+fn lost_for_good(ledger: &Snapshot) -> u64 {
+    let records = ledger.outputs.iter().flat_map(|output| &output.lost);
+    let records = records.filter(|(why, _)| !matches!(why, Lost::Superseded | Lost::Disabled));
+    let items = ledger.inputs.iter().map(|input| input.lost);
+    items.chain(records.map(|(_, n)| *n)).sum()
 }
 
 fn row(out: &mut impl Write, cell: usize, name: &str, cells: [&str; COLUMNS]) -> io::Result<()> {
@@ -81,11 +91,16 @@ pub(crate) fn reasons(ledger: &Snapshot) -> Vec<String> {
         let (name, n) = (input.source.as_str(), grouped(input.unusable));
         format!("{name}: {n} of no use (they did not say whose they are)")
     }));
-    if ledger.is_durable {
-        lines.extend(ledger.outputs.iter().filter(|output| output.waiting() > 0).map(|output| {
-            format!("{}: {} wait on disk", output.signal.as_str(), grouped(output.waiting()))
-        }));
-    }
+    lines.extend(ledger.inputs.iter().filter(|input| input.lost > 0).map(|input| {
+        let why = Lost::Shutdown.as_str();
+        format!("{}: {} lost ({why})", input.source.as_str(), grouped(input.lost))
+    }));
+    let place = if ledger.is_durable { "on disk" } else { "in memory" };
+    let inputs = ledger.inputs.iter().map(|input| (input.source.as_str(), input.waiting()));
+    let outputs = ledger.outputs.iter().map(|output| (output.signal.as_str(), output.waiting()));
+    let waiting = inputs.chain(outputs).filter(|(_, n)| *n > 0);
+    lines.extend(waiting.map(|(name, n)| format!("{name}: {} wait {place}", grouped(n))));
+    lines.extend(ledger.imbalances().map(|imbalance| imbalance.to_string()));
     for (what, n) in [
         ("entries of the journal were damaged", ledger.journal_damaged),
         ("times the journal could not be written", ledger.journal_failures),
@@ -103,30 +118,6 @@ pub(crate) fn reasons(ledger: &Snapshot) -> Vec<String> {
         lines.push(format!("unknown to this version: {}", unknown.join(", ")));
     }
     lines
-}
-
-fn differences(ledger: &Snapshot) -> Vec<String> {
-    let inputs = ledger.inputs.iter().map(|input| {
-        let settled = input.processed + input.set_aside;
-        (input.source.as_str(), input.accepted, settled, "processed")
-    });
-    let outputs = ledger.outputs.iter().map(|output| {
-        let settled = output.delivered + output.set_aside + output.lost_sum();
-        (output.signal.as_str(), output.accepted, settled, "delivered")
-    });
-    let told = inputs.chain(outputs).filter_map(|(name, accepted, settled, verb)| {
-        let n = grouped(accepted.abs_diff(settled));
-        match settled.cmp(&accepted) {
-            Ordering::Equal => None,
-            // What is on disk goes on with the next start.
-            Ordering::Less if ledger.is_durable => None,
-            Ordering::Less => Some(format!("{name}: {n} still waiting to be {verb}")),
-            Ordering::Greater => {
-                Some(format!("{name}: {n} more {verb}, set aside or lost than accepted"))
-            }
-        }
-    });
-    told.collect()
 }
 
 /// A count with a comma between thousands: `1,204`.
@@ -169,7 +160,7 @@ mod tests {
 
         assert!(text.contains("1,204"), "{text}");
         assert!(text.contains("logs: 2 lost (rejected)"), "{text}");
-        assert!(text.ends_with("  Every record is accounted for.\n"), "{text}");
+        assert!(text.ends_with("  Every record is accounted for; 2 ARE LOST.\n"), "{text}");
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     }
 
@@ -183,9 +174,24 @@ mod tests {
         let text = rendered(&ledger);
 
         assert!(text.contains("NOT every record is accounted for:"), "{text}");
-        assert!(text.contains("webhook: 3 still waiting to be processed"), "{text}");
+        assert!(text.contains("webhook: 3 wait in memory"), "{text}");
         assert!(text.contains("traces: 2 more delivered, set aside or lost"), "{text}");
         assert!(!text.contains("Every record"), "{text}");
+    }
+
+    #[test]
+    fn only_what_is_gone_without_a_successor_is_said_to_be_lost() {
+        let ledger = Ledger::default();
+        ledger.queued(Signal::Metrics, 9);
+        ledger.lost(Signal::Metrics, Lost::Superseded, 5);
+        ledger.lost(Signal::Metrics, Lost::Disabled, 4);
+        assert!(rendered(&ledger).ends_with("  Every record is accounted for.\n"));
+        ledger.accepted(Source::Api, 2);
+        let mut out = Vec::new();
+        render_ledger(&ledger.snapshot().ended(), &mut out, 80).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains("api: 2 lost (shutdown)"), "{text}");
+        assert!(text.ends_with("  Every record is accounted for; 2 ARE LOST.\n"), "{text}");
     }
 
     #[test]

@@ -16,6 +16,10 @@ pub struct Status {
     pub ledger: Snapshot,
     /// Records that wait for delivery, by signal.
     pub waiting: BTreeMap<String, u64>,
+    /// Rows of the ledger that do not add up, with how many more ended than were accepted: none, or a
+    /// count is wrong.
+    #[serde(default)]
+    pub imbalances: BTreeMap<String, u64>,
     /// How much the journal and what waits take on disk, in bytes; none where they are in memory.
     pub disk_bytes: Option<u64>,
     /// How many letters are set aside.
@@ -28,8 +32,11 @@ impl Status {
         let waiting = ledger.outputs.iter();
         let waiting = waiting.map(|row| (row.signal.as_str().to_owned(), row.waiting()));
         let waiting = waiting.collect();
+        let imbalances = ledger.imbalances();
+        let imbalances = imbalances.map(|one| (one.row.to_owned(), one.settled - one.accepted));
+        let imbalances = imbalances.collect();
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        Self { version, ledger, waiting, disk_bytes, set_aside }
+        Self { version, ledger, waiting, imbalances, disk_bytes, set_aside }
     }
 }
 
@@ -83,11 +90,13 @@ mod tests {
         ledger.refused(Source::Webhook, Refused::Busy);
         ledger.queued(Signal::Logs, 5);
         ledger.lost(Signal::Logs, Lost::Rejected, 2);
+        ledger.delivered(Signal::Traces, 7);
         let status = Status::new(ledger.snapshot(), Some(4096), 1);
         let json = serde_json::to_value(&status).unwrap();
         assert_eq!(json["inputs"][0]["refused"]["busy"], 1);
         assert_eq!(json["outputs"][1]["lost"]["rejected"], 2);
         assert_eq!(json["waiting"]["logs"], 3);
+        assert_eq!(json["imbalances"], serde_json::json!({"traces": 7}));
         assert_eq!(serde_json::from_value::<Status>(json).unwrap(), status);
     }
 }

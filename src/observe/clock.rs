@@ -179,7 +179,12 @@ fn records(meter: &Meter, counts: &Counts) {
     let callback = move |gauge: &dyn AsyncInstrument<i64>| {
         for row in waiting.get().iter().flat_map(|counts| &counts.outputs) {
             let signal = KeyValue::new(key::LEDGER_SIGNAL, row.signal.as_str());
-            gauge.observe(i64::try_from(row.waiting()).unwrap_or(i64::MAX), &[signal]);
+            // Below 0 where more ended than was accepted: that is not to be hidden.
+            let waiting = row.balance().map_or_else(
+                |wrong| i64::try_from(wrong.settled - wrong.accepted).map_or(i64::MIN, |n| -n),
+                |waiting| i64::try_from(waiting).unwrap_or(i64::MAX),
+            );
+            gauge.observe(waiting, &[signal]);
         }
     };
     meter
@@ -360,5 +365,18 @@ mod tests {
                 "lk.otel.waiting{lk.otel.signal=metrics} = 5",
             ]
         );
+    }
+
+    #[tokio::test]
+    async fn more_that_ended_than_was_accepted_is_below_nothing_waiting() {
+        let ledger = Arc::new(Ledger::default());
+        ledger.delivered(Signal::Traces, 2);
+        let exports = Arc::new(Mutex::new(Vec::new()));
+        let exported = Arc::clone(&exports);
+        let export = move |metrics: &ResourceMetrics| exported.lock().unwrap().push(rows(metrics));
+        Clock::start(LONG, ledger, || {}, export).stop().await;
+        let counted = exports.lock().unwrap().concat();
+        let waiting = "lk.otel.waiting{lk.otel.signal=traces} = -2";
+        assert!(counted.iter().any(|row| row == waiting), "{counted:#?}");
     }
 }

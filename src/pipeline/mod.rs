@@ -238,7 +238,7 @@ impl Pipeline {
     }
 
     fn input(&mut self, input: Accepted, number: u64, replayed: bool, out: &mut Batch) {
-        let Accepted { at, source, items, twin_expected, telling, raw, .. } = input;
+        let Accepted { at, source, items, unusable, twin_expected, telling, raw, .. } = input;
         let Parts { engine, ledger, tap, .. } = &mut self.parts;
         if replayed {
             ledger.accepted(source, items);
@@ -253,6 +253,7 @@ impl Pipeline {
         };
         let tally = engine.apply(&telling, at, twin_expected, out);
         ledger.processed(source, items);
+        ledger.unusable(source, unusable);
         ledger.duplicates(source, tally.duplicates);
         ledger.merged(source, tally.merged);
         if let (Some(tap), Telling::Stats(windows)) = (tap, telling)

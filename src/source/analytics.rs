@@ -20,7 +20,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::tasks::stopped;
 use super::webhook::claims;
-use super::{Counted, OpenStreams, Shared, accepted, parse, split};
+use super::{OpenStreams, Shared, accepted, parse};
 use crate::frames::RawCodec;
 use crate::journal::{Full, Pending};
 use crate::ledger::{Refused, Source};
@@ -34,7 +34,7 @@ const DRAIN: Duration = Duration::from_secs(1);
 const MAX_UNCONFIRMED: usize = 256;
 
 // What was taken of a stream and is not in the journal yet, for certain.
-type Unconfirmed = VecDeque<(Pending, u64, Counted)>;
+type Unconfirmed = VecDeque<Pending>;
 
 /// The path of a source's method; what is no stream has none.
 pub(crate) fn method(source: Source) -> Option<&'static str> {
@@ -198,11 +198,10 @@ impl AnalyticsRecorder {
             self.shared.ledger.refused(source, Refused::Malformed);
             Status::invalid_argument(unreadable.to_string())
         })?;
-        let (telling, items, counted) = split(read);
-        let input = accepted(source, Some(telling), items, message, true);
+        let input = accepted(source, Some(read), message, true);
         let pending = self.shared.journal.append(input).await;
         let pending = pending.map_err(|full| self.busy(source, &full))?;
-        unconfirmed.push_back((pending, items, counted));
+        unconfirmed.push_back(pending);
         while unconfirmed.len() > MAX_UNCONFIRMED {
             self.confirm_one(source, unconfirmed).await?;
         }
@@ -223,12 +222,9 @@ impl AnalyticsRecorder {
         source: Source,
         unconfirmed: &mut Unconfirmed,
     ) -> Result<(), Status> {
-        let Some((pending, ..)) = unconfirmed.front_mut() else { return pending().await };
+        let Some(pending) = unconfirmed.front_mut() else { return pending().await };
         pending.durable().await.map_err(|full| self.busy(source, &full))?;
-        if let Some((_, items, counted)) = unconfirmed.pop_front() {
-            self.shared.ledger.accepted(source, items);
-            self.shared.count(source, &counted);
-        }
+        unconfirmed.pop_front();
         Ok(())
     }
 

@@ -20,7 +20,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
-use crate::event::{Telling, Time};
+use crate::event::{Telling, Time, Unknown};
 use crate::journal::{Accepted, Journal, SetAside};
 use crate::ledger::{Ledger, Source};
 use crate::proto::{self, Read, Unreadable};
@@ -62,16 +62,17 @@ impl Drop for OpenStream {
     }
 }
 
-fn accepted(
-    source: Source,
-    telling: Option<Telling>,
-    items: u64,
-    raw: Bytes,
-    twin_expected: bool,
-) -> Accepted {
+// `None` where it can't be read: it is kept as it came.
+fn accepted(source: Source, read: Option<Read>, raw: Bytes, twin_expected: bool) -> Accepted {
     let at = Time::from_system(SystemTime::now());
     let size = raw.len();
-    Accepted { at, source, items, twin_expected, telling, raw, size }
+    let (telling, items, unusable, unknown) = match read {
+        Some(Read { telling, items, unusable, unknown }) => {
+            (Some(telling), items, unusable, unknown)
+        }
+        None => (None, 1, 0, Unknown::default()),
+    };
+    Accepted { at, source, items, unusable, unknown, twin_expected, telling, raw, size }
 }
 
 fn parse(source: Source, raw: &[u8]) -> Result<Read, Unreadable> {
@@ -84,29 +85,10 @@ fn parse(source: Source, raw: &[u8]) -> Result<Read, Unreadable> {
     }
 }
 
-/// Reads again what a journal kept; gives what it tells, where it can be read, and how many items
-/// that is.
-pub fn read_again(source: Source, raw: &Bytes) -> (Option<Telling>, u64) {
-    parse(source, raw).map_or((None, 1), |read| (Some(read.telling), read.items))
-}
-
-impl Shared {
-    // What has no use, or no name here, is counted and nothing else.
-    fn count(&self, source: Source, read: &Counted) {
-        self.ledger.unknown(read.unknown);
-        self.ledger.unusable(source, read.unusable);
-    }
-}
-
-// What of a read message is left to count once its telling is in the journal.
-struct Counted {
-    unknown: crate::event::Unknown,
-    unusable: u64,
-}
-
-fn split(read: Read) -> (Telling, u64, Counted) {
-    let Read { telling, items, unusable, unknown } = read;
-    (telling, items, Counted { unknown, unusable })
+/// Reads again what a journal kept; gives what it tells, where it can be read, how many items that is,
+/// and how many more are of no use.
+pub fn read_again(source: Source, raw: &Bytes) -> (Option<Telling>, u64, u64) {
+    parse(source, raw).map_or((None, 1, 0), |read| (Some(read.telling), read.items, read.unusable))
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::tasks::stopped;
-use super::{Shared, accepted, parse, split};
+use super::{Shared, accepted, parse};
 use crate::client::{self, Client};
 use crate::event::Time;
 use crate::ledger::{Refused, Source};
@@ -217,14 +217,10 @@ impl Prepared {
 
     async fn accept(&self, rooms: &ApiRooms) -> Result<(), AskError> {
         let raw = rooms.encode();
-        let (telling, items, counted) = split(parse(Source::Api, &raw)?);
-        let input = accepted(Source::Api, Some(telling), items, raw, false);
+        let input = accepted(Source::Api, Some(parse(Source::Api, &raw)?), raw, false);
         let taken = tokio::time::timeout(TIMEOUT, self.shared.journal.append(input)).await;
         let mut pending = taken.map_err(|_| AskError::Busy)?.map_err(|_| AskError::Busy)?;
-        pending.durable().await.map_err(|_| AskError::Busy)?;
-        self.shared.ledger.accepted(Source::Api, items);
-        self.shared.count(Source::Api, &counted);
-        Ok(())
+        pending.durable().await.map_err(|_| AskError::Busy)
     }
 
     // A streak of failures is told once.

@@ -50,8 +50,8 @@ async fn listening(journal_bytes: usize) -> Fixture {
     let settings = Settings::plain(any, any, 1 << 20, 1 << 20);
     let mut keys = Keys::default();
     keys.insert(KEY, SECRET);
-    let (journal, reader) = journal::in_memory(journal_bytes);
     let ledger = Arc::new(Ledger::default());
+    let (journal, reader) = journal::in_memory(journal_bytes, &ledger);
     let set_aside = Arc::new(SetAside::in_memory(1000));
     let shared = Shared { keys: keys.into(), journal, ledger: Arc::clone(&ledger), set_aside };
     let listeners = bind(&settings, shared).await.unwrap();

@@ -20,7 +20,7 @@ use subtle::ConstantTimeEq;
 use tokio::sync::watch;
 use tracing::Instrument;
 
-use super::{Keys, OpenStreams, Shared, accepted, parse, split};
+use super::{Keys, OpenStreams, Shared, accepted, parse};
 use crate::ledger::status::Status;
 use crate::ledger::{Refused, Source};
 use crate::session::REMEMBERED;
@@ -88,27 +88,20 @@ impl Webhooks {
 
     // A body that is signed: from here on it is LiveKit's word, and not lost.
     async fn accept(&self, body: Bytes) -> Response {
-        let (telling, items, counted) = match parse(Source::Webhook, &body) {
-            Ok(read) => {
-                let (telling, items, counted) = split(read);
-                (Some(telling), items, Some(counted))
-            }
+        let read = match parse(Source::Webhook, &body) {
+            Ok(read) => Some(read),
             Err(unreadable) => {
                 tracing::warn!(%unreadable, "a signed webhook is set aside");
                 if !self.shared.set_aside.has_room(body.len()) {
                     return self.busy("3");
                 }
-                (None, 1, None)
+                None
             }
         };
-        let input = accepted(Source::Webhook, telling, items, body, self.open.any());
+        let input = accepted(Source::Webhook, read, body, self.open.any());
         let Ok(mut pending) = self.shared.journal.offer(input) else { return self.busy("1") };
         if pending.durable().await.is_err() {
             return self.busy("2");
-        }
-        self.shared.ledger.accepted(Source::Webhook, items);
-        if let Some(counted) = counted {
-            self.shared.count(Source::Webhook, &counted);
         }
         StatusCode::OK.into_response()
     }
@@ -221,7 +214,7 @@ mod tests {
         let mut keys = Keys::default();
         keys.insert("key", SECRET);
         let ledger = Arc::new(Ledger::default());
-        let (journal, _) = journal::in_memory(1000);
+        let (journal, _) = journal::in_memory(1000, &ledger);
         let set_aside = Arc::new(SetAside::in_memory(0));
         let shared = Shared { keys: keys.into(), journal, ledger: Arc::clone(&ledger), set_aside };
         let (_, stop) = watch::channel(stopped);

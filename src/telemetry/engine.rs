@@ -114,7 +114,7 @@ impl Running {
     ) -> Result<(Self, Inlet), export::StartError> {
         let set_aside = Arc::new(SetAside::in_memory(settings.set_aside_bytes));
         let exporter = Exporter::start(&settings.export, Arc::clone(ledger), &set_aside)?;
-        let (journal, reader) = journal::in_memory(settings.journal_bytes);
+        let (journal, reader) = journal::in_memory(settings.journal_bytes, ledger);
         // Each report is seen here: a window must not count again.
         let stats = stats::Settings { node_streams: NodeStreamSource::Reports, ..settings.stats };
         let now = Time::from_system(SystemTime::now());
@@ -226,16 +226,23 @@ impl Inlet {
     fn append(&self, source: Source, read: Read, size: usize, at: Time) {
         let Read { telling, items, unusable, unknown } = read;
         let (telling, raw) = (Some(telling), bytes::Bytes::new());
-        let accepted = Accepted { at, source, items, twin_expected: false, telling, raw, size };
+        let accepted = Accepted {
+            at,
+            source,
+            items,
+            unusable,
+            unknown,
+            twin_expected: false,
+            telling,
+            raw,
+            size,
+        };
         let journal = self.journal.read().unwrap_or_else(PoisonError::into_inner);
         let taken = journal.as_ref().is_some_and(|journal| journal.offer(accepted).is_ok());
         if !taken {
             // Of a message, as of a request: none of it is taken.
-            return self.ledger.refused(source, Refused::Busy);
+            self.ledger.refused(source, Refused::Busy);
         }
-        self.ledger.accepted(source, items);
-        self.ledger.unknown(unknown);
-        self.ledger.unusable(source, unusable);
     }
 }
 

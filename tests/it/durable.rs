@@ -26,7 +26,7 @@ use livekit_otel::store::{Disk, Files};
 use livekit_token::AccessToken;
 use sha2::{Digest, Sha256};
 
-use crate::serve::{KEY, SECRET, adds_up, config, replay_to, the_capture};
+use crate::serve::{KEY, SECRET, adds_up, config, replay_to, stop, the_capture};
 
 // A disk that fails when it is told to.
 #[derive(Debug)]
@@ -72,12 +72,24 @@ pub(crate) fn durable(collector: &str, directory: &Path, disk: Arc<dyn Disk>) ->
     config
 }
 
-// The status of a signed webhook's answer, and when to come again.
-async fn post(server: &Server, body: &str) -> (u16, Option<String>) {
-    let token = AccessToken::with_api_key(KEY, SECRET)
-        .with_sha256(&STANDARD.encode(Sha256::digest(body)))
-        .to_jwt()
-        .unwrap();
+fn token(body: &str) -> String {
+    let token = AccessToken::with_api_key(KEY, SECRET);
+    token.with_sha256(&STANDARD.encode(Sha256::digest(body))).to_jwt().unwrap()
+}
+
+/// A signed webhook as it is sent.
+pub(crate) fn signed(body: &str) -> String {
+    format!(
+        "POST /webhook HTTP/1.1\r\nHost: test\r\nAuthorization: {}\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        token(body),
+        body.len()
+    )
+}
+
+/// The status of a signed webhook's answer, and when to come again.
+pub(crate) async fn post(server: &Server, body: &str) -> (u16, Option<String>) {
+    let token = token(body);
     let request = Request::post(format!("http://{}/webhook", server.http()))
         .header(AUTHORIZATION, token)
         .body(Full::new(Bytes::from(body.to_owned())))
@@ -88,7 +100,7 @@ async fn post(server: &Server, body: &str) -> (u16, Option<String>) {
     (answer.status().as_u16(), after)
 }
 
-fn webhook(nth: usize) -> String {
+pub(crate) fn webhook(nth: usize) -> String {
     format!(
         r#"{{"event":"participant_joined","id":"EV_{nth}","createdAt":"1795406960",
         "room":{{"sid":"RM_1","name":"room"}},"participant":{{"sid":"PA_{nth}","identity":"who"}}}}"#
@@ -115,7 +127,7 @@ async fn a_call_that_a_restart_cuts_in_two_is_one_call() {
             };
             collector.received_when(ended).await;
         }
-        let report = server.shutdown().await;
+        let report = stop(server).await;
         assert_eq!(report.undelivered, 0);
     }
     let told = Telemetry::read(&collector.stop().await);
@@ -135,7 +147,7 @@ async fn what_no_collector_took_waits_for_the_next_start_and_adds_up() {
     let nowhere = "http://127.0.0.1:1";
     let server = Server::start(durable(nowhere, directory.path(), Arc::new(Files))).await.unwrap();
     replay_to(&server, &the_capture()).await;
-    let report = server.shutdown().await;
+    let report = stop(server).await;
     assert_eq!(report.undelivered, 0);
     assert!(report.ledger.is_durable && report.ledger.outputs[1].waiting() > 0);
 
@@ -143,7 +155,7 @@ async fn what_no_collector_took_waits_for_the_next_start_and_adds_up() {
     let config = durable(&collector.endpoint(), directory.path(), Arc::new(Files));
     let server = Server::start(config).await.unwrap();
     collector.received_when(|received| logs(received) == 96).await;
-    let ledger = server.shutdown().await.ledger;
+    let ledger = stop(server).await.ledger;
     adds_up(&ledger);
     assert_eq!(ledger.inputs[0].accepted, 18);
 }
@@ -167,12 +179,12 @@ async fn nothing_is_lost_by(fault: impl Fn(&Faulty), mend: impl Fn(&Faulty)) {
     }
     // Nothing of what was refused, and all of what was acknowledged.
     collector.received_when(|received| logs(received) == 4).await;
-    server.shutdown().await;
+    stop(server).await;
     let config = durable(&collector.endpoint(), directory.path(), Arc::new(Files));
     let server = Server::start(config).await.unwrap();
     assert_eq!(post(&server, &webhook(6)).await.0, 200);
     collector.received_when(|received| logs(received) == 5).await;
-    let ledger = server.shutdown().await.ledger;
+    let ledger = stop(server).await.ledger;
     assert_eq!((ledger.inputs[0].accepted, ledger.journal_damaged), (5, 0));
     assert_eq!(logs(&collector.stop().await), 5);
 }
@@ -220,7 +232,7 @@ async fn a_directory_that_can_not_be_used_is_told_with_its_path() {
     let server = Server::start(config()).await.unwrap();
     let error = Server::start(config()).await.unwrap_err().to_string();
     assert!(error.contains("in use by another"), "{error}");
-    server.shutdown().await;
+    stop(server).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -242,7 +254,7 @@ async fn a_full_journal_leaves_a_reserve_to_webhooks() {
     };
     assert_eq!((status, after.as_deref()), (503, Some("1")));
     assert!(taken >= 5, "{taken}");
-    server.shutdown().await;
+    stop(server).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -270,7 +282,7 @@ async fn a_full_journal_accepts_again_once_the_collector_is_back() {
     };
     tokio::time::timeout(Duration::from_secs(30), again).await.unwrap();
     collector.received_when(|received| logs(received) > taken).await;
-    server.shutdown().await;
+    stop(server).await;
     assert_eq!(logs(&collector.stop().await), taken + 1);
 }
 
@@ -288,7 +300,7 @@ async fn what_can_not_be_read_is_a_letter_that_can_be_listed_and_dropped() {
         tokio::task::yield_now().await;
     };
     assert_eq!(status.ledger.inputs[0].set_aside, 1);
-    server.shutdown().await;
+    stop(server).await;
 
     let find = || DeadLetters::find(directory.path(), &[]).unwrap();
     let mut said = Vec::new();
@@ -315,5 +327,5 @@ async fn over_its_memory_limit_it_accepts_nothing() {
         nth += 1;
     }
     assert!(server.ledger().inputs[0].accepted == nth as u64);
-    server.shutdown().await;
+    stop(server).await;
 }

@@ -3,6 +3,7 @@
 
 mod behaviour;
 mod binary;
+mod books;
 mod capture;
 mod check;
 mod dashboards;

@@ -147,7 +147,7 @@ async fn our_server_takes_what_is_sent() {
     notifying.notify(&event("EV_1", "standup")).unwrap();
     let info = notifying.told().await;
     assert_eq!((info.http_status_code, info.send_error.as_str()), (200, ""));
-    let ledger = server.shutdown().await.ledger;
+    let ledger = crate::serve::stop(server).await.ledger;
     assert_eq!(ledger.inputs[Source::Webhook as usize].accepted, 1);
 }
 

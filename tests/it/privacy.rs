@@ -24,7 +24,7 @@ use serde_json::Value as Json;
 use tokio::time::Instant;
 
 use crate::durable::durable;
-use crate::serve::{replay_to, the_capture};
+use crate::serve::{replay_to, stop, the_capture};
 use crate::{capture, restart};
 
 const SECRET: &str = "a-key-of-at-least-sixteen-bytes";
@@ -215,7 +215,7 @@ async fn what_waits_on_disk_for_the_collector_is_hashed_already_and_its_restart_
     };
     let server = Server::start(config("http://127.0.0.1:1")).await.unwrap();
     replay_to(&server, &part(&whole.lines[..60])).await;
-    server.shutdown().await;
+    stop(server).await;
     let waiting = files(&directory.path().join("outbox"));
     let server = Server::start(config(&collector.endpoint())).await.unwrap();
     replay_to(&server, &part(&whole.lines[60..])).await;
@@ -223,7 +223,7 @@ async fn what_waits_on_disk_for_the_collector_is_hashed_already_and_its_restart_
         Telemetry::read(received).spans.iter().any(|one| one.name == span::ROOM)
     };
     tokio::time::timeout(Duration::from_secs(20), collector.received_when(ended)).await.unwrap();
-    server.shutdown().await;
+    stop(server).await;
     let received = collector.stop().await;
     for who in identities() {
         assert!(!has(&waiting, &who), "{who} waits on disk");

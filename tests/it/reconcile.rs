@@ -28,7 +28,7 @@ use livekit_token::TokenVerifier;
 use prost::Message;
 use serde_json::json;
 
-use crate::serve::{KEY, SECRET, adds_up, config};
+use crate::serve::{KEY, SECRET, adds_up, config, stop};
 use crate::told::{ROOM, analytics, at, participant, rfc3339};
 
 const HIDDEN: &str = "made-up-and-not-to-be-kept";
@@ -175,7 +175,7 @@ async fn what_no_webhook_told_is_learned_from_the_api() {
     let spans = |received: &Received| Telemetry::read(received).spans.len() == 3;
     tokio::time::timeout(LONG, collector.received_when(spans)).await.expect("all spans");
 
-    let report = server.shutdown().await;
+    let report = stop(server).await;
     adds_up(&report.ledger);
     let input = &report.ledger.inputs[Source::Api as usize];
     assert!(input.processed >= 5, "{input:?}");
@@ -206,7 +206,7 @@ async fn disagreements_are_counted_by_what_they_are() {
     api.lock().unwrap().rooms = vec![(room(began), vec![listed("PA_1", began)])];
     let server = Server::start(asking(config(&collector.endpoint()), url)).await.unwrap();
     said(&collector, name::PARTICIPANT_MISSING).await;
-    adds_up(&server.shutdown().await.ledger);
+    adds_up(&stop(server).await.ledger);
     let told = Telemetry::read(&collector.stop().await);
     let mut counted = BTreeMap::new();
     for point in told.points.iter().filter(|it| it.name == metric::RECONCILER_DISAGREEMENTS) {
@@ -252,7 +252,7 @@ async fn an_api_that_fails_disturbs_nothing_and_is_asked_again() {
     crate::serve::replay_to(&server, &capture).await;
     api.lock().unwrap().instead = None;
     until(&|| server.ledger().inputs[Source::Api as usize].processed > 1).await;
-    let report = server.shutdown().await;
+    let report = stop(server).await;
     adds_up(&report.ledger);
     assert_eq!(report.undelivered, 0);
     assert_eq!(report.ledger.inputs[Source::Webhook as usize].accepted, 18);

@@ -50,7 +50,16 @@ pub(crate) async fn replay_to(server: &Server, capture: &Capture) -> replay::Sen
     replay::replay(capture, &destination(server), |_| {}).await.unwrap()
 }
 
+/// Stops it, as each scenario does: whatever came before, the books balance.
+pub(crate) async fn stop(server: Server) -> Report {
+    assert_eq!(server.ledger().check(), Ok(()));
+    let report = server.shutdown().await;
+    assert_eq!(report.ledger.check(), Ok(()));
+    report
+}
+
 pub(crate) fn adds_up(ledger: &Snapshot) {
+    assert_eq!(ledger.check(), Ok(()));
     for input in &ledger.inputs {
         assert_eq!(input.waiting(), 0, "{input:?}");
     }
@@ -77,7 +86,7 @@ async fn through_sockets(capture: &Capture) -> (Received, Report) {
     let collector = Collector::start().await.unwrap();
     let server = Server::start(config(&collector.endpoint())).await.unwrap();
     replay_to(&server, capture).await;
-    let report = server.shutdown().await;
+    let report = stop(server).await;
     (collector.stop().await, report)
 }
 
@@ -183,7 +192,7 @@ async fn what_is_told_before_the_collector_is_there_and_while_it_is_away_is_deli
 
     replay_to(&server, &Capture { lines: after.to_vec() }).await;
     let collector = Collector::start_on(address).await.unwrap();
-    let report = server.shutdown().await;
+    let report = stop(server).await;
     let second = collector.stop().await;
     adds_up(&report.ledger);
     assert_eq!(report.undelivered, 0);
@@ -210,7 +219,7 @@ async fn what_no_collector_took_until_the_deadline_is_said_with_its_number() {
     config.shutdown_timeout = Duration::from_millis(300);
     let server = Server::start(config).await.unwrap();
     replay_to(&server, &the_capture()).await;
-    let report = server.shutdown().await;
+    let report = stop(server).await;
     adds_up(&report.ledger);
     let lost: u64 = report.ledger.outputs.iter().map(|output| output.lost_sum()).sum();
     assert_eq!(report.undelivered, lost);
@@ -227,7 +236,7 @@ async fn a_disabled_sdk_takes_everything_and_sends_nothing() {
     }
     let server = Server::start(config).await.unwrap();
     replay_to(&server, &the_capture()).await;
-    let report = server.shutdown().await;
+    let report = stop(server).await;
     assert_eq!(collector.stop().await, Received::default());
     adds_up(&report.ledger);
     assert_eq!(report.undelivered, 0);
@@ -243,7 +252,7 @@ async fn the_same_capture_twice_is_told_once() {
     let capture = the_capture();
     replay_to(&server, &capture).await;
     replay_to(&server, &capture).await;
-    let report = server.shutdown().await;
+    let report = stop(server).await;
     let told = Telemetry::read(&collector.stop().await);
     assert_eq!((told.spans.len(), told.logs.len()), (45, 96));
     let duplicates: u64 = report.ledger.inputs.iter().map(|input| input.duplicates).sum();
@@ -257,7 +266,7 @@ async fn requests_keep_to_their_size() {
     config.export.max_request_bytes = 4000;
     let server = Server::start(config).await.unwrap();
     replay_to(&server, &the_capture()).await;
-    let report = server.shutdown().await;
+    let report = stop(server).await;
     adds_up(&report.ledger);
     let received = collector.stop().await;
     assert!(received.traces.len() > 2 && received.logs.len() > 5);

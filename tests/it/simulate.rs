@@ -23,7 +23,7 @@ use livekit_otel::telemetry::messages::{AnalyticsEvent, AnalyticsEventType as Ty
 use proptest::prelude::*;
 use tokio::net::TcpListener;
 
-use crate::serve::{KEY, SECRET, adds_up, config, destination};
+use crate::serve::{KEY, SECRET, adds_up, config, destination, stop};
 
 fn start() -> Time {
     Time::from_secs(1_795_406_961).unwrap()
@@ -274,7 +274,7 @@ async fn simulated(settings: Settings) -> (Report, Served, Telemetry) {
     let server = Server::start(config(&collector.endpoint())).await.unwrap();
     let simulation = Simulation::new(settings, start());
     let report = send::send(simulation, &destination(&server), pending(), |_| {}).await.unwrap();
-    let served = server.shutdown().await;
+    let served = stop(server).await;
     (report, served, Telemetry::read(&collector.stop().await))
 }
 
@@ -342,7 +342,7 @@ async fn a_stop_ends_all_rooms_and_is_reported() {
     let to = Destination { speed: 1.0, ..destination(&server) };
     let moment = tokio::time::sleep(Duration::from_millis(300));
     let report = send::send(simulation, &to, moment, |_| {}).await.unwrap();
-    server.shutdown().await;
+    stop(server).await;
     let told = Telemetry::read(&collector.stop().await);
     assert_eq!(report.unacknowledged(), 0, "{report:?}");
     assert!(report.simulated < Duration::from_mins(1));

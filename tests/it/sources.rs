@@ -33,8 +33,8 @@ async fn listening(journal_bytes: usize, set_aside_bytes: u64) -> Fixture {
     let mut keys = Keys::default();
     keys.insert(KEY, SECRET);
     keys.insert("second", "another-made-up-secret-of-some-length");
-    let (journal, reader) = journal::in_memory(journal_bytes);
     let ledger = Arc::new(Ledger::default());
+    let (journal, reader) = journal::in_memory(journal_bytes, &ledger);
     let set_aside = Arc::new(SetAside::in_memory(set_aside_bytes));
     let shared = Shared { keys: keys.into(), journal, ledger: Arc::clone(&ledger), set_aside };
     let listeners = listen::bind(&settings, shared).await.unwrap();

@@ -14,7 +14,7 @@ use livekit_otel::source::capture::Capture;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::serve::{KEY, SECRET, config, replay_to, the_capture};
+use crate::serve::{KEY, SECRET, config, replay_to, stop, the_capture};
 
 const BIN: &str = env!("CARGO_BIN_EXE_livekit-otel");
 const ROOM: &str = "/ui/rooms/RM_XHuZ4ggjTArt";
@@ -83,7 +83,7 @@ async fn the_call_is_shown_while_it_goes_on_and_when_it_is_over() {
 
     replay_to(&server, &Capture { lines: after.to_vec() }).await;
     let mut ui = server.take_ui().unwrap();
-    let report = server.shutdown().await;
+    let report = stop(server).await;
     assert_eq!(report.undelivered, 0);
     ui.filled().await;
     // The page outlives the server, and shows all that the collector got of the room.
@@ -130,7 +130,7 @@ async fn identities_are_on_the_page_as_they_are_sent() {
         let mut server = Server::start(config).await.unwrap();
         replay_to(&server, &the_capture()).await;
         let mut ui = server.take_ui().unwrap();
-        server.shutdown().await;
+        stop(server).await;
         ui.filled().await;
         let to = address(&ui.url());
         for path in ["/ui", ROOM, &format!("{ROOM}/participants/PA_ZVunvGtQABQw")] {
@@ -180,7 +180,7 @@ async fn it_is_for_this_machine_alone_and_only_to_be_read() {
     assert!(!get(to, "/ui").await.head.contains("\r\nrefresh:"));
     // Nor is it where the webhooks are.
     assert_eq!(get(server.http(), "/ui").await.status, 404);
-    server.shutdown().await;
+    stop(server).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -188,7 +188,7 @@ async fn there_is_none_unless_it_is_asked_for_and_never_for_others() {
     let collector = Collector::start().await.unwrap();
     let server = Server::start(config(&collector.endpoint())).await.unwrap();
     assert!(server.ui().is_none());
-    server.shutdown().await;
+    stop(server).await;
     let ui = Some("0.0.0.0:0".parse().unwrap());
     let error = Server::start(Config { ui, ..config(&collector.endpoint()) }).await.unwrap_err();
     assert!(matches!(error, StartError::Bind(_)), "{error}");

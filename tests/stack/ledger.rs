@@ -39,7 +39,8 @@ fn settled(stack: &Stack) -> Option<(Status, Vec<Span>)> {
 }
 
 fn problems(status: &Status) -> Vec<String> {
-    let mut problems = Vec::new();
+    let ledger = &status.ledger;
+    let mut problems: Vec<_> = ledger.imbalances().map(|imbalance| imbalance.to_string()).collect();
     for output in &status.ledger.outputs {
         // A metric that waited is told by its next point.
         let superseded = output.lost.iter().find(|(why, _)| *why == Lost::Superseded);

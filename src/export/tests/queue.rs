@@ -47,7 +47,7 @@ struct Life<'a> {
 }
 
 fn queue(directory: &Directory, ledger: &Arc<Ledger>) -> Queue {
-    let journal = crate::journal::in_memory(1 << 20).0;
+    let journal = crate::journal::in_memory(1 << 20, ledger).0;
     let disk = Disk { directory, room: journal.room(), segment: 1 << 10 };
     // Little stays in memory.
     Queue::new(3000, Some(Outbox::open(Signal::Logs, disk, ledger).unwrap()))
@@ -118,6 +118,7 @@ impl Life<'_> {
             self.in_flight.insert(nth, second);
         }
         self.queue.settle(&batch, Settled::Delivered { rejected: 0 });
+        self.ledger.delivered(Signal::Logs, batch.records.len() as u64);
         for record in &batch.records {
             assert!(self.answered.insert(index(record)));
         }
@@ -141,6 +142,7 @@ fn plays(steps: Vec<Step>) {
     };
     for step in steps {
         life.step(step);
+        assert_eq!(life.ledger.snapshot().check(), Ok(()));
     }
     life.push(usize::MAX);
     while !life.queue.is_empty() || !life.in_flight.is_empty() {
@@ -150,8 +152,11 @@ fn plays(steps: Vec<Step>) {
     assert_eq!(life.answered.len(), life.made.len());
     // The ledger's own count of them is the courier's: the outbox restores it.
     life.step(Step::Restart);
-    let delivered = life.ledger.snapshot().outputs[Signal::Logs as usize].delivered;
-    assert_eq!(delivered, life.made.len() as u64);
+    let output = life.ledger.snapshot().outputs[Signal::Logs as usize].clone();
+    assert_eq!(output.delivered, life.made.len() as u64);
+    life.push(usize::MAX);
+    let output = life.ledger.snapshot().outputs[Signal::Logs as usize].clone();
+    assert_eq!((output.accepted, output.waiting()), (life.made.len() as u64, 0));
 }
 
 #[test]

@@ -27,8 +27,8 @@ use tonic::server::{ClientStreamingService, Grpc};
 use tonic::{Request, Response, Status, Streaming};
 
 async fn listening(grpc: SocketAddr) -> (Listeners, Reader) {
-    let (journal, reader) = journal::in_memory(1 << 20);
     let ledger = Arc::new(Ledger::default());
+    let (journal, reader) = journal::in_memory(1 << 20, &ledger);
     let set_aside = Arc::new(SetAside::in_memory(1000));
     let settings = listen::Settings::plain("127.0.0.1:0".parse().unwrap(), grpc, 1000, 1000);
     let shared = Shared { keys: Keys::default().into(), journal, ledger, set_aside };

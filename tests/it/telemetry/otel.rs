@@ -365,7 +365,7 @@ async fn an_sfu_feeds_a_central_serve() {
     call(&telemetry, &room(), &participant());
     let report = telemetry.shutdown(Instant::now() + Duration::from_secs(10)).await;
     assert_eq!(report.undelivered, 0);
-    assert_eq!(central.shutdown().await.undelivered, 0);
+    assert_eq!(crate::serve::stop(central).await.undelivered, 0);
     let received = Received::read(&collector.stop().await);
     assert_eq!(spans(&received, span::ROOM).len(), 1);
     assert_eq!(spans(&received, span::TRACK).len(), 1);
