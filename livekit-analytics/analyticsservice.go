@@ -209,7 +209,9 @@ func tokenSource(getenv func(string) string, keys map[string]string) (func() (st
 		return func() (string, error) { return "", nil }, nil
 	}
 	return func() (string, error) {
-		return auth.NewAccessToken(key, secret).SetValidFor(tokenTTL).ToJWT()
+		// A server's: livekit-otel takes no token of a participant, whom the same keys are for.
+		grant := &auth.ObservabilityGrant{Write: true}
+		return auth.NewAccessToken(key, secret).SetObservabilityGrant(grant).SetValidFor(tokenTTL).ToJWT()
 	}, nil
 }
 

@@ -500,7 +500,7 @@ func TestAnalyticsSignsATokenForEachStream(t *testing.T) {
 	require.Equal(t, "a", parsed.APIKey())
 	claims, grants, err := parsed.Verify("of-a")
 	require.NoError(t, err)
-	require.Nil(t, grants.Video)
+	require.Equal(t, &auth.ClaimGrants{Observability: &auth.ObservabilityGrant{Write: true}}, grants)
 	require.LessOrEqual(t, time.Until(claims.ExpiresAt.Time), tokenTTL)
 }
 
@@ -515,8 +515,9 @@ func TestAnalyticsTokenIsTheOneThatIsGiven(t *testing.T) {
 	parsed, err := auth.ParseAPIToken(token)
 	require.NoError(t, err)
 	require.Equal(t, "key", parsed.APIKey())
-	_, _, err = parsed.Verify("of-key")
+	_, grants, err := parsed.Verify("of-key")
 	require.NoError(t, err)
+	require.True(t, grants.Observability.Write)
 }
 
 func TestAnalyticsLogsARefusalOnceAndGoesOn(t *testing.T) {

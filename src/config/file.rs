@@ -64,6 +64,9 @@ const LEAVES: &[&str] = &[
 /// Every key whose keys are the user's.
 const MAPS: &[&str] = &["livekit.keys", "export.headers", "resource"];
 
+/// Every key whose value is a list of texts.
+const LISTS: &[&str] = &["listen.grpc_keys"];
+
 /// Those of them whose text must be kept as it was written.
 const TEXTS: &[&str] = &["livekit.api_key", "livekit.api_secret"];
 
@@ -75,6 +78,7 @@ pub(super) struct File {
     name: String,
     leaves: BTreeMap<String, String>,
     maps: BTreeMap<String, Vec<(String, String)>>,
+    lists: BTreeMap<String, Vec<String>>,
 }
 
 impl File {
@@ -102,6 +106,11 @@ impl File {
         self.maps.get(path).map_or(&[], Vec::as_slice)
     }
 
+    /// The list at `path`, if there is one.
+    pub(super) fn list(&self, path: &str) -> Option<&[String]> {
+        self.lists.get(path).map(Vec::as_slice)
+    }
+
     /// How problems name a path.
     pub(super) fn at(&self, path: &str) -> String {
         if path.is_empty() { self.name.clone() } else { format!("{path} in {}", self.name) }
@@ -121,7 +130,9 @@ impl File {
                 .chain(MAPS)
                 .any(|known| known.strip_prefix(&path).is_some_and(|rest| rest.starts_with('.')));
             let is_map = MAPS.contains(&path.as_str());
-            if dotted || !is_section && !is_map && !LEAVES.contains(&path.as_str()) {
+            let is_list = LISTS.contains(&path.as_str());
+            let is_known = is_section || is_map || is_list || LEAVES.contains(&path.as_str());
+            if dotted || !is_known {
                 problems.push(self.problem(&path, "unknown key"));
                 continue;
             }
@@ -132,13 +143,15 @@ impl File {
                 _ if is_section || is_map => {
                     problems.push(self.problem(&path, "must be a map"));
                 }
+                Tree::List(entries) if is_list => self.list_of(&path, entries, problems),
+                _ if is_list => problems.push(self.problem(&path, "must be a list")),
                 Tree::Other(_) if TEXTS.contains(&path.as_str()) => {
                     problems.push(self.problem(&path, IS_NO_TEXT));
                 }
                 Tree::Text(text) | Tree::Other(text) => {
                     self.leaves.insert(path, text);
                 }
-                Tree::Map(_) | Tree::List => {
+                Tree::Map(_) | Tree::List(_) => {
                     problems.push(self.problem(&path, "must be a single value"));
                 }
             }
@@ -154,12 +167,25 @@ impl File {
                 // A number is not kept as it was written: `1.10` is 1.1.
                 Tree::Other(_) => problems.push(self.problem(&entry, IS_NO_TEXT)),
                 Tree::Null => problems.push(self.problem(&entry, "has no value")),
-                Tree::Map(_) | Tree::List => {
+                Tree::Map(_) | Tree::List(_) => {
                     problems.push(self.problem(&entry, "must be a single value"));
                 }
             }
         }
         self.maps.insert(path.to_owned(), pairs);
+    }
+
+    fn list_of(&mut self, path: &str, entries: Vec<Tree>, problems: &mut Vec<Problem>) {
+        let mut texts = Vec::new();
+        for (nth, value) in entries.into_iter().enumerate() {
+            let entry = format!("{path}[{nth}]");
+            match value {
+                Tree::Text(text) => texts.push(text),
+                Tree::Other(_) => problems.push(self.problem(&entry, IS_NO_TEXT)),
+                _ => problems.push(self.problem(&entry, "must be a single value")),
+            }
+        }
+        self.lists.insert(path.to_owned(), texts);
     }
 }
 
@@ -181,7 +207,7 @@ enum Tree {
     /// A number or a boolean.
     Other(String),
     Map(Vec<(String, Tree)>),
-    List,
+    List(Vec<Tree>),
 }
 
 impl<'de> Deserialize<'de> for Tree {
@@ -232,8 +258,11 @@ impl<'de> Visitor<'de> for TreeVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Tree, A::Error> {
-        while seq.next_element::<Tree>()?.is_some() {}
-        Ok(Tree::List)
+        let mut entries = Vec::new();
+        while let Some(entry) = seq.next_element()? {
+            entries.push(entry);
+        }
+        Ok(Tree::List(entries))
     }
 }
 
@@ -257,6 +286,14 @@ mod tests {
             ("listen: {htpp: x}", vec!["listen.htpp in f.yaml: unknown key"]),
             ("nothing: {a: {b: c}}", vec!["nothing in f.yaml: unknown key"]),
             ("log: {level: [info]}", vec!["log.level in f.yaml: must be a single value"]),
+            ("listen: {grpc_keys: devkey}", vec!["listen.grpc_keys in f.yaml: must be a list"]),
+            (
+                "listen: {grpc_keys: [a, 3, [b]]}",
+                vec![
+                    "listen.grpc_keys[1] in f.yaml: is a number or boolean: put it in quotes",
+                    "listen.grpc_keys[2] in f.yaml: must be a single value",
+                ],
+            ),
             ("log.level: info", vec!["log.level in f.yaml: unknown key"]),
             ("- a", vec!["f.yaml: must be a map of sections"]),
             (

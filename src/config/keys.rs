@@ -9,6 +9,8 @@ const KEYS: &str = "LIVEKIT_KEYS";
 /// Names the API key, in the environment.
 pub(super) const KEY: &str = "LIVEKIT_API_KEY";
 const SECRET: &str = "LIVEKIT_API_SECRET";
+/// Lists the keys that open the analytics streams.
+pub(super) const FOR_STREAMS: &str = "listen.grpc_keys";
 
 /// The environment's keys, or the file's where it has none; and the file's API key, which is one of
 /// them. None at all is a problem.
@@ -38,7 +40,23 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Keys {
             ),
         );
     }
+    for_streams(reader, &mut keys);
     keys
+}
+
+// Entries are not shown: a secret may stand among them by mistake.
+fn for_streams(reader: &mut Reader<'_>, keys: &mut Keys) {
+    let Some(listed) = reader.file.list(FOR_STREAMS).map(<[String]>::to_vec) else { return };
+    if listed.is_empty() {
+        reader.wrong(reader.file.at(FOR_STREAMS), "must name one of LiveKit's API keys");
+    }
+    for (nth, key) in listed.iter().enumerate() {
+        if keys.secret(key).is_none() {
+            let at = reader.file.at(&format!("{FOR_STREAMS}[{nth}]"));
+            reader.wrong(at, "is none of LiveKit's API keys");
+        }
+    }
+    keys.restrict_streams(listed);
 }
 
 fn file_keys(reader: &mut Reader<'_>, keys: &mut Keys) {
@@ -87,6 +105,42 @@ fn server_keys(found: &Found, reader: &mut Reader<'_>, keys: &mut Keys) {
             reader.wrong(KEYS, "a key or its secret is empty");
         } else {
             keys.insert(key, secret);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::file::File;
+    use super::*;
+
+    fn keys(listen: &str) -> (Keys, Vec<String>) {
+        let env = BTreeMap::new();
+        let text = format!("livekit: {{keys: {{a: s3cret, b: s3cret}}}}\nlisten: {{{listen}}}");
+        let mut problems = Vec::new();
+        let file = File::read("f.yaml", &text, &mut problems);
+        let mut reader = Reader { env: &env, file, problems };
+        let keys = read(&mut reader);
+        (keys, reader.problems.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn the_keys_for_streams_are_all_or_those_of_a_list() {
+        let listed = |text| keys(text).0.for_streams().map(|keys| keys.iter().cloned().collect());
+        assert_eq!(listed(""), None);
+        assert_eq!(listed("grpc_keys: [b]"), Some(vec!["b".to_owned()]));
+    }
+
+    #[test]
+    fn a_list_of_keys_that_can_not_work_is_wrong_and_shows_no_entry() {
+        for (text, expected) in [
+            ("grpc_keys: []", "listen.grpc_keys in f.yaml: must name one of LiveKit's API keys"),
+            (
+                "grpc_keys: [a, s3cret]",
+                "listen.grpc_keys[1] in f.yaml: is none of LiveKit's API keys",
+            ),
+        ] {
+            assert_eq!(keys(text).1, [expected], "{text}");
         }
     }
 }

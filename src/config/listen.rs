@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use super::keys::FOR_STREAMS;
 use super::option;
 use super::reader::Reader;
 use super::values;
@@ -30,6 +31,10 @@ pub(super) fn read(args: &ServeArgs, reader: &mut Reader<'_>) -> Listen {
     if grpc_auth == GrpcAuth::Certificate && client_ca.is_none() {
         let at = reader.file.at("listen.grpc_auth");
         reader.wrong(at, "certificate needs listen.tls.grpc_client_ca");
+    }
+    if grpc_auth != GrpcAuth::Token && reader.file.list(FOR_STREAMS).is_some() {
+        let at = reader.file.at(FOR_STREAMS);
+        reader.wrong(at, "needs listen.grpc_auth: token");
     }
     let insecure = reader.in_file("listen.insecure", values::boolean).unwrap_or(false);
     let is_open = grpc_auth == GrpcAuth::None && client_ca.is_none();
@@ -80,4 +85,27 @@ fn address(
     let found = option(reader, flag, value, path);
     let default = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     reader.parse(found, values::address).unwrap_or(default)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::file::File;
+    use super::*;
+
+    #[test]
+    fn a_list_of_keys_for_streams_that_need_no_token_is_wrong() {
+        let wrong = |text: &str| {
+            let env = BTreeMap::new();
+            let mut problems = Vec::new();
+            let file = File::read("f.yaml", text, &mut problems);
+            let mut reader = Reader { env: &env, file, problems };
+            read(&ServeArgs::default(), &mut reader);
+            reader.problems.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let expected = "listen.grpc_keys in f.yaml: needs listen.grpc_auth: token";
+        assert_eq!(wrong("listen: {grpc_keys: [a]}"), [expected]);
+        assert_eq!(wrong("listen: {grpc_auth: token, grpc_keys: [a]}"), <[&str; 0]>::default());
+    }
 }

@@ -15,7 +15,7 @@ pub fn destination(args: &ReplayArgs, env: &dyn Env) -> Result<Destination, Erro
     let webhook = flags.url("--webhook", &args.webhook);
     let analytics = flags.url("--analytics", &args.analytics);
     let speed = flags.speed(args.speed.as_deref());
-    let (key, secret) = flags.key(env);
+    let (key, secret) = flags.key(env, true);
     flags.end(Destination { webhook, analytics, key, secret, speed })
 }
 
@@ -47,16 +47,20 @@ impl Flags {
         speed
     }
 
-    /// The key that signs webhooks, and its secret.
-    pub(super) fn key(&mut self, env: &dyn Env) -> (String, String) {
-        let mut variable = |name: &str| {
-            let value = env.get(name).unwrap_or_default();
-            if value.is_empty() {
+    /// The key that signs webhooks and streams' tokens, and its secret. Webhooks need it.
+    pub(super) fn key(&mut self, env: &dyn Env, webhooks: bool) -> (String, String) {
+        let names = ["LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"];
+        let values = names.map(|name| env.get(name).unwrap_or_default());
+        let is_half = values.iter().any(|value| !value.is_empty());
+        for (name, value) in names.iter().zip(&values) {
+            if value.is_empty() && webhooks {
                 self.wrong(name, "must be set: it signs the webhooks");
+            } else if value.is_empty() && is_half {
+                self.wrong(name, "must be set with the other: they sign the streams' tokens");
             }
-            value
-        };
-        (variable("LIVEKIT_API_KEY"), variable("LIVEKIT_API_SECRET"))
+        }
+        let [key, secret] = values;
+        (key, secret)
     }
 
     pub(super) fn end<T>(self, read: T) -> Result<T, Errors> {

@@ -27,9 +27,7 @@ pub fn simulation(args: &SimulateArgs, env: &dyn Env) -> Result<(Settings, Desti
         flags.wrong("--webhook", "must be set, or --analytics: where to send it");
     }
     let speed = flags.speed(args.speed.as_deref());
-    // Only webhooks are signed.
-    let (key, secret) =
-        if webhook.is_some() { flags.key(env) } else { (String::new(), String::new()) };
+    let (key, secret) = flags.key(env, webhook.is_some());
     let mut settings = Settings {
         subscribe: args.subscribe,
         webhooks: webhook.is_some(),
@@ -89,4 +87,36 @@ fn seed(text: &str) -> Parsed<u64> {
 fn part(text: &str) -> Parsed<f64> {
     let part = text.parse().ok().filter(|part| (0.0..=1.0).contains(part));
     part.ok_or_else(|| "must be a number from 0 to 1, such as 0.02".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn streams_have_a_key_where_it_is_given_and_webhooks_need_one() {
+        let read = |webhook: bool, variables: &[&str]| {
+            let url = Some("http://127.0.0.1:1".to_owned());
+            let args = SimulateArgs {
+                webhook: url.clone().filter(|_| webhook),
+                analytics: url,
+                ..SimulateArgs::default()
+            };
+            let set = |name: &&str| ((*name).to_owned(), format!("of {name}"));
+            let env = variables.iter().map(set).collect::<BTreeMap<_, _>>();
+            simulation(&args, &env).map(|(_, to)| to.key).map_err(|errors| errors.to_string())
+        };
+        let (key, secret) = ("LIVEKIT_API_KEY", "LIVEKIT_API_SECRET");
+        assert_eq!(read(false, &[key, secret]), Ok(format!("of {key}")));
+        assert_eq!(read(true, &[key, secret]), Ok(format!("of {key}")));
+        assert_eq!(read(false, &[]), Ok(String::new()));
+        for (webhook, given, missing) in
+            [(false, key, secret), (false, secret, key), (true, key, secret), (true, secret, key)]
+        {
+            let wrong = read(webhook, &[given]).unwrap_err();
+            assert!(wrong.contains(&format!("{missing}: must be set")), "{wrong}");
+        }
+    }
 }

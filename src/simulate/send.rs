@@ -19,7 +19,8 @@ use crate::ledger::Source;
 use crate::source::post::{PostError, Webhooks};
 use crate::source::replay::{Destination, pause};
 use crate::telemetry::{
-    AnalyticsForwarder, AnalyticsService, ForwardError, ForwardSettings, Retried,
+    AnalyticsForwarder, AnalyticsService, ForwardError, ForwardSettings, Retried, TokenError,
+    Tokens,
 };
 
 // So many connections; a room keeps to one, which keeps its order.
@@ -46,6 +47,9 @@ pub enum SendError {
     /// The analytics' address can't be used.
     #[error("the analytics can't be sent: {0}")]
     Forward(#[from] ForwardError),
+    /// The analytics' tokens can't be made.
+    #[error("the analytics can't be sent: {0}")]
+    Token(#[from] TokenError),
 }
 
 /// When a simulation begins that is sent from `now` on, so that nothing it tells is yet to come.
@@ -136,7 +140,10 @@ impl Targets {
         let mut forwarder = None;
         if settings.analytics {
             reach(&to.analytics).await?;
+            let is_signed = !to.key.is_empty();
+            let tokens = is_signed.then(|| Tokens::minted(&to.key, &to.secret)).transpose()?;
             forwarder = Some(AnalyticsForwarder::start(ForwardSettings {
+                tokens,
                 node_id: simulation.node().to_owned(),
                 // What waits is bounded by its number.
                 max_bytes: usize::MAX,

@@ -6,8 +6,9 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::{Future, pending};
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -19,7 +20,7 @@ use tonic::server::{ClientStreamingService, Grpc};
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::tasks::stopped;
-use super::webhook::claims;
+use super::token::{self, Refusals};
 use super::{OpenStreams, Shared, accepted, parse};
 use crate::frames::RawCodec;
 use crate::journal::{Full, Pending};
@@ -54,6 +55,7 @@ pub struct AnalyticsRecorder {
     stop: watch::Receiver<bool>,
     max_message: usize,
     needs_token: bool,
+    refusals: Arc<Refusals>,
 }
 
 impl AnalyticsRecorder {
@@ -65,7 +67,7 @@ impl AnalyticsRecorder {
         max_message: usize,
         needs_token: bool,
     ) -> Self {
-        Self { shared, open, stop, max_message, needs_token }
+        Self { shared, open, stop, max_message, needs_token, refusals: Arc::default() }
     }
 }
 
@@ -91,9 +93,7 @@ where
             let unimplemented = Status::unimplemented("no such method").into_http();
             return Box::pin(async move { Ok(unimplemented) });
         };
-        if self.needs_token && claims(request.headers(), &self.shared.keys.now()).is_none() {
-            self.shared.ledger.refused(source, Refused::Unauthorized);
-            let refused = Status::unauthenticated("an access token of one of the keys is needed");
+        if let Err(refused) = self.authenticate(source, request.headers()) {
             let refused = refused.into_http();
             return Box::pin(async move { Ok(refused) });
         }
@@ -128,6 +128,19 @@ impl ClientStreamingService<Bytes> for Ingest {
 }
 
 impl AnalyticsRecorder {
+    // The rule that a token fails is in the log, and not for who sends it.
+    fn authenticate(&self, source: Source, headers: &http::HeaderMap) -> Result<(), Status> {
+        if !self.needs_token {
+            return Ok(());
+        }
+        let keys = self.shared.keys.now();
+        token::streams(headers, &keys, SystemTime::now()).map_err(|rule| {
+            self.refusals.note("analytics streams", rule);
+            self.shared.ledger.refused(source, Refused::Unauthorized);
+            Status::unauthenticated("a server's access token is needed")
+        })
+    }
+
     // Until the sender closes the stream, sends what can't be read, or the program stops.
     async fn ingest(self, source: Source, mut stream: Streaming<Bytes>) -> Result<(), Status> {
         let _open = (source == Source::Events).then(|| self.open.open());

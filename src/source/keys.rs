@@ -1,38 +1,51 @@
 //! LiveKit's API keys, which sign webhooks and what its API is asked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// API keys and their secrets. `Debug` shows the keys only.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Keys(BTreeMap<String, String>);
+pub struct Keys {
+    secrets: BTreeMap<String, String>,
+    for_streams: Option<BTreeSet<String>>,
+}
 
 impl Keys {
     /// Adds a key; a key given twice keeps the last secret.
     pub fn insert(&mut self, key: impl Into<String>, secret: impl Into<String>) {
-        self.0.insert(key.into(), secret.into());
+        self.secrets.insert(key.into(), secret.into());
     }
 
     /// The secret of `key`.
     pub fn secret(&self, key: &str) -> Option<&str> {
-        self.0.get(key).map(String::as_str)
+        self.secrets.get(key).map(String::as_str)
+    }
+
+    /// Lets none but these open the analytics streams, where a token is asked for.
+    pub fn restrict_streams(&mut self, keys: impl IntoIterator<Item = String>) {
+        self.for_streams = Some(keys.into_iter().collect());
+    }
+
+    /// Those that may open the analytics streams; `None` where all may.
+    pub fn for_streams(&self) -> Option<&BTreeSet<String>> {
+        self.for_streams.as_ref()
     }
 
     /// The key and its secret, where there is one only.
     pub fn only(&self) -> Option<(&str, &str)> {
-        let mut keys = self.0.iter().map(|(key, secret)| (key.as_str(), secret.as_str()));
-        keys.next().filter(|_| self.0.len() == 1)
+        let mut keys = self.secrets.iter().map(|(key, secret)| (key.as_str(), secret.as_str()));
+        keys.next().filter(|_| self.secrets.len() == 1)
     }
 
     /// One of the keys, and its secret.
     pub fn first(&self) -> Option<(String, String)> {
-        self.0.iter().next().map(|(key, secret)| (key.clone(), secret.clone()))
+        self.secrets.iter().next().map(|(key, secret)| (key.clone(), secret.clone()))
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.secrets.is_empty()
     }
 }
 
@@ -60,6 +73,6 @@ impl From<Keys> for KeyRing {
 
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.secrets.keys()).finish()
     }
 }

@@ -43,7 +43,7 @@ pub enum GrpcAuth {
     /// Whoever reaches the listener, as with LiveKit's own service.
     #[default]
     None,
-    /// Who has an access token of one of LiveKit's keys.
+    /// Who has a server's access token, signed by one of LiveKit's keys.
     Token,
     /// Who has a certificate of the authority that is trusted for it.
     Certificate,

@@ -10,6 +10,7 @@ pub mod reconcile;
 pub mod replay;
 mod tasks;
 pub mod tls;
+pub(crate) mod token;
 pub mod webhook;
 
 pub use keys::{KeyRing, Keys};

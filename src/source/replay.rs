@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{StatusCode, Uri};
+use livekit_token::AccessTokenError;
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -17,6 +18,7 @@ use tonic::transport::{Channel, Endpoint};
 use super::analytics;
 use super::capture::{Capture, Line, kind};
 use super::post::{PostError, Webhooks};
+use super::token;
 use crate::frames::RawCodec;
 use crate::ledger::Source;
 use crate::proto::{self, Unreadable};
@@ -28,7 +30,7 @@ pub struct Destination {
     pub webhook: Uri,
     /// The analytics' address, as `http://host:port`.
     pub analytics: Uri,
-    /// The key that signs the webhooks.
+    /// The key that signs the webhooks and the streams' tokens; without it streams have none.
     pub key: String,
     /// Its secret.
     pub secret: String,
@@ -82,8 +84,8 @@ pub enum ReplayError {
         error: String,
     },
     /// The key or the secret is empty.
-    #[error("the webhooks can't be signed: {0}")]
-    Sign(#[from] livekit_token::AccessTokenError),
+    #[error("neither webhooks nor tokens can be signed: {0}")]
+    Sign(#[from] AccessTokenError),
     /// The analytics' server can't be reached.
     #[error("the analytics could not be sent: {0}")]
     Analytics(#[from] tonic::transport::Error),
@@ -121,7 +123,7 @@ pub async fn replay(
         let channel = Endpoint::from(to.analytics.clone()).connect().await?;
         // All are open before the first line: a webhook's twin is expected from then on.
         for source in Source::ALL.into_iter().filter(|source| has(*source)) {
-            streams.extend(Stream::open(source, channel.clone()));
+            streams.extend(Stream::open(source, channel.clone(), to)?);
         }
     }
     let webhooks = Webhooks::new(to.webhook.clone(), &to.key, &to.secret);
@@ -191,16 +193,27 @@ struct Stream {
 }
 
 impl Stream {
-    fn open(source: Source, channel: Channel) -> Option<Self> {
-        let path = PathAndQuery::from_static(analytics::method(source)?);
+    fn open(
+        source: Source,
+        channel: Channel,
+        to: &Destination,
+    ) -> Result<Option<Self>, ReplayError> {
+        let Some(path) = analytics::method(source) else { return Ok(None) };
+        let path = PathAndQuery::from_static(path);
         let (messages, outgoing) = mpsc::channel(64);
+        let mut request = tonic::Request::new(ReceiverStream::new(outgoing));
+        if !to.key.is_empty() {
+            let token = format!("Bearer {}", token::mint(&to.key, &to.secret)?);
+            // A JWT is of characters that a header may have.
+            let token = token.parse().map_err(|_| AccessTokenError::InvalidKeys)?;
+            request.metadata_mut().insert("authorization", token);
+        }
         let answer = tokio::spawn(async move {
             let mut grpc = tonic::client::Grpc::new(channel);
             grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
-            let request = tonic::Request::new(ReceiverStream::new(outgoing));
             grpc.client_streaming(request, path, RawCodec).await.map(|_| ())
         });
-        Some(Self { source, messages, answer })
+        Ok(Some(Self { source, messages, answer }))
     }
 
     // Sends what waits, and waits until it is acknowledged.

@@ -1,12 +1,12 @@
 //! LiveKit's webhooks: signed JSON over HTTP (livekit/protocol webhook/, auth/).
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -14,16 +14,15 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use livekit_token::{Claims, TokenVerifier};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tokio::sync::watch;
 use tracing::Instrument;
 
-use super::{Keys, OpenStreams, Shared, accepted, parse};
+use super::token::{self, Refusal, Refusals};
+use super::{OpenStreams, Shared, accepted, parse};
 use crate::ledger::status::Status;
 use crate::ledger::{Refused, Source};
-use crate::session::REMEMBERED;
 
 // LiveKit's sender gives up on a webhook after 15 s in all: a slower body is of no use to it.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -35,6 +34,7 @@ pub(super) struct Webhooks {
     open: OpenStreams,
     stop: watch::Receiver<bool>,
     max_body: usize,
+    refusals: Arc<Refusals>,
 }
 
 impl Webhooks {
@@ -44,7 +44,7 @@ impl Webhooks {
         stop: watch::Receiver<bool>,
         max_body: usize,
     ) -> Self {
-        Self { shared, open, stop, max_body }
+        Self { shared, open, stop, max_body, refusals: Arc::default() }
     }
 
     /// POST /webhook, GET /healthz (the process lives), GET /readyz (it accepts), GET /status (the
@@ -123,19 +123,23 @@ async fn webhook(State(webhooks): State<Arc<Webhooks>>, request: Request) -> Res
 }
 
 async fn verify_and_accept(webhooks: &Webhooks, request: Request) -> Response {
-    let unauthorized = || webhooks.refuse(Refused::Unauthorized, StatusCode::UNAUTHORIZED);
+    let unauthorized = |rule| {
+        webhooks.refusals.note("webhooks", rule);
+        webhooks.refuse(Refused::Unauthorized, StatusCode::UNAUTHORIZED)
+    };
     let (parts, body) = request.into_parts();
     // The token is checked before anything of the body is read.
     let keys = webhooks.shared.keys.now();
-    let Some(hash) = signed_hash(&parts.headers, &keys, SystemTime::now()) else {
-        return unauthorized();
+    let hash = match token::webhook(&parts.headers, &keys, SystemTime::now()) {
+        Ok(hash) => hash,
+        Err(rule) => return unauthorized(rule),
     };
     let body = match webhooks.body(&parts.headers, body).await {
         Ok(body) => body,
         Err(refused) => return refused,
     };
     if !bool::from(Sha256::digest(&body).ct_eq(&hash)) {
-        return unauthorized();
+        return unauthorized(Refusal::OtherBody);
     }
     webhooks.accept(body).await
 }
@@ -154,32 +158,6 @@ async fn ready(State(webhooks): State<Arc<Webhooks>>) -> Response {
     } else {
         "ok\n".into_response()
     }
-}
-
-// The body's hash as a valid token of one of our keys claims it. One that was signed longer ago
-// than ids are remembered is none, however long it claims to last: it may be a replay.
-pub(crate) fn signed_hash(headers: &HeaderMap, keys: &Keys, now: SystemTime) -> Option<Vec<u8>> {
-    let claims = claims(headers, keys)?;
-    let signed = UNIX_EPOCH + Duration::from_secs(claims.nbf as u64);
-    let is_old = now.duration_since(signed).is_ok_and(|age| age > REMEMBERED);
-    (!is_old).then(|| STANDARD.decode(claims.sha256).ok()).flatten()
-}
-
-/// What a valid token of one of our keys claims.
-pub(super) fn claims(headers: &HeaderMap, keys: &Keys) -> Option<Claims> {
-    let token = headers.get(AUTHORIZATION)?.to_str().ok()?;
-    let token = token.strip_prefix("Bearer ").unwrap_or(token);
-    let verify = |key: &str, secret: &str| {
-        // An empty secret would be everybody's.
-        let verifier = (!secret.is_empty()).then(|| TokenVerifier::with_api_key(key, secret))?;
-        verifier.verify(token).ok()
-    };
-    // Most have one key: then the token need not be read twice to learn which.
-    if let Some((key, secret)) = keys.only() {
-        return verify(key, secret);
-    }
-    let key = Claims::from_unverified(token).ok()?.iss;
-    verify(&key, keys.secret(&key)?)
 }
 
 /// The token that signs `body`, as LiveKit's server makes it: 5 minutes, with the body's hash.
@@ -201,12 +179,16 @@ pub(crate) fn sign(
 mod tests {
     use std::convert::Infallible;
     use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+    use std::time::UNIX_EPOCH;
 
+    use axum::http::header::AUTHORIZATION;
+    use livekit_token::TokenVerifier;
     use tonic::codegen::Service;
 
     use super::*;
     use crate::journal::{self, SetAside};
     use crate::ledger::Ledger;
+    use crate::source::Keys;
 
     const SECRET: &str = "made-up-secret-of-thirty-two-characters";
 
@@ -272,7 +254,7 @@ mod tests {
         let mut keys = Keys::default();
         keys.insert("keyless", "");
         let headers = HeaderMap::from_iter([(AUTHORIZATION, token.parse().unwrap())]);
-        assert_eq!(signed_hash(&headers, &keys, UNIX_EPOCH), None);
+        assert_eq!(token::webhook(&headers, &keys, UNIX_EPOCH), Err(Refusal::UnknownKey));
     }
 
     #[test]
@@ -291,9 +273,9 @@ mod tests {
             keys.insert(name, SECRET);
             let signed = [old, &new].map(|token| {
                 let headers = HeaderMap::from_iter([(AUTHORIZATION, token.parse().unwrap())]);
-                signed_hash(&headers, &keys, SystemTime::now()).is_some()
+                token::webhook(&headers, &keys, SystemTime::now()).err()
             });
-            assert_eq!(signed, [false, true]);
+            assert_eq!(signed, [Some(Refusal::Old), None]);
         }
     }
 

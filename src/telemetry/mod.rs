@@ -21,7 +21,9 @@ pub mod webhook;
 
 pub use analytics::{AnalyticsService, Stopping};
 pub use engine::OtelSettings;
-pub use forward::{AnalyticsForwarder, ForwardError, ForwardSettings, Forwarded, Retried};
+pub use forward::{
+    AnalyticsForwarder, ForwardError, ForwardSettings, Forwarded, Retried, TokenError, Tokens,
+};
 pub use live::{Builder, Report, Telemetry};
 pub use node::NodeMetrics;
 pub use notify::{NotifyError, ProcessedHook, QueuedNotifier};

@@ -11,7 +11,7 @@ use livekit_otel::ledger::{Ledger, Refused};
 use livekit_otel::source::listen::{self, GrpcAuth, Listeners, Settings};
 use livekit_otel::source::tls::Files;
 use livekit_otel::source::{KeyRing, Keys, Shared};
-use livekit_token::AccessToken;
+use livekit_token::{AccessToken, ObservabilityGrants};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -122,7 +122,8 @@ async fn plain(grpc: SocketAddr) -> Channel {
 }
 
 fn token(key: &str, secret: &str) -> String {
-    AccessToken::with_api_key(key, secret).with_identity("server").to_jwt().unwrap()
+    let write = ObservabilityGrants::default().with_write();
+    AccessToken::with_api_key(key, secret).with_observability_grants(write).to_jwt().unwrap()
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Integration tests, one binary.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+mod abuse;
 mod behaviour;
 mod binary;
 mod books;
@@ -36,6 +37,7 @@ mod reconcile;
 mod restart;
 mod scenarios;
 mod semconv;
+mod senders;
 mod serve;
 mod simulate;
 mod sources;

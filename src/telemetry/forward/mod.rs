@@ -8,6 +8,9 @@
 
 mod lane;
 mod stream;
+mod token;
+
+pub use token::{TokenError, Tokens};
 
 use std::fmt;
 use std::path::PathBuf;
@@ -15,12 +18,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, HeaderValue, Uri};
+use http::Uri;
 use prost::Message;
 use thiserror::Error;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tonic::metadata::MetadataMap;
 use tonic::transport::Endpoint;
 
 use lane::Lane;
@@ -46,8 +48,8 @@ pub struct ForwardSettings {
     pub endpoint: Uri,
     /// Certificates, for `https`.
     pub tls: Tls,
-    /// A LiveKit access token, or whatever the receiver asks for; never shown.
-    pub token: Option<String>,
+    /// The access token of each stream, where the receiver asks for one.
+    pub tokens: Option<Tokens>,
     /// This node's id, `ND_…`.
     pub node_id: String,
     /// LiveKit Cloud's key of the project; empty elsewhere.
@@ -70,7 +72,7 @@ impl ForwardSettings {
         Self {
             endpoint,
             tls: Tls::default(),
-            token: None,
+            tokens: None,
             node_id: String::new(),
             analytics_key: String::new(),
             interval: Duration::from_secs(1),
@@ -100,9 +102,6 @@ pub enum ForwardError {
     /// The endpoint is no http or https URL.
     #[error("the endpoint must start with http:// or https://")]
     Endpoint,
-    /// The token can't be in a header.
-    #[error("the token has characters that no header may have")]
-    Token,
     /// A PEM file can't be read.
     #[error("{path} can't be read: {kind}")]
     Certificate {
@@ -161,7 +160,6 @@ impl AnalyticsForwarder {
     /// Outside of a tokio runtime.
     pub fn start(settings: ForwardSettings) -> Result<Self, ForwardError> {
         let channel = endpoint(&settings)?.connect_lazy();
-        let metadata = metadata(&settings)?;
         let lanes = KINDS.map(|_| Arc::new(Lane::new(settings.max_bytes)));
         let mut tasks = Vec::new();
         for (kind, lane) in KINDS.into_iter().zip(&lanes) {
@@ -170,7 +168,7 @@ impl AnalyticsForwarder {
                 kind: kind.as_str(),
                 path,
                 channel: channel.clone(),
-                metadata: metadata.clone(),
+                tokens: settings.tokens.clone(),
                 interval: settings.interval,
                 max_messages: settings.max_messages.max(1),
                 ack_timeout: settings.ack_timeout,
@@ -272,17 +270,6 @@ impl AnalyticsService for AnalyticsForwarder {
             }
         })
     }
-}
-
-fn metadata(settings: &ForwardSettings) -> Result<MetadataMap, ForwardError> {
-    let mut headers = HeaderMap::new();
-    if let Some(token) = &settings.token {
-        let value = HeaderValue::from_str(&format!("Bearer {token}"));
-        let mut value = value.map_err(|_| ForwardError::Token)?;
-        value.set_sensitive(true);
-        headers.insert(http::header::AUTHORIZATION, value);
-    }
-    Ok(MetadataMap::from_headers(headers))
 }
 
 const KEEP_ALIVE: Duration = Duration::from_secs(10);

@@ -1,6 +1,7 @@
 //! One stream after the other: opened when there is something to send, ended after an interval,
 //! and what it did not acknowledge sent again on the next.
 
+use std::error::Error;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
 use super::lane::Lane;
+use super::token::{TokenError, Tokens};
 use crate::export::jittered;
 use crate::frames::RawCodec;
 
@@ -27,7 +29,7 @@ pub(super) struct Streams {
     pub(super) kind: &'static str,
     pub(super) path: &'static str,
     pub(super) channel: Channel,
-    pub(super) metadata: MetadataMap,
+    pub(super) tokens: Option<Tokens>,
     pub(super) interval: Duration,
     pub(super) max_messages: usize,
     pub(super) ack_timeout: Duration,
@@ -55,8 +57,21 @@ impl Streams {
                 lane.changed().await;
                 continue;
             }
+            let metadata = match self.metadata() {
+                Ok(metadata) => metadata,
+                Err(error) => {
+                    lane.retry(0, Code::Unauthenticated);
+                    if !std::mem::replace(&mut is_failing, true) {
+                        let (kind, cause) = (self.kind, error.source().map(ToString::to_string));
+                        tracing::warn!(kind, %error, cause, "no token for the analytics: retrying");
+                    }
+                    tokio::time::sleep(jittered(pause)).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    continue;
+                }
+            };
             let most = if suspects > 0 { 1 } else { self.max_messages };
-            let Ended { sent, answer } = self.stream(&lane, most).await;
+            let Ended { sent, answer } = self.stream(&lane, most, metadata).await;
             if let Err(status) = &answer {
                 lane.retry(sent, status.code());
             }
@@ -90,10 +105,19 @@ impl Streams {
         }
     }
 
+    // Of the next stream.
+    fn metadata(&self) -> Result<MetadataMap, TokenError> {
+        let mut headers = http::HeaderMap::new();
+        if let Some(tokens) = &self.tokens {
+            headers.insert(http::header::AUTHORIZATION, tokens.next()?);
+        }
+        Ok(MetadataMap::from_headers(headers))
+    }
+
     // Sends up to `most`, ends the stream and waits for its answer.
-    async fn stream(&self, lane: &Lane, most: usize) -> Ended {
+    async fn stream(&self, lane: &Lane, most: usize, metadata: MetadataMap) -> Ended {
         let (messages, outgoing) = mpsc::channel(64);
-        let mut answer = pin!(self.answer(outgoing));
+        let mut answer = pin!(self.answer(outgoing, metadata));
         let end = Instant::now() + self.interval;
         let mut sent = 0;
         while sent < most {
@@ -126,14 +150,18 @@ impl Streams {
         Ended { sent, answer }
     }
 
-    async fn answer(&self, outgoing: mpsc::Receiver<Bytes>) -> Result<(), Status> {
+    async fn answer(
+        &self,
+        outgoing: mpsc::Receiver<Bytes>,
+        metadata: MetadataMap,
+    ) -> Result<(), Status> {
         let mut grpc = tonic::client::Grpc::new(self.channel.clone());
         if self.gzip {
             grpc = grpc.send_compressed(CompressionEncoding::Gzip);
         }
         grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
         let outgoing = ReceiverStream::new(outgoing);
-        let request = Request::from_parts(self.metadata.clone(), http::Extensions::new(), outgoing);
+        let request = Request::from_parts(metadata, http::Extensions::new(), outgoing);
         let path = PathAndQuery::from_static(self.path);
         grpc.client_streaming(request, path, RawCodec).await.map(|_| ())
     }

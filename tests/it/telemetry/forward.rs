@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,7 +17,8 @@ use livekit_otel::telemetry::messages::{
     AnalyticsEvent, AnalyticsEvents, AnalyticsNodeRooms, AnalyticsStat, AnalyticsStats,
 };
 use livekit_otel::telemetry::{
-    AnalyticsForwarder, AnalyticsService, ForwardError, ForwardSettings, Forwarded,
+    AnalyticsForwarder, AnalyticsService, ForwardError, ForwardSettings, Forwarded, TokenError,
+    Tokens,
 };
 use proptest::prelude::*;
 use prost::Message;
@@ -186,9 +188,12 @@ async fn settings_that_cannot_work_are_refused_at_the_start() {
     let to = |url: &str| ForwardSettings::to(url.parse().unwrap());
     let start = |settings| AnalyticsForwarder::start(settings).unwrap_err();
     assert!(matches!(start(to("ftp://127.0.0.1:1")), ForwardError::Endpoint));
-    let token = ForwardSettings { token: Some("a\nb".into()), ..to("http://127.0.0.1:1") };
-    assert!(matches!(start(token), ForwardError::Token));
-    let secret = ForwardSettings { token: Some("hush".into()), ..to("http://127.0.0.1:1") };
+    assert!(matches!(Tokens::fixed("a\nb"), Err(TokenError::Characters)));
+    for (key, secret) in [("", "secret"), ("key", "")] {
+        assert!(matches!(Tokens::minted(key, secret), Err(TokenError::NoKey)));
+    }
+    let hush = Some(Tokens::minted("key", "hush").unwrap());
+    let secret = ForwardSettings { tokens: hush, ..to("http://127.0.0.1:1") };
     assert!(!format!("{secret:?}").contains("hush"));
     let forwarder = AnalyticsForwarder::start(secret).unwrap();
     assert!(!format!("{forwarder:?}").contains("hush"));
@@ -212,12 +217,50 @@ async fn who_waits_for_room_has_it_once_something_is_acknowledged() {
 }
 
 #[tokio::test]
-async fn a_token_is_sent_with_each_stream() {
+async fn each_stream_has_a_token_of_its_own() {
     let (recorder, address) = Recorder::start("127.0.0.1:0", []).await;
-    let with_token = ForwardSettings { token: Some("made-up".into()), ..settings(address) };
-    let forwarder = AnalyticsForwarder::start(with_token).unwrap();
-    forwarder.send_event(event(0));
+    let count = std::sync::atomic::AtomicUsize::new(0);
+    let next = move || Ok::<_, TokenError>(format!("made-up-{}", count.fetch_add(1, Relaxed)));
+    let tokens = Some(Tokens::from_fn(next));
+    let with_tokens = ForwardSettings { tokens, max_messages: 1, ..settings(address) };
+    let forwarder = AnalyticsForwarder::start(with_tokens).unwrap();
+    for nth in 0..3 {
+        forwarder.send_event(event(nth));
+    }
     assert_eq!(forwarder.shutdown(soon()).await, 0);
+    let sent = recorder.tokens.lock().unwrap().clone();
+    assert_eq!(sent, ["Bearer made-up-0", "Bearer made-up-1", "Bearer made-up-2"]);
+}
+
+#[tokio::test]
+async fn a_token_that_is_given_is_the_one_of_each_stream() {
+    let (recorder, address) = Recorder::start("127.0.0.1:0", []).await;
+    let tokens = Some(Tokens::fixed("made-up").unwrap());
+    let with_tokens = ForwardSettings { tokens, max_messages: 1, ..settings(address) };
+    let forwarder = AnalyticsForwarder::start(with_tokens).unwrap();
+    forwarder.send_event(event(0));
+    forwarder.send_event(event(1));
+    assert_eq!(forwarder.shutdown(soon()).await, 0);
+    assert_eq!(*recorder.tokens.lock().unwrap(), ["Bearer made-up", "Bearer made-up"]);
+}
+
+#[tokio::test]
+async fn nothing_is_sent_without_a_token_and_all_is_once_there_is_one() {
+    let (recorder, address) = Recorder::start("127.0.0.1:0", []).await;
+    let there_is_one = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&there_is_one);
+    let tokens = Tokens::from_fn(move || {
+        if flag.load(Relaxed) { Ok("made-up".to_owned()) } else { Err("the vault is shut") }
+    });
+    let with_tokens = ForwardSettings { tokens: Some(tokens), ..settings(address) };
+    let forwarder = AnalyticsForwarder::start(with_tokens).unwrap();
+    forwarder.send_event(event(0));
+    let last = || forwarder.retried(Source::Events).last;
+    until(|| last() == Some(tonic::Code::Unauthenticated)).await;
+    assert_eq!(of(&forwarder, Source::Events).waiting, 1);
+    assert!(recorder.streams().is_empty());
+    there_is_one.store(true, Relaxed);
+    until(|| of(&forwarder, Source::Events).acknowledged == 1).await;
     assert_eq!(*recorder.tokens.lock().unwrap(), ["Bearer made-up"]);
 }
 
