@@ -20,6 +20,7 @@ use crate::ledger::Signal;
 use crate::ledger::report::grouped;
 use crate::ledger::status::Status;
 use crate::source::webhook;
+use crate::store::Directory;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_ANSWER: usize = 1 << 20;
@@ -34,6 +35,14 @@ pub enum CommandError {
         uri: Uri,
         /// Why.
         error: String,
+    },
+    /// Nothing was ever set aside there.
+    #[error("{} is no journal's directory: {why}", path.display())]
+    NoJournal {
+        /// What was given.
+        path: PathBuf,
+        /// What it lacks.
+        why: &'static str,
     },
     /// There is no such letter.
     #[error("there is no letter {0}")]
@@ -89,8 +98,15 @@ impl DeadLetters {
     /// Those of `ids`; all where there are none.
     ///
     /// # Errors
-    /// Where the directory can't be read, or an id is no letter's.
+    /// Where the directory is no journal's or can't be read, or an id is no letter's.
     pub fn find(directory: &Path, ids: &[String]) -> Result<Self, CommandError> {
+        let lacks = |why| CommandError::NoJournal { path: directory.to_owned(), why };
+        if !directory.is_dir() {
+            return Err(lacks("there is no such directory"));
+        }
+        if !Directory::was_at(directory) {
+            return Err(lacks("no livekit-otel had its journal there"));
+        }
         let mut files = letters(directory)?;
         for wanted in ids {
             if !files.iter().any(|file| id(file) == *wanted) {

@@ -13,10 +13,12 @@ use livekit_otel::config::{self, Config, ProcessEnv};
 use livekit_otel::demo::{self, Collect, Style};
 use livekit_otel::event::{ParticipantSid, RoomSid, Time};
 use livekit_otel::ledger::report::render_ledger;
+use livekit_otel::serve::Outcome;
 use livekit_otel::session::{hex, ids};
 use livekit_otel::simulate::{Simulation, send};
 use livekit_otel::source::replay;
 use livekit_otel::{observe, serve, ui};
+use tokio::signal::unix::{SignalKind, signal};
 
 #[cfg(feature = "mimalloc")]
 #[global_allocator]
@@ -28,6 +30,8 @@ enum Failure {
     Usage(String),
     /// It could not start, or not do all that it was asked for.
     Failed(String),
+    /// A second signal, of this number, ended it.
+    Interrupted(u8),
 }
 
 fn main() -> ExitCode {
@@ -52,6 +56,8 @@ fn main() -> ExitCode {
         Ok(()) => return ExitCode::SUCCESS,
         Err(Failure::Usage(message)) => (message, ExitCode::from(EXIT_USAGE)),
         Err(Failure::Failed(message)) => (message, ExitCode::FAILURE),
+        // As a shell has it of what a signal ends.
+        Err(Failure::Interrupted(signal)) => return ExitCode::from(128 + signal),
     };
     let _ = writeln!(std::io::stderr(), "{message}");
     code
@@ -65,13 +71,14 @@ fn serve(args: &ServeArgs) -> Result<(), Failure> {
     run(async {
         let own_traces = config.observe_traces.then_some(&config.export);
         let log = observe::init_logging(&config.log, own_traces).map_err(failed)?;
-        let report =
-            serve::run(config, || Config::load(args, &ProcessEnv).map(|config| config.keys))
-                .await
-                .map_err(failed)?;
+        let keys = || Config::load(args, &ProcessEnv).map(|config| config.keys);
+        let report = match serve::run(config, keys).await.map_err(failed)? {
+            Outcome::Drained(report) => report,
+            Outcome::Interrupted(signal) => return Err(Failure::Interrupted(signal)),
+        };
         log.shutdown().await;
         render_ledger(&report.ledger, &mut std::io::stdout(), 80).map_err(failed)?;
-        delivered(report.undelivered)
+        succeeded(&report.failures())
     })
 }
 
@@ -93,7 +100,7 @@ fn demo(args: DemoArgs) -> Result<(), Failure> {
         if let Some(ui) = &ran.ui {
             show(ui, &mut out).await.map_err(failed)?;
         }
-        delivered(ran.undelivered)
+        succeeded(&ran.report.failures())
     })
 }
 
@@ -134,7 +141,11 @@ fn simulate(args: &SimulateArgs) -> Result<(), Failure> {
             }
         };
         let simulation = Simulation::new(settings, start);
-        send::send(simulation, &to, stop, |at| progress.set(at.as_secs())).await.map_err(failed)
+        let sending = send::send(simulation, &to, stop, |at| progress.set(at.as_secs()));
+        tokio::select! {
+            sent = sending => sent.map_err(failed),
+            signal = second_interrupt() => Err(Failure::Interrupted(signal)),
+        }
     });
     progress.finish();
     let (report, mut out) = (report?, std::io::stdout());
@@ -150,6 +161,15 @@ fn simulate(args: &SimulateArgs) -> Result<(), Failure> {
     }
 }
 
+// The first lets all leave; that may take as long as the server does not answer.
+async fn second_interrupt() -> u8 {
+    let kind = SignalKind::interrupt();
+    let Ok(mut signals) = signal(kind) else { return std::future::pending().await };
+    signals.recv().await;
+    signals.recv().await;
+    u8::try_from(kind.as_raw_value()).unwrap_or_default()
+}
+
 fn status(args: &StatusArgs) -> Result<(), Failure> {
     let mut out = std::io::stdout();
     let status = run(async { commands::status(&args.http).await.map_err(failed) })?;
@@ -157,7 +177,8 @@ fn status(args: &StatusArgs) -> Result<(), Failure> {
         let json = serde_json::to_string_pretty(&status).map_err(failed)?;
         return writeln!(out, "{json}").map_err(failed);
     }
-    render_ledger(&status.ledger, &mut out, 80).map_err(failed)
+    render_ledger(&status.ledger, &mut out, 80).map_err(failed)?;
+    status.ledger.check().map_err(failed)
 }
 
 fn trace_id(args: &TraceIdArgs) -> Result<(), Failure> {
@@ -191,14 +212,15 @@ fn deadletter(command: Deadletter) -> Result<(), Failure> {
 
 fn run<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.map_err(failed)?.block_on(command)
+    let runtime = runtime.map_err(failed)?;
+    let outcome = runtime.block_on(command);
+    // A thread that waits for a disk that hangs is not waited for.
+    runtime.shutdown_background();
+    outcome
 }
 
-fn delivered(undelivered: u64) -> Result<(), Failure> {
-    match undelivered {
-        0 => Ok(()),
-        n => Err(Failure::Failed(format!("{n} records could not be delivered in time"))),
-    }
+fn succeeded(failures: &[String]) -> Result<(), Failure> {
+    if failures.is_empty() { Ok(()) } else { Err(failed(failures.join("\nlivekit-otel: "))) }
 }
 
 fn usage(error: impl std::fmt::Display) -> Failure {

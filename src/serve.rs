@@ -4,10 +4,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+mod stop;
+
 use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+
+use stop::Signals;
+pub use stop::{Fault, Outcome, Report};
 
 use crate::config::{Config, Errors, JournalConfig};
 use crate::engine::Engine;
@@ -61,17 +65,7 @@ pub struct Server {
     watch: Option<JoinHandle<()>>,
     is_durable: bool,
     shutdown_timeout: Duration,
-}
-
-/// What came of a run.
-#[derive(Debug)]
-pub struct Report {
-    /// The ledger at the end.
-    pub ledger: Snapshot,
-    /// How many inputs and records were in memory only as the program ended, and are lost: what could
-    /// not be processed or delivered in time, and what was set aside there. What is on disk for the
-    /// next start is none of them.
-    pub undelivered: u64,
+    faults: Vec<Fault>,
 }
 
 // The journal, and where else things are kept.
@@ -185,6 +179,7 @@ impl Server {
             watch,
             is_durable,
             shutdown_timeout,
+            faults: Vec::new(),
         })
     }
 
@@ -221,44 +216,9 @@ impl Server {
     pub fn ledger(&self) -> Snapshot {
         self.ledger.snapshot()
     }
-
-    /// Stops accepting and delivers, within the shutdown timeout. What is open ends, or with a
-    /// journal on disk waits there, with all else, for the next start.
-    pub async fn shutdown(mut self) -> Report {
-        let deadline = Instant::now() + self.shutdown_timeout;
-        self.listeners.stop(deadline).await;
-        if let Some(reconciler) = self.reconciler {
-            reconciler.stop(deadline).await;
-        }
-        // With the sources gone the journal ends, and with it the pipeline.
-        let ended = tokio::time::timeout_at(deadline, ended(&mut self.pipeline)).await;
-        if ended.is_err() {
-            if let Some(pipeline) = self.pipeline {
-                pipeline.abort();
-                // Only once it is gone nothing is processed behind the count.
-                let _ = pipeline.await;
-            }
-            tracing::warn!("not all that was accepted could be processed in time");
-        }
-        self.clock.stop().await;
-        if let Some(watch) = self.watch {
-            watch.abort();
-        }
-        self.exporter.shutdown(deadline).await;
-        if let Ok(Some(ended)) = ended {
-            ended.save();
-        }
-        let ledger = self.ledger.snapshot().ended();
-        // On disk what is lost is the program's own metrics, told again after the next start.
-        let undelivered = if self.is_durable { 0 } else { ledger.lost_by_shutdown() };
-        if let Err(imbalance) = ledger.check() {
-            tracing::error!(%imbalance, "the ledger does not add up");
-        }
-        Report { ledger, undelivered }
-    }
 }
 
-/// Runs until SIGTERM or SIGINT, then drains. At each SIGHUP it takes the keys that `reload` gives,
+/// Runs until SIGTERM or SIGINT, then drains; a second of them ends that at once. At each SIGHUP it takes the keys that `reload` gives,
 /// and reads the listeners' certificates again.
 ///
 /// # Errors
@@ -266,7 +226,7 @@ impl Server {
 pub async fn run(
     config: Config,
     reload: impl Fn() -> Result<Keys, Errors>,
-) -> Result<Report, StartError> {
+) -> Result<Outcome, StartError> {
     let disabled = [&config.export.traces, &config.export.logs, &config.export.metrics]
         .iter()
         .all(|target| !target.enabled);
@@ -279,7 +239,7 @@ pub async fn run(
     }
     let mut server = Server::start(config).await?;
     // Before it is said to listen: a signal that comes first would end the process.
-    let (hangup, terminate) = (signal(SignalKind::hangup()), signal(SignalKind::terminate()));
+    let (hangup, mut signals) = (signal(SignalKind::hangup()), Signals::new());
     tracing::info!(http = %server.http(), grpc = %server.grpc(), "listening");
     if let Some(ui) = server.ui() {
         tracing::info!(url = ui.url(), "rooms are shown");
@@ -291,14 +251,21 @@ pub async fn run(
     }
     let mut pipeline = server.pipeline.take();
     tokio::select! {
-        () = stopped(terminate) => {}
+        _ = signals.next() => {}
         () = reloading(&server, hangup, reload) => {}
         // What is accepted would go nowhere: an end that a supervisor sees is better.
         _ = ended(&mut pipeline) => {}
     }
     server.pipeline = pipeline;
-    tracing::info!("draining");
-    Ok(server.shutdown().await)
+    tracing::info!("draining: a second signal ends it at once");
+    tokio::select! {
+        biased;
+        report = server.shutdown() => Ok(Outcome::Drained(Box::new(report))),
+        signal = signals.next() => {
+            tracing::error!("ended by a second signal, before all was delivered");
+            Ok(Outcome::Interrupted(signal))
+        }
+    }
 }
 
 // Never returns.
@@ -323,16 +290,4 @@ async fn ended(pipeline: &mut Option<JoinHandle<Ended>>) -> Option<Ended> {
     let ended = pipeline.as_mut()?.await;
     *pipeline = None;
     ended.inspect_err(|error| tracing::error!(%error, "the pipeline broke off")).ok()
-}
-
-// SIGTERM as an orchestrator sends it, or ctrl-c.
-async fn stopped(terminate: std::io::Result<Signal>) {
-    let Ok(mut terminate) = terminate else {
-        // Without a handler the signal ends the process on its own.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
-    }
 }

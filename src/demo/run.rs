@@ -93,8 +93,8 @@ pub enum DemoError {
 /// What came of the demo.
 #[derive(Debug)]
 pub struct Ran {
-    /// How many records could not be delivered.
-    pub undelivered: u64,
+    /// What came of the server's run.
+    pub report: Report,
     /// The page of what was played, where it was asked for.
     pub ui: Option<Ui>,
 }
@@ -128,14 +128,14 @@ pub async fn run(
             let (report, ui) = play(&capture, config).await?;
             let received = collector.stop().await;
             report::render(&received, &report.ledger, style, out)?;
-            Ok(Ran { undelivered: report.undelivered, ui })
+            Ok(Ran { report, ui })
         }
         Collect::Yours(mut config) => {
             config.ui = at;
             let endpoint = config.export.traces.endpoint.clone();
             let (report, ui) = play(&capture, *config).await?;
             write_elsewhere(&capture, &endpoint, &report, out)?;
-            Ok(Ran { undelivered: report.undelivered, ui })
+            Ok(Ran { report, ui })
         }
     }
 }

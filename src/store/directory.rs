@@ -11,6 +11,8 @@ use thiserror::Error;
 use super::disk::{Disk, sync_directory};
 use super::frame::encode;
 
+const LOCK: &str = "lock";
+
 /// Why a directory can't be used.
 #[derive(Debug, Error)]
 pub enum OpenError {
@@ -45,12 +47,17 @@ impl Directory {
         // What is in it is for nobody else's eyes.
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
         let options = fs::OpenOptions::new().create(true).truncate(false).write(true).clone();
-        let lock = options.open(path.join("lock")).map_err(failed)?;
+        let lock = options.open(path.join(LOCK)).map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path: path.to_owned(), disk, _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
             Err(TryLockError::Error(error)) => Err(failed(error)),
         }
+    }
+
+    /// Whether a process has it, or had it once.
+    pub fn was_at(path: &Path) -> bool {
+        path.join(LOCK).is_file()
     }
 
     /// Its path.

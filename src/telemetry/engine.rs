@@ -145,14 +145,20 @@ impl Running {
         Clock::start(interval, Arc::clone(ledger), tick, export)
     }
 
-    /// Once the inlet is closed: processes the rest and delivers; gives how many records were not.
-    pub(super) async fn shutdown(mut self, clock: Clock, deadline: Instant) -> u64 {
-        if tokio::time::timeout_at(deadline, &mut self.pipeline).await.is_err() {
-            self.pipeline.abort();
-            tracing::warn!("not all that was told could be processed in time");
+    /// Once the inlet is closed: processes the rest and delivers. What was not, the ledger has.
+    pub(super) async fn shutdown(mut self, clock: Clock, deadline: Instant) {
+        match tokio::time::timeout_at(deadline, &mut self.pipeline).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the pipeline broke off"),
+            Err(_) => {
+                self.pipeline.abort();
+                // Only once it is gone nothing is processed behind the count.
+                let _ = (&mut self.pipeline).await;
+                tracing::warn!("not all that was told could be processed in time");
+            }
         }
         clock.stop().await;
-        self.exporter.shutdown(deadline).await.total()
+        self.exporter.shutdown(deadline).await;
     }
 }
 

@@ -269,14 +269,12 @@ impl Telemetry {
             analytics.stop(deadline).await;
         }
         let otel = self.otel.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let undelivered = match otel {
-            Some((running, clock)) => running.shutdown(clock, deadline).await,
-            None => 0,
-        };
-        let ledger = inner.ledger.snapshot();
-        let unprocessed: u64 = ledger.inputs.iter().map(|input| input.waiting()).sum();
+        if let Some((running, clock)) = otel {
+            running.shutdown(clock, deadline).await;
+        }
+        let ledger = inner.ledger.snapshot().ended();
         let queued = inner.queued.load(Ordering::Acquire) as u64;
-        Report { ledger, undelivered: undelivered + unprocessed + queued }
+        Report { undelivered: ledger.lost_by_shutdown() + queued, ledger }
     }
 
     pub(super) fn enqueue(&self, call: Call, caller: Option<Caller>) {

@@ -41,6 +41,7 @@ mod senders;
 mod serve;
 mod simulate;
 mod sources;
+mod stop;
 mod telemetry;
 mod tellers;
 mod told;
