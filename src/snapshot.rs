@@ -1,13 +1,16 @@
 //! The state of sessions and instruments, in parts: written from time to time, so that a restart need
 //! not read all that was ever told. Parts are apart, so that a damaged one costs only itself.
 
+use std::collections::{HashMap, HashSet};
 use std::io;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use thiserror::Error;
 
-/// Of the parts' form. A snapshot of another version is not read.
-pub const VERSION: u32 = 3;
+/// Of the parts' form.
+pub const VERSION: u32 = 4;
+/// The oldest version that is read: its parts have the same form, and it lacks [`Part::Names`].
+pub const OLDEST: u32 = 3;
 
 /// What a part holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,10 +36,12 @@ pub enum Part {
     Series,
     /// Nothing: all before it was written.
     End,
+    /// The newest room of each name.
+    Names,
 }
 
 impl Part {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Head,
         Self::Room,
         Self::Roomless,
@@ -47,6 +52,7 @@ impl Part {
         Self::Nodes,
         Self::Series,
         Self::End,
+        Self::Names,
     ];
 }
 
@@ -111,4 +117,31 @@ pub fn part(bytes: &[u8]) -> Result<(Part, &[u8]), Error> {
 /// Where it can't be read.
 pub fn read<'de, T: Deserialize<'de>>(content: &'de [u8]) -> Result<T, Error> {
     Ok(postcard::from_bytes(content)?)
+}
+
+/// A map in the order of its keys, as that of a hash map is another in each process.
+pub(crate) fn in_order<K: Ord + Serialize, V: Serialize, S: Serializer, H>(
+    map: &HashMap<K, V, H>,
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    to.collect_map(sorted(map))
+}
+
+/// The entries of a map in the order of its keys.
+pub(crate) fn sorted<K: Ord, V, H>(map: &HashMap<K, V, H>) -> Vec<(&K, &V)> {
+    #[expect(clippy::disallowed_methods, reason = "they are sorted")]
+    let mut entries: Vec<_> = map.iter().collect();
+    entries.sort_unstable_by(|a, b| a.0.cmp(b.0));
+    entries
+}
+
+/// A set in its values' order.
+pub(crate) fn set_in_order<T: Ord + Serialize, S: Serializer, H>(
+    set: &HashSet<T, H>,
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    #[expect(clippy::disallowed_methods, reason = "they are sorted")]
+    let mut values: Vec<_> = set.iter().collect();
+    values.sort_unstable();
+    to.collect_seq(values)
 }

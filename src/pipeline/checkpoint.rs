@@ -74,7 +74,8 @@ impl Checkpoints {
             Ok((Part::Head, content)) => snapshot::read(content).ok(),
             _ => None,
         });
-        checkpoints.head = checkpoints.head.filter(|head| head.version == snapshot::VERSION);
+        let is_known = |head: &Head| (snapshot::OLDEST..=snapshot::VERSION).contains(&head.version);
+        checkpoints.head = checkpoints.head.filter(is_known);
         if checkpoints.head.is_none() {
             tracing::error!("the snapshot can't be read: what was told before it is not known");
             checkpoints.is_whole = false;

@@ -14,6 +14,7 @@ const REMEMBERED: Duration = Duration::from_hours(48);
 /// Their spans' ids.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Gone {
+    #[serde(serialize_with = "crate::snapshot::set_in_order")]
     known: HashSet<SpanId>,
     order: VecDeque<(Time, SpanId)>,
 }

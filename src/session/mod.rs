@@ -237,6 +237,7 @@ impl Sessions {
 
     /// Ends what is open and lets go of everything; `rule` is what `lk.end.inferred` says.
     pub fn close(&mut self, now: Time, rule: &'static str, out: &mut Outputs) {
+        #[expect(clippy::disallowed_methods, reason = "sorted below")]
         let mut rooms: Vec<_> = self.rooms.drain().map(|(_, room)| room).collect();
         rooms.sort_by(|a, b| a.sid.cmp(&b.sid));
         for mut room in rooms {
@@ -255,6 +256,7 @@ impl Sessions {
     /// What there is now.
     pub fn census(&self) -> Census {
         let mut census = Census::default();
+        #[expect(clippy::disallowed_methods, clippy::iter_over_hash_type, reason = "counts")]
         for room in self.rooms.values() {
             room.count(&mut census);
         }

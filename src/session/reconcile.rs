@@ -61,6 +61,7 @@ impl Sessions {
             self.settle(Some(listed.sid.clone()), now, round.out);
         }
         let is_absent = |room: &&Room| room.end.is_none() && !listed_sids.contains(&room.sid);
+        #[expect(clippy::disallowed_methods, reason = "sorted below")]
         let rooms = self.rooms.values().map(|room| &**room);
         let absent = rooms.filter(is_absent).filter(|room| round.judges(room));
         let mut absent: Vec<RoomSid> = absent.map(|room| room.sid.clone()).collect();
@@ -92,6 +93,7 @@ impl Round<'_> {
         let is_here = |node: &Option<(Time, NodeId)>| {
             node.as_ref().is_none_or(|(_, node)| self.on(Some(node)))
         };
+        #[expect(clippy::disallowed_methods, reason = "all of them are looked at, or one says no")]
         let mut open = room.participants.values().filter(|who| who.end.is_none());
         self.on(room.node.as_ref().map(|(_, node)| node)) && open.all(|who| is_here(&who.node))
     }
@@ -169,6 +171,7 @@ impl Round<'_> {
         is_absent: impl Fn(&ParticipantSid) -> bool,
     ) {
         let mut gone = Vec::new();
+        #[expect(clippy::iter_over_hash_type, reason = "sorted below")]
         for (sid, participant) in &mut room.participants {
             let node = participant.node.as_ref().or(room.node.as_ref()).map(|(_, node)| node);
             let is_open = participant.end.is_none();
@@ -181,6 +184,8 @@ impl Round<'_> {
                 gone.push(sid.clone());
             }
         }
+        // A map's order is another in each process.
+        gone.sort_unstable();
         for sid in gone {
             self.say(Disagreement::ParticipantGone, room, Some(&sid));
             room.ending.insert((self.now, sid));

@@ -127,6 +127,7 @@ impl Room {
         }
         let room_end = self.end.map_or(self.newest, |end| self.at_end(end));
         let mut open = Vec::new();
+        #[expect(clippy::iter_over_hash_type, reason = "sorted below")]
         for (sid, participant) in &mut self.participants {
             if participant.end.is_none() {
                 participant.infer_end(room_end.max(participant.newest), rule);

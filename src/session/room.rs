@@ -45,10 +45,13 @@ pub(super) struct Room {
     pub(super) end_inferred: Option<Name>,
     pub(super) end_reason: Option<Attribute>,
     pub(super) callers: Callers,
+    #[serde(serialize_with = "crate::snapshot::in_order")]
     pub(super) participants: HashMap<ParticipantSid, Box<Participant>>,
+    #[serde(serialize_with = "crate::snapshot::in_order")]
     pub(super) catalog: HashMap<TrackSid, CatalogEntry>,
     pub(super) twins: Twins,
     // Who had which identity.
+    #[serde(serialize_with = "crate::snapshot::in_order")]
     pub(super) identities: HashMap<Identity, Vec<ParticipantSid>>,
     // Participants that have ended and whose spans have not left yet, by when that was told.
     pub(super) ending: BTreeSet<(Time, ParticipantSid)>,
@@ -57,6 +60,7 @@ pub(super) struct Room {
     pub(super) released: usize,
     // Those that were released, by when, until they are forgotten but for their span's id.
     pub(super) leaving: VecDeque<(Time, ParticipantSid, Vec<TrackSid>)>,
+    #[serde(serialize_with = "crate::snapshot::set_in_order")]
     pub(super) gone: HashSet<SpanId>,
     // How many spans its trace has, or will have.
     pub(super) spans: usize,
@@ -330,6 +334,7 @@ impl Room {
         if self.end.is_none() {
             census.rooms += 1;
         }
+        #[expect(clippy::disallowed_methods, reason = "counts")]
         for participant in self.participants.values().filter(|who| who.end.is_none()) {
             census.participants += 1;
             for (sid, track) in &participant.tracks {

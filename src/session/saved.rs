@@ -1,14 +1,15 @@
 //! Sessions in a snapshot.
 
 use std::cmp::Reverse;
+use std::collections::HashMap;
 
 use super::Sessions;
 use super::gone::Gone;
 use super::room::Room;
 use super::twins::Twins;
 use super::works::Works;
-use crate::event::{RoomSid, Time};
-use crate::snapshot::{Error, Part, Writer, read};
+use crate::event::{RoomName, RoomSid, Time};
+use crate::snapshot::{Error, Part, Writer, read, sorted};
 
 // So many wakes or ids are one part.
 const MANY: usize = 10_000;
@@ -19,13 +20,21 @@ impl Sessions {
     /// # Errors
     /// Those of `to`.
     pub fn save(&self, to: &mut Writer<'_>) -> Result<(), Error> {
-        for room in self.rooms.values() {
+        for (_, room) in sorted(&self.rooms) {
             to.put(Part::Room, room)?;
+        }
+        // None too, as what rooms say of their names is not all of it.
+        let names = sorted(&self.names);
+        let mut chunks = names.chunks(MANY);
+        to.put(Part::Names, &(true, chunks.next().unwrap_or_default()))?;
+        for more in chunks {
+            to.put(Part::Names, &(false, more))?;
         }
         to.put(Part::Roomless, &self.roomless)?;
         to.put(Part::Works, &self.works)?;
         to.put(Part::Gone, &self.gone)?;
-        let wakes: Vec<_> = self.wakes.iter().map(|Reverse(wake)| wake).collect();
+        let mut wakes: Vec<_> = self.wakes.iter().map(|Reverse(wake)| wake).collect();
+        wakes.sort_unstable();
         for wakes in wakes.chunks(MANY) {
             to.put(Part::Wakes, &wakes)?;
         }
@@ -44,6 +53,7 @@ impl Sessions {
         match part {
             Part::Room => {
                 let room: Box<Room> = read(content)?;
+                // A snapshot of version 3 has no names.
                 if let Some(name) = &room.name {
                     let newest = self.names.entry(name.clone()).or_insert_with(|| room.sid.clone());
                     if self.rooms.get(newest).is_some_and(|newest| newest.start() < room.start()) {
@@ -51,6 +61,13 @@ impl Sessions {
                     }
                 }
                 self.rooms.insert(room.sid.clone(), room);
+            }
+            Part::Names => {
+                let (is_first, names): (bool, Vec<(RoomName, RoomSid)>) = read(content)?;
+                if is_first {
+                    self.names = HashMap::new();
+                }
+                self.names.extend(names);
             }
             Part::Works => self.works = read::<Works>(content)?,
             Part::Gone => self.gone = read::<Gone>(content)?,

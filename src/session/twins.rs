@@ -13,7 +13,7 @@ use crate::semconv::key;
 use crate::signal::LogRecord;
 
 /// What both tell of, by kind and SIDs.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Subject {
     kind: EventKind,
     sids: Vec<Arc<str>>,
@@ -86,6 +86,7 @@ const FEW: usize = 1024;
 /// Which subjects were told by whom, and the webhooks that wait for their twins.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Twins {
+    #[serde(serialize_with = "crate::snapshot::in_order")]
     told: HashMap<Subject, TimesTold>,
     // From how many subjects on the old ones are forgotten.
     many: usize,
@@ -109,6 +110,7 @@ impl Twins {
         is_open: impl Fn(&Subject) -> bool,
     ) -> Telling {
         if self.told.len() >= self.many {
+            #[expect(clippy::disallowed_methods, reason = "each is looked at by itself")]
             self.told.retain(|subject, times| {
                 now.since(times.last) < TWINS_REMEMBERED || is_open(subject)
             });

@@ -26,6 +26,7 @@ type Key = (WorkKind, Arc<str>);
 /// All works that go on, or ended a short while ago.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Works {
+    #[serde(serialize_with = "crate::snapshot::in_order")]
     known: HashMap<Key, Known>,
     // When each is to be looked at.
     due: BTreeSet<(Time, Key)>,

@@ -135,6 +135,7 @@ impl Stats {
         }
         if settings.level > Level::Node {
             self.streams.window(settings, stat, context, now);
+            self.overflowed.value += self.streams.take_overflowed();
         }
         if settings.top_n > 0 {
             self.top.window(stat, context);
@@ -197,7 +198,6 @@ impl Stats {
 
     fn flush_overflowed(&mut self, window: Window, to: &mut Vec<Metric>) {
         let series = &mut self.overflowed;
-        series.value += self.streams.take_overflowed();
         if series.value == 0 {
             return;
         }

@@ -80,11 +80,13 @@ impl NodeReports {
 
     pub(super) fn classes(&self) -> impl Iterator<Item = (Class, &Tally)> {
         let of = |class: &Class| Class { node: self.node.clone(), ..class.clone() };
+        #[expect(clippy::disallowed_methods, reason = "each class has a series of its own")]
         self.classes.iter().map(move |(_, class, tally)| (of(class), tally))
     }
 
     /// Looks for the spans of those whose values are exemplars.
     pub fn find_spans(&mut self, span: &impl Fn(&StatsKey) -> Option<(TraceId, SpanId)>) {
+        #[expect(clippy::disallowed_methods, reason = "each is looked at by itself")]
         for histogram in self.classes.iter_mut().flat_map(|(_, _, tally)| tally.quality()) {
             histogram.exemplars().find(span);
         }

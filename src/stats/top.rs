@@ -78,6 +78,7 @@ impl Top {
     pub(super) fn flush(&mut self, most: usize, window: Window, to: &mut Vec<Metric>) {
         let fared = std::mem::take(&mut self.fared);
         for (nth, instrument) in INSTRUMENTS.into_iter().enumerate() {
+            #[expect(clippy::disallowed_methods, reason = "sorted below, by a total order")]
             let mut measured: Vec<(f64, &Who, &Series)> = fared
                 .iter()
                 .filter_map(|(who, fared)| Some((fared.badness(nth)?, who, &fared.series)))
@@ -146,7 +147,7 @@ mod entries {
         of: &HashMap<Who, Fared>,
         to: S,
     ) -> Result<S::Ok, S::Error> {
-        to.collect_seq(of)
+        to.collect_seq(crate::snapshot::sorted(of))
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(

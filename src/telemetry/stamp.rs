@@ -36,7 +36,7 @@ mod tests {
 
     #[test]
     fn ids_have_their_prefix_and_12_letters_and_differ() {
-        let ids: std::collections::HashSet<_> = (0..1000).map(|_| new_id("AE_")).collect();
+        let ids: std::collections::BTreeSet<_> = (0..1000).map(|_| new_id("AE_")).collect();
         assert_eq!(ids.len(), 1000);
         for id in ids {
             let letters = id.strip_prefix("AE_").unwrap();

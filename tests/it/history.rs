@@ -33,22 +33,22 @@ struct Lived {
 }
 
 #[derive(Default)]
-struct History {
+pub(crate) struct History {
     spans: BTreeMap<Id, Lived>,
     told: Vec<(u64, Event)>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Telltale {
-    window: u64,
-    twice: u64,
-    left_out: u64,
-    webhooks: bool,
-    restart: bool,
+pub(crate) struct Telltale {
+    pub(crate) window: u64,
+    pub(crate) twice: u64,
+    pub(crate) left_out: u64,
+    pub(crate) webhooks: bool,
+    pub(crate) restart: bool,
 }
 
 impl History {
-    fn new(random: &mut Random) -> Self {
+    pub(crate) fn new(random: &mut Random) -> Self {
         let mut history = Self::default();
         for nth in 0..=random.below(2) {
             history.room(random, &format!("RM_{nth}"));
@@ -196,7 +196,7 @@ impl History {
     }
 
     // What comes, with when: as true as told, no more.
-    fn telling(&self, random: &mut Random, how: Telltale) -> Vec<(u64, Event)> {
+    pub(crate) fn telling(&self, random: &mut Random, how: Telltale) -> Vec<(u64, Event)> {
         let mut comes = Vec::new();
         for (millis, event) in &self.told {
             let mut tell = |event: &Event, random: &mut Random| {
@@ -262,7 +262,7 @@ fn play(comes: &[(u64, Event)], how: Telltale) -> Batch {
     out
 }
 
-fn saved_and_loaded(engine: &Engine, mut next: Engine) -> Engine {
+pub(crate) fn saved_and_loaded(engine: &Engine, mut next: Engine) -> Engine {
     let mut parts = Vec::new();
     let mut put = |part: &[u8]| {
         parts.push(part.to_vec());

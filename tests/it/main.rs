@@ -36,6 +36,7 @@ mod readme;
 mod reconcile;
 mod restart;
 mod scenarios;
+mod seeds;
 mod semconv;
 mod senders;
 mod serve;

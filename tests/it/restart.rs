@@ -2,11 +2,14 @@
 
 use livekit_otel::engine::{Batch, Engine};
 use livekit_otel::event::Time;
+use livekit_otel::semconv::metric;
+use livekit_otel::signal::Metric;
 use livekit_otel::snapshot::{Part, Writer, part};
 use livekit_otel::{session, stats};
 use proptest::prelude::*;
 
 use crate::capture::{self, INTERVAL, Line};
+use crate::history::saved_and_loaded;
 
 fn engine(begin: Time) -> Engine {
     Engine::new(session::Settings::default(), stats::Settings::default(), begin)
@@ -72,4 +75,25 @@ proptest! {
         prop_assert_eq!(&actual.metrics, &expected.metrics);
         prop_assert_eq!(&actual.tables, &expected.tables);
     }
+}
+
+#[test]
+fn windows_without_a_series_of_their_own_are_counted_over_a_restart() {
+    let lines = capture::lines();
+    let begin = lines[0].at;
+    let settings = stats::Settings { cardinality_limit: 1, ..stats::Settings::default() };
+    let new = || Engine::new(session::Settings::default(), settings, begin);
+    let overflows = |is_restarted: bool| {
+        let (mut engine, mut out) = (new(), Batch::default());
+        for line in &lines {
+            engine.apply(&line.telling, line.at, true, &mut out);
+        }
+        if is_restarted {
+            engine = saved_and_loaded(&engine, new());
+        }
+        engine.flush(lines[lines.len() - 1].at, &mut out);
+        let is_it = |metric: &&Metric| metric.name == metric::STREAM_OVERFLOWS;
+        out.metrics.iter().find(is_it).cloned().unwrap()
+    };
+    assert_eq!(overflows(true), overflows(false));
 }

@@ -1,6 +1,6 @@
 //! LiveKit's server built by `livekit-analytics/build.sh`, and what it tells.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use livekit_otel::demo::{Collector, Received, Telemetry};
@@ -152,7 +152,7 @@ fn check(told: &Telemetry, acknowledged: usize) {
     // What was in flight at the kill may be sent twice, with the same ids.
     let records =
         told.logs.iter().map(|log| (&log.event_name, log.attributes.text("log.record.uid")));
-    let records: HashSet<_> = records.filter(|(_, uid)| uid.is_some()).collect();
+    let records: BTreeSet<_> = records.filter(|(_, uid)| uid.is_some()).collect();
     assert_eq!(records.len(), acknowledged, "each event is told");
     let times = |event: &str| records.iter().filter(|(name, _)| *name == event).count();
     for event in ["joined", "active", "left"] {

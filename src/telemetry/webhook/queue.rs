@@ -72,6 +72,7 @@ impl<J> Queues<J> {
     pub(super) fn close(&self) {
         let mut open = lock(&self.open);
         open.closed = true;
+        #[expect(clippy::disallowed_methods, clippy::iter_over_hash_type, reason = "all are woken")]
         for queue in open.queues.values() {
             queue.more.notify_one();
         }

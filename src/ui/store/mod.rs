@@ -129,6 +129,7 @@ impl Store {
     // had no failure, then the one that was told of longest ago. None where all others go on.
     fn dispensable(&self, not: &str) -> Option<Arc<str>> {
         let is_idle = |room: &Room| self.now.is_some_and(|now| now.since(room.observed) > IDLE);
+        #[expect(clippy::disallowed_methods, reason = "the least by a total order")]
         let others = self.rooms.iter().filter(|(sid, _)| &***sid != not);
         let over = others.filter(|(_, room)| room.state() == State::Over || is_idle(room));
         let least = over.min_by_key(|(sid, room)| (room.failures() > 0, room.observed, *sid));
@@ -142,6 +143,7 @@ impl Store {
 
     /// All rooms: those that go on first, then the newest.
     pub(super) fn rooms(&self) -> Vec<&Room> {
+        #[expect(clippy::disallowed_methods, reason = "sorted below")]
         let mut rooms: Vec<_> = self.rooms.values().collect();
         rooms.sort_by_key(|room| {
             (room.state() == State::Over, std::cmp::Reverse(room.start()), Arc::clone(&room.sid))

@@ -1,0 +1,231 @@
+//! What comes out is a function of what came in: two processes, whose hash maps have seeds of their
+//! own, make the same bytes of the same history.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use livekit_otel::engine::{Batch, Engine};
+use livekit_otel::event::rooms::{ListedParticipant, ListedRoom, Rooms, Scope};
+use livekit_otel::event::{
+    Counts, Direction, Event, NodeId, ParticipantSid, RoomName, RoomSid, StreamStat, Telling,
+    TrackSid,
+};
+use livekit_otel::snapshot::Writer;
+use livekit_otel::stats::{Level, Settings};
+use livekit_otel::{session, stats};
+
+use crate::history::{History, Telltale, saved_and_loaded};
+use crate::made::at;
+use crate::random::Random;
+
+const NAME: &str = "seeds::processes_with_other_hash_seeds_make_the_same_bytes";
+// Where a process that the test starts writes its outputs.
+const TO: &str = "LIVEKIT_OTEL_TEST_OUTPUTS";
+const HISTORIES: u64 = 60;
+const LIST_EVERY: u64 = 20_000;
+
+#[test]
+fn processes_with_other_hash_seeds_make_the_same_bytes() {
+    if let Ok(to) = std::env::var(TO) {
+        return std::fs::write(to, outputs()).unwrap();
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let first = in_another_process(&directory.path().join("first"));
+    for nth in ["second", "third"] {
+        let other = in_another_process(&directory.path().join(nth));
+        assert!(first.len() > 1_000_000 && other.len() > 1_000_000);
+        let differ = first.split(|byte| *byte == b'\n').zip(other.split(|byte| *byte == b'\n'));
+        for (one, another) in differ {
+            let (one, another) = (String::from_utf8_lossy(one), String::from_utf8_lossy(another));
+            assert_eq!(one, another);
+        }
+        assert_eq!(first.len(), other.len());
+    }
+}
+
+fn in_another_process(to: &Path) -> Vec<u8> {
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    let run = child.args(["--exact", NAME]).env(TO, to).output().unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stdout));
+    std::fs::read(to).unwrap()
+}
+
+// All that leaves and all that a snapshot has, of all histories.
+fn outputs() -> String {
+    let (mut text, mut snapshots) = (String::new(), String::new());
+    for seed in 0..HISTORIES {
+        play(seed, &mut text, &mut snapshots);
+    }
+    text + &snapshots
+}
+
+fn play(seed: u64, to: &mut String, snapshots: &mut String) {
+    let mut random = Random::new(seed);
+    let mut told = telling(&mut random);
+    told.sort_by_key(|(millis, _)| *millis);
+    let settings = Settings { level: Level::Track, top_n: 3, ..stats::Settings::default() };
+    let new = || Engine::new(session::Settings::default(), settings, at(0));
+    let mut engine = new();
+    let mut out = Batch::default();
+    let restart = told.len() / 2;
+    for (nth, (millis, telling)) in told.into_iter().enumerate() {
+        let now = at(millis);
+        if nth == restart {
+            snapshot(&engine, snapshots);
+            engine = saved_and_loaded(&engine, new());
+        }
+        engine.tick(now, &mut out);
+        engine.apply(&telling, now, true, &mut out);
+        if nth % 40 == 0 {
+            engine.flush(now, &mut out);
+        }
+    }
+    snapshot(&engine, snapshots);
+    while let Some(due) = engine.next().filter(|due| *due < at(3_000_000)) {
+        engine.tick(due, &mut out);
+    }
+    engine.close(at(10_000_000), "shutdown", &mut out);
+    snapshot(&engine, snapshots);
+    for span in &out.spans {
+        writeln!(to, "{span:?}").unwrap();
+    }
+    for log in &out.logs {
+        writeln!(to, "{log:?}").unwrap();
+    }
+    for metric in &out.metrics {
+        writeln!(to, "{metric:?}").unwrap();
+    }
+    for table in &out.tables {
+        writeln!(to, "{table:?}").unwrap();
+    }
+}
+
+fn snapshot(engine: &Engine, to: &mut String) {
+    let mut put = |part: &[u8]| {
+        writeln!(to, "{part:?}").unwrap();
+        Ok(())
+    };
+    engine.save(&mut Writer::new(&mut put)).unwrap();
+}
+
+// Events of a random history, of which many are left out; windows of who is told of; and lists of an
+// API or of nodes, with nobody in the rooms, or with some.
+fn telling(random: &mut Random) -> Vec<(u64, Telling)> {
+    let history = History::new(random);
+    let how = Telltale { window: 5_000, twice: 10, left_out: 40, webhooks: true, restart: false };
+    let one_name = random.below(2) == 0;
+    let is_of_nodes = random.below(2) == 0;
+    let events: Vec<(u64, Event)> = history
+        .telling(random, how)
+        .into_iter()
+        .map(|(millis, event)| (millis, placed(event, one_name, is_of_nodes)))
+        .collect();
+    let mut told = Vec::new();
+    let last = events.iter().map(|(millis, _)| *millis).max().unwrap_or_default();
+    for (millis, event) in &events {
+        let window = window(event, *millis, random);
+        told.extend(window.map(|window| (*millis, Telling::Stats(vec![window]))));
+        told.push((*millis, Telling::Events(vec![event.clone()])));
+    }
+    let nobody = random.below(2) == 0;
+    for millis in (0..last / LIST_EVERY + 10).map(|nth| nth * LIST_EVERY) {
+        for node in 0..=usize::from(is_of_nodes) {
+            let list = list(&events, millis, is_of_nodes.then_some(node), nobody, random);
+            told.push((millis, Telling::Rooms(list)));
+        }
+    }
+    told
+}
+
+fn node_of(room: &RoomSid) -> usize {
+    usize::from(room.as_str().ends_with('1'))
+}
+
+fn node(nth: usize) -> NodeId {
+    NodeId::new(&format!("ND_{nth}")).unwrap()
+}
+
+fn placed(mut event: Event, one_name: bool, is_of_nodes: bool) -> Event {
+    if let Some(room) = &mut event.room {
+        if one_name {
+            // Of the same name and the same beginning.
+            room.name = RoomName::new("standup");
+            room.created = Some(at(0));
+        }
+        event.node = room.sid.as_ref().filter(|_| is_of_nodes).map(|sid| node(node_of(sid)));
+    }
+    event
+}
+
+fn window(event: &Event, millis: u64, random: &mut Random) -> Option<StreamStat> {
+    let room = event.room.as_ref()?;
+    let who = event.participant.as_ref()?;
+    let score = u16::try_from(random.below(400)).unwrap();
+    Some(StreamStat {
+        id: format!("AS_{millis}_{}", event.id).into(),
+        at: Some(at(millis)),
+        node: event.node.clone(),
+        room: room.sid.clone()?,
+        room_name: room.name.clone(),
+        participant: who.sid.clone(),
+        track: event.track.as_ref().map_or_else(TrackSid::data, |track| track.sid.clone()),
+        direction: if random.below(2) == 0 { Direction::Upstream } else { Direction::Downstream },
+        mime_type: Some("video/vp8".into()),
+        score: Some(1.0 + f32::from(score) / 100.0),
+        min_score: Some(1.0),
+        start: Some(at(millis.saturating_sub(5_000))),
+        end: Some(at(millis)),
+        counts: Counts { packets: random.below(1000), packets_lost: 3, ..Counts::default() },
+        rtt: Some(Duration::from_millis(random.below(100))),
+        jitter: Some(Duration::from_micros(random.below(100))),
+    })
+}
+
+fn list(
+    events: &[(u64, Event)],
+    millis: u64,
+    of: Option<usize>,
+    nobody: bool,
+    random: &mut Random,
+) -> Rooms {
+    let mut rooms: Vec<ListedRoom> = Vec::new();
+    for (_, event) in events.iter().filter(|(told, _)| *told <= millis) {
+        let Some(room) = &event.room else { continue };
+        let Some(sid) = room.sid.clone().filter(|sid| of.is_none_or(|of| node_of(sid) == of))
+        else {
+            continue;
+        };
+        let known = rooms.iter().position(|known| known.sid == sid).unwrap_or_else(|| {
+            let (name, created) = (room.name.clone(), room.created);
+            rooms.push(ListedRoom { sid, name, created, participants: Some(Vec::new()) });
+            rooms.len() - 1
+        });
+        let Some(who) = event.participant.as_ref().filter(|_| !nobody) else { continue };
+        let listed = ListedParticipant {
+            sid: ParticipantSid::new(who.sid.as_str()).unwrap(),
+            identity: who.identity.clone(),
+            kind: None,
+            joined: who.joined,
+            is_forwarded: false,
+        };
+        if let Some(all) = &mut rooms[known].participants
+            && random.below(3) == 0
+            && !all.contains(&listed)
+        {
+            all.push(listed);
+        }
+    }
+    let scope = of.map_or(Scope::Deployment, |of| Scope::Node(node(of)));
+    let rooms = if random.below(10) == 0 { Vec::new() } else { rooms };
+    Rooms { at: Some(at(millis)), scope, rooms, event: None }
+}
+
+#[test]
+fn a_history_has_lists_windows_and_ends_that_nobody_told() {
+    let text = outputs();
+    for told in ["lk.participant.gone", "lk.room.gone", "lk.node.packets", "ND_1", "reconciled"] {
+        assert!(text.contains(told), "{told}");
+    }
+}
