@@ -155,6 +155,7 @@ impl Server {
             set_aside,
             checkpoints: disk.map(|(_, checkpoints)| checkpoints),
             tap,
+            clock: pipeline::Clock::default(),
         };
         let (ticks, pipeline) = pipeline::start(parts, reader);
         let own_metrics = exporter.clone();

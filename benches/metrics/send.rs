@@ -11,7 +11,7 @@ use livekit_otel::export::Exporter;
 use livekit_otel::export::settings::Protocol;
 use livekit_otel::journal::{self, Accepted, SetAside};
 use livekit_otel::ledger::{Ledger, Source};
-use livekit_otel::pipeline::{self, Parts};
+use livekit_otel::pipeline::{self, Clock, Parts};
 use livekit_otel::session;
 use livekit_otel::source::Keys;
 use livekit_otel::stats::NodeReports;
@@ -78,6 +78,7 @@ fn flush(name: &str, streams: usize, endpoint: &str, protocol: Protocol, target:
             set_aside,
             checkpoints: None,
             tap: None,
+            clock: Clock::default(),
         };
         let (journal, reader) = journal::in_memory(usize::MAX, &ledger);
         let (ticks, task) = pipeline::start(parts, reader);

@@ -2,6 +2,7 @@
 //! rows, also those that count nothing yet, as no rate sees a series begin with what it should tell of.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -51,7 +52,7 @@ impl Clock {
         items(&meter, counts.clone(), move || {
             read.take(ledger.snapshot());
             if !unless_stopped.load(Ordering::Acquire) {
-                tick();
+                unless_it_panics(&tick);
             }
         });
         records(&meter, &counts);
@@ -92,6 +93,13 @@ impl Counts {
     }
 }
 
+// A panic would end the reader's thread, and with it all flushes.
+fn unless_it_panics(call: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(call)).is_err() {
+        tracing::error!("a collection of metrics broke off: the next one goes on");
+    }
+}
+
 /// A push exporter that does not wait for delivery.
 struct HandOn<F> {
     export: F,
@@ -101,7 +109,7 @@ struct HandOn<F> {
 impl<F: Fn(&ResourceMetrics) + Send + Sync + 'static> PushMetricExporter for HandOn<F> {
     fn export(&self, metrics: &ResourceMetrics) -> impl Future<Output = OTelSdkResult> + Send {
         if !self.stopped.load(Ordering::Acquire) {
-            (self.export)(metrics);
+            unless_it_panics(|| (self.export)(metrics));
         }
         std::future::ready(Ok(()))
     }
@@ -293,6 +301,21 @@ mod tests {
         let clock = Clock::start(Duration::from_millis(5), Arc::default(), tick, |_| {});
         for _ in 0..3 {
             assert_eq!(ticked.recv().await, Some(()));
+        }
+        clock.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_tick_that_panics_does_not_end_the_clock() {
+        let (ticks, mut ticked) = mpsc::unbounded_channel();
+        let tick = move || {
+            ticks.send(()).unwrap_or_default();
+            panic!("made up");
+        };
+        let clock = Clock::start(Duration::from_millis(5), Arc::default(), tick, |_| panic!());
+        for _ in 0..3 {
+            let next = tokio::time::timeout(Duration::from_secs(20), ticked.recv()).await;
+            assert_eq!(next, Ok(Some(())));
         }
         clock.stop().await;
     }

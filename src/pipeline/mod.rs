@@ -2,16 +2,18 @@
 //! in it needs a lock.
 
 mod checkpoint;
+mod clock;
 mod tap;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 pub use checkpoint::{Checkpoints, Head};
+pub use clock::Clock;
 pub use tap::{Passed, Tap, Tapped, tap};
 
 use crate::engine::{Batch, Engine};
@@ -34,7 +36,7 @@ const MANY_ENDED: usize = 10_000;
 
 /// The ticks of the periodic reader, as it posts them.
 #[derive(Debug, Clone)]
-pub struct Ticks(mpsc::UnboundedSender<Tick>);
+pub struct Ticks(mpsc::UnboundedSender<Tick>, Clock);
 
 #[derive(Debug)]
 struct Tick {
@@ -46,14 +48,14 @@ struct Tick {
 impl Ticks {
     /// Asks for a flush of the stats at this time, of all that was accepted before. Never blocks.
     pub fn post(&self) {
-        self.send(Tick { at: now(), reports: None, done: None });
+        self.send(Tick { at: self.1.now(), reports: None, done: None });
     }
 
     /// Asks for a flush that has `reports` too; what is given is told once it is done.
     pub fn post_with(&self, reports: NodeReports) -> oneshot::Receiver<()> {
         let (done, receiver) = oneshot::channel();
         let reports = Some(Box::new(reports));
-        self.send(Tick { at: now(), reports, done: Some(done) });
+        self.send(Tick { at: self.1.now(), reports, done: Some(done) });
         receiver
     }
 
@@ -78,6 +80,8 @@ pub struct Parts {
     pub checkpoints: Option<Checkpoints>,
     /// Where somebody looks at what passes.
     pub tap: Option<Tap>,
+    /// The time of ticks and flushes.
+    pub clock: Clock,
 }
 
 /// Starts the task. It ends once every [`crate::journal::Journal`] of `reader` is gone and all is
@@ -85,8 +89,9 @@ pub struct Parts {
 /// by [`Ended::save`].
 pub fn start(parts: Parts, reader: Reader) -> (Ticks, JoinHandle<Ended>) {
     let (ticks, posted) = mpsc::unbounded_channel();
+    let clock = parts.clock.clone();
     let pipeline = Pipeline { parts, asked: None, unkept: Vec::new() };
-    (Ticks(ticks), tokio::spawn(pipeline.run(reader, posted)))
+    (Ticks(ticks, clock), tokio::spawn(pipeline.run(reader, posted)))
 }
 
 /// A task that has ended.
@@ -139,6 +144,10 @@ impl Pipeline {
         Ended(self.parts.checkpoints.is_some().then(|| Box::new(self)))
     }
 
+    fn now(&self) -> Time {
+        self.parts.clock.now()
+    }
+
     // Returns once there is room for outputs, and nothing waits to be set aside.
     async fn is_free(&mut self) {
         loop {
@@ -153,14 +162,14 @@ impl Pipeline {
     }
 
     fn wait(&self) -> Option<Duration> {
-        let wait = self.parts.engine.next()?.since(now());
+        let wait = self.parts.engine.next()?.since(self.now());
         let again = self.asked.map(|(_, asked)| PAUSE.saturating_sub(asked.elapsed()));
         Some(wait.max(again.unwrap_or_default()))
     }
 
     // Lets go of what has waited. A tick changes outputs: with a journal on disk it comes from there.
     fn tick(&mut self, out: &mut Batch) {
-        let now = now();
+        let now = self.now();
         let Some(checkpoints) = &self.parts.checkpoints else {
             self.parts.engine.tick(now, out);
             return;
@@ -270,7 +279,7 @@ impl Pipeline {
             if let Some(checkpoints) = &self.parts.checkpoints {
                 // With the next group the journal drops what the snapshot has: a full one takes
                 // nothing else.
-                checkpoints.post(Entry::Tick(now()));
+                checkpoints.post(Entry::Tick(self.now()));
             }
         }
     }
@@ -291,7 +300,7 @@ impl Pipeline {
         while let Ok(tick) = ticks.try_recv() {
             self.flush(tick, reader, &mut out).await;
         }
-        let now = now();
+        let now = self.now();
         self.parts.engine.end(now, END_BY_SHUTDOWN, &mut out);
         self.flush_all(now, &mut out).await;
         let set_aside = &self.parts.set_aside;
@@ -320,10 +329,6 @@ impl Pipeline {
             tap.pass(Passed::Spans(spans));
         }
     }
-}
-
-fn now() -> Time {
-    Time::from_system(SystemTime::now())
 }
 
 async fn sleep(wait: Option<Duration>) {

@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use prost::Message;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::Clock;
 use crate::config::{Config, Env, Errors};
 use crate::engine::Engine;
 use crate::event::{
@@ -18,7 +19,7 @@ use crate::export::settings::Protocol;
 use crate::export::{self, Exporter};
 use crate::journal::{self, Accepted, Journal, SetAside};
 use crate::ledger::{Ledger, Refused, Source};
-use crate::observe::Clock;
+use crate::observe;
 use crate::pipeline::{self, Ticks};
 use crate::proto::messages::{AnalyticsEvent, AnalyticsNodeRooms, AnalyticsStat};
 use crate::proto::{self, Read};
@@ -111,14 +112,14 @@ impl Running {
     pub(super) fn start(
         settings: &OtelSettings,
         ledger: &Arc<Ledger>,
+        clock: &Clock,
     ) -> Result<(Self, Inlet), export::StartError> {
         let set_aside = Arc::new(SetAside::in_memory(settings.set_aside_bytes));
         let exporter = Exporter::start(&settings.export, Arc::clone(ledger), &set_aside)?;
         let (journal, reader) = journal::in_memory(settings.journal_bytes, ledger);
         // Each report is seen here: a window must not count again.
         let stats = stats::Settings { node_streams: NodeStreamSource::Reports, ..settings.stats };
-        let now = Time::from_system(SystemTime::now());
-        let engine = Engine::new(settings.session.clone(), stats, now);
+        let engine = Engine::new(settings.session.clone(), stats, clock.now());
         let parts = pipeline::Parts {
             engine,
             exporter: exporter.clone(),
@@ -126,6 +127,7 @@ impl Running {
             set_aside,
             checkpoints: None,
             tap: None,
+            clock: clock.clone(),
         };
         let (ticks, pipeline) = pipeline::start(parts, reader);
         let journal = RwLock::new(Some(journal));
@@ -139,14 +141,14 @@ impl Running {
         interval: Duration,
         ledger: &Arc<Ledger>,
         tick: impl Fn() + Send + Sync + 'static,
-    ) -> Clock {
+    ) -> observe::Clock {
         let exporter = self.exporter.clone();
         let export = move |metrics: &_| exporter.sdk_metrics(metrics);
-        Clock::start(interval, Arc::clone(ledger), tick, export)
+        observe::Clock::start(interval, Arc::clone(ledger), tick, export)
     }
 
     /// Once the inlet is closed: processes the rest and delivers. What was not, the ledger has.
-    pub(super) async fn shutdown(mut self, clock: Clock, deadline: Instant) {
+    pub(super) async fn shutdown(mut self, clock: observe::Clock, deadline: Instant) {
         match tokio::time::timeout_at(deadline, &mut self.pipeline).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => tracing::error!(%error, "the pipeline broke off"),

@@ -10,13 +10,13 @@ use tokio::time::Instant;
 use super::call::{Call, Job};
 use super::engine::{OtelSettings, Running};
 use super::node::NodeMetrics;
-use super::outlet::{Now, Outlet, system_clock};
+use super::outlet::{Guarded, Outlet};
 use super::shard::Shard;
-use super::{AnalyticsService, QueuedNotifier};
+use super::{AnalyticsService, Clock, QueuedNotifier};
 use crate::event::{Caller, NodeId};
 use crate::export;
 use crate::ledger::{Ledger, Refused, Snapshot, Source};
-use crate::observe::Clock;
+use crate::observe;
 use crate::proto::messages::AnalyticsStat;
 use crate::stats::worker::{StatsKey, hash_of};
 
@@ -35,7 +35,7 @@ pub struct Builder {
     notifier: Option<Arc<dyn QueuedNotifier>>,
     max_queued: usize,
     flush_interval: Duration,
-    now: Now,
+    clock: Option<Clock>,
 }
 
 impl Builder {
@@ -75,9 +75,11 @@ impl Builder {
         self
     }
 
-    /// What the time is, for a simulation.
+    /// What the time is, for a simulation: of all that is sent, and of the webhooks that the notifier
+    /// reports. Whatever it says, intervals and time limits are those of tokio's clock, the
+    /// program's own metrics (`lk.otel.*`) have the system's time, and so have signatures.
     pub fn clock(mut self, now: impl Fn() -> crate::event::Time + Send + Sync + 'static) -> Self {
-        self.now = Arc::new(now);
+        self.clock = Some(Clock::new(now));
         self
     }
 
@@ -91,19 +93,23 @@ impl Builder {
     pub fn start(self) -> Result<Telemetry, export::StartError> {
         let ledger = Arc::new(Ledger::default());
         let histograms = self.otel.as_ref().map(|settings| settings.stats.histograms);
+        let guarded = Arc::new(Guarded::default());
+        let given = self.clock.map(|clock| guard_clock(&guarded, clock));
+        let clock = given.clone().unwrap_or_default();
         let (running, engine) = match self.otel {
             Some(settings) => {
-                let (running, inlet) = Running::start(&settings, &ledger)?;
+                let (running, inlet) = Running::start(&settings, &ledger, &clock)?;
                 (Some(running), Some(inlet))
             }
             None => (None, None),
         };
         let notifier = self.notifier.clone();
-        let (node, analytics, now) = (self.node, self.analytics, self.now);
+        let (node, analytics) = (self.node, self.analytics);
         let inner = Arc::new(Inner {
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
             outlet: Outlet {
-                now,
+                clock,
+                guarded,
                 node,
                 metrics: NodeMetrics::new(histograms.unwrap_or_default()),
                 engine,
@@ -121,6 +127,9 @@ impl Builder {
             ledger,
         });
         if let Some(notifier) = notifier {
+            if let Some(clock) = given {
+                notifier.set_clock(clock);
+            }
             let told = Arc::downgrade(&inner);
             notifier.register_processed_hook(Arc::new(move |info| {
                 if let Some(inner) = told.upgrade()
@@ -167,7 +176,7 @@ impl std::fmt::Debug for Builder {
 #[derive(Debug)]
 pub struct Telemetry {
     inner: Arc<Inner>,
-    otel: Mutex<Option<(Running, Clock)>>,
+    otel: Mutex<Option<(Running, observe::Clock)>>,
 }
 
 /// What came of a service's run.
@@ -209,7 +218,7 @@ impl Telemetry {
             notifier: None,
             max_queued: 65_536,
             flush_interval: Duration::from_secs(30),
-            now: system_clock(),
+            clock: None,
         }
     }
 
@@ -227,6 +236,12 @@ impl Telemetry {
     pub fn held(&self) -> (usize, usize) {
         let all = self.inner.shards.iter().map(Shard::held);
         all.fold((0, 0), |sum, held| (sum.0 + held.0, sum.1 + held.1))
+    }
+
+    /// How many calls of the analytics service, the notifier or the clock panicked. Each ended alone:
+    /// what it was to send is not sent again.
+    pub fn panics(&self) -> u64 {
+        self.inner.outlet.guarded.panics()
     }
 
     /// Waits until nothing is queued.
@@ -251,11 +266,9 @@ impl Telemetry {
         inner.is_closing.store(true, Ordering::Release);
         let settle = async {
             inner.idle().await;
-            if let Some(notifier) = &inner.outlet.notifier {
-                // Its last webhooks are told too.
-                notifier.stop(deadline).await;
-                inner.idle().await;
-            }
+            // Its last webhooks are told too.
+            inner.outlet.stop_notifier(deadline).await;
+            inner.idle().await;
         };
         if tokio::time::timeout_at(deadline, settle).await.is_err() {
             tracing::warn!("not all calls could be processed in time");
@@ -265,9 +278,7 @@ impl Telemetry {
         if let Some(engine) = &inner.outlet.engine {
             engine.close();
         }
-        if let Some(analytics) = &inner.outlet.analytics {
-            analytics.stop(deadline).await;
-        }
+        inner.outlet.stop_analytics(deadline).await;
         let otel = self.otel.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some((running, clock)) = otel {
             running.shutdown(clock, deadline).await;
@@ -392,7 +403,7 @@ impl Inner {
         let mut windows = Vec::new();
         let mut invalid = 0;
         for (nth, shard) in self.shards.iter().enumerate() {
-            invalid += shard.flush(at, &mut windows);
+            invalid += shard.flush(at, &mut windows, &self.outlet.metrics);
             if shard.waiting() > 0 {
                 // Who queued while the flush was at it did not wait for it.
                 self.wake_for(nth);
@@ -408,6 +419,16 @@ impl Inner {
         let reports = || self.outlet.metrics.drain().of(self.outlet.node.clone());
         self.outlet.engine.as_ref().map(|engine| engine.flush(reports()))
     }
+}
+
+// The system's time where it panics.
+fn guard_clock(guarded: &Arc<Guarded>, clock: Clock) -> Clock {
+    let guarded = Arc::clone(guarded);
+    let system = Clock::default();
+    Clock::new(move || {
+        let now = guarded.call("clock", || clock.now());
+        now.unwrap_or_else(|| system.now())
+    })
 }
 
 fn flush(inner: &Weak<Inner>) {

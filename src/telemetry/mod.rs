@@ -26,7 +26,7 @@ pub use forward::{
 };
 pub use live::{Builder, Report, Telemetry};
 pub use node::NodeMetrics;
-pub use notify::{NotifyError, ProcessedHook, QueuedNotifier};
+pub use notify::{Clock, NotifyError, ProcessedHook, QueuedNotifier};
 pub use null::NullTelemetry;
 pub use service::{Activation, ParticipantContext, TelemetryService, TrackContext};
 

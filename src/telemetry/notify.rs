@@ -6,6 +6,7 @@ use thiserror::Error;
 use tokio::time::Instant;
 
 use super::analytics::Stopping;
+pub use crate::pipeline::Clock;
 use crate::proto::messages::{WebhookConfig, WebhookEvent, WebhookInfo};
 
 /// Is called for each webhook that was sent, failed or was dropped, with what became of it.
@@ -44,6 +45,11 @@ pub trait QueuedNotifier: Send + Sync {
 
     /// Has `hook` called from now on for each webhook that was processed; replaces the one before.
     fn register_processed_hook(&self, hook: ProcessedHook);
+
+    /// Has the times that it reports come from `clock` from now on. By default it keeps its own.
+    fn set_clock(&self, clock: Clock) {
+        let _ = clock;
+    }
 
     /// Takes no more, and sends what it has until `deadline`; of the rest the hook is told that it
     /// was dropped. By default there is nothing to do.

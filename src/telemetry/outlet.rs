@@ -2,14 +2,19 @@
 //! analytics service, to webhooks.
 
 use std::fmt;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::Poll;
+
+use tokio::time::Instant;
 
 use super::engine::Inlet;
 use super::node::NodeMetrics;
 use super::stamp::new_id;
 use super::tell::timestamp;
-use super::{AnalyticsService, QueuedNotifier};
+use super::{AnalyticsService, Clock, QueuedNotifier, Stopping};
 use crate::event::{Caller, Direction, NodeId, Time};
 use crate::proto::messages::{
     AnalyticsEvent, AnalyticsNodeRooms, AnalyticsStat, AnalyticsStream, AnalyticsVideoLayer,
@@ -17,10 +22,33 @@ use crate::proto::messages::{
 };
 use crate::stats::worker::{Coalesced, Flushed};
 
-pub(super) type Now = Arc<dyn Fn() -> Time + Send + Sync>;
+/// Runs what the caller of the library wrote. A panic of it ends only the call, and is counted.
+#[derive(Debug, Default)]
+pub(super) struct Guarded(AtomicU64);
+
+impl Guarded {
+    /// How many calls panicked.
+    pub(super) fn panics(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+
+    /// `None` where it panicked.
+    pub(super) fn call<T>(&self, what: &'static str, call: impl FnOnce() -> T) -> Option<T> {
+        let returned = catch_unwind(AssertUnwindSafe(call)).ok();
+        if returned.is_none() {
+            let panics = self.0.fetch_add(1, Relaxed) + 1;
+            // The 1st, 2nd, 4th, 8th, …: one that always panics must not flood the log.
+            if panics.is_power_of_two() {
+                tracing::error!(what, panics, "code of the application panicked in a call");
+            }
+        }
+        returned
+    }
+}
 
 pub(super) struct Outlet {
-    pub(super) now: Now,
+    pub(super) clock: Clock,
+    pub(super) guarded: Arc<Guarded>,
     pub(super) node: Option<NodeId>,
     pub(super) metrics: NodeMetrics,
     pub(super) engine: Option<Inlet>,
@@ -37,14 +65,38 @@ impl fmt::Debug for Outlet {
     }
 }
 
-/// The system's clock.
-pub(super) fn system_clock() -> Now {
-    Arc::new(|| Time::from_system(SystemTime::now()))
-}
-
 impl Outlet {
     pub(super) fn now(&self) -> Time {
-        (self.now)()
+        self.clock.now()
+    }
+
+    /// Stops the notifier.
+    pub(super) async fn stop_notifier(&self, deadline: Instant) {
+        let Some(notifier) = &self.notifier else { return };
+        let stopping = self.guarded.call("notifier", || notifier.stop(deadline));
+        self.stopped("notifier", stopping).await;
+    }
+
+    /// Stops the analytics service.
+    pub(super) async fn stop_analytics(&self, deadline: Instant) {
+        let Some(analytics) = &self.analytics else { return };
+        let stopping = self.guarded.call("analytics service", || analytics.stop(deadline));
+        self.stopped("analytics service", stopping).await;
+    }
+
+    async fn stopped(&self, what: &'static str, stopping: Option<Stopping<'_>>) {
+        let Some(mut stopping) = stopping else { return };
+        poll_fn(|context| {
+            let polled = self.guarded.call(what, || stopping.as_mut().poll(context));
+            polled.unwrap_or(Poll::Ready(()))
+        })
+        .await;
+    }
+
+    fn tell_analytics(&self, send: impl FnOnce(&dyn AnalyticsService)) {
+        if let Some(analytics) = &self.analytics {
+            self.guarded.call("analytics service", || send(&**analytics));
+        }
     }
 
     /// Stamps an event and sends it everywhere.
@@ -60,9 +112,7 @@ impl Outlet {
         if let Some(engine) = &self.engine {
             engine.event(&event, caller, self.now());
         }
-        if let Some(analytics) = &self.analytics {
-            analytics.send_event(event);
-        }
+        self.tell_analytics(|analytics| analytics.send_event(event));
     }
 
     /// Stamps a webhook and queues it.
@@ -70,7 +120,8 @@ impl Outlet {
         let Some(notifier) = &self.notifier else { return };
         event.id = new_id("EV_");
         event.created_at = timestamp(self.now()).seconds;
-        if let Err(error) = notifier.queue_notify(&event, extra) {
+        let queued = self.guarded.call("notifier", || notifier.queue_notify(&event, extra));
+        if let Some(Err(error)) = queued {
             tracing::warn!(event = %event.event, %error, "a webhook was not queued");
         }
     }
@@ -80,12 +131,12 @@ impl Outlet {
         if let Some(engine) = &self.engine {
             engine.windows(flushed, at, self.node.as_ref());
         }
-        if let Some(analytics) = &self.analytics {
+        self.tell_analytics(|analytics| {
             let stat = |(track, direction, window): &(Arc<str>, Direction, Coalesced)| {
                 stat(flushed, track, *direction, window, at)
             };
             analytics.send_stats(flushed.windows.iter().map(stat).collect());
-        }
+        });
     }
 
     /// Sends finished windows as they are.
@@ -93,9 +144,7 @@ impl Outlet {
         if let Some(engine) = &self.engine {
             engine.stats(&stats, self.now());
         }
-        if let Some(analytics) = &self.analytics {
-            analytics.send_stats(stats);
-        }
+        self.tell_analytics(|analytics| analytics.send_stats(stats));
     }
 
     /// Sends a node's rooms.
@@ -109,9 +158,7 @@ impl Outlet {
         if let Some(engine) = &self.engine {
             engine.node_rooms(&rooms, self.now());
         }
-        if let Some(analytics) = &self.analytics {
-            analytics.send_node_room_states(rooms);
-        }
+        self.tell_analytics(|analytics| analytics.send_node_room_states(rooms));
     }
 }
 

@@ -10,6 +10,7 @@ use super::node::NodeMetrics;
 use super::outlet::Outlet;
 use crate::event::Time;
 use crate::event::report::Report;
+use crate::stats::calls::Count;
 use crate::stats::worker::{Flushed, Reported, StatsKey, Workers};
 
 #[derive(Debug, Default)]
@@ -139,8 +140,12 @@ impl Shard {
     }
 
     /// Finishes the windows; gives how many reports were invalid.
-    pub(super) fn flush(&self, now: Time, windows: &mut Vec<Flushed>) -> u64 {
-        lock(&self.state).workers.flush(now, |flushed| windows.push(flushed));
+    pub(super) fn flush(&self, now: Time, windows: &mut Vec<Flushed>, node: &NodeMetrics) -> u64 {
+        let unheld = lock(&self.state).workers.flush(now, |flushed| windows.push(flushed));
+        if unheld > 0 {
+            // Nobody will say that they have left.
+            node.add(Count::Participants, -unheld);
+        }
         self.invalid.swap(0, Ordering::Relaxed)
     }
 

@@ -46,6 +46,11 @@ impl ReferenceCount {
         }
     }
 
+    /// Whether no guard holds it: none did, or more were released than activated here.
+    pub(super) fn is_none(&self) -> bool {
+        self.0 <= 0
+    }
+
     /// Whether `guard` was the last.
     pub(super) fn release(&mut self, guard: Option<&ReferenceGuard>) -> bool {
         if !guard.is_some_and(ReferenceGuard::release) {

@@ -11,4 +11,6 @@ pub use guard::ReferenceGuard;
 pub(crate) use key::hash_of;
 pub use key::{StatsKey, TrackClass};
 pub use window::Coalesced;
-pub use workers::{Acquired, CLEANUP_WAIT, Flushed, Released, Reported, Who, WorkerId, Workers};
+pub use workers::{
+    Acquired, CLEANUP_WAIT, Flushed, Released, Reported, UNHELD_WAIT, Who, WorkerId, Workers,
+};

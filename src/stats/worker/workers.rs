@@ -16,6 +16,9 @@ use crate::event::{Direction, Time};
 /// How long after its closing a worker goes on flushing.
 pub const CLEANUP_WAIT: Duration = Duration::from_mins(3);
 
+/// How long a worker that no guard ever held is kept without a report: nobody will close it.
+pub const UNHELD_WAIT: Duration = Duration::from_hours(1);
+
 const NONE: u32 = u32::MAX;
 
 /// Whose worker it is.
@@ -84,6 +87,8 @@ struct Worker {
     holders: ReferenceCount,
     is_connected: bool,
     closed_at: Option<Time>,
+    // The first flush since its last report.
+    idle_since: Option<Time>,
 }
 
 #[derive(Debug)]
@@ -134,6 +139,7 @@ impl Workers {
         if let Some(worker) = known.and_then(|known| self.workers.get_mut(known)) {
             if worker.closed_at.is_none() {
                 worker.holders.activate(guard);
+                worker.idle_since = None;
                 return Acquired::Found(WorkerId(known.unwrap_or(NONE)));
             }
             is_connected = worker.is_connected;
@@ -151,6 +157,7 @@ impl Workers {
             holders,
             is_connected,
             closed_at: None,
+            idle_since: None,
         });
         if let Some(known) = known {
             self.unlist(known, hash);
@@ -231,20 +238,36 @@ impl Workers {
     }
 
     /// Finishes the windows of all workers, and lets go of the workers that were closed more than
-    /// [`CLEANUP_WAIT`] ago. A worker with nothing to tell is left out.
-    pub fn flush(&mut self, now: Time, mut each: impl FnMut(Flushed)) {
+    /// [`CLEANUP_WAIT`] ago, and of those that nobody holds and that had no report for
+    /// [`UNHELD_WAIT`]: gives how many of the latter. A worker with nothing to send is left out.
+    pub fn flush(&mut self, now: Time, mut each: impl FnMut(Flushed)) -> i64 {
+        let mut unheld = 0;
         for id in 0..self.workers.end() {
             let Some(worker) = self.workers.get(id) else { continue };
             let is_over = worker.closed_at.is_some_and(|closed| now.since(closed) > CLEANUP_WAIT);
             let (who, hash) = (Arc::clone(&worker.who), worker.hash);
             let windows = self.finish(id);
+            let is_forsaken = self.is_forsaken(id, windows.is_empty(), now);
+            unheld += i64::from(is_forsaken);
             if !windows.is_empty() {
                 each(Flushed { who, windows });
             }
-            if is_over {
+            if is_over || is_forsaken {
                 self.reap(id, hash);
             }
         }
+        unheld
+    }
+
+    // Whether nobody holds it, and it had no report for long.
+    fn is_forsaken(&mut self, worker: u32, is_idle: bool, now: Time) -> bool {
+        let Some(worker) = self.workers.get_mut(worker) else { return false };
+        let is_unheld = worker.closed_at.is_none() && worker.holders.is_none();
+        if !is_idle || !is_unheld {
+            worker.idle_since = None;
+            return false;
+        }
+        now.since(*worker.idle_since.get_or_insert(now)) >= UNHELD_WAIT
     }
 
     // The windows of a worker. A stream that reported nothing is forgotten.

@@ -258,7 +258,10 @@ impl AnalyticsService for AnalyticsForwarder {
     fn send_node_room_states(&self, mut rooms: AnalyticsNodeRooms) {
         rooms.node_id.clone_from(&self.node_id);
         rooms.sequence_number = self.sequence.fetch_add(1, Relaxed) + 1;
-        rooms.timestamp = Some(timestamp(Time::from_system(SystemTime::now())));
+        // The service stamps them, by its own clock.
+        if rooms.timestamp.is_none() {
+            rooms.timestamp = Some(timestamp(Time::from_system(SystemTime::now())));
+        }
         self.lane(Source::NodeRooms).push(rooms.encode_to_vec().into());
     }
 

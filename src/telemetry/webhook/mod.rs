@@ -12,7 +12,7 @@ mod target;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::StatusCode;
 use tokio::runtime::Handle;
@@ -24,7 +24,7 @@ pub use settings::{WebhookEndpoint, WebhookError, WebhookSettings};
 use self::queue::{Key, Queues, Worker};
 use self::send::{SendError, Sender, Signing};
 use self::target::{Target, TargetId};
-use super::{NotifyError, ProcessedHook, QueuedNotifier, Stopping};
+use super::{Clock, NotifyError, ProcessedHook, QueuedNotifier, Stopping};
 use crate::proto::messages::{FilterParams, WebhookConfig, WebhookEvent, WebhookInfo};
 use crate::source::Keys;
 
@@ -45,6 +45,7 @@ struct Shared {
     sender: Sender,
     max_age: Duration,
     hook: RwLock<Option<ProcessedHook>>,
+    clock: RwLock<Clock>,
     // True once there is no time left to send.
     cut: watch::Sender<bool>,
 }
@@ -79,6 +80,7 @@ impl WebhookNotifier {
             sender: Sender::new(settings, https)?,
             max_age: settings.max_age,
             hook: RwLock::default(),
+            clock: RwLock::default(),
             cut: watch::Sender::new(false),
         };
         let notifier = Self {
@@ -130,7 +132,7 @@ impl WebhookNotifier {
         let job = Job {
             target: Arc::clone(target),
             event: Arc::clone(event),
-            queued_at: SystemTime::now(),
+            queued_at: self.shared.now(),
             queued: Instant::now(),
         };
         match self.shared.queues.push(key, job) {
@@ -189,6 +191,10 @@ impl QueuedNotifier for WebhookNotifier {
         *self.shared.hook.write().unwrap_or_else(PoisonError::into_inner) = Some(hook);
     }
 
+    fn set_clock(&self, clock: Clock) {
+        *self.shared.clock.write().unwrap_or_else(PoisonError::into_inner) = clock;
+    }
+
     fn stop(&self, deadline: Instant) -> Stopping<'_> {
         Box::pin(self.shutdown(deadline))
     }
@@ -208,6 +214,11 @@ impl fmt::Debug for WebhookNotifier {
 }
 
 impl Shared {
+    fn now(&self) -> SystemTime {
+        let clock = self.clock.read().unwrap_or_else(PoisonError::into_inner).clone();
+        UNIX_EPOCH + Duration::from_nanos(clock.now().nanos())
+    }
+
     async fn work(self: Arc<Self>, worker: Worker<Job>) {
         while let Some(job) = worker.next().await {
             self.process(job, &worker).await;
@@ -248,7 +259,7 @@ impl Shared {
         {
             event.num_dropped = missed;
         }
-        let (sent_at, began) = (SystemTime::now(), Instant::now());
+        let (sent_at, began) = (self.now(), Instant::now());
         let answer = tokio::select! {
             biased;
             answer = self.sender.send(&job.target, &event, permit) => answer,

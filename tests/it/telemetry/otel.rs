@@ -6,15 +6,15 @@ use std::time::Duration;
 use livekit_otel::config::Config;
 use livekit_otel::demo::received::{Measured, Point, Span};
 use livekit_otel::demo::{Collector, Telemetry as Received};
-use livekit_otel::event::{Direction, TrackKind, TrackSource};
+use livekit_otel::event::{Direction, Time, TrackKind, TrackSource};
 use livekit_otel::semconv::{event, key, metric, span};
 use livekit_otel::serve::Server;
 use livekit_otel::source::Keys;
 use livekit_otel::stats::Histograms;
 use livekit_otel::stats::calls::{JoinState, Timing};
 use livekit_otel::telemetry::messages::{
-    AnalyticsStat, AnalyticsStream, ParticipantInfo, Room, RoomEndReason, TrackInfo,
-    TrackSource as Source, TrackType,
+    AnalyticsNodeRooms, AnalyticsStat, AnalyticsStream, ParticipantInfo, Room, RoomEndReason,
+    TrackInfo, TrackSource as Source, TrackType,
 };
 use livekit_otel::telemetry::webhook::{WebhookEndpoint, WebhookNotifier, WebhookSettings};
 use livekit_otel::telemetry::{
@@ -375,4 +375,44 @@ async fn an_sfu_feeds_a_central_serve() {
     let losses = points(&received, metric::NODE_LOSS);
     let Measured::Distribution { count, .. } = losses.last().unwrap().value else { panic!() };
     assert_eq!(count, 1);
+}
+
+#[tokio::test]
+async fn all_times_come_from_the_clock_that_was_given() {
+    let collector = Collector::start().await.unwrap();
+    let settings = OtelSettings::default().endpoint(&collector.endpoint().parse().unwrap());
+    // In 2001. Nobody listens at that port: what became of the webhook is told too.
+    let fixed = Time::from_secs(1_000_000_000).unwrap();
+    let mut keys = Keys::default();
+    keys.insert("key", "made-up-secret-of-thirty-two-characters");
+    let webhooks = WebhookSettings {
+        endpoints: vec![WebhookEndpoint::new("http://127.0.0.1:1/")],
+        keys,
+        default_key: "key".to_owned(),
+        retries: 0,
+        ..WebhookSettings::default()
+    };
+    let notifier = Arc::new(WebhookNotifier::start(&webhooks).unwrap());
+    let telemetry = Telemetry::builder().otel(settings).notifier(notifier).clock(move || fixed);
+    let telemetry = telemetry.start().unwrap();
+    call(&telemetry, &room(), &participant());
+    telemetry.local_room_state(&AnalyticsNodeRooms::default());
+    telemetry.force_flush().await;
+    let (_, received) = end(&telemetry, collector).await;
+    // What took some time ended later; a series begins a moment before its first point.
+    let is_it = |nanos: u64| nanos.abs_diff(fixed.nanos()) < 60_000_000_000;
+    assert!(spans(&received, span::WEBHOOK_DELIVERY).len() > 1);
+    for span in &received.spans {
+        assert!(is_it(span.start) && is_it(span.end), "{span:?}");
+    }
+    for log in received.logs.iter().filter(|log| log.event_name != event::ROOM_CREATED) {
+        assert!(is_it(log.time), "{log:?}");
+    }
+    // The program's own are told by the SDK, and have its times. A stream's series has those of its
+    // reports, which have none here.
+    let own = |point: &&Point| !point.name.starts_with("lk.otel.") && point.time != 0;
+    assert!(received.points.iter().filter(own).count() > 10);
+    for point in received.points.iter().filter(own) {
+        assert!(is_it(point.time), "{point:?}");
+    }
 }

@@ -1,7 +1,7 @@
 //! The queue: order, bounds, and races of calls, reports, flushes and ends from many threads.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
@@ -12,9 +12,11 @@ use livekit_otel::telemetry::messages::{
     Room, WebhookConfig, WebhookEvent,
 };
 use livekit_otel::telemetry::{
-    Activation, AnalyticsService, NotifyError, ParticipantContext, ProcessedHook, QueuedNotifier,
-    ReferenceGuard, StatsKey, Telemetry, TelemetryService, TrackClass,
+    Activation, AnalyticsService, Builder, NotifyError, OtelSettings, ParticipantContext,
+    ProcessedHook, QueuedNotifier, ReferenceGuard, StatsKey, Stopping, Telemetry, TelemetryService,
+    TrackClass,
 };
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::recorder::{Recorded, of, participant, room, sent, stat};
@@ -105,6 +107,85 @@ async fn a_notifier_that_panics_ends_only_its_call() {
     telemetry.participant_joined(of(&room, &who), None, None, true, None);
     telemetry.idle().await;
     assert_eq!(telemetry.held().0, 1, "the next call of the room was made");
+}
+
+// Panics at first, then says that it was called.
+struct PanicsAtFirst {
+    calls: AtomicU64,
+    called: mpsc::UnboundedSender<()>,
+}
+
+impl PanicsAtFirst {
+    fn call(&self) {
+        assert!(self.calls.fetch_add(1, SeqCst) >= 3, "made up");
+        self.called.send(()).unwrap_or_default();
+    }
+}
+
+impl AnalyticsService for PanicsAtFirst {
+    fn send_stats(&self, _: Vec<AnalyticsStat>) {
+        self.call();
+    }
+
+    fn send_event(&self, _: AnalyticsEvent) {
+        panic!("made up");
+    }
+
+    fn send_node_room_states(&self, _: AnalyticsNodeRooms) {
+        panic!("made up");
+    }
+
+    fn stop(&self, _: Instant) -> Stopping<'_> {
+        Box::pin(async { panic!("made up") })
+    }
+}
+
+async fn goes_on(builder: Builder) {
+    let (called, mut calls) = mpsc::unbounded_channel();
+    let service = PanicsAtFirst { calls: AtomicU64::new(0), called };
+    let interval = Duration::from_millis(5);
+    let builder = builder.analytics(Arc::new(service)).flush_interval(interval);
+    let telemetry = builder.start().unwrap();
+    let (room, who) = (room(), participant());
+    telemetry.participant_joined(of(&room, &who), None, None, true, None);
+    telemetry.local_room_state(&AnalyticsNodeRooms::default());
+    telemetry.idle().await;
+    let class = TrackClass { source: None, kind: TrackKind::Audio };
+    let key = StatsKey::for_track(&room.sid, &who.sid, "TR_1", Direction::Upstream, "", class);
+    let reports = async {
+        loop {
+            telemetry.track_stats(&key, &stat([sent(1, 1)]));
+            tokio::time::sleep(interval).await;
+        }
+    };
+    tokio::select! {
+        called = calls.recv() => assert_eq!(called, Some(())),
+        () = reports => {}
+        () = tokio::time::sleep(Duration::from_secs(20)) => panic!("flushes have ended"),
+    }
+    assert_eq!(telemetry.panics(), 2 + 3);
+    telemetry.shutdown(Instant::now()).await;
+    assert_eq!(telemetry.panics(), 2 + 3 + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_analytics_service_that_panics_ends_no_flush() {
+    goes_on(Telemetry::builder()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_analytics_service_that_panics_does_not_end_the_clock_of_the_metrics() {
+    // Nobody is there: nothing is delivered.
+    let settings = OtelSettings::default().endpoint(&"http://127.0.0.1:1".parse().unwrap());
+    goes_on(Telemetry::builder().otel(settings)).await;
+}
+
+#[tokio::test]
+async fn a_clock_that_panics_is_replaced_by_that_of_the_system() {
+    let telemetry = Telemetry::builder().clock(|| panic!("made up")).start().unwrap();
+    telemetry.room_started(&room());
+    telemetry.force_flush().await;
+    assert!(telemetry.panics() > 0);
 }
 
 const THREADS: usize = 8;

@@ -70,7 +70,7 @@ async fn a_guard_counts_once_however_often_it_is_given() {
 }
 
 #[tokio::test]
-async fn without_a_guard_a_worker_stays() {
+async fn without_a_guard_a_worker_stays_as_long_as_it_has_reports() {
     let it = Recorded::start();
     let (room, who) = (room(), participant());
     it.telemetry.participant_joined(of(&room, &who), None, None, true, None);
@@ -80,6 +80,18 @@ async fn without_a_guard_a_worker_stays() {
     it.advance(PAST_CLEANUP);
     it.flush().await;
     assert_eq!(workers(&it).await, 1, "nobody held it, so nobody let go");
+    for _ in 0..3 {
+        it.advance(Duration::from_mins(59));
+        it.telemetry.track_stats(&key(), &stat([sent(1, 1)]));
+        assert_eq!(it.flush().await.len(), 1);
+    }
+    it.flush().await;
+    it.advance(Duration::from_mins(59));
+    it.flush().await;
+    assert_eq!(workers(&it).await, 1, "not an hour without a report");
+    it.advance(Duration::from_mins(1));
+    it.flush().await;
+    assert_eq!(it.telemetry.held(), (0, 0));
 }
 
 #[tokio::test]
