@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::event::Time;
-use crate::store::{Directory, Frames};
+use crate::store::{self, Directory, Frames};
 
 const FOLDER: &str = "deadletter";
 const SUFFIX: &str = "letter";
@@ -97,7 +97,7 @@ impl SetAside {
     /// # Errors
     /// Those of the file system.
     pub fn on_disk(directory: &Arc<Directory>, max_bytes: u64) -> io::Result<Self> {
-        fs::create_dir_all(directory.path().join(FOLDER))?;
+        store::create_directory(&directory.path().join(FOLDER))?;
         let mut held = Held::default();
         for letter in letters(directory.path())? {
             held.letters += 1;

@@ -2,7 +2,6 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +9,7 @@ use thiserror::Error;
 
 use super::disk::{Disk, sync_directory};
 use super::frame::encode;
+use super::private;
 
 const LOCK: &str = "lock";
 
@@ -27,6 +27,19 @@ pub enum OpenError {
         /// Why.
         error: io::Error,
     },
+    /// Others may open it, and that can't be changed.
+    #[error(
+        "{} has mode {mode:04o}, so that others may open it, and can't be made private: {error}",
+        path.display()
+    )]
+    Exposed {
+        /// Which file or directory.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+        /// Why it can't be changed.
+        error: io::Error,
+    },
 }
 
 /// A directory that no other process has; until it is dropped.
@@ -38,21 +51,28 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Makes the directory where it is not there, and locks it.
+    /// Makes the directory where it is not there, and locks it. Where others may open it, or what is
+    /// in it, they no longer may, and a line of the log says so.
     ///
     /// # Errors
     /// [`OpenError`].
     pub fn open(path: &Path, disk: Arc<dyn Disk>) -> Result<Self, OpenError> {
         let failed = |error| OpenError::Io { path: path.to_owned(), error };
-        // What is in it is for nobody else's eyes.
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
-        let options = fs::OpenOptions::new().create(true).truncate(false).write(true).clone();
+        private::create_directory(path).map_err(failed)?;
+        let was_open = private::tighten(path, false, &fs::metadata(path).map_err(failed)?)?;
+        let options = private::options().create(true).truncate(false).write(true).clone();
         let lock = options.open(path.join(LOCK)).map_err(failed)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), disk, _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
-            Err(TryLockError::Error(error)) => Err(failed(error)),
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(path.to_owned())),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
+        let open = u64::from(was_open) + private::tighten_all(path)?;
+        if open > 0 {
+            let directory = path.display();
+            tracing::warn!(%directory, files = open, "others could open the journal: they no longer can");
+        }
+        Ok(Self { path: path.to_owned(), disk, _lock: lock })
     }
 
     /// Whether a process has it, or had it once.

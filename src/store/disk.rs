@@ -1,18 +1,20 @@
 //! The calls that can fail on a disk, so that a test can make them.
 
 use std::fmt::Debug;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
+use super::private;
+
 /// The file system, as far as its faults matter.
 pub trait Disk: Debug + Send + Sync {
-    /// Makes a new file.
+    /// Makes a new file that only its owner may open.
     ///
     /// # Errors
     /// Those of the file system.
     fn create(&self, path: &Path) -> io::Result<File> {
-        OpenOptions::new().create_new(true).write(true).read(true).open(path)
+        private::options().create_new(true).write(true).read(true).open(path)
     }
 
     /// Writes some of `bytes`; gives how many.

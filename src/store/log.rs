@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::disk::{Disk, sync_directory, write_all};
 use super::frame::{Damage, Frames, encode};
 use super::names::{first_of, path_of};
+use super::private;
 use super::reader::Readers;
 
 // A sync of what makes a file no longer need not write the file's length: so it is made longer by so
@@ -51,7 +52,7 @@ impl Log {
     /// # Errors
     /// Those of the file system. Damage is none.
     pub fn open(directory: &Path, disk: Arc<dyn Disk>, segment: u64) -> io::Result<(Self, Damage)> {
-        fs::create_dir_all(directory)?;
+        private::create_directory(directory)?;
         let mut segments: Vec<Segment> = Vec::new();
         for entry in fs::read_dir(directory)? {
             let entry = entry?;

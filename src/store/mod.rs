@@ -11,6 +11,7 @@ mod disk;
 mod frame;
 mod log;
 mod names;
+mod private;
 mod reader;
 mod slots;
 #[cfg(test)]
@@ -20,5 +21,6 @@ pub use directory::Directory;
 pub use disk::{Disk, Files};
 pub use frame::{Damage, Frames, encode};
 pub use log::Log;
+pub(crate) use private::create_directory;
 pub use reader::{Reader, Readers};
 pub use slots::Slots;

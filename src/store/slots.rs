@@ -1,12 +1,13 @@
 //! A small value that is written over and over: two slots in one file, in turn, so that a torn write
 //! leaves the one before. It takes no new room on a full disk.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::frame::{Frames, encode};
+use super::private;
 
 const SLOT: usize = 512;
 
@@ -25,7 +26,7 @@ impl Slots {
     /// Those of the file system.
     pub fn open(path: &Path) -> io::Result<(Self, Option<Vec<u8>>)> {
         let options =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).clone();
+            private::options().read(true).write(true).create(true).truncate(false).clone();
         let file = options.open(path)?;
         let mut bytes = Vec::new();
         io::Read::read_to_end(&mut &file, &mut bytes)?;

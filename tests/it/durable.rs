@@ -89,8 +89,12 @@ pub(crate) fn signed(body: &str) -> String {
 
 /// The status of a signed webhook's answer, and when to come again.
 pub(crate) async fn post(server: &Server, body: &str) -> (u16, Option<String>) {
+    post_to(&server.http().to_string(), body).await
+}
+
+pub(crate) async fn post_to(http: &str, body: &str) -> (u16, Option<String>) {
     let token = token(body);
-    let request = Request::post(format!("http://{}/webhook", server.http()))
+    let request = Request::post(format!("http://{http}/webhook"))
         .header(AUTHORIZATION, token)
         .body(Full::new(Bytes::from(body.to_owned())))
         .unwrap();

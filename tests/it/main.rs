@@ -29,6 +29,7 @@ mod made;
 mod notifier;
 mod points;
 mod privacy;
+mod private;
 #[path = "../crash/random.rs"]
 #[allow(dead_code)] // what the crash test alone needs
 mod random;

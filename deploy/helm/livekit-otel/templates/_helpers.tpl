@@ -21,7 +21,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{/* What the chart says goes before what the values say. */}}
 {{- define "livekit-otel.config" -}}
 {{- $listen := dict "http" "0.0.0.0:9290" "grpc" "0.0.0.0:9291" -}}
-{{- $own := dict "listen" $listen "journal" (dict "dir" "/var/lib/livekit-otel") -}}
+{{- $own := dict "listen" $listen "journal" (dict "dir" "/var/lib/livekit-otel/journal") -}}
 {{- toYaml (mergeOverwrite (deepCopy .Values.config) $own) -}}
 {{- end -}}
 
