@@ -73,7 +73,8 @@ struct Kept {
     journal: Journal,
     reader: journal::Reader,
     set_aside: Arc<SetAside>,
-    disk: Option<(Arc<Directory>, Checkpoints)>,
+    // With how large a segment is.
+    disk: Option<(Arc<Directory>, u64, Checkpoints)>,
 }
 
 impl Kept {
@@ -90,12 +91,23 @@ impl Kept {
     ) -> Result<Self, StartError> {
         let directory = Arc::new(Directory::open(&of.directory, Arc::clone(&of.disk))?);
         let set_aside = Arc::new(SetAside::on_disk(&directory, config.set_aside_bytes)?);
-        let checkpoints = Checkpoints::open(&directory, of.settings);
+        let total = directory.space().map_or(u64::MAX, |space| space.total);
+        let least = journal::Settings::least(config.max_body.max(config.max_message) as u64);
+        if total < least {
+            let directory = of.directory.display();
+            tracing::warn!(
+                %directory, total, least,
+                "the journal's volume is too small for the largest message: one may never be accepted"
+            );
+        }
+        let settings = of.settings.on_volume(total);
+        let checkpoints = Checkpoints::open(&directory, settings);
         let next = checkpoints.next();
-        let opened = journal::open(&directory, next, of.settings, source::read_again, ledger)?;
+        let opened = journal::open(&directory, next, settings, source::read_again, ledger)?;
         let journal::Opened { journal, reader, first, saved } = opened;
         let checkpoints = checkpoints.of(journal.ticker(), first, saved);
-        Ok(Self { journal, reader, set_aside, disk: Some((directory, checkpoints)) })
+        let disk = Some((directory, settings.segment(), checkpoints));
+        Ok(Self { journal, reader, set_aside, disk })
     }
 }
 
@@ -114,8 +126,10 @@ impl Server {
         let keys = KeyRing::from(config.keys);
         let is_durable = disk.is_some();
         let room = Arc::clone(journal.room());
-        let outbox = disk.as_ref().zip(config.journal.as_ref()).map(|((directory, _), of)| {
-            export::Disk { directory, room: &room, segment: of.settings.segment() }
+        let outbox = disk.as_ref().map(|(directory, segment, _)| export::Disk {
+            directory,
+            room: &room,
+            segment: *segment,
         });
         let exporter =
             Exporter::start_with(&config.export, Arc::clone(&ledger), &set_aside, outbox)?;
@@ -153,7 +167,7 @@ impl Server {
             exporter: exporter.clone(),
             ledger: Arc::clone(&ledger),
             set_aside,
-            checkpoints: disk.map(|(_, checkpoints)| checkpoints),
+            checkpoints: disk.map(|(_, _, checkpoints)| checkpoints),
             tap,
             clock: pipeline::Clock::default(),
         };

@@ -3,6 +3,7 @@
 mod api;
 mod errors;
 mod file;
+mod journal;
 mod keys;
 mod listen;
 mod otlp;
@@ -33,12 +34,12 @@ pub use simulate::simulation;
 use self::file::File;
 use self::reader::{Found, Reader};
 use crate::cli::ServeArgs;
+use crate::export;
 use crate::source::keys::Keys;
 use crate::source::listen::GrpcAuth;
 use crate::source::reconcile;
 use crate::source::tls;
-use crate::store::{Disk, Files};
-use crate::{export, journal};
+use crate::store::Disk;
 
 /// What the program is told at start. `Debug` shows no secrets.
 #[derive(Debug, Clone)]
@@ -93,7 +94,7 @@ pub struct JournalConfig {
     /// Its directory, which no other process uses.
     pub directory: PathBuf,
     /// How it is kept.
-    pub settings: journal::Settings,
+    pub settings: crate::journal::Settings,
     /// What writes its files: other than the system's own only in tests of its faults.
     pub disk: Arc<dyn Disk>,
 }
@@ -215,10 +216,10 @@ fn read(args: &ServeArgs, keys: Keys, reader: &mut Reader<'_>) -> Config {
     let (stats, stats_interval) = stats::read(args, export.temporality, reader);
     let timeout =
         option(reader, "--shutdown-timeout", args.shutdown_timeout.as_ref(), "shutdown_timeout");
-    let mut memory = |path, default| reader.in_file(path, values::memory).unwrap_or(default);
-    let max_body = memory("limits.webhook_body", 1 << 20);
-    let max_message = memory("limits.analytics_message", 4 << 20);
-    let journal = journal(args, reader);
+    let mut message = |path, default| reader.in_file(path, values::message).unwrap_or(default);
+    let max_body = message("limits.webhook_body", 1 << 20);
+    let max_message = message("limits.analytics_message", 4 << 20);
+    let journal = journal::read(args, max_body.max(max_message), reader);
     let journal_bytes = reader.in_file("journal.max_bytes", values::memory).unwrap_or(64 << 20);
     let set_aside_default = if journal.is_some() { 256 << 20 } else { 16 << 20 };
     let set_aside_bytes =
@@ -250,18 +251,6 @@ fn read(args: &ServeArgs, keys: Keys, reader: &mut Reader<'_>) -> Config {
         log: log_settings(args, reader),
         observe_traces: reader.in_file("observe.traces", values::boolean).unwrap_or(false),
     }
-}
-
-fn journal(args: &ServeArgs, reader: &mut Reader<'_>) -> Option<JournalConfig> {
-    let directory = args.journal_dir.as_ref().map(|directory| directory.display().to_string());
-    let found = option(reader, "--journal-dir", directory.as_ref(), "journal.dir");
-    let sync = reader.in_file("journal.sync", values::duration);
-    let snapshot = reader.in_file("journal.snapshot", values::size).unwrap_or(64 << 20);
-    let directory = PathBuf::from(found?.text);
-    let max_bytes = reader.in_file("journal.max_bytes", values::size).unwrap_or(8 << 30);
-    let sync = sync.unwrap_or(Duration::ZERO);
-    let settings = journal::Settings { max_bytes, sync, snapshot };
-    Some(JournalConfig { directory, settings, disk: Arc::new(Files) })
 }
 
 fn log_settings(args: &ServeArgs, reader: &mut Reader<'_>) -> LogSettings {

@@ -31,7 +31,7 @@ pub(super) fn read(args: &ServeArgs, reader: &mut Reader<'_>) -> Settings {
     let temporality = temporality(reader);
     let privacy = privacy::read(args, reader);
     let max_request_bytes =
-        reader.in_file("export.max_request", values::memory).unwrap_or(MAX_REQUEST);
+        reader.in_file("export.max_request", values::request).unwrap_or(MAX_REQUEST);
     let max_queue_bytes = reader.in_file("export.max_queue", values::memory).unwrap_or(MAX_QUEUE);
     if max_request_bytes > max_queue_bytes {
         let at = reader.file.at("export.max_request");

@@ -7,9 +7,9 @@ use crate::export::settings::{Compression, Protocol, Target};
 use crate::signal::Temporality;
 use crate::stats::Level;
 
-const KEYS: (&str, &str) = ("LIVEKIT_KEYS", "devkey: s3cret");
+pub(super) const KEYS: (&str, &str) = ("LIVEKIT_KEYS", "devkey: s3cret");
 
-fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+pub(super) fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
@@ -19,23 +19,23 @@ fn load(pairs: &[(&str, &str)]) -> Config {
     Config::load(&ServeArgs::default(), &env).unwrap()
 }
 
-fn wrong(args: &ServeArgs, pairs: &[(&str, &str)]) -> Vec<String> {
+pub(super) fn wrong(args: &ServeArgs, pairs: &[(&str, &str)]) -> Vec<String> {
     let Err(errors) = Config::load(args, &env(pairs)) else { return Vec::new() };
     errors.to_string().lines().map(str::to_owned).collect()
 }
 
 /// A file that is gone with the test.
-struct Yaml(PathBuf);
+pub(super) struct Yaml(PathBuf);
 
 impl Yaml {
-    fn new(name: &str, text: &str) -> Self {
+    pub(super) fn new(name: &str, text: &str) -> Self {
         let name = format!("livekit-otel-{}-{name}.yaml", std::process::id());
         let path = std::env::temp_dir().join(name);
         std::fs::write(&path, text).unwrap();
         Self(path)
     }
 
-    fn args(&self) -> ServeArgs {
+    pub(super) fn args(&self) -> ServeArgs {
         ServeArgs { config: Some(self.0.clone()), ..ServeArgs::default() }
     }
 }

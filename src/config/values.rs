@@ -15,6 +15,7 @@ use crate::session::Scope;
 use crate::signal::Temporality;
 use crate::source::listen::GrpcAuth;
 use crate::stats::{Histograms, Level};
+use crate::store;
 
 /// What a value should have been.
 pub(super) type Parsed<T> = Result<T, String>;
@@ -111,6 +112,23 @@ pub(super) fn size(text: &str) -> Parsed<u64> {
 
 pub(super) fn memory(text: &str) -> Parsed<usize> {
     size(text).and_then(|n| usize::try_from(n).map_err(|_| "is more than this machine has".into()))
+}
+
+// Of one record of a file half, as what is made of a message is longer than it.
+const LONGEST_MESSAGE: usize = store::LONGEST / 2;
+
+/// A message's length: what is kept of a longer one could not be read again.
+pub(super) fn message(text: &str) -> Parsed<usize> {
+    let at_most = |bytes: &usize| *bytes <= LONGEST_MESSAGE;
+    let too_long = || format!("must be at most {}MiB", LONGEST_MESSAGE >> 20);
+    Some(memory(text)?).filter(at_most).ok_or_else(too_long)
+}
+
+/// A request's length: one that is set aside is one record of a file.
+pub(super) fn request(text: &str) -> Parsed<usize> {
+    let at_most = |bytes: &usize| *bytes <= store::LONGEST;
+    let too_long = || format!("must be at most {}MiB", store::LONGEST >> 20);
+    Some(memory(text)?).filter(at_most).ok_or_else(too_long)
 }
 
 pub(super) fn grpc_auth(text: &str) -> Parsed<GrpcAuth> {

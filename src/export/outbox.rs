@@ -5,6 +5,7 @@
 //! or is on disk is not queued again by a replay.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use super::record::{Record, Scope};
 use super::request::Assembler;
 use crate::journal::{Holder, Room};
 use crate::ledger::{Delivered, Ledger, Lost, Signal};
-use crate::store::{Directory, Log, Reader, Slots};
+use crate::store::{Directory, Log, Reader, Slots, Unsynced};
 
 /// What a snapshot has to know of a signal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,6 +105,21 @@ pub(super) enum Settled {
     Delivered { rejected: u64 },
     SetAside,
     Lost(Lost),
+}
+
+/// What of an outbox would not survive a loss of power: to be synced without the outbox.
+#[derive(Debug)]
+pub(super) struct Unsaved {
+    log: Unsynced,
+    slots: File,
+}
+
+impl Unsaved {
+    /// Returns once it would.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.log.sync()?;
+        self.slots.sync_data()
+    }
 }
 
 #[derive(Debug)]
@@ -260,7 +276,7 @@ impl Outbox {
         std::mem::take(&mut self.damaged)
     }
 
-    /// Writes those of `records` that are not there.
+    /// Writes those of `records` that are not there. Where that fails some of them may be.
     pub(super) fn write<'a>(
         &mut self,
         records: impl Iterator<Item = &'a Record>,
@@ -282,16 +298,20 @@ impl Outbox {
             // Those between were answered, though some before them were not: of them, only the places.
             group.extend((next..record.number).map(|_| encode(0, &[])));
             if bytes > GROUP {
-                self.log.append(&group, false)?;
+                self.append(&group)?;
                 group.clear();
                 bytes = 0;
             }
             bytes += record.bytes.len();
             group.push(encode(record.items, &record.bytes));
         }
-        self.log.append(&group, false)?;
+        self.append(&group)
+    }
+
+    fn append(&mut self, group: &[Vec<u8>]) -> io::Result<()> {
+        let appended = self.log.append(group, false);
         self.room.holds(Holder::Outbox(self.signal), self.log.bytes());
-        Ok(())
+        appended
     }
 
     /// Notes what became of `settled`; `in_flight` is the first of all that still are.
@@ -339,20 +359,45 @@ impl Outbox {
         self.slots.write(&value)
     }
 
-    pub(super) fn save(&mut self) -> io::Result<Saved> {
-        self.log.sync()?;
-        self.slots.sync()?;
-        Ok(Saved { next: self.next, items: self.items })
+    /// What a snapshot has to know, once the rest of what is given is synced.
+    pub(super) fn save(&mut self) -> io::Result<(Saved, Unsaved)> {
+        let slots = self.slots.file()?;
+        let unsaved = Unsaved { log: self.log.take_unsynced()?, slots };
+        Ok((Saved { next: self.next, items: self.items }, unsaved))
+    }
+
+    /// Has what could not be synced synced with the next.
+    pub(super) fn put_back(&mut self, unsaved: Unsaved) {
+        self.log.put_back(unsaved.log);
+    }
+
+    /// Whether a record is on disk, or never will be.
+    pub(super) fn has(&self, record: &Record) -> bool {
+        record.number < self.log.next()
+    }
+
+    /// Notes how many bytes wait that are not on disk.
+    pub(super) fn unwritten(&self, bytes: usize) {
+        self.room.holds(Holder::Unwritten(self.signal), bytes as u64);
     }
 
     fn trim(&mut self) -> io::Result<()> {
-        self.log.drop_until(self.progress.settled)?;
+        let settled = self.progress.settled;
+        // The file that is written to as well, where nothing in it is needed.
+        if settled + 1 >= self.log.next() && (self.log.bytes() >= WORTH_IT || self.room.is_short())
+        {
+            self.log.roll(settled)?;
+        }
+        self.log.drop_until(settled)?;
         self.room.holds(Holder::Outbox(self.signal), self.log.bytes());
         Ok(())
     }
 }
 
-const GROUP: usize = 4 << 20;
+// What is begun anew for less costs more than it frees.
+const WORTH_IT: u64 = 64 << 10;
+// What is written at once. Of tests little, so that a full disk takes a part of what waits.
+const GROUP: usize = if cfg!(test) { 500 } else { 4 << 20 };
 
 fn slots_path(path: &Path) -> std::path::PathBuf {
     path.with_extension("delivered")

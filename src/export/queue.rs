@@ -35,6 +35,8 @@ struct Waiting {
     bytes: usize,
     // Taken for delivery, in its order, from the first that is not settled on; without those that are.
     in_flight: VecDeque<Option<Record>>,
+    // How many bytes of them are not on disk.
+    flying: usize,
     // The place of the first of them, among all that were ever taken.
     place: u64,
     closed: bool,
@@ -97,6 +99,7 @@ impl Queue {
             waiting.bytes += record.bytes.len();
             waiting.memory.push_back(record);
         }
+        waiting.note();
         drop(waiting);
         self.more.notify_one();
         (lost, if is_closed { Lost::Shutdown } else { Lost::QueueFull })
@@ -197,6 +200,7 @@ impl Queue {
         }
         let place = waiting.place + waiting.in_flight.len() as u64;
         waiting.in_flight.extend(batch.iter().cloned().map(Some));
+        waiting.note_flying();
         self.less.notify_waiters();
         Ok(Batch { records: batch, place })
     }
@@ -223,6 +227,7 @@ impl Queue {
         if let Some(outbox) = &mut waiting.outbox {
             outbox.settle(&batch.records, how, unsettled);
         }
+        waiting.note_flying();
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -246,14 +251,23 @@ impl Queue {
             || waiting.outbox.as_ref().is_some_and(Outbox::has_unread)
     }
 
-    /// Puts all that waits on disk; gives what a snapshot has to know of it.
+    /// Puts all that waits on disk; gives what a snapshot has to know of it. Blocking; nobody else
+    /// waits for it.
     pub(super) fn save(&self) -> io::Result<Option<Saved>> {
-        let mut waiting = self.waiting();
-        if waiting.outbox.is_none() {
-            return Ok(None);
+        let (saved, unsaved) = {
+            let mut waiting = self.waiting();
+            if waiting.outbox.is_none() {
+                return Ok(None);
+            }
+            waiting.spill()?;
+            let Some(outbox) = &mut waiting.outbox else { return Ok(None) };
+            outbox.save()?
+        };
+        let synced = unsaved.sync();
+        if let (Err(_), Some(outbox)) = (&synced, &mut self.waiting().outbox) {
+            outbox.put_back(unsaved);
         }
-        waiting.spill()?;
-        waiting.outbox.as_mut().map(Outbox::save).transpose()
+        synced.map(|()| Some(saved))
     }
 
     /// Goes on from a snapshot.
@@ -279,9 +293,25 @@ impl Waiting {
         let Some(outbox) = &mut self.outbox else { return Ok(()) };
         let written = outbox.write(self.in_flight.iter().flatten().chain(&self.memory));
         self.stalled = written.is_err();
-        written?;
-        self.memory.retain(|record| record.number == 0);
+        // Of what could not be written as a whole the part that was is read from there too.
+        self.memory.retain(|record| record.number == 0 || !outbox.has(record));
         self.bytes = self.memory.iter().map(|record| record.bytes.len()).sum();
-        Ok(())
+        self.note_flying();
+        written
+    }
+
+    fn note_flying(&mut self) {
+        if let Some(outbox) = &self.outbox {
+            let unwritten = self.in_flight.iter().flatten().filter(|record| !outbox.has(record));
+            self.flying = unwritten.map(|record| record.bytes.len()).sum();
+            self.note();
+        }
+    }
+
+    // A snapshot has to find room for what is not on disk.
+    fn note(&self) {
+        if let Some(outbox) = &self.outbox {
+            outbox.unwritten(self.bytes + self.flying);
+        }
     }
 }

@@ -4,6 +4,7 @@
 mod aside;
 mod entry;
 mod reader;
+mod room;
 mod tail;
 mod writer;
 
@@ -16,8 +17,8 @@ use tokio::sync::{mpsc, oneshot};
 pub use aside::{Kept, Letter, Payload, SetAside, Unreadable, letters, open as open_letter};
 pub use entry::{Read, decode};
 pub use reader::{Numbered, Reader};
-use tail::Part;
-pub use tail::{Holder, Room};
+use room::Part;
+pub use room::{Holder, Room};
 pub use writer::{Opened, Settings, open};
 
 use crate::event::{Telling, Time, Unknown};
@@ -104,7 +105,7 @@ pub struct Pending(Option<oneshot::Receiver<()>>);
 
 /// A journal in memory that holds up to `max_bytes` of unprocessed inputs, and counts them in `ledger`.
 pub fn in_memory(max_bytes: usize, ledger: &Arc<Ledger>) -> (Journal, Reader) {
-    let room = Arc::new(Room::new(max_bytes, u64::MAX));
+    let room = Arc::new(Room::new(max_bytes));
     let (queue, appended) = mpsc::unbounded_channel();
     let ledger = Arc::clone(ledger);
     let journal = Journal { queue, room: Arc::clone(&room), ledger, is_durable: false };
@@ -179,6 +180,11 @@ impl Journal {
 }
 
 impl Ticker {
+    /// What there is room for.
+    pub(crate) fn room(&self) -> &Arc<Room> {
+        &self.room
+    }
+
     /// Takes a tick or a flush; what is given is told once it is in the journal, or dropped if it
     /// can't be.
     pub fn post(&self, entry: Entry) -> Option<oneshot::Receiver<()>> {

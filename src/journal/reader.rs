@@ -146,7 +146,11 @@ impl Disk {
                         tokio::time::sleep(super::writer::PAUSE).await;
                     }
                 },
-                Next::Wait => self.tail.arrived().await,
+                Next::Wait => {
+                    // A file that is held open keeps its room after it is dropped.
+                    self.on_disk = None;
+                    self.tail.arrived().await;
+                }
                 Next::Closed => return None,
             }
         }

@@ -9,10 +9,11 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::entry::Read;
-use super::tail::{Holder, Room, Tail};
+use super::room::{Holder, Room};
+use super::tail::Tail;
 use super::{Append, Entry, Journal, Reader};
 use crate::ledger::Ledger;
-use crate::store::{Directory, Log};
+use crate::store::{Directory, LONGEST, Log, is_full};
 
 /// Between attempts where the disk fails.
 pub(super) const PAUSE: Duration = Duration::from_millis(500);
@@ -20,6 +21,8 @@ pub(super) const PAUSE: Duration = Duration::from_millis(500);
 const MAX_MEMORY: usize = 16 << 20;
 // The largest group.
 const MAX_GROUP: usize = 4 << 20;
+// A part of a limit so small that what can't be dropped yet is no matter.
+const SEGMENTS: u64 = 16;
 // How often the first of a group lets others go first.
 const YIELDS: usize = 8;
 
@@ -37,7 +40,19 @@ pub struct Settings {
 impl Settings {
     /// How large a segment of a log is: what is dropped at once.
     pub fn segment(&self) -> u64 {
-        (self.snapshot / 8).clamp(4 << 10, 8 << 20)
+        (self.snapshot / 8).min(self.max_bytes / SEGMENTS).clamp(4 << 10, 8 << 20)
+    }
+
+    /// The least `max_bytes` that works with messages of up to `longest` bytes: one of them, a snapshot
+    /// that has it too, and what files take beside.
+    pub fn least(longest: u64) -> u64 {
+        (2 * longest).saturating_add(1 << 20)
+    }
+
+    /// As they hold on a volume of `total` bytes.
+    #[must_use]
+    pub fn on_volume(self, total: u64) -> Self {
+        Self { max_bytes: self.max_bytes.min(total), ..self }
     }
 }
 
@@ -74,8 +89,10 @@ pub fn open(
         ledger.damaged(1);
     }
     ledger.set_durable();
-    let room = Arc::new(Room::new(MAX_MEMORY, settings.max_bytes));
+    let room = Room::new(MAX_MEMORY);
     room.holds(Holder::Journal, log.bytes());
+    let disk = Arc::clone(directory.disk());
+    let room = Arc::new(room.on(settings.max_bytes, directory.path().to_owned(), disk));
     let tail = Arc::new(Tail::new(MAX_MEMORY, log.next() - 1));
     let saved = Arc::new(AtomicU64::new(0));
     let (first, readers) = (log.first(), log.readers());
@@ -85,6 +102,7 @@ pub fn open(
         room: Arc::clone(&room),
         tail: Arc::clone(&tail),
         saved: Arc::clone(&saved),
+        rolled: 0,
         ledger: Arc::clone(ledger),
         wait: settings.sync,
         failing: false,
@@ -100,6 +118,8 @@ struct Writer {
     room: Arc<Room>,
     tail: Arc<Tail>,
     saved: Arc<AtomicU64>,
+    // The last entry that a snapshot had when a segment was begun for it.
+    rolled: u64,
     ledger: Arc<Ledger>,
     wait: Duration,
     failing: bool,
@@ -111,19 +131,24 @@ impl Writer {
             if !self.wait.is_zero() {
                 thread::park_timeout(self.wait);
             }
-            self.write(group(first, &mut queue));
+            // First, as the group may need the room.
             self.trim();
+            self.write(group(first, &mut queue));
         }
         self.tail.close();
     }
 
-    fn write(&mut self, group: Vec<Append>) {
+    fn write(&mut self, mut group: Vec<Append>) {
         let size = group.iter().map(|append| append.size).sum();
+        // Its sender is refused, and nobody else. No setting lets one in that is so long.
+        group.retain(|append| append.record.len() <= LONGEST);
         let first = self.log.next();
         let records: Vec<&[u8]> = group.iter().map(|append| &*append.record).collect();
         let written = self.log.append(&records, true);
         self.report(written.as_ref().err());
         self.room.holds(Holder::Journal, self.log.bytes());
+        self.room.wrote(!written.as_ref().is_err_and(is_full));
+        self.room.measure_if_old();
         if written.is_ok() {
             self.count(&group);
             let (entries, confirmed): (Vec<_>, Vec<_>) = group
@@ -164,8 +189,14 @@ impl Writer {
         self.failing = error.is_some();
     }
 
+    // What a snapshot has is dropped, the segment that is written to as well.
     fn trim(&mut self) {
-        if let Err(error) = self.log.drop_until(self.saved.load(Relaxed)) {
+        let saved = self.saved.load(Relaxed);
+        let rolled = if saved > self.rolled { self.log.roll(saved) } else { Ok(()) };
+        if rolled.is_ok() {
+            self.rolled = saved;
+        }
+        if let Err(error) = rolled.and_then(|()| self.log.drop_until(saved)) {
             tracing::warn!(%error, "what the journal no longer needs can't be removed");
         }
         self.room.holds(Holder::Journal, self.log.bytes());

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::engine::Engine;
 use crate::export::{self, Exporter};
-use crate::journal::{self, Entry, Ticker};
+use crate::journal::{self, Entry, Holder, Room, Ticker};
 use crate::ledger::{Ledger, Processed, Source};
 use crate::snapshot::{self, Part, Writer};
 use crate::store::{Directory, Reader};
@@ -20,7 +20,11 @@ const MAX_AGE: Duration = Duration::from_mins(5);
 // Less than this is read again in no time.
 const WORTH_IT: u64 = 64 << 10;
 // After one that failed.
-const PAUSE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_secs(2);
+// Between two where nothing is accepted for want of room: the last may have freed enough, and what has
+// ended meanwhile may make the next one smaller.
+const FULL: Duration = Duration::from_secs(1);
+const FULL_AND_LITTLE_TO_FREE: Duration = Duration::from_mins(1);
 
 /// What a snapshot begins with.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +72,7 @@ impl Checkpoints {
             failed: false,
         };
         let path = directory.path().join(NAME);
+        checkpoints.size = std::fs::metadata(&path).map_or(0, |file| file.len());
         let Ok(mut reader) = Reader::of_file(&path) else { return checkpoints };
         let first = reader.next_of_file().ok().flatten();
         checkpoints.head = first.and_then(|record| match snapshot::part(&record) {
@@ -94,6 +99,7 @@ impl Checkpoints {
     #[must_use]
     pub fn of(mut self, ticker: Ticker, first: u64, saved: Arc<AtomicU64>) -> Self {
         self.is_whole &= first == 1;
+        ticker.room().holds(Holder::Snapshot, self.size);
         self.ticker = Some(ticker);
         self.saved = saved;
         self
@@ -140,16 +146,32 @@ impl Checkpoints {
         self.unsaved += bytes as u64;
     }
 
+    /// What there is room for.
+    pub(super) fn room(&self) -> Option<&Arc<Room>> {
+        self.ticker.as_ref().map(Ticker::room)
+    }
+
     pub(super) fn is_due(&self) -> bool {
         let age = self.since.elapsed();
-        if self.failed && age < PAUSE {
+        if self.unsaved == 0 || (self.failed && age < PAUSE) {
             return false;
         }
         // A large state is written less often, so that it is not most of what is written.
         let long = self.settings.snapshot.max(self.size);
         // But never so late that the journal is full before.
         let long = long.min(self.settings.max_bytes / 4);
-        self.unsaved >= long || (self.unsaved >= WORTH_IT && age >= MAX_AGE)
+        self.unsaved >= long || (self.unsaved >= WORTH_IT && age >= MAX_AGE) || self.frees(age)
+    }
+
+    // Whether room is short, and a snapshot frees some.
+    fn frees(&self, age: Duration) -> bool {
+        let Some(room) = self.room().filter(|room| room.is_short()) else { return false };
+        let worth_it = WORTH_IT.min(self.settings.max_bytes / 16);
+        if self.unsaved >= worth_it.max(self.size / 4) {
+            return true;
+        }
+        let pause = if self.unsaved >= worth_it { FULL } else { FULL_AND_LITTLE_TO_FREE };
+        room.is_full() && age >= pause
     }
 
     /// Writes a snapshot. Where that fails the journal keeps what the one before does not have.
@@ -159,15 +181,24 @@ impl Checkpoints {
             return;
         }
         let written = self.write(engine, exporter, ledger);
-        self.failed = written.is_err();
+        let had_failed = std::mem::replace(&mut self.failed, written.is_err());
         match written {
             Ok(size) => {
                 self.size = size;
                 self.unsaved = 0;
                 self.saved.store(self.applied, Relaxed);
+                if let Some(room) = self.room() {
+                    room.holds(Holder::Snapshot, size);
+                }
+                if had_failed {
+                    tracing::info!("snapshots can be written again");
+                }
                 tracing::debug!(size, entries = self.applied, "a snapshot is written");
             }
-            Err(error) => tracing::error!(%error, "no snapshot can be written"),
+            Err(error) if !had_failed => {
+                tracing::error!(%error, "no snapshot can be written; trying again");
+            }
+            Err(error) => tracing::debug!(%error, "no snapshot can be written"),
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 
 pub use checkpoint::{Checkpoints, Head};
@@ -19,7 +19,7 @@ pub use tap::{Passed, Tap, Tapped, tap};
 use crate::engine::{Batch, Engine};
 use crate::event::{Telling, Time};
 use crate::export::Exporter;
-use crate::journal::{Accepted, Entry, Kept, Letter, Numbered, Payload, Reader, SetAside};
+use crate::journal::{Accepted, Entry, Kept, Letter, Numbered, Payload, Reader, Room, SetAside};
 use crate::ledger::Ledger;
 use crate::stats::NodeReports;
 
@@ -99,7 +99,7 @@ pub fn start(parts: Parts, reader: Reader) -> (Ticks, JoinHandle<Ended>) {
 pub struct Ended(Option<Box<Pipeline>>);
 
 impl Ended {
-    /// Writes what a restart needs, once nothing is delivered any more.
+    /// Writes what a restart needs, once nothing is delivered any more. Blocking.
     pub fn save(self) {
         if let Some(mut pipeline) = self.0 {
             pipeline.save();
@@ -122,6 +122,7 @@ impl Pipeline {
         if let Some(checkpoints) = checkpoints {
             reader.skip(checkpoints.restore(engine, exporter, ledger));
         }
+        let room = self.parts.checkpoints.as_ref().and_then(Checkpoints::room).cloned();
         loop {
             self.is_free().await;
             let mut out = Batch::default();
@@ -135,10 +136,11 @@ impl Pipeline {
                 }
                 Some(tick) = ticks.recv() => self.flush(tick, &mut reader, &mut out).await,
                 () = sleep(self.wait()) => {}
+                () = shortage(room.as_deref()) => {}
             }
             self.tick(&mut out);
             self.send(&mut out);
-            self.save_if_due();
+            self = self.save_if_due().await;
         }
         self.end(ticks, &mut reader).await;
         Ended(self.parts.checkpoints.is_some().then(|| Box::new(self)))
@@ -273,21 +275,37 @@ impl Pipeline {
         }
     }
 
-    fn save_if_due(&mut self) {
-        if self.parts.checkpoints.as_ref().is_some_and(Checkpoints::is_due) {
-            self.save();
-            if let Some(checkpoints) = &self.parts.checkpoints {
-                // With the next group the journal drops what the snapshot has: a full one takes
-                // nothing else.
-                checkpoints.post(Entry::Tick(self.now()));
-            }
+    async fn save_if_due(self) -> Self {
+        if !self.parts.checkpoints.as_ref().is_some_and(Checkpoints::is_due) {
+            return self;
         }
+        let saved = self.save_aside().await;
+        if let Some(checkpoints) = &saved.parts.checkpoints {
+            // With the next group the journal drops what the snapshot has: a full one takes
+            // nothing else.
+            checkpoints.post(Entry::Tick(saved.now()));
+        }
+        saved
     }
 
     fn save(&mut self) {
         let Parts { engine, exporter, ledger, checkpoints, .. } = &mut self.parts;
         if let Some(checkpoints) = checkpoints.as_mut().filter(|_| self.unkept.is_empty()) {
             checkpoints.save(engine, exporter, ledger);
+        }
+    }
+
+    // On a thread that may block: it writes and syncs. Nothing is applied meanwhile.
+    async fn save_aside(mut self) -> Self {
+        let saving = tokio::task::spawn_blocking(move || {
+            self.save();
+            self
+        });
+        match saving.await.map_err(JoinError::try_into_panic) {
+            Ok(saved) => saved,
+            Err(Ok(panic)) => std::panic::resume_unwind(panic),
+            // The runtime is ending, and with it this task.
+            Err(Err(_)) => std::future::pending().await,
         }
     }
 
@@ -334,6 +352,14 @@ impl Pipeline {
 async fn sleep(wait: Option<Duration>) {
     match wait {
         Some(wait) => tokio::time::sleep(wait).await,
+        None => std::future::pending().await,
+    }
+}
+
+// Returns once something finds no room on disk.
+async fn shortage(room: Option<&Room>) {
+    match room {
+        Some(room) => room.shortage().await,
         None => std::future::pending().await,
     }
 }

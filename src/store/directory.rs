@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::disk::{Disk, sync_directory};
-use super::frame::encode;
+use super::disk::{Disk, Space, sync_directory};
+use super::frame::{LONGEST, encode, too_long};
 use super::private;
 
 const LOCK: &str = "lock";
+const DRAFT: &str = "draft";
 
 /// Why a directory can't be used.
 #[derive(Debug, Error)]
@@ -67,6 +68,7 @@ impl Directory {
             Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(path.to_owned())),
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
+        remove_drafts(path).map_err(failed)?;
         let open = u64::from(was_open) + private::tighten_all(path)?;
         if open > 0 {
             let directory = path.display();
@@ -85,6 +87,14 @@ impl Directory {
         &self.path
     }
 
+    /// How much room its volume has.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn space(&self) -> io::Result<Space> {
+        self.disk.space(&self.path)
+    }
+
     /// What writes its files.
     pub fn disk(&self) -> &Arc<dyn Disk> {
         &self.disk
@@ -99,7 +109,7 @@ impl Directory {
         name: &str,
         write: impl FnOnce(&mut Records<'_>) -> io::Result<()>,
     ) -> io::Result<u64> {
-        let draft = self.path.join(format!("{name}.draft"));
+        let draft = self.path.join(format!("{name}.{DRAFT}"));
         let replaced = self.draft(&draft, write).and_then(|bytes| {
             fs::rename(&draft, self.path.join(name))?;
             sync_directory(draft.parent().unwrap_or(&self.path))?;
@@ -133,6 +143,20 @@ impl Directory {
     }
 }
 
+// What a process that was killed left takes room, and is of no use.
+fn remove_drafts(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let path = entry.path();
+        if entry.file_type()?.is_dir() {
+            remove_drafts(&path)?;
+        } else if path.extension().is_some_and(|suffix| suffix == DRAFT) {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
 /// A file of records that is being written.
 #[derive(Debug)]
 pub struct Records<'a> {
@@ -146,8 +170,11 @@ impl Records<'_> {
     /// Adds a record.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Those of the file system, and where the record is longer than [`LONGEST`].
     pub fn put(&mut self, record: &[u8]) -> io::Result<()> {
+        if record.len() > LONGEST {
+            return Err(too_long());
+        }
         self.buffer.clear();
         encode(self.number, record, &mut self.buffer);
         self.number += 1;

@@ -7,6 +7,20 @@ use std::path::Path;
 
 use super::private;
 
+/// How large a volume is, and what of it is free, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// All of it.
+    pub total: u64,
+    /// What may still be written.
+    pub free: u64,
+}
+
+/// Whether a write failed for want of room.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// The file system, as far as its faults matter.
 pub trait Disk: Debug + Send + Sync {
     /// Makes a new file that only its owner may open.
@@ -31,6 +45,18 @@ pub trait Disk: Debug + Send + Sync {
     /// Those of the file system: what was written since the last time may be gone.
     fn sync(&self, file: &File) -> io::Result<()> {
         file.sync_data()
+    }
+
+    /// How much room the volume has that `directory` is on.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    fn space(&self, directory: &Path) -> io::Result<Space> {
+        let volume = rustix::fs::statvfs(directory)?;
+        // One without a size has no limit (tmpfs(5)).
+        let bytes =
+            |blocks: u64| if volume.f_blocks == 0 { u64::MAX } else { blocks * volume.f_frsize };
+        Ok(Space { total: bytes(volume.f_blocks), free: bytes(volume.f_bavail) })
     }
 }
 

@@ -6,8 +6,13 @@ use std::ops::Range;
 const MARK: [u8; 4] = *b"\xABlko";
 /// What stands before a record.
 pub(super) const HEAD: usize = 20;
-/// The longest record; a longer length is damage.
-pub(super) const LONGEST: usize = 64 << 20;
+/// The longest record, in bytes; a longer length is damage.
+pub const LONGEST: usize = 64 << 20;
+
+pub(super) fn too_long() -> std::io::Error {
+    let what = format!("a record is longer than {LONGEST} bytes");
+    std::io::Error::new(std::io::ErrorKind::InvalidInput, what)
+}
 
 /// What could not be read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

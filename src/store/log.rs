@@ -7,8 +7,8 @@ use std::io::{self, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::disk::{Disk, sync_directory, write_all};
-use super::frame::{Damage, Frames, encode};
+use super::disk::{Disk, is_full, sync_directory, write_all};
+use super::frame::{Damage, Frames, LONGEST, encode, too_long};
 use super::names::{first_of, path_of};
 use super::private;
 use super::reader::Readers;
@@ -16,12 +16,24 @@ use super::reader::Readers;
 // A sync of what makes a file no longer need not write the file's length: so it is made longer by so
 // many zeros at once.
 const RESERVE: u64 = 256 << 10;
+// So many files that are full wait for a sync, as each is held open.
+const MAX_UNSYNCED: usize = 64;
 
 #[derive(Debug)]
 struct Segment {
     // The number of its first record.
     first: u64,
     bytes: u64,
+}
+
+// What is behind the last record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Clean,
+    // What a failed write left may be there.
+    Torn,
+    // And what could not be synced.
+    Distrusted,
 }
 
 /// The writing side. Its records are numbered from 1.
@@ -35,13 +47,36 @@ pub struct Log {
     // How long its file is, with the zeros behind its end.
     reserved: u64,
     next: u64,
-    // Whether bytes past the last segment's end may be in its file.
-    torn: bool,
-    // Whether its last sync failed.
-    distrusted: bool,
-    // Whether something was written since the last sync.
+    end: End,
+    // Whether something was written to the last segment since the last sync.
     unsynced: bool,
+    // Segments before it that were not synced, by their first numbers.
+    before: Vec<(u64, File)>,
+    // Whether the name of a segment may not be on disk.
+    unnamed: bool,
     buffer: Vec<u8>,
+}
+
+/// What of a log would not survive a loss of power: to be synced without the log.
+#[derive(Debug)]
+pub struct Unsynced {
+    directory: PathBuf,
+    disk: Arc<dyn Disk>,
+    files: Vec<(u64, File)>,
+    named: bool,
+}
+
+impl Unsynced {
+    /// Returns once it would.
+    ///
+    /// # Errors
+    /// Those of the file system: [`Log::put_back`] has it synced another time.
+    pub fn sync(&self) -> io::Result<()> {
+        for (_, file) in &self.files {
+            self.disk.sync(file)?;
+        }
+        if self.named { Ok(()) } else { sync_directory(&self.directory) }
+    }
 }
 
 impl Log {
@@ -69,9 +104,10 @@ impl Log {
             file: None,
             reserved: 0,
             next: 1,
-            torn: false,
-            distrusted: false,
+            end: End::Clean,
             unsynced: false,
+            before: Vec::new(),
+            unnamed: false,
             buffer: Vec::new(),
         };
         let damage = log.find_end()?;
@@ -109,12 +145,13 @@ impl Log {
 
     /// How much it takes on disk.
     pub fn bytes(&self) -> u64 {
-        self.segments.iter().map(|segment| segment.bytes).sum()
+        let zeros = self.segments.back().map_or(0, |last| self.reserved.saturating_sub(last.bytes));
+        zeros + self.segments.iter().map(|segment| segment.bytes).sum::<u64>()
     }
 
     /// Whether there is no record.
     pub fn is_empty(&self) -> bool {
-        self.bytes() == 0
+        self.segments.iter().all(|segment| segment.bytes == 0)
     }
 
     /// Numbers the next record `number`, where the log is behind that: those between are elsewhere.
@@ -123,10 +160,8 @@ impl Log {
     /// Those of the file system: the log is as before.
     pub fn skip_to(&mut self, number: u64) -> io::Result<()> {
         if number > self.next {
-            self.sync()?;
+            self.leave()?;
             self.next = number;
-            // A segment has no gaps.
-            self.file = None;
         }
         Ok(())
     }
@@ -134,11 +169,15 @@ impl Log {
     /// Appends a group, and with `sync` returns once it would survive a loss of power.
     ///
     /// # Errors
-    /// Those of the file system: none of the group is in the log.
+    /// Those of the file system, and where a record is longer than [`LONGEST`], as it could not be
+    /// read again: none of the group is in the log.
     pub fn append<R: AsRef<[u8]>>(&mut self, records: &[R], sync: bool) -> io::Result<()> {
         self.repair()?;
         if records.is_empty() {
             return Ok(());
+        }
+        if records.iter().any(|record| record.as_ref().len() > LONGEST) {
+            return Err(too_long());
         }
         self.buffer.clear();
         for (number, record) in (self.next..).zip(records) {
@@ -154,7 +193,9 @@ impl Log {
                 }
             }
             Err(_) => {
-                self.torn = true;
+                if self.end == End::Clean {
+                    self.end = End::Torn;
+                }
                 // Where that fails too it is tried again before the next group.
                 let _ = self.repair();
             }
@@ -169,25 +210,35 @@ impl Log {
         if is_full || self.file.is_none() {
             self.rotate()?;
         }
-        let (Some(mut file), Some(last)) = (self.file.as_ref(), self.segments.back()) else {
+        let (Some(file), Some(last)) = (self.file.as_ref(), self.segments.back()) else {
             return Err(io::ErrorKind::NotFound.into());
         };
-        let end = last.bytes + self.buffer.len() as u64;
+        let (start, end) = (last.bytes, last.bytes + self.buffer.len() as u64);
+        self.unsynced = true;
         if end > self.reserved {
+            let records = self.buffer.len();
             let reserve = end.next_multiple_of(RESERVE.min(self.segment.max(1)));
             let zeros = usize::try_from(reserve - end).unwrap_or(0);
-            self.buffer.resize(self.buffer.len() + zeros, 0);
+            self.buffer.resize(records + zeros, 0);
             self.reserved = reserve;
-        }
-        self.unsynced = true;
-        file.seek(SeekFrom::Start(last.bytes))?;
-        write_all(&*self.disk, file, &self.buffer)?;
-        if sync {
-            if let Err(error) = self.disk.sync(file) {
-                self.distrusted = true;
-                return Err(error);
+            match write_at(&*self.disk, file, start, &self.buffer) {
+                Err(error) if self::is_full(&error) && zeros > 0 => {
+                    // There may be room for the records alone.
+                    file.set_len(start)?;
+                    self.reserved = end;
+                    write_at(&*self.disk, file, start, &self.buffer[..records])?;
+                }
+                written => written?,
             }
-            self.unsynced = false;
+        } else {
+            write_at(&*self.disk, file, start, &self.buffer)?;
+        }
+        if sync {
+            let synced = self.sync();
+            if synced.is_err() {
+                self.end = End::Distrusted;
+            }
+            return synced;
         }
         Ok(())
     }
@@ -197,28 +248,41 @@ impl Log {
     /// # Errors
     /// Those of the file system: the log is as before.
     pub fn rotate(&mut self) -> io::Result<()> {
-        self.sync()?;
-        if let (Some(file), Some(last)) = (&self.file, self.segments.back()) {
-            file.set_len(last.bytes)?;
-            self.reserved = last.bytes;
-        }
+        let path = path_of(&self.directory, self.next);
         if self.segments.back().is_some_and(|last| last.bytes == 0 && last.first == self.next) {
-            let path = path_of(&self.directory, self.next);
             self.file = Some(OpenOptions::new().write(true).read(true).open(path)?);
             self.reserved = 0;
             return Ok(());
         }
-        let path = path_of(&self.directory, self.next);
-        let file = self.disk.create(&path)?;
-        if let Err(error) = sync_directory(&self.directory) {
-            // Without its name on disk it would hold nothing that lasts.
-            let _ = fs::remove_file(&path);
+        self.leave()?;
+        self.file = Some(self.disk.create(&path)?);
+        self.segments.push_back(Segment { first: self.next, bytes: 0 });
+        self.reserved = 0;
+        self.unnamed = true;
+        Ok(())
+    }
+
+    // Writes no more to the last segment, which has no gaps and no zeros at its end.
+    fn leave(&mut self) -> io::Result<()> {
+        let Some((file, last)) = self.file.take().zip(self.segments.back()) else { return Ok(()) };
+        if let Err(error) = file.set_len(last.bytes) {
+            self.file = Some(file);
             return Err(error);
         }
-        self.segments.push_back(Segment { first: self.next, bytes: 0 });
-        self.file = Some(file);
-        self.reserved = 0;
-        Ok(())
+        self.reserved = last.bytes;
+        if std::mem::take(&mut self.unsynced) {
+            self.before.push((last.first, file));
+        }
+        if self.before.len() > MAX_UNSYNCED { self.sync() } else { Ok(()) }
+    }
+
+    /// Begins a segment where the last one has a record up to `number`, so that it can be dropped.
+    ///
+    /// # Errors
+    /// Those of the file system: the log is as before.
+    pub fn roll(&mut self, number: u64) -> io::Result<()> {
+        let holds = |last: &Segment| last.bytes > 0 && last.first <= number;
+        if self.segments.back().is_some_and(holds) { self.rotate() } else { Ok(()) }
     }
 
     /// Returns once all that was appended would survive a loss of power.
@@ -226,11 +290,49 @@ impl Log {
     /// # Errors
     /// Those of the file system.
     pub fn sync(&mut self) -> io::Result<()> {
+        while let Some((_, file)) = self.before.last() {
+            self.disk.sync(file)?;
+            self.before.pop();
+        }
         if let Some(file) = self.file.as_ref().filter(|_| self.unsynced) {
             self.disk.sync(file)?;
-            self.unsynced = false;
+        }
+        self.unsynced = false;
+        if self.unnamed {
+            sync_directory(&self.directory)?;
+            self.unnamed = false;
         }
         Ok(())
+    }
+
+    /// Takes what is to be synced, so that more can be appended meanwhile.
+    ///
+    /// # Errors
+    /// Those of the file system: nothing is taken.
+    pub fn take_unsynced(&mut self) -> io::Result<Unsynced> {
+        let last = match (&self.file, self.segments.back()) {
+            (Some(file), Some(last)) if self.unsynced => Some((last.first, file.try_clone()?)),
+            _ => None,
+        };
+        let mut files = std::mem::take(&mut self.before);
+        files.extend(last);
+        self.unsynced = false;
+        let named = !std::mem::take(&mut self.unnamed);
+        let (directory, disk) = (self.directory.clone(), Arc::clone(&self.disk));
+        Ok(Unsynced { directory, disk, files, named })
+    }
+
+    /// Has what could not be synced synced with the next.
+    pub fn put_back(&mut self, unsynced: Unsynced) {
+        self.unnamed |= !unsynced.named;
+        self.before.extend(unsynced.files);
+        self.forget_dropped();
+    }
+
+    // A file that is held open keeps its room after it is dropped.
+    fn forget_dropped(&mut self) {
+        let first = self.first();
+        self.before.retain(|(of, _)| *of >= first);
     }
 
     /// Drops the segments that hold nothing past `number`.
@@ -244,6 +346,7 @@ impl Log {
                 _ => {}
             }
             self.segments.pop_front();
+            self.forget_dropped();
         }
         Ok(())
     }
@@ -255,7 +358,7 @@ impl Log {
 
     // Cuts what a failed write may have left.
     fn repair(&mut self) -> io::Result<()> {
-        if !self.torn {
+        if self.end == End::Clean {
             return Ok(());
         }
         if let (Some(file), Some(last)) = (&self.file, self.segments.back()) {
@@ -263,13 +366,17 @@ impl Log {
             self.reserved = last.bytes;
             // A file whose sync failed is not to be trusted with more: a later one that succeeds
             // may mean nothing. What is in it was synced before.
-            if self.distrusted && last.bytes > 0 {
+            if self.end == End::Distrusted && last.bytes > 0 {
                 self.file = None;
                 self.unsynced = false;
             }
         }
-        self.distrusted = false;
-        self.torn = false;
+        self.end = End::Clean;
         Ok(())
     }
+}
+
+fn write_at(disk: &dyn Disk, mut file: &File, start: u64, bytes: &[u8]) -> io::Result<()> {
+    file.seek(SeekFrom::Start(start))?;
+    write_all(disk, file, bytes)
 }

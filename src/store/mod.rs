@@ -18,9 +18,9 @@ mod slots;
 mod tests;
 
 pub use directory::Directory;
-pub use disk::{Disk, Files};
-pub use frame::{Damage, Frames, encode};
-pub use log::Log;
+pub use disk::{Disk, Files, Space, is_full};
+pub use frame::{Damage, Frames, LONGEST, encode};
+pub use log::{Log, Unsynced};
 pub(crate) use private::create_directory;
 pub use reader::{Reader, Readers};
 pub use slots::Slots;

@@ -59,11 +59,11 @@ impl Slots {
         Ok(())
     }
 
-    /// Returns once the value would survive a loss of power.
+    /// The file, to be synced without this: then the value would survive a loss of power.
     ///
     /// # Errors
     /// Those of the file system.
-    pub fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+    pub fn file(&self) -> io::Result<File> {
+        self.file.try_clone()
     }
 }

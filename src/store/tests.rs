@@ -1,5 +1,5 @@
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Seek};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -13,6 +13,8 @@ use super::*;
 struct Faulty {
     // Bytes that still fit; usize::MAX is no limit.
     room: AtomicUsize,
+    // How long a file can be.
+    longest: AtomicUsize,
     no_sync: AtomicBool,
 }
 
@@ -20,17 +22,20 @@ impl Faulty {
     fn new() -> Arc<Self> {
         let disk = Self::default();
         disk.room.store(usize::MAX, Relaxed);
+        disk.longest.store(usize::MAX, Relaxed);
         Arc::new(disk)
     }
 }
 
 impl Disk for Faulty {
-    fn write(&self, file: &File, bytes: &[u8]) -> io::Result<usize> {
+    fn write(&self, mut file: &File, bytes: &[u8]) -> io::Result<usize> {
         let room = self.room.load(Relaxed);
-        if room == 0 {
+        let at = usize::try_from(file.stream_position()?).unwrap();
+        let fits = self.longest.load(Relaxed).saturating_sub(at).min(room);
+        if fits == 0 {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        let written = Files.write(file, &bytes[..bytes.len().min(room)])?;
+        let written = Files.write(file, &bytes[..bytes.len().min(fits)])?;
         if room != usize::MAX {
             self.room.fetch_sub(written, Relaxed);
         }
@@ -185,6 +190,87 @@ fn its_front_is_dropped_by_segments() {
     assert_eq!(log.next(), 4);
     log.append(&[record(4)], false).unwrap();
     assert_eq!(all(&log).0, [(4, record(4))]);
+}
+
+#[test]
+fn the_segment_that_is_written_to_is_dropped_once_nothing_in_it_is_needed() {
+    let at = tempfile::tempdir().unwrap();
+    let (mut log, _) = open(at.path());
+    log.append(&[record(1), record(2)], true).unwrap();
+    let taken = |at: &Path| {
+        let files = fs::read_dir(at).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len());
+        files.sum::<u64>()
+    };
+    assert_eq!(taken(at.path()), log.bytes());
+    log.roll(0).unwrap();
+    log.drop_until(0).unwrap();
+    assert_eq!(log.first(), 1);
+    log.roll(2).unwrap();
+    log.drop_until(2).unwrap();
+    assert_eq!((log.first(), log.bytes(), taken(at.path())), (3, 0, 0));
+    log.append(&[record(3)], true).unwrap();
+    let (log, _) = open(at.path());
+    assert_eq!(all(&log).0, [(3, record(3))]);
+}
+
+#[test]
+fn records_find_room_where_the_zeros_behind_them_do_not() {
+    let at = tempfile::tempdir().unwrap();
+    let disk = Faulty::new();
+    let (mut log, _) = Log::open(at.path(), Arc::<Faulty>::clone(&disk), 8 << 20).unwrap();
+    disk.longest.store(1 << 10, Relaxed);
+    log.append(&[record(1)], true).unwrap();
+    log.append(&[record(2)], true).unwrap();
+    let full = log.append(&[record(150)], true).unwrap_err();
+    assert_eq!(full.kind(), io::ErrorKind::StorageFull);
+    assert_eq!(all(&log).0, [(1, record(1)), (2, record(2))]);
+}
+
+#[test]
+fn a_record_that_could_not_be_read_again_is_refused() {
+    let at = tempfile::tempdir().unwrap();
+    let (mut log, _) = open(at.path());
+    let refused = log.append(&[vec![0; LONGEST + 1]], true).unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::InvalidInput);
+    log.append(&[record(1)], true).unwrap();
+    assert_eq!(all(&log).0, [(1, record(1))]);
+    let directory = Directory::open(&at.path().join("files"), Arc::new(Files)).unwrap();
+    let refused = directory.replace("file", |records| records.put(&vec![0; LONGEST + 1]));
+    assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::InvalidInput);
+}
+
+#[test]
+fn what_could_not_be_synced_aside_is_synced_with_the_next() {
+    let at = tempfile::tempdir().unwrap();
+    let disk = Faulty::new();
+    let (mut log, _) = Log::open(at.path(), Arc::<Faulty>::clone(&disk), 1 << 10).unwrap();
+    for nth in 1..5 {
+        log.append(&[record(nth)], false).unwrap();
+        log.rotate().unwrap();
+    }
+    let unsynced = log.take_unsynced().unwrap();
+    disk.no_sync.store(true, Relaxed);
+    assert!(unsynced.sync().is_err());
+    log.put_back(unsynced);
+    assert!(log.sync().is_err());
+    disk.no_sync.store(false, Relaxed);
+    log.sync().unwrap();
+    disk.no_sync.store(true, Relaxed);
+    // Nothing is left to sync.
+    log.take_unsynced().unwrap().sync().unwrap();
+}
+
+#[test]
+fn what_a_killed_process_left_of_a_file_is_removed() {
+    let at = tempfile::tempdir().unwrap();
+    fs::create_dir(at.path().join("deadletter")).unwrap();
+    let drafts =
+        ["snapshot.draft", "deadletter/logs-1.letter.draft"].map(|name| at.path().join(name));
+    for draft in &drafts {
+        fs::write(draft, "half").unwrap();
+    }
+    Directory::open(at.path(), Arc::new(Files)).unwrap();
+    assert!(drafts.iter().all(|draft| !draft.exists()));
 }
 
 #[test]

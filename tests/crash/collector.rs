@@ -78,6 +78,8 @@ pub(crate) struct Arrived {
     newest: Option<SocketAddr>,
     /// From then on nothing fails any more.
     pub(crate) is_healthy: bool,
+    /// Whether it takes nothing: it ends each connection.
+    pub(crate) is_away: bool,
 }
 
 /// A running collector.
@@ -123,10 +125,13 @@ impl Collector {
 async fn serve(mut stream: TcpStream, life: u64, mut random: Random, arrived: Arc<Mutex<Arrived>>) {
     let mut buffer = Vec::new();
     loop {
-        let is_healthy = arrived.lock().unwrap().is_healthy;
+        let (is_healthy, is_away) = {
+            let arrived = arrived.lock().unwrap();
+            (arrived.is_healthy, arrived.is_away)
+        };
         // Most requests are taken.
         let fate = if is_healthy || random.below(3) > 0 { Fate::Taken } else { random.of(&FATES) };
-        if fate == Fate::Refused {
+        if fate == Fate::Refused || is_away {
             return;
         }
         let Some((path, body)) = request(&mut stream, &mut buffer, fate == Fate::Reset).await

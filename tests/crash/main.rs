@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
 
 mod collector;
+mod full;
 mod program;
 mod random;
 mod sender;

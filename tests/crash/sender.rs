@@ -1,6 +1,7 @@
 //! A LiveKit server that remembers what was acknowledged.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -32,6 +33,11 @@ pub(crate) struct Oracle {
     pub(crate) participants: BTreeSet<String>,
     /// Packets of each participant: those acknowledged, and all that were ever sent.
     pub(crate) packets: BTreeMap<String, (i64, i64)>,
+    /// Webhooks that were acknowledged, and answers that asked to come back.
+    pub(crate) webhooks: usize,
+    pub(crate) refused: usize,
+    /// How many bytes of no use a webhook has.
+    pub(crate) padding: Arc<AtomicUsize>,
     /// Rooms that are not ended, with their participants.
     rooms: BTreeMap<String, Vec<String>>,
     next: u64,
@@ -65,12 +71,14 @@ impl Sender {
             Client::builder(TokioExecutor::new()).build_http();
         loop {
             let (id, who, body) = self.join("EV", &mut random);
+            let padding = self.oracle.lock().unwrap().padding.load(Relaxed);
             let body = json!({
                 "event": "participant_joined",
                 "id": id,
                 "createdAt": (millis() / 1000).to_string(),
                 "room": {"sid": body.0, "name": "crash"},
-                "participant": {"sid": who, "identity": "someone", "joinedAtMs": millis().to_string()},
+                "participant": {"sid": who, "identity": "someone", "joinedAtMs": millis().to_string(),
+                    "metadata": "x".repeat(padding)},
             });
             let body = body.to_string();
             let token = AccessToken::with_api_key(KEY, SECRET)
@@ -81,7 +89,10 @@ impl Sender {
             let request = request.body(Full::new(Bytes::from(body))).unwrap();
             match client.request(request).await {
                 Ok(response) if response.status() == 200 => self.joined(id, who),
-                Ok(response) if response.status() == 503 => tokio::task::yield_now().await,
+                Ok(response) if response.status() == 503 => {
+                    self.oracle.lock().unwrap().refused += 1;
+                    tokio::task::yield_now().await;
+                }
                 Ok(response) => panic!("a webhook is answered {}", response.status()),
                 Err(_) => return,
             }
@@ -196,6 +207,7 @@ impl Sender {
 
     fn joined(&self, id: String, who: String) {
         let mut oracle = self.oracle.lock().unwrap();
+        oracle.webhooks += 1;
         oracle.events.insert(id);
         oracle.participants.insert(who);
     }

@@ -245,7 +245,7 @@ async fn a_full_journal_leaves_a_reserve_to_webhooks() {
     let mut config = durable("http://127.0.0.1:1", directory.path(), Arc::new(Files));
     let body = webhook(0);
     if let Some(journal) = &mut config.journal {
-        journal.settings.max_bytes = 20 * body.len() as u64;
+        journal.settings.max_bytes = 200 * body.len() as u64;
     }
     let server = Server::start(config).await.unwrap();
     let mut taken = 0;

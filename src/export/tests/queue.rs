@@ -1,6 +1,9 @@
 //! What is answered in any order is sent once, across restarts.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use proptest::prelude::*;
 
@@ -9,7 +12,7 @@ use super::super::queue::{Batch, Queue};
 use super::super::record::{Record, Scope};
 use super::super::request::Assembler;
 use super::*;
-use crate::store::{Directory, Files};
+use crate::store::{self, Directory, Files};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -21,6 +24,23 @@ enum Step {
     Snapshot,
     // The process is killed.
     Restart,
+    // So many bytes still fit on the disk.
+    Room(usize),
+}
+
+#[derive(Debug)]
+struct Small(AtomicUsize);
+
+impl store::Disk for Small {
+    fn write(&self, file: &File, bytes: &[u8]) -> io::Result<usize> {
+        let room = self.0.load(Relaxed);
+        if room == 0 {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let written = Files.write(file, &bytes[..bytes.len().min(room)])?;
+        self.0.fetch_sub(written, Relaxed);
+        Ok(written)
+    }
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -30,10 +50,12 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0usize..3, any::<bool>()).prop_map(|(nth, half)| Step::Answer(nth, half)),
         1 => Just(Step::Snapshot),
         1 => Just(Step::Restart),
+        1 => prop_oneof![0usize..3000, Just(usize::MAX / 2)].prop_map(Step::Room),
     ]
 }
 
 struct Life<'a> {
+    disk: Arc<Small>,
     directory: &'a Directory,
     assembler: Assembler,
     ledger: Arc<Ledger>,
@@ -76,8 +98,12 @@ impl Life<'_> {
             Step::Answer(nth, half) => self.answer(nth, half),
             Step::Snapshot => {
                 self.push(usize::MAX);
-                self.saved = (self.queue.save().unwrap(), self.pushed);
+                // On a full disk the one before holds.
+                if let Ok(saved) = self.queue.save() {
+                    self.saved = (saved, self.pushed);
+                }
             }
+            Step::Room(bytes) => self.disk.0.store(bytes, Relaxed),
             Step::Restart => {
                 self.in_flight.clear();
                 self.ledger = Arc::default();
@@ -127,9 +153,11 @@ impl Life<'_> {
 
 fn plays(steps: Vec<Step>) {
     let path = tempfile::tempdir().unwrap();
-    let directory = Directory::open(path.path(), Arc::new(Files)).unwrap();
+    let disk = Arc::new(Small(AtomicUsize::new(usize::MAX / 2)));
+    let directory = Directory::open(path.path(), Arc::<Small>::clone(&disk)).unwrap();
     let ledger = Arc::default();
     let mut life = Life {
+        disk,
         directory: &directory,
         assembler: Assembler::new(&[], 700),
         queue: queue(&directory, &ledger),
@@ -144,6 +172,7 @@ fn plays(steps: Vec<Step>) {
         life.step(step);
         assert_eq!(life.ledger.snapshot().check(), Ok(()));
     }
+    life.step(Step::Room(usize::MAX / 2));
     life.push(usize::MAX);
     while !life.queue.is_empty() || !life.in_flight.is_empty() {
         life.take();
@@ -168,9 +197,15 @@ fn what_was_answered_before_it_was_on_disk_is_not_missed_there() {
     plays(made.into_iter().chain(answered).chain(after).collect());
 }
 
+#[test]
+fn what_a_full_disk_took_a_part_of_is_sent_once() {
+    use Step::{Make, Room, Snapshot, Take};
+    plays(vec![Make(vec![300; 9]), Room(1500), Snapshot, Take, Take, Take]);
+}
+
 proptest! {
     #[test]
-    fn what_is_answered_in_any_order_is_sent_once_across_restarts(
+    fn what_is_answered_in_any_order_is_sent_once_across_restarts_and_full_disks(
         steps in proptest::collection::vec(step(), 1..80)
     ) {
         plays(steps);
