@@ -30,25 +30,33 @@ const MAX_TOKEN: usize = 8 << 10;
 // From one warning to the next.
 const QUIET: Duration = Duration::from_mins(1);
 
+// A claim, and the name in it; a claim that is no map has none.
+type Grant<'a> = [&'a str; 2];
+
 // What opens the streams.
-const OPENING: [&str; 2] = ["observability.write", "video.roomList"];
+const OPENING: [Grant<'_>; 2] = [["observability", "write"], ["video", "roomList"]];
 // What a token may grant beside: LiveKit's API as far as it is of no room and no participant.
-const BESIDE: [&str; 5] =
-    ["video.roomCreate", "video.roomRecord", "video.ingressAdmin", "sip.admin", "sip.call"];
+const BESIDE: [Grant<'_>; 5] = [
+    ["video", "roomCreate"],
+    ["video", "roomRecord"],
+    ["video", "ingressAdmin"],
+    ["sip", "admin"],
+    ["sip", "call"],
+];
 // What is known of participants' and agents' tokens, to name it in the log.
-const NAMED: [&str; 12] = [
-    "video.roomJoin",
-    "video.roomAdmin",
-    "video.room",
-    "video.destinationRoom",
-    "video.recorder",
-    "video.agent",
-    "video.hidden",
-    "video.canPublish",
-    "video.canSubscribe",
-    "kind",
-    "agent.admin",
-    "inference.perform",
+const NAMED: [Grant<'_>; 12] = [
+    ["video", "roomJoin"],
+    ["video", "roomAdmin"],
+    ["video", "room"],
+    ["video", "destinationRoom"],
+    ["video", "recorder"],
+    ["video", "agent"],
+    ["video", "hidden"],
+    ["video", "canPublish"],
+    ["video", "canSubscribe"],
+    ["kind", ""],
+    ["agent", "admin"],
+    ["inference", "perform"],
 ];
 // Claims that say whose a token is, and when; they grant nothing.
 const DESCRIBING: [&str; 10] =
@@ -99,8 +107,8 @@ pub(crate) enum Refusal {
     Webhook,
     #[error("the token's API key is none of listen.grpc_keys")]
     KeyNotListed,
-    #[error("the token grants `{0}`, which servers do not have")]
-    Grants(&'static str),
+    #[error("the token grants {}, which servers do not have", named(.0))]
+    Grants(Grant<'static>),
     #[error("the token grants neither `observability.write` nor `video.roomList`")]
     NoGrant,
 }
@@ -140,17 +148,17 @@ pub(crate) fn streams(headers: &HeaderMap, keys: &Keys, now: SystemTime) -> Resu
         return Err(Refusal::KeyNotListed);
     }
     let granted = granted(&token.claims);
-    if granted.iter().any(|(grant, _)| grant == "sha256") {
+    if granted.iter().any(|(grant, _)| *grant == ["sha256", ""]) {
         return Err(Refusal::Webhook);
     }
-    let is_servers = |grant: &str, value: &Value| {
-        *value == Value::Bool(true) && OPENING.iter().chain(&BESIDE).any(|each| *each == grant)
+    let is_servers = |grant: &Grant<'_>, value: &Value| {
+        *value == Value::Bool(true) && OPENING.iter().chain(&BESIDE).any(|each| each == grant)
     };
     if let Some((grant, _)) = granted.iter().find(|(grant, value)| !is_servers(grant, value)) {
         let named = OPENING.iter().chain(&BESIDE).chain(&NAMED).find(|named| *named == grant);
-        return Err(Refusal::Grants(named.copied().unwrap_or("something else")));
+        return Err(Refusal::Grants(named.copied().unwrap_or_default()));
     }
-    let opens = granted.iter().any(|(grant, _)| OPENING.contains(&grant.as_str()));
+    let opens = granted.iter().any(|(grant, _)| OPENING.contains(grant));
     let needs_no_grant = keys.for_streams().is_some() && granted.is_empty();
     if opens || needs_no_grant { Ok(()) } else { Err(Refusal::NoGrant) }
 }
@@ -166,19 +174,29 @@ pub(crate) fn mint(key: &str, secret: &str) -> Result<String, AccessTokenError> 
         .to_jwt()
 }
 
-// What a token grants, each as `claim.name`; what is false or empty grants nothing. What is not known
-// to describe counts, so that the grants of tomorrow do, and those that Go reads in another case.
-fn granted(claims: &Map<String, Value>) -> Vec<(String, &Value)> {
+// What a token grants; what is false or empty grants nothing. What is not known to describe counts, so
+// that the grants of tomorrow do, and those that Go reads in another case.
+fn granted(claims: &Map<String, Value>) -> Vec<(Grant<'_>, &Value)> {
     let mut granted = Vec::new();
     for (claim, value) in claims.iter().filter(|(claim, _)| !DESCRIBING.contains(&claim.as_str())) {
         match value {
-            Value::Object(grants) => granted
-                .extend(grants.iter().map(|(name, value)| (format!("{claim}.{name}"), value))),
-            value => granted.push((claim.clone(), value)),
+            Value::Object(grants) => {
+                granted.extend(grants.iter().map(|(name, value)| ([claim, name.as_str()], value)));
+            }
+            value => granted.push(([claim, ""], value)),
         }
     }
     granted.retain(|(_, value)| !is_empty(value));
     granted
+}
+
+// Names from outside are not shown.
+fn named(grant: &Grant<'_>) -> String {
+    match grant {
+        ["", ""] => "something that is not known".to_owned(),
+        [claim, ""] => format!("`{claim}`"),
+        [claim, name] => format!("`{claim}.{name}`"),
+    }
 }
 
 fn is_empty(value: &Value) -> bool {

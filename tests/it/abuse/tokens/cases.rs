@@ -244,6 +244,8 @@ pub(super) fn not_a_servers() -> Vec<Case> {
         bearer("write as a text", with(&json!({"observability": {"write": "true"}}))),
         bearer("write as a number", with(&json!({"observability": {"write": 1}}))),
         bearer("write outside of its grant", alone(json!({"write": true}))),
+        bearer("write as a claim's name", alone(json!({"observability.write": true}))),
+        bearer("roomList as a claim's name", alone(json!({"video.roomList": true}))),
         bearer("roomList as a text", alone(json!({"video": {"roomList": "true"}}))),
         bearer("roomJoin as Go reads it", beside(json!({"Video": {"RoomJoin": true}}))),
         bearer("a grant of tomorrow", beside(json!({"room": {"enter": true}}))),
