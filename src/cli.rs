@@ -40,11 +40,11 @@ pub enum Command {
 
 /// Options of `status`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-#[command(after_help = "Example:\n  livekit-otel status --http 127.0.0.1:9290")]
+#[command(after_help = "Example:\n  livekit-otel status --admin 127.0.0.1:9293")]
 pub struct StatusArgs {
-    /// Where the server takes webhooks
-    #[arg(long, value_name = "ADDR", env = "LIVEKIT_OTEL_HTTP", default_value = "127.0.0.1:9290")]
-    pub http: String,
+    /// The server's admin listener
+    #[arg(long, value_name = "ADDR", env = "LIVEKIT_OTEL_ADMIN", default_value = "127.0.0.1:9293")]
+    pub admin: String,
     /// As JSON
     #[arg(long)]
     pub json: bool,
@@ -119,6 +119,9 @@ pub struct ServeArgs {
     /// Where analytics streams are taken [env: LIVEKIT_OTEL_GRPC] [default: 127.0.0.1:9291]
     #[arg(long, value_name = "ADDR")]
     pub grpc: Option<String>,
+    /// Probes, the ledger and own metrics for an operator [env: LIVEKIT_OTEL_ADMIN] [default: 127.0.0.1:9293]
+    #[arg(long, value_name = "ADDR")]
+    pub admin: Option<String>,
     /// A page of the rooms, for this machine only, at /ui [env: LIVEKIT_OTEL_UI] [without ADDR: 127.0.0.1:9292]
     #[arg(long, value_name = "ADDR", num_args = 0..=1, require_equals = true, default_missing_value = "127.0.0.1:9292")]
     pub ui: Option<String>,

@@ -55,12 +55,12 @@ pub enum CommandError {
     NotTaken(usize),
 }
 
-/// Asks `serve` at `http` for its ledger.
+/// Asks `serve` at `admin` for its ledger.
 ///
 /// # Errors
 /// Where it can't be asked, or answers something else.
-pub async fn status(http: &str) -> Result<Status, CommandError> {
-    let uri: Uri = format!("http://{http}/status").parse().unwrap_or_default();
+pub async fn status(admin: &str) -> Result<Status, CommandError> {
+    let uri: Uri = format!("http://{admin}/status").parse().unwrap_or_default();
     let unreachable = |error: &dyn std::fmt::Display| CommandError::Unreachable {
         uri: uri.clone(),
         error: error.to_string(),

@@ -172,7 +172,7 @@ async fn second_interrupt() -> u8 {
 
 fn status(args: &StatusArgs) -> Result<(), Failure> {
     let mut out = std::io::stdout();
-    let status = run(async { commands::status(&args.http).await.map_err(failed) })?;
+    let status = run(async { commands::status(&args.admin).await.map_err(failed) })?;
     if args.json {
         let json = serde_json::to_string_pretty(&status).map_err(failed)?;
         return writeln!(out, "{json}").map_err(failed);

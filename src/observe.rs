@@ -1,7 +1,9 @@
 //! What the program tells of itself: its log, its own traces if asked for, its ledger as metrics.
 
 mod clock;
+mod own;
 mod own_traces;
+pub mod prometheus;
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -16,6 +18,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Layer, Registry, fmt};
 
 pub use clock::Clock;
+pub use own::Own;
 
 use crate::config::{LogFormat, LogSettings};
 use crate::export;

@@ -219,6 +219,8 @@ pub mod key {
     pub const LEDGER_SIGNAL: &str = "lk.otel.signal";
     /// webhook, events, stats, node_rooms or api.
     pub const LEDGER_SOURCE: &str = "lk.otel.source";
+    /// webhooks, streams, admin or page.
+    pub const LISTENER: &str = "lk.otel.listener";
     /// What became of the items, a column of the ledger.
     pub const LEDGER_OUTCOME: &str = "lk.otel.outcome";
     /// Why they were refused or lost, or what was unknown: event_type, enum_value or field.

@@ -20,9 +20,9 @@ use crate::export::{self, Exporter};
 use crate::journal::{self, Journal, SetAside};
 use crate::ledger::{Ledger, Snapshot};
 use crate::memory;
-use crate::observe::Clock;
+use crate::observe::{Clock, Own};
 use crate::pipeline::{self, Checkpoints, Ended};
-use crate::source::listen::{self, Listeners};
+use crate::source::listen::{self, Listeners, Site};
 use crate::source::reconcile::{self, Reconciler};
 use crate::source::tls;
 use crate::source::{self, KeyRing, Keys, Shared};
@@ -54,6 +54,8 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Server {
     listeners: Listeners,
+    // Until all is delivered: a probe that fails while it drains would have it killed.
+    admin: Option<Site>,
     reconciler: Option<Reconciler>,
     keys: KeyRing,
     // None once it has ended.
@@ -136,6 +138,10 @@ impl Server {
         let settings = listen::Settings {
             http: config.http,
             grpc: config.grpc,
+            admin: Some(config.admin),
+            status_on_webhooks: config.status_on_webhooks,
+            max_connections: config.max_connections,
+            idle_timeout: config.idle_timeout,
             max_body: config.max_body,
             max_message: config.max_message,
             grpc_auth: config.grpc_auth,
@@ -150,7 +156,8 @@ impl Server {
         };
         let api =
             config.api.map(|api| reconcile::Prepared::new(api, shared.clone())).transpose()?;
-        let listeners = listen::bind(&settings, shared).await?;
+        let mut listeners = listen::bind(&settings, shared).await?;
+        let admin = listeners.admin.take();
         let (ui, tap) = match config.ui {
             None => (None, None),
             Some(address) => {
@@ -175,7 +182,7 @@ impl Server {
         let own_metrics = exporter.clone();
         let clock = Clock::start(
             config.stats_interval,
-            Arc::clone(&ledger),
+            Own::new(Arc::clone(&ledger), is_durable.then(|| Arc::clone(&room))),
             move || ticks.post(),
             move |metrics| own_metrics.sdk_metrics(metrics),
         );
@@ -184,6 +191,7 @@ impl Server {
         let pipeline = Some(pipeline);
         Ok(Self {
             listeners,
+            admin,
             reconciler,
             keys,
             pipeline,
@@ -206,6 +214,11 @@ impl Server {
     /// Where the analytics streams are taken.
     pub fn grpc(&self) -> SocketAddr {
         self.listeners.grpc
+    }
+
+    /// Where an operator asks.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|site| site.address)
     }
 
     /// The page of rooms, where there is one.
@@ -255,7 +268,8 @@ pub async fn run(
     let mut server = Server::start(config).await?;
     // Before it is said to listen: a signal that comes first would end the process.
     let (hangup, mut signals) = (signal(SignalKind::hangup()), Signals::new());
-    tracing::info!(http = %server.http(), grpc = %server.grpc(), "listening");
+    let admin = server.admin().map(tracing::field::display);
+    tracing::info!(http = %server.http(), grpc = %server.grpc(), admin, "listening");
     if let Some(ui) = server.ui() {
         tracing::info!(url = ui.url(), "rooms are shown");
     }

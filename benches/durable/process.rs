@@ -45,7 +45,14 @@ impl Drop for Process {
 pub fn serve(directory: &Path, http: u16, grpc: u16, collector: u16) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_livekit-otel"));
     command.arg("serve").env_clear().env("LIVEKIT_KEYS", format!("{KEY}: {SECRET}"));
-    command.args(["--http", &format!("127.0.0.1:{http}"), "--grpc", &format!("127.0.0.1:{grpc}")]);
+    command.args([
+        "--http",
+        &format!("127.0.0.1:{http}"),
+        "--grpc",
+        &format!("127.0.0.1:{grpc}"),
+        "--admin",
+        "127.0.0.1:0",
+    ]);
     command.args(["--endpoint", &format!("http://127.0.0.1:{collector}")]);
     command.args(["--protocol", "http/protobuf", "--journal-dir"]).arg(directory);
     command

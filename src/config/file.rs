@@ -11,6 +11,10 @@ use super::errors::Problem;
 const LEAVES: &[&str] = &[
     "listen.http",
     "listen.grpc",
+    "listen.admin",
+    "listen.status_on_webhooks",
+    "listen.max_connections",
+    "listen.idle_timeout",
     "listen.ui",
     "limits.webhook_body",
     "limits.analytics_message",

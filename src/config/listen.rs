@@ -2,19 +2,24 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::keys::FOR_STREAMS;
 use super::option;
 use super::reader::Reader;
 use super::values;
 use crate::cli::ServeArgs;
-use crate::source::listen::GrpcAuth;
+use crate::source::listen::{self, GrpcAuth};
 use crate::source::tls::Files;
 
 /// The listeners.
 pub(super) struct Listen {
     pub(super) http: SocketAddr,
     pub(super) grpc: SocketAddr,
+    pub(super) admin: SocketAddr,
+    pub(super) status_on_webhooks: bool,
+    pub(super) max_connections: usize,
+    pub(super) idle_timeout: Duration,
     pub(super) ui: Option<SocketAddr>,
     pub(super) grpc_auth: GrpcAuth,
     pub(super) http_tls: Option<Files>,
@@ -24,6 +29,12 @@ pub(super) struct Listen {
 pub(super) fn read(args: &ServeArgs, reader: &mut Reader<'_>) -> Listen {
     let http = address(reader, "--http", args.http.as_ref(), "listen.http", 9290);
     let grpc = address(reader, "--grpc", args.grpc.as_ref(), "listen.grpc", 9291);
+    // Who takes a free port for webhooks is not alone on this machine.
+    let admin_port = if http.port() == 0 { 0 } else { 9293 };
+    let admin = address(reader, "--admin", args.admin.as_ref(), "listen.admin", admin_port);
+    let status_on_webhooks = reader.in_file("listen.status_on_webhooks", values::boolean);
+    let max_connections = reader.in_file("listen.max_connections", values::connections);
+    let idle_timeout = reader.in_file("listen.idle_timeout", values::idle_timeout);
     let auth = option(reader, "--grpc-auth", args.grpc_auth.as_ref(), "listen.grpc_auth");
     let grpc_auth = reader.parse(auth, values::grpc_auth).unwrap_or_default();
     let [http_tls, grpc_tls] = tls(reader);
@@ -46,7 +57,18 @@ pub(super) fn read(args: &ServeArgs, reader: &mut Reader<'_>) -> Listen {
     }
     let ui = option(reader, "--ui", args.ui.as_ref(), "listen.ui");
     let ui = reader.parse(ui, values::loopback);
-    Listen { http, grpc, ui, grpc_auth, http_tls, grpc_tls }
+    Listen {
+        http,
+        grpc,
+        admin,
+        status_on_webhooks: status_on_webhooks.unwrap_or(false),
+        max_connections: max_connections.unwrap_or(listen::MAX_CONNECTIONS),
+        idle_timeout: idle_timeout.unwrap_or(listen::IDLE_TIMEOUT),
+        ui,
+        grpc_auth,
+        http_tls,
+        grpc_tls,
+    }
 }
 
 fn tls(reader: &mut Reader<'_>) -> [Option<Files>; 2] {

@@ -48,6 +48,14 @@ pub struct Config {
     pub http: SocketAddr,
     /// Where analytics streams are taken.
     pub grpc: SocketAddr,
+    /// Where an operator asks: probes, the ledger, the program's own metrics.
+    pub admin: SocketAddr,
+    /// Whether the webhooks' listener has the ledger too.
+    pub status_on_webhooks: bool,
+    /// How many connections the listeners for webhooks and for streams take at once, each.
+    pub max_connections: usize,
+    /// How long a connection may have no request, and a request's head may take.
+    pub idle_timeout: Duration,
     /// Where a page shows the rooms; a loopback address.
     pub ui: Option<SocketAddr>,
     /// Who may tell over the analytics streams.
@@ -194,7 +202,12 @@ impl Config {
         let env = BTreeMap::new();
         let mut reader = Reader { env: &env, file: File::default(), problems: Vec::new() };
         let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Self { http: free, grpc: free, ..read(&ServeArgs::default(), keys, &mut reader) }
+        Self {
+            http: free,
+            grpc: free,
+            admin: free,
+            ..read(&ServeArgs::default(), keys, &mut reader)
+        }
     }
 }
 
@@ -224,15 +237,18 @@ fn read(args: &ServeArgs, keys: Keys, reader: &mut Reader<'_>) -> Config {
     let set_aside_default = if journal.is_some() { 256 << 20 } else { 16 << 20 };
     let set_aside_bytes =
         reader.in_file("set_aside.max_bytes", values::size).unwrap_or(set_aside_default);
-    let listen::Listen { http, grpc, ui, grpc_auth, http_tls, grpc_tls } =
-        listen::read(args, reader);
+    let listen = listen::read(args, reader);
     Config {
-        http,
-        grpc,
-        ui,
-        grpc_auth,
-        http_tls,
-        grpc_tls,
+        http: listen.http,
+        grpc: listen.grpc,
+        admin: listen.admin,
+        status_on_webhooks: listen.status_on_webhooks,
+        max_connections: listen.max_connections,
+        idle_timeout: listen.idle_timeout,
+        ui: listen.ui,
+        grpc_auth: listen.grpc_auth,
+        http_tls: listen.http_tls,
+        grpc_tls: listen.grpc_tls,
         max_body,
         max_message,
         keys,

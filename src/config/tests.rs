@@ -56,6 +56,7 @@ fn the_defaults_need_only_keys() {
     let config = load(&[]);
     assert_eq!(config.http.to_string(), "127.0.0.1:9290");
     assert_eq!(config.grpc.to_string(), "127.0.0.1:9291");
+    assert_eq!(config.admin.to_string(), "127.0.0.1:9293");
     assert_eq!((config.max_body, config.max_message), (1 << 20, 4 << 20));
     assert_eq!(config.keys.secret("devkey"), Some("s3cret"));
     assert_eq!(config.session, crate::session::Settings::default());
@@ -77,7 +78,8 @@ fn the_defaults_for_keys_are_those_of_load_on_free_ports() {
     let mut keys = Keys::default();
     keys.insert("devkey", "s3cret");
     let config = Config::for_keys(keys);
-    let loaded = Config { http: config.http, grpc: config.grpc, ..load(&[]) };
+    let (http, grpc, admin) = (config.http, config.grpc, config.admin);
+    let loaded = Config { http, grpc, admin, ..load(&[]) };
     assert_eq!(format!("{config:?}"), format!("{loaded:?}"));
     assert_eq!((config.http.port(), config.grpc.port()), (0, 0));
 }

@@ -140,6 +140,18 @@ pub(super) fn grpc_auth(text: &str) -> Parsed<GrpcAuth> {
     one_of(text, &all)
 }
 
+/// How many connections a listener takes.
+pub(super) fn connections(text: &str) -> Parsed<usize> {
+    let count = text.parse().ok().filter(|count| (1..=100_000).contains(count));
+    count.ok_or_else(|| "must be a whole number from 1 to 100000".to_owned())
+}
+
+/// How long a connection may have no request.
+pub(super) fn idle_timeout(text: &str) -> Parsed<Duration> {
+    let timeout = duration(text)?;
+    if timeout < Duration::from_secs(1) { Err("must be at least 1s".into()) } else { Ok(timeout) }
+}
+
 /// Booleans of OpenTelemetry's variables, in any case (configuration/sdk-environment-variables).
 pub(super) fn boolean(text: &str) -> Parsed<bool> {
     one_of(text, &[("true", true), ("false", false)])

@@ -6,15 +6,17 @@
 //! anybody can count what becomes of it. Only atomics: nobody waits for a count.
 
 mod balance;
+mod connections;
 pub mod report;
 pub mod status;
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
-pub use balance::Imbalance;
-
 use serde::{Deserialize, Serialize};
+
+pub use balance::Imbalance;
+pub use connections::{Connections, Listener};
 
 use crate::event::Unknown;
 
@@ -173,6 +175,7 @@ struct OutputCounts {
 pub struct Ledger {
     inputs: [InputCounts; 5],
     outputs: [OutputCounts; 3],
+    connections: [connections::Counts; 4],
     unknown_event_types: AtomicU64,
     unknown_enum_values: AtomicU64,
     unknown_fields: AtomicU64,
@@ -249,6 +252,21 @@ impl Ledger {
     /// A request or a stream of `source` was refused.
     pub fn refused(&self, source: Source, why: Refused) {
         self.inputs[source as usize].refused[why as usize].fetch_add(1, Release);
+    }
+
+    /// A listener has a connection more.
+    pub fn connected(&self, listener: Listener) {
+        self.connections[listener as usize].opened();
+    }
+
+    /// A connection of a listener has ended.
+    pub fn disconnected(&self, listener: Listener) {
+        self.connections[listener as usize].closed();
+    }
+
+    /// A connection of a listener at its cap makes place for another.
+    pub fn displaced(&self, listener: Listener) {
+        self.connections[listener as usize].displaced();
     }
 
     /// An accepted message had something in it that this version does not know.
@@ -353,6 +371,8 @@ impl Ledger {
         Snapshot {
             inputs,
             outputs,
+            connections: Listener::ALL
+                .map(|listener| self.connections[listener as usize].of(listener)),
             unknown: Unknown {
                 event_types: get(&self.unknown_event_types),
                 enum_values: get(&self.unknown_enum_values),
@@ -372,6 +392,8 @@ pub struct Snapshot {
     pub inputs: [Input; 5],
     /// What went out, by signal.
     pub outputs: [Output; 3],
+    /// Who is connected, by listener.
+    pub connections: [Connections; 4],
     /// What in it was unknown.
     pub unknown: Unknown,
     /// Entries of the journal that could not be read.

@@ -1,4 +1,4 @@
-//! The SDK's periodic reader as the clock of the stats flush, and the ledger as instruments: all of its
+//! The SDK's periodic reader as the clock of the stats flush, and the program's own metrics: all of their
 //! rows, also those that count nothing yet, as no rate sees a series begin with what it should tell of.
 
 use std::fmt;
@@ -14,8 +14,7 @@ use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Temporality};
 
-use crate::ledger::{Ledger, Snapshot};
-use crate::semconv::{key, metric};
+use super::own::{FAMILIES, Family, Kind, Observed, Own};
 
 /// A periodic reader that ticks at each collection and hands on the ledger's counts.
 pub struct Clock {
@@ -35,10 +34,11 @@ impl Clock {
     /// once: they hold up the next tick.
     pub fn start(
         interval: Duration,
-        ledger: Arc<Ledger>,
+        own: impl Into<Own>,
         tick: impl Fn() + Send + Sync + 'static,
         export: impl Fn(&ResourceMetrics) + Send + Sync + 'static,
     ) -> Self {
+        let own = own.into();
         let stopped = Arc::new(AtomicBool::new(false));
         let exporter = HandOn { export, stopped: Arc::clone(&stopped) };
         let reader = PeriodicReader::builder(exporter).with_interval(interval).build();
@@ -47,17 +47,20 @@ impl Clock {
         let meter = provider.meter(env!("CARGO_PKG_NAME"));
         let unless_stopped = Arc::clone(&stopped);
         let counts = Counts::default();
-        // The first instrument's callback is the first to be called.
         let read = counts.clone();
-        items(&meter, counts.clone(), move || {
-            read.take(ledger.snapshot());
+        let mut first = Some(move || {
+            read.take(own.observe());
             if !unless_stopped.load(Ordering::Acquire) {
                 unless_it_panics(&tick);
             }
         });
-        records(&meter, &counts);
-        journal(&meter, &counts);
-        unknown(&meter, counts);
+        for family in &FAMILIES {
+            // The first instrument's callback is the first to be called.
+            match first.take() {
+                Some(first) => instrument(&meter, family, counts.clone(), first),
+                None => instrument(&meter, family, counts.clone(), || {}),
+            }
+        }
         Self { provider, stopped }
     }
 
@@ -81,14 +84,14 @@ impl Clock {
 /// The ledger at the begin of a collection: what a tick makes meanwhile would be in some rows and not in
 /// others.
 #[derive(Clone, Default)]
-struct Counts(Arc<Mutex<Option<Arc<Snapshot>>>>);
+struct Counts(Arc<Mutex<Option<Arc<Observed>>>>);
 
 impl Counts {
-    fn take(&self, snapshot: Snapshot) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(snapshot));
+    fn take(&self, observed: Observed) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(observed));
     }
 
-    fn get(&self) -> Option<Arc<Snapshot>> {
+    fn get(&self) -> Option<Arc<Observed>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -127,130 +130,40 @@ impl<F: Fn(&ResourceMetrics) + Send + Sync + 'static> PushMetricExporter for Han
     }
 }
 
-fn items(meter: &Meter, counts: Counts, tick: impl Fn() + Send + Sync + 'static) {
-    let callback = move |items: &dyn AsyncInstrument<u64>| {
-        tick();
-        for row in counts.get().iter().flat_map(|counts| &counts.inputs) {
-            let source = KeyValue::new(key::LEDGER_SOURCE, row.source.as_str());
-            for (outcome, n) in [
-                ("accepted", row.accepted),
-                ("processed", row.processed),
-                ("duplicates", row.duplicates),
-                ("merged", row.merged),
-                ("set_aside", row.set_aside),
-            ] {
-                let outcome = KeyValue::new(key::LEDGER_OUTCOME, outcome);
-                items.observe(n, &[source.clone(), outcome]);
-            }
-            for &(why, n) in &row.refused {
-                let outcome = KeyValue::new(key::LEDGER_OUTCOME, "refused");
-                let reason = KeyValue::new(key::LEDGER_REASON, why.as_str());
-                items.observe(n, &[source.clone(), outcome, reason]);
-            }
-        }
+fn instrument(
+    meter: &Meter,
+    family: &'static Family,
+    counts: Counts,
+    first: impl Fn() + Send + Sync + 'static,
+) {
+    let each = move |point: &mut dyn FnMut(i64, &[KeyValue])| {
+        first();
+        let Some(observed) = counts.get() else { return };
+        (family.points)(&observed, &mut |value, attributes| {
+            let attributes: Vec<_> =
+                attributes.iter().map(|(key, value)| KeyValue::new(*key, *value)).collect();
+            point(value, &attributes);
+        });
     };
-    meter
-        .u64_observable_counter(metric::LEDGER_ITEMS)
-        .with_unit("{item}")
-        .with_description("What came in, by what became of it")
-        .with_callback(callback)
-        .build();
-}
-
-fn records(meter: &Meter, counts: &Counts) {
-    let counted = counts.clone();
-    let callback = move |records: &dyn AsyncInstrument<u64>| {
-        for row in counted.get().iter().flat_map(|counts| &counts.outputs) {
-            let signal = KeyValue::new(key::LEDGER_SIGNAL, row.signal.as_str());
-            for (outcome, n) in [
-                ("accepted", row.accepted),
-                ("delivered", row.delivered),
-                ("set_aside", row.set_aside),
-            ] {
-                let outcome = KeyValue::new(key::LEDGER_OUTCOME, outcome);
-                records.observe(n, &[signal.clone(), outcome]);
-            }
-            for &(why, n) in &row.lost {
-                let outcome = KeyValue::new(key::LEDGER_OUTCOME, "lost");
-                let reason = KeyValue::new(key::LEDGER_REASON, why.as_str());
-                records.observe(n, &[signal.clone(), outcome, reason]);
-            }
+    match family.kind {
+        Kind::Counter => {
+            let callback = move |counter: &dyn AsyncInstrument<u64>| {
+                each(&mut |value, attributes| {
+                    // What only grows is never below 0.
+                    counter.observe(value.unsigned_abs(), attributes);
+                });
+            };
+            let counter = meter.u64_observable_counter(family.name).with_unit(family.unit);
+            counter.with_description(family.brief).with_callback(callback).build();
         }
-    };
-    meter
-        .u64_observable_counter(metric::LEDGER_RECORDS)
-        .with_unit("{record}")
-        .with_description("What was made to be sent, by what became of it")
-        .with_callback(callback)
-        .build();
-    let waiting = counts.clone();
-    let callback = move |gauge: &dyn AsyncInstrument<i64>| {
-        for row in waiting.get().iter().flat_map(|counts| &counts.outputs) {
-            let signal = KeyValue::new(key::LEDGER_SIGNAL, row.signal.as_str());
-            // Below 0 where more ended than was accepted: that is not to be hidden.
-            let waiting = row.balance().map_or_else(
-                |wrong| i64::try_from(wrong.settled - wrong.accepted).map_or(i64::MIN, |n| -n),
-                |waiting| i64::try_from(waiting).unwrap_or(i64::MAX),
-            );
-            gauge.observe(waiting, &[signal]);
+        Kind::UpDown => {
+            let callback = move |sum: &dyn AsyncInstrument<i64>| {
+                each(&mut |value, attributes| sum.observe(value, attributes));
+            };
+            let sum = meter.i64_observable_up_down_counter(family.name).with_unit(family.unit);
+            sum.with_description(family.brief).with_callback(callback).build();
         }
-    };
-    meter
-        .i64_observable_up_down_counter(metric::LEDGER_WAITING)
-        .with_unit("{record}")
-        .with_description("What waits for its delivery")
-        .with_callback(callback)
-        .build();
-}
-
-fn journal(meter: &Meter, counts: &Counts) {
-    type Count = fn(&Snapshot) -> u64;
-    let counters: [(&str, &str, &str, Count); 2] = [
-        (
-            metric::JOURNAL_FAILURES,
-            "{failure}",
-            "How often the journal could not be written",
-            |ledger| ledger.journal_failures,
-        ),
-        (
-            metric::JOURNAL_DAMAGED,
-            "{entry}",
-            "Entries of the journal that could not be read",
-            |ledger| ledger.journal_damaged,
-        ),
-    ];
-    for (name, unit, description, count) in counters {
-        let counts = counts.clone();
-        meter
-            .u64_observable_counter(name)
-            .with_unit(unit)
-            .with_description(description)
-            .with_callback(move |counter| {
-                if let Some(counts) = counts.get() {
-                    counter.observe(count(&counts), &[]);
-                }
-            })
-            .build();
     }
-}
-
-fn unknown(meter: &Meter, counts: Counts) {
-    let callback = move |unknown: &dyn AsyncInstrument<u64>| {
-        let Some(found) = counts.get().map(|counts| counts.unknown) else { return };
-        for (what, n) in [
-            ("event_type", found.event_types),
-            ("enum_value", found.enum_values),
-            ("field", found.fields),
-        ] {
-            unknown.observe(n, &[KeyValue::new(key::LEDGER_REASON, what)]);
-        }
-    };
-    meter
-        .u64_observable_counter(metric::LEDGER_UNKNOWN)
-        .with_unit("{item}")
-        .with_description("What this version did not know in what it accepted")
-        .with_callback(callback)
-        .build();
 }
 
 #[cfg(test)]
@@ -262,7 +175,7 @@ mod tests {
 
     use super::*;
     use crate::event::Unknown;
-    use crate::ledger::{Lost, Refused, Signal, Source};
+    use crate::ledger::{Ledger, Lost, Refused, Signal, Source};
 
     const LONG: Duration = Duration::from_hours(1);
 
@@ -298,7 +211,7 @@ mod tests {
     async fn it_ticks_every_interval_without_any_counts() {
         let (ticks, mut ticked) = mpsc::unbounded_channel();
         let tick = move || ticks.send(()).unwrap_or_default();
-        let clock = Clock::start(Duration::from_millis(5), Arc::default(), tick, |_| {});
+        let clock = Clock::start(Duration::from_millis(5), Arc::<Ledger>::default(), tick, |_| {});
         for _ in 0..3 {
             assert_eq!(ticked.recv().await, Some(()));
         }
@@ -324,7 +237,7 @@ mod tests {
     async fn stopping_ticks_once_more_and_ends() {
         let (ticks, mut ticked) = mpsc::unbounded_channel();
         let tick = move || ticks.send(()).unwrap_or_default();
-        let clock = Clock::start(LONG, Arc::default(), tick, |_| {});
+        let clock = Clock::start(LONG, Arc::<Ledger>::default(), tick, |_| {});
         assert!(ticked.try_recv().is_err());
         clock.stop().await;
         assert_eq!(ticked.recv().await, Some(()));
@@ -347,10 +260,14 @@ mod tests {
         let export = move |metrics: &ResourceMetrics| exported.lock().unwrap().push(rows(metrics));
         Clock::start(LONG, ledger, || {}, export).stop().await;
         let exports = exports.lock().unwrap();
+        let (memory, rows): (Vec<_>, Vec<_>) =
+            exports.concat().into_iter().partition(|row| row.starts_with("lk.otel.memory"));
+        assert_eq!(memory.len(), 1);
         let (zero, counted): (Vec<_>, Vec<_>) =
-            exports.concat().into_iter().partition(|row| row.ends_with(" = 0"));
-        // Five sources in ten rows, three signals in ten and one; the journal; what is unknown.
-        assert_eq!(zero.len() + counted.len(), 5 * 10 + 3 * 11 + 2 + 3);
+            rows.into_iter().partition(|row| row.ends_with(" = 0"));
+        // Five sources in ten rows, three signals in ten and one; the journal; what is unknown;
+        // four listeners in two.
+        assert_eq!(zero.len() + counted.len(), 5 * 10 + 3 * 11 + 2 + 3 + 4 * 2);
         let first_loss =
             "lk.otel.records{lk.otel.outcome=lost,lk.otel.reason=rejected,lk.otel.signal=logs} = 0";
         assert!(zero.iter().any(|row| row == first_loss), "{zero:#?}");
@@ -380,7 +297,7 @@ mod tests {
         let export = move |metrics: &ResourceMetrics| exported.lock().unwrap().push(rows(metrics));
         Clock::start(LONG, ledger, tick, export).stop().await;
         let mut counted = exports.lock().unwrap().concat();
-        counted.retain(|row| !row.ends_with(" = 0"));
+        counted.retain(|row| !row.ends_with(" = 0") && !row.starts_with("lk.otel.memory"));
         assert_eq!(
             counted,
             [

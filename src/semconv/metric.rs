@@ -112,6 +112,14 @@ pub const RECONCILER_DISAGREEMENTS: &str = "lk.otel.reconciler.disagreements";
 pub const JOURNAL_FAILURES: &str = "lk.otel.journal.failures";
 /// Entries of the journal that could not be read, `{entry}`.
 pub const JOURNAL_DAMAGED: &str = "lk.otel.journal.damaged";
+/// What the journal and what waits take on disk, By.
+pub const JOURNAL_SIZE: &str = "lk.otel.journal.size";
+/// How much memory the process takes, By.
+pub const MEMORY: &str = "lk.otel.memory";
+/// Open connections to the listeners, `{connection}`.
+pub const CONNECTION_COUNT: &str = "lk.otel.connection.count";
+/// Connections that were closed at the cap to make place for others, `{connection}`.
+pub const CONNECTION_DISPLACED: &str = "lk.otel.connection.displaced";
 /// Windows that found no series of their own, `{window}`.
 pub const STREAM_OVERFLOWS: &str = "lk.stream.overflows";
 /// Lowest mean score of a stream of the participants where it is lowest, 1 to 5.

@@ -121,6 +121,9 @@ impl Server {
                 tracing::warn!("no snapshot was written in time: the next start reads the journal");
             }
         }
+        if let Some(admin) = self.admin {
+            admin.stop().await;
+        }
         let ledger = self.ledger.snapshot().ended();
         // On disk what is lost is the program's own metrics, told again after the next start.
         let undelivered = if self.is_durable { 0 } else { ledger.lost_by_shutdown() };

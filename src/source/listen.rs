@@ -2,40 +2,43 @@
 //! the journal any more.
 
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::service::TowerToHyperService;
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::admin::Admin;
 use super::analytics::AnalyticsRecorder;
-use super::tasks::{Tasks, stopped};
+use super::connections::Connections;
+use super::server::Server;
+use super::tasks::Tasks;
 use super::tls::{self, Acceptor, TlsError};
 use super::webhook::Webhooks;
 use super::{OpenStreams, Shared};
+use crate::ledger::{Ledger, Listener};
 
 // Finds out about senders that are gone without a word, so that nobody waits for their twins.
 const KEEPALIVE: Duration = Duration::from_secs(20);
-// For a request's head, and for the next request of an open connection: LiveKit's sender keeps
-// connections open, and opens another where one was closed.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-// Each may hold one webhook in memory. The next ones wait in the system's queue.
-const MAX_CONNECTIONS: usize = 512;
+// Of the admin listener and of the page of rooms.
+const FEW_CONNECTIONS: usize = 64;
 // A webhook's head has a token of some hundred bytes.
 const MAX_HEADERS: usize = 64;
 const MAX_HEAD: usize = 32 << 10;
 // A server opens three.
 const MAX_STREAMS: u32 = 64;
-// Between attempts to accept, where the system has no file descriptor left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// [`Settings::max_connections`], unless it is set.
+pub const MAX_CONNECTIONS: usize = 512;
+/// [`Settings::idle_timeout`], unless it is set: LiveKit's sender keeps connections open, and opens
+/// another where one was closed.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Who may tell over the analytics streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -56,6 +59,14 @@ pub struct Settings {
     pub http: SocketAddr,
     /// For the analytics streams.
     pub grpc: SocketAddr,
+    /// For what an operator asks, where that is served.
+    pub admin: Option<SocketAddr>,
+    /// Whether the webhooks' listener has the ledger too.
+    pub status_on_webhooks: bool,
+    /// How many connections each of the first two takes at once; more than none.
+    pub max_connections: usize,
+    /// How long a connection may have no request, and a request's head may take.
+    pub idle_timeout: Duration,
     /// Largest webhook, in bytes.
     pub max_body: usize,
     /// Largest message of an analytics stream, in bytes.
@@ -71,8 +82,19 @@ pub struct Settings {
 impl Settings {
     /// Without TLS, for whoever reaches it.
     pub fn plain(http: SocketAddr, grpc: SocketAddr, max_body: usize, max_message: usize) -> Self {
-        let grpc_auth = GrpcAuth::None;
-        Self { http, grpc, max_body, max_message, grpc_auth, http_tls: None, grpc_tls: None }
+        Self {
+            http,
+            grpc,
+            admin: None,
+            status_on_webhooks: false,
+            max_connections: MAX_CONNECTIONS,
+            idle_timeout: IDLE_TIMEOUT,
+            max_body,
+            max_message,
+            grpc_auth: GrpcAuth::None,
+            http_tls: None,
+            grpc_tls: None,
+        }
     }
 }
 
@@ -101,6 +123,8 @@ pub struct Listeners {
     pub http: SocketAddr,
     /// Where the analytics streams are taken.
     pub grpc: SocketAddr,
+    /// Where an operator asks; it is served until this is dropped, through a stop.
+    pub(crate) admin: Option<Site>,
     acceptors: Vec<Acceptor>,
     stop: watch::Sender<bool>,
     tasks: Tasks,
@@ -112,7 +136,19 @@ pub(crate) struct Site {
     /// Where it is.
     pub(crate) address: SocketAddr,
     // Its end is the stop.
-    _stop: watch::Sender<bool>,
+    stop: watch::Sender<bool>,
+    tasks: Tasks,
+    serving: JoinHandle<()>,
+}
+
+impl Site {
+    /// Stops, and returns once nothing of it is left.
+    pub(crate) async fn stop(self) {
+        drop(self.stop);
+        // One that broke off has ended too.
+        let _ = self.serving.await;
+        self.tasks.abort().await;
+    }
 }
 
 /// Listens on an address; port 0 takes a free one.
@@ -123,14 +159,17 @@ pub(crate) async fn site(
     what: &'static str,
     address: SocketAddr,
     router: Router,
+    (of, ledger): (Listener, Arc<Ledger>),
 ) -> Result<Site, BindError> {
     let (listener, address) = listener(what, address).await?;
     let (stop, stopping) = watch::channel(false);
     let tasks = Tasks::default();
-    let server = Server { listener, router, builder: http1(&tasks), tls: None };
+    let builder = http1(&tasks, IDLE_TIMEOUT);
+    let connections = Connections::new(of, FEW_CONNECTIONS, IDLE_TIMEOUT, ledger);
+    let server = Server { listener, router, builder, tls: None, connections };
     // Not one of `tasks`: it would hold itself.
-    tokio::spawn(server.serve(tasks, stopping));
-    Ok(Site { address, _stop: stop })
+    let serving = tokio::spawn(server.serve(tasks.clone(), stopping));
+    Ok(Site { address, stop, tasks, serving })
 }
 
 /// Listens on both addresses; port 0 takes a free one.
@@ -147,24 +186,51 @@ pub async fn bind(settings: &Settings, shared: Shared) -> Result<Listeners, Bind
     let (http, http_at) = listener("webhooks", settings.http).await?;
     let (grpc, grpc_at) = listener("analytics streams", settings.grpc).await?;
     let (stop, stopping) = watch::channel(false);
+    let admin = Admin::new(&shared, stopping.clone());
+    let admin_at = match settings.admin {
+        None => None,
+        Some(address) => {
+            let of = (Listener::Admin, Arc::clone(&shared.ledger));
+            Some(site("the operator", address, admin.clone().all(), of).await?)
+        }
+    };
+    let connections = |of| {
+        let ledger = Arc::clone(&shared.ledger);
+        Connections::new(of, settings.max_connections, settings.idle_timeout, ledger)
+    };
+    let [of_webhooks, of_streams] = [Listener::Webhooks, Listener::Streams].map(connections);
     let open = OpenStreams::default();
-    let webhooks = Webhooks::new(shared.clone(), open.clone(), stopping.clone(), settings.max_body);
+    let webhooks = Webhooks::new(shared.clone(), open.clone(), settings.max_body).router();
+    let webhooks = webhooks.merge(admin.clone().probes());
+    let webhooks =
+        if settings.status_on_webhooks { webhooks.merge(admin.status()) } else { webhooks };
     let needs_token = settings.grpc_auth == GrpcAuth::Token;
     let recorder =
         AnalyticsRecorder::new(shared, open, stopping.clone(), settings.max_message, needs_token);
     let tasks = Tasks::default();
-    let webhooks =
-        Server { listener: http, router: webhooks.router(), builder: http1(&tasks), tls: http_tls };
-    let streams = Router::new().fallback_service(recorder);
-    let streams = Server { listener: grpc, router: streams, builder: http2(&tasks), tls: grpc_tls };
+    let builder = http1(&tasks, settings.idle_timeout);
+    let webhooks = Server {
+        listener: http,
+        router: webhooks,
+        builder,
+        tls: http_tls,
+        connections: of_webhooks,
+    };
+    let streams = Server {
+        listener: grpc,
+        router: Router::new().fallback_service(recorder),
+        builder: http2(&tasks),
+        tls: grpc_tls,
+        connections: of_streams,
+    };
     tasks.spawn(webhooks.serve(tasks.clone(), stopping.clone()));
     tasks.spawn(streams.serve(tasks.clone(), stopping));
-    Ok(Listeners { http: http_at, grpc: grpc_at, acceptors, stop, tasks })
+    Ok(Listeners { http: http_at, grpc: grpc_at, admin: admin_at, acceptors, stop, tasks })
 }
 
-fn http1(tasks: &Tasks) -> Builder<Tasks> {
+fn http1(tasks: &Tasks, head_timeout: Duration) -> Builder<Tasks> {
     let mut builder = Builder::new(tasks.clone()).http1_only();
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(head_timeout);
     builder.http1().max_headers(MAX_HEADERS).max_buf_size(MAX_HEAD);
     builder
 }
@@ -184,96 +250,6 @@ async fn listener(
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let local = listener.local_addr().map_err(failed)?;
     Ok((listener, local))
-}
-
-// One listener. Its connections are tasks of ours: those that axum and tonic spawn can't be ended.
-struct Server {
-    listener: TcpListener,
-    router: Router,
-    builder: Builder<Tasks>,
-    tls: Option<Acceptor>,
-}
-
-impl Server {
-    async fn serve(self, tasks: Tasks, stop: watch::Receiver<bool>) {
-        let free = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        loop {
-            let next = async {
-                let place = Arc::clone(&free).acquire_owned().await;
-                (place, self.listener.accept().await)
-            };
-            let (place, accepted) = tokio::select! {
-                biased;
-                () = stopped(stop.clone()) => return,
-                next = next => next,
-            };
-            match accepted {
-                Ok((stream, _)) => {
-                    let (builder, router) = (self.builder.clone(), self.router.clone());
-                    let serving =
-                        connection(stream, self.tls.clone(), builder, router, stop.clone());
-                    tasks.spawn(async move {
-                        serving.await;
-                        drop(place);
-                    });
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-    }
-}
-
-async fn connection(
-    stream: TcpStream,
-    tls: Option<Acceptor>,
-    builder: Builder<Tasks>,
-    router: Router,
-    stop: watch::Receiver<bool>,
-) {
-    // An answer is small and waited for. Where it can't be set, the answer is late, not lost.
-    let _ = stream.set_nodelay(true);
-    // HTTP/2 has no time limit for its first bytes, and no end before them.
-    let mut byte = [0];
-    let first = tokio::select! {
-        first = tokio::time::timeout(HEAD_TIMEOUT, stream.peek(&mut byte)) => first,
-        () = stopped(stop.clone()) => return,
-    };
-    if !matches!(first, Ok(Ok(1))) {
-        return;
-    }
-    let Some(tls) = tls else { return speak(stream, builder, router, stop).await };
-    // A handshake is no slower than a head may be.
-    #[cfg(feature = "tls")]
-    match tokio::time::timeout(HEAD_TIMEOUT, tls.accept(stream)).await {
-        Ok(Ok(stream)) => speak(stream, builder, router, stop).await,
-        Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
-        Err(_) => tracing::debug!("a TLS handshake took too long"),
-    }
-    #[cfg(not(feature = "tls"))]
-    drop(tls);
-}
-
-async fn speak(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    builder: Builder<Tasks>,
-    router: Router,
-    stop: watch::Receiver<bool>,
-) {
-    let service = TowerToHyperService::new(router);
-    let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), service));
-    let ended = tokio::select! {
-        ended = serving.as_mut() => ended,
-        () = stopped(stop) => {
-            serving.as_mut().graceful_shutdown();
-            serving.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection broke off");
-    }
 }
 
 impl Listeners {

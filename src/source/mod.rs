@@ -1,13 +1,17 @@
 //! Where telemetry comes from: signed webhooks, the analytics streams, captures of them, and what
 //! LiveKit's API lists.
 
+mod admin;
 pub mod analytics;
 pub mod capture;
+mod connections;
 pub mod keys;
+mod linger;
 pub mod listen;
 pub(crate) mod post;
 pub mod reconcile;
 pub mod replay;
+mod server;
 mod tasks;
 pub mod tls;
 pub(crate) mod token;

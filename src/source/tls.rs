@@ -64,8 +64,8 @@ impl Acceptor {
     #[cfg(feature = "tls")]
     pub(super) async fn accept(
         &self,
-        stream: tokio::net::TcpStream,
-    ) -> std::io::Result<tokio_rustls::server::TlsStream<tokio::net::TcpStream>> {
+        stream: super::linger::Lingering,
+    ) -> std::io::Result<tokio_rustls::server::TlsStream<super::linger::Lingering>> {
         let config = self.current.read().unwrap_or_else(PoisonError::into_inner).clone();
         tokio_rustls::TlsAcceptor::from(config).accept(stream).await
     }

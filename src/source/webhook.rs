@@ -6,22 +6,20 @@ use std::time::{Duration, SystemTime};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{CONNECTION, CONTENT_LENGTH, RETRY_AFTER};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::post;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-use tokio::sync::watch;
 use tracing::Instrument;
 
 use super::token::{self, Refusal, Refusals};
 use super::{OpenStreams, Shared, accepted, parse};
-use crate::ledger::status::Status;
 use crate::ledger::{Refused, Source};
 
 // LiveKit's sender gives up on a webhook after 15 s in all: a slower body is of no use to it.
@@ -32,30 +30,18 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) struct Webhooks {
     shared: Shared,
     open: OpenStreams,
-    stop: watch::Receiver<bool>,
     max_body: usize,
     refusals: Arc<Refusals>,
 }
 
 impl Webhooks {
-    pub(super) fn new(
-        shared: Shared,
-        open: OpenStreams,
-        stop: watch::Receiver<bool>,
-        max_body: usize,
-    ) -> Self {
-        Self { shared, open, stop, max_body, refusals: Arc::default() }
+    pub(super) fn new(shared: Shared, open: OpenStreams, max_body: usize) -> Self {
+        Self { shared, open, max_body, refusals: Arc::default() }
     }
 
-    /// POST /webhook, GET /healthz (the process lives), GET /readyz (it accepts), GET /status (the
-    /// ledger: counts, and nothing of rooms or people).
+    /// POST /webhook.
     pub(super) fn router(self) -> Router {
-        Router::new()
-            .route("/webhook", post(webhook))
-            .route("/healthz", get(|| async { "ok\n" }))
-            .route("/readyz", get(ready))
-            .route("/status", get(status))
-            .with_state(Arc::new(self))
+        Router::new().route("/webhook", post(webhook)).with_state(Arc::new(self))
     }
 
     fn refuse(&self, why: Refused, status: StatusCode) -> Response {
@@ -144,22 +130,6 @@ async fn verify_and_accept(webhooks: &Webhooks, request: Request) -> Response {
     webhooks.accept(body).await
 }
 
-async fn status(State(webhooks): State<Arc<Webhooks>>) -> Response {
-    let Shared { journal, ledger, set_aside, .. } = &webhooks.shared;
-    let disk_bytes = journal.is_durable().then(|| journal.room().on_disk());
-    let status = Status::new(ledger.snapshot(), disk_bytes, set_aside.len());
-    let json = serde_json::to_vec_pretty(&status).unwrap_or_default();
-    ([(CONTENT_TYPE, "application/json")], json).into_response()
-}
-
-async fn ready(State(webhooks): State<Arc<Webhooks>>) -> Response {
-    if *webhooks.stop.borrow() {
-        (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response()
-    } else {
-        "ok\n".into_response()
-    }
-}
-
 /// The token that signs `body`, as LiveKit's server makes it: 5 minutes, with the body's hash.
 ///
 /// # Errors
@@ -192,15 +162,14 @@ mod tests {
 
     const SECRET: &str = "made-up-secret-of-thirty-two-characters";
 
-    fn router(stopped: bool) -> (Router, Arc<Ledger>) {
+    fn router() -> (Router, Arc<Ledger>) {
         let mut keys = Keys::default();
         keys.insert("key", SECRET);
         let ledger = Arc::new(Ledger::default());
         let (journal, _) = journal::in_memory(1000, &ledger);
         let set_aside = Arc::new(SetAside::in_memory(0));
         let shared = Shared { keys: keys.into(), journal, ledger: Arc::clone(&ledger), set_aside };
-        let (_, stop) = watch::channel(stopped);
-        (Webhooks::new(shared, OpenStreams::default(), stop, 1000).router(), ledger)
+        (Webhooks::new(shared, OpenStreams::default(), 1000).router(), ledger)
     }
 
     // A body that never comes, and whether it was asked for.
@@ -222,7 +191,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_does_not_come_is_not_waited_for_forever() {
-        let (mut router, ledger) = router(false);
+        let (mut router, ledger) = router();
         let (body, _) = pending();
         let token = sign(b"{}", "key", SECRET).unwrap();
         assert_eq!(post(&mut router, Some(&token), body).await, StatusCode::REQUEST_TIMEOUT);
@@ -232,7 +201,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_without_a_valid_token_is_not_asked_for() {
-        let (mut router, _) = router(false);
+        let (mut router, _) = router();
         let wrong = sign(b"{}", "key", "a-wrong-secret-of-some-length-too").unwrap();
         for token in [None, Some("Bearer "), Some(wrong.as_str())] {
             let (body, asked) = pending();
@@ -276,17 +245,6 @@ mod tests {
                 token::webhook(&headers, &keys, SystemTime::now()).err()
             });
             assert_eq!(signed, [Some(Refusal::Old), None]);
-        }
-    }
-
-    #[tokio::test]
-    async fn it_is_not_ready_while_it_drains() {
-        for (stopped, ready) in [(false, 200), (true, 503)] {
-            let (mut router, _) = router(stopped);
-            for (path, status) in [("/readyz", ready), ("/healthz", 200)] {
-                let request = Request::get(path).body(Body::empty()).unwrap();
-                assert_eq!(router.call(request).await.unwrap().status(), status, "{path}");
-            }
         }
     }
 }

@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 pub use browser::open;
 
 use crate::export::Exporter;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Listener};
 use crate::pipeline::{Passed, Tap, Tapped, tap};
 use crate::source::listen::{self, BindError, Site};
 use store::{Limits, Store};
@@ -65,8 +65,9 @@ impl Ui {
             return Err(BindError::Address { what, address, error });
         }
         let store = Mutex::new(Store::new(Limits::default()));
+        let of = (Listener::Page, Arc::clone(&ledger));
         let shown = Arc::new(Shown { store, ledger, trace_url, missed: 0.into() });
-        let site = listen::site(what, address, site::router(Arc::clone(&shown))).await?;
+        let site = listen::site(what, address, site::router(Arc::clone(&shown)), of).await?;
         let (tap, tapped) = tap();
         let filling = tokio::spawn(fill(tapped, shown, exporter));
         Ok((Self { site, filling }, tap))

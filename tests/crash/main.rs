@@ -38,7 +38,7 @@ fn config(directory: &std::path::Path, collector: u16, [http, grpc]: [u16; 2]) -
     let path = directory.join("livekit-otel.yaml");
     let journal = directory.join("journal");
     let text = format!(
-        "listen: {{http: '127.0.0.1:{http}', grpc: '127.0.0.1:{grpc}'}}\n\
+        "listen: {{http: '127.0.0.1:{http}', grpc: '127.0.0.1:{grpc}', admin: '127.0.0.1:0'}}\n\
          session: {{linger: 300ms, twin_wait: 50ms}}\n\
          stats: {{interval: 150ms}}\n\
          journal: {{dir: '{}', snapshot: 32KiB}}\n\

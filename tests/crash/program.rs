@@ -15,6 +15,8 @@ pub(crate) struct Program {
     pub(crate) child: Child,
     pub(crate) http: String,
     pub(crate) grpc: String,
+    #[allow(dead_code)] // of tests/abuse and tests/stack
+    pub(crate) admin: String,
     pub(crate) log: mpsc::Receiver<String>,
 }
 
@@ -43,7 +45,8 @@ impl Program {
         let line: serde_json::Value = serde_json::from_str(&listening).unwrap();
         let fields = line.get("fields").unwrap_or(&line);
         let address = |key: &str| fields[key].as_str().unwrap().to_owned();
-        Self { child, http: address("http"), grpc: address("grpc"), log }
+        let [http, grpc, admin] = ["http", "grpc", "admin"].map(address);
+        Self { child, http, grpc, admin, log }
     }
 
     /// SIGKILL.

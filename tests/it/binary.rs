@@ -27,6 +27,7 @@ pub(crate) struct Serve {
     pub(crate) child: Child,
     pub(crate) http: String,
     pub(crate) grpc: String,
+    pub(crate) admin: String,
     log: mpsc::Receiver<String>,
     seen: Vec<String>,
 }
@@ -44,8 +45,8 @@ impl Serve {
                 let _ = lines.send(line);
             }
         });
-        let mut serve =
-            Self { child, http: String::new(), grpc: String::new(), log, seen: Vec::new() };
+        let (http, grpc, admin) = Default::default();
+        let mut serve = Self { child, http, grpc, admin, log, seen: Vec::new() };
         let line = serve.wait_for("listening");
         let line: serde_json::Value = serde_json::from_str(&line).unwrap();
         let address = |key: &str| {
@@ -53,6 +54,7 @@ impl Serve {
             fields[key].as_str().unwrap().to_owned()
         };
         (serve.http, serve.grpc) = (address("http"), address("grpc"));
+        serve.admin = address("admin");
         serve
     }
 
@@ -149,15 +151,15 @@ async fn a_running_server_is_asked_for_its_ledger() {
     let collector = Collector::start().await.unwrap();
     let serve = Serve::start(&collector.endpoint(), &[]);
     assert!(serve.replay().status.success());
-    let said = command(&["status", "--http", &serve.http]).output().unwrap();
+    let said = command(&["status", "--admin", &serve.admin]).output().unwrap();
     assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
     let said = String::from_utf8(said.stdout).unwrap();
     assert!(said.lines().any(|line| line.contains("webhook") && line.contains("18")), "{said}");
-    let json = command(&["status", "--json", "--http", &serve.http]).output().unwrap();
+    let json = command(&["status", "--json", "--admin", &serve.admin]).output().unwrap();
     let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
     assert_eq!(json["inputs"][0]["accepted"], 18);
     serve.terminate();
-    let gone = command(&["status", "--http", "127.0.0.1:1"]).output().unwrap();
+    let gone = command(&["status", "--admin", "127.0.0.1:1"]).output().unwrap();
     assert_eq!(gone.status.code(), Some(1));
 }
 
@@ -276,7 +278,7 @@ async fn a_simulation_ends_its_rooms_at_sigint_and_exits_with_0() {
     let child = serve.simulate(SECRET, &["--duration", "1h"]).spawn().unwrap();
     let deadline = std::time::Instant::now() + PATIENCE;
     let accepted = async || {
-        let status = livekit_otel::commands::status(&serve.http).await.unwrap();
+        let status = livekit_otel::commands::status(&serve.admin).await.unwrap();
         status.ledger.inputs.iter().map(|input| input.accepted).sum::<u64>()
     };
     while accepted().await == 0 {
@@ -344,7 +346,7 @@ fn wrong_usage_and_wrong_values_end_with_64_and_a_failed_start_with_1() {
     assert_eq!(code(&mut command(&["simulate"])), Some(64));
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let mut serve = command(&["serve", "--http", &address]);
+    let mut serve = command(&["serve", "--http", &address, "--admin", "127.0.0.1:0"]);
     let output = serve.env("LIVEKIT_KEYS", format!("{KEY}: {SECRET}")).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8(output.stderr).unwrap().contains(&address));

@@ -184,14 +184,26 @@ fn port(address: &Json) -> u16 {
 fn ports_and_names_agree() {
     let services = services(COMPOSE[0]);
     let ours = yaml("deploy/livekit-otel.yaml");
-    let (http, grpc) = (port(&ours["listen"]["http"]), port(&ours["listen"]["grpc"]));
+    let [http, grpc, admin] =
+        ["http", "grpc", "admin"].map(|listener| port(&ours["listen"][listener]));
     let published = |name: &str, port: u16| {
         let port = format!("127.0.0.1:{port}:{port}");
         assert!(strings(&services[name]["ports"]).any(|it| it == port), "{name}: {port}");
     };
     published("livekit-otel", http);
     published("livekit-otel", grpc);
-    assert!(read("deploy/Dockerfile").contains(&format!("EXPOSE {http} {grpc}\n")));
+    published("livekit-otel", admin);
+    let exposed = format!("EXPOSE {http} {grpc} {admin}\n");
+    assert!(read("deploy/Dockerfile").contains(&exposed));
+    // The images' and Compose's health check asks the default address.
+    let default = port(&yaml("examples/livekit-otel.yaml")["listen"]["admin"]);
+    assert_eq!(admin, default);
+    assert!(read("deploy/README.md").contains(&format!("http://127.0.0.1:{admin}/status")));
+    let chart = "deploy/helm/livekit-otel/templates/";
+    assert!(read(&format!("{chart}_helpers.tpl")).contains(&format!("\"0.0.0.0:{admin}\"")));
+    assert!(read(&format!("{chart}_helpers.tpl")).contains("port: admin"));
+    let set = read(&format!("{chart}statefulset.yaml"));
+    assert!(set.contains(&format!("- name: admin\n              containerPort: {admin}\n")));
 
     let livekit = yaml("deploy/livekit.yaml");
     assert_eq!(livekit["webhook"]["urls"], json!([format!("http://livekit-otel:{http}/webhook")]));

@@ -297,7 +297,7 @@ async fn what_can_not_be_read_is_a_letter_that_can_be_listed_and_dropped() {
     let server = Server::start(config()).await.unwrap();
     assert_eq!(post(&server, "not json").await.0, 200);
     let status = loop {
-        let status = commands::status(&server.http().to_string()).await.unwrap();
+        let status = commands::status(&server.admin().unwrap().to_string()).await.unwrap();
         if status.set_aside > 0 {
             break status;
         }

@@ -132,7 +132,8 @@ async fn serves_and_takes_what_is_sent(serve: &str, collector: &Collector) {
     let (http, grpc) = (ports(), ports());
     let serve = serve.replace("http://127.0.0.1:4317", &collector.endpoint());
     let serve = serve.replace(" livekit-otel ", &format!(" exec {BIN} "));
-    let serve = format!("{serve} --http 127.0.0.1:{http} --grpc 127.0.0.1:{grpc}");
+    let serve =
+        format!("{serve} --http 127.0.0.1:{http} --grpc 127.0.0.1:{grpc} --admin 127.0.0.1:0");
     let mut child = Command::new("sh").args(["-c", &serve]).spawn().unwrap();
     let ready = async {
         while tokio::net::TcpStream::connect(("127.0.0.1", http)).await.is_err() {

@@ -8,7 +8,7 @@ use livekit_otel::engine::{Batch, Engine};
 use livekit_otel::event::rooms::{ListedRoom, Rooms, Scope};
 use livekit_otel::event::{RoomSid, Telling, TrackKind, Unknown};
 use livekit_otel::ledger::{Ledger, Lost, Signal, Source};
-use livekit_otel::observe::Clock;
+use livekit_otel::observe::{Clock, Own};
 use livekit_otel::signal::{Attribute, Data, Metric, Value};
 use livekit_otel::stats::calls::{AttemptState, Count, JoinState, Timing};
 use livekit_otel::stats::{Histograms, Level, NodeReports};
@@ -225,9 +225,11 @@ async fn own_metrics() -> BTreeSet<[String; 3]> {
     ledger.damaged(1);
     let seen = Arc::new(Mutex::new(BTreeSet::new()));
     let sink = Arc::clone(&seen);
+    let (journal, _reader) = livekit_otel::journal::in_memory(1000, &ledger);
+    let own = Own::new(ledger, Some(Arc::clone(journal.room())));
     let clock = Clock::start(
         Duration::from_hours(1),
-        ledger,
+        own,
         || {},
         move |told| {
             for metric in told.scope_metrics().flat_map(|scope| scope.metrics()) {

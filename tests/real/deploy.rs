@@ -179,7 +179,12 @@ fn configures(manifests: &str, folder: &Path) {
     let map = documents.into_iter().find(|text| text.contains("kind: ConfigMap")).unwrap();
     let map: Json = serde_saphyr::from_str(map).unwrap();
     let config = map["data"]["livekit-otel.yaml"].as_str().unwrap();
-    for part in ["http: 0.0.0.0:9290", "grpc: 0.0.0.0:9291", "dir: /var/lib/livekit-otel"] {
+    for part in [
+        "http: 0.0.0.0:9290",
+        "grpc: 0.0.0.0:9291",
+        "admin: 0.0.0.0:9293",
+        "dir: /var/lib/livekit-otel",
+    ] {
         assert!(config.contains(part), "{config}");
     }
     let path = folder.join("livekit-otel.yaml");
@@ -195,6 +200,7 @@ fn helm_refuses_what_would_not_work() {
     refused(&mut template(built, &[]), b"", "which Secret has LiveKit's API keys?");
     for (wrong, why) in [
         ("config.listen.http=0.0.0.0:1", "/config/listen/http"),
+        ("config.listen.admin=0.0.0.0:1", "/config/listen/admin"),
         ("config.journal.dir=/tmp", "/config/journal/dir"),
         ("config.livekit.keys.devkey=secret", "/config/livekit/keys"),
         ("persistance.enabled=false", "persistance"),

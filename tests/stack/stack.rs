@@ -123,7 +123,7 @@ impl Stack {
     /// Where to look.
     pub(crate) fn say_where(&self, room: &Room) {
         let (jaeger, prometheus) = (self.jaeger.query, self.prometheus.url());
-        let (http, folder, port) = (&self.program.http, self.folder.path().display(), self.port);
+        let (admin, folder, port) = (&self.program.admin, self.folder.path().display(), self.port);
         let (trace, client) = (&room.trace, self.binaries.livekit.client.display());
         println!("\nIt is up until Ctrl-C. Where to look:");
         for (what, place) in [
@@ -134,8 +134,8 @@ impl Stack {
                 "what it was",
                 format!("{prometheus}/api/v1/query?query=lk_participant_count%5B5m%5D"),
             ),
-            ("the ledger", format!("http://{http}/status")),
-            ("as a table", format!("livekit-otel status --http {http}")),
+            ("the ledger", format!("http://{admin}/status")),
+            ("as a table", format!("livekit-otel status --admin {admin}")),
             ("what the collector got", format!("{folder}/collector/*.jsonl")),
             ("what they log", format!("{folder}/*/log")),
         ] {
@@ -150,7 +150,7 @@ impl Stack {
 
     /// `GET /status`.
     pub(crate) fn status(&self) -> Status {
-        let port = self.program.http.rsplit(':').next().unwrap().parse().unwrap();
+        let port = self.program.admin.rsplit(':').next().unwrap().parse().unwrap();
         serde_json::from_value(process::json(port, "/status").unwrap()).unwrap()
     }
 

@@ -166,7 +166,7 @@ fn check_promql(
 }
 
 /// The series that there are in Prometheus, with their labels: ours, and what is recorded.
-fn series() -> BTreeMap<String, BTreeSet<String>> {
+pub(crate) fn series() -> BTreeMap<String, BTreeSet<String>> {
     let mut series = names::series();
     for rule in rules().iter().filter(|rule| !rule.is_alert) {
         check_promql(&rule.name, &rule.expr, &series);

@@ -34,6 +34,7 @@ pub(super) fn series() -> BTreeMap<String, BTreeSet<String>> {
         let suffixes: &[&str] = match (&*instrument, &*text_of(group, "unit")) {
             ("counter", "By") => &["_bytes_total"],
             ("counter", _) => &["_total"],
+            ("updowncounter", "By") => &["_bytes"],
             ("gauge", "s") => &["_seconds"],
             ("gauge", "1") => &["_ratio"],
             ("histogram", "s") => &["_seconds_bucket", "_seconds_count", "_seconds_sum"],

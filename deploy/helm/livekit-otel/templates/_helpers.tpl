@@ -20,16 +20,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 
 {{/* What the chart says goes before what the values say. */}}
 {{- define "livekit-otel.config" -}}
-{{- $listen := dict "http" "0.0.0.0:9290" "grpc" "0.0.0.0:9291" -}}
+{{- $listen := dict "http" "0.0.0.0:9290" "grpc" "0.0.0.0:9291" "admin" "0.0.0.0:9293" -}}
 {{- $own := dict "listen" $listen "journal" (dict "dir" "/var/lib/livekit-otel/journal") -}}
 {{- toYaml (mergeOverwrite (deepCopy .Values.config) $own) -}}
 {{- end -}}
 
 {{/* A probe's request, of a path. */}}
 {{- define "livekit-otel.get" -}}
-{{- $listen := (index . 1).Values.config.listen | default dict -}}
 httpGet:
-  path: {{ index . 0 }}
-  port: http
-  scheme: {{ ternary "HTTPS" "HTTP" (hasKey $listen "tls") }}
+  path: {{ . }}
+  port: admin
 {{- end -}}

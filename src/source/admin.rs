@@ -1,0 +1,101 @@
+//! What an operator asks: a listener of its own, so that no sender can keep a probe out.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio::sync::watch;
+
+use super::Shared;
+use crate::journal::{Room, SetAside};
+use crate::ledger::Ledger;
+use crate::ledger::status::Status;
+use crate::observe::{Own, prometheus};
+
+/// What is answered with. It does not hold the journal, whose end it would hold up.
+#[derive(Debug, Clone)]
+pub(super) struct Admin {
+    own: Own,
+    ledger: Arc<Ledger>,
+    room: Option<Arc<Room>>,
+    set_aside: Arc<SetAside>,
+    stop: watch::Receiver<bool>,
+}
+
+impl Admin {
+    pub(super) fn new(shared: &Shared, stop: watch::Receiver<bool>) -> Self {
+        let room = shared.journal.is_durable().then(|| Arc::clone(shared.journal.room()));
+        let ledger = Arc::clone(&shared.ledger);
+        let own = Own::new(Arc::clone(&ledger), room.clone());
+        Self { own, ledger, room, set_aside: Arc::clone(&shared.set_aside), stop }
+    }
+
+    /// GET /healthz (the process lives) and GET /readyz (it accepts).
+    pub(super) fn probes(self) -> Router {
+        Router::new()
+            .route("/healthz", get(async || "ok\n"))
+            .route("/readyz", get(ready))
+            .with_state(self)
+    }
+
+    /// GET /status: the ledger, counts and nothing of rooms or people.
+    pub(super) fn status(self) -> Router {
+        Router::new().route("/status", get(status)).with_state(self)
+    }
+
+    /// All of these, and GET /metrics: the program's own metrics for Prometheus.
+    pub(super) fn all(self) -> Router {
+        let metrics = Router::new().route("/metrics", get(metrics)).with_state(self.clone());
+        self.clone().probes().merge(self.status()).merge(metrics)
+    }
+}
+
+async fn ready(State(admin): State<Admin>) -> Response {
+    if *admin.stop.borrow() {
+        (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response()
+    } else {
+        "ok\n".into_response()
+    }
+}
+
+async fn status(State(admin): State<Admin>) -> Response {
+    let disk_bytes = admin.room.as_ref().map(|room| room.on_disk());
+    let status = Status::new(admin.ledger.snapshot(), disk_bytes, admin.set_aside.len());
+    let json = serde_json::to_vec_pretty(&status).unwrap_or_default();
+    ([(CONTENT_TYPE, "application/json")], json).into_response()
+}
+
+async fn metrics(State(admin): State<Admin>) -> Response {
+    ([(CONTENT_TYPE, prometheus::CONTENT_TYPE)], prometheus::text(&admin.own)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::http::Request;
+    use tonic::codegen::Service;
+
+    use super::*;
+    use crate::journal;
+    use crate::source::KeyRing;
+
+    #[tokio::test]
+    async fn it_is_not_ready_while_it_drains() {
+        let ledger = Arc::<Ledger>::default();
+        let (journal, _) = journal::in_memory(1000, &ledger);
+        let set_aside = Arc::new(SetAside::in_memory(0));
+        let shared = Shared { keys: KeyRing::default(), journal, ledger, set_aside };
+        for (stopped, ready) in [(false, 200), (true, 503)] {
+            let (_, stop) = watch::channel(stopped);
+            let mut router = Admin::new(&shared, stop).all();
+            for (path, status) in [("/readyz", ready), ("/healthz", 200), ("/status", 200)] {
+                let request = Request::get(path).body(Body::empty()).unwrap();
+                assert_eq!(router.call(request).await.unwrap().status(), status, "{path}");
+            }
+        }
+    }
+}

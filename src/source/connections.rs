@@ -1,0 +1,258 @@
+//! The connections of a listener: at the cap, the one that was of no use for longest makes place for the
+//! next.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::ledger::{Ledger, Listener};
+
+// One with an open request makes place too where nothing came on it for so long, as no other does.
+const QUIET: Duration = Duration::from_secs(30);
+// Between looks for one of those.
+const LOOK: Duration = Duration::from_secs(1);
+// That the cap is reached is logged once in this time.
+const SAID: Duration = Duration::from_mins(1);
+
+/// The connections of a listener.
+#[derive(Debug, Clone)]
+pub(super) struct Connections(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    listener: Listener,
+    max: usize,
+    idle: Duration,
+    ledger: Arc<Ledger>,
+    places: Mutex<Places>,
+    freed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Places {
+    next: u64,
+    taken: BTreeMap<u64, Arc<Use>>,
+    said: Option<Instant>,
+}
+
+/// What a connection is used for.
+#[derive(Debug)]
+pub(super) struct Use {
+    since: Instant,
+    requests: AtomicUsize,
+    // Milliseconds from `since` to the last sign of use.
+    used: AtomicU64,
+    displaced: Notify,
+}
+
+impl Use {
+    fn new() -> Self {
+        Self {
+            since: Instant::now(),
+            requests: AtomicUsize::new(0),
+            used: AtomicU64::new(0),
+            displaced: Notify::new(),
+        }
+    }
+
+    /// A part of a request came.
+    pub(super) fn touch(&self) {
+        let used = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.used.store(used, Relaxed);
+    }
+
+    fn is_open(&self) -> bool {
+        self.requests.load(Relaxed) > 0
+    }
+
+    fn used(&self) -> Instant {
+        self.since + Duration::from_millis(self.used.load(Relaxed))
+    }
+}
+
+impl Connections {
+    /// Up to `max` at once, each for up to `idle` without a request.
+    pub(super) fn new(listener: Listener, max: usize, idle: Duration, ledger: Arc<Ledger>) -> Self {
+        let places = Mutex::default();
+        let shared = Shared { listener, max, idle, ledger, places, freed: Notify::new() };
+        Self(Arc::new(shared))
+    }
+
+    /// A place for a connection, once there is one.
+    pub(super) async fn place(&self) -> Place {
+        loop {
+            let freed = self.0.freed.notified();
+            if let Some(place) = self.free() {
+                return place;
+            }
+            // Either is a reason to look again.
+            let _ = tokio::time::timeout(LOOK, freed).await;
+        }
+    }
+
+    fn free(&self) -> Option<Place> {
+        let mut places = self.places();
+        if places.taken.len() >= self.0.max {
+            self.say(&mut places);
+            let quiet = |of: &Use| !of.is_open() || of.used().elapsed() >= QUIET;
+            let candidates = places.taken.iter().filter(|(_, of)| quiet(of));
+            let oldest = candidates.min_by_key(|(_, of)| (of.is_open(), of.used()));
+            let oldest = oldest.map(|(number, _)| *number)?;
+            let displaced = places.taken.remove(&oldest)?;
+            displaced.displaced.notify_one();
+            self.0.ledger.displaced(self.0.listener);
+        }
+        let number = places.next;
+        places.next += 1;
+        let of = Arc::new(Use::new());
+        places.taken.insert(number, Arc::clone(&of));
+        drop(places);
+        self.0.ledger.connected(self.0.listener);
+        Some(Place { connections: self.clone(), number, of })
+    }
+
+    fn say(&self, places: &mut Places) {
+        if places.said.is_none_or(|said| said.elapsed() >= SAID) {
+            places.said = Some(Instant::now());
+            let (listener, max) = (self.0.listener.as_str(), self.0.max);
+            tracing::warn!(
+                listener,
+                max,
+                "listen.max_connections is reached: the one that is idle for longest makes place for the next"
+            );
+        }
+    }
+
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.0.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection's place among those of its listener, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    connections: Connections,
+    number: u64,
+    of: Arc<Use>,
+}
+
+impl Place {
+    pub(super) fn of(&self) -> &Arc<Use> {
+        &self.of
+    }
+
+    /// A request of it, until it is dropped.
+    pub(super) fn request(self: &Arc<Self>) -> OpenRequest {
+        self.of.requests.fetch_add(1, Relaxed);
+        self.of.touch();
+        OpenRequest(Arc::clone(self))
+    }
+
+    /// Returns once another connection has its place.
+    pub(super) async fn displaced(&self) {
+        self.of.displaced.notified().await;
+    }
+
+    /// Returns once there was no request for the idle time.
+    pub(super) async fn idle(&self) {
+        let idle = self.connections.0.idle;
+        loop {
+            let since = if self.of.is_open() { Instant::now() } else { self.of.used() };
+            if since.elapsed() >= idle {
+                return;
+            }
+            tokio::time::sleep_until(since + idle).await;
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.connections.places().taken.remove(&self.number);
+        self.connections.0.ledger.disconnected(self.connections.0.listener);
+        self.connections.0.freed.notify_waiters();
+    }
+}
+
+/// A request whose answer is not all written yet.
+#[derive(Debug)]
+pub(super) struct OpenRequest(Arc<Place>);
+
+impl Drop for OpenRequest {
+    fn drop(&mut self) {
+        self.0.of.touch();
+        self.0.of.requests.fetch_sub(1, Relaxed);
+        self.0.connections.0.freed.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connections(max: usize) -> (Connections, Arc<Ledger>) {
+        let ledger = Arc::new(Ledger::default());
+        let idle = Duration::from_secs(30);
+        (Connections::new(Listener::Streams, max, idle, Arc::clone(&ledger)), ledger)
+    }
+
+    async fn now<T>(future: impl Future<Output = T>) -> Option<T> {
+        tokio::time::timeout(Duration::from_millis(1), future).await.ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn at_the_cap_the_one_without_a_request_that_is_oldest_makes_place() {
+        let (connections, ledger) = connections(3);
+        let mut places = Vec::new();
+        for _ in 0..3 {
+            places.push(Arc::new(connections.place().await));
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        let _open = places[0].request();
+        // Used again, so that the third is the oldest.
+        drop(places[1].request());
+        let _new = now(connections.place()).await.unwrap();
+        let displaced = places.iter().map(|place| now(place.displaced()));
+        let displaced = futures_util::future::join_all(displaced).await;
+        assert_eq!(displaced, [None, None, Some(())]);
+        let row = &ledger.snapshot().connections[Listener::Streams as usize];
+        assert_eq!((row.open, row.displaced), (4, 1), "until the third is dropped");
+        drop(places);
+        let row = &ledger.snapshot().connections[Listener::Streams as usize];
+        assert_eq!((row.open, row.displaced), (2, 1), "one is held by its request");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_all_have_requests_a_new_one_waits_for_an_end_or_for_one_that_is_quiet() {
+        let (connections, _) = connections(2);
+        let places = [Arc::new(connections.place().await), Arc::new(connections.place().await)];
+        let mut open = places.each_ref().map(|place| Some(place.request()));
+        assert!(now(connections.place()).await.is_none());
+        open[1] = None;
+        let third = Arc::new(now(connections.place()).await.unwrap());
+        let _open = third.request();
+        assert!(now(connections.place()).await.is_none());
+        tokio::time::advance(Duration::from_secs(29)).await;
+        third.of().touch();
+        tokio::time::advance(Duration::from_secs(2)).await;
+        let _fourth = now(connections.place()).await.unwrap();
+        assert!(now(places[0].displaced()).await.is_some());
+        assert!(now(third.displaced()).await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_idle_once_it_had_no_request_for_the_time() {
+        let (connections, _) = connections(1);
+        let place = Arc::new(connections.place().await);
+        let request = place.request();
+        assert!(tokio::time::timeout(Duration::from_mins(5), place.idle()).await.is_err());
+        drop(request);
+        let ended = Instant::now();
+        place.idle().await;
+        assert!(ended.elapsed() >= Duration::from_secs(30));
+    }
+}

@@ -1,0 +1,179 @@
+//! A listener at work. Its connections are tasks of ours: those that axum and tonic spawn can't be ended.
+
+use std::convert::Infallible;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use http::{Request, Response};
+use hyper::body::{Frame, Incoming, SizeHint};
+use hyper_util::rt::TokioIo;
+use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tonic::codegen::Service;
+
+use super::connections::{Connections, OpenRequest, Place};
+use super::linger::Lingering;
+use super::tasks::{Tasks, stopped};
+use super::tls::Acceptor;
+
+// Between attempts to accept, where the system has no file descriptor left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+// For an idle connection's last frames.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// A listener with what it serves.
+pub(super) struct Server {
+    pub(super) listener: TcpListener,
+    pub(super) router: Router,
+    pub(super) builder: Builder<Tasks>,
+    pub(super) tls: Option<Acceptor>,
+    pub(super) connections: Connections,
+}
+
+impl Server {
+    /// Accepts until the stop.
+    pub(super) async fn serve(self, tasks: Tasks, stop: watch::Receiver<bool>) {
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = stopped(stop.clone()) => return,
+                accepted = self.listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    let place = tokio::select! {
+                        () = stopped(stop.clone()) => return,
+                        place = self.connections.place() => Arc::new(place),
+                    };
+                    let service = Served { router: self.router.clone(), place: Arc::clone(&place) };
+                    let (tls, builder) = (self.tls.clone(), self.builder.clone());
+                    let serving = connection(stream, tls, builder, service, stop.clone());
+                    tasks.spawn(async move {
+                        tokio::select! {
+                            () = serving => {}
+                            () = place.displaced() => {}
+                        }
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    tls: Option<Acceptor>,
+    builder: Builder<Tasks>,
+    service: Served,
+    stop: watch::Receiver<bool>,
+) {
+    // An answer is small and waited for. Where it can't be set, the answer is late, not lost.
+    let _ = stream.set_nodelay(true);
+    // HTTP/2 has no time limit for its first bytes, and no end before them.
+    let mut byte = [0];
+    let first = tokio::select! {
+        first = stream.peek(&mut byte) => first,
+        () = service.place.idle() => return,
+        () = stopped(stop.clone()) => return,
+    };
+    if !matches!(first, Ok(1)) {
+        return;
+    }
+    let stream = Lingering::new(stream);
+    let Some(tls) = tls else { return speak(stream, builder, service, stop).await };
+    // A handshake is no slower than a head may be.
+    #[cfg(feature = "tls")]
+    tokio::select! {
+        accepted = tls.accept(stream) => match accepted {
+            Ok(stream) => speak(stream, builder, service, stop).await,
+            Err(error) => tracing::debug!(%error, "a TLS handshake failed"),
+        },
+        () = service.place.idle() => tracing::debug!("a TLS handshake took too long"),
+    }
+    #[cfg(not(feature = "tls"))]
+    drop(tls);
+}
+
+async fn speak(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    builder: Builder<Tasks>,
+    service: Served,
+    stop: watch::Receiver<bool>,
+) {
+    let place = Arc::clone(&service.place);
+    let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let ended = tokio::select! {
+        ended = serving.as_mut() => ended,
+        () = place.idle() => {
+            serving.as_mut().graceful_shutdown();
+            let Ok(ended) = tokio::time::timeout(FAREWELL, serving).await else { return };
+            ended
+        }
+        () = stopped(stop) => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection broke off");
+    }
+}
+
+/// A router, which sees the connection of each request as an extension, and keeps it in use.
+#[derive(Clone)]
+struct Served {
+    router: Router,
+    place: Arc<Place>,
+}
+
+impl hyper::service::Service<Request<Incoming>> for Served {
+    type Response = Response<Answer>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        let open = self.place.request();
+        request.extensions_mut().insert(Arc::clone(self.place.of()));
+        let mut router = self.router.clone();
+        Box::pin(async move {
+            let response = router.call(request).await?;
+            Ok(response.map(|body| Answer { body, _open: open }))
+        })
+    }
+}
+
+/// An answer's body, with the request that it is the answer to.
+struct Answer {
+    body: Body,
+    _open: OpenRequest,
+}
+
+impl hyper::body::Body for Answer {
+    type Data = bytes::Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<bytes::Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
