@@ -1,7 +1,10 @@
 //! The HTTP client: it follows no redirect.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper_util::client::legacy::Client as Legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -13,6 +16,16 @@ type Connector = HttpConnector;
 
 /// Sends requests over HTTP/1.1, with TLS where the build has it.
 pub(crate) type Client = Legacy<Connector, Full<Bytes>>;
+
+const MAX_ANSWER: usize = 64 * 1024;
+
+/// An answer's body, where it was whole `within` that time and no longer than 64 KiB. Of one that is longer
+/// the connection is closed; one that was read to its end is used again.
+pub(crate) async fn read(body: Incoming, within: Duration) -> Option<Bytes> {
+    let body = Limited::new(body, MAX_ANSWER).collect();
+    let body = tokio::time::timeout(within, body).await.ok()?;
+    Some(body.ok()?.to_bytes())
+}
 
 /// Connections whose last bytes do not wait for an acknowledgement, which Linux delays by 40 ms.
 pub(crate) fn tcp() -> HttpConnector {

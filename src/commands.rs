@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
-use http::{Request, Uri};
+use http::{Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -66,22 +67,22 @@ pub async fn status(admin: &str) -> Result<Status, CommandError> {
         error: error.to_string(),
     };
     let request = Request::get(&uri).body(Full::default()).map_err(|error| unreachable(&error))?;
-    let (code, body) = ask(request).await.map_err(|error| unreachable(&error))?;
-    if code != http::StatusCode::OK {
-        return Err(unreachable(&code));
+    let (head, body) = ask(request).await.map_err(|error| unreachable(&error))?.into_parts();
+    if head.status != StatusCode::OK {
+        return Err(unreachable(&head.status));
     }
-    serde_json::from_slice(&body).map_err(|_| unreachable(&"no ledger of this version"))
+    let body = tokio::time::timeout(TIMEOUT, Limited::new(body, MAX_ANSWER).collect()).await;
+    let body = body.map_err(|_| unreachable(&"no answer"))?.map_err(|error| unreachable(&error))?;
+    serde_json::from_slice(&body.to_bytes()).map_err(|_| unreachable(&"no ledger of this version"))
 }
 
-async fn ask(request: Request<Full<Bytes>>) -> Result<(http::StatusCode, Bytes), String> {
+// Gives an answer's head, which decides; its body may still come.
+async fn ask(request: Request<Full<Bytes>>) -> Result<Response<Incoming>, String> {
     let client: Client<HttpConnector, _> = Client::builder(TokioExecutor::new()).build_http();
-    let answer = async {
-        let response = client.request(request).await.map_err(|error| export::chain(&error))?;
-        let (head, body) = response.into_parts();
-        let body = Limited::new(body, MAX_ANSWER).collect().await;
-        Ok((head.status, body.map_err(|error| error.to_string())?.to_bytes()))
-    };
-    tokio::time::timeout(TIMEOUT, answer).await.unwrap_or_else(|_| Err("no answer".to_owned()))
+    match tokio::time::timeout(TIMEOUT, client.request(request)).await {
+        Ok(answer) => answer.map_err(|error| export::chain(&error)),
+        Err(_) => Err("no answer".to_owned()),
+    }
 }
 
 /// What was set aside in a journal's directory.
@@ -198,8 +199,37 @@ async fn post(body: Bytes, config: &Config) -> Result<(), String> {
     let token = webhook::sign(&body, &key, &secret).map_err(|error| error.to_string())?;
     let request = Request::post(format!("http://{}/webhook", config.http));
     let request = request.header(AUTHORIZATION, token).body(Full::new(body));
-    match ask(request.map_err(|error| error.to_string())?).await? {
-        (code, _) if code.is_success() => Ok(()),
-        (code, _) => Err(code.to_string()),
+    taken(request.map_err(|error| error.to_string())?).await
+}
+
+async fn taken(request: Request<Full<Bytes>>) -> Result<(), String> {
+    let status = ask(request).await?.status();
+    if status.is_success() { Ok(()) } else { Err(status.to_string()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_webhook_is_taken_by_its_status_whatever_the_body_is() {
+        for (answer, expected) in [
+            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\ncut", Ok(())),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnone", Ok(())),
+            ("HTTP/1.1 401 No\r\nContent-Length: 5\r\n\r\n", Err("401 Unauthorized".to_owned())),
+        ] {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let to = format!("http://{}/webhook", listener.local_addr().unwrap());
+            let answering = tokio::spawn(async move {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let _ = stream.read(&mut [0; 1000]).await.unwrap();
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            });
+            let request = Request::post(to).body(Full::from("{}")).unwrap();
+            assert_eq!(taken(request).await, expected, "{answer}");
+            answering.await.unwrap();
+        }
     }
 }

@@ -1,13 +1,22 @@
 //! What a collector's answer means for a request: one pure function for each transport
 //! (OTLP specification, "Failures" and "OTLP/HTTP response").
+//!
+//! The status decides. A body only adds to it: how many records were rejected, when to come again. So a
+//! body that is too long, cut off or unreadable changes nothing. The specification names 200 alone as a
+//! success and leaves what it does not name to HTTP: any 2xx is a success there (RFC 9110, 15.3). A
+//! page in place of an answer, and a redirect, are not an OTLP endpoint's, which the operator can
+//! mend: the records are kept.
 
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, StatusCode};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use prost::Message;
 use tonic::{Code, Status};
+
+use crate::frames::status::{NoStatus, content_type};
 
 /// What becomes of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +33,11 @@ pub(super) enum Answer {
         /// For the log.
         reason: String,
     },
+    /// No OTLP endpoint answered: it may be taken once somebody has corrected that.
+    Misconfigured {
+        /// For the log.
+        reason: String,
+    },
     /// It is too large: its halves may be taken.
     Halve,
     /// It will never be taken.
@@ -33,21 +47,51 @@ pub(super) enum Answer {
     },
 }
 
-/// The answer to a request over HTTP that came `now`.
+/// The answer to a request over HTTP that came `now`; `body` where it was short and whole.
 pub(super) fn of_http(
     status: StatusCode,
-    retry_after: Option<&str>,
-    body: Bytes,
+    headers: &HeaderMap,
+    body: Option<Bytes>,
     now: SystemTime,
 ) -> Answer {
+    let body = body.filter(|_| is_protobuf(headers)).unwrap_or_default();
     match status.as_u16() {
-        200..=299 => Answer::Delivered { rejected: rejected(body) },
+        200..=299 if !is_page(headers) => Answer::Delivered { rejected: rejected(body) },
+        100..=399 => {
+            let content_type = content_type(headers);
+            let reason = format!("HTTP status {status} with {content_type} is not OTLP");
+            Answer::Misconfigured { reason }
+        }
         429 | 502 | 503 | 504 => {
-            let after = retry_after.and_then(|after| wish(after.trim(), now));
-            Answer::Retry { after, reason: status.to_string() }
+            let after = headers.get(RETRY_AFTER).and_then(|after| after.to_str().ok());
+            let after = after.and_then(|after| wish(after.trim(), now));
+            let after = after.or_else(|| retry_info(&body).filter(|after| !after.is_zero()));
+            Answer::Retry { after, reason: http_reason(status, &body) }
         }
         413 => Answer::Halve,
-        _ => Answer::Refused { reason: status.to_string() },
+        _ => Answer::Refused { reason: http_reason(status, &body) },
+    }
+}
+
+// Answers have the request's type; where none is said it is that.
+fn is_protobuf(headers: &HeaderMap) -> bool {
+    let is_said = |text: &[u8]| text.to_ascii_lowercase().starts_with(b"application/x-protobuf");
+    headers.get(CONTENT_TYPE).is_none_or(|value| is_said(value.as_bytes()))
+        && !headers.contains_key(CONTENT_ENCODING)
+}
+
+fn is_page(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|value| {
+        let text = value.as_bytes().to_ascii_lowercase();
+        text.starts_with(b"text/html") || text.starts_with(b"application/xhtml")
+    })
+}
+
+// The status, and the collector's words for it: google.rpc.Status.
+fn http_reason(status: StatusCode, body: &[u8]) -> String {
+    match RpcStatus::decode(body) {
+        Ok(told) if !told.message.is_empty() => format!("{status}: {}", shown(&told.message)),
+        _ => status.to_string(),
     }
 }
 
@@ -68,6 +112,13 @@ pub(super) fn of_grpc(answer: Result<Bytes, Status>) -> Answer {
     };
     let retry_info = retry_info(status.details());
     let reason = reason(&status);
+    if let Some(cause) = std::error::Error::source(&status) {
+        return match cause.downcast_ref() {
+            Some(NoStatus::NotGrpc { .. }) => Answer::Misconfigured { reason: cause.to_string() },
+            // The collector gave no status: what tonic makes of a connection that broke has a cause.
+            _ => Answer::Retry { after: None, reason },
+        };
+    }
     match status.code() {
         Code::ResourceExhausted if retry_info.is_none() => Answer::Halve,
         Code::OutOfRange if says_too_large(status.message()) => Answer::Halve,
@@ -81,10 +132,6 @@ pub(super) fn of_grpc(answer: Result<Bytes, Status>) -> Answer {
             let after = retry_info.filter(|after| !after.is_zero());
             Answer::Retry { after, reason }
         }
-        // What tonic makes of a connection that broke under a request; a collector's own has no source.
-        Code::Unknown | Code::Internal if std::error::Error::source(&status).is_some() => {
-            Answer::Retry { after: None, reason }
-        }
         _ => Answer::Refused { reason },
     }
 }
@@ -93,9 +140,11 @@ pub(super) fn of_grpc(answer: Result<Bytes, Status>) -> Answer {
 fn reason(status: &Status) -> String {
     let cause = std::error::Error::source(status);
     let cause = cause.map_or_else(|| status.message().to_owned(), chain);
-    let cause: String =
-        cause.chars().filter(|each| !each.is_control()).take(LONGEST_REASON).collect();
-    format!("{:?}: {cause}", status.code())
+    format!("{:?}: {}", status.code(), shown(&cause))
+}
+
+fn shown(words: &str) -> String {
+    words.chars().filter(|each| !each.is_control()).take(LONGEST_REASON).collect()
 }
 
 const LONGEST_REASON: usize = 200;
@@ -131,6 +180,8 @@ fn rejected(body: Bytes) -> u64 {
 // google.rpc.Status, Any, RetryInfo and Duration, as far as they matter here.
 #[derive(Clone, PartialEq, Message)]
 struct RpcStatus {
+    #[prost(string, tag = "2")]
+    message: String,
     #[prost(message, repeated, tag = "3")]
     details: Vec<AnyMessage>,
 }
@@ -173,6 +224,7 @@ mod tests {
         match answer {
             Answer::Delivered { .. } => "delivered",
             Answer::Retry { .. } => "retry",
+            Answer::Misconfigured { .. } => "misconfigured",
             Answer::Halve => "halve",
             Answer::Refused { .. } => "refused",
         }
@@ -180,13 +232,23 @@ mod tests {
 
     fn http(status: u16, retry_after: Option<&str>) -> Answer {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
-        of_http(StatusCode::from_u16(status).unwrap(), retry_after, Bytes::new(), now)
+        let headers = retry_after.map(|after| (RETRY_AFTER, after.parse().unwrap()));
+        of_http(StatusCode::from_u16(status).unwrap(), &headers.into_iter().collect(), None, now)
+    }
+
+    // The answer with a body of this type.
+    fn told(status: u16, content_type: Option<&str>, body: &impl Message) -> Answer {
+        let headers = content_type.map(|text| (CONTENT_TYPE, text.parse().unwrap()));
+        let (status, body) = (StatusCode::from_u16(status).unwrap(), body.encode_to_vec());
+        let headers = headers.into_iter().collect();
+        of_http(status, &headers, Some(body.into()), SystemTime::UNIX_EPOCH)
     }
 
     #[test]
     fn each_http_status_has_its_meaning() {
         let expected = |status: u16| match status {
             200..=299 => "delivered",
+            100..=399 => "misconfigured",
             429 | 502 | 503 | 504 => "retry",
             413 => "halve",
             _ => "refused",
@@ -257,8 +319,34 @@ mod tests {
             type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(),
             value: info.encode_to_vec(),
         };
-        let details = RpcStatus { details: vec![any] }.encode_to_vec();
-        Status::with_details(code, "", details.into())
+        let details = RpcStatus { message: "no".to_owned(), details: vec![any] };
+        Status::with_details(code, "", details.encode_to_vec().into())
+    }
+
+    #[test]
+    fn words_and_wishes_in_a_body_are_read_where_it_is_protobuf() {
+        let busy = RpcStatus::decode(asks(Code::Unavailable, Some(2500)).details()).unwrap();
+        let reason = "503 Service Unavailable: no".to_owned();
+        let said = Answer::Retry { after: Some(Duration::from_millis(2500)), reason };
+        assert_eq!(told(503, Some("application/x-protobuf"), &busy), said);
+        assert_eq!(told(503, None, &busy), said);
+        assert_eq!(told(503, Some("text/html"), &busy), http(503, None));
+        let invalid = RpcStatus { message: "a\u{1b}[31mb".to_owned(), ..busy };
+        let reason = "400 Bad Request: a[31mb".to_owned();
+        assert_eq!(told(400, None, &invalid), Answer::Refused { reason });
+    }
+
+    #[test]
+    fn a_page_is_no_delivery() {
+        let page =
+            |status, content_type| kind(&told(status, Some(content_type), &RpcStatus::default()));
+        for content_type in ["text/html", "Text/HTML; charset=utf-8", "application/xhtml+xml"] {
+            assert_eq!(page(200, content_type), "misconfigured", "{content_type}");
+            assert_eq!(page(404, content_type), "refused", "{content_type}");
+        }
+        for content_type in ["", "text/plain", "application/json", "application/x-protobuf"] {
+            assert_eq!(page(200, content_type), "delivered", "{content_type}");
+        }
     }
 
     #[test]
@@ -274,8 +362,8 @@ mod tests {
 
     #[test]
     fn a_connection_that_broke_is_no_answer_of_the_collector() {
-        for code in [Code::Unknown, Code::Internal] {
-            let mut status = Status::new(code, "");
+        for code in 0..=16 {
+            let mut status = Status::new(Code::from(code), "");
             status.set_source(std::sync::Arc::new(std::io::Error::other("broken pipe")));
             assert_eq!(kind(&of_grpc(Err(status))), "retry", "{code:?}");
         }
@@ -283,7 +371,7 @@ mod tests {
 
     #[test]
     fn a_partial_success_counts_what_was_rejected() {
-        let body = ExportTraceServiceResponse {
+        let message = ExportTraceServiceResponse {
             partial_success: Some(
                 opentelemetry_proto::tonic::collector::trace::v1::ExportTracePartialSuccess {
                     rejected_spans: 3,
@@ -291,9 +379,12 @@ mod tests {
                 },
             ),
         };
-        let body = Bytes::from(body.encode_to_vec());
-        assert_eq!(of_grpc(Ok(body.clone())), Answer::Delivered { rejected: 3 });
-        let answer = of_http(StatusCode::OK, None, body, SystemTime::UNIX_EPOCH);
-        assert_eq!(answer, Answer::Delivered { rejected: 3 });
+        let body = Bytes::from(message.encode_to_vec());
+        assert_eq!(of_grpc(Ok(body)), Answer::Delivered { rejected: 3 });
+        let rejected = |content_type| told(200, content_type, &message);
+        assert_eq!(rejected(None), Answer::Delivered { rejected: 3 });
+        let protobuf = rejected(Some("application/x-protobuf"));
+        assert_eq!(protobuf, Answer::Delivered { rejected: 3 });
+        assert_eq!(rejected(Some("text/plain")), Answer::Delivered { rejected: 0 });
     }
 }

@@ -2,12 +2,13 @@
 //! where each record ends in the ledger.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use futures_util::stream::{FuturesOrdered, StreamExt};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::answer::Answer;
@@ -26,6 +27,8 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(500);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 // A collector that wishes for more is asked earlier all the same.
 const LONGEST_WISH: Duration = Duration::from_mins(5);
+// An endpoint that is none is logged so often.
+const SAID_AGAIN: Duration = Duration::from_mins(5);
 // While the program ends there is no time for more.
 const LAST_BACKOFF: Duration = Duration::from_millis(250);
 
@@ -110,7 +113,11 @@ pub(super) struct Courier {
     pub(super) transport: Transport,
     pub(super) assembler: Assembler,
     pub(super) collector: String,
+    /// For the log: without a query and credentials.
+    pub(super) url: String,
     pub(super) failing: AtomicBool,
+    /// When it was last said that the endpoint is none.
+    pub(super) said: Mutex<Option<Instant>>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) set_aside: Arc<SetAside>,
 }
@@ -208,9 +215,31 @@ impl Courier {
                     let pause =
                         after.map_or_else(|| jittered(backoff), |after| after.min(LONGEST_WISH));
                     wait(pause, ending).await;
-                    backoff = (backoff * 2).min(LONGEST_BACKOFF);
+                }
+                Answer::Misconfigured { reason } => {
+                    self.misconfigured(&reason);
+                    wait(jittered(backoff), ending).await;
                 }
             }
+            backoff = (backoff * 2).min(LONGEST_BACKOFF);
+        }
+    }
+
+    // Only an operator can end it, so it is repeated, unlike an outage.
+    fn misconfigured(&self, reason: &str) {
+        self.failing.store(true, Relaxed);
+        self.queue.set_failing(true);
+        let now = Instant::now();
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.is_none_or(|said| now.duration_since(said) >= SAID_AGAIN) {
+            *said = Some(now);
+            let (signal, url) = (self.signal.as_str(), &self.url);
+            tracing::warn!(
+                signal,
+                url,
+                reason,
+                "what answers is no OTLP endpoint: nothing is delivered until the endpoint is corrected"
+            );
         }
     }
 

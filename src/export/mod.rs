@@ -71,7 +71,9 @@ pub async fn send_once(settings: &Settings, signal: Signal, request: Bytes) -> R
         Answer::Delivered { rejected: 0 } => Ok(()),
         Answer::Delivered { rejected } => Err(format!("{rejected} of its records were rejected")),
         Answer::Halve => Err("too large for the collector".to_owned()),
-        Answer::Retry { reason, .. } | Answer::Refused { reason } => Err(reason),
+        Answer::Retry { reason, .. }
+        | Answer::Misconfigured { reason }
+        | Answer::Refused { reason } => Err(reason),
     }
 }
 
@@ -168,7 +170,9 @@ impl Exporter {
                 transport: Transport::new(signal, target)?,
                 assembler: assembler.clone(),
                 collector: target.endpoint.host().unwrap_or_default().to_owned(),
+                url: target.shown(),
                 failing: AtomicBool::new(false),
+                said: Mutex::default(),
                 ledger: Arc::clone(&ledger),
                 set_aside: Arc::clone(set_aside),
             };

@@ -58,6 +58,15 @@ pub struct Target {
     pub tls: Tls,
 }
 
+impl Target {
+    /// The endpoint for the log: its host, port and path, without a query and credentials.
+    pub(super) fn shown(&self) -> String {
+        let host = self.endpoint.host().unwrap_or_default();
+        let port = self.endpoint.port().map_or_else(String::new, |port| format!(":{port}"));
+        format!("{host}{port}{}", self.endpoint.path())
+    }
+}
+
 /// OTLP's two transports with protobuf.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]

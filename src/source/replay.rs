@@ -20,6 +20,7 @@ use super::capture::{Capture, Line, kind};
 use super::post::{PostError, Webhooks};
 use super::token;
 use crate::frames::RawCodec;
+use crate::frames::status::ByStatus;
 use crate::ledger::Source;
 use crate::proto::{self, Unreadable};
 
@@ -209,7 +210,7 @@ impl Stream {
             request.metadata_mut().insert("authorization", token);
         }
         let answer = tokio::spawn(async move {
-            let mut grpc = tonic::client::Grpc::new(channel);
+            let mut grpc = tonic::client::Grpc::new(ByStatus(channel));
             grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
             grpc.client_streaming(request, path, RawCodec).await.map(|_| ())
         });

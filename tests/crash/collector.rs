@@ -32,9 +32,12 @@ enum Fate {
     LaterBySeconds,
     Unavailable,
     TooLarge,
+    TakenAtLength,
+    UnavailableAtLength,
+    Page,
 }
 
-const FATES: [Fate; 10] = [
+const FATES: [Fate; 13] = [
     Fate::Taken,
     Fate::Slow,
     Fate::PartialSuccess,
@@ -45,7 +48,13 @@ const FATES: [Fate; 10] = [
     Fate::LaterBySeconds,
     Fate::Unavailable,
     Fate::TooLarge,
+    Fate::TakenAtLength,
+    Fate::UnavailableAtLength,
+    Fate::Page,
 ];
+
+// More than the program reads of an answer.
+const AT_LENGTH: usize = 1 << 20;
 
 /// A request that was read whole.
 #[derive(Debug)]
@@ -163,9 +172,14 @@ async fn serve(mut stream: TcpStream, life: u64, mut random: Random, arrived: Ar
                 let _ = stream.write_all(&partial_success()).await;
                 continue;
             }
+            Fate::TakenAtLength => &at_length("200 OK"),
+            Fate::UnavailableAtLength => &at_length("503 Busy"),
+            Fate::Page => {
+                b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 0\r\n\r\n"
+            }
             _ => b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
         };
-        let is_taken = matches!(fate, Fate::Taken | Fate::Slow);
+        let is_taken = matches!(fate, Fate::Taken | Fate::Slow | Fate::TakenAtLength);
         // One record that is too large is set aside: that is another test. A metric is one of many
         // points.
         let is_one =
@@ -183,6 +197,13 @@ async fn serve(mut stream: TcpStream, life: u64, mut random: Random, arrived: Ar
             return;
         }
     }
+}
+
+fn at_length(status: &str) -> Vec<u8> {
+    let mut answer =
+        format!("HTTP/1.1 {status}\r\nContent-Length: {AT_LENGTH}\r\n\r\n").into_bytes();
+    answer.resize(answer.len() + AT_LENGTH, b'x');
+    answer
 }
 
 // The three responses have the same shape.

@@ -1,5 +1,6 @@
 //! Delivery to collectors that answer by script, over real sockets.
 
+mod answers;
 mod queue;
 #[cfg(feature = "tls")]
 mod tls;

@@ -13,16 +13,14 @@ use super::StartError;
 use crate::export::answer::{self, Answer};
 use crate::export::settings::{Compression, Target};
 use crate::frames::RawCodec;
+use crate::frames::status::{ByStatus, MAX_HEADERS};
 use crate::ledger::Signal;
-
-// Collectors answer in a few bytes; more than this is no answer of one.
-const MAX_ANSWER: usize = 64 * 1024;
 
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(in crate::export) struct Grpc {
-    channel: Channel,
+    channel: ByStatus<Channel>,
     path: &'static str,
     headers: MetadataMap,
     compression: Option<CompressionEncoding>,
@@ -35,7 +33,8 @@ impl Grpc {
             .connect_timeout(target.timeout)
             // A connection that went silent is replaced, not waited on for TCP's quarter of an hour.
             .http2_keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_timeout(KEEP_ALIVE);
+            .keep_alive_timeout(KEEP_ALIVE)
+            .http2_max_header_list_size(MAX_HEADERS);
         if target.endpoint.scheme_str() == Some("https") {
             endpoint = with_tls(endpoint, signal, target)?;
         }
@@ -45,7 +44,7 @@ impl Grpc {
         }
         Ok(Self {
             // Connects with the first request, and again when a connection is gone.
-            channel: endpoint.connect_lazy(),
+            channel: ByStatus(endpoint.connect_lazy()),
             path: path(signal),
             headers: MetadataMap::from_headers(headers),
             compression: match target.compression {
@@ -63,17 +62,14 @@ impl Grpc {
     }
 
     async fn attempt(&self, request: Bytes) -> Result<Bytes, Status> {
-        let mut grpc = tonic::client::Grpc::new(self.channel.clone())
-            .accept_compressed(CompressionEncoding::Gzip)
-            .accept_compressed(CompressionEncoding::Zstd);
+        let mut grpc = tonic::client::Grpc::new(self.channel.clone());
         if let Some(encoding) = self.compression {
             grpc = grpc.send_compressed(encoding);
         }
-        grpc.ready().await.map_err(|error| Status::unavailable(answer::chain(&error)))?;
+        grpc.ready().await.map_err(|error| Status::unavailable(answer::chain(&*error)))?;
         let request = Request::from_parts(self.headers.clone(), http::Extensions::new(), request);
         let path = PathAndQuery::from_static(self.path);
-        let answer = grpc.unary(request, path, RawCodec).await?.into_inner();
-        Ok(if answer.len() > MAX_ANSWER { Bytes::new() } else { answer })
+        Ok(grpc.unary(request, path, RawCodec).await?.into_inner())
     }
 }
 

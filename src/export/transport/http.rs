@@ -5,20 +5,20 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use flate2::write::GzEncoder;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, Request, Uri};
-use http_body_util::{BodyExt, Full, Limited};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Request, Response, Uri};
+use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use tokio::time::Instant;
 
 use super::StartError;
 use crate::client;
 use crate::export::answer::{self, Answer};
 use crate::export::settings::{Compression, Target};
 use crate::ledger::Signal;
-
-const MAX_ANSWER: usize = 64 * 1024;
 
 #[cfg(feature = "tls")]
 type Connector = hyper_rustls::HttpsConnector<HttpConnector>;
@@ -51,17 +51,24 @@ impl Http {
 
     pub(super) async fn send(&self, request: Bytes) -> Answer {
         let retry = |reason: String| Answer::Retry { after: None, reason };
+        let began = Instant::now();
         match tokio::time::timeout(self.timeout, self.attempt(request)).await {
-            Ok(Ok(answer)) => answer,
+            Ok(Ok(response)) => {
+                let (head, body) = response.into_parts();
+                let left = self.timeout.saturating_sub(began.elapsed());
+                let body = client::read(body, left).await;
+                answer::of_http(head.status, &head.headers, body, SystemTime::now())
+            }
             Ok(Err(error)) => retry(answer::chain(&*error)),
             Err(_) => retry("timeout".to_owned()),
         }
     }
 
+    // Gives an answer's head: what there is of its body comes after it.
     async fn attempt(
         &self,
         body: Bytes,
-    ) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
+    ) -> Result<Response<Incoming>, Box<dyn std::error::Error + Send + Sync>> {
         let mut request = Request::post(&self.endpoint);
         if let Some(headers) = request.headers_mut() {
             headers.extend(self.headers.clone());
@@ -78,11 +85,7 @@ impl Http {
                 zstd::bulk::compress(&body, zstd::DEFAULT_COMPRESSION_LEVEL)?.into()
             }
         };
-        let response = self.client.request(request.body(Full::new(body))?).await?;
-        let (head, body) = response.into_parts();
-        let body = Limited::new(body, MAX_ANSWER).collect().await?.to_bytes();
-        let retry_after = head.headers.get(RETRY_AFTER).and_then(|after| after.to_str().ok());
-        Ok(answer::of_http(head.status, retry_after, body, SystemTime::now()))
+        Ok(self.client.request(request.body(Full::new(body))?).await?)
     }
 }
 

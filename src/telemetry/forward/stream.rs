@@ -20,6 +20,7 @@ use super::lane::Lane;
 use super::token::{TokenError, Tokens};
 use crate::export::jittered;
 use crate::frames::RawCodec;
+use crate::frames::status::ByStatus;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -155,7 +156,7 @@ impl Streams {
         outgoing: mpsc::Receiver<Bytes>,
         metadata: MetadataMap,
     ) -> Result<(), Status> {
-        let mut grpc = tonic::client::Grpc::new(self.channel.clone());
+        let mut grpc = tonic::client::Grpc::new(ByStatus(self.channel.clone()));
         if self.gzip {
             grpc = grpc.send_compressed(CompressionEncoding::Gzip);
         }

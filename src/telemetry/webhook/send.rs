@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use thiserror::Error;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
@@ -20,7 +20,6 @@ use crate::proto::messages::WebhookEvent;
 use crate::source::Keys;
 use crate::source::webhook::sign;
 
-const MAX_ANSWER: usize = 64 * 1024;
 // A receiver that wishes for more is asked earlier all the same: its queue waits for it.
 const LONGEST_WISH: Duration = Duration::from_mins(5);
 const LONGEST_TEXT: usize = 200;
@@ -167,7 +166,7 @@ impl Sender {
         let (head, answer) = response.into_parts();
         // Its words are of no use, but a connection that was read to the end is used again.
         let left = self.timeout.saturating_sub(began.elapsed());
-        let _ = tokio::time::timeout(left, Limited::new(answer, MAX_ANSWER).collect()).await;
+        let _ = crate::client::read(answer, left).await;
         if head.status.is_success() {
             return Ok(head.status);
         }

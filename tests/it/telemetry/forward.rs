@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -165,6 +165,20 @@ async fn a_message_that_is_too_large_is_dropped_and_the_rest_goes_through() {
 }
 
 #[tokio::test]
+async fn an_acknowledgement_counts_however_large_it_is() {
+    let (recorder, address) = Recorder::start("127.0.0.1:0", []).await;
+    recorder.answer_bytes.store(5 << 20, Relaxed);
+    let forwarder = AnalyticsForwarder::start(settings(address)).unwrap();
+    for nth in 0..3 {
+        forwarder.send_event(event(nth));
+    }
+    assert_eq!(forwarder.shutdown(soon()).await, 0);
+    let counts = Forwarded { accepted: 3, acknowledged: 3, dropped: 0, waiting: 0 };
+    assert_eq!(of(&forwarder, Source::Events), counts);
+    assert_eq!(recorder.streams().concat(), ["AE_0", "AE_1", "AE_2"]);
+}
+
+#[tokio::test]
 async fn what_finds_no_room_is_dropped_and_counted_and_the_end_says_what_is_left() {
     let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let small = ForwardSettings { max_bytes: 100, ..settings(address) };
@@ -270,6 +284,8 @@ struct Recorder {
     breaks: Arc<Mutex<VecDeque<usize>>>,
     streams: Arc<Mutex<Vec<Vec<String>>>>,
     tokens: Arc<Mutex<Vec<String>>>,
+    // How long an acknowledgement is.
+    answer_bytes: Arc<AtomicUsize>,
 }
 
 impl Recorder {
@@ -342,7 +358,8 @@ impl ClientStreamingService<Bytes> for Ingest {
                     return Err(Status::internal("on purpose"));
                 }
                 let Some(message) = stream.message().await? else {
-                    return Ok(Response::new(Bytes::new()));
+                    let answer = vec![0; recorder.answer_bytes.load(Relaxed)];
+                    return Ok(Response::new(answer.into()));
                 };
                 read += 1;
                 recorder.streams.lock().unwrap()[nth].push(id_of(message));

@@ -1,5 +1,7 @@
 //! gRPC messages as the bytes that they are on the wire: what `proto` reads and `export` writes.
 
+pub(crate) mod status;
+
 use bytes::{Buf, BufMut, Bytes};
 use tonic::Status;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
