@@ -124,17 +124,33 @@ impl Server {
             Some(journal) => Kept::on_disk(&config, journal, &ledger)?,
             None => Kept::in_memory(&config, &ledger),
         };
+        let room = kept.journal.room();
+        let outbox = kept.disk.as_ref().map(|(directory, segment, _)| export::Disk {
+            directory,
+            room,
+            segment: *segment,
+        });
+        let to = Arc::clone(&ledger);
+        let exporter = Exporter::start_with(&config.export, to, &kept.set_aside, outbox)?;
+        // Boxed, as it is large.
+        let started = Box::pin(Self::start_with(config, kept, ledger, exporter.clone())).await;
+        if started.is_err() {
+            // What waits on disk is for the next start.
+            exporter.shutdown(tokio::time::Instant::now()).await;
+        }
+        started
+    }
+
+    async fn start_with(
+        config: Config,
+        kept: Kept,
+        ledger: Arc<Ledger>,
+        exporter: Exporter,
+    ) -> Result<Self, StartError> {
         let Kept { journal, reader, set_aside, disk } = kept;
         let keys = KeyRing::from(config.keys);
         let is_durable = disk.is_some();
         let room = Arc::clone(journal.room());
-        let outbox = disk.as_ref().map(|(directory, segment, _)| export::Disk {
-            directory,
-            room: &room,
-            segment: *segment,
-        });
-        let exporter =
-            Exporter::start_with(&config.export, Arc::clone(&ledger), &set_aside, outbox)?;
         let settings = listen::Settings {
             http: config.http,
             grpc: config.grpc,

@@ -32,6 +32,9 @@ const SAID_AGAIN: Duration = Duration::from_mins(5);
 // While the program ends there is no time for more.
 const LAST_BACKOFF: Duration = Duration::from_millis(250);
 
+// What waits as the exporter is dropped is delivered within this time, or lost.
+const ORPHANED: Duration = Duration::from_secs(10);
+
 // So many requests are on their way at once: while the collector works on one, the next arrives.
 const IN_FLIGHT: usize = 3;
 
@@ -42,8 +45,20 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
-    /// Delivers until the program ends and nothing waits any more.
-    pub(super) async fn run(mut self) {
+    /// Delivers until the program ends and nothing waits any more. Once the exporter is gone nobody sets
+    /// a deadline, and what waits has a while to be delivered in.
+    pub(super) async fn run(self) {
+        let courier = Arc::clone(&self.courier);
+        let is_orphaned = orphaned(self.ending.clone());
+        tokio::select! {
+            () = self.deliver() => {}
+            () = is_orphaned => {
+                courier.ledger.lost(courier.signal, Lost::Shutdown, courier.queue.abandon());
+            }
+        }
+    }
+
+    async fn deliver(mut self) {
         let courier = Arc::clone(&self.courier);
         let queue = &courier.queue;
         let mut ending = self.ending.clone();
@@ -65,24 +80,24 @@ impl Delivery {
                 }
                 continue;
             }
-            if flying.is_empty() && self.is_ending() {
+            if flying.is_empty() && is_ending(&self.ending) {
                 return;
             }
             tokio::select! {
                 Some(()) = flying.next() => {}
                 () = queue.more.notified() => {}
-                _ = ending.changed(), if !self.is_ending() => {}
+                () = ends(&mut ending), if !is_ending(&self.ending) => {}
             }
         }
     }
 
     async fn gather(&mut self) {
-        if self.is_ending() || self.courier.queue.has_a_request(&self.courier.assembler) {
+        if is_ending(&self.ending) || self.courier.queue.has_a_request(&self.courier.assembler) {
             return;
         }
         tokio::select! {
             () = tokio::time::sleep(GATHER) => {}
-            _ = self.ending.wait_for(|ending| *ending) => {}
+            () = ends(&mut self.ending) => {}
         }
     }
 
@@ -99,11 +114,22 @@ impl Delivery {
             }
         }
     }
+}
 
-    fn is_ending(&self) -> bool {
-        // Nobody else can tell once the exporter is gone.
-        *self.ending.borrow() || self.ending.has_changed().is_err()
-    }
+fn is_ending(ending: &watch::Receiver<bool>) -> bool {
+    // Nobody else can say so once the exporter is gone.
+    *ending.borrow() || ending.has_changed().is_err()
+}
+
+// Returns once the program ends.
+async fn ends(ending: &mut watch::Receiver<bool>) {
+    // An exporter that is gone is an end too.
+    let _ = ending.wait_for(|ending| *ending).await;
+}
+
+async fn orphaned(mut ending: watch::Receiver<bool>) {
+    while ending.changed().await.is_ok() {}
+    tokio::time::sleep(ORPHANED).await;
 }
 
 /// What brings requests of one signal to the collector.
@@ -163,11 +189,10 @@ impl Courier {
         };
         let at = Time::from_system(SystemTime::now());
         let letter = Letter { payload, items: n, at, reason: reason.to_owned() };
-        let first = batch.records.iter().map(|record| record.number).find(|number| *number > 0);
-        let id = format!("{}-{:020}", self.signal.as_str(), first.unwrap_or_default());
+        let id = self.letter_id(batch, at);
         let request = self.assembler.request(&batch.records);
         let mut kept = self.set_aside.keep(&id, &letter, &request);
-        while kept == Kept::Failed && !*ending.borrow() {
+        while kept == Kept::Failed && !is_ending(ending) {
             wait(LONGEST_BACKOFF.min(FIRST_BACKOFF * 4), ending).await;
             kept = self.set_aside.keep(&id, &letter, &request);
         }
@@ -184,6 +209,16 @@ impl Courier {
             Kept::Failed => return,
         };
         self.queue.settle(batch, settled);
+    }
+
+    // The first number, so that a replay sets the same aside under the same id. What the program tells of
+    // itself has none, and is never sent again after a restart.
+    fn letter_id(&self, batch: &Batch, at: Time) -> String {
+        let signal = self.signal.as_str();
+        match batch.records.iter().map(|record| record.number).find(|number| *number > 0) {
+            Some(first) => format!("{signal}-{first:020}"),
+            None => format!("{signal}-own-{:020}", at.nanos()),
+        }
     }
 
     // Tries until there is an answer other than "later": there is no time to give up by.
@@ -262,13 +297,13 @@ impl Courier {
 
 // While the program ends there is no time for more than a short pause.
 async fn wait(pause: Duration, ending: &mut watch::Receiver<bool>) {
-    if *ending.borrow() {
+    if is_ending(ending) {
         tokio::time::sleep(pause.min(LAST_BACKOFF)).await;
         return;
     }
     tokio::select! {
         () = tokio::time::sleep(pause) => {}
-        _ = ending.wait_for(|ending| *ending) => {}
+        () = ends(ending) => {}
     }
 }
 
@@ -283,4 +318,25 @@ pub(crate) fn jittered(backoff: Duration) -> Duration {
     let random = RandomState::new().build_hasher().finish() % 1000;
     let thousandth = backoff / 2000;
     backoff / 2 + thousandth * u32::try_from(random).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_is_as_long_as_the_end_of_the_program_allows() {
+        let (ending, receiver) = watch::channel(false);
+        let pause = async || {
+            let before = Instant::now();
+            wait(LONGEST_BACKOFF, &mut receiver.clone()).await;
+            before.elapsed()
+        };
+        assert_eq!(pause().await, LONGEST_BACKOFF);
+        ending.send_replace(true);
+        assert_eq!(pause().await, LAST_BACKOFF);
+        ending.send_replace(false);
+        drop(ending);
+        assert_eq!(pause().await, LAST_BACKOFF);
+    }
 }

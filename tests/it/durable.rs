@@ -164,6 +164,30 @@ async fn what_no_collector_took_waits_for_the_next_start_and_adds_up() {
     assert_eq!(ledger.inputs[0].accepted, 18);
 }
 
+#[tokio::test]
+async fn a_start_that_fails_leaves_nothing_running() {
+    let directory = tempfile::tempdir().unwrap();
+    // No collector takes what waits.
+    let config = || durable("http://127.0.0.1:9", directory.path(), Arc::new(Files));
+    let server = Server::start(config()).await.unwrap();
+    assert_eq!(post(&server, &webhook(1)).await.0, 200);
+    server.shutdown().await;
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let no_port = Config { grpc: taken.local_addr().unwrap(), ..config() };
+    let no_page = Config { ui: Some("192.0.2.1:9292".parse().unwrap()), ..config() };
+    for failing in [no_port, no_page] {
+        assert!(Server::start(failing).await.is_err());
+        let until = tokio::time::Instant::now() + Duration::from_secs(5);
+        while tasks() > before {
+            assert!(tokio::time::Instant::now() < until, "{} are left", tasks() - before);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    Server::start(config()).await.unwrap().shutdown().await;
+}
+
 async fn nothing_is_lost_by(fault: impl Fn(&Faulty), mend: impl Fn(&Faulty)) {
     let directory = tempfile::tempdir().unwrap();
     let collector = Collector::start().await.unwrap();

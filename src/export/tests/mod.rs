@@ -1,6 +1,7 @@
 //! Delivery to collectors that answer by script, over real sockets.
 
 mod answers;
+mod ending;
 mod queue;
 #[cfg(feature = "tls")]
 mod tls;
