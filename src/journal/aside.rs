@@ -112,7 +112,8 @@ impl SetAside {
         self.held().bytes + bytes as u64 <= self.max_bytes
     }
 
-    /// Keeps `payload` where there is room. `id` tells it apart: the same is kept once.
+    /// Keeps `payload` where there is room. The same payload under the same `id` is kept once, as a
+    /// replay sets it aside again; another one under that id is kept beside it.
     pub fn keep(&self, id: &str, letter: &Letter, payload: &Bytes) -> Kept {
         if !self.has_room(payload.len()) {
             return Kept::NoRoom;
@@ -129,10 +130,7 @@ impl SetAside {
                 kept.push((letter.clone(), payload.clone()));
             }
             Place::Disk(directory) => {
-                let name = format!("{FOLDER}/{id}.{SUFFIX}");
-                if directory.path().join(&name).exists() {
-                    return Kept::Yes;
-                }
+                let Some(name) = vacant(directory.path(), id, payload) else { return Kept::Yes };
                 let head = serde_json::to_vec(letter).unwrap_or_default();
                 let written = directory.replace(&name, |records| {
                     records.put(&head)?;
@@ -162,6 +160,21 @@ impl SetAside {
     fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+// The name of a new letter's file; none where this payload has one. A letter is never overwritten.
+fn vacant(directory: &Path, id: &str, payload: &Bytes) -> Option<String> {
+    let ids = std::iter::once(id.to_owned()).chain((2..).map(|nth: u64| format!("{id}-{nth}")));
+    for name in ids.map(|id| format!("{FOLDER}/{id}.{SUFFIX}")) {
+        let path = directory.join(&name);
+        if !path.exists() {
+            return Some(name);
+        }
+        if open(&path).is_ok_and(|(_, kept)| kept == *payload) {
+            return None;
+        }
+    }
+    None
 }
 
 /// A letter's file can't be read.
@@ -205,4 +218,48 @@ pub fn open(letter: &Path) -> Result<(Letter, Bytes), Unreadable> {
     let mut next = || frames.next().map(|(_, record)| record).ok_or(Unreadable::Damaged);
     let head = serde_json::from_slice(next()?).map_err(|_| Unreadable::Damaged)?;
     Ok((head, Bytes::copy_from_slice(next()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Files;
+
+    fn letter(reason: &str) -> Letter {
+        let at = Time::from_secs(1_795_406_960).unwrap();
+        Letter { payload: Payload::Logs, items: 1, at, reason: reason.to_owned() }
+    }
+
+    fn payloads(directory: &Path) -> Vec<Bytes> {
+        let files = letters(directory).unwrap();
+        let mut payloads: Vec<_> = files.iter().map(|file| open(file).unwrap().1).collect();
+        payloads.sort_unstable();
+        payloads
+    }
+
+    #[test]
+    fn under_one_id_the_same_is_kept_once_and_another_beside_it() {
+        let place = tempfile::tempdir().unwrap();
+        for _ in 0..2 {
+            let directory = Arc::new(Directory::open(place.path(), Arc::new(Files)).unwrap());
+            let set_aside = SetAside::on_disk(&directory, 1 << 20).unwrap();
+            for payload in ["a", "b", "c", "b"] {
+                assert_eq!(set_aside.keep("logs-1", &letter("no"), &payload.into()), Kept::Yes);
+            }
+            assert_eq!(set_aside.len(), 3);
+        }
+        assert_eq!(payloads(place.path()), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn a_letter_that_can_not_be_read_is_not_overwritten() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = Arc::new(Directory::open(place.path(), Arc::new(Files)).unwrap());
+        let set_aside = SetAside::on_disk(&directory, 1 << 20).unwrap();
+        let damaged = place.path().join(FOLDER).join("logs-1.letter");
+        fs::write(&damaged, "damaged").unwrap();
+        assert_eq!(set_aside.keep("logs-1", &letter("no"), &"a".into()), Kept::Yes);
+        assert_eq!(fs::read(&damaged).unwrap(), b"damaged");
+        assert_eq!(letters(place.path()).unwrap().len(), 2);
+    }
 }
