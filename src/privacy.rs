@@ -36,6 +36,15 @@ impl Privacy {
         }
     }
 
+    /// Tells apart what makes different values of the same attributes.
+    pub fn encoder(&self) -> u128 {
+        match self {
+            Self::Plain => 0,
+            Self::Drop => 1,
+            Self::Hash(key) => key.fingerprint,
+        }
+    }
+
     /// What is sent in place of a failed span's message: it is a text as `error.message` is.
     pub fn failure<'a>(&self, message: &'a str) -> Cow<'a, str> {
         match self {
@@ -48,7 +57,13 @@ impl Privacy {
 
 /// The key of the hashes. `Debug` does not show it.
 #[derive(Clone)]
-pub struct HashKey(Hmac<Sha256>);
+pub struct HashKey {
+    hmac: Hmac<Sha256>,
+    fingerprint: u128,
+}
+
+// What a key's fingerprint is the hash of.
+const FINGERPRINT: &str = "livekit-otel/fingerprint";
 
 // Shorter ones are guessed, and with them the identities.
 const SHORTEST: usize = 16;
@@ -59,15 +74,19 @@ impl HashKey {
     /// A key of at least 16 bytes.
     pub fn new(secret: &str) -> Option<Self> {
         let hmac = Hmac::new_from_slice(secret.as_bytes()).ok()?;
-        (secret.len() >= SHORTEST).then_some(Self(hmac))
+        let fingerprint = hash(&hmac, FINGERPRINT);
+        (secret.len() >= SHORTEST).then_some(Self { hmac, fingerprint })
     }
 
     // Lower-case hex of the first half of HMAC-SHA-256.
     fn hash(&self, text: &str) -> String {
-        let hash = self.0.clone().chain_update(text).finalize().into_bytes();
-        let sent = hash.iter().take(SENT).fold(0, |sent, byte| sent << 8 | u128::from(*byte));
-        format!("{sent:032x}")
+        format!("{:032x}", hash(&self.hmac, text))
     }
+}
+
+fn hash(hmac: &Hmac<Sha256>, text: &str) -> u128 {
+    let hash = hmac.clone().chain_update(text).finalize().into_bytes();
+    hash.iter().take(SENT).fold(0, |sent, byte| sent << 8 | u128::from(*byte))
 }
 
 impl fmt::Debug for HashKey {

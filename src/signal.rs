@@ -1,6 +1,7 @@
 //! What leaves, before it is OTLP: finished spans, log records and metric points in plain terms.
 //! `session` and `stats` make them, `export` encodes them. Imports only [`crate::event::Time`].
 
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -87,13 +88,21 @@ pub struct Series(Arc<Inner>);
 
 struct Inner {
     attributes: Vec<Attribute>,
-    encoded: OnceLock<Box<[u8]>>,
+    // What the first encoder made, and which one that is.
+    encoded: OnceLock<(u128, Box<[u8]>)>,
 }
 
 impl Series {
-    /// The bytes that `encode` made the first time.
-    pub fn encoded(&self, encode: impl FnOnce(&[Attribute]) -> Vec<u8>) -> &[u8] {
-        self.0.encoded.get_or_init(|| encode(&self.0.attributes).into())
+    /// The bytes that `encode` makes, kept for the first `encoder` that asks: encoders that make
+    /// different bytes of the same attributes have different numbers.
+    pub fn encoded(
+        &self,
+        encoder: u128,
+        encode: impl Fn(&[Attribute]) -> Vec<u8>,
+    ) -> Cow<'_, [u8]> {
+        let make = || encode(&self.0.attributes);
+        let (of, kept) = self.0.encoded.get_or_init(|| (encoder, make().into()));
+        if *of == encoder { Cow::Borrowed(kept) } else { Cow::Owned(make()) }
     }
 }
 

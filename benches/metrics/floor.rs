@@ -72,7 +72,7 @@ impl Floor {
 
 fn stream(row: &Row) -> Stream {
     Stream {
-        attributes: row.series.encoded(|_| unreachable!("it was encoded")).to_vec(),
+        attributes: row.series.encoded(0, |_| unreachable!("it was encoded")).to_vec(),
         start: row.start.nanos(),
         time: row.time.unwrap().nanos(),
         counts: row.counts,

@@ -1,10 +1,12 @@
 //! Sums and gauges, written without a message in between. A test holds what is written against
 //! opentelemetry-proto's types.
 
+use std::borrow::Cow;
+
 use bytes::{BufMut, BytesMut};
 
 use super::record::{POINTS_PER_METRIC, Record, Scope};
-use super::wire::{FIXED_LEN, NO_RECORDED_VALUE, encode_attributes, field, field_len, put_fixed};
+use super::wire::{self, FIXED_LEN, NO_RECORDED_VALUE, field, field_len, put_fixed};
 use super::wire::{put_head, put_varint, sum_tail};
 use crate::privacy::Privacy;
 use crate::signal::{Metric, Number, NumberPoint};
@@ -78,15 +80,14 @@ fn put_point(privacy: &Privacy, point: &NumberPoint, to: &mut BytesMut) {
         Some(Number::Int(count)) => put_fixed(field::AS_INT, count.cast_unsigned(), to),
         None => {}
     }
-    to.put_slice(encoded(privacy, point));
+    to.put_slice(&encoded(privacy, point));
     if point.value.is_none() {
         put_varint(field::FLAGS, NO_RECORDED_VALUE, to);
     }
 }
 
-// The attributes of a point, written once for its series.
-fn encoded<'a>(privacy: &Privacy, point: &'a NumberPoint) -> &'a [u8] {
-    point.attributes.encoded(|of_series| encode_attributes(privacy, of_series))
+fn encoded<'a>(privacy: &Privacy, point: &'a NumberPoint) -> Cow<'a, [u8]> {
+    wire::encoded(privacy, &point.attributes)
 }
 
 #[cfg(test)]

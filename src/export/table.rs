@@ -4,6 +4,8 @@
 //! The points of one sum are written once; those of the next are a copy of them, with its own values
 //! put in. A test holds what is written against opentelemetry-proto's types.
 
+use std::borrow::Cow;
+
 use bytes::{BufMut, BytesMut};
 
 use super::record::{Record, Scope};
@@ -38,8 +40,8 @@ fn part(privacy: &Privacy, rows: &[Row]) -> usize {
     rows.iter().position(is_over).unwrap_or(rows.len()).max(1)
 }
 
-fn encoded<'a>(privacy: &Privacy, row: &'a Row) -> &'a [u8] {
-    row.series.encoded(|attributes| wire::encode_attributes(privacy, attributes))
+fn encoded<'a>(privacy: &Privacy, row: &'a Row) -> Cow<'a, [u8]> {
+    wire::encoded(privacy, &row.series)
 }
 
 fn counters(privacy: &Privacy, table: &Table, rows: &[Row], to: &mut Vec<Record>) {
@@ -49,7 +51,7 @@ fn counters(privacy: &Privacy, table: &Table, rows: &[Row], to: &mut Vec<Record>
     let mut values = Vec::with_capacity(rows.len());
     let mut items = 0;
     for row in rows {
-        let attributes = encoded(privacy, row);
+        let attributes = &*encoded(privacy, row);
         let len = 3 * FIXED_LEN + attributes.len();
         if let Some(time) = row.time {
             if row.opens {
@@ -95,7 +97,7 @@ fn gauge(privacy: &Privacy, column: &Column, nth: usize, rows: &[Row], to: &mut 
     let mut points = BytesMut::new();
     let mut items = 0;
     for row in rows {
-        let attributes = encoded(privacy, row);
+        let attributes = &*encoded(privacy, row);
         if let Some((time, value)) = row.time.zip(row.measured[nth]) {
             put_head(field::DATA_POINTS, 2 * FIXED_LEN + attributes.len(), &mut points);
             put_fixed(field::TIME, time.nanos(), &mut points);

@@ -2,13 +2,15 @@
 //!
 //! Field numbers are those of opentelemetry-proto, metrics/v1/metrics.proto.
 
+use std::borrow::Cow;
+
 use bytes::BufMut;
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
 use super::record::attributes;
 use crate::privacy::Privacy;
-use crate::signal::Attribute;
+use crate::signal::{Attribute, Series};
 
 pub(super) mod field {
     pub(in crate::export) const NAME: u32 = 1;
@@ -42,8 +44,12 @@ pub(super) fn sum_tail(is_monotonic: bool, temporality: i32) -> Vec<u8> {
     tail
 }
 
-/// The attributes of a point.
-pub(super) fn encode_attributes(privacy: &Privacy, of_series: &[Attribute]) -> Vec<u8> {
+/// A series' attributes, written once for all its points.
+pub(super) fn encoded<'a>(privacy: &Privacy, series: &'a Series) -> Cow<'a, [u8]> {
+    series.encoded(privacy.encoder(), |of_series| encode_attributes(privacy, of_series))
+}
+
+fn encode_attributes(privacy: &Privacy, of_series: &[Attribute]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for attribute in attributes(privacy, of_series) {
         put_head(field::ATTRIBUTES, attribute.encoded_len(), &mut bytes);
