@@ -20,6 +20,7 @@ use crate::journal::{Letter, Payload, letters, open_letter};
 use crate::ledger::Signal;
 use crate::ledger::report::grouped;
 use crate::ledger::status::Status;
+use crate::shown::visible;
 use crate::source::webhook;
 use crate::store::Directory;
 
@@ -92,7 +93,7 @@ pub struct DeadLetters {
 }
 
 fn id(file: &Path) -> String {
-    file.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+    visible(&file.file_stem().unwrap_or_default().to_string_lossy()).into_owned()
 }
 
 impl DeadLetters {
@@ -132,6 +133,7 @@ impl DeadLetters {
                     let Letter { items, at, reason, .. } = letter;
                     let at = Duration::from_nanos(at.nanos());
                     let at = humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + at);
+                    let reason = visible(&reason);
                     let (items, bytes) = (grouped(items), grouped(payload.len() as u64));
                     writeln!(out, "{}  {at}  {items} records  {bytes} bytes  {reason}", id(file))?;
                 }
@@ -172,7 +174,7 @@ impl DeadLetters {
                 }
                 Err(reason) => {
                     kept += 1;
-                    writeln!(out, "{}  not taken: {reason}", id(file))?;
+                    writeln!(out, "{}  not taken: {}", id(file), visible(&reason))?;
                 }
             }
         }
@@ -209,9 +211,29 @@ async fn taken(request: Request<Full<Bytes>>) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
+    use crate::event::Time;
+    use crate::journal::SetAside;
+    use crate::store::{Directory, Files};
+
+    #[test]
+    fn a_letters_reason_does_nothing_to_the_terminal() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = Directory::open(place.path(), Arc::new(Files)).unwrap();
+        let set_aside = SetAside::on_disk(&Arc::new(directory), 1000).unwrap();
+        let at = Time::from_secs(1_795_406_960).unwrap();
+        let reason = "no\x1b[2J\u{202e}\r\n".to_owned();
+        let letter = Letter { payload: Payload::Logs, items: 1, at, reason };
+        set_aside.keep("logs-1", &letter, &Bytes::new());
+        let mut out = Vec::new();
+        DeadLetters::find(place.path(), &[]).unwrap().list(&mut out).unwrap();
+        let out = String::from_utf8(out).unwrap();
+        assert!(out.ends_with("  no�[2J���\n"), "{out:?}");
+    }
 
     #[tokio::test]
     async fn a_webhook_is_taken_by_its_status_whatever_the_body_is() {

@@ -92,6 +92,7 @@ pub mod proto;
 pub mod semconv;
 pub mod serve;
 pub mod session;
+mod shown;
 pub mod signal;
 pub mod simulate;
 pub mod snapshot;

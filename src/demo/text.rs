@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use unicode_width::UnicodeWidthChar;
 
+use crate::shown::shown;
 pub(super) use crate::words::{count, duration, seconds};
 
 /// The columns of a line.
@@ -97,16 +98,6 @@ impl<'a, W: Write> Page<'a, W> {
     }
 }
 
-/// Whether a terminal would act on it instead of showing it: controls, and the invisible
-/// characters that reorder or hide text (Unicode's format characters and line separators).
-fn acts(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-            | '\u{e0000}'..='\u{e007f}')
-}
-
 /// The columns that `text` takes.
 pub(super) fn width(text: &str) -> usize {
     text.chars().map(|c| c.width().unwrap_or(0)).sum()
@@ -116,11 +107,11 @@ pub(super) fn width(text: &str) -> usize {
 pub(super) fn shorten(text: &str, columns: usize) -> String {
     // Marks take no column; four for each is more than any script needs.
     let most = columns.saturating_mul(4);
-    let shown = text.chars().map(|c| if acts(c) { '\u{fffd}' } else { c });
+    let chars = text.chars().map(shown);
     let mut line = String::new();
     let mut used = 0;
     let mut last_fits = 0;
-    for (n, c) in shown.enumerate() {
+    for (n, c) in chars.enumerate() {
         let wide = c.width().unwrap_or(0);
         if used + wide > columns || n >= most {
             line.truncate(last_fits);

@@ -17,6 +17,7 @@ use prost::Message;
 use tonic::{Code, Status};
 
 use crate::frames::status::{NoStatus, content_type};
+use crate::shown;
 
 /// What becomes of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,7 +91,7 @@ fn is_page(headers: &HeaderMap) -> bool {
 // The status, and the collector's words for it: google.rpc.Status.
 fn http_reason(status: StatusCode, body: &[u8]) -> String {
     match RpcStatus::decode(body) {
-        Ok(told) if !told.message.is_empty() => format!("{status}: {}", shown(&told.message)),
+        Ok(told) if !told.message.is_empty() => format!("{status}: {}", words(&told.message)),
         _ => status.to_string(),
     }
 }
@@ -140,11 +141,12 @@ pub(super) fn of_grpc(answer: Result<Bytes, Status>) -> Answer {
 fn reason(status: &Status) -> String {
     let cause = std::error::Error::source(status);
     let cause = cause.map_or_else(|| status.message().to_owned(), chain);
-    format!("{:?}: {}", status.code(), shown(&cause))
+    format!("{:?}: {}", status.code(), words(&cause))
 }
 
-fn shown(words: &str) -> String {
-    words.chars().filter(|each| !each.is_control()).take(LONGEST_REASON).collect()
+// What the collector wrote, as the log and the list of letters show it.
+fn words(told: &str) -> String {
+    told.chars().map(shown::shown).take(LONGEST_REASON).collect()
 }
 
 const LONGEST_REASON: usize = 200;
@@ -332,7 +334,7 @@ mod tests {
         assert_eq!(told(503, None, &busy), said);
         assert_eq!(told(503, Some("text/html"), &busy), http(503, None));
         let invalid = RpcStatus { message: "a\u{1b}[31mb".to_owned(), ..busy };
-        let reason = "400 Bad Request: a[31mb".to_owned();
+        let reason = "400 Bad Request: a\u{fffd}[31mb".to_owned();
         assert_eq!(told(400, None, &invalid), Answer::Refused { reason });
     }
 

@@ -3,12 +3,18 @@
 use crate::engine::{Batch, Engine};
 use crate::event::{Telling, Time};
 use crate::pipeline::Passed;
+use crate::signal::Value;
 use crate::ui::store::{Limits, Store};
 use crate::{proto, session, stats};
 
 /// A scenario of `tests/golden`, as far as its first `lines`; what comes of the time after them too
 /// where all of them are played.
 pub(super) fn play(scenario: &str, lines: usize, to: &mut Store) {
+    play_as(scenario, lines, &str::to_owned, to);
+}
+
+// As `write` has it what others write: names, ids, and each text of an attribute.
+fn play_as(scenario: &str, lines: usize, write: &dyn Fn(&str) -> String, to: &mut Store) {
     let root = env!("CARGO_MANIFEST_DIR");
     let path = format!("{root}/tests/golden/scenarios/{scenario}.jsonl");
     let text = std::fs::read_to_string(path).unwrap();
@@ -21,19 +27,21 @@ pub(super) fn play(scenario: &str, lines: usize, to: &mut Store) {
             Engine::new(session::Settings::default(), stats::Settings::default(), at)
         });
         engine.tick(at, &mut out);
-        let telling = telling(line["kind"].as_str().unwrap(), &line["body"]);
+        let mut body = line["body"].clone();
+        rewrite(&mut body, write);
+        let telling = telling(line["kind"].as_str().unwrap(), &body);
         engine.apply(&telling, at, true, &mut out);
         if let Telling::Stats(windows) = telling {
             to.take(Passed::Windows(windows, at));
         }
-        pass(&mut out, to);
+        pass(&mut out, write, to);
     }
     let mut engine = engine.unwrap();
     if text.lines().count() <= lines {
         while let Some(due) = engine.next() {
             engine.tick(due, &mut out);
         }
-        pass(&mut out, to);
+        pass(&mut out, write, to);
     }
 }
 
@@ -47,8 +55,38 @@ fn telling(kind: &str, body: &serde_json::Value) -> Telling {
     read.unwrap().telling
 }
 
-fn pass(out: &mut Batch, to: &mut Store) {
-    let Batch { spans, logs, .. } = std::mem::take(out);
+fn rewrite(body: &mut serde_json::Value, write: &dyn Fn(&str) -> String) {
+    const IDS: [&str; 9] = ["RM_", "PA_", "TR_", "ND_", "EG_", "IN_", "SCL_", "AJ_", "SCT_"];
+    match body {
+        serde_json::Value::Array(all) => all.iter_mut().for_each(|each| rewrite(each, write)),
+        serde_json::Value::Object(all) => {
+            for (key, value) in all {
+                match value.as_str() {
+                    Some(text) if matches!(&**key, "name" | "identity") => {
+                        *value = write(text).into();
+                    }
+                    Some(text) if IDS.iter().any(|id| text.starts_with(id)) => {
+                        *value = write(text).into();
+                    }
+                    _ => rewrite(value, write),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn pass(out: &mut Batch, write: &dyn Fn(&str) -> String, to: &mut Store) {
+    let Batch { mut spans, mut logs, .. } = std::mem::take(out);
+    let of_spans = spans.iter_mut().flat_map(|span| &mut span.attributes);
+    for attribute in of_spans.chain(logs.iter_mut().flat_map(|log| &mut log.attributes)) {
+        if let Value::Text(text) = &mut attribute.value {
+            *text = write(text).into();
+        }
+    }
+    for message in spans.iter_mut().filter_map(|span| span.failure.as_mut()) {
+        *message = write(message).into();
+    }
     to.take(Passed::Logs(logs));
     to.take(Passed::Spans(spans));
 }
@@ -57,5 +95,12 @@ fn pass(out: &mut Batch, to: &mut Store) {
 pub(super) fn seen(scenario: &str, lines: usize) -> Store {
     let mut store = Store::new(Limits::default());
     play(scenario, lines, &mut store);
+    store
+}
+
+/// A store that has seen it with other texts.
+pub(super) fn seen_as(scenario: &str, write: &dyn Fn(&str) -> String) -> Store {
+    let mut store = Store::new(Limits::default());
+    play_as(scenario, usize::MAX, write, &mut store);
     store
 }

@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use super::layout::{Head, table};
+use super::outside::{name, sentence};
 use super::people::People;
 use super::time::{between, time_of_day};
 use crate::semconv::key;
@@ -46,7 +47,7 @@ fn row(people: &People<'_>, record: &LogRecord) -> Markup {
     let source = told.text(key::TRACK_SOURCE).or_else(|| told.text(key::TRACK_KIND));
     let mut what: Vec<String> = source.map(|source| source.replace('_', " ")).into_iter().collect();
     if let Some(publisher) = told.text(key::PUBLISHER_SID) {
-        what.push(format!("of {}", people.who(publisher)));
+        what.push(format!("of {}", people.room.who(publisher)));
     }
     what.extend(words::remarks(told));
     what.extend(told.text(key::ERROR_MESSAGE).map(str::to_owned));
@@ -54,10 +55,15 @@ fn row(people: &People<'_>, record: &LogRecord) -> Markup {
         tr {
             td { (time_of_day(record.time)) }
             td.n { (between(people.room.start(), record.time)) }
-            td { code { (record.event_name) } }
+            td { code { (name(&*record.event_name)) } }
             td { (severity(record.severity)) }
             td { @if let Some(sid) = told.text(key::PARTICIPANT_SID) { (people.who(sid)) } }
-            td { (what.join(", ")) }
+            td {
+                @for (nth, what) in what.into_iter().enumerate() {
+                    @if nth > 0 { ", " }
+                    (sentence(what))
+                }
+            }
         }
     }
 }

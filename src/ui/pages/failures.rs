@@ -3,7 +3,8 @@
 use maud::{Markup, html};
 
 use super::layout::{Head, table};
-use super::people::People;
+use super::outside::{name, sentence};
+use super::people::{People, is_of_a_participant};
 use super::time::{between, time_of_day};
 use super::waterfall::id;
 use crate::semconv::{event, key, span};
@@ -31,7 +32,10 @@ pub(super) fn failures(people: &People<'_>, only: Option<&str>) -> Markup {
     failed.sort_by_key(|bar| (bar.end, bar.start));
     let untold = untold(people, only);
     let rows = html! {
-        @for bar in failed.iter().take(MOST) { (row(people, bar)) }
+        @for bar in failed.iter().take(MOST) {
+            // A participant's page draws what is the participant's alone.
+            (row(people, bar, only.is_none() || is_of_a_participant(bar)))
+        }
         @for record in untold.iter().take(MOST) { (record_row(people, record)) }
     };
     html! {
@@ -47,19 +51,29 @@ pub(super) fn failures(people: &People<'_>, only: Option<&str>) -> Markup {
     }
 }
 
-fn row<'a>(people: &People<'a>, bar: &'a Bar) -> Markup {
+fn row<'a>(people: &People<'a>, bar: &'a Bar, is_drawn: bool) -> Markup {
     let at = bar.end.unwrap_or(bar.start);
-    let what = if bar.name == span::PARTICIPANT { bar.name.to_owned() } else { people.label(bar) };
+    let what = if bar.name == span::PARTICIPANT { name(bar.name) } else { people.label(bar) };
     html! {
         tr {
-            th scope="row" { a.bad href={ "#" (id(bar)) } { "✗ " (what) } }
+            th scope="row" {
+                @if is_drawn {
+                    a.bad href={ "#" (id(bar)) } { "✗ " (what) }
+                } @else {
+                    span.bad { "✗ " (what) }
+                }
+            }
             td { @if let Some(sid) = bar.participant() { (people.who(sid)) } }
-            td { code { (bar.error_type()) } }
-            td { (bar.error_message().unwrap_or("not told")) }
+            td { code { (name(bar.error_type())) } }
+            td { (because(bar.error_message())) }
             td { (time_of_day(at)) }
             td.n { (between(people.room.start(), at)) }
         }
     }
+}
+
+fn because(told: Option<&str>) -> Markup {
+    html! { @if let Some(message) = told { (sentence(message)) } @else { "not told" } }
 }
 
 // What failed and has no span of its own.
@@ -88,10 +102,10 @@ fn record_row(people: &People<'_>, record: &LogRecord) -> Markup {
     let text = |key| record.attributes.text(key);
     html! {
         tr {
-            th scope="row" { span.bad { "✗ " (record.event_name) } }
+            th scope="row" { span.bad { "✗ " (name(&*record.event_name)) } }
             td { @if let Some(sid) = text(key::PARTICIPANT_SID) { (people.who(sid)) } }
-            td { code { (text(key::ERROR_TYPE).unwrap_or("error")) } }
-            td { (text(key::ERROR_MESSAGE).unwrap_or("not told")) }
+            td { code { (name(text(key::ERROR_TYPE).unwrap_or("error"))) } }
+            td { (because(text(key::ERROR_MESSAGE))) }
             td { (time_of_day(record.time)) }
             td.n { (between(people.room.start(), record.time)) }
         }

@@ -1,10 +1,11 @@
 //! The pages: what is held, as HTML and SVG. Functions of what they are given; the macro escapes all
-//! that others wrote.
+//! that others wrote, and [`outside`] keeps it apart.
 
 mod delivery;
 mod events;
 mod failures;
 mod layout;
+mod outside;
 mod people;
 mod plot;
 mod quality;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::outside::{Outside, name};
 use super::plot::Metric;
 use crate::event::Time;
 use crate::semconv::{key, span};
@@ -34,6 +35,11 @@ const OF_A_PARTICIPANT: [&str; 5] = [
     span::TRACK_SUBSCRIBE,
     span::SUBSCRIPTION,
 ];
+
+/// Whether it is a participant's own span or one below it.
+pub(super) fn is_of_a_participant(bar: &Bar) -> bool {
+    bar.name == span::PARTICIPANT || OF_A_PARTICIPANT.contains(&bar.name)
+}
 
 impl<'a> People<'a> {
     pub(super) fn of(room: &'a Room) -> Self {
@@ -68,20 +74,20 @@ impl<'a> People<'a> {
     }
 
     /// What a bar is called.
-    pub(super) fn label(&self, bar: &'a Bar) -> String {
+    pub(super) fn label<'s>(&'s self, bar: &'s Bar) -> Outside<'s> {
         match bar.name {
-            span::PARTICIPANT => bar.participant().map_or_else(String::new, |sid| self.who(sid)),
-            name => {
+            span::PARTICIPANT => bar.participant().map_or_else(|| name(""), |sid| self.who(sid)),
+            span => {
                 let track = bar.text(key::TRACK_SID).and_then(|sid| self.tracks.get(sid));
                 let publisher = bar.text(key::PUBLISHER_SID).map(|sid| self.room.who(sid));
                 let track = track.map(|track| &track.attributes[..]);
-                words::label(name, &bar.attributes[..], track, publisher)
+                name(words::label(span, &bar.attributes[..], track, publisher))
             }
         }
     }
 
-    pub(super) fn who(&self, sid: &str) -> String {
-        self.room.who(sid).to_owned()
+    pub(super) fn who<'s>(&'s self, sid: &'s str) -> Outside<'s> {
+        name(self.room.who(sid))
     }
 }
 

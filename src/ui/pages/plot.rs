@@ -105,7 +105,7 @@ pub(super) struct Plot<'a> {
     pub(super) range: (f64, f64),
     /// What tells its title from the others' on the page.
     pub(super) id: String,
-    /// Whose it is.
+    /// Whose it is, as a title can hold it.
     pub(super) of: &'a str,
 }
 

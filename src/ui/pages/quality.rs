@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use super::outside::{Outside, name};
 use super::people::{People, Person};
 use super::plot::{Metric, Plot};
 use super::time::{Axis, time_of_day};
@@ -47,14 +48,15 @@ pub(super) fn quality(
                 }
             }
             @for (sid, both) in &measured {
-                section aria-label={ "Quality of " (people.who(sid)) } {
-                    h3 { (people.who(sid)) " " code { (sid) } }
+                @let who = people.who(sid);
+                section aria-label={ "Quality of " (who.isolated()) } {
+                    h3 { (who) " " code { (name(*sid)) } }
                     @for ((direction, meaning), windows) in DIRECTIONS.iter().zip(both.iter()) {
                         @if !windows.all.is_empty() {
                             h4 { (direction) span.dim { ", " (meaning) } }
-                            @let of = format!("{}, {direction}", people.who(sid));
+                            @let of = format!("{}, {direction}", who.isolated());
                             (plots(&of, &format!("{sid}-{direction}"), windows, axis, &ranges))
-                            (numbers(&of, windows, is_whole))
+                            (numbers((&who, direction), windows, is_whole))
                         }
                     }
                 }
@@ -82,14 +84,14 @@ fn plots(of: &str, id: &str, windows: &Windows, axis: Axis, ranges: &[(f64, f64)
     }
 }
 
-fn numbers(of: &str, windows: &Windows, is_whole: bool) -> Markup {
+fn numbers((who, direction): (&Outside<'_>, &str), windows: &Windows, is_whole: bool) -> Markup {
     let most = if is_whole { usize::MAX } else { MOST_NUMBERS };
     let cut = windows.all.len().saturating_sub(most);
     html! {
         details {
-            summary { "Numbers" span.hidden { " of " (of) } }
+            summary { "Numbers" span.hidden { " of " (who) ", " (direction) } }
             table.numbers {
-                caption { "Windows of " (of) }
+                caption { "Windows of " (who) ", " (direction) }
                 thead { tr {
                     th scope="col" { "From" }
                     th scope="col" { "To" }

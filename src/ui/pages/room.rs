@@ -6,6 +6,7 @@ use super::Look;
 use super::events::events;
 use super::failures::failures;
 use super::layout::{self, Head, Here, page, segment};
+use super::outside::{Outside, name, sentence};
 use super::people::{People, Person, worst};
 use super::plot::Metric;
 use super::quality::quality;
@@ -33,11 +34,11 @@ pub(super) fn path(room: &str, participant: Option<&str>) -> String {
 pub(in crate::ui) fn room(room: &Room, look: &Look) -> String {
     let people = People::of(room);
     let shown = selected(&people.all);
-    let name = room.name.as_deref().unwrap_or("(no name)");
+    let called = called(room);
     let axis = Axis { start: room.start(), end: room.end(look.now).max(room.start()) };
     let waterfall = Waterfall { people: &people, shown: shown.clone(), is_whole: false, axis };
     let main = html! {
-        h1 { "Room " (name) " " (state(room.state())) }
+        h1 { "Room " (called) " " (state(room.state())) }
         (facts(&people, look))
         (failures(&people, None))
         (listed(&people, axis.end))
@@ -51,7 +52,7 @@ pub(in crate::ui) fn room(room: &Room, look: &Look) -> String {
         (quality(&people, &shown, false, axis))
         (events(&people, None))
     };
-    page(&format!("Room {name}"), Here::Room, look, &main)
+    page(&format!("Room {}", called.isolated()), Here::Room, look, &main)
 }
 
 /// A participant's page; none where nothing is held of it.
@@ -59,17 +60,23 @@ pub(in crate::ui) fn participant(room: &Room, sid: &str, look: &Look) -> Option<
     let people = People::of(room);
     let person = people.all.iter().find(|person| person.sid == sid)?;
     let axis = Axis { start: room.start(), end: room.end(look.now).max(room.start()) };
-    let (who, name) = (people.who(sid), room.name.as_deref().unwrap_or("(no name)"));
+    let (who, called) = (people.who(person.sid), called(room));
     let waterfall = Waterfall { people: &people, shown: vec![person], is_whole: true, axis };
     let main = html! {
-        p { a href=(path(&room.sid, None)) { "Room " (name) } }
-        h1 { (who) " " code { (sid) } }
+        p { a href=(path(&room.sid, None)) { "Room " (called) } }
+        h1 { (who) " " code { (name(sid)) } }
         (failures(&people, Some(sid)))
         (waterfall.draw())
         (quality(&people, &[person], true, axis))
         (events(&people, Some(sid)))
     };
-    Some(page(&format!("{who} in {name}"), Here::Room, look, &main))
+    let title = format!("{} in {}", who.isolated(), called.isolated());
+    Some(page(&title, Here::Room, look, &main))
+}
+
+/// What a room is called.
+pub(super) fn called(room: &Room) -> Outside<'_> {
+    name(room.name.as_deref().unwrap_or("(no name)"))
 }
 
 // Those who failed before the others, as many as one looks at; then in the order of their coming.
@@ -87,16 +94,16 @@ fn facts(people: &People<'_>, look: &Look) -> Markup {
     let lasted = if room.state() == State::Open { "Open for" } else { "Lasted" };
     html! {
         dl.facts {
-            div { dt { "SID" } dd { code { (room.sid) } } }
+            div { dt { "SID" } dd { code { (name(&*room.sid)) } } }
             @if let Some(trace) = trace { (trace_of(&trace, look)) }
             div { dt { "Began" } dd { (utc(room.start())) } }
             div { dt { (lasted) } dd { (between(room.start(), room.end(look.now))) } }
             div { dt { "Participants" } dd { (people.all.len()) } }
             @if let Some(node) = room.own().and_then(|own| own.text(key::NODE_ID)) {
-                div { dt { "Node" } dd { code { (node) } } }
+                div { dt { "Node" } dd { code { (name(node)) } } }
             }
             @if let Some(reason) = room.own().and_then(|own| own.text(key::ROOM_END_REASON)) {
-                div { dt { "Ended" } dd { (reason.replace('_', " ")) } }
+                div { dt { "Ended" } dd { (sentence(reason.replace('_', " "))) } }
             }
         }
         @if room.own().is_none() {
@@ -158,7 +165,7 @@ fn row(people: &People<'_>, person: &Person<'_>, now: Time) -> Markup {
         tr {
             th scope="row" {
                 a href=(path(&room.sid, Some(person.sid))) { (people.who(person.sid)) }
-                " " code { (person.sid) }
+                " " code { (name(person.sid)) }
                 @if let Some(trace) = own_trace.filter(|_| has_own) {
                     " " span.dim { "with a trace of its own, " code { (hex(&trace)) } }
                 }

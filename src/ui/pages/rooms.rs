@@ -4,8 +4,10 @@ use maud::{Markup, html};
 
 use super::Look;
 use super::layout::{self, Head, Here, failures, page, segment};
+use super::outside::name;
 use super::people::worst;
 use super::plot::Metric;
+use super::room::called;
 use super::time::{between, utc};
 use crate::semconv::span;
 use crate::ui::store::{Room, State, Store};
@@ -75,10 +77,8 @@ fn row(room: &Room, look: &Look) -> Markup {
     html! {
         tr {
             th scope="row" {
-                a href={ "/ui/rooms/" (segment(&room.sid)) } {
-                    (room.name.as_deref().unwrap_or("(no name)"))
-                }
-                " " code { (room.sid) }
+                a href={ "/ui/rooms/" (segment(&room.sid)) } { (called(room)) }
+                " " code { (name(&*room.sid)) }
             }
             td { (state(room.state())) }
             td { (failures(room.failures())) }

@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use super::outside::{Outside, name, sentence};
 use super::people::{People, Person};
 use super::time::{Axis, between, exact, percent};
 use crate::event::Time;
@@ -84,7 +85,7 @@ impl<'a> Waterfall<'a> {
                         }
                     } }
                     @if let Some(own) = self.people.room.own().filter(|_| !self.is_whole) {
-                        tbody { (self.line(own, "room", 0)) }
+                        tbody { (self.line(own, &name("room"), 0)) }
                     }
                     @for person in &self.shown { (self.person(person)) }
                     @if !self.is_whole && !self.people.others.is_empty() {
@@ -129,7 +130,7 @@ impl<'a> Waterfall<'a> {
     }
 
     // A line, and its attributes, which are there once its link is followed.
-    fn line(&self, bar: &Bar, label: &str, level: usize) -> Markup {
+    fn line(&self, bar: &Bar, label: &Outside<'_>, level: usize) -> Markup {
         let id = id(bar);
         let end = bar.end.unwrap_or(self.axis.end);
         let notes = remarks(&bar.attributes[..]);
@@ -138,9 +139,9 @@ impl<'a> Waterfall<'a> {
             tr {
                 th class={ "l" (level) } scope=(scope) {
                     a href={ "#" (id) } { (label) }
-                    @if bar.failed() { " " strong.bad { "✗ failed: " (bar.error_type()) } }
+                    @if bar.failed() { " " strong.bad { "✗ failed: " (name(bar.error_type())) } }
                     @if bar.end.is_none() { " " span.live { "▸ goes on" } }
-                    @if !notes.is_empty() { " " span.dim { (notes.join(", ")) } }
+                    @if !notes.is_empty() { " " span.dim { (sentence(notes.join(", "))) } }
                 }
                 td.n { (between(self.axis.start, bar.start)) }
                 td.n { (between(bar.start, end)) }
@@ -208,7 +209,7 @@ fn attributes(bar: &Bar) -> Markup {
 }
 
 fn pair(key: &str, value: &str) -> Markup {
-    html! { div { dt { (key) } dd { (value) } } }
+    html! { div { dt { (key) } dd { (sentence(value)) } } }
 }
 
 fn text(value: &Value) -> String {

@@ -1,0 +1,63 @@
+//! What others wrote, as a page shows it: apart from the text around it, so that it can't turn that,
+//! without what would act on it, and cut where it is long.
+
+use std::borrow::Cow;
+
+use maud::{Markup, Render, html};
+
+use crate::shown::visible;
+
+#[cfg(test)]
+mod tests;
+
+/// The most characters of a name.
+pub(super) const NAME: usize = 80;
+/// The most characters of a sentence.
+pub(super) const SENTENCE: usize = 400;
+
+/// Text of others: each page shows it as one of these, and a test looks for what is not.
+#[derive(Debug, Clone)]
+pub(super) struct Outside<'a> {
+    text: Cow<'a, str>,
+    most: usize,
+}
+
+/// A name or an id.
+pub(super) fn name<'a>(text: impl Into<Cow<'a, str>>) -> Outside<'a> {
+    Outside { text: text.into(), most: NAME }
+}
+
+/// What an error or a reason says.
+pub(super) fn sentence<'a>(text: impl Into<Cow<'a, str>>) -> Outside<'a> {
+    Outside { text: text.into(), most: SENTENCE }
+}
+
+impl Outside<'_> {
+    /// For attributes, titles and SVG, which hold text alone: between Unicode's isolates.
+    pub(super) fn isolated(&self) -> String {
+        let (cut, rest) = self.cut();
+        isolated(&visible(cut), !rest.is_empty())
+    }
+
+    fn cut(&self) -> (&str, &str) {
+        let end = self.text.char_indices().nth(self.most).map_or(self.text.len(), |(at, _)| at);
+        self.text.split_at(end)
+    }
+}
+
+fn isolated(text: &str, is_cut: bool) -> String {
+    format!("\u{2068}{text}{}\u{2069}", if is_cut { "…" } else { "" })
+}
+
+impl Render for Outside<'_> {
+    fn render(&self) -> Markup {
+        let (cut, rest) = self.cut();
+        html! {
+            @if rest.is_empty() {
+                bdi { (visible(cut)) }
+            } @else {
+                bdi title=(isolated(&visible(&self.text), false)) { (visible(cut)) "…" }
+            }
+        }
+    }
+}
