@@ -130,6 +130,11 @@ impl Engine {
         is_more
     }
 
+    /// What was forgotten before its time, so far.
+    pub fn forgotten(&self) -> session::Forgotten {
+        self.sessions.forgotten()
+    }
+
     /// How many series have ended and wait for the flush.
     pub fn ended_series(&self) -> usize {
         self.stats.ended_series()

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 /// Of the parts' form.
 pub const VERSION: u32 = 4;
-/// The oldest version that is read: its parts have the same form, and it lacks [`Part::Names`].
+/// The oldest version that is read: its parts have the same form, and it lacks [`Part::Names`] and [`Part::Ended`].
 pub const OLDEST: u32 = 3;
 
 /// What a part holds.
@@ -38,10 +38,12 @@ pub enum Part {
     End,
     /// The newest room of each name.
     Names,
+    /// A room that has ended.
+    Ended,
 }
 
 impl Part {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Head,
         Self::Room,
         Self::Roomless,
@@ -53,6 +55,7 @@ impl Part {
         Self::Series,
         Self::End,
         Self::Names,
+        Self::Ended,
     ];
 }
 

@@ -15,6 +15,14 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Settings {
         linger,
         twin_wait,
         silent_after: silent_after.unwrap_or(default.silent_after),
+        keep_ended: reader
+            .in_file("session.keep_ended", values::kept)
+            .unwrap_or(default.keep_ended),
+        keep_ended_ids: reader
+            .in_file("session.keep_ended_ids", values::remembered)
+            .unwrap_or(default.keep_ended_ids),
+        max_ended: reader.in_file("session.max_ended", values::ended).unwrap_or(default.max_ended),
+        max_ids: reader.in_file("session.max_ids", values::ids).unwrap_or(default.max_ids),
         scope: reader.in_file("traces.scope", values::scope).unwrap_or(default.scope),
         max_spans: reader.in_file("traces.max_spans", values::spans).unwrap_or(default.max_spans),
         max_age,

@@ -52,6 +52,22 @@ fn endpoints(config: &Config) -> [String; 3] {
 }
 
 #[test]
+fn what_is_kept_of_the_ended_has_ranges() {
+    let of = |text: &str| Config::from_text(text, &BTreeMap::new());
+    let keys = "livekit: {keys: {k: made-up-secret-of-thirty-two-characters}}\n";
+    let text = "session: {keep_ended: 10m, keep_ended_ids: 7days, max_ended: 8MiB, max_ids: 5000}";
+    let session = of(&format!("{keys}{text}")).unwrap().session;
+    assert_eq!(session.keep_ended, Duration::from_mins(10));
+    assert_eq!(session.keep_ended_ids, Duration::from_hours(7 * 24));
+    assert_eq!((session.max_ended, session.max_ids), (8 << 20, 5000));
+    let text = "session: {keep_ended: 59s, keep_ended_ids: 59m, max_ended: 1023KiB, max_ids: 999}";
+    let errors = of(&format!("{keys}{text}")).unwrap_err().to_string();
+    for key in ["keep_ended", "keep_ended_ids", "max_ended", "max_ids"] {
+        assert!(errors.contains(&format!("session.{key} in the file")), "{errors}");
+    }
+}
+
+#[test]
 fn the_defaults_need_only_keys() {
     let config = load(&[]);
     assert_eq!(config.http.to_string(), "127.0.0.1:9290");

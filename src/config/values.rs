@@ -44,6 +44,33 @@ pub(super) fn positive_duration(text: &str) -> Parsed<Duration> {
     duration(text).and_then(positive)
 }
 
+/// How long what has ended is kept: not shorter than webhooks are retried.
+pub(super) fn kept(text: &str) -> Parsed<Duration> {
+    let parsed = duration(text)?;
+    if parsed < Duration::from_mins(1) { Err("must be from 1m to 24h".into()) } else { Ok(parsed) }
+}
+
+/// How long ids of what has ended are remembered.
+pub(super) fn remembered(text: &str) -> Parsed<Duration> {
+    let parsed = humantime::parse_duration(text).ok();
+    let parsed =
+        parsed.filter(|kept| (Duration::from_hours(1)..=Duration::from_hours(720)).contains(kept));
+    parsed.ok_or_else(|| "must be a duration from 1h to 30days".to_owned())
+}
+
+/// How much ended rooms may take.
+pub(super) fn ended(text: &str) -> Parsed<usize> {
+    let parsed = size(text)?;
+    let parsed = usize::try_from(parsed).ok().filter(|bytes| *bytes >= 1 << 20);
+    parsed.ok_or_else(|| "must be a size of at least 1MiB".to_owned())
+}
+
+/// How many ids are remembered.
+pub(super) fn ids(text: &str) -> Parsed<usize> {
+    let parsed = text.parse().ok().filter(|n| (1_000..=100_000_000).contains(n));
+    parsed.ok_or_else(|| "must be a number from 1000 to 100000000".to_owned())
+}
+
 pub(super) fn millis(text: &str) -> Parsed<Duration> {
     let millis = text.parse().map_err(|_| "must be a whole number of milliseconds".to_owned())?;
     let parsed = Duration::from_millis(millis);

@@ -179,6 +179,8 @@ pub struct Ledger {
     unknown_event_types: AtomicU64,
     unknown_enum_values: AtomicU64,
     unknown_fields: AtomicU64,
+    forgotten_ids: AtomicU64,
+    forgotten_ended: AtomicU64,
     journal_damaged: AtomicU64,
     journal_failures: AtomicU64,
     durable: AtomicBool,
@@ -267,6 +269,12 @@ impl Ledger {
     /// A connection of a listener at its cap makes place for another.
     pub fn displaced(&self, listener: Listener) {
         self.connections[listener as usize].displaced();
+    }
+
+    /// So many ids, and ended rooms and participants, were forgotten before their time.
+    pub fn forgotten(&self, ids: u64, ended: u64) {
+        self.forgotten_ids.fetch_add(ids, Relaxed);
+        self.forgotten_ended.fetch_add(ended, Relaxed);
     }
 
     /// An accepted message had something in it that this version does not know.
@@ -378,6 +386,8 @@ impl Ledger {
                 enum_values: get(&self.unknown_enum_values),
                 fields: get(&self.unknown_fields),
             },
+            forgotten_ids: get(&self.forgotten_ids),
+            forgotten_ended: get(&self.forgotten_ended),
             journal_damaged: get(&self.journal_damaged),
             journal_failures: get(&self.journal_failures),
             is_durable: self.durable.load(Relaxed),
@@ -396,6 +406,12 @@ pub struct Snapshot {
     pub connections: [Connections; 4],
     /// What in it was unknown.
     pub unknown: Unknown,
+    /// Ids that were forgotten before their time: copies of their messages may be processed again.
+    #[serde(default)]
+    pub forgotten_ids: u64,
+    /// Ended rooms and participants that were forgotten before their time.
+    #[serde(default)]
+    pub forgotten_ended: u64,
     /// Entries of the journal that could not be read.
     pub journal_damaged: u64,
     /// How often the journal could not be written.

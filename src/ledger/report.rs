@@ -107,6 +107,13 @@ pub(crate) fn reasons(ledger: &Snapshot) -> Vec<String> {
     ] {
         lines.extend((n > 0).then(|| format!("{} {what}", grouped(n))));
     }
+    if ledger.forgotten_ids + ledger.forgotten_ended > 0 {
+        lines.push(format!(
+            "forgotten early: ids {}, ended rooms and participants {}",
+            grouped(ledger.forgotten_ids),
+            grouped(ledger.forgotten_ended)
+        ));
+    }
     let unknown = [
         ("event types", ledger.unknown.event_types),
         ("enum values", ledger.unknown.enum_values),

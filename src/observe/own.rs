@@ -64,7 +64,7 @@ pub(super) struct Family {
 }
 
 /// All of them.
-pub(super) static FAMILIES: [Family; 10] = [
+pub(super) static FAMILIES: [Family; 12] = [
     Family {
         name: metric::LEDGER_ITEMS,
         unit: "{item}",
@@ -92,6 +92,20 @@ pub(super) static FAMILIES: [Family; 10] = [
         brief: "What this version did not know in what it accepted",
         kind: Kind::Counter,
         points: unknown,
+    },
+    Family {
+        name: metric::FORGOTTEN_IDS,
+        unit: "{id}",
+        brief: "Ids that were forgotten before their time",
+        kind: Kind::Counter,
+        points: |observed, point| point(n(observed.ledger.forgotten_ids), &[]),
+    },
+    Family {
+        name: metric::FORGOTTEN_ENDED,
+        unit: "{entity}",
+        brief: "Ended rooms and participants that were forgotten before their time",
+        kind: Kind::Counter,
+        points: |observed, point| point(n(observed.ledger.forgotten_ended), &[]),
     },
     Family {
         name: metric::JOURNAL_FAILURES,

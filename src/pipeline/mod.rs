@@ -21,6 +21,7 @@ use crate::event::{Telling, Time};
 use crate::export::Exporter;
 use crate::journal::{Accepted, Entry, Kept, Letter, Numbered, Payload, Reader, Room, SetAside};
 use crate::ledger::Ledger;
+use crate::session::Forgotten;
 use crate::stats::NodeReports;
 
 /// The rule of ends that nobody told because the program ended: without a journal on disk it
@@ -90,7 +91,8 @@ pub struct Parts {
 pub fn start(parts: Parts, reader: Reader) -> (Ticks, JoinHandle<Ended>) {
     let (ticks, posted) = mpsc::unbounded_channel();
     let clock = parts.clock.clone();
-    let pipeline = Pipeline { parts, asked: None, unkept: Vec::new() };
+    let pipeline =
+        Pipeline { parts, asked: None, unkept: Vec::new(), forgotten: Forgotten::default() };
     (Ticks(ticks, clock), tokio::spawn(pipeline.run(reader, posted)))
 }
 
@@ -114,6 +116,8 @@ struct Pipeline {
     asked: Option<(Time, Instant)>,
     // What could not be set aside yet.
     unkept: Vec<(String, Letter, bytes::Bytes)>,
+    // What was forgotten early, as far as it is counted.
+    forgotten: Forgotten,
 }
 
 impl Pipeline {
@@ -140,6 +144,7 @@ impl Pipeline {
             }
             self.tick(&mut out);
             self.send(&mut out);
+            self.count_forgotten();
             self = self.save_if_due().await;
         }
         self.end(ticks, &mut reader).await;
@@ -272,6 +277,25 @@ impl Pipeline {
             && tally.duplicates == 0
         {
             tap.pass(Passed::Windows(windows, at));
+        }
+    }
+
+    fn count_forgotten(&mut self) {
+        let (now, before) = (self.parts.engine.forgotten(), self.forgotten);
+        if now == before {
+            return;
+        }
+        self.forgotten = now;
+        self.parts.ledger.forgotten(now.ids - before.ids, now.ended - before.ended);
+        if before.ids == 0 && now.ids > 0 {
+            tracing::warn!(
+                "session.max_ids is reached: a copy of an old message may be processed again"
+            );
+        }
+        if before.ended == 0 && now.ended > 0 {
+            tracing::warn!(
+                "session.max_ended is reached: what comes late of old rooms is not joined to them"
+            );
         }
     }
 

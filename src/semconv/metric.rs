@@ -106,6 +106,10 @@ pub const LEDGER_RECORDS: &str = "lk.otel.records";
 pub const LEDGER_WAITING: &str = "lk.otel.waiting";
 /// What this version did not know in what it accepted, `{item}`.
 pub const LEDGER_UNKNOWN: &str = "lk.otel.unknown";
+/// Ids that were forgotten before their time, `{id}`.
+pub const FORGOTTEN_IDS: &str = "lk.otel.forgotten.ids";
+/// Ended rooms and participants that were forgotten before their time, `{entity}`.
+pub const FORGOTTEN_ENDED: &str = "lk.otel.forgotten.ended";
 /// How often a list of rooms had something else than what was told, `{disagreement}`.
 pub const RECONCILER_DISAGREEMENTS: &str = "lk.otel.reconciler.disagreements";
 /// How often the journal could not be written, `{failure}`.

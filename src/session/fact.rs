@@ -85,6 +85,15 @@ pub struct Census {
     pub tracks: std::collections::BTreeMap<(Option<TrackKind>, Option<TrackSource>), u64>,
 }
 
+/// What was forgotten before its time, as there was no more place for it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Forgotten {
+    /// Ids of messages and of rooms.
+    pub ids: u64,
+    /// Rooms and participants that had ended.
+    pub ended: u64,
+}
+
 /// What a list and what was told did not agree on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Disagreement {

@@ -9,8 +9,6 @@ use super::ids;
 use crate::event::{RoomSid, Time};
 use crate::signal::SpanId;
 
-const REMEMBERED: Duration = Duration::from_hours(48);
-
 /// Their spans' ids.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Gone {
@@ -21,18 +19,26 @@ pub(super) struct Gone {
 
 impl Gone {
     /// Whether that room is one of them.
-    pub(super) fn has(&mut self, sid: &RoomSid, now: Time) -> bool {
-        while let Some((_, id)) = self.order.pop_front_if(|(at, _)| *at + REMEMBERED <= now) {
+    pub(super) fn has(&mut self, sid: &RoomSid, now: Time, keep: Duration) -> bool {
+        while let Some((_, id)) = self.order.pop_front_if(|(at, _)| *at + keep <= now) {
             self.known.remove(&id);
         }
         !self.known.is_empty() && self.known.contains(&ids::room(sid))
     }
 
-    /// Adds a room.
-    pub(super) fn add(&mut self, sid: &RoomSid, now: Time) {
+    /// Adds a room; gives how many there was no more place for among so many.
+    pub(super) fn add(&mut self, sid: &RoomSid, now: Time, most: usize) -> u64 {
         let id = ids::room(sid);
         if self.known.insert(id) {
             self.order.push_back((now, id));
         }
+        let mut early = 0;
+        while self.order.len() > most
+            && let Some((_, id)) = self.order.pop_front()
+        {
+            self.known.remove(&id);
+            early += 1;
+        }
+        early
     }
 }

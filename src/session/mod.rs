@@ -3,6 +3,7 @@
 
 mod attributes;
 mod callers;
+mod ended;
 mod fact;
 mod failure;
 mod gone;
@@ -27,7 +28,8 @@ mod works;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
-pub use fact::{Census, Disagreement, Fact};
+use ended::Ended;
+pub use fact::{Census, Disagreement, Fact, Forgotten};
 use gone::Gone;
 use release::{END_BY_ROOM, REPLACED_SETTLES, Released, SILENT_WHEN_REPLACED};
 use room::Room;
@@ -83,10 +85,12 @@ pub struct StreamContext {
 pub struct Sessions {
     settings: Settings,
     rooms: HashMap<RoomSid, Box<Room>>,
+    ended: Ended,
     // The newest room of each name.
     names: HashMap<RoomName, RoomSid>,
     // Rooms that have long gone.
     gone: Gone,
+    forgotten: Forgotten,
     // Twins of what happens in no room.
     roomless: Twins,
     works: Works,
@@ -102,8 +106,10 @@ impl Sessions {
         Self {
             settings,
             rooms: HashMap::new(),
+            ended: Ended::default(),
             names: HashMap::new(),
             gone: Gone::default(),
+            forgotten: Forgotten::default(),
             roomless: Twins::default(),
             works: Works::default(),
             roomless_wake: None,
@@ -121,11 +127,12 @@ impl Sessions {
         twin_expected: bool,
         out: &mut Outputs,
     ) -> Outcome {
-        if self.seen.before(&event.id, now) {
+        if self.seen.before(&event.id, now, self.settings.max_ids) {
             return Outcome::Duplicate;
         }
         let sid = event.room.as_ref().and_then(|room| room.sid.clone());
-        let sid = sid.filter(|sid| !self.gone.has(sid, now));
+        let keep = self.settings.keep_ended_ids;
+        let sid = sid.filter(|sid| !self.gone.has(sid, now, keep));
         let first = event.told.map_or(now, |told| told.at);
         if let (Some(sid), Some(room)) = (&sid, &event.room) {
             self.meet(sid, room, first, now);
@@ -187,19 +194,16 @@ impl Sessions {
         let mut told = Vec::with_capacity(stats.len());
         let mut touched: Vec<RoomSid> = Vec::new();
         for stat in stats {
-            if self.seen.before(&stat.id, now) {
+            if self.seen.before(&stat.id, now, self.settings.max_ids) {
                 told.push((Outcome::Duplicate, StreamContext::default()));
                 continue;
             }
-            if self.gone.has(&stat.room, now) {
+            if self.gone.has(&stat.room, now, self.settings.keep_ended_ids) {
                 told.push((Outcome::Applied, StreamContext::default()));
                 continue;
             }
             let first = stat.start.or(stat.at).unwrap_or(now);
-            let room = self
-                .rooms
-                .entry(stat.room.clone())
-                .or_insert_with(|| Box::new(Room::new(stat.room.clone(), first, now)));
+            let room = room_of(&mut self.rooms, &mut self.ended, &stat.room, first, now);
             room.window(stat, now, &self.settings);
             told.push((Outcome::Applied, context(room, stat)));
             if !touched.contains(&stat.room) {
@@ -215,24 +219,25 @@ impl Sessions {
 
     /// The trace and the span of a participant that is known.
     pub fn place(&self, room: &RoomSid, sid: &ParticipantSid) -> Option<(TraceId, SpanId)> {
-        let room = self.rooms.get(room)?;
+        let ended = if self.rooms.contains_key(room) { None } else { self.ended.look(room) };
+        let room = ended.as_deref().or_else(|| self.rooms.get(room).map(|room| &**room))?;
         room.participants.contains_key(sid).then(|| room.place(sid))
     }
 
     /// Lets go of what has waited until `now`.
     pub fn tick(&mut self, now: Time, out: &mut Outputs) {
-        while let Some(Reverse((at, _))) = self.wakes.peek() {
-            if *at > now {
-                return;
-            }
-            let Some(Reverse((_, sid))) = self.wakes.pop() else { return };
+        while self.wakes.peek().is_some_and(|Reverse((at, _))| *at <= now)
+            && let Some(Reverse((_, sid))) = self.wakes.pop()
+        {
             self.settle(sid, now, out);
         }
+        self.forget_ended(now);
     }
 
     /// When [`Sessions::tick`] has something to do next, if nothing comes before.
     pub fn next(&self) -> Option<Time> {
-        self.wakes.peek().map(|Reverse((at, _))| *at)
+        let wake = self.wakes.peek().map(|Reverse((at, _))| *at);
+        wake.into_iter().chain(self.ended.next()).min()
     }
 
     /// Ends what is open and lets go of everything; `rule` is what `lk.end.inferred` says.
@@ -248,9 +253,16 @@ impl Sessions {
         }
         out.logs.extend(self.roomless.due(None));
         self.works.close(rule, &mut out.spans);
+        self.ended.clear();
         self.names.clear();
         self.roomless_wake = None;
         self.wakes.clear();
+    }
+
+    /// What was forgotten before its time, so far.
+    pub fn forgotten(&self) -> Forgotten {
+        let Forgotten { ids, ended } = self.forgotten;
+        Forgotten { ids: ids + self.seen.early(), ended }
     }
 
     /// What there is now.
@@ -265,10 +277,7 @@ impl Sessions {
 
     // Makes a room that is told of for the first time, and finds the one of its name before it.
     fn meet(&mut self, sid: &RoomSid, info: &event::Room, first: Time, now: Time) {
-        let room = self
-            .rooms
-            .entry(sid.clone())
-            .or_insert_with(|| Box::new(Room::new(sid.clone(), first, now)));
+        let room = room_of(&mut self.rooms, &mut self.ended, sid, first, now);
         let Some(name) = info.name.as_ref().filter(|name| room.name.as_ref() != Some(name)) else {
             return;
         };
@@ -280,7 +289,9 @@ impl Sessions {
             Some(known) => {
                 let known = known.clone();
                 let start = info.created.unwrap_or(first);
-                let is_newer = self.rooms.get(&known).is_none_or(|known| known.start() <= start);
+                let of_known = self.rooms.get(&known).map(|room| room.start());
+                let of_known = of_known.or_else(|| self.ended.start(&known));
+                let is_newer = of_known.is_none_or(|known| known <= start);
                 let (older, newer) = if is_newer { (&known, sid) } else { (sid, &known) };
                 if let Some(room) = self.rooms.get_mut(older)
                     && room.replaced_at.is_none()
@@ -304,9 +315,14 @@ impl Sessions {
         out.logs.extend(room.twins.due(Some(now)));
         let mut released = Released::default();
         room.release(now, &self.settings, &mut released);
-        if !room.is_over(now) {
+        self.forgotten.ended += released.early;
+        if !room.is_over(now, &self.settings) {
             out.take(released);
-            if let Some(next) = room.next(now, &self.settings) {
+            if let Some(until) = room.is_quiet(now, &self.settings) {
+                self.ended.pack(room, until);
+                self.rooms.remove(&sid);
+                self.forget_ended(now);
+            } else if let Some(next) = room.next(now, &self.settings) {
                 self.wakes.push(Reverse((next, Some(sid))));
             }
             return;
@@ -320,12 +336,23 @@ impl Sessions {
         {
             self.names.remove(name);
         }
-        self.gone.add(&sid, now);
+        self.forgotten.ids += self.gone.add(&sid, now, self.settings.max_ids);
+    }
+
+    // Lets go of ended rooms that have been kept for long, or that there is no place for.
+    fn forget_ended(&mut self, now: Time) {
+        while let Some((sid, name, is_early)) = self.ended.forget(now, self.settings.max_ended) {
+            if let Some(name) = name.filter(|name| self.names.get(name) == Some(&sid)) {
+                self.names.remove(&name);
+            }
+            self.forgotten.ids += self.gone.add(&sid, now, self.settings.max_ids);
+            self.forgotten.ended += u64::from(is_early);
+        }
     }
 
     fn settle_roomless(&mut self, now: Time, out: &mut Outputs) {
         out.logs.extend(self.roomless.due(Some(now)));
-        self.works.release(now, &mut out.spans);
+        self.works.release(now, self.settings.keep_ended, &mut out.spans);
         let next = [self.roomless.next(), self.works.next()].into_iter().flatten().min();
         let asked = self.roomless_wake.filter(|at| *at > now);
         if let Some(next) = next.filter(|next| asked.is_none_or(|asked| *next < asked)) {
@@ -333,6 +360,19 @@ impl Sessions {
             self.wakes.push(Reverse((next, None)));
         }
     }
+}
+
+// The room, which may be new, or have ended.
+fn room_of<'a>(
+    rooms: &'a mut HashMap<RoomSid, Box<Room>>,
+    ended: &mut Ended,
+    sid: &RoomSid,
+    first: Time,
+    now: Time,
+) -> &'a mut Room {
+    rooms.entry(sid.clone()).or_insert_with(|| {
+        ended.unpack(sid).unwrap_or_else(|| Box::new(Room::new(sid.clone(), first, now)))
+    })
 }
 
 fn context(room: &Room, stat: &StreamStat) -> StreamContext {

@@ -40,8 +40,9 @@ impl Sessions {
         let mut listed_sids = HashSet::with_capacity(list.rooms.len());
         for listed in &list.rooms {
             listed_sids.insert(&listed.sid);
-            let is_new = !self.rooms.contains_key(&listed.sid);
-            if is_new && (!round.lasts(listed.created) || self.gone.has(&listed.sid, now)) {
+            let is_new = !self.rooms.contains_key(&listed.sid) && !self.ended.has(&listed.sid);
+            let keep = settings.keep_ended_ids;
+            if is_new && (!round.lasts(listed.created) || self.gone.has(&listed.sid, now, keep)) {
                 continue;
             }
             let ListedRoom { sid, name, created, .. } = listed;
@@ -52,6 +53,9 @@ impl Sessions {
             // Forgotten, one that has ended would be opened again.
             room.heard = now;
             if room.end.is_some() {
+                if room.closed_at.is_some() {
+                    self.settle(Some(sid.clone()), now, round.out);
+                }
                 continue;
             }
             if is_new {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Settings;
+use super::ended::QUIET;
 use super::fact::Fact;
 use super::ids;
 use super::room::Room;
@@ -12,8 +13,8 @@ use super::works::END_BY_SILENCE;
 use crate::event::{ParticipantSid, Time, TrackSid};
 use crate::signal::Span;
 
-// A late twin or copy still finds its room; what comes later makes a new one.
-const KEPT_AFTER_END: Duration = Duration::from_hours(1);
+// Of those that left a room that goes on, so many are known as they were.
+const MOST_LEFT: usize = 10_000;
 // An empty room is closed by LiveKit after minutes (room.departure_timeout).
 const SILENT_WHEN_EMPTY: Duration = Duration::from_hours(1);
 // There is one room of a name at a time; but several deployments may tell of theirs here.
@@ -30,6 +31,8 @@ pub(super) const END_BY_ROOM: &str = "room_ended";
 pub(super) struct Released {
     pub(super) spans: Vec<Span>,
     pub(super) facts: Vec<Fact>,
+    /// Participants that were forgotten before their time.
+    pub(super) early: u64,
 }
 
 impl Room {
@@ -55,7 +58,7 @@ impl Room {
             self.close(now, rule, out);
         }
         self.release_room(now, settings, out);
-        self.forget(now);
+        self.forget(now, settings.keep_ended, out);
     }
 
     // The rule by which it is over, though nobody told that.
@@ -81,11 +84,12 @@ impl Room {
     }
 
     // Of those that have long left nothing is kept but their spans' ids, so that none is made twice.
-    fn forget(&mut self, now: Time) {
-        while let Some((at, sid, tracks)) =
-            self.leaving.pop_front_if(|(at, _, _)| *at + KEPT_AFTER_END <= now)
-        {
-            let _ = at;
+    fn forget(&mut self, now: Time, keep: Duration, out: &mut Released) {
+        loop {
+            let is_full = self.leaving.len() > MOST_LEFT;
+            let next = self.leaving.pop_front_if(|(at, _, _)| is_full || *at + keep <= now);
+            let Some((at, sid, tracks)) = next else { return };
+            out.early += u64::from(at + keep > now);
             self.gone.insert(ids::participant(&self.sid, &sid));
             for track in tracks {
                 if self.catalog.get(&track).is_some_and(|it| it.publisher.as_ref() == Some(&sid)) {
@@ -184,7 +188,10 @@ impl Room {
     pub(super) fn next(&mut self, now: Time, settings: &Settings) -> Option<Time> {
         let participants = self.ending.first().map(|(at, _)| *at + settings.linger);
         let room = match self.closed_at {
-            Some(at) => Some(at.max(self.heard) + KEPT_AFTER_END),
+            Some(at) => {
+                let (quiet, over) = self.kept_from(at, settings);
+                Some(if quiet > now { quiet.min(over) } else { over })
+            }
             // After its linger it waits for those that left after it had ended.
             None => match self.ended_at {
                 Some(at) => Some(at + settings.linger).filter(|at| *at > now),
@@ -200,8 +207,21 @@ impl Room {
         Some(next)
     }
 
+    // Closed then: from when on it may be packed, and until when it is kept.
+    fn kept_from(&self, closed: Time, settings: &Settings) -> (Time, Time) {
+        let last = closed.max(self.heard);
+        (last + QUIET, last + settings.keep_ended)
+    }
+
     /// Whether it was closed so long ago that it can be forgotten.
-    pub(super) fn is_over(&self, now: Time) -> bool {
-        self.closed_at.is_some_and(|at| at.max(self.heard) + KEPT_AFTER_END <= now)
+    pub(super) fn is_over(&self, now: Time, settings: &Settings) -> bool {
+        self.closed_at.is_some_and(|at| self.kept_from(at, settings).1 <= now)
+    }
+
+    /// Until when it is kept, where nothing is waited for and nothing came of it for a while.
+    pub(super) fn is_quiet(&self, now: Time, settings: &Settings) -> Option<Time> {
+        let (quiet, over) = self.kept_from(self.closed_at?, settings);
+        let is_empty = self.released == self.participants.len() && self.ending.is_empty();
+        (quiet <= now && is_empty && self.twins.next().is_none()).then_some(over)
     }
 }

@@ -23,6 +23,7 @@ impl Sessions {
         for (_, room) in sorted(&self.rooms) {
             to.put(Part::Room, room)?;
         }
+        self.ended.save(to)?;
         // None too, as what rooms say of their names is not all of it.
         let names = sorted(&self.names);
         let mut chunks = names.chunks(MANY);
@@ -62,6 +63,7 @@ impl Sessions {
                 }
                 self.rooms.insert(room.sid.clone(), room);
             }
+            Part::Ended => self.ended.load(content)?,
             Part::Names => {
                 let (is_first, names): (bool, Vec<(RoomName, RoomSid)>) = read(content)?;
                 if is_first {

@@ -15,6 +15,15 @@ pub struct Settings {
     pub twin_wait: Duration,
     /// After how long without a word a room counts as over, though nobody told its end.
     pub silent_after: Duration,
+    /// How long what has ended is kept for what comes late of it.
+    pub keep_ended: Duration,
+    /// How long ids of what is kept no more are remembered, so that no second span is made of it.
+    pub keep_ended_ids: Duration,
+    /// How many bytes ended rooms may take; past it the oldest are forgotten early.
+    pub max_ended: usize,
+    /// How many ids are remembered of messages that were seen, and of rooms that are forgotten; past it
+    /// the oldest are forgotten early.
+    pub max_ids: usize,
     /// What shares a trace.
     pub scope: Scope,
     /// How many spans a trace has at most.
@@ -44,6 +53,10 @@ impl Default for Settings {
             linger: Duration::from_secs(35),
             twin_wait: Duration::from_secs(2),
             silent_after: Duration::from_hours(24),
+            keep_ended: Duration::from_hours(1),
+            keep_ended_ids: Duration::from_hours(48),
+            max_ended: 128 << 20,
+            max_ids: 3_500_000,
             scope: Scope::Room,
             max_spans: 5000,
             max_age: Duration::from_hours(6),

@@ -173,11 +173,13 @@ pub const REMEMBERED: Duration = Duration::from_mins(15);
 pub(super) struct Seen {
     known: HashSet<u128>,
     order: VecDeque<(Time, u128)>,
+    early: u64,
 }
 
 impl Seen {
-    /// Whether `id` was seen before; an empty one never was.
-    pub(super) fn before(&mut self, id: &str, now: Time) -> bool {
+    /// Whether `id` was seen before; an empty one never was. Of more than `most` the oldest are
+    /// forgotten.
+    pub(super) fn before(&mut self, id: &str, now: Time, most: usize) -> bool {
         while let Some((at, hash)) = self.order.front().copied() {
             if now.since(at) <= REMEMBERED {
                 break;
@@ -193,8 +195,19 @@ impl Seen {
         let new = self.known.insert(hash);
         if new {
             self.order.push_back((now, hash));
+            while self.order.len() > most
+                && let Some((_, oldest)) = self.order.pop_front()
+            {
+                self.known.remove(&oldest);
+                self.early += 1;
+            }
         }
         !new
+    }
+
+    /// How many were forgotten before their time.
+    pub(super) fn early(&self) -> u64 {
+        self.early
     }
 
     /// The ids in their order, with when each was seen.
@@ -240,9 +253,22 @@ mod tests {
     fn a_copy_is_known_for_15_minutes() {
         let at = |secs: i64| Time::from_secs(1_795_406_960 + secs).unwrap();
         let mut seen = Seen::default();
-        assert!(!seen.before("AE_1", at(0)));
-        assert!(seen.before("AE_1", at(900)));
-        assert!(!seen.before("AE_1", at(901)));
-        assert!(!seen.before("", at(901)) && !seen.before("", at(901)));
+        assert!(!seen.before("AE_1", at(0), 10));
+        assert!(seen.before("AE_1", at(900), 10));
+        assert!(!seen.before("AE_1", at(901), 10));
+        assert!(!seen.before("", at(901), 10) && !seen.before("", at(901), 10));
+        assert_eq!(seen.early(), 0);
+    }
+
+    #[test]
+    fn of_too_many_ids_the_oldest_are_forgotten_and_counted() {
+        let now = Time::from_secs(1_795_406_960).unwrap();
+        let mut seen = Seen::default();
+        for nth in 0..1000 {
+            assert!(!seen.before(&format!("AS_{nth}"), now, 100));
+        }
+        assert_eq!((seen.order().len(), seen.known.len(), seen.early()), (100, 100, 900));
+        assert!(seen.before("AS_900", now, 100) && seen.before("AS_999", now, 100));
+        assert!(!seen.before("AS_899", now, 100));
     }
 }

@@ -16,8 +16,6 @@ use crate::event::{Event, Failure, Time, Work, WorkKind};
 use crate::semconv::{key, span};
 use crate::signal::{Attribute, Link, Span, SpanId, SpanKind, TraceId, Value};
 
-// What is told of it later changes its span no more.
-const KEPT_AFTER_END: Duration = Duration::from_hours(1);
 /// The rule for what nobody told of for long.
 pub(super) const END_BY_SILENCE: &str = "silence";
 
@@ -124,8 +122,9 @@ impl Works {
         }
     }
 
-    /// Lets go of what is due at `now`.
-    pub(super) fn release(&mut self, now: Time, out: &mut Vec<Span>) {
+    /// Lets go of what is due at `now`. What is told of it for `keep` after that changes its span no
+    /// more.
+    pub(super) fn release(&mut self, now: Time, keep: Duration, out: &mut Vec<Span>) {
         while let Some((at, key)) = self.due.first().cloned()
             && at <= now
         {
@@ -138,7 +137,7 @@ impl Works {
             out.push(known.span(key.0, (!known.is_over).then_some(END_BY_SILENCE)));
             known.is_released = true;
             known.attributes = Vec::new();
-            known.due = now + KEPT_AFTER_END;
+            known.due = now + keep;
             self.due.insert((known.due, key));
         }
     }

@@ -415,6 +415,10 @@ fn a_closed_room_is_forgotten_after_an_hour() {
     let mut run = Run::new();
     run.tell(1000, &analytics("ROOM_ENDED", 1000, json!({}))).tick(40_000);
     assert_eq!(run.spans(span::ROOM).len(), 1);
+    // Quiet for 10 s it is packed.
+    let quiet = run.engine.next().unwrap();
+    assert_eq!(quiet.since(at(40_000)), Duration::from_secs(10));
+    run.engine.tick(quiet, &mut run.out);
     let next = run.engine.next().unwrap();
     assert_eq!(next.since(at(40_000)), Duration::from_hours(1));
     run.engine.tick(next, &mut run.out);

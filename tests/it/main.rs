@@ -11,6 +11,7 @@ mod check;
 mod dashboards;
 mod deploy;
 mod durable;
+mod ended;
 mod equality;
 mod events;
 mod fields;
