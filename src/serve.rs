@@ -158,6 +158,7 @@ impl Server {
             status_on_webhooks: config.status_on_webhooks,
             max_connections: config.max_connections,
             idle_timeout: config.idle_timeout,
+            unfinished: config.unfinished,
             max_body: config.max_body,
             max_message: config.max_message,
             grpc_auth: config.grpc_auth,

@@ -18,6 +18,7 @@ const LEAVES: &[&str] = &[
     "listen.ui",
     "limits.webhook_body",
     "limits.analytics_message",
+    "limits.unfinished",
     "session.linger",
     "session.twin_wait",
     "session.silent_after",

@@ -71,6 +71,17 @@ pub(super) fn read(args: &ServeArgs, reader: &mut Reader<'_>) -> Listen {
     }
 }
 
+/// How much unfinished messages may take. Half of it is for each kind, of which it takes two of the largest.
+pub(super) fn unfinished(reader: &mut Reader<'_>, largest: [usize; 2]) -> usize {
+    let found = reader.in_file("limits.unfinished", values::memory);
+    let least = largest.into_iter().max().unwrap_or_default().saturating_mul(4);
+    if found.is_some_and(|unfinished| unfinished < least) {
+        let at = reader.file.at("limits.unfinished");
+        reader.wrong(at, "must be at least four times the largest webhook and analytics message");
+    }
+    found.unwrap_or(listen::UNFINISHED).max(least)
+}
+
 fn tls(reader: &mut Reader<'_>) -> [Option<Files>; 2] {
     let mut path = |key: &str| reader.leaf(key).map(|found| PathBuf::from(found.text));
     let [certificate, key] = ["listen.tls.certificate", "listen.tls.key"].map(&mut path);
@@ -113,7 +124,9 @@ fn address(
 mod tests {
     use std::collections::BTreeMap;
 
+    use super::super::Config;
     use super::super::file::File;
+    use super::super::tests::{Yaml, env};
     use super::*;
 
     #[test]
@@ -129,5 +142,33 @@ mod tests {
         let expected = "listen.grpc_keys in f.yaml: needs listen.grpc_auth: token";
         assert_eq!(wrong("listen: {grpc_keys: [a]}"), [expected]);
         assert_eq!(wrong("listen: {grpc_auth: token, grpc_keys: [a]}"), <[&str; 0]>::default());
+    }
+
+    #[test]
+    fn the_listeners_have_limits_and_what_is_out_of_range_is_said() {
+        let load = |text: &str| {
+            let file = Yaml::new("limits", &format!("livekit: {{keys: {{key: secret}}}}\n{text}"));
+            Config::load(&file.args(), &env(&[]))
+        };
+        let config = load("").unwrap();
+        let ours = (config.max_connections, config.idle_timeout.as_secs(), config.unfinished >> 20);
+        assert_eq!((ours, config.status_on_webhooks), ((512, 30, 64), false));
+        let config = load(
+            "listen: {max_connections: 9, idle_timeout: 1s, status_on_webhooks: true}\n\
+             limits: {unfinished: 16MiB}",
+        );
+        let config = config.unwrap();
+        let ours = (config.max_connections, config.idle_timeout.as_secs(), config.unfinished >> 20);
+        assert_eq!((ours, config.status_on_webhooks), ((9, 1, 16), true));
+        // Where nothing is said of it, it grows with the messages.
+        assert_eq!(load("limits: {analytics_message: 32MiB}").unwrap().unfinished, 128 << 20);
+        for (text, path) in [
+            ("listen: {max_connections: 0}", "listen.max_connections"),
+            ("listen: {idle_timeout: 10ms}", "listen.idle_timeout"),
+            ("limits: {unfinished: 15MiB}", "limits.unfinished"),
+        ] {
+            let error = load(text).unwrap_err().to_string();
+            assert!(error.starts_with(path), "{error}");
+        }
     }
 }

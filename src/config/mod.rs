@@ -64,6 +64,8 @@ pub struct Config {
     pub http_tls: Option<tls::Files>,
     /// TLS for the analytics streams.
     pub grpc_tls: Option<tls::Files>,
+    /// How much unfinished messages of webhooks and streams may take in memory, in bytes.
+    pub unfinished: usize,
     /// Largest webhook, in bytes.
     pub max_body: usize,
     /// Largest analytics message, in bytes.
@@ -232,6 +234,7 @@ fn read(args: &ServeArgs, keys: Keys, reader: &mut Reader<'_>) -> Config {
     let mut message = |path, default| reader.in_file(path, values::message).unwrap_or(default);
     let max_body = message("limits.webhook_body", 1 << 20);
     let max_message = message("limits.analytics_message", 4 << 20);
+    let unfinished = listen::unfinished(reader, [max_body, max_message]);
     let journal = journal::read(args, max_body.max(max_message), reader);
     let journal_bytes = reader.in_file("journal.max_bytes", values::memory).unwrap_or(64 << 20);
     let set_aside_default = if journal.is_some() { 256 << 20 } else { 16 << 20 };
@@ -249,6 +252,7 @@ fn read(args: &ServeArgs, keys: Keys, reader: &mut Reader<'_>) -> Config {
         grpc_auth: listen.grpc_auth,
         http_tls: listen.http_tls,
         grpc_tls: listen.grpc_tls,
+        unfinished,
         max_body,
         max_message,
         keys,

@@ -1,4 +1,4 @@
-//! gRPC messages as the bytes that they are on the wire: what `proto` reads and `export` writes.
+//! gRPC messages as the bytes that they are on the wire: what `export` and the senders of `source` write.
 
 pub(crate) mod status;
 

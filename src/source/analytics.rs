@@ -10,19 +10,18 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
+use futures_util::StreamExt;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tonic::body::Body;
-use tonic::codec::{CompressionEncoding, EnabledCompressionEncodings};
-use tonic::codegen::{Service, StdError, http};
-use tonic::server::{ClientStreamingService, Grpc};
-use tonic::{Code, Request, Response, Status, Streaming};
+use tonic::Status;
+use tonic::codegen::Service;
 
+use super::budget::Budget;
+use super::connections::Use;
+use super::messages::{Fault, Message, Messages, Reading, acknowledged, messages};
 use super::tasks::stopped;
 use super::token::{self, Refusals};
 use super::{OpenStreams, Shared, accepted, parse};
-use crate::frames::RawCodec;
 use crate::journal::{Full, Pending};
 use crate::ledger::{Refused, Source};
 
@@ -53,6 +52,7 @@ pub struct AnalyticsRecorder {
     shared: Shared,
     open: OpenStreams,
     stop: watch::Receiver<bool>,
+    budget: Budget,
     max_message: usize,
     needs_token: bool,
     refusals: Arc<Refusals>,
@@ -64,21 +64,18 @@ impl AnalyticsRecorder {
         shared: Shared,
         open: OpenStreams,
         stop: watch::Receiver<bool>,
-        max_message: usize,
+        (budget, max_message): (Budget, usize),
         needs_token: bool,
     ) -> Self {
-        Self { shared, open, stop, max_message, needs_token, refusals: Arc::default() }
+        let refusals = Arc::default();
+        Self { shared, open, stop, budget, max_message, needs_token, refusals }
     }
 }
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-impl<B> Service<http::Request<B>> for AnalyticsRecorder
-where
-    B: tonic::codegen::Body + Send + 'static,
-    B::Error: Into<StdError> + Send + 'static,
-{
-    type Response = http::Response<Body>;
+impl Service<http::Request<axum::body::Body>> for AnalyticsRecorder {
+    type Response = http::Response<tonic::body::Body>;
     type Error = Infallible;
     type Future = Boxed<Result<Self::Response, Infallible>>;
 
@@ -86,7 +83,7 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+    fn call(&mut self, request: http::Request<axum::body::Body>) -> Self::Future {
         let path = request.uri().path();
         let source = Source::ALL.into_iter().find(|source| method(*source) == Some(path));
         let Some(source) = source else {
@@ -97,37 +94,24 @@ where
             let refused = refused.into_http();
             return Box::pin(async move { Ok(refused) });
         }
-        let ingest = Ingest { recorder: self.clone(), source };
-        let mut compression = EnabledCompressionEncodings::default();
-        compression.enable(CompressionEncoding::Gzip);
-        let mut grpc = Grpc::new(RawCodec)
-            .apply_compression_config(compression, EnabledCompressionEncodings::default())
-            .apply_max_message_size_config(Some(self.max_message), None);
-        Box::pin(async move { Ok(grpc.client_streaming(ingest, request).await) })
-    }
-}
-
-// One open stream.
-struct Ingest {
-    recorder: AnalyticsRecorder,
-    source: Source,
-}
-
-impl ClientStreamingService<Bytes> for Ingest {
-    type Response = Bytes;
-    type Future = Boxed<Result<Response<Bytes>, Status>>;
-
-    fn call(&mut self, request: Request<Streaming<Bytes>>) -> Self::Future {
-        let recorder = self.recorder.clone();
-        let source = self.source;
+        let (head, body) = request.into_parts();
+        let messages = messages(&head.headers, body, self.reading(&head.extensions));
+        let recorder = self.clone();
         Box::pin(async move {
-            recorder.ingest(source, request.into_inner()).await?;
-            Ok(Response::new(Bytes::new()))
+            let ended = async { recorder.ingest(source, messages?).await };
+            Ok(ended.await.map_or_else(|status: Status| status.into_http(), |()| acknowledged()))
         })
     }
 }
 
 impl AnalyticsRecorder {
+    fn reading(&self, of: &http::Extensions) -> Reading {
+        let used = of.get::<Arc<Use>>().cloned();
+        let budget = self.budget.clone();
+        let share = used.as_ref().map_or_else(|| budget.share(), |used| used.share(&budget));
+        Reading { budget, share, used, max: self.max_message }
+    }
+
     // The rule that a token fails is in the log, and not for who sends it.
     fn authenticate(&self, source: Source, headers: &http::HeaderMap) -> Result<(), Status> {
         if !self.needs_token {
@@ -142,7 +126,7 @@ impl AnalyticsRecorder {
     }
 
     // Until the sender closes the stream, sends what can't be read, or the program stops.
-    async fn ingest(self, source: Source, mut stream: Streaming<Bytes>) -> Result<(), Status> {
+    async fn ingest(self, source: Source, mut stream: Messages) -> Result<(), Status> {
         let _open = (source == Source::Events).then(|| self.open.open());
         let mut stopped = pin!(stopped(self.stop.clone()));
         let mut unconfirmed = Unconfirmed::new();
@@ -154,7 +138,7 @@ impl AnalyticsRecorder {
                     confirmed?;
                     continue;
                 }
-                message = stream.message() => message,
+                message = stream.next() => message,
             };
             match self.received(source, message)? {
                 Some(message) => self.accept(source, message, &mut unconfirmed).await?,
@@ -168,12 +152,12 @@ impl AnalyticsRecorder {
     async fn drain(
         &self,
         source: Source,
-        mut stream: Streaming<Bytes>,
+        mut stream: Messages,
         mut unconfirmed: Unconfirmed,
     ) -> Result<(), Status> {
         let until = Instant::now() + DRAIN;
         while Instant::now() < until {
-            let Ok(message) = tokio::time::timeout(QUIET, stream.message()).await else { break };
+            let Ok(message) = tokio::time::timeout(QUIET, stream.next()).await else { break };
             match self.received(source, message)? {
                 Some(message) => self.accept(source, message, &mut unconfirmed).await?,
                 None => return self.confirm(source, unconfirmed).await,
@@ -187,33 +171,32 @@ impl AnalyticsRecorder {
     fn received(
         &self,
         source: Source,
-        message: Result<Option<Bytes>, Status>,
-    ) -> Result<Option<Bytes>, Status> {
-        message.inspect_err(|status| match status.code() {
-            // What tonic says of a message over its limit.
-            Code::OutOfRange | Code::ResourceExhausted => {
-                self.shared.ledger.refused(source, Refused::TooLarge);
+        message: Option<Result<Message, Fault>>,
+    ) -> Result<Option<Message>, Status> {
+        message.transpose().map_err(|fault| {
+            if let Some(why) = fault.refused() {
+                self.shared.ledger.refused(source, why);
             }
-            // What it says of a wrong frame, of one that broke off, and of wrong gzip.
-            Code::Internal => self.shared.ledger.refused(source, Refused::Malformed),
-            // Its sender is gone.
-            _ => {}
+            fault.into()
         })
     }
 
     async fn accept(
         &self,
         source: Source,
-        message: Bytes,
+        message: Message,
         unconfirmed: &mut Unconfirmed,
     ) -> Result<(), Status> {
-        let read = parse(source, &message).map_err(|unreadable| {
+        let Message { bytes, lease } = message;
+        let read = parse(source, &bytes).map_err(|unreadable| {
             self.shared.ledger.refused(source, Refused::Malformed);
             Status::invalid_argument(unreadable.to_string())
         })?;
-        let input = accepted(source, Some(read), message, true);
+        let input = accepted(source, Some(read), bytes, true);
         let pending = self.shared.journal.append(input).await;
         let pending = pending.map_err(|full| self.busy(source, &full))?;
+        // From here on it has its room in the journal's.
+        drop(lease);
         unconfirmed.push_back(pending);
         while unconfirmed.len() > MAX_UNCONFIRMED {
             self.confirm_one(source, unconfirmed).await?;

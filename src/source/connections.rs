@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::budget::{Budget, Share};
 use crate::ledger::{Ledger, Listener};
 
 // One with an open request makes place too where nothing came on it for so long, as no other does.
@@ -47,6 +48,7 @@ pub(super) struct Use {
     // Milliseconds from `since` to the last sign of use.
     used: AtomicU64,
     displaced: Notify,
+    share: OnceLock<Share>,
 }
 
 impl Use {
@@ -56,7 +58,13 @@ impl Use {
             requests: AtomicUsize::new(0),
             used: AtomicU64::new(0),
             displaced: Notify::new(),
+            share: OnceLock::new(),
         }
+    }
+
+    /// Its part of its listener's budget.
+    pub(super) fn share(&self, budget: &Budget) -> Share {
+        self.share.get_or_init(|| budget.share()).clone()
     }
 
     /// A part of a request came.

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::admin::Admin;
 use super::analytics::AnalyticsRecorder;
+use super::budget::Budget;
 use super::connections::Connections;
 use super::server::Server;
 use super::tasks::Tasks;
@@ -33,9 +34,21 @@ const MAX_HEADERS: usize = 64;
 const MAX_HEAD: usize = 32 << 10;
 // A server opens three.
 const MAX_STREAMS: u32 = 64;
+// What may come of a stream, and of all streams of a connection, before it is read: hyper holds it. A frame
+// is no larger than HTTP/2 lets none be.
+const STREAM_WINDOW: u32 = 64 << 10;
+const CONNECTION_WINDOW: u32 = 128 << 10;
+const MAX_FRAME: u32 = 16 << 10;
+// An answer is some bytes.
+const MAX_SEND: usize = 16 << 10;
+// Streams that the peer resets before they are looked at, and that are reset here for its faults: more of
+// them end the connection.
+const MAX_RESETS: usize = 64;
 
 /// [`Settings::max_connections`], unless it is set.
 pub const MAX_CONNECTIONS: usize = 512;
+/// [`Settings::unfinished`], unless it is set.
+pub const UNFINISHED: usize = 64 << 20;
 /// [`Settings::idle_timeout`], unless it is set: LiveKit's sender keeps connections open, and opens
 /// another where one was closed.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -67,6 +80,9 @@ pub struct Settings {
     pub max_connections: usize,
     /// How long a connection may have no request, and a request's head may take.
     pub idle_timeout: Duration,
+    /// How much the messages that have not come to their end, or are not in the journal yet, may take
+    /// in all, in bytes: one half for webhooks, one for streams, a quarter of that for a connection.
+    pub unfinished: usize,
     /// Largest webhook, in bytes.
     pub max_body: usize,
     /// Largest message of an analytics stream, in bytes.
@@ -89,6 +105,7 @@ impl Settings {
             status_on_webhooks: false,
             max_connections: MAX_CONNECTIONS,
             idle_timeout: IDLE_TIMEOUT,
+            unfinished: UNFINISHED,
             max_body,
             max_message,
             grpc_auth: GrpcAuth::None,
@@ -199,14 +216,15 @@ pub async fn bind(settings: &Settings, shared: Shared) -> Result<Listeners, Bind
         Connections::new(of, settings.max_connections, settings.idle_timeout, ledger)
     };
     let [of_webhooks, of_streams] = [Listener::Webhooks, Listener::Streams].map(connections);
+    let budget = |largest| (Budget::new(settings.unfinished / 2, largest), largest);
+    let [of_bodies, of_messages] = [settings.max_body, settings.max_message].map(budget);
     let open = OpenStreams::default();
-    let webhooks = Webhooks::new(shared.clone(), open.clone(), settings.max_body).router();
+    let webhooks = Webhooks::new(shared.clone(), open.clone(), of_bodies).router();
     let webhooks = webhooks.merge(admin.clone().probes());
     let webhooks =
         if settings.status_on_webhooks { webhooks.merge(admin.status()) } else { webhooks };
     let needs_token = settings.grpc_auth == GrpcAuth::Token;
-    let recorder =
-        AnalyticsRecorder::new(shared, open, stopping.clone(), settings.max_message, needs_token);
+    let recorder = AnalyticsRecorder::new(shared, open, stopping.clone(), of_messages, needs_token);
     let tasks = Tasks::default();
     let builder = http1(&tasks, settings.idle_timeout);
     let webhooks = Server {
@@ -239,6 +257,10 @@ fn http2(tasks: &Tasks) -> Builder<Tasks> {
     let mut builder = Builder::new(tasks.clone()).http2_only();
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(KEEPALIVE);
     builder.http2().max_header_list_size(16 << 10).max_concurrent_streams(MAX_STREAMS);
+    builder.http2().initial_stream_window_size(STREAM_WINDOW).max_frame_size(MAX_FRAME);
+    builder.http2().initial_connection_window_size(CONNECTION_WINDOW).max_send_buf_size(MAX_SEND);
+    builder.http2().max_pending_accept_reset_streams(MAX_RESETS);
+    builder.http2().max_local_error_reset_streams(MAX_RESETS);
     builder
 }
 

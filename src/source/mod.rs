@@ -3,11 +3,13 @@
 
 mod admin;
 pub mod analytics;
+mod budget;
 pub mod capture;
 mod connections;
 pub mod keys;
 mod linger;
 pub mod listen;
+mod messages;
 pub(crate) mod post;
 pub mod reconcile;
 pub mod replay;

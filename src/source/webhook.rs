@@ -1,42 +1,54 @@
 //! LiveKit's webhooks: signed JSON over HTTP (livekit/protocol webhook/, auth/).
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
+use axum::http::StatusCode;
 use axum::http::header::{CONNECTION, CONTENT_LENGTH, RETRY_AFTER};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use tokio::time::timeout;
 use tracing::Instrument;
 
+use super::budget::{Budget, Lease};
+use super::connections::Use;
 use super::token::{self, Refusal, Refusals};
 use super::{OpenStreams, Shared, accepted, parse};
 use crate::ledger::{Refused, Source};
 
 // LiveKit's sender gives up on a webhook after 15 s in all: a slower body is of no use to it.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+// Of which this is for the room that it takes.
+const ROOM_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// What the handlers share.
 #[derive(Debug, Clone)]
 pub(super) struct Webhooks {
     shared: Shared,
     open: OpenStreams,
+    budget: Budget,
     max_body: usize,
     refusals: Arc<Refusals>,
 }
 
 impl Webhooks {
-    pub(super) fn new(shared: Shared, open: OpenStreams, max_body: usize) -> Self {
-        Self { shared, open, max_body, refusals: Arc::default() }
+    pub(super) fn new(
+        shared: Shared,
+        open: OpenStreams,
+        (budget, max_body): (Budget, usize),
+    ) -> Self {
+        Self { shared, open, budget, max_body, refusals: Arc::default() }
     }
 
     /// POST /webhook.
@@ -56,16 +68,28 @@ impl Webhooks {
         (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, seconds)]).into_response()
     }
 
-    async fn body(&self, headers: &HeaderMap, body: Body) -> Result<Bytes, Response> {
+    async fn body(&self, head: &Parts, body: Body) -> Result<(Bytes, Lease), Response> {
         let too_large = || self.refuse(Refused::TooLarge, StatusCode::PAYLOAD_TOO_LARGE);
-        let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+        let length = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
         let length = length.and_then(|length| length.parse::<u64>().ok());
         if length.is_some_and(|length| length > self.max_body as u64) {
             return Err(too_large());
         }
-        let body = Limited::new(body, self.max_body).collect();
-        match tokio::time::timeout(BODY_TIMEOUT, body).await {
-            Ok(Ok(body)) => Ok(body.to_bytes()),
+        let size = length.and_then(|length| usize::try_from(length).ok());
+        let used = head.extensions.get::<Arc<Use>>();
+        let share = used.map_or_else(|| self.budget.share(), |used| used.share(&self.budget));
+        let lease = self.budget.take(&share, size.unwrap_or(self.max_body));
+        let lease = timeout(ROOM_TIMEOUT, lease).await.map_err(|_| self.busy("2"))?;
+        let body = collect(Limited::new(body, self.max_body), size.unwrap_or(0), used);
+        let body = tokio::select! {
+            body = timeout(BODY_TIMEOUT, body) => body,
+            () = lease.displaced() => return Err(self.busy("1")),
+        };
+        match body {
+            Ok(Ok(body)) => {
+                lease.finished();
+                Ok((body, lease))
+            }
             Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
             Ok(Err(_)) => Err(self.refuse(Refused::Malformed, StatusCode::BAD_REQUEST)),
             Err(_) => Err(self.refuse(Refused::Malformed, StatusCode::REQUEST_TIMEOUT)),
@@ -73,7 +97,7 @@ impl Webhooks {
     }
 
     // A body that is signed: from here on it is LiveKit's word, and not lost.
-    async fn accept(&self, body: Bytes) -> Response {
+    async fn accept(&self, body: Bytes, lease: Lease) -> Response {
         let read = match parse(Source::Webhook, &body) {
             Ok(read) => Some(read),
             Err(unreadable) => {
@@ -86,11 +110,28 @@ impl Webhooks {
         };
         let input = accepted(Source::Webhook, read, body, self.open.any());
         let Ok(mut pending) = self.shared.journal.offer(input) else { return self.busy("1") };
+        // From here on it has its room in the journal's.
+        drop(lease);
         if pending.durable().await.is_err() {
             return self.busy("2");
         }
         StatusCode::OK.into_response()
     }
+}
+
+async fn collect(
+    mut body: Limited<Body>,
+    size: usize,
+    used: Option<&Arc<Use>>,
+) -> Result<Bytes, Box<dyn Error + Send + Sync>> {
+    let mut bytes = BytesMut::with_capacity(size);
+    while let Some(frame) = body.frame().await {
+        if let Some(used) = used {
+            used.touch();
+        }
+        bytes.extend_from_slice(&frame?.into_data().unwrap_or_default());
+    }
+    Ok(bytes.freeze())
 }
 
 // The span is the program's own, named by OpenTelemetry's conventions for HTTP servers.
@@ -120,14 +161,14 @@ async fn verify_and_accept(webhooks: &Webhooks, request: Request) -> Response {
         Ok(hash) => hash,
         Err(rule) => return unauthorized(rule),
     };
-    let body = match webhooks.body(&parts.headers, body).await {
-        Ok(body) => body,
+    let (body, lease) = match webhooks.body(&parts, body).await {
+        Ok(read) => read,
         Err(refused) => return refused,
     };
     if !bool::from(Sha256::digest(&body).ct_eq(&hash)) {
         return unauthorized(Refusal::OtherBody);
     }
-    webhooks.accept(body).await
+    webhooks.accept(body, lease).await
 }
 
 /// The token that signs `body`, as LiveKit's server makes it: 5 minutes, with the body's hash.
@@ -169,7 +210,10 @@ mod tests {
         let (journal, _) = journal::in_memory(1000, &ledger);
         let set_aside = Arc::new(SetAside::in_memory(0));
         let shared = Shared { keys: keys.into(), journal, ledger: Arc::clone(&ledger), set_aside };
-        (Webhooks::new(shared, OpenStreams::default(), 1000).router(), ledger)
+        (
+            Webhooks::new(shared, OpenStreams::default(), (Budget::new(1000, 1000), 1000)).router(),
+            ledger,
+        )
     }
 
     // A body that never comes, and whether it was asked for.
@@ -222,7 +266,7 @@ mod tests {
         assert!(verifier.verify(token).is_ok(), "the token is as good as one can make it");
         let mut keys = Keys::default();
         keys.insert("keyless", "");
-        let headers = HeaderMap::from_iter([(AUTHORIZATION, token.parse().unwrap())]);
+        let headers = axum::http::HeaderMap::from_iter([(AUTHORIZATION, token.parse().unwrap())]);
         assert_eq!(token::webhook(&headers, &keys, UNIX_EPOCH), Err(Refusal::UnknownKey));
     }
 
@@ -241,7 +285,8 @@ mod tests {
             // With one key and with several.
             keys.insert(name, SECRET);
             let signed = [old, &new].map(|token| {
-                let headers = HeaderMap::from_iter([(AUTHORIZATION, token.parse().unwrap())]);
+                let headers =
+                    axum::http::HeaderMap::from_iter([(AUTHORIZATION, token.parse().unwrap())]);
                 token::webhook(&headers, &keys, SystemTime::now()).err()
             });
             assert_eq!(signed, [Some(Refusal::Old), None]);

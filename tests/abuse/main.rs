@@ -4,10 +4,10 @@
 
 mod bodies;
 mod floods;
-#[allow(dead_code)]
 mod h2;
 mod honest;
 mod idle;
+mod messages;
 #[path = "../crash/program.rs"]
 #[allow(dead_code)] // what the crash test alone needs
 mod program;

@@ -1,0 +1,338 @@
+//! The messages of a gRPC stream (gRPC over HTTP/2, "Length-Prefixed-Message"), read as far as there is room
+//! for them: what is not read yet holds its sender back by HTTP/2's windows.
+
+use std::convert::Infallible;
+use std::io::Read;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::{Buf, Bytes, BytesMut};
+use flate2::read::GzDecoder;
+use futures_util::Stream;
+use futures_util::stream::{self, try_unfold};
+use http::header::{CONTENT_TYPE, HeaderName};
+use http::{HeaderMap, HeaderValue, Response};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
+use thiserror::Error;
+use tokio::time::timeout;
+use tonic::Status;
+
+use super::budget::{Budget, Lease, Share};
+use super::connections::Use;
+use crate::ledger::Refused;
+
+/// From a message's first byte to its last, once there is room for it.
+pub(super) const MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
+
+const ENCODING: &str = "grpc-encoding";
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+// Whether a message is packed, and how large it is.
+const HEAD: usize = 5;
+
+/// Why a stream can't be read on.
+#[derive(Debug, Error)]
+pub(super) enum Fault {
+    /// A message that says that it is larger than one may be.
+    #[error("a message of {size} bytes, where {max} is the most")]
+    TooLarge { size: usize, max: usize },
+    /// No message.
+    #[error("{0}")]
+    Malformed(&'static str),
+    /// It did not come in its time.
+    #[error("a message took longer than {} s", MESSAGE_TIMEOUT.as_secs())]
+    Slow,
+    /// It did not come while others waited for its room.
+    #[error("others waited for the room of a message that did not come")]
+    Displaced,
+    /// The sender broke it off.
+    #[error("the stream broke off: {0}")]
+    Gone(axum::Error),
+}
+
+impl Fault {
+    /// How it is counted; one whose sender is gone is not.
+    pub(super) fn refused(&self) -> Option<Refused> {
+        match self {
+            Self::TooLarge { .. } => Some(Refused::TooLarge),
+            Self::Malformed(_) | Self::Slow => Some(Refused::Malformed),
+            Self::Displaced => Some(Refused::Busy),
+            Self::Gone(_) => None,
+        }
+    }
+}
+
+// A sender gives up what is out of range or internal, and sends the rest again.
+impl From<Fault> for Status {
+    fn from(fault: Fault) -> Self {
+        let what = fault.to_string();
+        match fault {
+            Fault::TooLarge { .. } => Self::out_of_range(what),
+            Fault::Malformed(_) => Self::internal(what),
+            Fault::Slow => Self::deadline_exceeded(what),
+            Fault::Displaced => Self::unavailable(what),
+            Fault::Gone(_) => Self::cancelled(what),
+        }
+    }
+}
+
+/// A message, and the room that it takes until it is in the journal.
+#[derive(Debug)]
+pub(super) struct Message {
+    pub(super) bytes: Bytes,
+    pub(super) lease: Lease,
+}
+
+/// What the messages of a stream are read with.
+#[derive(Debug, Clone)]
+pub(super) struct Reading {
+    pub(super) budget: Budget,
+    pub(super) share: Share,
+    /// Of the stream's connection.
+    pub(super) used: Option<Arc<Use>>,
+    /// Largest message, in bytes.
+    pub(super) max: usize,
+}
+
+/// Messages as they come. A call of `next` that is dropped loses nothing.
+pub(super) type Messages = Pin<Box<dyn Stream<Item = Result<Message, Fault>> + Send>>;
+
+/// The messages of a body, one after the other.
+///
+/// # Errors
+/// Where its messages are packed in a way that is not known.
+pub(super) fn messages(
+    headers: &HeaderMap,
+    body: Body,
+    reading: Reading,
+) -> Result<Messages, Status> {
+    let is_gzip = match headers.get(ENCODING).map(HeaderValue::as_bytes) {
+        None | Some(b"identity") => false,
+        Some(b"gzip") => true,
+        Some(_) => {
+            let mut status = Status::unimplemented("only gzip and identity are known");
+            let known = tonic::metadata::MetadataValue::from_static("identity,gzip");
+            status.metadata_mut().insert("grpc-accept-encoding", known);
+            return Err(status);
+        }
+    };
+    let incoming = Incoming { body, part: Bytes::new(), is_gzip, reading };
+    let next = |mut incoming: Incoming| async move {
+        Ok(incoming.next().await?.map(|message| (message, incoming)))
+    };
+    Ok(Box::pin(try_unfold(incoming, next)))
+}
+
+/// An empty message, and the end of a stream whose messages are all in the journal.
+pub(super) fn acknowledged() -> Response<tonic::body::Body> {
+    let trailers = HeaderMap::from_iter([(GRPC_STATUS, HeaderValue::from_static("0"))]);
+    let frames = [Frame::data(Bytes::from_static(&[0; 5])), Frame::trailers(trailers)];
+    let frames = stream::iter(frames.map(Ok::<_, Infallible>));
+    let mut response = Response::new(tonic::body::Body::new(StreamBody::new(frames)));
+    let grpc = HeaderValue::from_static("application/grpc");
+    response.headers_mut().insert(CONTENT_TYPE, grpc);
+    response
+}
+
+impl Reading {
+    fn fits(&self, size: usize) -> Result<usize, Fault> {
+        let max = self.max;
+        if size > max { Err(Fault::TooLarge { size, max }) } else { Ok(size) }
+    }
+
+    async fn take(&self, size: usize) -> Lease {
+        self.budget.take(&self.share, size).await
+    }
+
+    // Its last four bytes say how much it is.
+    async fn unpack(&self, packed: Message) -> Result<Message, Fault> {
+        const BROKEN: Fault = Fault::Malformed("a message that is no gzip");
+        let size = packed.bytes.last_chunk().ok_or(BROKEN)?;
+        let size = self.fits(u32::from_le_bytes(*size) as usize)?;
+        let lease = tokio::select! {
+            lease = self.take(size) => lease,
+            () = packed.lease.displaced() => return Err(Fault::Displaced),
+        };
+        let mut bytes = Vec::with_capacity(size);
+        // One byte more shows that it lies.
+        let mut unpacked = GzDecoder::new(&*packed.bytes).take(size as u64 + 1);
+        match unpacked.read_to_end(&mut bytes) {
+            Ok(read) if read == size => Ok(Message { bytes: bytes.into(), lease }),
+            Ok(_) | Err(_) => Err(BROKEN),
+        }
+    }
+}
+
+struct Incoming {
+    body: Body,
+    // What of the newest part of the body is not read yet.
+    part: Bytes,
+    is_gzip: bool,
+    reading: Reading,
+}
+
+impl Incoming {
+    async fn next(&mut self) -> Result<Option<Message>, Fault> {
+        // Between messages a sender may be quiet for as long as it likes.
+        if !self.more().await? {
+            return Ok(None);
+        }
+        let head = timeout(MESSAGE_TIMEOUT, self.fill(HEAD)).await;
+        let mut head = head.map_err(|_| Fault::Slow)??;
+        let is_packed = match head.get_u8() {
+            0 => false,
+            1 if self.is_gzip => true,
+            1 => return Err(Fault::Malformed("a packed message on a stream without an encoding")),
+            _ => return Err(Fault::Malformed("no frame of gRPC")),
+        };
+        let size = self.reading.fits(head.get_u32() as usize)?;
+        let message = self.read(size).await?;
+        let message = if is_packed { self.reading.unpack(message).await? } else { message };
+        message.lease.finished();
+        Ok(Some(message))
+    }
+
+    async fn read(&mut self, size: usize) -> Result<Message, Fault> {
+        let lease = self.reading.take(size).await;
+        let bytes = tokio::select! {
+            bytes = timeout(MESSAGE_TIMEOUT, self.fill(size)) => bytes.map_err(|_| Fault::Slow)??,
+            () = lease.displaced() => return Err(Fault::Displaced),
+        };
+        Ok(Message { bytes, lease })
+    }
+
+    // The next so many bytes, copied: a part of a body may hold much more memory than it is long.
+    async fn fill(&mut self, size: usize) -> Result<Bytes, Fault> {
+        let mut bytes = BytesMut::with_capacity(size);
+        while bytes.len() < size {
+            if !self.more().await? {
+                return Err(Fault::Malformed("a message broke off"));
+            }
+            let missing = size - bytes.len();
+            bytes.extend_from_slice(&self.part.split_to(missing.min(self.part.len())));
+        }
+        Ok(bytes.freeze())
+    }
+
+    // Has a part of the body, or says that it has ended.
+    async fn more(&mut self) -> Result<bool, Fault> {
+        while self.part.is_empty() {
+            let Some(frame) = self.body.frame().await else { return Ok(false) };
+            if let Some(used) = &self.reading.used {
+                used.touch();
+            }
+            // Trailers say nothing.
+            self.part = frame.map_err(Fault::Gone)?.into_data().unwrap_or_default();
+        }
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use futures_util::StreamExt;
+    use tokio::sync::mpsc;
+    use tokio_stream::wrappers::UnboundedReceiverStream;
+    use tonic::Code;
+
+    use super::*;
+
+    const MAX: usize = 1000;
+
+    type Sender = mpsc::UnboundedSender<Result<Bytes, Infallible>>;
+
+    fn reading() -> Reading {
+        let budget = Budget::new(4 * MAX, MAX);
+        let share = budget.share();
+        Reading { budget, share, used: None, max: MAX }
+    }
+
+    fn open(encoding: Option<&'static str>) -> (Sender, Messages) {
+        let (sender, parts) = mpsc::unbounded_channel();
+        let body = Body::from_stream(UnboundedReceiverStream::new(parts));
+        let encoding = encoding.map(|name| (ENCODING.parse().unwrap(), name.parse().unwrap()));
+        let headers: HeaderMap = encoding.into_iter().collect();
+        (sender, messages(&headers, body, reading()).unwrap())
+    }
+
+    fn framed(flag: u8, message: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+        [&[flag], &length[..], message].concat()
+    }
+
+    fn packed(message: &[u8]) -> Vec<u8> {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+        gzip.write_all(message).unwrap();
+        gzip.finish().unwrap()
+    }
+
+    async fn fault(flag: u8, encoding: Option<&'static str>, message: &[u8]) -> Code {
+        let (sender, mut messages) = open(encoding);
+        sender.send(Ok(framed(flag, message).into())).unwrap();
+        Status::from(messages.next().await.unwrap().unwrap_err()).code()
+    }
+
+    #[tokio::test]
+    async fn messages_are_read_however_they_are_cut() {
+        let (one, other) = (b"one message".as_slice(), b"");
+        let all = [framed(0, one), framed(0, other), framed(1, &packed(one))].concat();
+        for size in [1, 3, 7, all.len()] {
+            let (sender, mut messages) = open(Some("gzip"));
+            for part in all.chunks(size) {
+                sender.send(Ok(Bytes::copy_from_slice(part))).unwrap();
+            }
+            drop(sender);
+            for expected in [one, other, one] {
+                assert_eq!(messages.next().await.unwrap().unwrap().bytes, expected);
+            }
+            assert!(messages.next().await.is_none());
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_message_has_the_status_that_senders_know() {
+        let large = vec![0; MAX + 1];
+        assert_eq!(fault(0, None, &large).await, Code::OutOfRange);
+        assert_eq!(fault(1, Some("gzip"), &packed(&large)).await, Code::OutOfRange);
+        assert_eq!(fault(2, None, b"").await, Code::Internal);
+        assert_eq!(fault(1, None, b"").await, Code::Internal);
+        assert_eq!(fault(1, Some("gzip"), b"nothing of gzip\0\0\0").await, Code::Internal);
+        let (sender, mut messages) = open(None);
+        sender.send(Ok(Bytes::from_static(b"\0\0\0\0\x05half"))).unwrap();
+        drop(sender);
+        let broken = messages.next().await.unwrap().unwrap_err();
+        assert_eq!(Status::from(broken).code(), Code::Internal);
+        let headers = HeaderMap::from_iter([(ENCODING.parse().unwrap(), "zstd".parse().unwrap())]);
+        let unknown = super::messages(&headers, Body::empty(), reading()).err().unwrap();
+        assert_eq!(unknown.code(), Code::Unimplemented);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_that_does_not_come_to_its_end_is_given_up() {
+        for part in [b"\0\0".as_slice(), b"\0\0\0\0\x05half"] {
+            let (sender, mut messages) = open(None);
+            sender.send(Ok(Bytes::from_static(part))).unwrap();
+            let slow = messages.next().await.unwrap().unwrap_err();
+            assert_eq!(Status::from(slow).code(), Code::DeadlineExceeded);
+        }
+        // Between messages it may be quiet.
+        let (_sender, mut messages) = open(None);
+        assert!(timeout(MESSAGE_TIMEOUT * 2, messages.next()).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_is_dropped_loses_nothing() {
+        let (sender, mut messages) = open(None);
+        for part in framed(0, b"one").chunks(2) {
+            assert!(timeout(Duration::from_millis(1), messages.next()).await.is_err());
+            sender.send(Ok(Bytes::copy_from_slice(part))).unwrap();
+        }
+        assert_eq!(messages.next().await.unwrap().unwrap().bytes, "one");
+    }
+}
