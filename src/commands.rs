@@ -188,6 +188,9 @@ async fn send(payload: Payload, content: Bytes, config: &Config) -> Result<(), S
         Payload::Logs => Signal::Logs,
         Payload::Metrics => Signal::Metrics,
         Payload::Webhook => return post(content, config).await,
+        Payload::Events | Payload::Stats | Payload::NodeRooms | Payload::Api => {
+            return Err("only webhooks and records can be sent once more".to_owned());
+        }
     };
     export::send_once(&config.export, signal, content).await
 }

@@ -35,6 +35,15 @@ pub const TARGETS: &[Target] = &[
     ("journal", journal),
 ];
 
+/// What makes the pipeline panic where an input holds it: a fault that only tests have.
+pub const PANICS: &str = "made-up-fault-of-the-pipeline";
+
+/// Panics where the input holds [`PANICS`].
+pub(crate) fn panic_if_asked(raw: &[u8]) {
+    let mut parts = raw.windows(PANICS.len());
+    assert!(!parts.any(|part| part == PANICS.as_bytes()), "{PANICS}");
+}
+
 // The key that the webhook's tokens name.
 const KEY: &str = "fuzz";
 // Its secret, as made up as the key.

@@ -77,6 +77,7 @@ pub mod demo;
 pub mod engine;
 pub mod event;
 pub mod export;
+mod faults;
 pub mod frames;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

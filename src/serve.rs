@@ -17,6 +17,7 @@ use crate::config::{Config, Errors, JournalConfig};
 use crate::engine::Engine;
 use crate::event::Time;
 use crate::export::{self, Exporter};
+use crate::faults::Faults;
 use crate::journal::{self, Journal, SetAside};
 use crate::ledger::{Ledger, Snapshot};
 use crate::memory;
@@ -29,6 +30,8 @@ use crate::source::{self, KeyRing, Keys, Shared};
 use crate::store::Directory;
 use crate::store::directory::OpenError;
 use crate::ui::Ui;
+
+const CLOCK: &str = "the clock of the metrics";
 
 /// Why `serve` could not start.
 #[derive(Debug, Error)]
@@ -67,7 +70,7 @@ pub struct Server {
     watch: Option<JoinHandle<()>>,
     is_durable: bool,
     shutdown_timeout: Duration,
-    faults: Vec<Fault>,
+    faults: Faults,
 }
 
 // The journal, and where else things are kept.
@@ -77,13 +80,15 @@ struct Kept {
     set_aside: Arc<SetAside>,
     // With how large a segment is.
     disk: Option<(Arc<Directory>, u64, Checkpoints)>,
+    // What runs as long as the server does.
+    faults: Faults,
 }
 
 impl Kept {
     fn in_memory(config: &Config, ledger: &Arc<Ledger>) -> Self {
         let (journal, reader) = journal::in_memory(config.journal_bytes, ledger);
         let set_aside = Arc::new(SetAside::in_memory(config.set_aside_bytes));
-        Self { journal, reader, set_aside, disk: None }
+        Self { journal, reader, set_aside, disk: None, faults: Faults::default() }
     }
 
     fn on_disk(
@@ -106,10 +111,10 @@ impl Kept {
         let checkpoints = Checkpoints::open(&directory, settings);
         let next = checkpoints.next();
         let opened = journal::open(&directory, next, settings, source::read_again, ledger)?;
-        let journal::Opened { journal, reader, first, saved } = opened;
+        let journal::Opened { journal, reader, first, saved, faults } = opened;
         let checkpoints = checkpoints.of(journal.ticker(), first, saved);
         let disk = Some((directory, settings.segment(), checkpoints));
-        Ok(Self { journal, reader, set_aside, disk })
+        Ok(Self { journal, reader, set_aside, disk, faults })
     }
 }
 
@@ -147,7 +152,7 @@ impl Server {
         ledger: Arc<Ledger>,
         exporter: Exporter,
     ) -> Result<Self, StartError> {
-        let Kept { journal, reader, set_aside, disk } = kept;
+        let Kept { journal, reader, set_aside, disk, faults } = kept;
         let keys = KeyRing::from(config.keys);
         let is_durable = disk.is_some();
         let room = Arc::clone(journal.room());
@@ -184,7 +189,7 @@ impl Server {
                 (Some(ui), Some(tap))
             }
         };
-        let reconciler = api.map(reconcile::Prepared::start);
+        let reconciler = api.map(|api| api.start(&faults));
         let now = Time::from_system(SystemTime::now());
         let parts = pipeline::Parts {
             engine: Engine::new(config.session, config.stats, now),
@@ -196,14 +201,24 @@ impl Server {
             clock: pipeline::Clock::default(),
         };
         let (ticks, pipeline) = pipeline::start(parts, reader);
-        let own_metrics = exporter.clone();
+        let (own_metrics, ticking, collecting) = (exporter.clone(), faults.clone(), faults.clone());
         let clock = Clock::start(
             config.stats_interval,
             Own::new(Arc::clone(&ledger), is_durable.then(|| Arc::clone(&room))),
-            move || ticks.post(),
-            move |metrics| own_metrics.sdk_metrics(metrics),
+            move || {
+                let _watched = ticking.watched(CLOCK);
+                ticks.post();
+            },
+            move |metrics| {
+                let _watched = collecting.watched(CLOCK);
+                own_metrics.sdk_metrics(metrics);
+            },
         );
-        let watch = config.memory_limit.map(|limit| tokio::spawn(memory::watch(limit, room)));
+        let watch = config.memory_limit.map(|limit| {
+            let faults = faults.clone();
+            let watch = memory::watch(limit, room);
+            tokio::spawn(async move { faults.over("the watch of the memory", watch).await })
+        });
         let shutdown_timeout = config.shutdown_timeout;
         let pipeline = Some(pipeline);
         Ok(Self {
@@ -219,7 +234,7 @@ impl Server {
             watch,
             is_durable,
             shutdown_timeout,
-            faults: Vec::new(),
+            faults,
         })
     }
 
@@ -255,6 +270,15 @@ impl Server {
     pub fn reload(&self, keys: Keys) -> Result<(), tls::TlsError> {
         self.keys.replace(keys);
         self.listeners.reload()
+    }
+
+    // Returns once something broke off that should run as long as this does.
+    async fn broken(&self) {
+        tokio::select! {
+            () = self.faults.any() => {}
+            () = self.listeners.faults.any() => {}
+            () = self.exporter.faults().any() => {}
+        }
     }
 
     /// The ledger as it stands.
@@ -301,6 +325,7 @@ pub async fn run(
         () = reloading(&server, hangup, reload) => {}
         // What is accepted would go nowhere: an end that a supervisor sees is better.
         _ = ended(&mut pipeline) => {}
+        () = server.broken() => {}
     }
     server.pipeline = pipeline;
     tracing::info!("draining: a second signal ends it at once");
@@ -331,9 +356,11 @@ async fn reloading(
     std::future::pending::<()>().await;
 }
 
-// Returns once the pipeline has ended, which it only does after a shutdown or by a fault.
+// Returns once the pipeline has ended, which it only does after a shutdown or by a fault: then there is
+// nothing to save.
 async fn ended(pipeline: &mut Option<JoinHandle<Ended>>) -> Option<Ended> {
     let ended = pipeline.as_mut()?.await;
     *pipeline = None;
-    ended.inspect_err(|error| tracing::error!(%error, "the pipeline broke off")).ok()
+    // Not the panic's text: it may be of what was processed.
+    ended.inspect_err(|_| tracing::error!("the pipeline broke off")).ok()
 }

@@ -42,6 +42,7 @@ pub use settings::Settings;
 pub use transport::StartError;
 use transport::Transport;
 
+use crate::faults::Faults;
 use crate::journal::SetAside;
 use crate::ledger::{Ledger, Lost, Signal};
 use crate::privacy::Privacy;
@@ -59,6 +60,7 @@ struct Inner {
     queues: [Option<Arc<Queue>>; 3],
     tasks: Mutex<Vec<(Signal, JoinHandle<()>)>>,
     ending: watch::Sender<bool>,
+    faults: Faults,
 }
 
 /// Sends an encoded request once.
@@ -179,12 +181,31 @@ impl Exporter {
             let delivery = Delivery { courier: Arc::new(courier), ending: ending.subscribe() };
             deliveries.push((signal, delivery));
         }
+        let faults = Faults::default();
         let tasks = deliveries
             .into_iter()
-            .map(|(signal, delivery)| (signal, tokio::spawn(delivery.run())))
+            .map(|(signal, delivery)| {
+                let watched = faults.watched(match signal {
+                    Signal::Traces => "the delivery of traces",
+                    Signal::Logs => "the delivery of logs",
+                    Signal::Metrics => "the delivery of metrics",
+                });
+                let task = tokio::spawn(async move {
+                    let _watched = watched;
+                    delivery.run().await;
+                });
+                (signal, task)
+            })
             .collect();
         let privacy = settings.privacy.clone();
-        Ok(Self(Arc::new(Inner { privacy, ledger, queues, tasks: Mutex::new(tasks), ending })))
+        Ok(Self(Arc::new(Inner {
+            privacy,
+            ledger,
+            queues,
+            tasks: Mutex::new(tasks),
+            ending,
+            faults,
+        })))
     }
 
     /// Queues finished spans. Never blocks; what finds no room is counted as lost.
@@ -291,6 +312,27 @@ impl Exporter {
     /// Whether points of the last flush still wait.
     pub fn is_backlogged(&self) -> bool {
         self.0.queues[Signal::Metrics as usize].as_ref().is_some_and(|queue| queue.is_backlogged())
+    }
+
+    /// Whether a delivery broke off.
+    pub(crate) fn faults(&self) -> &Faults {
+        &self.0.faults
+    }
+
+    /// How far the records of each signal are numbered.
+    pub(crate) fn numbered(&self) -> [Saved; 3] {
+        let mut numbered = [Saved::default(); 3];
+        for (signal, queue) in self.queues() {
+            numbered[signal as usize] = queue.numbered();
+        }
+        numbered
+    }
+
+    /// Leaves out the numbers before these: records have them that are not made again.
+    pub(crate) fn skip_to(&self, numbered: [Saved; 3]) {
+        for (signal, queue) in self.queues() {
+            queue.skip_to(numbered[signal as usize]);
+        }
     }
 
     /// Puts all that waits on disk; gives what a snapshot has to know of each signal.

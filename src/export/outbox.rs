@@ -20,7 +20,7 @@ use crate::ledger::{Delivered, Ledger, Lost, Signal};
 use crate::store::{Directory, Log, Reader, Slots, Unsynced};
 
 /// What a snapshot has to know of a signal.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Saved {
     next: u64,
     items: u64,
@@ -363,7 +363,19 @@ impl Outbox {
     pub(super) fn save(&mut self) -> io::Result<(Saved, Unsaved)> {
         let slots = self.slots.file()?;
         let unsaved = Unsaved { log: self.log.take_unsynced()?, slots };
-        Ok((Saved { next: self.next, items: self.items }, unsaved))
+        Ok((self.numbered(), unsaved))
+    }
+
+    /// How far records are numbered.
+    pub(super) fn numbered(&self) -> Saved {
+        Saved { next: self.next, items: self.items }
+    }
+
+    /// Leaves out the numbers before these.
+    pub(super) fn skip_to(&mut self, numbered: Saved) {
+        if numbered.next > self.next {
+            (self.next, self.items) = (numbered.next, numbered.items);
+        }
     }
 
     /// Has what could not be synced synced with the next.

@@ -277,6 +277,18 @@ impl Queue {
         }
     }
 
+    /// How far records are numbered.
+    pub(super) fn numbered(&self) -> Saved {
+        self.waiting().outbox.as_ref().map(Outbox::numbered).unwrap_or_default()
+    }
+
+    /// Leaves out the numbers before these.
+    pub(super) fn skip_to(&self, numbered: Saved) {
+        if let Some(outbox) = &mut self.waiting().outbox {
+            outbox.skip_to(numbered);
+        }
+    }
+
     #[cfg(test)]
     pub(super) fn is_drained(&self) -> bool {
         self.is_empty() && !self.waiting().in_flight.is_empty()

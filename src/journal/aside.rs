@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::event::Time;
+use crate::ledger::Source;
 use crate::store::{self, Directory, Frames};
 
 const FOLDER: &str = "deadletter";
@@ -22,6 +23,14 @@ const SUFFIX: &str = "letter";
 pub enum Payload {
     /// A webhook's body, whose signature was right.
     Webhook,
+    /// A message of analytics events.
+    Events,
+    /// A message of stats windows.
+    Stats,
+    /// A message of a node's rooms.
+    NodeRooms,
+    /// A list of LiveKit's API, as it was reduced.
+    Api,
     /// An encoded OTLP request of spans.
     Traces,
     /// An encoded OTLP request of log records.
@@ -35,9 +44,25 @@ impl Payload {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Webhook => "webhook",
+            Self::Events => "events",
+            Self::Stats => "stats",
+            Self::NodeRooms => "node_rooms",
+            Self::Api => "api",
             Self::Traces => "traces",
             Self::Logs => "logs",
             Self::Metrics => "metrics",
+        }
+    }
+}
+
+impl From<Source> for Payload {
+    fn from(source: Source) -> Self {
+        match source {
+            Source::Webhook => Self::Webhook,
+            Source::Events => Self::Events,
+            Source::Stats => Self::Stats,
+            Source::NodeRooms => Self::NodeRooms,
+            Source::Api => Self::Api,
         }
     }
 }

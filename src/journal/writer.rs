@@ -12,6 +12,7 @@ use super::entry::Read;
 use super::room::{Holder, Room};
 use super::tail::Tail;
 use super::{Append, Entry, Journal, Reader};
+use crate::faults::Faults;
 use crate::ledger::Ledger;
 use crate::store::{Directory, LONGEST, Log, is_full};
 
@@ -67,6 +68,8 @@ pub struct Opened {
     pub first: u64,
     /// Up to this number entries may be dropped: a snapshot has what they told.
     pub saved: Arc<AtomicU64>,
+    /// Whether the thread broke off.
+    pub(crate) faults: Faults,
 }
 
 /// Opens the journal in `directory`, and starts the thread that writes it. It ends once every
@@ -107,10 +110,15 @@ pub fn open(
         wait: settings.sync,
         failing: false,
     };
-    thread::Builder::new().name("journal".to_owned()).spawn(move || writer.run(appended))?;
+    let faults = Faults::default();
+    let watched = faults.watched("the journal's writer");
+    thread::Builder::new().name("journal".to_owned()).spawn(move || {
+        let _watched = watched;
+        writer.run(appended);
+    })?;
     let journal = Journal { queue, room, ledger: Arc::clone(ledger), is_durable: true };
     let reader = Reader::on_disk(tail, readers, read, Arc::clone(ledger));
-    Ok(Opened { journal, reader, first, saved })
+    Ok(Opened { journal, reader, first, saved, faults })
 }
 
 struct Writer {
@@ -125,6 +133,13 @@ struct Writer {
     failing: bool,
 }
 
+// However it ends, its reader does not wait for more.
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.tail.close();
+    }
+}
+
 impl Writer {
     fn run(mut self, mut queue: mpsc::UnboundedReceiver<Append>) {
         while let Some(first) = queue.blocking_recv() {
@@ -135,7 +150,6 @@ impl Writer {
             self.trim();
             self.write(group(first, &mut queue));
         }
-        self.tail.close();
     }
 
     fn write(&mut self, mut group: Vec<Append>) {

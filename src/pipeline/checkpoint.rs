@@ -105,6 +105,16 @@ impl Checkpoints {
         self
     }
 
+    /// Where they are.
+    pub(super) fn directory(&self) -> &Arc<Directory> {
+        &self.directory
+    }
+
+    /// The last entry of the journal that a snapshot of this process has; 0 before there is one.
+    pub(super) fn saved(&self) -> u64 {
+        self.saved.load(Relaxed)
+    }
+
     /// Brings all back to the snapshot; gives the last entry of the journal that it has.
     pub(super) fn restore(
         &mut self,

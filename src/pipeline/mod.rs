@@ -3,6 +3,7 @@
 
 mod checkpoint;
 mod clock;
+mod quarantine;
 mod tap;
 
 use std::sync::Arc;
@@ -15,6 +16,8 @@ use tokio::time::Instant;
 pub use checkpoint::{Checkpoints, Head};
 pub use clock::Clock;
 pub use tap::{Passed, Tap, Tapped, tap};
+
+use quarantine::Quarantine;
 
 use crate::engine::{Batch, Engine};
 use crate::event::{Telling, Time};
@@ -90,9 +93,13 @@ pub struct Parts {
 /// by [`Ended::save`].
 pub fn start(parts: Parts, reader: Reader) -> (Ticks, JoinHandle<Ended>) {
     let (ticks, posted) = mpsc::unbounded_channel();
+    let quarantine = parts
+        .checkpoints
+        .as_ref()
+        .map(|checkpoints| Quarantine::open(checkpoints.directory(), &parts.exporter));
     let clock = parts.clock.clone();
-    let pipeline =
-        Pipeline { parts, asked: None, unkept: Vec::new(), forgotten: Forgotten::default() };
+    let forgotten = Forgotten::default();
+    let pipeline = Pipeline { parts, asked: None, unkept: Vec::new(), forgotten, quarantine };
     (Ticks(ticks, clock), tokio::spawn(pipeline.run(reader, posted)))
 }
 
@@ -118,13 +125,19 @@ struct Pipeline {
     unkept: Vec<(String, Letter, bytes::Bytes)>,
     // What was forgotten early, as far as it is counted.
     forgotten: Forgotten,
+    // Where the journal is on disk: what it panicked at.
+    quarantine: Option<Quarantine>,
 }
 
 impl Pipeline {
     async fn run(mut self, mut reader: Reader, mut ticks: mpsc::UnboundedReceiver<Tick>) -> Ended {
         let Parts { engine, exporter, ledger, checkpoints, .. } = &mut self.parts;
         if let Some(checkpoints) = checkpoints {
-            reader.skip(checkpoints.restore(engine, exporter, ledger));
+            let restored = checkpoints.restore(engine, exporter, ledger);
+            if let Some(quarantine) = &mut self.quarantine {
+                quarantine.forget_until(restored);
+            }
+            reader.skip(restored);
         }
         let room = self.parts.checkpoints.as_ref().and_then(Checkpoints::room).cloned();
         loop {
@@ -133,8 +146,9 @@ impl Pipeline {
             tokio::select! {
                 entry = reader.next() => {
                     let Some(entry) = entry else { break };
+                    let turn = if self.may_panic(entry.number) { 1 } else { TURN };
                     self.apply(entry, &mut out).await;
-                    for entry in (1..TURN).map_while(|_| reader.try_next()) {
+                    for entry in (1..turn).map_while(|_| reader.try_next()) {
                         self.apply(entry, &mut out).await;
                     }
                 }
@@ -236,21 +250,55 @@ impl Pipeline {
             // A time that is the same when the journal is read again.
             self.parts.engine.begin(entry.at());
         }
+        if let Entry::Tick(at) = entry {
+            // One of before a restart is not it.
+            self.asked = self.asked.filter(|(asked, _)| *asked > at);
+        }
+        let left_out = self.quarantine.as_mut().and_then(|quarantine| quarantine.begin(number));
         match entry {
+            _ if left_out.is_some() => self.leave_out(entry, number, replayed),
             Entry::Input(input) => self.input(input, number, replayed, out),
-            Entry::Tick(at) => {
-                // One of before a restart is not it.
-                self.asked = self.asked.filter(|(asked, _)| *asked > at);
-                self.parts.engine.tick(at, out);
-            }
+            Entry::Tick(at) => self.parts.engine.tick(at, out),
             Entry::Flush(at) => {
                 self.parts.engine.tick(at, out);
                 self.flush_all(at, out).await;
             }
         }
+        if let Some(numbered) = left_out {
+            // What it made in part has its numbers, whether it was delivered or not.
+            self.parts.exporter.skip_to(numbered);
+        }
         if let Some(checkpoints) = &mut self.parts.checkpoints {
             checkpoints.applied(number, size);
         }
+    }
+
+    // Of an entry that is not processed nothing is lost: an input is set aside as it came.
+    fn leave_out(&mut self, entry: Entry, number: u64, replayed: bool) {
+        let Entry::Input(Accepted { at, source, items, raw, .. }) = entry else {
+            tracing::error!(
+                entry = number,
+                "a timer made the pipeline panic twice: it is left out"
+            );
+            return;
+        };
+        let kind = source.as_str();
+        tracing::error!(
+            entry = number,
+            kind,
+            "an input made the pipeline panic twice: it is set aside"
+        );
+        if replayed {
+            self.parts.ledger.accepted(source, items);
+        }
+        self.parts.ledger.input_set_aside(source, items);
+        let reason = "processing it made livekit-otel panic".to_owned();
+        let letter = Letter { payload: source.into(), items, at, reason };
+        self.unkept.push((format!("{kind}-{number:020}"), letter, raw));
+    }
+
+    fn may_panic(&self, number: u64) -> bool {
+        self.quarantine.as_ref().is_some_and(|quarantine| quarantine.may_panic(number))
     }
 
     fn input(&mut self, input: Accepted, number: u64, replayed: bool, out: &mut Batch) {
@@ -259,6 +307,8 @@ impl Pipeline {
         if replayed {
             ledger.accepted(source, items);
         }
+        #[cfg(feature = "fuzzing")]
+        crate::fuzz::panic_if_asked(&raw);
         engine.tick(at, out);
         let Some(telling) = telling else {
             ledger.input_set_aside(source, items);
@@ -316,6 +366,9 @@ impl Pipeline {
         let Parts { engine, exporter, ledger, checkpoints, .. } = &mut self.parts;
         if let Some(checkpoints) = checkpoints.as_mut().filter(|_| self.unkept.is_empty()) {
             checkpoints.save(engine, exporter, ledger);
+            if let Some(quarantine) = &mut self.quarantine {
+                quarantine.forget_until(checkpoints.saved());
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, timeout_at};
 
 use super::{Server, ended};
+use crate::faults::Faults;
 use crate::ledger::{Imbalance, Snapshot};
 
 // Of the time for all: how long senders may finish what they began, …
@@ -90,6 +91,7 @@ impl Server {
     /// else, for the next start; what that needs is written in up to 5 s more.
     pub async fn shutdown(mut self) -> Report {
         let bounds = Bounds::new(Instant::now(), self.shutdown_timeout);
+        let listening = self.listeners.faults.clone();
         let reconciler = async {
             if let Some(reconciler) = self.reconciler {
                 reconciler.stop(bounds.sources).await;
@@ -98,6 +100,7 @@ impl Server {
         tokio::join!(self.listeners.stop(bounds.sources), reconciler);
         // With the sources gone the journal ends, and with it the pipeline.
         let ended = timeout_at(bounds.pipeline, ended(&mut self.pipeline)).await;
+        let is_broken = matches!(ended, Ok(None));
         if ended.is_err() {
             if let Some(pipeline) = self.pipeline {
                 pipeline.abort();
@@ -114,9 +117,18 @@ impl Server {
             watch.abort();
         }
         self.exporter.shutdown(bounds.delivery).await;
-        if let Ok(Some(ended)) = ended {
+        if let Ok(ended) = ended {
+            let exporter = self.exporter.clone();
             // On a thread that is not waited for where the disk hangs.
-            let saved = tokio::task::spawn_blocking(move || ended.save());
+            let saved = tokio::task::spawn_blocking(move || match ended {
+                Some(ended) => ended.save(),
+                // The state of what broke off is not to be used; what it had made is.
+                None => {
+                    if let Err(error) = exporter.save() {
+                        tracing::error!(%error, "what waits can't be put on disk");
+                    }
+                }
+            });
             if timeout_at(Instant::now() + SAVING, saved).await.is_err() {
                 tracing::warn!("no snapshot was written in time: the next start reads the journal");
             }
@@ -127,7 +139,10 @@ impl Server {
         let ledger = self.ledger.snapshot().ended();
         // On disk what is lost is the program's own metrics, told again after the next start.
         let undelivered = if self.is_durable { 0 } else { ledger.lost_by_shutdown() };
-        let mut faults = self.faults;
+        let parts = [self.faults, listening, self.exporter.faults().clone()];
+        let broken = is_broken.then_some("the pipeline").into_iter();
+        let broken = broken.chain(parts.iter().flat_map(Faults::all));
+        let mut faults: Vec<_> = broken.map(Fault::BrokeOff).collect();
         if let Err(imbalance) = ledger.check() {
             tracing::error!(%imbalance, "the ledger does not add up");
             faults.push(Fault::Books(imbalance));

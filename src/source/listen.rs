@@ -23,7 +23,12 @@ use super::tasks::Tasks;
 use super::tls::{self, Acceptor, TlsError};
 use super::webhook::Webhooks;
 use super::{OpenStreams, Shared};
+use crate::faults::Faults;
 use crate::ledger::{Ledger, Listener};
+
+// What an accept loop is called where it breaks off.
+const WEBHOOKS: &str = "the listener for webhooks";
+const STREAMS: &str = "the listener for streams";
 
 // Finds out about senders that are gone without a word, so that nobody waits for their twins.
 const KEEPALIVE: Duration = Duration::from_secs(20);
@@ -145,6 +150,7 @@ pub struct Listeners {
     acceptors: Vec<Acceptor>,
     stop: watch::Sender<bool>,
     tasks: Tasks,
+    pub(crate) faults: Faults,
 }
 
 /// A listener for a router of another's, plain HTTP/1.1. Dropped, it stops.
@@ -241,9 +247,16 @@ pub async fn bind(settings: &Settings, shared: Shared) -> Result<Listeners, Bind
         tls: grpc_tls,
         connections: of_streams,
     };
-    tasks.spawn(webhooks.serve(tasks.clone(), stopping.clone()));
-    tasks.spawn(streams.serve(tasks.clone(), stopping));
-    Ok(Listeners { http: http_at, grpc: grpc_at, admin: admin_at, acceptors, stop, tasks })
+    let faults = Faults::default();
+    for (what, server) in [(WEBHOOKS, webhooks), (STREAMS, streams)] {
+        let watched = faults.watched(what);
+        let serving = server.serve(tasks.clone(), stopping.clone());
+        tasks.spawn(async move {
+            let _watched = watched;
+            serving.await;
+        });
+    }
+    Ok(Listeners { http: http_at, grpc: grpc_at, admin: admin_at, acceptors, stop, tasks, faults })
 }
 
 fn http1(tasks: &Tasks, head_timeout: Duration) -> Builder<Tasks> {

@@ -17,6 +17,7 @@ use super::tasks::stopped;
 use super::{Shared, accepted, parse};
 use crate::client::{self, Client};
 use crate::event::Time;
+use crate::faults::Faults;
 use crate::ledger::{Refused, Source};
 use crate::proto::{ApiRooms, Unreadable};
 
@@ -128,9 +129,13 @@ impl Prepared {
     }
 
     /// Asks from now on.
-    pub fn start(self) -> Reconciler {
+    pub(crate) fn start(self, faults: &Faults) -> Reconciler {
         let (stop, stopping) = watch::channel(false);
-        Reconciler { stop, task: tokio::spawn(self.run(stopping)) }
+        let faults = faults.clone();
+        let task = tokio::spawn(async move {
+            faults.over("the reconciler", self.run(stopping)).await;
+        });
+        Reconciler { stop, task }
     }
 
     async fn run(mut self, stop: watch::Receiver<bool>) {

@@ -28,8 +28,8 @@ pub(crate) struct Serve {
     pub(crate) http: String,
     pub(crate) grpc: String,
     pub(crate) admin: String,
-    log: mpsc::Receiver<String>,
-    seen: Vec<String>,
+    pub(crate) log: mpsc::Receiver<String>,
+    pub(crate) seen: Vec<String>,
 }
 
 impl Serve {

@@ -29,6 +29,7 @@ mod live_check;
 mod long;
 mod made;
 mod notifier;
+mod panics;
 mod points;
 mod privacy;
 mod private;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::process::{Command, Output};
 
 use livekit_otel::demo::Collector;
+use livekit_otel::store::{Directory, Files};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const BIN: &str = env!("CARGO_BIN_EXE_livekit-otel");
@@ -100,6 +101,11 @@ async fn each_command_does_what_the_readme_says() {
             assert!(succeeds("livekit-analytics/build.sh --help").contains("[OUTPUT]"));
             "build.sh"
         } else if first("livekit-otel deadletter list ") {
+            // Where none had its journal it is an error.
+            assert_eq!(shell(&line).status.code(), Some(1));
+            let journal = tempfile::tempdir().unwrap();
+            drop(Directory::open(journal.path(), std::sync::Arc::new(Files)).unwrap());
+            let line = line.replace("./livekit-otel-journal", journal.path().to_str().unwrap());
             assert_eq!(succeeds(&line).trim(), "Nothing is set aside.");
             "deadletter"
         } else {

@@ -1,0 +1,125 @@
+//! A fault of the program: it ends as a failure, and what it panicked at does not end it for ever.
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::time::Duration;
+
+use livekit_otel::demo::{Collector, Received, Telemetry};
+use livekit_otel::fuzz::PANICS;
+use livekit_otel::semconv::key;
+
+use crate::binary::{Serve, command};
+use crate::durable::{signed, webhook};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+// The status of a webhook's answer; none where the connection ended without one.
+fn post(serve: &Serve, body: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(&serve.http).ok()?;
+    stream.write_all(signed(body).as_bytes()).ok()?;
+    let mut status = [0; 12];
+    stream.read_exact(&mut status).ok()?;
+    Some(String::from_utf8_lossy(&status[9..]).into_owned())
+}
+
+fn that_panics() -> String {
+    webhook(2).replace("EV_2", PANICS)
+}
+
+fn serve(collector: &Collector, journal: Option<&Path>) -> Serve {
+    let journal = journal.map(|path| ("LIVEKIT_OTEL_JOURNAL_DIR", path.to_str().unwrap()));
+    let env: Vec<_> = journal.into_iter().collect();
+    Serve::start(&collector.endpoint(), &env)
+}
+
+// All that it says until it ends on its own, and its exit code.
+fn ends(mut serve: Serve) -> (Option<i32>, String) {
+    let mut said = String::new();
+    serve.child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    let code = serve.child.wait().unwrap().code();
+    said.extend(serve.seen.iter().map(String::as_str));
+    said.extend(serve.log.iter());
+    (code, said)
+}
+
+// Of how many participants a log record arrived: what was in flight as it was killed may come twice.
+fn joined(received: &Received) -> usize {
+    let told = Telemetry::read(received);
+    let joined = told.logs.iter().filter_map(|log| log.attributes.text(key::PARTICIPANT_SID));
+    joined.collect::<BTreeSet<_>>().len()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_of_the_pipeline_is_a_failure() {
+    let collector = Collector::start().await.unwrap();
+    let serve = serve(&collector, None);
+    assert_eq!(post(&serve, &webhook(1)).as_deref(), Some("200"));
+    assert_eq!(post(&serve, &that_panics()).as_deref(), Some("200"));
+    let (code, said) = ends(serve);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("the pipeline broke off: this is a fault of livekit-otel"), "{said}");
+    // What it was at is lost, and said to be.
+    assert!(said.contains("webhook: 1 lost (shutdown)"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_pipeline_panics_at_is_a_dead_letter_after_the_second_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let collector = Collector::start().await.unwrap();
+    let first = serve(&collector, Some(directory.path()));
+    assert_eq!(post(&first, &webhook(1)).as_deref(), Some("200"));
+    assert_eq!(post(&first, &that_panics()).as_deref(), Some("200"));
+    let (code, said) = ends(first);
+    assert_eq!(code, Some(1), "{said}");
+    // It comes to it again, and then again: the second start is a failure too.
+    let (code, said) = ends(serve(&collector, Some(directory.path())));
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("the pipeline broke off"), "{said}");
+    // Twice, as a crash of the third makes the next read all of it again.
+    for nth in 3..5 {
+        let mut third = serve(&collector, Some(directory.path()));
+        let set_aside = "an input made the pipeline panic twice: it is set aside";
+        // Before it listens, or after.
+        if !third.seen.iter().any(|line| line.contains(set_aside)) {
+            third.wait_for(set_aside);
+        }
+        assert_eq!(post(&third, &webhook(nth)).as_deref(), Some("200"));
+        let arrived = collector.received_when(|received| joined(received) == nth - 1);
+        tokio::time::timeout(PATIENCE, arrived).await.expect("it does not arrive");
+        third.child.kill().unwrap();
+        third.child.wait().unwrap();
+    }
+    let last = serve(&collector, Some(directory.path()));
+    let (code, said) = last.terminate();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("Every record is accounted for."), "{said}");
+    // A snapshot has it: it is not looked for again.
+    let after = serve(&collector, Some(directory.path()));
+    let status = livekit_otel::commands::status(&after.admin).await.unwrap();
+    assert_eq!((status.ledger.inputs[0].accepted, status.ledger.inputs[0].set_aside), (4, 1));
+    let (code, said) = after.terminate();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!said.contains("panic twice"), "{said}");
+    assert_eq!(joined(&collector.stop().await), 3);
+    let path = directory.path().to_str().unwrap();
+    let list = command(&["deadletter", "list", "--journal-dir", path]).output().unwrap();
+    let listed = String::from_utf8(list.stdout).unwrap();
+    assert_eq!(listed.lines().count(), 1, "{listed}");
+    assert!(listed.starts_with("webhook-") && listed.contains("livekit-otel panic"), "{listed}");
+}
+
+#[test]
+fn what_ships_does_not_have_the_fault_that_tests_have() {
+    let manifest = include_str!("../../Cargo.toml");
+    assert!(manifest.contains("\nfuzzing = []\n") && !manifest.contains("default = [\"fuzzing"));
+    // A panic is caught and named where it unwinds.
+    assert!(!manifest.contains("panic = \"abort\""));
+    for recipe in ["deploy/Dockerfile", "Makefile", ".github/workflows/ci.yml"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(recipe);
+        let Ok(text) = std::fs::read_to_string(path) else { continue };
+        let builds = text.lines().filter(|line| line.contains("cargo build --release"));
+        assert!(builds.into_iter().all(|line| !line.contains("fuzzing")), "{recipe}");
+    }
+}
