@@ -223,15 +223,15 @@ mod tests {
     use crate::journal::SetAside;
     use crate::store::{Directory, Files};
 
-    #[test]
-    fn a_letters_reason_does_nothing_to_the_terminal() {
+    #[tokio::test]
+    async fn a_letters_reason_does_nothing_to_the_terminal() {
         let place = tempfile::tempdir().unwrap();
         let directory = Directory::open(place.path(), Arc::new(Files)).unwrap();
         let set_aside = SetAside::on_disk(&Arc::new(directory), 1000).unwrap();
         let at = Time::from_secs(1_795_406_960).unwrap();
         let reason = "no\x1b[2J\u{202e}\r\n".to_owned();
         let letter = Letter { payload: Payload::Logs, items: 1, at, reason };
-        set_aside.keep("logs-1", &letter, &Bytes::new());
+        set_aside.keep("logs-1", &letter, &Bytes::new()).await;
         let mut out = Vec::new();
         DeadLetters::find(place.path(), &[]).unwrap().list(&mut out).unwrap();
         let out = String::from_utf8(out).unwrap();

@@ -140,6 +140,11 @@ impl Engine {
         self.stats.ended_series()
     }
 
+    /// How many rooms [`Engine::save`] writes.
+    pub fn rooms(&self) -> u64 {
+        self.sessions.rooms()
+    }
+
     /// Writes all that a restart needs.
     ///
     /// # Errors

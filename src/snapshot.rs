@@ -40,10 +40,12 @@ pub enum Part {
     Names,
     /// A room that has ended.
     Ended,
+    /// How many rooms there are.
+    Rooms,
 }
 
 impl Part {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Head,
         Self::Room,
         Self::Roomless,
@@ -56,6 +58,7 @@ impl Part {
         Self::End,
         Self::Names,
         Self::Ended,
+        Self::Rooms,
     ];
 }
 

@@ -191,10 +191,10 @@ impl Courier {
         let letter = Letter { payload, items: n, at, reason: reason.to_owned() };
         let id = self.letter_id(batch, at);
         let request = self.assembler.request(&batch.records);
-        let mut kept = self.set_aside.keep(&id, &letter, &request);
+        let mut kept = self.set_aside.keep(&id, &letter, &request).await;
         while kept == Kept::Failed && !is_ending(ending) {
             wait(LONGEST_BACKOFF.min(FIRST_BACKOFF * 4), ending).await;
-            kept = self.set_aside.keep(&id, &letter, &request);
+            kept = self.set_aside.keep(&id, &letter, &request).await;
         }
         let settled = match kept {
             Kept::Yes => {

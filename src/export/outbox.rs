@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -125,6 +125,9 @@ impl Unsaved {
 #[derive(Debug)]
 pub(super) struct Outbox {
     signal: Signal,
+    path: PathBuf,
+    // Whether it was noted how far was delivered.
+    is_known: bool,
     log: Log,
     reader: Option<Reader>,
     // Read from the disk and not taken yet.
@@ -154,12 +157,16 @@ impl Outbox {
             tracing::warn!(signal = signal.as_str(), bytes = damage.bytes, "a torn end is cut off");
         }
         let (slots, value) = Slots::open(&slots_path(&path))?;
-        let progress = value.and_then(|value| Progress::read(&value)).unwrap_or_default();
+        let progress = value.and_then(|value| Progress::read(&value));
+        let is_known = progress.is_some();
+        let progress = progress.unwrap_or_default();
         ledger.queued(signal, progress.items);
         ledger.restore_output(signal, &progress.counts);
         room.holds(Holder::Outbox(signal), log.bytes());
         Ok(Self {
             signal,
+            path,
+            is_known,
             log,
             reader: None,
             ahead: VecDeque::new(),
@@ -179,23 +186,73 @@ impl Outbox {
     /// Goes on from a snapshot. Without one that is whole the numbers of before mean nothing: what
     /// is made from here on gets new ones.
     pub(super) fn restore(&mut self, saved: Option<Saved>, is_whole: bool) {
-        match saved {
-            Some(saved) => {
-                self.next = saved.next;
-                self.items = saved.items;
-                if saved.next > self.counted {
-                    self.ledger.queued(self.signal, saved.items - self.progress.items);
-                    self.counted = saved.next;
-                }
+        if let Some(saved) = saved {
+            // None, where the signal was not sent.
+            self.next = saved.next.max(1);
+            self.items = saved.items;
+            if saved.next > self.counted {
+                self.ledger.queued(self.signal, saved.items - self.progress.items);
+                self.counted = saved.next;
             }
-            None if is_whole => {}
-            None => {
-                let used = self.progress.last() + 1;
-                self.next = self.next.max(used).max(self.log.next()).max(self.counted);
-                self.counted = self.next;
-                self.items = self.progress.items;
+            self.find_missing(saved);
+        }
+        if !is_whole {
+            let used = self.progress.last() + 1;
+            self.next = self.next.max(used).max(self.log.next()).max(self.counted);
+            self.counted = self.next;
+            self.items = self.items.max(self.progress.items);
+        }
+        if !self.is_known && (saved.is_some_and(|saved| saved.next > 1) || !self.log.is_empty()) {
+            let file = slots_path(&self.path);
+            tracing::error!(
+                signal = self.signal.as_str(), file = %file.display(),
+                "how far was delivered is not known: the file is missing or damaged, and what is on \
+                 disk is sent again"
+            );
+        }
+    }
+
+    // What a snapshot knows of is answered or on disk, unless files are gone.
+    fn find_missing(&mut self, saved: Saved) {
+        let settled = self.progress.settled;
+        let before = (settled + 1, self.log.first().min(saved.next));
+        let behind = (self.log.next().max(settled + 1), saved.next);
+        let gaps = [before, behind].map(|(first, next)| (first, next.max(first)));
+        let records: u64 = gaps.iter().map(|gap| self.progress.unsettled(gap.0, gap.1)).sum();
+        if records == 0 {
+            return;
+        }
+        let known = self.progress.counts.sum() + self.items_on_disk(saved.next);
+        // What was answered behind the snapshot is among the known: then records stand for items.
+        let is_exact = self.progress.last() < saved.next;
+        let items = if is_exact { saved.items.saturating_sub(known) } else { records };
+        let directory = self.path.display();
+        tracing::error!(
+            signal = self.signal.as_str(), %directory, records, items,
+            "files of what waited are gone: it is lost, where it was not delivered"
+        );
+        self.ledger.lost(self.signal, Lost::Damaged, items);
+        self.progress.counts.lost[Lost::Damaged as usize] += items;
+        for (first, next) in gaps.into_iter().filter(|(first, next)| first < next) {
+            self.progress.settle(first, next - 1, 0);
+        }
+        self.taken = self.taken.max(self.progress.settled);
+        if let Err(error) = self.note() {
+            tracing::warn!(%error, signal = self.signal.as_str(), "what is lost can't be noted");
+        }
+    }
+
+    // How many items before `next` are on disk and not answered.
+    fn items_on_disk(&self, next: u64) -> u64 {
+        let last = self.log.next().min(next) - 1;
+        let mut reader = self.log.readers().from(self.progress.settled + 1);
+        let mut items = 0;
+        while let Ok(Some((number, record))) = reader.next(last) {
+            if !self.progress.is_settled(number) {
+                items += decode(number, &record).map_or(0, |record| record.items);
             }
         }
+        items
     }
 
     /// Numbers a record, and counts it as accepted where it is made for the first time; whether it has

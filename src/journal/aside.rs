@@ -96,6 +96,8 @@ pub enum Kept {
 pub struct SetAside {
     place: Place,
     max_bytes: u64,
+    // One after the other, so that what is kept is what there was room for.
+    turn: tokio::sync::Mutex<()>,
     held: Mutex<Held>,
 }
 
@@ -114,7 +116,7 @@ enum Place {
 impl SetAside {
     /// Keeps up to `max_bytes`, until the process ends.
     pub fn in_memory(max_bytes: u64) -> Self {
-        Self { place: Place::Memory(Mutex::default()), max_bytes, held: Mutex::default() }
+        Self::new(Place::Memory(Mutex::default()), max_bytes, Held::default())
     }
 
     /// Keeps up to `max_bytes` in files.
@@ -129,7 +131,11 @@ impl SetAside {
             held.bytes += fs::metadata(&letter).map_or(0, |file| file.len());
         }
         let place = Place::Disk(Arc::clone(directory));
-        Ok(Self { place, max_bytes, held: Mutex::new(held) })
+        Ok(Self::new(place, max_bytes, held))
+    }
+
+    fn new(place: Place, max_bytes: u64, held: Held) -> Self {
+        Self { place, max_bytes, turn: tokio::sync::Mutex::default(), held: Mutex::new(held) }
     }
 
     /// Whether there is room for so many bytes more.
@@ -139,34 +145,39 @@ impl SetAside {
 
     /// Keeps `payload` where there is room. The same payload under the same `id` is kept once, as a
     /// replay sets it aside again; another one under that id is kept beside it.
-    pub fn keep(&self, id: &str, letter: &Letter, payload: &Bytes) -> Kept {
+    pub async fn keep(&self, id: &str, letter: &Letter, payload: &Bytes) -> Kept {
+        let _turn = self.turn.lock().await;
         if !self.has_room(payload.len()) {
             return Kept::NoRoom;
         }
-        self.keep_anyway(id, letter, payload)
+        self.put(id, letter, payload).await
     }
 
     /// Keeps `payload`, which was acknowledged: whether there is room for it was asked before.
-    pub fn keep_anyway(&self, id: &str, letter: &Letter, payload: &Bytes) -> Kept {
-        let mut held = self.held();
+    pub async fn keep_anyway(&self, id: &str, letter: &Letter, payload: &Bytes) -> Kept {
+        let _turn = self.turn.lock().await;
+        self.put(id, letter, payload).await
+    }
+
+    // Whoever asks what is held does not wait for the disk.
+    async fn put(&self, id: &str, letter: &Letter, payload: &Bytes) -> Kept {
         match &self.place {
             Place::Memory(kept) => {
                 let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
                 kept.push((letter.clone(), payload.clone()));
             }
             Place::Disk(directory) => {
-                let Some(name) = vacant(directory.path(), id, payload) else { return Kept::Yes };
-                let head = serde_json::to_vec(letter).unwrap_or_default();
-                let written = directory.replace(&name, |records| {
-                    records.put(&head)?;
-                    records.put(payload)
-                });
-                if let Err(error) = written {
-                    tracing::error!(%error, "a letter can't be set aside");
-                    return Kept::Failed;
+                match write(directory, id.to_owned(), letter, payload).await {
+                    Ok(true) => {}
+                    Ok(false) => return Kept::Yes,
+                    Err(error) => {
+                        tracing::error!(%error, "a letter can't be set aside");
+                        return Kept::Failed;
+                    }
                 }
             }
         }
+        let mut held = self.held();
         held.letters += 1;
         held.bytes += payload.len() as u64;
         Kept::Yes
@@ -200,6 +211,26 @@ fn vacant(directory: &Path, id: &str, payload: &Bytes) -> Option<String> {
         }
     }
     None
+}
+
+// On a thread that may block: it reads and syncs. Whether the payload was not kept before.
+async fn write(
+    directory: &Arc<Directory>,
+    id: String,
+    letter: &Letter,
+    payload: &Bytes,
+) -> io::Result<bool> {
+    let head = serde_json::to_vec(letter)?;
+    let (directory, payload) = (Arc::clone(directory), payload.clone());
+    let write = move || {
+        let Some(name) = vacant(directory.path(), &id, &payload) else { return Ok(false) };
+        directory.replace(&name, |records| {
+            records.put(&head)?;
+            records.put(&payload)
+        })?;
+        Ok(true)
+    };
+    tokio::task::spawn_blocking(write).await.map_err(io::Error::other)?
 }
 
 /// A letter's file can't be read.
@@ -262,28 +293,31 @@ mod tests {
         payloads
     }
 
-    #[test]
-    fn under_one_id_the_same_is_kept_once_and_another_beside_it() {
+    #[tokio::test]
+    async fn under_one_id_the_same_is_kept_once_and_another_beside_it() {
         let place = tempfile::tempdir().unwrap();
         for _ in 0..2 {
             let directory = Arc::new(Directory::open(place.path(), Arc::new(Files)).unwrap());
             let set_aside = SetAside::on_disk(&directory, 1 << 20).unwrap();
             for payload in ["a", "b", "c", "b"] {
-                assert_eq!(set_aside.keep("logs-1", &letter("no"), &payload.into()), Kept::Yes);
+                assert_eq!(
+                    set_aside.keep("logs-1", &letter("no"), &payload.into()).await,
+                    Kept::Yes
+                );
             }
             assert_eq!(set_aside.len(), 3);
         }
         assert_eq!(payloads(place.path()), ["a", "b", "c"]);
     }
 
-    #[test]
-    fn a_letter_that_can_not_be_read_is_not_overwritten() {
+    #[tokio::test]
+    async fn a_letter_that_can_not_be_read_is_not_overwritten() {
         let place = tempfile::tempdir().unwrap();
         let directory = Arc::new(Directory::open(place.path(), Arc::new(Files)).unwrap());
         let set_aside = SetAside::on_disk(&directory, 1 << 20).unwrap();
         let damaged = place.path().join(FOLDER).join("logs-1.letter");
         fs::write(&damaged, "damaged").unwrap();
-        assert_eq!(set_aside.keep("logs-1", &letter("no"), &"a".into()), Kept::Yes);
+        assert_eq!(set_aside.keep("logs-1", &letter("no"), &"a".into()).await, Kept::Yes);
         assert_eq!(fs::read(&damaged).unwrap(), b"damaged");
         assert_eq!(letters(place.path()).unwrap().len(), 2);
     }

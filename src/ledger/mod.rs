@@ -182,6 +182,7 @@ pub struct Ledger {
     forgotten_ids: AtomicU64,
     forgotten_ended: AtomicU64,
     journal_damaged: AtomicU64,
+    snapshot_damaged: AtomicU64,
     journal_failures: AtomicU64,
     durable: AtomicBool,
 }
@@ -304,6 +305,11 @@ impl Ledger {
         self.outputs[signal as usize].lost[why as usize].fetch_add(n, Release);
     }
 
+    /// `n` parts of the snapshot, rooms among them, could not be read or are missing.
+    pub fn snapshot_damaged(&self, n: u64) {
+        self.snapshot_damaged.fetch_add(n, Release);
+    }
+
     /// `n` entries of the journal could not be read.
     pub fn damaged(&self, n: u64) {
         self.journal_damaged.fetch_add(n, Release);
@@ -389,6 +395,7 @@ impl Ledger {
             forgotten_ids: get(&self.forgotten_ids),
             forgotten_ended: get(&self.forgotten_ended),
             journal_damaged: get(&self.journal_damaged),
+            snapshot_damaged: get(&self.snapshot_damaged),
             journal_failures: get(&self.journal_failures),
             is_durable: self.durable.load(Relaxed),
         }
@@ -414,6 +421,9 @@ pub struct Snapshot {
     pub forgotten_ended: u64,
     /// Entries of the journal that could not be read.
     pub journal_damaged: u64,
+    /// Parts of the snapshot that the start could not read, rooms among them.
+    #[serde(default)]
+    pub snapshot_damaged: u64,
     /// How often the journal could not be written.
     pub journal_failures: u64,
     /// Whether what waits outlives the process.

@@ -103,6 +103,7 @@ pub(crate) fn reasons(ledger: &Snapshot) -> Vec<String> {
     lines.extend(ledger.imbalances().map(|imbalance| imbalance.to_string()));
     for (what, n) in [
         ("entries of the journal were damaged", ledger.journal_damaged),
+        ("parts of the snapshot were damaged or missing", ledger.snapshot_damaged),
         ("times the journal could not be written", ledger.journal_failures),
     ] {
         lines.extend((n > 0).then(|| format!("{} {what}", grouped(n))));

@@ -1,6 +1,7 @@
 //! Snapshots of the engine, and the way back from them: a restart reads the last one, and of the
 //! journal only what came after it.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use crate::snapshot::{self, Part, Writer};
 use crate::store::{Directory, Reader};
 
 const NAME: &str = "snapshot";
+const UNKNOWN: &str = "the state before it is not known, and what waits may be sent twice";
 const MAX_AGE: Duration = Duration::from_mins(5);
 // Less than this is read again in no time.
 const WORTH_IT: u64 = 64 << 10;
@@ -45,6 +47,7 @@ pub struct Checkpoints {
     // The rest of the snapshot that a restart begins with.
     rest: Option<Reader>,
     is_whole: bool,
+    is_missing: bool,
     ticker: Option<Ticker>,
     saved: Arc<AtomicU64>,
     applied: u64,
@@ -63,6 +66,7 @@ impl Checkpoints {
             head: None,
             rest: None,
             is_whole: true,
+            is_missing: false,
             ticker: None,
             saved: Arc::default(),
             applied: 0,
@@ -73,7 +77,18 @@ impl Checkpoints {
         };
         let path = directory.path().join(NAME);
         checkpoints.size = std::fs::metadata(&path).map_or(0, |file| file.len());
-        let Ok(mut reader) = Reader::of_file(&path) else { return checkpoints };
+        let mut reader = match Reader::of_file(&path) {
+            Ok(reader) => reader,
+            Err(error) => {
+                checkpoints.is_missing = error.kind() == io::ErrorKind::NotFound;
+                if !checkpoints.is_missing {
+                    let snapshot = path.display();
+                    tracing::error!(%snapshot, %error, "the snapshot can't be read: {UNKNOWN}");
+                    checkpoints.is_whole = false;
+                }
+                return checkpoints;
+            }
+        };
         let first = reader.next_of_file().ok().flatten();
         checkpoints.head = first.and_then(|record| match snapshot::part(&record) {
             Ok((Part::Head, content)) => snapshot::read(content).ok(),
@@ -82,7 +97,8 @@ impl Checkpoints {
         let is_known = |head: &Head| (snapshot::OLDEST..=snapshot::VERSION).contains(&head.version);
         checkpoints.head = checkpoints.head.filter(is_known);
         if checkpoints.head.is_none() {
-            tracing::error!("the snapshot can't be read: what was told before it is not known");
+            let snapshot = path.display();
+            tracing::error!(%snapshot, "the snapshot is damaged or of another version: {UNKNOWN}");
             checkpoints.is_whole = false;
         }
         checkpoints.rest = Some(reader);
@@ -98,6 +114,10 @@ impl Checkpoints {
     /// snapshot.
     #[must_use]
     pub fn of(mut self, ticker: Ticker, first: u64, saved: Arc<AtomicU64>) -> Self {
+        if self.is_missing && first != 1 {
+            let snapshot = self.directory.path().join(NAME);
+            tracing::error!(snapshot = %snapshot.display(), "the snapshot is missing: {UNKNOWN}");
+        }
         self.is_whole &= first == 1;
         ticker.room().holds(Holder::Snapshot, self.size);
         self.ticker = Some(ticker);
@@ -122,17 +142,26 @@ impl Checkpoints {
         exporter: &Exporter,
         ledger: &Ledger,
     ) -> u64 {
-        let head = self.head.take();
-        exporter.restore(head.as_ref().map(|head| head.outputs), self.is_whole);
-        let Some((head, rest)) = head.zip(self.rest.take()) else { return 0 };
+        let Some((head, rest)) = self.head.take().zip(self.rest.take()) else {
+            exporter.restore(None, self.is_whole);
+            return 0;
+        };
         for (source, processed) in Source::ALL.into_iter().zip(head.inputs) {
             ledger.restore_input(source, processed);
         }
-        let damaged = load(engine, rest);
-        if damaged > 0 {
-            tracing::error!(damaged, "parts of the snapshot are damaged; the rest is kept");
-            ledger.damaged(damaged);
+        let loaded = load(engine, rest);
+        let missing = loaded.missing();
+        if missing > 0 {
+            let snapshot = self.directory.path().join(NAME);
+            let rooms = loaded.missing_rooms();
+            tracing::error!(
+                snapshot = %snapshot.display(), parts = missing, rooms, is_cut = !loaded.ended,
+                "a part of the snapshot is missing, and with it the state of rooms; the rest is kept"
+            );
+            ledger.snapshot_damaged(missing);
         }
+        // What the journal makes of another state has other numbers.
+        exporter.restore(Some(head.outputs), missing == 0);
         self.applied = head.journal;
         head.journal
     }
@@ -228,6 +257,7 @@ impl Checkpoints {
             let mut put = |part: &[u8]| records.put(part);
             let mut to = Writer::new(&mut put);
             let written = to.put(Part::Head, &head);
+            let written = written.and_then(|()| to.put(Part::Rooms, &engine.rooms()));
             let written = written.and_then(|()| engine.save(&mut to));
             written.and_then(|()| to.put(Part::End, &())).map_err(std::io::Error::other)
         })?;
@@ -235,16 +265,39 @@ impl Checkpoints {
     }
 }
 
-// Gives how many parts could not be read.
-fn load(engine: &mut Engine, mut rest: Reader) -> u64 {
-    let mut damaged = 0;
-    let mut is_whole = false;
+/// What was read of a snapshot.
+#[derive(Debug, Default)]
+struct Loaded {
+    damaged: u64,
+    rooms: u64,
+    // As it says itself, where it does.
+    all_rooms: Option<u64>,
+    ended: bool,
+}
+
+impl Loaded {
+    fn missing_rooms(&self) -> u64 {
+        self.all_rooms.map_or(0, |all| all.saturating_sub(self.rooms))
+    }
+
+    // Parts; of what is cut off the rooms are known, and it is one at least.
+    fn missing(&self) -> u64 {
+        self.damaged.max(self.missing_rooms()).max(u64::from(!self.ended))
+    }
+}
+
+fn load(engine: &mut Engine, mut rest: Reader) -> Loaded {
+    let mut loaded = Loaded::default();
     loop {
         match rest.next_of_file() {
             Ok(Some(record)) => match snapshot::part(&record) {
-                Ok((Part::End, _)) => is_whole = true,
-                Ok((part, content)) => damaged += u64::from(engine.load(part, content).is_err()),
-                Err(_) => damaged += 1,
+                Ok((Part::End, _)) => loaded.ended = true,
+                Ok((Part::Rooms, content)) => loaded.all_rooms = snapshot::read(content).ok(),
+                Ok((part, content)) => match engine.load(part, content) {
+                    Ok(()) => loaded.rooms += u64::from(part == Part::Room),
+                    Err(_) => loaded.damaged += 1,
+                },
+                Err(_) => loaded.damaged += 1,
             },
             Ok(None) => break,
             Err(error) => {
@@ -253,5 +306,6 @@ fn load(engine: &mut Engine, mut rest: Reader) -> u64 {
             }
         }
     }
-    damaged + rest.take_damage().records + u64::from(!is_whole)
+    loaded.damaged += rest.take_damage().records;
+    loaded
 }

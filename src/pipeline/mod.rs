@@ -172,9 +172,13 @@ impl Pipeline {
     // Returns once there is room for outputs, and nothing waits to be set aside.
     async fn is_free(&mut self) {
         loop {
-            let set_aside = &self.parts.set_aside;
-            self.unkept
-                .retain(|(id, letter, raw)| set_aside.keep_anyway(id, letter, raw) == Kept::Failed);
+            while let Some((id, letter, raw)) = self.unkept.last() {
+                let set_aside = &self.parts.set_aside;
+                if set_aside.keep_anyway(id, letter, raw).await == Kept::Failed {
+                    break;
+                }
+                self.unkept.pop();
+            }
             if self.unkept.is_empty() && !self.parts.exporter.is_stalled() {
                 return;
             }
@@ -400,7 +404,7 @@ impl Pipeline {
         self.flush_all(now, &mut out).await;
         let set_aside = &self.parts.set_aside;
         for (id, letter, raw) in self.unkept.drain(..) {
-            set_aside.keep_anyway(&id, &letter, &raw);
+            set_aside.keep_anyway(&id, &letter, &raw).await;
         }
     }
 

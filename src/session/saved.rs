@@ -15,6 +15,11 @@ use crate::snapshot::{Error, Part, Writer, read, sorted};
 const MANY: usize = 10_000;
 
 impl Sessions {
+    /// How many rooms [`Sessions::save`] writes.
+    pub fn rooms(&self) -> u64 {
+        self.rooms.len() as u64
+    }
+
     /// Writes all that is known.
     ///
     /// # Errors

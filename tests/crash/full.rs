@@ -3,7 +3,6 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -15,35 +14,17 @@ use crate::collector::Collector;
 use crate::program::Program;
 use crate::random::Random;
 use crate::sender::Oracle;
+use crate::volume::Volume;
 
 // How long the program may take to accept again once it can deliver.
 const RECOVERS_IN: Duration = Duration::from_secs(30);
 // How long the load may take for what it is to do: it is bound by the machine.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// A tmpfs of its own; unmounted once it is dropped.
-struct Volume(tempfile::TempDir);
-
-impl Volume {
-    fn mount(bytes: u64) -> Option<Self> {
-        let volume = Self(tempfile::tempdir().unwrap());
-        let options = format!("size={bytes},mode=0700");
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(volume.0.path());
-        mount.output().is_ok_and(|mounted| mounted.status.success()).then_some(volume)
-    }
-}
-
-impl Drop for Volume {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.0.path()).output();
-    }
-}
-
 fn config(directory: &Path, journal: &Path, more: &str, collector: u16) -> PathBuf {
     let path = directory.join("livekit-otel.yaml");
     let text = format!(
-        "listen: {{http: '127.0.0.1:0', grpc: '127.0.0.1:0'}}\n\
+        "listen: {{http: '127.0.0.1:0', grpc: '127.0.0.1:0', admin: '127.0.0.1:0'}}\n\
          limits: {{webhook_body: 64KiB, analytics_message: 64KiB}}\n\
          session: {{linger: 300ms, twin_wait: 50ms}}\n\
          stats: {{interval: 150ms}}\n\
@@ -127,7 +108,7 @@ async fn recovers(config: &Path, collector: &Collector, bytes: u64) {
     let program = Program::start(config);
     assert!(super::sender(&program, &oracle).end_all().await);
     let mut faults = super::wait(collector, &oracle).await;
-    let ledger = commands::status(&program.http).await.unwrap().ledger;
+    let ledger = commands::status(&program.admin).await.unwrap().ledger;
     let (code, last) = program.stop();
     said.extend(last);
     let arrived = collector.arrived.lock().unwrap();
@@ -155,8 +136,8 @@ async fn recovers(config: &Path, collector: &Collector, bytes: u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_small_volume_that_was_full_accepts_again_and_loses_and_repeats_nothing() {
-    const BYTES: u64 = 8 << 20;
-    let Some(volume) = Volume::mount(BYTES) else {
+    const MIB: u64 = 8;
+    let Some(volume) = Volume::mount(MIB) else {
         // Past what captures a test's output: nobody should take it for checked.
         let line = b"\nSKIPPED: a small full volume is NOT tested, as no tmpfs can be mounted (root can)\n";
         std::io::stderr().write_all(line).unwrap();
@@ -164,9 +145,9 @@ async fn a_small_volume_that_was_full_accepts_again_and_loses_and_repeats_nothin
     };
     let directory = tempfile::tempdir().unwrap();
     let collector = Collector::start(1).await;
-    let journal = volume.0.path().join("journal");
+    let journal = volume.path().join("journal");
     let config = config(directory.path(), &journal, "", collector.port);
-    recovers(&config, &collector, BYTES).await;
+    recovers(&config, &collector, MIB << 20).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -188,6 +188,29 @@ async fn a_start_that_fails_leaves_nothing_running() {
     Server::start(config()).await.unwrap().shutdown().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_is_cut_off_is_reported_as_such_and_what_comes_is_delivered() {
+    let directory = tempfile::tempdir().unwrap();
+    let collector = Collector::start().await.unwrap();
+    let config = || durable(&collector.endpoint(), directory.path(), Arc::new(Files));
+    let server = Server::start(config()).await.unwrap();
+    for nth in 0..6 {
+        assert_eq!(post(&server, &webhook(nth)).await.0, 200);
+    }
+    collector.received_when(|received| logs(received) == 6).await;
+    server.shutdown().await;
+    let snapshot = directory.path().join("snapshot");
+    let whole = std::fs::read(&snapshot).unwrap();
+    std::fs::write(&snapshot, &whole[..whole.len() - 30]).unwrap();
+    let server = Server::start(config()).await.unwrap();
+    assert_eq!(post(&server, &webhook(6)).await.0, 200);
+    collector.received_when(|received| logs(received) == 7).await;
+    let ledger = server.shutdown().await.ledger;
+    // No entry of the journal is damaged.
+    assert_eq!((ledger.snapshot_damaged > 0, ledger.journal_damaged), (true, 0));
+    adds_up(&ledger);
+}
+
 async fn nothing_is_lost_by(fault: impl Fn(&Faulty), mend: impl Fn(&Faulty)) {
     let directory = tempfile::tempdir().unwrap();
     let collector = Collector::start().await.unwrap();

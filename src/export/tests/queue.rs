@@ -12,6 +12,7 @@ use super::super::queue::{Batch, Queue};
 use super::super::record::{Record, Scope};
 use super::super::request::Assembler;
 use super::*;
+use crate::ledger::Lost;
 use crate::store::{self, Directory, Files};
 
 #[derive(Debug, Clone)]
@@ -210,4 +211,76 @@ proptest! {
     ) {
         plays(steps);
     }
+}
+
+// Ten records, of which a snapshot knows; four of them are delivered. Then `damage` is done.
+fn restarts_after(damage: impl Fn(&std::path::Path), lost: u64, left: u64) {
+    let path = tempfile::tempdir().unwrap();
+    let directory = Directory::open(path.path(), Arc::new(Files)).unwrap();
+    let assembler = Assembler::new(&[], 700);
+    let ledger = Arc::default();
+    let before = queue(&directory, &ledger);
+    let record =
+        || Record { scope: Scope::LiveKit, items: 3, bytes: vec![0; 120].into(), number: 0 };
+    before.push((0..10).map(|_| record()));
+    let batch = before.take(&assembler).unwrap();
+    assert_eq!(batch.records.len(), 4);
+    before.settle(&batch, Settled::Delivered { rejected: 0 });
+    let saved = before.save().unwrap();
+    drop(before);
+    damage(&path.path().join("outbox"));
+    for _ in 0..2 {
+        let ledger = Arc::default();
+        let queue = queue(&directory, &ledger);
+        queue.restore(saved, true);
+        let row = ledger.snapshot().outputs[Signal::Logs as usize].clone();
+        assert_eq!((row.accepted, row.lost_sum(), row.waiting()), (30, lost, left));
+        assert!(row.lost.contains(&(Lost::Damaged, lost)), "{row:?}");
+        let mut taken = 0;
+        while !queue.is_empty() {
+            taken += queue.take(&assembler).unwrap().records.len() as u64 * 3;
+        }
+        assert_eq!((taken, queue.take_damaged()), (left, 0));
+    }
+}
+
+#[test]
+fn an_outbox_that_is_gone_is_lost_and_waits_for_nothing() {
+    let of_one = |outbox: &std::path::Path| std::fs::remove_dir_all(outbox.join("logs")).unwrap();
+    restarts_after(of_one, 18, 0);
+    let of_all = |outbox: &std::path::Path| std::fs::remove_dir_all(outbox).unwrap();
+    restarts_after(of_all, 30, 0);
+    let nothing = |_: &std::path::Path| {};
+    restarts_after(nothing, 0, 18);
+}
+
+#[test]
+fn where_it_is_not_known_how_far_was_delivered_the_rest_is_sent_and_counted_once() {
+    let slots =
+        |outbox: &std::path::Path| std::fs::remove_file(outbox.join("logs.delivered")).unwrap();
+    restarts_after(slots, 12, 18);
+}
+
+#[test]
+fn after_a_snapshot_in_parts_no_number_of_before_is_used_for_another_record() {
+    let path = tempfile::tempdir().unwrap();
+    let directory = Directory::open(path.path(), Arc::new(Files)).unwrap();
+    let assembler = Assembler::new(&[], 4000);
+    let record =
+        || Record { scope: Scope::LiveKit, items: 1, bytes: vec![0; 20].into(), number: 0 };
+    let ledger = Arc::default();
+    let before = queue(&directory, &ledger);
+    before.push((0..5).map(|_| record()));
+    let saved = before.save().unwrap();
+    before.push((0..5).map(|_| record()));
+    while !before.is_empty() {
+        let batch = before.take(&assembler).unwrap();
+        before.settle(&batch, Settled::Delivered { rejected: 0 });
+    }
+    drop(before);
+    let after = queue(&directory, &Arc::default());
+    after.restore(saved, false);
+    after.push((0..3).map(|_| record()));
+    let batch = after.take(&assembler).unwrap();
+    assert_eq!(batch.records.len(), 3, "they are taken for others that were delivered");
 }
