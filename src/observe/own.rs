@@ -28,6 +28,11 @@ impl Own {
         Self { ledger, room }
     }
 
+    /// The names of all metrics of the program's own, as OTLP has them.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        FAMILIES.iter().map(|family| family.name)
+    }
+
     pub(super) fn observe(&self) -> Observed {
         Observed {
             ledger: self.ledger.snapshot(),
@@ -64,7 +69,7 @@ pub(super) struct Family {
 }
 
 /// All of them.
-pub(super) static FAMILIES: [Family; 12] = [
+pub(super) static FAMILIES: [Family; 13] = [
     Family {
         name: metric::LEDGER_ITEMS,
         unit: "{item}",
@@ -120,6 +125,13 @@ pub(super) static FAMILIES: [Family; 12] = [
         brief: "Entries of the journal that could not be read",
         kind: Kind::Counter,
         points: |observed, point| point(n(observed.ledger.journal_damaged), &[]),
+    },
+    Family {
+        name: metric::SNAPSHOT_DAMAGED,
+        unit: "{part}",
+        brief: "Parts of a snapshot that could not be read or were missing",
+        kind: Kind::Counter,
+        points: |observed, point| point(n(observed.ledger.snapshot_damaged), &[]),
     },
     Family {
         name: metric::JOURNAL_SIZE,

@@ -116,6 +116,8 @@ pub const RECONCILER_DISAGREEMENTS: &str = "lk.otel.reconciler.disagreements";
 pub const JOURNAL_FAILURES: &str = "lk.otel.journal.failures";
 /// Entries of the journal that could not be read, `{entry}`.
 pub const JOURNAL_DAMAGED: &str = "lk.otel.journal.damaged";
+/// Parts of a snapshot that could not be read or were missing, `{part}`.
+pub const SNAPSHOT_DAMAGED: &str = "lk.otel.snapshot.damaged";
 /// What the journal and what waits take on disk, By.
 pub const JOURNAL_SIZE: &str = "lk.otel.journal.size";
 /// How much memory the process takes, By.

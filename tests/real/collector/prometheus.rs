@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use livekit_otel::engine::Batch;
+use livekit_otel::observe::Own;
 use livekit_otel::signal::{Data, Metric};
 use livekit_otel::stats::{Histograms, Level, Settings};
 
@@ -29,15 +30,6 @@ const OWN: [(&str, &str); 3] = [
     ("lk_otel_items_total", "counter"),
     ("lk_otel_records_total", "counter"),
     ("lk_otel_waiting", "gauge"),
-];
-/// The same in the registry, with what it tells where something is.
-const OWN_NAMES: [&str; 6] = [
-    "lk.otel.items",
-    "lk.otel.journal.damaged",
-    "lk.otel.journal.failures",
-    "lk.otel.records",
-    "lk.otel.unknown",
-    "lk.otel.waiting",
 ];
 
 fn start(built: &Built) -> (Otelcol, u16) {
@@ -108,7 +100,7 @@ fn registry() -> BTreeSet<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_prometheus_exporter_takes_all_that_the_instruments_tell() {
     let Some(built) = build() else { return };
-    let mut told: BTreeSet<String> = OWN_NAMES.map(str::to_owned).into();
+    let mut told: BTreeSet<String> = Own::names().map(str::to_owned).collect();
     for level in [Level::Node, Level::Room, Level::Participant, Level::Track] {
         let batch = ours::of_a_call(settings(level, Histograms::Explicit));
         let scrape = scraped(built, &batch).await;
