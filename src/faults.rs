@@ -2,7 +2,21 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use thiserror::Error;
 use tokio::sync::Notify;
+
+use crate::ledger::Imbalance;
+
+/// Something that is wrong with the program itself.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Fault {
+    /// A part that runs as long as the program does ended by a panic.
+    #[error("{0} broke off: this is a fault of livekit-otel")]
+    BrokeOff(&'static str),
+    /// A count is wrong.
+    #[error("the ledger does not add up: {0}")]
+    Books(Imbalance),
+}
 
 /// What broke off; a handle that is cheap to clone.
 #[derive(Debug, Clone, Default)]

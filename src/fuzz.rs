@@ -14,6 +14,7 @@ use crate::engine::{Batch, Engine};
 use crate::event::{Telling, Time};
 use crate::journal::{self, Accepted, Entry};
 use crate::ledger::Source;
+use crate::pipeline::Passed;
 use crate::proto::{self, Read, Unreadable};
 use crate::snapshot::{self, Writer};
 use crate::source::Keys;
@@ -38,10 +39,30 @@ pub const TARGETS: &[Target] = &[
 /// What makes the pipeline panic where an input holds it: a fault that only tests have.
 pub const PANICS: &str = "made-up-fault-of-the-pipeline";
 
-/// Panics where the input holds [`PANICS`].
-pub(crate) fn panic_if_asked(raw: &[u8]) {
-    let mut parts = raw.windows(PANICS.len());
-    assert!(!parts.any(|part| part == PANICS.as_bytes()), "{PANICS}");
+/// The same for the load of a snapshot that holds it.
+pub const PANICS_AT_LOAD: &str = "made-up-fault-of-a-snapshot";
+
+/// The same for the page of rooms, by a room's name.
+pub const PANICS_ON_PAGE: &str = "made-up-fault-of-the-page";
+
+/// Panics where the input holds `text`.
+pub(crate) fn panic_if_asked(raw: &[u8], text: &str) {
+    let mut parts = raw.windows(text.len());
+    assert!(!parts.any(|part| part == text.as_bytes()), "{text}");
+}
+
+/// Panics where an event's room has the name [`PANICS`]: a library's input has no bytes.
+pub(crate) fn panic_if_told(telling: Option<&Telling>) {
+    let Some(Telling::Events(events)) = telling else { return };
+    let mut rooms = events.iter().filter_map(|event| event.room.as_ref()?.name.as_ref());
+    assert!(!rooms.any(|name| name.as_str() == PANICS), "{PANICS}");
+}
+
+/// Panics where a record has [`PANICS_ON_PAGE`].
+pub(crate) fn panic_on_page(passed: &Passed) {
+    let Passed::Logs(logs) = passed else { return };
+    let mut values = logs.iter().flat_map(|log| &log.attributes).map(|attribute| &attribute.value);
+    assert!(!values.any(|value| *value == PANICS_ON_PAGE.into()), "{PANICS_ON_PAGE}");
 }
 
 // The key that the webhook's tokens name.

@@ -35,6 +35,7 @@ enum Failure {
 }
 
 fn main() -> ExitCode {
+    observe::log_panics();
     let cli = match Cli::read(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => {

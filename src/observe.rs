@@ -5,7 +5,8 @@ mod own;
 mod own_traces;
 pub mod prometheus;
 
-use std::io::IsTerminal;
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use opentelemetry::trace::TracerProvider;
@@ -70,6 +71,30 @@ impl Guard {
             tracing::warn!(%error, "the last of the program's own traces could not be sent");
         }
     }
+}
+
+/// Logs where a thread panics from now on, for the whole process, and never the panic's text: it may be of
+/// what the thread worked on. Before [`init_logging`] it is a line on stderr.
+pub fn log_panics() {
+    std::panic::set_hook(Box::new(|info| {
+        let thread = std::thread::current();
+        let thread = thread.name().unwrap_or("without a name");
+        let location =
+            info.location().map_or_else(String::new, |at| format!("{}:{}", at.file(), at.line()));
+        // Functions and lines, where RUST_BACKTRACE asks for them.
+        let backtrace = Backtrace::capture();
+        let is_captured = backtrace.status() == BacktraceStatus::Captured;
+        let backtrace = is_captured.then(|| tracing::field::display(&backtrace));
+        if dispatcher::has_been_set() {
+            tracing::error!(location, thread, backtrace, "a thread panicked: its text is left out");
+        } else {
+            // Where stderr is closed nothing can be said.
+            let _ = writeln!(
+                std::io::stderr(),
+                "livekit-otel: a thread panicked at {location} ({thread}): its text is left out"
+            );
+        }
+    }));
 }
 
 /// Logs on stderr from now on, for the whole process; with `own_traces` also sends the spans of

@@ -11,12 +11,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 
 use stop::Signals;
-pub use stop::{Fault, Outcome, Report};
+pub use stop::{Outcome, Report};
 
 use crate::config::{Config, Errors, JournalConfig};
 use crate::engine::Engine;
 use crate::event::Time;
 use crate::export::{self, Exporter};
+pub use crate::faults::Fault;
 use crate::faults::Faults;
 use crate::journal::{self, Journal, SetAside};
 use crate::ledger::{Ledger, Snapshot};
@@ -184,7 +185,8 @@ impl Server {
             None => (None, None),
             Some(address) => {
                 let trace_url = config.session.trace_url.clone();
-                let started = Ui::start(address, exporter.clone(), Arc::clone(&ledger), trace_url);
+                let started =
+                    Ui::start(address, exporter.clone(), Arc::clone(&ledger), trace_url, &faults);
                 let (ui, tap) = started.await?;
                 (Some(ui), Some(tap))
             }

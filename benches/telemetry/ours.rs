@@ -193,7 +193,7 @@ pub fn otlp(load: &Load) -> Took {
     };
     // The first opens the series, with a zero point each.
     window();
-    runtime.block_on(telemetry.force_flush());
+    runtime.block_on(telemetry.force_flush()).unwrap();
     window();
-    took(|| runtime.block_on(telemetry.force_flush())).1
+    took(|| runtime.block_on(telemetry.force_flush()).unwrap()).1
 }

@@ -230,7 +230,9 @@ async fn write(
         })?;
         Ok(true)
     };
-    tokio::task::spawn_blocking(write).await.map_err(io::Error::other)?
+    // Not a panic's text, which may be of the payload.
+    let written = tokio::task::spawn_blocking(write).await;
+    written.unwrap_or_else(|_| Err(io::Error::other("the thread that writes it broke off")))
 }
 
 /// A letter's file can't be read.

@@ -20,6 +20,16 @@ impl Listener {
     /// All, in the order of a report.
     pub const ALL: [Self; 4] = [Self::Webhooks, Self::Streams, Self::Admin, Self::Page];
 
+    /// What it is called where its accept loop breaks off.
+    pub(crate) fn place(self) -> &'static str {
+        match self {
+            Self::Webhooks => "the listener for webhooks",
+            Self::Streams => "the listener for streams",
+            Self::Admin => "the listener for the operator",
+            Self::Page => "the listener for the page of rooms",
+        }
+    }
+
     /// The emitted value.
     pub fn as_str(self) -> &'static str {
         match self {

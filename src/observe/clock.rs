@@ -76,7 +76,7 @@ impl Clock {
         match tokio::task::spawn_blocking(stop).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "the last metrics could not be collected"),
-            Err(error) => tracing::warn!(%error, "the last collection of metrics broke off"),
+            Err(_) => tracing::warn!("the last collection of metrics broke off"),
         }
     }
 }

@@ -286,11 +286,17 @@ impl Loaded {
     }
 }
 
+fn part(record: &[u8]) -> Result<(Part, &[u8]), snapshot::Error> {
+    #[cfg(feature = "fuzzing")]
+    crate::fuzz::panic_if_asked(record, crate::fuzz::PANICS_AT_LOAD);
+    snapshot::part(record)
+}
+
 fn load(engine: &mut Engine, mut rest: Reader) -> Loaded {
     let mut loaded = Loaded::default();
     loop {
         match rest.next_of_file() {
-            Ok(Some(record)) => match snapshot::part(&record) {
+            Ok(Some(record)) => match part(&record) {
                 Ok((Part::End, _)) => loaded.ended = true,
                 Ok((Part::Rooms, content)) => loaded.all_rooms = snapshot::read(content).ok(),
                 Ok((part, content)) => match engine.load(part, content) {

@@ -312,7 +312,10 @@ impl Pipeline {
             ledger.accepted(source, items);
         }
         #[cfg(feature = "fuzzing")]
-        crate::fuzz::panic_if_asked(&raw);
+        {
+            crate::fuzz::panic_if_asked(&raw, crate::fuzz::PANICS);
+            crate::fuzz::panic_if_told(telling.as_ref());
+        }
         engine.tick(at, out);
         let Some(telling) = telling else {
             ledger.input_set_aside(source, items);

@@ -95,10 +95,20 @@ fn read(directory: &Directory) -> BTreeMap<u64, Crash> {
 // The pipeline drops it as it panics, and only then something is to be noted.
 impl Drop for Quarantine {
     fn drop(&mut self) {
-        if std::thread::panicking() && self.at > 0 {
-            tracing::error!(entry = self.at, "the pipeline panicked at an entry of the journal");
-            self.note();
+        if !std::thread::panicking() {
+            return;
         }
+        if self.at == 0 {
+            let directory = self.directory.path().display();
+            tracing::error!(
+                %directory,
+                "the pipeline panicked as it loaded the snapshot: so will each start. Without the file `snapshot` it \
+                 reads the journal alone, and lacks what only the snapshot has of rooms"
+            );
+            return;
+        }
+        tracing::error!(entry = self.at, "the pipeline panicked at an entry of the journal");
+        self.note();
     }
 }
 

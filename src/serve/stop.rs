@@ -3,13 +3,12 @@
 
 use std::time::Duration;
 
-use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, timeout_at};
 
 use super::{Server, ended};
-use crate::faults::Faults;
-use crate::ledger::{Imbalance, Snapshot};
+use crate::faults::{Fault, Faults};
+use crate::ledger::Snapshot;
 
 // Of the time for all: how long senders may finish what they began, …
 const SOURCES: u32 = 5;
@@ -45,17 +44,6 @@ impl Report {
         }
         failures
     }
-}
-
-/// Something that is wrong with the program itself.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Fault {
-    /// A part that runs as long as the program does ended by a panic.
-    #[error("{0} broke off: this is a fault of livekit-otel")]
-    BrokeOff(&'static str),
-    /// A count is wrong.
-    #[error("the ledger does not add up: {0}")]
-    Books(Imbalance),
 }
 
 /// How a run ended.

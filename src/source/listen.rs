@@ -26,10 +26,6 @@ use super::{OpenStreams, Shared};
 use crate::faults::Faults;
 use crate::ledger::{Ledger, Listener};
 
-// What an accept loop is called where it breaks off.
-const WEBHOOKS: &str = "the listener for webhooks";
-const STREAMS: &str = "the listener for streams";
-
 // Finds out about senders that are gone without a word, so that nobody waits for their twins.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 // Of the admin listener and of the page of rooms.
@@ -183,6 +179,7 @@ pub(crate) async fn site(
     address: SocketAddr,
     router: Router,
     (of, ledger): (Listener, Arc<Ledger>),
+    faults: &Faults,
 ) -> Result<Site, BindError> {
     let (listener, address) = listener(what, address).await?;
     let (stop, stopping) = watch::channel(false);
@@ -190,8 +187,9 @@ pub(crate) async fn site(
     let builder = http1(&tasks, IDLE_TIMEOUT);
     let connections = Connections::new(of, FEW_CONNECTIONS, IDLE_TIMEOUT, ledger);
     let server = Server { listener, router, builder, tls: None, connections };
+    let (faults, serving) = (faults.clone(), server.serve(tasks.clone(), stopping));
     // Not one of `tasks`: it would hold itself.
-    let serving = tokio::spawn(server.serve(tasks.clone(), stopping));
+    let serving = tokio::spawn(async move { faults.over(of.place(), serving).await });
     Ok(Site { address, stop, tasks, serving })
 }
 
@@ -210,11 +208,12 @@ pub async fn bind(settings: &Settings, shared: Shared) -> Result<Listeners, Bind
     let (grpc, grpc_at) = listener("analytics streams", settings.grpc).await?;
     let (stop, stopping) = watch::channel(false);
     let admin = Admin::new(&shared, stopping.clone());
+    let faults = Faults::default();
     let admin_at = match settings.admin {
         None => None,
         Some(address) => {
             let of = (Listener::Admin, Arc::clone(&shared.ledger));
-            Some(site("the operator", address, admin.clone().all(), of).await?)
+            Some(site("the operator", address, admin.clone().all(), of, &faults).await?)
         }
     };
     let connections = |of| {
@@ -247,9 +246,8 @@ pub async fn bind(settings: &Settings, shared: Shared) -> Result<Listeners, Bind
         tls: grpc_tls,
         connections: of_streams,
     };
-    let faults = Faults::default();
-    for (what, server) in [(WEBHOOKS, webhooks), (STREAMS, streams)] {
-        let watched = faults.watched(what);
+    for (of, server) in [(Listener::Webhooks, webhooks), (Listener::Streams, streams)] {
+        let watched = faults.watched(of.place());
         let serving = server.serve(tasks.clone(), stopping.clone());
         tasks.spawn(async move {
             let _watched = watched;

@@ -237,7 +237,7 @@ async fn answered(
     source: Source,
     answer: JoinHandle<Result<(), Status>>,
 ) -> Result<(), ReplayError> {
-    let answer = answer.await.map_err(|error| Status::internal(error.to_string()));
+    let answer = answer.await.map_err(|_| Status::internal("the stream broke off"));
     answer.and_then(|answer| answer).map_err(|status| ReplayError::Stream {
         stream: kind(source),
         code: status.code(),

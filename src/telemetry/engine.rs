@@ -87,6 +87,9 @@ impl From<Config> for OtelSettings {
     }
 }
 
+/// What the pipeline is called where it breaks off.
+pub(super) const PIPELINE: &str = "the pipeline";
+
 /// The way in.
 pub(super) struct Inlet {
     // Gone once the service ends: with it ends the pipeline.
@@ -147,11 +150,21 @@ impl Running {
         observe::Clock::start(interval, Arc::clone(ledger), tick, export)
     }
 
-    /// Once the inlet is closed: processes the rest and delivers. What was not, the ledger has.
-    pub(super) async fn shutdown(mut self, clock: observe::Clock, deadline: Instant) {
+    /// Once the inlet is closed: processes the rest and delivers. What was not, the ledger has. Gives
+    /// what broke off.
+    pub(super) async fn shutdown(
+        mut self,
+        clock: observe::Clock,
+        deadline: Instant,
+    ) -> Vec<&'static str> {
+        let mut broken = Vec::new();
         match tokio::time::timeout_at(deadline, &mut self.pipeline).await {
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => tracing::error!(%error, "the pipeline broke off"),
+            Ok(Err(_)) => {
+                // Not the panic's text: it may be of what was processed.
+                tracing::error!("the pipeline broke off");
+                broken.push(PIPELINE);
+            }
             Err(_) => {
                 self.pipeline.abort();
                 // Only once it is gone nothing is processed behind the count.
@@ -161,6 +174,8 @@ impl Running {
         }
         clock.stop().await;
         self.exporter.shutdown(deadline).await;
+        broken.extend(self.exporter.faults().all());
+        broken
     }
 }
 

@@ -8,13 +8,14 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::call::{Call, Job};
-use super::engine::{OtelSettings, Running};
+use super::engine::{OtelSettings, PIPELINE, Running};
 use super::node::NodeMetrics;
 use super::outlet::{Guarded, Outlet};
 use super::shard::Shard;
 use super::{AnalyticsService, Clock, QueuedNotifier};
 use crate::event::{Caller, NodeId};
 use crate::export;
+use crate::faults::{Fault, Faults};
 use crate::ledger::{Ledger, Refused, Snapshot, Source};
 use crate::observe;
 use crate::proto::messages::AnalyticsStat;
@@ -125,6 +126,7 @@ impl Builder {
             done: Notify::new(),
             flushing: Mutex::new(()),
             ledger,
+            faults: Faults::default(),
         });
         if let Some(notifier) = notifier {
             if let Some(clock) = given {
@@ -148,9 +150,12 @@ impl Builder {
             running.clock(interval, &inner.ledger, move || flush(&ticked))
         });
         if clock.is_none() && !self.flush_interval.is_zero() {
-            tokio::spawn(tick(Arc::downgrade(&inner), self.flush_interval));
+            let (faults, ticks) =
+                (inner.faults.clone(), tick(Arc::downgrade(&inner), self.flush_interval));
+            tokio::spawn(async move { faults.over("the clock of the stats", ticks).await });
         }
-        tokio::spawn(drain(Arc::clone(&inner)));
+        let (faults, draining) = (inner.faults.clone(), drain(Arc::clone(&inner)));
+        tokio::spawn(async move { faults.over("the queue of calls", draining).await });
         let otel = Mutex::new(running.zip(clock));
         Ok(Telemetry { inner, otel })
     }
@@ -186,6 +191,9 @@ pub struct Report {
     pub ledger: Snapshot,
     /// How many records could not be delivered, or calls not be processed, in time.
     pub undelivered: u64,
+    /// What went wrong inside of the service: a part that ended by a panic, or a ledger that does not
+    /// add up.
+    pub faults: Vec<Fault>,
 }
 
 #[derive(Debug)]
@@ -206,6 +214,7 @@ pub(super) struct Inner {
     done: Notify,
     flushing: Mutex<()>,
     ledger: Arc<Ledger>,
+    faults: Faults,
 }
 
 impl Telemetry {
@@ -250,13 +259,16 @@ impl Telemetry {
     }
 
     /// Does what is queued and flushes the stats workers and the instruments; what that makes is
-    /// queued for delivery when this returns.
-    pub async fn force_flush(&self) {
+    /// queued for delivery when this returns. After [`Telemetry::shutdown`], which flushes, it does nothing.
+    ///
+    /// # Errors
+    /// Where the pipeline broke off by a panic: nothing was flushed, and nothing more is delivered.
+    pub async fn force_flush(&self) -> Result<(), Fault> {
         self.inner.idle().await;
-        if let Some(flushed) = self.inner.flush() {
-            // A pipeline that is gone has flushed.
-            let _ = flushed.await;
-        }
+        let Some(flushed) = self.inner.flush() else { return Ok(()) };
+        // A pipeline that a shutdown has ended has flushed.
+        let is_shut = || self.inner.is_closing.load(Ordering::Acquire);
+        flushed.await.or_else(|_| if is_shut() { Ok(()) } else { Err(Fault::BrokeOff(PIPELINE)) })
     }
 
     /// Takes no more calls, does what is queued, stops the notifier, flushes, stops the analytics
@@ -280,12 +292,18 @@ impl Telemetry {
         }
         inner.outlet.stop_analytics(deadline).await;
         let otel = self.otel.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut broken = inner.faults.all();
         if let Some((running, clock)) = otel {
-            running.shutdown(clock, deadline).await;
+            broken.extend(running.shutdown(clock, deadline).await);
         }
+        let mut faults: Vec<_> = broken.into_iter().map(Fault::BrokeOff).collect();
         let ledger = inner.ledger.snapshot().ended();
+        if let Err(imbalance) = ledger.check() {
+            tracing::error!(%imbalance, "the ledger does not add up");
+            faults.push(Fault::Books(imbalance));
+        }
         let queued = inner.queued.load(Ordering::Acquire) as u64;
-        Report { undelivered: ledger.lost_by_shutdown() + queued, ledger }
+        Report { undelivered: ledger.lost_by_shutdown() + queued, ledger, faults }
     }
 
     pub(super) fn enqueue(&self, call: Call, caller: Option<Caller>) {

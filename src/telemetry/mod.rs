@@ -19,6 +19,7 @@ mod stamp;
 pub(crate) mod tell;
 pub mod webhook;
 
+pub use crate::faults::Fault;
 pub use analytics::{AnalyticsService, Stopping};
 pub use engine::OtelSettings;
 pub use forward::{

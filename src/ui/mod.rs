@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 pub use browser::open;
 
 use crate::export::Exporter;
+use crate::faults::Faults;
 use crate::ledger::{Ledger, Listener};
 use crate::pipeline::{Passed, Tap, Tapped, tap};
 use crate::source::listen::{self, BindError, Site};
@@ -53,11 +54,12 @@ impl Ui {
     ///
     /// # Errors
     /// Where the address can't be used, or is none of loopback.
-    pub async fn start(
+    pub(crate) async fn start(
         address: SocketAddr,
         exporter: Exporter,
         ledger: Arc<Ledger>,
         trace_url: Option<Arc<str>>,
+        faults: &Faults,
     ) -> Result<(Self, Tap), BindError> {
         let what = "the page of rooms";
         if !address.ip().is_loopback() {
@@ -67,9 +69,11 @@ impl Ui {
         let store = Mutex::new(Store::new(Limits::default()));
         let of = (Listener::Page, Arc::clone(&ledger));
         let shown = Arc::new(Shown { store, ledger, trace_url, missed: 0.into() });
-        let site = listen::site(what, address, site::router(Arc::clone(&shown)), of).await?;
+        let site =
+            listen::site(what, address, site::router(Arc::clone(&shown)), of, faults).await?;
         let (tap, tapped) = tap();
-        let filling = tokio::spawn(fill(tapped, shown, exporter));
+        let (faults, filling) = (faults.clone(), fill(tapped, shown, exporter));
+        let filling = tokio::spawn(async move { faults.over(what, filling).await });
         Ok((Self { site, filling }, tap))
     }
 
@@ -87,6 +91,8 @@ impl Ui {
 
 async fn fill(mut tapped: Tapped, shown: Arc<Shown>, exporter: Exporter) {
     while let Some(mut passed) = tapped.next().await {
+        #[cfg(feature = "fuzzing")]
+        crate::fuzz::panic_on_page(&passed);
         match &mut passed {
             Passed::Spans(spans) => spans.iter_mut().for_each(|span| exporter.span_as_sent(span)),
             Passed::Logs(logs) => logs.iter_mut().for_each(|record| exporter.log_as_sent(record)),

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use livekit_otel::demo::{Collector, Received, Telemetry};
-use livekit_otel::fuzz::PANICS;
+use livekit_otel::fuzz::{PANICS, PANICS_AT_LOAD, PANICS_ON_PAGE};
 use livekit_otel::semconv::key;
 
 use crate::binary::{Serve, command};
@@ -60,6 +60,9 @@ async fn a_panic_of_the_pipeline_is_a_failure() {
     let (code, said) = ends(serve);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("the pipeline broke off: this is a fault of livekit-otel"), "{said}");
+    // Where, and not its text, which may be of an input.
+    assert!(said.contains(r#""location":"src/fuzz.rs:"#), "{said}");
+    assert!(!said.contains(PANICS), "{said}");
     // What it was at is lost, and said to be.
     assert!(said.contains("webhook: 1 lost (shutdown)"), "{said}");
 }
@@ -122,4 +125,40 @@ fn what_ships_does_not_have_the_fault_that_tests_have() {
         let builds = text.lines().filter(|line| line.contains("cargo build --release"));
         assert!(builds.into_iter().all(|line| !line.contains("fuzzing")), "{recipe}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_the_pipeline_panics_at_is_named_and_a_failure() {
+    let directory = tempfile::tempdir().unwrap();
+    let collector = Collector::start().await.unwrap();
+    let first = serve(&collector, Some(directory.path()));
+    let room = webhook(1).replace(r#""name":"room""#, &format!(r#""name":"{PANICS_AT_LOAD}""#));
+    assert_eq!(post(&first, &room).as_deref(), Some("200"));
+    let (code, said) = first.terminate();
+    assert_eq!(code, Some(0), "{said}");
+    // No journal entry is blamed for it.
+    for _ in 0..3 {
+        let (code, said) = ends(serve(&collector, Some(directory.path())));
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("the pipeline panicked as it loaded the snapshot"), "{said}");
+        assert!(said.contains("the pipeline broke off: this is a fault of livekit-otel"), "{said}");
+    }
+    std::fs::remove_file(directory.path().join("snapshot")).unwrap();
+    let (code, said) = serve(&collector, Some(directory.path())).terminate();
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_rooms_that_panics_is_a_failure() {
+    let collector = Collector::start().await.unwrap();
+    let serve = Serve::start(&collector.endpoint(), &[("LIVEKIT_OTEL_UI", "127.0.0.1:0")]);
+    let room = webhook(1).replace(r#""name":"room""#, &format!(r#""name":"{PANICS_ON_PAGE}""#));
+    assert_eq!(post(&serve, &room).as_deref(), Some("200"));
+    let (code, said) = ends(serve);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("the page of rooms broke off: this is a fault of livekit-otel"),
+        "{said}"
+    );
+    assert!(said.contains("Every record is accounted for."), "{said}");
 }

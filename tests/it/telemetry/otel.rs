@@ -7,6 +7,7 @@ use livekit_otel::config::Config;
 use livekit_otel::demo::received::{Measured, Point, Span};
 use livekit_otel::demo::{Collector, Telemetry as Received};
 use livekit_otel::event::{Direction, Time, TrackKind, TrackSource};
+use livekit_otel::fuzz::PANICS;
 use livekit_otel::semconv::{event, key, metric, span};
 use livekit_otel::serve::Server;
 use livekit_otel::source::Keys;
@@ -18,7 +19,7 @@ use livekit_otel::telemetry::messages::{
 };
 use livekit_otel::telemetry::webhook::{WebhookEndpoint, WebhookNotifier, WebhookSettings};
 use livekit_otel::telemetry::{
-    Activation, AnalyticsForwarder, ForwardSettings, OtelSettings, ParticipantContext,
+    Activation, AnalyticsForwarder, Fault, ForwardSettings, OtelSettings, ParticipantContext,
     ReferenceGuard, Report, StatsKey, Telemetry, TelemetryService, TrackClass, TrackContext,
 };
 use opentelemetry::trace::TracerProvider;
@@ -37,7 +38,7 @@ fn start(collector: &Collector) -> Telemetry {
 
 async fn end(telemetry: &Telemetry, collector: Collector) -> (Report, Received) {
     let report = telemetry.shutdown(Instant::now() + Duration::from_secs(10)).await;
-    assert_eq!(report.undelivered, 0);
+    assert_eq!((&*report.faults, report.undelivered), (&[][..], 0));
     (report, Received::read(&collector.stop().await))
 }
 
@@ -147,7 +148,7 @@ async fn a_node_counts_reports_where_a_participant_has_windows() {
     // One who has no worker counts on the node alone.
     let stranger = StatsKey::for_data("RM_1", "PA_9", "", Direction::Upstream, "");
     telemetry.track_stats(&stranger, &stat([sent(5, 7)]));
-    telemetry.force_flush().await;
+    telemetry.force_flush().await.unwrap();
     let (_, received) = end(&telemetry, collector).await;
     let losses = points(&received, metric::NODE_LOSS);
     let Measured::Distribution { count, .. } = losses.last().unwrap().value else { panic!() };
@@ -182,7 +183,7 @@ async fn a_bad_value_of_a_report_leads_to_its_participants_span() {
             let stream = AnalyticsStream { rtt, ..sent(1000, 10) };
             telemetry.track_stats(&key(Direction::Downstream), &stat([stream]));
         }
-        telemetry.force_flush().await;
+        telemetry.force_flush().await.unwrap();
         telemetry.shutdown(Instant::now() + Duration::from_secs(10)).await;
         let received = collector.stop().await;
         let exemplars: Vec<_> = crate::equality::points::all(&received.metrics)
@@ -218,7 +219,7 @@ async fn what_no_call_tells_is_recorded_on_the_node() {
     node.session(Timing::SessionStart(16), Duration::from_millis(250));
     node.forward_latency(Duration::from_micros(300));
     node.forward_means(Duration::from_micros(200), Duration::from_micros(20));
-    telemetry.force_flush().await;
+    telemetry.force_flush().await.unwrap();
     let (_, received) = end(&telemetry, collector).await;
     let joins = points(&received, metric::NODE_JOINS);
     let states: Vec<_> = joins.iter().filter_map(|p| p.attributes.text(key::JOIN_STATE)).collect();
@@ -397,7 +398,7 @@ async fn all_times_come_from_the_clock_that_was_given() {
     let telemetry = telemetry.start().unwrap();
     call(&telemetry, &room(), &participant());
     telemetry.local_room_state(&AnalyticsNodeRooms::default());
-    telemetry.force_flush().await;
+    telemetry.force_flush().await.unwrap();
     let (_, received) = end(&telemetry, collector).await;
     // What took some time ended later; a series begins a moment before its first point.
     let is_it = |nanos: u64| nanos.abs_diff(fixed.nanos()) < 60_000_000_000;
@@ -415,4 +416,17 @@ async fn all_times_come_from_the_clock_that_was_given() {
     for point in received.points.iter().filter(own) {
         assert!(is_it(point.time), "{point:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipeline_that_panics_is_a_fault_of_a_flush_and_of_the_report() {
+    let collector = Collector::start().await.unwrap();
+    let telemetry = start(&collector);
+    telemetry.room_started(&room());
+    assert_eq!(telemetry.force_flush().await, Ok(()));
+    telemetry.room_started(&Room { name: PANICS.into(), ..room() });
+    let broke_off = Fault::BrokeOff("the pipeline");
+    assert_eq!(telemetry.force_flush().await, Err(broke_off.clone()));
+    let report = telemetry.shutdown(Instant::now() + Duration::from_secs(10)).await;
+    assert_eq!((report.faults, report.undelivered), (vec![broke_off], 1));
 }

@@ -109,7 +109,7 @@ impl Recorded {
 
     /// What a flush sends: one list for each worker.
     pub(crate) async fn flush(&self) -> Vec<Vec<AnalyticsStat>> {
-        self.telemetry.force_flush().await;
+        self.telemetry.force_flush().await.unwrap();
         std::mem::take(&mut *self.recorder.stats.lock().unwrap())
     }
 

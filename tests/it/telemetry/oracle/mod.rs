@@ -83,7 +83,7 @@ async fn run(prefix: &str, calls: &[Call], start_ms: u64) -> Ours {
             let first = start_ms - 1;
             for flush in ((from - first) / FLUSH_MS + 1)..=((to - first) / FLUSH_MS) {
                 it.set_time(first + flush * FLUSH_MS);
-                it.telemetry.force_flush().await;
+                it.telemetry.force_flush().await.unwrap();
             }
             now = to;
             it.set_time(now);
