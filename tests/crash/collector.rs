@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -81,6 +82,8 @@ pub(crate) struct Arrived {
     /// The highest sum of a participant's packets, for each start of its series: one that ended
     /// begins anew.
     pub(crate) packets: BTreeMap<String, BTreeMap<u64, i64>>,
+    /// The records of requests that were too large: they arrive in halves.
+    pub(crate) halved: BTreeSet<String>,
     /// What must not be.
     pub(crate) faults: Vec<String>,
     life: u64,
@@ -182,13 +185,16 @@ async fn serve(mut stream: TcpStream, life: u64, mut random: Random, arrived: Ar
         let is_taken = matches!(fate, Fate::Taken | Fate::Slow | Fate::TakenAtLength);
         // One record that is too large is set aside: that is another test. A metric is one of many
         // points.
-        let is_one =
-            path == "/v1/metrics" || records(&path, &body, &mut Arrived::default()).len() < 2;
+        let names = records(&path, &body, &mut Arrived::default());
+        let is_one = path == "/v1/metrics" || names.len() < 2;
         let answer = if fate == Fate::TooLarge && is_one {
             b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n".as_slice()
         } else {
             answer
         };
+        if fate == Fate::TooLarge && !is_one {
+            arrived.lock().unwrap().halved.extend(names);
+        }
         if is_taken {
             // It counts as taken from before the answer: a kill may hit what is on its way.
             arrive(&arrived, life, &path, &body, true);
@@ -322,7 +328,11 @@ fn points(body: &[u8], to: &mut Arrived) -> Vec<String> {
         let Some(metric::Data::Sum(sum)) = &metric.data else { continue };
         for point in &sum.data_points {
             let who = text(&point.attributes, "lk.participant.sid");
-            names.push(format!("{} {who:?} {}", metric.name, point.time_unix_nano));
+            // A participant has several series of a metric, which may leave in several requests.
+            let mut series = DefaultHasher::new();
+            point.attributes.iter().for_each(|one| one.encode_to_vec().hash(&mut series));
+            let (at, series) = (point.time_unix_nano, series.finish());
+            names.push(format!("{} {who:?} {at} {series:x}", metric.name));
             if let (Some(who), Some(number_data_point::Value::AsInt(value))) = (who, point.value)
                 && metric.name == livekit_otel::semconv::metric::STREAM_PACKETS
             {

@@ -14,13 +14,13 @@ mod sink;
 mod soak;
 mod volume;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use collector::{Arrived, Collector};
+use collector::{Arrived, Collector, Delivery};
 use program::Program;
 use random::Random;
 use sender::{Oracle, Sender};
@@ -82,13 +82,15 @@ async fn what_was_acknowledged_arrives_whenever_the_program_is_killed() {
     let (code, last) = program.stop();
     said.extend(last);
     let arrived = collector.arrived.lock().unwrap();
-    let mut faults = arrived.faults.clone();
+    // First, as they say why others follow.
+    let mut faults: Vec<String> =
+        said.into_iter().filter(|line| line.contains("ERROR") || line.contains("panic")).collect();
+    faults.extend(arrived.faults.iter().cloned());
     faults.extend(missing);
     faults.extend(duplicates(&arrived));
     if code != Some(0) {
         faults.push(format!("it ended with {code:?}"));
     }
-    faults.extend(said.into_iter().filter(|line| line.contains("ERROR") || line.contains("panic")));
     let oracle = oracle.lock().unwrap();
     eprintln!(
         "{} events acknowledged, {} arrived; {} spans; {} requests",
@@ -155,29 +157,55 @@ fn duplicates(arrived: &Arrived) -> Vec<String> {
     let mut deliveries: Vec<_> = arrived.deliveries.iter().collect();
     // What a killed one had sent may be read after what its successor sends.
     deliveries.sort_by_key(|delivery| delivery.life);
-    let mut last: BTreeMap<(u64, &str), Vec<usize>> = BTreeMap::new();
-    for (nth, delivery) in deliveries.iter().enumerate().rev() {
-        let last = last.entry((delivery.life, delivery.signal)).or_default();
-        if last.len() < IN_FLIGHT {
-            last.push(nth);
-        }
-    }
+    let in_flight = in_flight(&deliveries, arrived);
     let mut seen: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     let mut faults = Vec::new();
     for (nth, delivery) in deliveries.iter().enumerate() {
         for record in &delivery.records {
             let Some(first) = seen.insert((delivery.signal, record), nth) else { continue };
             let before = deliveries[first];
-            let was_in_flight = last[&(before.life, before.signal)].contains(&first);
+            let was_in_flight = in_flight.contains(&first);
             // Where the answer came too late the program could not know.
             let was_late = delivery.at.saturating_duration_since(before.at) >= TIMEOUT;
             if before.acknowledged && !was_in_flight && !was_late {
                 let (signal, life, again) = (delivery.signal, before.life, delivery.life);
                 faults.push(format!(
-                    "{signal} {record} was taken in {life}, and came again in {again}"
+                    "{signal} {record} was taken in {life}, and came again in {again}; behind it: {}",
+                    behind(&deliveries[first..], before)
                 ));
             }
         }
     }
     faults
+}
+
+// What arrived of a delivery's life and signal from it on: when, how much, and whether it was taken.
+fn behind(deliveries: &[&Delivery], from: &Delivery) -> String {
+    let same = |one: &&&Delivery| one.life == from.life && one.signal == from.signal;
+    let mut text = String::new();
+    for one in deliveries.iter().filter(same) {
+        let after = one.at.duration_since(from.at).as_millis();
+        let first = one.records.first().map_or("", String::as_str);
+        let taken = if one.acknowledged { "taken" } else { "not taken" };
+        let _ = write!(text, "[{after} ms, {} from {first}, {taken}] ", one.records.len());
+    }
+    text
+}
+
+// Which of the deliveries may have been on their way as their life ended. A request that is tried again, or
+// that is sent in halves, is one that is on its way, and arrives more often.
+fn in_flight(deliveries: &[&Delivery], arrived: &Arrived) -> BTreeSet<usize> {
+    let mut requests: BTreeMap<(u64, &str), BTreeSet<&str>> = BTreeMap::new();
+    let mut in_flight = BTreeSet::new();
+    for (nth, delivery) in deliveries.iter().enumerate().rev() {
+        let Some(first) = delivery.records.first().map(String::as_str) else { continue };
+        let requests = requests.entry((delivery.life, delivery.signal)).or_default();
+        if requests.len() < IN_FLIGHT || requests.contains(first) {
+            in_flight.insert(nth);
+            if !arrived.halved.contains(first) {
+                requests.insert(first);
+            }
+        }
+    }
+    in_flight
 }

@@ -67,7 +67,7 @@ fn config(
 ) -> PathBuf {
     let path = directory.join("livekit-otel.yaml");
     let text = format!(
-        "listen: {{http: '127.0.0.1:{http}', grpc: '127.0.0.1:{grpc}'}}\n\
+        "listen: {{http: '127.0.0.1:{http}', grpc: '127.0.0.1:{grpc}', admin: '127.0.0.1:0'}}\n\
          session: {{linger: {linger}}}\n\
          journal: {{dir: '{}'}}\n\
          export: {{endpoint: 'http://127.0.0.1:{collector}', protocol: http/protobuf}}\n",
