@@ -265,10 +265,9 @@ mod tests {
         assert_eq!(memory.len(), 1);
         let (zero, counted): (Vec<_>, Vec<_>) =
             rows.into_iter().partition(|row| row.ends_with(" = 0"));
-        // Five sources in ten rows, three signals in ten and one; what was
-        // forgotten, the journal; what is unknown;
-        // four listeners in two.
-        assert_eq!(zero.len() + counted.len(), 5 * 10 + 3 * 11 + 4 + 3 + 4 * 2);
+        // Five sources in ten rows, three signals in ten and one; what was forgotten, the journal,
+        // the snapshot; what is unknown; four listeners in two.
+        assert_eq!(zero.len() + counted.len(), 5 * 10 + 3 * 11 + 5 + 3 + 4 * 2);
         let first_loss =
             "lk.otel.records{lk.otel.outcome=lost,lk.otel.reason=rejected,lk.otel.signal=logs} = 0";
         assert!(zero.iter().any(|row| row == first_loss), "{zero:#?}");

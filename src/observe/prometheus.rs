@@ -39,3 +39,18 @@ fn name(family: &Family) -> String {
 fn underscored(name: &str) -> String {
     name.replace('.', "_")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_count_of_the_programs_own_has_an_alert() {
+        let alerts =
+            concat!(env!("CARGO_MANIFEST_DIR"), "/collector-config/prometheus/alerts.yaml");
+        let alerts = std::fs::read_to_string(alerts).unwrap();
+        let counters = FAMILIES.iter().filter(|family| family.kind == Kind::Counter).map(name);
+        let without: Vec<_> = counters.filter(|name| !alerts.contains(name.as_str())).collect();
+        assert!(without.is_empty(), "{without:?}");
+    }
+}
