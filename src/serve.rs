@@ -32,6 +32,8 @@ use crate::store::Directory;
 use crate::store::directory::OpenError;
 use crate::ui::Ui;
 
+// How long a start that fails waits for what writes the journal.
+const WRITER: Duration = Duration::from_secs(5);
 const CLOCK: &str = "the clock of the metrics";
 
 /// Why `serve` could not start.
@@ -83,13 +85,15 @@ struct Kept {
     disk: Option<(Arc<Directory>, u64, Checkpoints)>,
     // What runs as long as the server does.
     faults: Faults,
+    // What writes the journal.
+    writer: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Kept {
     fn in_memory(config: &Config, ledger: &Arc<Ledger>) -> Self {
         let (journal, reader) = journal::in_memory(config.journal_bytes, ledger);
         let set_aside = Arc::new(SetAside::in_memory(config.set_aside_bytes));
-        Self { journal, reader, set_aside, disk: None, faults: Faults::default() }
+        Self { journal, reader, set_aside, disk: None, faults: Faults::default(), writer: None }
     }
 
     fn on_disk(
@@ -112,10 +116,10 @@ impl Kept {
         let checkpoints = Checkpoints::open(&directory, settings);
         let next = checkpoints.next();
         let opened = journal::open(&directory, next, settings, source::read_again, ledger)?;
-        let journal::Opened { journal, reader, first, saved, faults } = opened;
+        let journal::Opened { journal, reader, first, saved, faults, thread } = opened;
         let checkpoints = checkpoints.of(journal.ticker(), first, saved);
         let disk = Some((directory, settings.segment(), checkpoints));
-        Ok(Self { journal, reader, set_aside, disk, faults })
+        Ok(Self { journal, reader, set_aside, disk, faults, writer: Some(thread) })
     }
 }
 
@@ -126,7 +130,7 @@ impl Server {
     /// Where a listener, the journal or the exporter can't start; nothing is left running.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let ledger = Arc::new(Ledger::default());
-        let kept = match &config.journal {
+        let mut kept = match &config.journal {
             Some(journal) => Kept::on_disk(&config, journal, &ledger)?,
             None => Kept::in_memory(&config, &ledger),
         };
@@ -138,11 +142,17 @@ impl Server {
         });
         let to = Arc::clone(&ledger);
         let exporter = Exporter::start_with(&config.export, to, &kept.set_aside, outbox)?;
+        let writer = kept.writer.take();
         // Boxed, as it is large.
         let started = Box::pin(Self::start_with(config, kept, ledger, exporter.clone())).await;
         if started.is_err() {
             // What waits on disk is for the next start.
             exporter.shutdown(tokio::time::Instant::now()).await;
+            if let Some(writer) = writer {
+                // The directory is in use until then; a disk that hangs is not waited for.
+                let ended = tokio::task::spawn_blocking(move || writer.join());
+                let _ = tokio::time::timeout(WRITER, ended).await;
+            }
         }
         started
     }
@@ -153,7 +163,7 @@ impl Server {
         ledger: Arc<Ledger>,
         exporter: Exporter,
     ) -> Result<Self, StartError> {
-        let Kept { journal, reader, set_aside, disk, faults } = kept;
+        let Kept { journal, reader, set_aside, disk, faults, .. } = kept;
         let keys = KeyRing::from(config.keys);
         let is_durable = disk.is_some();
         let room = Arc::clone(journal.room());

@@ -70,15 +70,17 @@ pub struct Opened {
     pub saved: Arc<AtomicU64>,
     /// Whether the thread broke off.
     pub(crate) faults: Faults,
+    /// The thread.
+    pub(crate) thread: thread::JoinHandle<()>,
 }
 
 /// Opens the journal in `directory`, and starts the thread that writes it. It ends once every
-/// [`Journal`] is gone. The next entry's number is at least `next`.
+/// [`Journal`] is gone, and the directory is in use until then. The next entry's number is at least `next`.
 ///
 /// # Errors
 /// Those of the file system. Damage is none: it is counted.
 pub fn open(
-    directory: &Directory,
+    directory: &Arc<Directory>,
     next: u64,
     settings: Settings,
     read: Read,
@@ -101,6 +103,7 @@ pub fn open(
     let (first, readers) = (log.first(), log.readers());
     let (queue, appended) = mpsc::unbounded_channel();
     let writer = Writer {
+        directory: Some(Arc::clone(directory)),
         log,
         room: Arc::clone(&room),
         tail: Arc::clone(&tail),
@@ -112,16 +115,18 @@ pub fn open(
     };
     let faults = Faults::default();
     let watched = faults.watched("the journal's writer");
-    thread::Builder::new().name("journal".to_owned()).spawn(move || {
+    let thread = thread::Builder::new().name("journal".to_owned()).spawn(move || {
         let _watched = watched;
         writer.run(appended);
     })?;
     let journal = Journal { queue, room, ledger: Arc::clone(ledger), is_durable: true };
     let reader = Reader::on_disk(tail, readers, read, Arc::clone(ledger));
-    Ok(Opened { journal, reader, first, saved, faults })
+    Ok(Opened { journal, reader, first, saved, faults, thread })
 }
 
 struct Writer {
+    // As long as this writes, nobody else may: a server that is dropped does not wait for it.
+    directory: Option<Arc<Directory>>,
     log: Log,
     room: Arc<Room>,
     tail: Arc<Tail>,
@@ -136,6 +141,8 @@ struct Writer {
 // However it ends, its reader does not wait for more.
 impl Drop for Writer {
     fn drop(&mut self) {
+        // First: who sees the end of the journal may open it again.
+        self.directory = None;
         self.tail.close();
     }
 }

@@ -11,11 +11,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use livekit_otel::demo::Collector;
+use livekit_otel::event::Time;
 use livekit_otel::frames::RawCodec;
+use livekit_otel::journal::{self, Entry, Settings};
 use livekit_otel::ledger::{Signal, Source};
 use livekit_otel::proto;
 use livekit_otel::serve::Server;
-use livekit_otel::store::{Disk, Files};
+use livekit_otel::store::directory::OpenError;
+use livekit_otel::store::{Directory, Disk, Files};
 use proptest::prelude::*;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -27,7 +30,7 @@ use crate::durable::{durable, post, signed, webhook};
 use crate::serve::stop;
 
 // Longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 // A disk whose syncs wait while it is shut.
 #[derive(Debug, Default)]
@@ -92,6 +95,26 @@ async fn a_webhook_whose_sender_hangs_up_while_it_is_synced_is_accepted() {
     let input = server.ledger().inputs[0].clone();
     assert_eq!((input.accepted, input.processed), (1, 1));
     stop(server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_is_in_use_for_as_long_as_its_journal_is_written() {
+    let place = tempfile::tempdir().unwrap();
+    let gate = Arc::new(Gate::default());
+    let disk = Arc::<Gate>::clone(&gate);
+    let directory = Arc::new(Directory::open(place.path(), disk).unwrap());
+    let settings = Settings { max_bytes: 1 << 20, sync: Duration::ZERO, snapshot: 64 << 10 };
+    let opened = journal::open(&directory, 1, settings, |_, _| (None, 0, 0), &Arc::default());
+    let opened = opened.unwrap();
+    gate.shut(true);
+    opened.journal.ticker().post(Entry::Tick(Time::from_secs(1).unwrap()));
+    until(|| gate.waiting.load(SeqCst) > 0).await;
+    // All but the thread that writes, as where a server is dropped.
+    drop((opened, directory));
+    let open = || Directory::open(place.path(), Arc::new(Files));
+    assert!(matches!(open(), Err(OpenError::InUse(_))));
+    gate.shut(false);
+    until(|| open().is_ok()).await;
 }
 
 // A stream of events that are sent as fast as they are taken, until it is cut off.
