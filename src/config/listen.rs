@@ -72,14 +72,21 @@ pub(super) fn read(args: &ServeArgs, reader: &mut Reader<'_>) -> Listen {
 }
 
 /// How much unfinished messages may take. Half of it is for each kind, of which it takes two of the largest.
-pub(super) fn unfinished(reader: &mut Reader<'_>, largest: [usize; 2]) -> usize {
+/// Unless it is set, it is at most a quarter of what the process may take.
+pub(super) fn unfinished(
+    reader: &mut Reader<'_>,
+    largest: [usize; 2],
+    memory_limit: Option<u64>,
+) -> usize {
     let found = reader.in_file("limits.unfinished", values::memory);
     let least = largest.into_iter().max().unwrap_or_default().saturating_mul(4);
     if found.is_some_and(|unfinished| unfinished < least) {
         let at = reader.file.at("limits.unfinished");
         reader.wrong(at, "must be at least four times the largest webhook and analytics message");
     }
-    found.unwrap_or(listen::UNFINISHED).max(least)
+    let quarter = memory_limit.and_then(|limit| usize::try_from(limit / 4).ok());
+    let default = quarter.map_or(listen::UNFINISHED, |quarter| quarter.min(listen::UNFINISHED));
+    found.unwrap_or(default).max(least)
 }
 
 fn tls(reader: &mut Reader<'_>) -> [Option<Files>; 2] {
@@ -162,6 +169,13 @@ mod tests {
         assert_eq!((ours, config.status_on_webhooks), ((9, 1, 16), true));
         // Where nothing is said of it, it grows with the messages.
         assert_eq!(load("limits: {analytics_message: 32MiB}").unwrap().unfinished, 128 << 20);
+        // And is no larger than a quarter of a small memory_limit, as far as the messages allow.
+        for (limit, unfinished) in [("100MiB", 25), ("2GiB", 64), ("20MiB", 16)] {
+            let config = load(&format!("memory_limit: {limit}")).unwrap();
+            assert_eq!(config.unfinished >> 20, unfinished, "{limit}");
+        }
+        let config = load("memory_limit: 100MiB\nlimits: {unfinished: 64MiB}").unwrap();
+        assert_eq!(config.unfinished >> 20, 64, "it is set");
         for (text, path) in [
             ("listen: {max_connections: 0}", "listen.max_connections"),
             ("listen: {idle_timeout: 10ms}", "listen.idle_timeout"),

@@ -234,7 +234,8 @@ fn read(args: &ServeArgs, keys: Keys, reader: &mut Reader<'_>) -> Config {
     let mut message = |path, default| reader.in_file(path, values::message).unwrap_or(default);
     let max_body = message("limits.webhook_body", 1 << 20);
     let max_message = message("limits.analytics_message", 4 << 20);
-    let unfinished = listen::unfinished(reader, [max_body, max_message]);
+    let memory_limit = reader.in_file("memory_limit", values::size);
+    let unfinished = listen::unfinished(reader, [max_body, max_message], memory_limit);
     let journal = journal::read(args, max_body.max(max_message), reader);
     let journal_bytes = reader.in_file("journal.max_bytes", values::memory).unwrap_or(64 << 20);
     let set_aside_default = if journal.is_some() { 256 << 20 } else { 16 << 20 };
@@ -263,7 +264,7 @@ fn read(args: &ServeArgs, keys: Keys, reader: &mut Reader<'_>) -> Config {
         export,
         journal,
         journal_bytes,
-        memory_limit: reader.in_file("memory_limit", values::size),
+        memory_limit,
         set_aside_bytes,
         shutdown_timeout: reader
             .parse(timeout, values::duration)
