@@ -204,6 +204,12 @@ fn ports_and_names_agree() {
     assert!(read(&format!("{chart}_helpers.tpl")).contains("port: admin"));
     let set = read(&format!("{chart}statefulset.yaml"));
     assert!(set.contains(&format!("- name: admin\n              containerPort: {admin}\n")));
+    // Nobody is let in to it unless they are named: a rule without `from` is for everybody.
+    let policy = read(&format!("{chart}networkpolicy.yaml"));
+    let opening = "{{- with .Values.networkPolicy.adminFrom }}\n    - ports:\n        - port: admin\n      from:\n";
+    assert!(policy.contains(opening), "{policy}");
+    let values = yaml("deploy/helm/livekit-otel/values.yaml");
+    assert_eq!(values["networkPolicy"]["adminFrom"], json!([]));
 
     let livekit = yaml("deploy/livekit.yaml");
     assert_eq!(livekit["webhook"]["urls"], json!([format!("http://livekit-otel:{http}/webhook")]));
