@@ -17,7 +17,7 @@ pub use livekit_protocol as messages;
 
 use livekit_protocol as lk;
 use prost::Message;
-use prost::encoding::{DecodeContext, decode_key, skip_field};
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 use serde_json::Value;
 use thiserror::Error;
 
@@ -189,12 +189,49 @@ fn limit(mut bytes: &[u8], most: usize) -> Result<(), Unreadable> {
     Err(Unreadable(format!("more than {most} items in one message")))
 }
 
+// Refuses a message with far more messages within its items than any sender has: so many for an item, and
+// one for so many bytes.
+const WITHIN: usize = 4;
+const BYTES: usize = 32;
+// LiveKit's have five: an event's participant's track's codec's layer.
+const DEEPEST: u32 = 8;
+
+fn limit_within(bytes: &[u8], most: usize) -> Result<(), Unreadable> {
+    let most = WITHIN * most + bytes.len() / BYTES;
+    // None is shorter than two bytes.
+    if bytes.len() / 2 <= most || within(bytes, DEEPEST).is_none_or(|found| found <= most) {
+        return Ok(());
+    }
+    Err(Unreadable(format!("more than {most} messages within one")))
+}
+
+// How many messages there are in one, at any depth; `None` where it is none. A text that reads as one
+// counts.
+fn within(mut bytes: &[u8], depth: u32) -> Option<usize> {
+    let mut found = 0;
+    while !bytes.is_empty() {
+        let (tag, wire) = decode_key(&mut bytes).ok()?;
+        if wire != WireType::LengthDelimited {
+            skip_field(wire, tag, &mut bytes, DecodeContext::default()).ok()?;
+            continue;
+        }
+        let length = usize::try_from(decode_varint(&mut bytes).ok()?).ok()?;
+        let (inner, rest) = bytes.split_at_checked(length)?;
+        bytes = rest;
+        if let Some(deeper) = depth.checked_sub(1).map_or(Some(0), |depth| within(inner, depth)) {
+            found += 1 + deeper;
+        }
+    }
+    Some(found)
+}
+
 fn binary<T: Message + Default>(
     bytes: &[u8],
     most: usize,
     unknown: &mut Unknown,
 ) -> Result<T, Unreadable> {
     limit(bytes, most)?;
+    limit_within(bytes, most)?;
     let message =
         T::decode(bytes).map_err(|_| Unreadable("no such protobuf message".to_owned()))?;
     // prost drops fields that it has no name for: what is left is shorter than what came.
@@ -215,6 +252,33 @@ mod tests {
         assert!(stats(&many(2_000_000)).is_err());
         let rooms = [0x22, 0x00].repeat(MOST_ROOMS + 1);
         assert!(node_rooms(&rooms).is_err());
+    }
+
+    #[test]
+    fn a_message_of_very_many_messages_within_its_items_is_refused_before_it_is_read() {
+        use prost::encoding::encode_varint;
+
+        let wrapped = |tags: &[u8], inner: &[u8]| {
+            tags.iter().fold(inner.to_vec(), |inner, tag| {
+                let mut outer = vec![*tag];
+                encode_varint(inner.len() as u64, &mut outer);
+                outer.extend(inner);
+                outer
+            })
+        };
+        let million = |tag: u8| [tag, 0x00].repeat(1_000_000);
+        // A stat's streams; a participant's tracks, and a track's layers; a room's participants.
+        assert!(stats(&wrapped(&[0x0a], &million(0x52))).is_err());
+        assert!(events(&wrapped(&[0x32, 0x0a], &million(0x22))).is_err());
+        assert!(events(&wrapped(&[0x42, 0x0a], &million(0x52))).is_err());
+        assert!(node_rooms(&wrapped(&[0x22], &million(0x2a))).is_err());
+        // A long text is none of them, and as many messages as a sender may have are taken.
+        let text = "a text of some words ".repeat(100_000);
+        let event = wrapped(&[0x3a, 0x32, 0x0a], text.as_bytes());
+        assert!(event.len() > 2_000_000 && events(&event).is_ok());
+        let track = wrapped(&[0x22], b"\x0a\x0fTR_abcdefghijkl");
+        let participant = wrapped(&[0x32, 0x0a], &track.repeat(1000));
+        assert_eq!(events(&participant.repeat(50)).unwrap().items, 50);
     }
 
     #[test]
