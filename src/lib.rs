@@ -74,6 +74,7 @@ mod client;
 pub mod commands;
 pub mod config;
 pub mod demo;
+mod descriptors;
 pub mod engine;
 pub mod event;
 pub mod export;

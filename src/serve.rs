@@ -14,6 +14,7 @@ use stop::Signals;
 pub use stop::{Outcome, Report};
 
 use crate::config::{Config, Errors, JournalConfig};
+use crate::descriptors;
 use crate::engine::Engine;
 use crate::event::Time;
 use crate::export::{self, Exporter};
@@ -305,7 +306,7 @@ impl Server {
 /// # Errors
 /// Where it can't start.
 pub async fn run(
-    config: Config,
+    mut config: Config,
     reload: impl Fn() -> Result<Keys, Errors>,
 ) -> Result<Outcome, StartError> {
     let disabled = [&config.export.traces, &config.export.logs, &config.export.metrics]
@@ -318,6 +319,7 @@ pub async fn run(
         }
         None => tracing::warn!("no journal.dir: what waits is in memory only, and lost in a crash"),
     }
+    config.max_connections = descriptors::for_connections(config.max_connections);
     let mut server = Server::start(config).await?;
     // Before it is said to listen: a signal that comes first would end the process.
     let (hangup, mut signals) = (signal(SignalKind::hangup()), Signals::new());

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use base64::Engine;
@@ -32,6 +33,18 @@ impl Server {
 
     /// With more of `listen`.
     pub(crate) fn start_with(listen: &str) -> Self {
+        Self::start_by(Command::new(env!("CARGO_BIN_EXE_livekit-otel")), listen)
+    }
+
+    /// With no more file descriptors than an option of `ulimit` lets it have.
+    pub(crate) fn start_limited(ulimit: &str) -> Self {
+        let mut shell = Command::new("/bin/sh");
+        let run = format!("ulimit {ulimit}; exec \"$0\" \"$@\"");
+        shell.args(["-c", &run, env!("CARGO_BIN_EXE_livekit-otel")]);
+        Self::start_by(shell, "")
+    }
+
+    fn start_by(command: Command, listen: &str) -> Self {
         crate::many_files();
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("livekit-otel.yaml");
@@ -41,7 +54,7 @@ impl Server {
              export: {{endpoint: 'http://127.0.0.1:1'}}\nshutdown_timeout: 1s\n"
         );
         std::fs::write(&config, text).unwrap();
-        Self { program: Program::start(&config), _folder: folder }
+        Self { program: Program::start_by(command, &config), _folder: folder }
     }
 
     /// Its memory, in bytes.

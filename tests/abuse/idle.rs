@@ -36,6 +36,19 @@ async fn idle_connections_to_either_listener_keep_no_sender_and_no_probe_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn connections_leave_file_descriptors_for_probes_and_the_rest() {
+    // One that it may raise, and one that it may not.
+    for ulimit in ["-Sn 1024", "-n 600"] {
+        let server = Server::start_limited(ulimit);
+        let _webhooks = connections(&server.program.http);
+        let _streams = connections(&server.program.grpc);
+        server.is_well().await;
+        let log = server.program.kill();
+        assert!(!log.iter().any(|line| line.contains("Too many open files")), "{log:#?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn connections_that_only_answer_pings_keep_no_sender_out() {
     let server = Server::start();
     let mut connections: Vec<_> =

@@ -23,7 +23,11 @@ pub(crate) struct Program {
 impl Program {
     /// Starts it on a configuration file; returns once it accepts.
     pub(crate) fn start(config: &Path) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_livekit-otel"));
+        Self::start_by(Command::new(env!("CARGO_BIN_EXE_livekit-otel")), config)
+    }
+
+    /// By a command that runs it.
+    pub(crate) fn start_by(mut command: Command, config: &Path) -> Self {
         command.args(["serve", "--log-format", "json", "--config"]).arg(config).env_clear();
         command.env("LIVEKIT_KEYS", format!("{KEY}: {SECRET}"));
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
