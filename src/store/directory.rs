@@ -62,6 +62,8 @@ impl Directory {
         private::create_directory(path).map_err(failed)?;
         let was_open = private::tighten(path, false, &fs::metadata(path).map_err(failed)?)?;
         let options = private::options().create(true).truncate(false).write(true).clone();
+        // Whoever might write here before may have put a link there, or a pipe that nobody reads.
+        let options = private::as_it_is(options);
         let lock = options.open(path.join(LOCK)).map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => {}

@@ -6,6 +6,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
+use rustix::fs::OFlags;
+
 use super::directory::OpenError;
 
 const OTHERS: u32 = 0o077;
@@ -13,6 +15,13 @@ const OTHERS: u32 = 0o077;
 /// Options that make a file which only its owner may open.
 pub(crate) fn options() -> OpenOptions {
     OpenOptions::new().mode(0o600).clone()
+}
+
+/// Options that follow no link, and wait for no other end of a pipe.
+pub(super) fn as_it_is(mut options: OpenOptions) -> OpenOptions {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    options.custom_flags(flags.bits().cast_signed());
+    options
 }
 
 /// Makes a directory that only its owner may enter, with those above it, where it is not there.
@@ -55,6 +64,10 @@ pub(super) fn tighten_all(directory: &Path) -> Result<u64, OpenError> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             found => found.map_err(failed(&path))?,
         };
+        if !found.is_dir() && !found.is_file() {
+            // To open a pipe is to wait for ever.
+            return Err(failed(&path)(io::Error::other("it is neither a file nor a directory")));
+        }
         open += u64::from(tighten(&path, is_link, &found)?);
         if found.is_dir() && !is_link {
             open += tighten_all(&path)?;

@@ -320,6 +320,25 @@ fn a_torn_slot_leaves_the_value_before() {
 }
 
 #[test]
+fn a_pipe_or_a_link_that_another_put_in_place_of_a_file_is_refused_and_not_waited_for() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    let pipe = |at: &Path| mknodat(CWD, at, FileType::Fifo, Mode::from(0o600), 0).unwrap();
+    for name in ["lock", "snapshot"] {
+        let at = tempfile::tempdir().unwrap();
+        pipe(&at.path().join(name));
+        let refused = Directory::open(at.path(), Arc::new(Files)).unwrap_err().to_string();
+        assert!(refused.contains(name) || name == "lock", "{refused}");
+    }
+    let at = tempfile::tempdir().unwrap();
+    let elsewhere = at.path().join("elsewhere");
+    let journal = at.path().join("journal");
+    fs::create_dir(&journal).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, journal.join("lock")).unwrap();
+    assert!(Directory::open(&journal, Arc::new(Files)).is_err());
+    assert!(!elsewhere.exists(), "a file is made where the link leads to");
+}
+
+#[test]
 fn a_directory_is_one_processes() {
     let at = tempfile::tempdir().unwrap();
     let first = Directory::open(at.path(), Arc::new(Files)).unwrap();
