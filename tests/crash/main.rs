@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use collector::{Arrived, Collector, Delivery};
+use collector::{Arrived, Collector};
 use program::Program;
 use random::Random;
 use sender::{Oracle, Sender};
@@ -152,60 +152,38 @@ fn missing(arrived: &Arrived, oracle: &Oracle) -> Vec<String> {
     events.chain(people).chain(packets).collect()
 }
 
-// What arrived again though it was taken, and not among the last of its signal before a kill.
+// What arrived again though it was taken: in the same life, or of more requests than may have been on their
+// way as their life was ended. Which those were is not known here: an answer may have waited to be read.
 fn duplicates(arrived: &Arrived) -> Vec<String> {
     let mut deliveries: Vec<_> = arrived.deliveries.iter().collect();
     // What a killed one had sent may be read after what its successor sends.
     deliveries.sort_by_key(|delivery| delivery.life);
-    let in_flight = in_flight(&deliveries, arrived);
     let mut seen: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    let mut again: BTreeMap<(u64, &str), BTreeSet<usize>> = BTreeMap::new();
     let mut faults = Vec::new();
     for (nth, delivery) in deliveries.iter().enumerate() {
         for record in &delivery.records {
             let Some(first) = seen.insert((delivery.signal, record), nth) else { continue };
             let before = deliveries[first];
-            let was_in_flight = in_flight.contains(&first);
             // Where the answer came too late the program could not know.
             let was_late = delivery.at.saturating_duration_since(before.at) >= TIMEOUT;
-            if before.acknowledged && !was_in_flight && !was_late {
-                let (signal, life, again) = (delivery.signal, before.life, delivery.life);
-                faults.push(format!(
-                    "{signal} {record} was taken in {life}, and came again in {again}; behind it: {}",
-                    behind(&deliveries[first..], before)
-                ));
+            if !before.acknowledged || was_late {
+                continue;
             }
+            if before.life == delivery.life {
+                faults.push(format!("{} {record} came twice in {}", before.signal, before.life));
+            } else if !arrived.halved.contains(record) {
+                again.entry((before.life, before.signal)).or_default().insert(first);
+            }
+        }
+    }
+    for ((life, signal), requests) in again {
+        if requests.len() > IN_FLIGHT {
+            faults.push(format!(
+                "{} requests of {signal} taken in {life} came again",
+                requests.len()
+            ));
         }
     }
     faults
-}
-
-// What arrived of a delivery's life and signal from it on: when, how much, and whether it was taken.
-fn behind(deliveries: &[&Delivery], from: &Delivery) -> String {
-    let same = |one: &&&Delivery| one.life == from.life && one.signal == from.signal;
-    let mut text = String::new();
-    for one in deliveries.iter().filter(same) {
-        let after = one.at.duration_since(from.at).as_millis();
-        let first = one.records.first().map_or("", String::as_str);
-        let taken = if one.acknowledged { "taken" } else { "not taken" };
-        let _ = write!(text, "[{after} ms, {} from {first}, {taken}] ", one.records.len());
-    }
-    text
-}
-
-// Which of the deliveries may have been on their way as their life ended. A request that is tried again, or
-// that is sent in halves, is one that is on its way, and arrives more often.
-fn in_flight(deliveries: &[&Delivery], arrived: &Arrived) -> BTreeSet<usize> {
-    let mut requests: BTreeMap<(u64, &str), BTreeSet<&str>> = BTreeMap::new();
-    let mut in_flight = BTreeSet::new();
-    for (nth, delivery) in deliveries.iter().enumerate().rev() {
-        let Some(first) = delivery.records.first().map(String::as_str) else { continue };
-        let requests = requests.entry((delivery.life, delivery.signal)).or_default();
-        if requests.len() < IN_FLIGHT || requests.contains(first) {
-            in_flight.insert(nth);
-            if !arrived.halved.contains(first) {
-                requests.insert(first);
-            }
-        }
-    }
-    in_flight
 }

@@ -70,7 +70,8 @@ fn config(
         "listen: {{http: '127.0.0.1:{http}', grpc: '127.0.0.1:{grpc}', admin: '127.0.0.1:0'}}\n\
          session: {{linger: {linger}}}\n\
          journal: {{dir: '{}'}}\n\
-         export: {{endpoint: 'http://127.0.0.1:{collector}', protocol: http/protobuf}}\n",
+         export: {{endpoint: 'http://127.0.0.1:{collector}', protocol: http/protobuf, \
+         timeout: 60s}}\n",
         journal.join("journal").display(),
     );
     std::fs::write(&path, text).unwrap();
@@ -124,7 +125,8 @@ async fn a_long_load_with_outages_loses_nothing_repeats_nothing_and_stops_growin
         );
     }
     assert_eq!((missing, code), (Vec::new(), Some(0)), "CRASH_SEED={seed}: {said:#?}");
-    assert_eq!(state.repeated, Vec::<String>::new(), "CRASH_SEED={seed}: arrived twice");
+    let repeated: Vec<_> = state.repeated.iter().take(20).collect();
+    assert!(repeated.is_empty(), "CRASH_SEED={seed}: arrived twice: {repeated:#?}\n{said:#?}");
     assert!(state.refused > 0, "the collector was never away");
     let errors: Vec<_> = said.iter().filter(|line| line.contains("\"ERROR\"")).collect();
     assert!(errors.is_empty(), "CRASH_SEED={seed}: {errors:#?}");
