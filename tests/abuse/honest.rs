@@ -19,6 +19,7 @@ use crate::{MEMORY_LIMIT, PATIENCE};
 
 // A probe of Kubernetes' waits a second; the machine of a test may be busy.
 const PROBE: Duration = Duration::from_secs(5);
+const LIVEKIT_TRIES_FOR: Duration = Duration::from_secs(15);
 
 /// A running `serve` with a `memory_limit`.
 pub(crate) struct Server {
@@ -65,6 +66,19 @@ impl Server {
         line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() << 10
     }
 
+    // A webhook's last answer. LiveKit's sender obeys a 503's Retry-After, and gives up after 15 s.
+    async fn accepted_webhook(&self) -> String {
+        let began = Instant::now();
+        loop {
+            let answer = webhook(&self.program.http);
+            if !answer.starts_with("HTTP/1.1 503") || began.elapsed() > LIVEKIT_TRIES_FOR {
+                return answer;
+            }
+            assert!(answer.contains("retry-after: "), "{answer}");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
     /// All that an operator and a LiveKit server expect of it, while it is abused.
     pub(crate) async fn is_well(&self) {
         let resident = self.resident();
@@ -77,7 +91,7 @@ impl Server {
             let answer = get(&self.program.http, path);
             assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
         }
-        let answer = webhook(&self.program.http);
+        let answer = self.accepted_webhook().await;
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
         tokio::time::timeout(PATIENCE, stream(&self.program.grpc)).await.unwrap().unwrap();
     }
