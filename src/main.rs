@@ -107,10 +107,13 @@ fn demo(args: DemoArgs) -> Result<(), Failure> {
 
 // Until somebody has seen enough.
 async fn show(ui: &ui::Ui, out: &mut impl Write) -> std::io::Result<()> {
+    // Before it is announced: a Ctrl-C that comes first would end the process.
+    let mut interrupt = signal(SignalKind::interrupt())?;
     writeln!(out, "\nThe same as a page, until Ctrl-C: {}", ui.url())?;
     out.flush()?;
     ui::open(&ui.url());
-    tokio::signal::ctrl_c().await
+    interrupt.recv().await;
+    Ok(())
 }
 
 fn replay(args: &ReplayArgs) -> Result<(), Failure> {
