@@ -1,8 +1,9 @@
 //! A simulated load for a long time, with a collector that is away now and then, on a small volume, and
 //! no crash: all that was acknowledged arrives, nothing arrives twice, and the process stops growing.
 //!
-//! `SOAK_MINUTES` sets how long; without it the load lasts for some seconds, and the process's size is
-//! only printed.
+//! What has ended is kept for 5 minutes, and 200,000 ids are remembered, so that their bounds are reached
+//! within the first third. `SOAK_MINUTES` sets how long; without it the load lasts for some seconds, and
+//! the process's size is only printed.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -68,7 +69,7 @@ fn config(
     let path = directory.join("livekit-otel.yaml");
     let text = format!(
         "listen: {{http: '127.0.0.1:{http}', grpc: '127.0.0.1:{grpc}', admin: '127.0.0.1:0'}}\n\
-         session: {{linger: {linger}}}\n\
+         session: {{linger: {linger}, keep_ended: 5m, max_ids: 200000}}\n\
          journal: {{dir: '{}'}}\n\
          export: {{endpoint: 'http://127.0.0.1:{collector}', protocol: http/protobuf, \
          timeout: 60s}}\n",
