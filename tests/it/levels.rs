@@ -26,7 +26,7 @@ const STATED: [(Level, &str); 4] = [
     ),
     (
         Level::Track,
-        "| `track` | a track, of who sends it and of each who receives it | 15 × tracks sent and received |",
+        "| `track` | a track, once for its sender and once for each receiver | 15 × tracks sent and received |",
     ),
 ];
 
