@@ -1,4 +1,4 @@
-# What CI runs is `make ci`; each part runs alone.
+# CI runs `make ci`. Each target also works on its own.
 
 CARGO ?= cargo
 CARGO_DENY_VERSION := 0.20.2
@@ -21,13 +21,13 @@ test:
 doc:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
 
-# Advisories need their database, which not every machine reaches: their absence is said, not fatal.
+# Advisories need a database from the network. Without it they are not checked, which is printed but no error.
 deny: | cargo-deny
 	$(CARGO) deny --all-features check licenses bans sources
 	@if $(CARGO) deny fetch db >/dev/null 2>&1; then \
 		$(CARGO) deny --all-features check advisories; \
 	else \
-		echo "advisories: the database can't be reached from here, not checked"; \
+		echo "advisories: not checked, the database can't be reached"; \
 	fi
 
 .PHONY: cargo-deny
@@ -38,13 +38,14 @@ cargo-deny:
 demo:
 	$(CARGO) run --release -- demo
 
-# Builds the real parts once, with Go, and has calls with them. KEEP=1 holds them up until Ctrl-C;
-# LIVEKIT_OTEL_PARTS names a folder for the builds, which checkouts may share.
+# Builds the real programs once, with Go, and runs calls through them. KEEP=1 leaves everything running
+# until Ctrl-C. LIVEKIT_OTEL_PARTS is a folder for the builds, which several checkouts can share.
 stack:
 	$(CARGO) test --locked --test stack -- $(if $(KEEP),--keep)
 
-# Tables of ratios beside LiveKit's own service, the OpenTelemetry SDK and a real collector; what is
-# in Go is built where Go is at hand. BENCHMARKS.md says what they show. Takes about 15 minutes.
+# Compares this program with LiveKit's own service, the OpenTelemetry SDK and a real collector, in tables of
+# ratios. What is written in Go is built only if Go is installed. BENCHMARKS.md explains the results. Takes
+# about 15 minutes.
 OTELCOL ?= $(CURDIR)/target/bench/otelcol
 OCB := go.opentelemetry.io/collector/cmd/builder@v0.156.0
 
@@ -60,12 +61,12 @@ target/bench/otelcol: benches/otelcol/builder.yaml
 	@if command -v go >/dev/null; then \
 		cd $(@D) && GOBIN=$$PWD go install $(OCB) && ./builder --config $(CURDIR)/benches/otelcol/builder.yaml; \
 	else \
-		echo "!!! no Go here: no collector beside the benches"; \
+		echo "!!! Go is not installed: the benches run without a collector"; \
 	fi
 
-# Kills the program SOAK_ROUNDS times, about 4 rounds a second, and under a simulated load for
-# SOAK_SECONDS. Then a load for SOAK_MINUTES without a kill, on a volume of 256 MiB where this may mount
-# one: nothing is lost or sent twice, and after a third of the time the process stops growing.
+# Kills the program SOAK_ROUNDS times, about 4 rounds a second, and for SOAK_SECONDS under a simulated load.
+# Then runs a load for SOAK_MINUTES without a kill, on a 256 MiB volume if it may mount one. Checks that
+# nothing is lost or sent twice, and that the process stops growing after a third of that time.
 SOAK_ROUNDS ?= 5000
 SOAK_SECONDS ?= 300
 SOAK_MINUTES ?= 30
@@ -73,8 +74,8 @@ SOAK_MINUTES ?= 30
 soak:
 	CRASH_ROUNDS=$(SOAK_ROUNDS) SOAK_SECONDS=$(SOAK_SECONDS) SOAK_MINUTES=$(SOAK_MINUTES) $(CARGO) test --locked --test crash -- --nocapture
 
-# Each target for FUZZ_SECONDS, with what was found before and the corpus; wants the nightly toolchain
-# and cargo-fuzz. What it finds goes to fuzz/found, what fails to fuzz/artifacts.
+# Runs each target for FUZZ_SECONDS, from the corpus and earlier findings. Needs the nightly toolchain and
+# cargo-fuzz. New inputs go to fuzz/found, failing ones to fuzz/artifacts.
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= webhook capture analytics config journal
 

@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# LiveKit's server with its analytics (livekit-analytics/):
+# LiveKit's server, built to send its analytics (livekit-analytics/):
 # docker build -f deploy/livekit-server.Dockerfile -t livekit-server-analytics .
 
 FROM golang:1.26-bookworm AS build
@@ -10,7 +10,7 @@ RUN --mount=type=cache,target=/go/pkg/mod \
     --mount=type=cache,target=/root/.cache/go-build \
     livekit-analytics/build.sh /livekit-server
 
-# As LiveKit's own image.
+# The same base as LiveKit's own image.
 FROM alpine:3.22
 COPY --from=build /livekit-server /livekit-server
 USER 65532:65532

@@ -18,14 +18,14 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 
-{{/* What the chart says goes before what the values say. */}}
+{{/* The configuration file: the chart's own settings override .Values.config. */}}
 {{- define "livekit-otel.config" -}}
 {{- $listen := dict "http" "0.0.0.0:9290" "grpc" "0.0.0.0:9291" "admin" "0.0.0.0:9293" -}}
 {{- $own := dict "listen" $listen "journal" (dict "dir" "/var/lib/livekit-otel/journal") -}}
 {{- toYaml (mergeOverwrite (deepCopy .Values.config) $own) -}}
 {{- end -}}
 
-{{/* A probe's request, of a path. */}}
+{{/* A probe's HTTP request; the argument is its path. */}}
 {{- define "livekit-otel.get" -}}
 httpGet:
   path: {{ . }}
