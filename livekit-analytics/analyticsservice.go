@@ -1,5 +1,5 @@
-// In place of the file of this name in LiveKit's server (pkg/telemetry), by `go build -overlay`: the
-// analytics go to livekit-otel, on streams that are acknowledged. See README.md.
+// Replaces the file of the same name in LiveKit's server (pkg/telemetry), by `go build -overlay`. It sends the
+// analytics to livekit-otel, on streams that livekit-otel acknowledges. See README.md.
 
 package telemetry
 
@@ -42,7 +42,7 @@ import (
 	"github.com/livekit/livekit-server/pkg/routing"
 )
 
-// AnalyticsService is what the telemetry service sends to. No method waits for the receiver.
+// AnalyticsService receives what the telemetry service sends. No method waits for livekit-otel.
 type AnalyticsService interface {
 	SendStats(ctx context.Context, stats []*livekit.AnalyticsStat)
 	SendEvent(ctx context.Context, event *livekit.AnalyticsEvent)
@@ -63,7 +63,7 @@ func (NullAnalyticService) SendNodeRoomStates(context.Context, *livekit.Analytic
 
 func (NullAnalyticService) RoomProjectReporter(context.Context) roomobs.ProjectReporter { return nil }
 
-// The environment variables that set where to send to, and how.
+// The environment variables that configure the address and the transport.
 const (
 	envAddr     = "LIVEKIT_OTEL_ADDR"
 	envCA       = "LIVEKIT_OTEL_TLS_CA"
@@ -76,10 +76,10 @@ const (
 	envBytes    = "LIVEKIT_OTEL_BUFFER_BYTES"
 )
 
-// How long a token lasts: it is looked at when its stream opens, right after it is made.
+// How long a token is valid: it is checked when its stream opens, right after it was signed.
 const tokenTTL = time.Minute
 
-// How often it is logged, at most, that messages are dropped.
+// The shortest time between two log records about dropped messages.
 const dropLogInterval = 30 * time.Second
 
 var errNoAnswer = status.Error(codes.DeadlineExceeded, "no answer in time")
@@ -90,17 +90,18 @@ type analyticsSettings struct {
 	token       func() (string, error)
 	maxMessages int
 	maxBytes    int
-	// A stream is ended so long after its first message, after so many, or when idle for so long.
+	// A stream is ended `interval` after its first message, after streamMessages messages, or after `idle`
+	// without any.
 	interval       time.Duration
 	streamMessages int
 	idle           time.Duration
-	// How long opening a stream, and the answer to its end, may take.
+	// How long the receiver may take to open a stream, and to answer its end.
 	answerTimeout time.Duration
-	// Between attempts, the first and the longest.
+	// The first and the longest pause between attempts.
 	minPause, maxPause time.Duration
 }
 
-// Gives nil where no address is set; otherwise all that is wrong at once.
+// Returns nil if no address is set. The error lists every wrong setting.
 func readAnalyticsSettings(getenv func(string) string, keys map[string]string) (*analyticsSettings, error) {
 	addr := getenv(envAddr)
 	if addr == "" {
@@ -154,7 +155,7 @@ func (s *analyticsSettings) readTransport(addr string, getenv func(string) strin
 	return nil
 }
 
-// The system's authorities are trusted where no other is given.
+// Trusts the system's authorities unless `ca` names a file of others.
 func tlsConfig(ca, cert, key string) (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if ca != "" {
@@ -171,7 +172,7 @@ func tlsConfig(ca, cert, key string) (*tls.Config, error) {
 		return nil, fmt.Errorf("%s and %s need each other", envCert, envKey)
 	}
 	if cert != "" {
-		// Read for each connection: it can be replaced while the server runs.
+		// Read for each connection, so that it can be replaced while the server runs.
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			pair, err := tls.LoadX509KeyPair(cert, key)
 			return &pair, err
@@ -183,7 +184,8 @@ func tlsConfig(ca, cert, key string) (*tls.Config, error) {
 	return config, nil
 }
 
-// A token as given, or one signed anew with the key as given or the first of the server's own.
+// Returns the configured token, or signs a new one at each call: with the configured key, or with the first of
+// the server's own keys by name.
 func tokenSource(getenv func(string) string, keys map[string]string) (func() (string, error), error) {
 	token, key, secret := getenv(envToken), getenv(envAPIKey), getenv(envSecret)
 	if (key == "") != (secret == "") {
@@ -209,7 +211,7 @@ func tokenSource(getenv func(string) string, keys map[string]string) (func() (st
 		return func() (string, error) { return "", nil }, nil
 	}
 	return func() (string, error) {
-		// A server's: livekit-otel takes no token of a participant, whom the same keys are for.
+		// This grant marks a server's token: the keys sign participants' tokens too, which livekit-otel refuses.
 		grant := &auth.ObservabilityGrant{Write: true}
 		return auth.NewAccessToken(key, secret).SetObservabilityGrant(grant).SetValidFor(tokenTTL).ToJWT()
 	}, nil
@@ -221,8 +223,8 @@ type analyticsService struct {
 	stats, events, nodeRooms *analyticsLane
 }
 
-// NewAnalyticsService sends where the environment says; where it says nothing, or nothing that can be
-// used, it sends nothing, as LiveKit's own.
+// NewAnalyticsService returns a service that sends to the address in the environment. Without an address, or with
+// settings that can't be used, it sends nothing, like LiveKit's own.
 func NewAnalyticsService(conf *config.Config, currentNode routing.LocalNode) AnalyticsService {
 	var keys map[string]string
 	if conf != nil {
@@ -252,7 +254,7 @@ func startAnalytics(ctx context.Context, s *analyticsSettings, nodeID string) (*
 			},
 			MinConnectTimeout: s.answerTimeout,
 		}),
-		// A peer that is gone without a word is found out.
+		// Detects a peer that is gone without closing the connection.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 20 * time.Second, Timeout: 10 * time.Second}),
 	)
 	if err != nil {
@@ -342,7 +344,7 @@ const (
 	dropInvalid = "invalid"
 )
 
-// The messages of one kind, encoded, from the call until they are acknowledged.
+// Holds the encoded messages of one kind, from the call until they are acknowledged.
 type analyticsLane struct {
 	*analyticsSettings
 	name         string
@@ -354,7 +356,7 @@ type analyticsLane struct {
 	// The oldest first.
 	queue [][]byte
 	bytes int
-	// Since it was logged last.
+	// How many were dropped since the last log record about it, and when that was.
 	dropped  int
 	loggedAt time.Time
 }
@@ -371,7 +373,7 @@ func newAnalyticsLane(s *analyticsSettings, name string) *analyticsLane {
 	return lane
 }
 
-// Encodes it at once, so that nothing done to it later reaches what is sent.
+// Encodes the message at once, so that later changes to it are not sent.
 func (l *analyticsLane) send(message proto.Message) {
 	encoded, err := proto.Marshal(message)
 	if err != nil {
@@ -407,7 +409,7 @@ func (l *analyticsLane) drop(reason string) {
 	l.logDropped()
 }
 
-// Now and then.
+// Logs dropped messages, at most once per dropLogInterval.
 func (l *analyticsLane) logDropped() {
 	l.mu.Lock()
 	dropped, isDue := l.dropped, l.dropped > 0 && time.Since(l.loggedAt) >= dropLogInterval
@@ -421,7 +423,7 @@ func (l *analyticsLane) logDropped() {
 	}
 }
 
-// The message after `sent` others that are not acknowledged.
+// Returns the message after the first `sent` unacknowledged ones.
 func (l *analyticsLane) after(sent int) ([]byte, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -431,7 +433,7 @@ func (l *analyticsLane) after(sent int) ([]byte, bool) {
 	return l.queue[sent], true
 }
 
-// Lets go of the oldest.
+// Removes the n oldest messages.
 func (l *analyticsLane) remove(n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -443,15 +445,15 @@ func (l *analyticsLane) remove(n int) {
 	l.waiting.Set(float64(len(l.queue)))
 }
 
-// Sends a lane's messages on one stream after the other. A stream is acknowledged by its Empty alone:
-// what has none is sent again.
+// Sends a lane's messages, one stream after another. Only the Empty that answers a stream acknowledges its
+// messages; without it they are sent again.
 type analyticsSender struct {
 	*analyticsLane
 	connection *grpc.ClientConn
 	method     string
-	// What has been logged since the last acknowledgement.
+	// The codes of failures that were logged since the last acknowledgement.
 	failures []codes.Code
-	// So many are sent one a stream, to find the one that the receiver can't take.
+	// How many messages are still to be sent one per stream, to find the one that the receiver refuses.
 	suspects int
 }
 
@@ -488,7 +490,7 @@ func (s *analyticsSender) run(ctx context.Context) {
 	}
 }
 
-// One stream: opens it, sends up to `most`, ends it, and waits for its answer.
+// Opens a stream, sends up to `most` messages, ends the stream, and waits for its answer.
 func (s *analyticsSender) stream(ctx context.Context, most int) (int, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -500,7 +502,7 @@ func (s *analyticsSender) stream(ctx context.Context, most int) (int, error) {
 	}
 	answer := make(chan error, 1)
 	go func() { answer <- why(ctx, stream.RecvMsg(nil)) }()
-	// It stays open while there is nothing to say: the receiver knows by it that it will be told.
+	// The stream stays open while there is nothing to send: by it the receiver knows that analytics are connected.
 	watchdog.Stop()
 	sent, err := s.pass(stream, most, watchdog, answer)
 	if err != nil {
@@ -512,12 +514,12 @@ func (s *analyticsSender) stream(ctx context.Context, most int) (int, error) {
 	default:
 	}
 	watchdog.Reset(s.answerTimeout)
-	// Where it fails, the answer says why.
+	// If this fails, the answer has the reason.
 	_ = stream.CloseSend()
 	return sent, <-answer
 }
 
-// Until it is time to end the stream; fails where the receiver answers before.
+// Sends messages until it is time to end the stream. Fails if the receiver answers earlier.
 func (s *analyticsSender) pass(
 	stream grpc.ClientStream, most int, watchdog *time.Timer, answer <-chan error,
 ) (sent int, err error) {
@@ -563,26 +565,26 @@ func (s *analyticsSender) open(ctx context.Context) (grpc.ClientStream, error) {
 	return s.connection.NewStream(ctx, kind, s.method, grpc.ForceCodec(encodedMessage{}))
 }
 
-// Logs a failure once, not each time it is tried.
+// Logs a failure once per code, not at each attempt.
 func (s *analyticsSender) failed(ctx context.Context, err error) {
 	code := status.Code(err)
 	if ctx.Err() != nil || slices.Contains(s.failures, code) {
 		return
 	}
 	s.failures = append(s.failures, code)
-	logger.Warnw("livekit-otel: analytics are not taken, trying again", err,
+	logger.Warnw("livekit-otel: analytics are not accepted, trying again", err,
 		"stream", s.name, "code", code.String())
 }
 
 func (s *analyticsSender) recovered() {
 	if len(s.failures) > 0 {
 		s.failures = nil
-		logger.Infow("livekit-otel: analytics are taken again", "stream", s.name)
+		logger.Infow("livekit-otel: analytics are accepted again", "stream", s.name)
 	}
 }
 
 func (s *analyticsSender) sleep(ctx context.Context, pause time.Duration) {
-	// Between a half and all of it.
+	// Sleeps between half of the pause and all of it.
 	pause = pause/2 + rand.N(pause/2+1)
 	select {
 	case <-time.After(pause):
@@ -590,7 +592,7 @@ func (s *analyticsSender) sleep(ctx context.Context, pause time.Duration) {
 	}
 }
 
-// The error that a stream was cancelled for, where it was.
+// Returns errNoAnswer if the watchdog cancelled the stream, otherwise the error itself.
 func why(ctx context.Context, err error) error {
 	if err != nil && errors.Is(context.Cause(ctx), errNoAnswer) {
 		return errNoAnswer
@@ -604,7 +606,7 @@ var alwaysReady = func() chan struct{} {
 	return ready
 }()
 
-// An answer before the end says nothing of what was read.
+// An answer before the end of the stream does not say what was read, so it acknowledges nothing.
 func tooEarly(answer error) error {
 	if answer == nil {
 		return status.Error(codes.Unavailable, "the receiver ended the stream")
@@ -612,7 +614,7 @@ func tooEarly(answer error) error {
 	return answer
 }
 
-// Whether it is one of the messages that the receiver does not take.
+// Whether the receiver refuses one of the stream's messages.
 func isRefusal(err error) bool {
 	switch status.Code(err) {
 	case codes.InvalidArgument, codes.OutOfRange:
@@ -623,19 +625,19 @@ func isRefusal(err error) bool {
 	return false
 }
 
-// What an operator has to mend.
+// Whether an operator has to fix the failure's cause.
 func isHopeless(err error) bool {
 	code := status.Code(err)
 	return code == codes.Unauthenticated || code == codes.PermissionDenied || code == codes.Unimplemented
 }
 
-// Messages are encoded already, and the answer has nothing in it.
+// The codec of messages that are encoded already, and of an answer that is empty.
 type encodedMessage struct{}
 
 func (encodedMessage) Marshal(message any) ([]byte, error) {
 	encoded, ok := message.([]byte)
 	if !ok {
-		return nil, fmt.Errorf("%T is no encoded message", message)
+		return nil, fmt.Errorf("%T is not an encoded message", message)
 	}
 	return encoded, nil
 }

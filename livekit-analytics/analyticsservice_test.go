@@ -42,12 +42,12 @@ import (
 
 const patience = 20 * time.Second
 
-// A recorder: what it took, by stream, and how each stream is to be answered.
+// An analytics recorder: stores what it receives, by stream, and answers each stream as configured.
 type receiver struct {
 	rpc.UnimplementedAnalyticsRecorderServiceServer
-	// Called for each event; an error is the answer of its stream.
+	// Called for each event; an error is the answer to its stream.
 	onEvent func(stream int, event *livekit.AnalyticsEvent) error
-	// Called when a stream has been ended; an error is its answer.
+	// Called at the end of a stream; an error is the answer to it.
 	onEnd func(stream int) error
 
 	mu       sync.Mutex
@@ -136,7 +136,7 @@ func (r *receiver) IngestNodeRoomStates(stream grpc.ClientStreamingServer[liveki
 	}
 }
 
-// The ids of what was acknowledged, and nothing twice.
+// The ids of acknowledged messages.
 func (r *receiver) acknowledged() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -159,7 +159,7 @@ func (r *receiver) listen(t *testing.T, address string, options ...grpc.ServerOp
 	return server, listener.Addr().String()
 }
 
-// What is logged, by all tests.
+// Collects the log messages of all tests.
 type log struct{ logger.Logger }
 
 var (
@@ -167,7 +167,7 @@ var (
 	lines []string
 )
 
-// Before anything can log.
+// Set before anything can log.
 func init() { logger.SetLogger(log{logger.GetDiscardLogger()}, "") }
 
 func (l log) WithName(string) logger.Logger { return l }
@@ -221,7 +221,7 @@ func start(t *testing.T, address string, change func(*analyticsSettings)) *analy
 	return service
 }
 
-func tell(service *analyticsService, n int) []string {
+func send(service *analyticsService, n int) []string {
 	ids := make([]string, n)
 	for i := range ids {
 		event := &livekit.AnalyticsEvent{Type: livekit.AnalyticsEventType_ROOM_CREATED}
@@ -259,15 +259,15 @@ func TestAnalyticsStreamEndsASecondAfterItsFirstMessage(t *testing.T) {
 	_, address := receiver.listen(t, "127.0.0.1:0")
 	defaults := settingsOf(t, map[string]string{envAddr: address})
 	service := start(t, address, func(s *analyticsSettings) { s.interval = defaults.interval })
-	ids := tell(service, 1)
+	ids := send(service, 1)
 	eventually(t, func() bool { return len(receiver.seen()) == 1 }, "sent at once")
 	require.Empty(t, receiver.acknowledged())
-	ids = append(ids, tell(service, 1)...)
+	ids = append(ids, send(service, 1)...)
 	eventually(t, func() bool { return len(receiver.acknowledged()) == 2 }, "acknowledged")
 	require.Equal(t, [][]string{ids}, receiver.seen())
 	require.Greater(t, receiver.lasted[0], 900*time.Millisecond)
 	require.Less(t, receiver.lasted[0], 5*time.Second)
-	eventually(t, func() bool { return waiting(service.events) == 0 }, "let go of")
+	eventually(t, func() bool { return waiting(service.events) == 0 }, "removed")
 }
 
 func TestAnalyticsStreamEndsAfter512Messages(t *testing.T) {
@@ -275,7 +275,7 @@ func TestAnalyticsStreamEndsAfter512Messages(t *testing.T) {
 	_, address := receiver.listen(t, "127.0.0.1:0")
 	service := start(t, address, func(s *analyticsSettings) { s.interval = patience })
 	before := count(t, service.events.acknowledged)
-	ids := tell(service, 1024)
+	ids := send(service, 1024)
 	eventually(t, func() bool { return len(receiver.acknowledged()) == 1024 }, "acknowledged")
 	require.Equal(t, ids, receiver.acknowledged())
 	require.Len(t, receiver.seen(), 2)
@@ -295,7 +295,7 @@ func TestAnalyticsIdleStreamStaysOpenAndIsEndedInTheEnd(t *testing.T) {
 	require.Equal(t, 0, <-ended)
 	require.GreaterOrEqual(t, time.Since(at), 150*time.Millisecond)
 	require.Equal(t, 1, <-ended)
-	ids := tell(service, 1)
+	ids := send(service, 1)
 	eventually(t, func() bool { return slices.Equal(ids, receiver.acknowledged()) }, "acknowledged")
 }
 
@@ -312,7 +312,7 @@ func TestAnalyticsWithoutEmptyIsSentAgain(t *testing.T) {
 			}}
 			_, address := receiver.listen(t, "127.0.0.1:0")
 			service := start(t, address, nil)
-			ids := tell(service, 20)
+			ids := send(service, 20)
 			eventually(t, func() bool { return len(receiver.acknowledged()) >= 20 }, "acknowledged")
 			require.Equal(t, ids, receiver.acknowledged())
 			require.Greater(t, len(receiver.seen()), 1)
@@ -320,7 +320,7 @@ func TestAnalyticsWithoutEmptyIsSentAgain(t *testing.T) {
 	}
 }
 
-// An Empty that comes before the end says nothing of what was read.
+// A receiver that answers Empty before the end of the stream, which does not say what was read.
 type hasty struct{ receiver }
 
 func (h *hasty) IngestEvents(stream grpc.ClientStreamingServer[livekit.AnalyticsEvents, emptypb.Empty]) error {
@@ -350,7 +350,7 @@ func TestAnalyticsWithAnEarlyEmptyIsSentAgain(t *testing.T) {
 	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(server.Stop)
 	service := start(t, listener.Addr().String(), func(s *analyticsSettings) { s.interval = time.Second })
-	ids := tell(service, 3)
+	ids := send(service, 3)
 	eventually(t, func() bool { return len(hasty.acknowledged()) == 3 }, "acknowledged")
 	require.Equal(t, ids, hasty.acknowledged())
 }
@@ -365,7 +365,7 @@ func TestAnalyticsIsBoundedAndCountedWhileTheReceiverIsAway(t *testing.T) {
 			address := unusedAddress(t)
 			before := droppedEvents(t, dropFull)
 			service := start(t, address, bound)
-			ids := tell(service, 25)
+			ids := send(service, 25)
 			require.Equal(t, 10, waiting(service.events))
 			require.Equal(t, 15, droppedEvents(t, dropFull)-before)
 			require.Equal(t, 10, count(t, service.events.waiting))
@@ -373,11 +373,11 @@ func TestAnalyticsIsBoundedAndCountedWhileTheReceiverIsAway(t *testing.T) {
 			receiver.listen(t, address)
 			eventually(t, func() bool { return len(receiver.acknowledged()) == 10 }, "acknowledged")
 			require.Equal(t, ids[:10], receiver.acknowledged())
-			eventually(t, func() bool { return count(t, service.events.waiting) == 0 }, "let go of")
+			eventually(t, func() bool { return count(t, service.events.waiting) == 0 }, "removed")
 			require.Equal(t, 0, service.events.bytes)
-			// There is room again.
-			ids = tell(service, 1)
-			eventually(t, func() bool { return slices.Equal(ids, receiver.acknowledged()[10:]) }, "told")
+			// The queue has space again.
+			ids = send(service, 1)
+			eventually(t, func() bool { return slices.Equal(ids, receiver.acknowledged()[10:]) }, "acknowledged")
 		})
 	}
 }
@@ -393,7 +393,7 @@ func TestAnalyticsDoesNotBlockWhileTheReceiverHangs(t *testing.T) {
 		s.answerTimeout, s.streamMessages = time.Second, 100_000
 	})
 	event := func() *livekit.AnalyticsEvent {
-		// More than what gRPC and the system keep on the way.
+		// Large enough to exceed the buffers of gRPC and the system.
 		return &livekit.AnalyticsEvent{Error: strings.Repeat("x", 4096)}
 	}
 	var longest time.Duration
@@ -404,7 +404,7 @@ func TestAnalyticsDoesNotBlockWhileTheReceiverHangs(t *testing.T) {
 	}
 	require.Less(t, longest, 500*time.Millisecond)
 	require.Equal(t, 4000, waiting(service.events))
-	// Streams are given up, and opened again.
+	// The sender abandons streams and opens new ones.
 	opened := func() int {
 		receiver.mu.Lock()
 		defer receiver.mu.Unlock()
@@ -415,18 +415,18 @@ func TestAnalyticsDoesNotBlockWhileTheReceiverHangs(t *testing.T) {
 	eventually(t, func() bool { return waiting(service.events) == 0 }, "acknowledged")
 }
 
-func TestAnalyticsGoesOnAfterTheReceiverWasRestarted(t *testing.T) {
+func TestAnalyticsContinuesAfterARestartOfTheReceiver(t *testing.T) {
 	receiver := &receiver{}
 	server, address := receiver.listen(t, "127.0.0.1:0")
 	service := start(t, address, func(s *analyticsSettings) { s.interval = 300 * time.Millisecond })
-	ids := tell(service, 5)
+	ids := send(service, 5)
 	eventually(t, func() bool { return len(receiver.acknowledged()) == 5 }, "acknowledged")
-	ids = append(ids, tell(service, 5)...)
-	eventually(t, func() bool { return len(receiver.seen()) == 2 }, "on its way")
+	ids = append(ids, send(service, 5)...)
+	eventually(t, func() bool { return len(receiver.seen()) == 2 }, "in flight")
 	server.Stop()
-	ids = append(ids, tell(service, 5)...)
+	ids = append(ids, send(service, 5)...)
 	receiver.listen(t, address)
-	ids = append(ids, tell(service, 5)...)
+	ids = append(ids, send(service, 5)...)
 	eventually(t, func() bool { return len(receiver.acknowledged()) == 20 }, "acknowledged")
 	require.Equal(t, ids, receiver.acknowledged())
 }
@@ -439,24 +439,24 @@ func TestAnalyticsDropsTheOneMessageThatIsRefused(t *testing.T) {
 		defer mu.Unlock()
 		if event.Error == "unreadable" {
 			refused = event.Id
-			return status.Error(codes.InvalidArgument, "it can't be read")
+			return status.Error(codes.InvalidArgument, "unreadable")
 		}
 		return nil
 	}}
 	before := droppedEvents(t, dropRefused)
 	_, address := receiver.listen(t, "127.0.0.1:0")
 	service := start(t, address, nil)
-	ids := tell(service, 7)
+	ids := send(service, 7)
 	wrong := &livekit.AnalyticsEvent{Error: "unreadable"}
 	service.SendEvent(context.Background(), wrong)
-	ids = append(ids, tell(service, 7)...)
+	ids = append(ids, send(service, 7)...)
 	eventually(t, func() bool { return len(receiver.acknowledged()) == 14 }, "acknowledged")
 	require.Equal(t, ids, receiver.acknowledged())
 	require.Equal(t, wrong.Id, refused)
 	eventually(t, func() bool { return droppedEvents(t, dropRefused) == before+1 }, "counted")
 }
 
-func TestAnalyticsKeepsWhatItWasToldWhenThatIsChangedLater(t *testing.T) {
+func TestAnalyticsSendsAMessageAsItWasAtTheCall(t *testing.T) {
 	address := unusedAddress(t)
 	service := start(t, address, nil)
 	stat := &livekit.AnalyticsStat{RoomName: "standup", AnalyticsKey: ""}
@@ -490,11 +490,11 @@ func TestAnalyticsSignsATokenForEachStream(t *testing.T) {
 	receiver := &receiver{}
 	_, address := receiver.listen(t, "127.0.0.1:0")
 	service := start(t, address, func(s *analyticsSettings) { s.streamMessages = 1 })
-	tell(service, 2)
+	send(service, 2)
 	eventually(t, func() bool { return len(receiver.acknowledged()) == 2 }, "acknowledged")
 	token, found := strings.CutPrefix(receiver.tokens[1], "Bearer ")
 	require.True(t, found)
-	// Of the first of the server's keys.
+	// Signed with the first of the server's keys.
 	parsed, err := auth.ParseAPIToken(token)
 	require.NoError(t, err)
 	require.Equal(t, "a", parsed.APIKey())
@@ -520,8 +520,8 @@ func TestAnalyticsTokenIsTheOneThatIsGiven(t *testing.T) {
 	require.True(t, grants.Observability.Write)
 }
 
-func TestAnalyticsLogsARefusalOnceAndGoesOn(t *testing.T) {
-	warnings, infos := logged("not taken"), logged("taken again")
+func TestAnalyticsLogsARefusalOnceAndContinues(t *testing.T) {
+	warnings, infos := logged("not accepted"), logged("accepted again")
 	var mu sync.Mutex
 	tries, isOpen := 0, false
 	guard := func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
@@ -539,22 +539,22 @@ func TestAnalyticsLogsARefusalOnceAndGoesOn(t *testing.T) {
 	receiver := &receiver{}
 	_, address := receiver.listen(t, "127.0.0.1:0", grpc.StreamInterceptor(guard))
 	service := start(t, address, nil)
-	ids := tell(service, 3)
+	ids := send(service, 3)
 	eventually(t, func() bool {
 		mu.Lock()
 		defer mu.Unlock()
 		return tries > 5
 	}, "tried again")
-	require.Equal(t, warnings+1, logged("not taken"))
+	require.Equal(t, warnings+1, logged("not accepted"))
 	mu.Lock()
 	isOpen = true
 	mu.Unlock()
 	eventually(t, func() bool { return slices.Equal(ids, receiver.acknowledged()) }, "acknowledged")
-	eventually(t, func() bool { return logged("taken again") == infos+1 }, "said")
-	require.Equal(t, warnings+1, logged("not taken"))
+	eventually(t, func() bool { return logged("accepted again") == infos+1 }, "logged")
+	require.Equal(t, warnings+1, logged("not accepted"))
 }
 
-func TestAnalyticsSettingsThatCanNotBeUsedAreSaidAndNothingIsSent(t *testing.T) {
+func TestAnalyticsLogsWrongSettingsAndSendsNothing(t *testing.T) {
 	for name, environment := range map[string]map[string]string{
 		"no port":          {envAddr: "otel"},
 		"no host":          {envAddr: ":9291"},
@@ -584,7 +584,7 @@ func TestAnalyticsSettingsThatCanNotBeUsedAreSaidAndNothingIsSent(t *testing.T) 
 					return
 				}
 			}
-			require.Fail(t, "it does not say what is wrong", err.Error())
+			require.Fail(t, "the error does not name the wrong setting", err.Error())
 		})
 	}
 }
@@ -630,7 +630,7 @@ func TestAnalyticsSpeaksTLSWithACertificateOfItsOwn(t *testing.T) {
 		envAddr: "https://" + address, envCA: caPath, envCert: certPath, envKey: keyPath,
 	})
 	service := start(t, address, func(s *analyticsSettings) { s.transport = tls.transport })
-	ids := tell(service, 2)
+	ids := send(service, 2)
 	eventually(t, func() bool { return slices.Equal(ids, receiver.acknowledged()) }, "acknowledged")
 }
 

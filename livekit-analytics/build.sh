@@ -1,11 +1,11 @@
 #!/bin/sh
-# Builds LiveKit's server with analyticsservice.go in place of its own. See README.md.
+# Builds LiveKit's server with analyticsservice.go instead of its own file of that name. See README.md.
 set -eu
 
 module=github.com/livekit/livekit-server
 version=v1.13.5
 replaced=pkg/telemetry/analyticsservice.go
-# Of the file that is replaced, in that version.
+# The checksum of the replaced file in that version.
 sha256=1b08ca4713d06c9f266efead7fd9104089c6ba06d3c505f1bc47694ada5e3069
 
 usage() {
@@ -14,8 +14,8 @@ usage: build.sh [--source DIR] [OUTPUT]
        build.sh [--source DIR] --check | --test
 
 Builds LiveKit's server $version, or the checkout in DIR, to OUTPUT (./livekit-server).
-  --check  only says whether the file that is replaced is the one this was made for
-  --test   only runs the tests of what replaces it
+  --check  only check that the replaced file is the version that this replacement was made for
+  --test   only run the replacement's tests
 END
 }
 
@@ -58,8 +58,8 @@ sum() {
 check() {
 	[ -f "$source/$replaced" ] || fail "there is no $replaced in $source"
 	[ "$(sum "$source/$replaced")" = "$sha256" ] ||
-		fail "$replaced has changed since LiveKit's server $version: compare the two, carry over what is
-new to analyticsservice.go, then set sha256 in build.sh to $(sum "$source/$replaced")"
+		fail "$replaced has changed since LiveKit's server $version: compare the two, carry the
+changes over to analyticsservice.go, then set sha256 in build.sh to $(sum "$source/$replaced")"
 }
 
 ours=$(absolute "$(dirname "$0")")
@@ -68,7 +68,7 @@ output=$folder/$(basename "$output")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
-# Of the module, or of a checkout; no workspace is asked.
+# A Go workspace around this folder must not take part in the build.
 export GOWORK=off
 
 if [ -n "$source" ]; then
@@ -76,7 +76,7 @@ if [ -n "$source" ]; then
 	check
 fi
 [ -n "$source" ] && [ "$task" = check ] && exit
-command -v go >/dev/null || fail "there is no Go here (https://go.dev/dl)"
+command -v go >/dev/null || fail "Go is not installed (https://go.dev/dl)"
 
 if [ -z "$source" ]; then
 	(cd "$work" && go mod download -json "$module@$version") >"$work/download" || {
@@ -86,14 +86,14 @@ if [ -z "$source" ]; then
 	source=$(sed -n 's/^[[:space:]]*"Dir": "\(.*\)",*$/\1/p' "$work/download")
 	check
 	[ "$task" = check ] && exit
-	# Go replaces no file in its module cache.
+	# A copy, as Go does not overlay files in its module cache.
 	cp -R "$source" "$work/server"
 	chmod -R u+w "$work/server"
 	source=$work/server
 	set -- -buildvcs=false
 fi
 
-case $ours$source in *[\"\\]*) fail "no path may have a quote or a backslash" ;; esac
+case $ours$source in *[\"\\]*) fail "no path may contain a quote or a backslash" ;; esac
 test_file=pkg/telemetry/livekit_otel_test.go
 cat >"$work/overlay.json" <<END
 {"Replace": {
@@ -103,7 +103,7 @@ cat >"$work/overlay.json" <<END
 END
 
 cd "$source"
-# Without paths in it, so that what is built is the same, and found again, wherever it is built.
+# -trimpath leaves paths out, so that the result is the same in any folder, and the build cache is used.
 if [ "$task" = test ]; then
 	go test -overlay "$work/overlay.json" -trimpath "$@" -run '^TestAnalytics' ./pkg/telemetry
 else

@@ -1,8 +1,8 @@
-// Command check holds files of deploy/ to the types of the software that reads them:
+// Command check validates files of deploy/ with the types of the software that reads them:
 //
-//	check compose FILE...    merged, by Compose's own loader; prints what it makes of them as JSON
-//	check dockerfile FILE... by BuildKit's parser and linter
-//	check kubernetes < YAML  each document decoded strictly into the API's type
+//	check compose FILE...    merges them with Compose's own loader, and prints the result as JSON
+//	check dockerfile FILE... parses each with BuildKit's parser and linter
+//	check kubernetes < YAML  decodes each document strictly into the API's type
 package main
 
 import (
@@ -49,7 +49,7 @@ func run(args []string) error {
 	case "kubernetes":
 		return kubernetes(os.Stdin)
 	default:
-		return fmt.Errorf("there is no check of %s", what)
+		return fmt.Errorf("there is no check for %s", what)
 	}
 }
 
@@ -62,11 +62,11 @@ func compose(files []string) error {
 	if err != nil {
 		return err
 	}
-	told, err := project.MarshalJSON()
+	merged, err := project.MarshalJSON()
 	if err != nil {
 		return err
 	}
-	_, err = os.Stdout.Write(told)
+	_, err = os.Stdout.Write(merged)
 	return err
 }
 
@@ -124,7 +124,7 @@ func kubernetes(from io.Reader) error {
 	return nil
 }
 
-// As the API server does it, which minds case. Gives its kind and name.
+// Decodes a document as the API server does, which is case-sensitive. Returns its kind and name.
 func decode(document []byte) (string, error) {
 	if onlyComments(document) {
 		return "", nil

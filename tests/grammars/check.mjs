@@ -1,4 +1,4 @@
-// Reads a list of {place, language, text} and says which texts their language's grammar does not take.
+// Reads a list of {place, language, text} and prints which texts the grammar of their language does not accept.
 import { readFileSync } from "node:fs";
 import { parser as LogQL } from "@grafana/lezer-logql";
 import { parser as TraceQL } from "@grafana/lezer-traceql";
@@ -10,7 +10,7 @@ for (const { place, language, text } of queries) {
   grammars[language].parse(text).iterate({
     enter(node) {
       if (node.type.isError) {
-        wrong.push(`${place}: no ${language} from ${node.from} on: ${text}`);
+        wrong.push(`${place}: invalid ${language} at ${node.from}: ${text}`);
       }
     },
   });

@@ -39,7 +39,7 @@ type figures struct {
 	MarshalledBytesEach float64 `json:"marshalled_bytes_per_stream"`
 }
 
-// sink takes stats, and marshals them where it is told to.
+// sink accepts stats, and marshals them if `marshal` is set.
 type sink struct {
 	marshal bool
 	bytes   int
@@ -125,14 +125,14 @@ func streams(service telemetry.TelemetryService, n int) []stream {
 	return all
 }
 
-// Calls are processed in order: once an event has come out, all before it are done.
+// Waits for all calls so far: they are processed in order, so an event that comes out is the last of them.
 func processed(service telemetry.TelemetryService, sink *sink) {
 	service.RoomStarted(context.Background(), &livekit.Room{})
 	<-sink.event
 }
 
-// TestBench prints what a window costs upstream. The messages are made before: they are counted
-// as held, as its workers keep them, and their making is not timed.
+// TestBench prints what a window costs upstream. The messages are made before the measurement, so making them
+// is not timed; they count as held memory, as upstream's workers keep them.
 func TestBench(t *testing.T) {
 	if os.Getenv("UPSTREAM_MODE") != "bench" {
 		t.Skip("UPSTREAM_MODE is not bench")
@@ -165,7 +165,7 @@ func TestBench(t *testing.T) {
 			got.CallWall = float64(time.Since(wall)) / calls
 		}
 		clear(stats)
-		// The first round's: its queue is let go of during the second.
+		// Measured in the first round only: its queue is freed during the second.
 		if round == 0 {
 			got.HeldBytes = float64(heap()-before) / float64(n)
 		}

@@ -60,7 +60,7 @@ func read(metric *dto.Metric) series {
 	return series{value: metric.GetCounter().GetValue() + metric.GetGauge().GetValue()}
 }
 
-// changes leaves out what stayed as it was.
+// changes returns the differences of the series that changed.
 func changes(before, after map[string]series) map[string]any {
 	changed := map[string]any{}
 	for name, now := range after {

@@ -47,7 +47,7 @@ type op struct {
 	ShouldSendEvent bool            `json:"should_send_event"`
 }
 
-// A message of its own for each call; nil where it is absent.
+// Returns a new message for each call; nil if it is absent.
 func message[T any, P interface {
 	*T
 	proto.Message

@@ -1,4 +1,4 @@
-// Upstream's telemetry service as the oracle of ours: calls in as JSON lines, what it told out.
+// Upstream's telemetry service as the oracle for ours: reads calls as JSON lines, and writes what it sent.
 package upstream
 
 import (
@@ -23,15 +23,15 @@ type request struct {
 
 type answer struct {
 	StartMs   int64          `json:"start_ms"`
-	Stats     []told         `json:"stats"`
-	Events    []told         `json:"events"`
-	Webhooks  []told         `json:"webhooks"`
-	NodeRooms []told         `json:"node_rooms"`
+	Stats     []record       `json:"stats"`
+	Events    []record       `json:"events"`
+	Webhooks  []record       `json:"webhooks"`
+	NodeRooms []record       `json:"node_rooms"`
 	Metrics   map[string]any `json:"metrics"`
 	Error     string         `json:"error,omitempty"`
 }
 
-// TestOracle answers until its input ends, under a clock that only advances when it is told to.
+// TestOracle answers until its input ends, with a clock that advances only while it sleeps.
 func TestOracle(t *testing.T) {
 	if os.Getenv("UPSTREAM_MODE") != "oracle" {
 		t.Skip("UPSTREAM_MODE is not oracle")
@@ -54,7 +54,7 @@ func TestOracle(t *testing.T) {
 				// Upstream's goroutines never end.
 				os.Exit(0)
 			}
-			// Just after one of the service's own flushes, so that the next is known.
+			// Start just after one of the service's own flushes, so that the time of the next is known.
 			since := time.Since(began)
 			time.Sleep(since.Truncate(flushInterval) + flushInterval + time.Millisecond - since)
 			synctest.Wait()

@@ -14,23 +14,23 @@ import (
 	"github.com/livekit/protocol/webhook"
 )
 
-// What was told at a time: a message, or a worker's stats.
-type told struct {
+// record is what the service sent at a time: a message, or a worker's stats.
+type record struct {
 	AtMs  int64             `json:"at_ms"`
 	Event json.RawMessage   `json:"event,omitempty"`
 	Stats []json.RawMessage `json:"stats,omitempty"`
 }
 
-// recorder is upstream's analytics service and its notifier: both only write down.
+// recorder stands for upstream's analytics service and its notifier: both only record.
 type recorder struct {
 	mu                                 sync.Mutex
-	stats, events, webhooks, nodeRooms []told
+	stats, events, webhooks, nodeRooms []record
 }
 
 func (r *recorder) reset() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.stats, r.events, r.webhooks, r.nodeRooms = []told{}, []told{}, []told{}, []told{}
+	r.stats, r.events, r.webhooks, r.nodeRooms = []record{}, []record{}, []record{}, []record{}
 }
 
 func (r *recorder) into(a *answer) {
@@ -47,16 +47,16 @@ func written(m proto.Message) json.RawMessage {
 	return text
 }
 
-func (r *recorder) add(to *[]told, m proto.Message) {
+func (r *recorder) add(to *[]record, m proto.Message) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	*to = append(*to, told{AtMs: time.Now().UnixMilli(), Event: written(m)})
+	*to = append(*to, record{AtMs: time.Now().UnixMilli(), Event: written(m)})
 }
 
 func (r *recorder) SendStats(_ context.Context, stats []*livekit.AnalyticsStat) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	one := told{AtMs: time.Now().UnixMilli()}
+	one := record{AtMs: time.Now().UnixMilli()}
 	for _, stat := range stats {
 		one.Stats = append(one.Stats, written(stat))
 	}
@@ -86,7 +86,7 @@ func (r *recorder) QueueNotify(
 	_ ...webhook.NotifyOption,
 ) error {
 	copied := proto.Clone(event).(*livekit.WebhookEvent)
-	// Random.
+	// The id is random.
 	copied.Id = ""
 	r.add(&r.webhooks, copied)
 	return nil

@@ -1,5 +1,5 @@
-// A participant: it joins, publishes random audio and video, subscribes to what there is, and leaves when
-// its input ends. `mute` and `unmute` on its input do that to the audio.
+// A participant that joins, publishes random audio and video, subscribes to all tracks, and leaves when its input
+// ends. The lines `mute` and `unmute` on its input mute and unmute the audio.
 package main
 
 import (
@@ -40,7 +40,7 @@ type snow struct {
 func (s *snow) NextSample(context.Context) (media.Sample, error) {
 	data := make([]byte, 1500)
 	rand.Read(data)
-	// VP8: what follows the tag of a key frame (RFC 6386, 9.1), and the bit by which others are told.
+	// VP8: the header of a key frame (RFC 6386, 9.1); in other frames the lowest bit is set.
 	if s.frames%15 == 0 {
 		copy(data, []byte{0x10, 0, 0, 0x9d, 0x01, 0x2a, width & 0xff, width >> 8, height & 0xff, height >> 8})
 	} else {
@@ -79,7 +79,7 @@ func publishVideo(room *lksdk.Room) error {
 	return publish(room, codec, &snow{}, options)
 }
 
-// What nobody reads is acknowledged to nobody.
+// Reads each track, since packets that are not read are not acknowledged.
 func read(track *webrtc.TrackRemote, _ *lksdk.RemoteTrackPublication, _ *lksdk.RemoteParticipant) {
 	go func() {
 		for {
@@ -90,7 +90,7 @@ func read(track *webrtc.TrackRemote, _ *lksdk.RemoteTrackPublication, _ *lksdk.R
 	}()
 }
 
-// A network that loses one packet in twenty, each time it is sent.
+// A network that loses every twentieth packet, also when it is sent again.
 type lossy struct{ interceptor.NoOp }
 
 func (*lossy) NewInterceptor(string) (interceptor.Interceptor, error) { return &lossy{}, nil }
@@ -107,13 +107,13 @@ func (*lossy) BindLocalStream(_ *interceptor.StreamInfo, next interceptor.RTPWri
 
 func run() error {
 	url := flag.String("url", "", "the server")
-	identity := flag.String("identity", "", "who joins")
-	room := flag.String("room", "", "which room")
-	relay := flag.Bool("relay", false, "connect by relay only, of which there is none")
+	identity := flag.String("identity", "", "the participant's identity")
+	room := flag.String("room", "", "the room to join")
+	relay := flag.Bool("relay", false, "connect only by a relay, although there is none")
 	audio := flag.Bool("publish", false, "publish audio")
 	video := flag.Bool("video", false, "publish video")
-	loses := flag.Bool("lossy", false, "lose a part of what is sent")
-	parent := flag.String("traceparent", "", "an attribute of the participant")
+	loses := flag.Bool("lossy", false, "lose a part of the sent packets")
+	parent := flag.String("traceparent", "", "the participant's attribute traceparent")
 	flag.Parse()
 	info := lksdk.ConnectInfo{
 		APIKey: os.Getenv("LIVEKIT_API_KEY"), APISecret: os.Getenv("LIVEKIT_API_SECRET"),
@@ -127,7 +127,7 @@ func run() error {
 		options = append(options, lksdk.WithICETransportPolicy(webrtc.ICETransportPolicyRelay))
 	}
 	if *loses {
-		// The first is the last before the network.
+		// The first interceptor is the last one before the network.
 		options = append(options, lksdk.WithInterceptors([]interceptor.Factory{&lossy{}}),
 			lksdk.WithIncludeDefaultInterceptors(true))
 	}
@@ -149,14 +149,14 @@ func run() error {
 	}
 	fmt.Println("joined")
 	for input := bufio.NewScanner(os.Stdin); input.Scan(); {
-		// Another one than at first, where the server was away.
+		// Looked up each time: after a reconnect it is another publication.
 		track := joined.LocalParticipant.GetTrackPublication(livekit.TrackSource_MICROPHONE)
 		if track, ok := track.(*lksdk.LocalTrackPublication); ok {
 			track.SetMuted(input.Text() == "mute")
 		}
 	}
 	joined.Disconnect()
-	// The leave message has to get out.
+	// Leaves time to send the leave message.
 	time.Sleep(300 * time.Millisecond)
 	return nil
 }

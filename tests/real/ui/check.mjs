@@ -1,5 +1,5 @@
-// Looks at the page of rooms in a real browser: `node check.mjs URL SCREENSHOTS`. Says what is wrong with
-// it, line by line, and how much it looked at; exits with 1 if anything is wrong.
+// Checks the live view in a real browser: `node check.mjs URL SCREENSHOTS`. Prints each problem on a line, then
+// how much was checked, and exits with 1 if there was a problem.
 
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
@@ -12,7 +12,7 @@ const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.
 const problems = [];
 const wrong = (where, what) => problems.push(`${where}: ${what}`);
 
-// As people have it: wide, a telephone, and a screen at 200 %.
+// Common screens: a wide one, a telephone, and one at 200 %.
 const LOOKS = [
   { name: "wide-light", width: 1280, height: 900, scheme: "light", scale: 1 },
   { name: "wide-dark", width: 1280, height: 900, scheme: "dark", scale: 1 },
@@ -36,15 +36,15 @@ async function open(look, url) {
     colorScheme: look.scheme,
     reducedMotion: "reduce",
   });
-  // A machine may have much else to do.
+  // Long, as the machine may be busy.
   context.setDefaultTimeout(180_000);
   const page = await context.newPage();
   const where = `${look.name} ${url}`;
-  page.on("console", (said) => wrong(where, `the console says ${said.type()}: ${said.text()}`));
+  page.on("console", (entry) => wrong(where, `the console has ${entry.type()}: ${entry.text()}`));
   page.on("pageerror", (error) => wrong(where, `a script failed: ${error}`));
   page.on("requestfailed", (request) => wrong(where, `${request.url()} failed`));
   page.on("request", (request) => {
-    if (new URL(request.url()).origin !== origin) wrong(where, `it asks ${request.url()}`);
+    if (new URL(request.url()).origin !== origin) wrong(where, `a request to ${request.url()}`);
   });
   page.on("response", (response) => {
     if (response.status() >= 400) wrong(where, `${response.url()} is answered ${response.status()}`);
@@ -53,7 +53,7 @@ async function open(look, url) {
   return { page, where, close: () => context.close() };
 }
 
-// Every page that links lead to; of many of a kind a few.
+// Every page that links lead to, but at most a few of each kind.
 async function pages() {
   const found = [start];
   const kinds = new Map();
@@ -74,7 +74,7 @@ async function pages() {
 }
 
 async function accessible({ page, where }) {
-  // Not as a script element, which the page's policy forbids.
+  // Evaluated, as the page's policy forbids script elements.
   await page.evaluate(axe);
   const { violations, passes } = await page.evaluate(() => window.axe.run(document, {
     runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
@@ -92,7 +92,7 @@ async function fits({ page, where }) {
   if (content > window) wrong(where, `${content} px wide where there are ${window}`);
 }
 
-// What a screen reader is told: every link, picture and table has a name.
+// Every link, image and table has a name for screen readers.
 async function named({ page, where }) {
   const session = await page.context().newCDPSession(page);
   const { nodes } = await session.send("Accessibility.getFullAXTree");
@@ -105,7 +105,7 @@ async function named({ page, where }) {
   return counts;
 }
 
-// With the tab key alone: all that can be followed or opened, in the order of reading, each seen.
+// The tab key alone reaches everything that can be followed or opened, in reading order, with a visible focus.
 async function keyboard({ page, where }) {
   const expected = await page.evaluate(() => {
     const all = document.querySelectorAll("a[href], summary, [tabindex='0']");
@@ -124,18 +124,18 @@ async function keyboard({ page, where }) {
     });
     if (at.place !== String(n)) wrong(where, `tab ${n} leads to ${at.place}: ${at.html}`);
     if (at.outline.startsWith("none") || at.outline.endsWith(" 0px") || !at.seen) {
-      wrong(where, `nobody sees that ${at.html} has the focus (${at.outline}, ${at.seen})`);
+      wrong(where, `the focus on ${at.html} is not visible (${at.outline}, ${at.seen})`);
     }
   }
   return expected;
 }
 
-// The line's link shows the attributes, the other hides them.
+// A line's link shows the attributes, and the link Close hides them.
 async function attributes({ page, where }) {
   const link = page.locator("table.waterfall a[href^='#']").first();
   if (await link.count() === 0) return;
   const target = page.locator(await link.getAttribute("href"));
-  if (await target.isVisible()) wrong(where, "attributes are shown that nobody asked for");
+  if (await target.isVisible()) wrong(where, "attributes are visible before their link was followed");
   await link.focus();
   await page.keyboard.press("Enter");
   if (!await target.isVisible()) wrong(where, "the attributes are not shown");
