@@ -7,11 +7,11 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 
-use livekit_otel::event::{
+use livekit_otel_engine::session::{Outputs, Sessions, Settings};
+use livekit_otel_model::event::{
     Event, EventKind, Identity, Participant, ParticipantSid, Room, RoomName, RoomSid, Teller, Time,
     Told, Track, TrackKind, TrackSid, TrackSource,
 };
-use livekit_otel::session::{Outputs, Sessions, Settings};
 
 const IN_A_ROOM: usize = 50;
 // Timed at once; made before.

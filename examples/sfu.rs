@@ -6,16 +6,18 @@
 use std::error::Error;
 use std::time::{Duration, SystemTime};
 
-use livekit_otel::config::ProcessEnv;
-use livekit_otel::demo::{Collector, Style, render};
-use livekit_otel::event::{Direction, Time, TrackKind, TrackSource};
-use livekit_otel::telemetry::messages::{
+use livekit_otel_export::configure::ProcessEnv;
+use livekit_otel_model::event::{Direction, Time, TrackKind, TrackSource};
+use livekit_otel_telemetry::messages::{
     self, AnalyticsStat, AnalyticsStream, ParticipantInfo, Room, RoomEndReason, TrackInfo,
 };
-use livekit_otel::telemetry::{
+use livekit_otel_telemetry::{
     Activation, OtelSettings, ParticipantContext, ReferenceGuard, StatsKey, Telemetry,
     TelemetryService, TrackClass, TrackContext,
 };
+use livekit_otel_tools::demo::Collector;
+use livekit_otel_tools::demo::Style;
+use livekit_otel_tools::demo::render;
 use tokio::time::{Instant, sleep};
 
 #[tokio::main]

@@ -15,14 +15,13 @@ use hyper_util::rt::TokioExecutor;
 use thiserror::Error;
 
 use crate::config::Config;
-use crate::export;
-use crate::journal::{Letter, Payload, letters, open_letter};
-use crate::ledger::Signal;
-use crate::ledger::report::grouped;
-use crate::ledger::status::Status;
-use crate::shown::visible;
-use crate::source::webhook;
-use crate::store::Directory;
+use livekit_otel_durable::journal::{Letter, Payload, letters, open_letter};
+use livekit_otel_durable::store::Directory;
+use livekit_otel_export as export;
+use livekit_otel_ledger::Signal;
+use livekit_otel_ledger::report::grouped;
+use livekit_otel_ledger::status::Status;
+use livekit_otel_model::shown::visible;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_ANSWER: usize = 1 << 20;
@@ -81,7 +80,7 @@ pub async fn status(admin: &str) -> Result<Status, CommandError> {
 async fn ask(request: Request<Full<Bytes>>) -> Result<Response<Incoming>, String> {
     let client: Client<HttpConnector, _> = Client::builder(TokioExecutor::new()).build_http();
     match tokio::time::timeout(TIMEOUT, client.request(request)).await {
-        Ok(answer) => answer.map_err(|error| export::chain(&error)),
+        Ok(answer) => answer.map_err(|error| livekit_otel_transport::chain(&error)),
         Err(_) => Err("no answer".to_owned()),
     }
 }
@@ -197,11 +196,12 @@ async fn send(payload: Payload, content: Bytes, config: &Config) -> Result<(), S
 
 // A webhook that a newer version may read goes the way that it came.
 async fn post(body: Bytes, config: &Config) -> Result<(), String> {
-    if crate::proto::webhook(&body).is_err() {
+    if livekit_otel_livekit::webhook(&body).is_err() {
         return Err("this version can't read it either".to_owned());
     }
     let (key, secret) = config.keys.first().ok_or("there is no key to sign it with")?;
-    let token = webhook::sign(&body, &key, &secret).map_err(|error| error.to_string())?;
+    let token = livekit_otel_livekit::token::sign(&body, &key, &secret)
+        .map_err(|error| error.to_string())?;
     let request = Request::post(format!("http://{}/webhook", config.http));
     let request = request.header(AUTHORIZATION, token).body(Full::new(body));
     taken(request.map_err(|error| error.to_string())?).await
@@ -219,9 +219,9 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
-    use crate::event::Time;
-    use crate::journal::SetAside;
-    use crate::store::{Directory, Files};
+    use livekit_otel_durable::journal::SetAside;
+    use livekit_otel_durable::store::{Directory, Files};
+    use livekit_otel_model::event::Time;
 
     #[tokio::test]
     async fn a_letters_reason_does_nothing_to_the_terminal() {

@@ -10,19 +10,19 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
 
 use crate::config::Config;
-use crate::engine::{Batch, Engine};
-use crate::event::{Telling, Time};
-use crate::journal::{self, Accepted, Entry};
-use crate::ledger::Source;
-use crate::pipeline::Passed;
-use crate::proto::{self, Read, Unreadable};
-use crate::snapshot::{self, Writer};
-use crate::source::Keys;
-use crate::source::capture::{Capture, Line};
 use crate::source::read_again;
-use crate::source::token;
-use crate::store::Frames;
-use crate::{session, stats};
+use livekit_otel_durable::journal::{self, Accepted, Entry};
+use livekit_otel_durable::store::Frames;
+use livekit_otel_engine::session;
+use livekit_otel_engine::snapshot::{self, Writer};
+use livekit_otel_engine::stats;
+use livekit_otel_engine::{Batch, Engine};
+use livekit_otel_ledger::Source;
+use livekit_otel_livekit::keys::Keys;
+use livekit_otel_livekit::token;
+use livekit_otel_livekit::{self as proto, Read, Unreadable};
+use livekit_otel_model::event::{Telling, Time};
+use livekit_otel_tools::capture::{Capture, Line};
 
 /// A target: its name, which is also its corpus', and what it does with an input.
 pub type Target = (&'static str, fn(&[u8]));
@@ -35,35 +35,6 @@ pub const TARGETS: &[Target] = &[
     ("config", config),
     ("journal", journal),
 ];
-
-/// What makes the pipeline panic where an input holds it: a fault that only tests have.
-pub const PANICS: &str = "made-up-fault-of-the-pipeline";
-
-/// The same for the load of a snapshot that holds it.
-pub const PANICS_AT_LOAD: &str = "made-up-fault-of-a-snapshot";
-
-/// The same for the page of rooms, by a room's name.
-pub const PANICS_ON_PAGE: &str = "made-up-fault-of-the-page";
-
-/// Panics where the input holds `text`.
-pub(crate) fn panic_if_asked(raw: &[u8], text: &str) {
-    let mut parts = raw.windows(text.len());
-    assert!(!parts.any(|part| part == text.as_bytes()), "{text}");
-}
-
-/// Panics where an event's room has the name [`PANICS`]: a library's input has no bytes.
-pub(crate) fn panic_if_told(telling: Option<&Telling>) {
-    let Some(Telling::Events(events)) = telling else { return };
-    let mut rooms = events.iter().filter_map(|event| event.room.as_ref()?.name.as_ref());
-    assert!(!rooms.any(|name| name.as_str() == PANICS), "{PANICS}");
-}
-
-/// Panics where a record has [`PANICS_ON_PAGE`].
-pub(crate) fn panic_on_page(passed: &Passed) {
-    let Passed::Logs(logs) = passed else { return };
-    let mut values = logs.iter().flat_map(|log| &log.attributes).map(|attribute| &attribute.value);
-    assert!(!values.any(|value| *value == PANICS_ON_PAGE.into()), "{PANICS_ON_PAGE}");
-}
 
 // The key that the webhook's tokens name.
 const KEY: &str = "fuzz";

@@ -8,7 +8,7 @@
 //! ```no_run
 //! use livekit_otel::config::Config;
 //! use livekit_otel::serve::Server;
-//! use livekit_otel::source::Keys;
+//! use livekit_otel_livekit::keys::Keys;
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let mut keys = Keys::default();
@@ -28,14 +28,14 @@
 //! `examples/sfu.rs`, which makes a call of two and prints what a collector gets of it.
 //!
 //! ```
-//! use livekit_otel::telemetry::messages::{Room, RoomEndReason};
-//! use livekit_otel::telemetry::{OtelSettings, Telemetry, TelemetryService};
+//! use livekit_otel_telemetry::messages::{Room, RoomEndReason};
+//! use livekit_otel_telemetry::{OtelSettings, Telemetry, TelemetryService};
 //! use std::time::Duration;
 //! use tokio::time::Instant;
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let collector = livekit_otel::demo::Collector::start().await?;
+//! # let collector = livekit_otel_tools::demo::Collector::start().await?;
 //! # let endpoint = collector.endpoint().parse()?;
 //! let settings = OtelSettings::default().service_name("my-sfu").endpoint(&endpoint);
 //! let telemetry = Telemetry::builder().otel(settings).start()?;
@@ -53,9 +53,11 @@
 //! with its time, finished spans, log records and metric points come out.
 //!
 //! ```
-//! use livekit_otel::engine::{Batch, Engine};
-//! use livekit_otel::event::Time;
-//! use livekit_otel::{proto, session, stats};
+//! use livekit_otel_engine::{Batch, Engine};
+//! use livekit_otel_model::event::Time;
+//! use livekit_otel_livekit;
+//! use livekit_otel_engine::session;
+//! use livekit_otel_engine::stats;
 //!
 //! let now = Time::from_secs(1_795_406_961).ok_or("unset")?;
 //! let mut engine = Engine::new(session::Settings::default(), stats::Settings::default(), now);
@@ -70,37 +72,14 @@
 //! ARCHITECTURE.md, at the top of the repository, draws how the modules fit together.
 
 pub mod cli;
-mod client;
 pub mod commands;
 pub mod config;
 pub mod demo;
 mod descriptors;
-pub mod engine;
-pub mod event;
-pub mod export;
-mod faults;
-pub mod frames;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzz;
-mod interned;
-pub mod journal;
-pub mod ledger;
-pub mod memory;
 pub mod observe;
-pub mod pipeline;
-pub mod privacy;
-pub mod proto;
-pub mod semconv;
 pub mod serve;
-pub mod session;
-mod shown;
-pub mod signal;
-pub mod simulate;
-pub mod snapshot;
 pub mod source;
-pub mod stats;
-pub mod store;
-pub mod telemetry;
 pub mod ui;
-mod words;

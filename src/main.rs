@@ -9,15 +9,21 @@ use livekit_otel::cli::{
     SimulateArgs, StatusArgs, TraceIdArgs,
 };
 use livekit_otel::commands::{self, DeadLetters};
-use livekit_otel::config::{self, Config, ProcessEnv};
-use livekit_otel::demo::{self, Collect, Style};
-use livekit_otel::event::{ParticipantSid, RoomSid, Time};
-use livekit_otel::ledger::report::render_ledger;
+use livekit_otel::config;
+use livekit_otel::config::Config;
+use livekit_otel::demo;
+use livekit_otel::demo::Collect;
+use livekit_otel::observe;
+use livekit_otel::serve;
 use livekit_otel::serve::Outcome;
-use livekit_otel::session::{hex, ids};
-use livekit_otel::simulate::{Simulation, send};
-use livekit_otel::source::replay;
-use livekit_otel::{observe, serve, ui};
+use livekit_otel::ui;
+use livekit_otel_engine::session::{hex, ids};
+use livekit_otel_export::configure::ProcessEnv;
+use livekit_otel_ledger::report::render_ledger;
+use livekit_otel_model::event::{ParticipantSid, RoomSid, Time};
+use livekit_otel_tools::demo::{Progress, Style};
+use livekit_otel_tools::replay;
+use livekit_otel_tools::simulate::{Simulation, send};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[cfg(feature = "mimalloc")]
@@ -119,7 +125,7 @@ async fn show(ui: &ui::Ui, out: &mut impl Write) -> std::io::Result<()> {
 fn replay(args: &ReplayArgs) -> Result<(), Failure> {
     let to = config::destination(args, &ProcessEnv).map_err(usage)?;
     let capture = demo::read_capture(&args.file).map_err(failed)?;
-    let progress = demo::Progress::new(capture.lines.len() as u64, "replaying");
+    let progress = Progress::new(capture.lines.len() as u64, "replaying");
     let sent = run(async {
         replay::replay(&capture, &to, |done| progress.set(done as u64)).await.map_err(failed)
     });
@@ -136,7 +142,7 @@ fn replay(args: &ReplayArgs) -> Result<(), Failure> {
 fn simulate(args: &SimulateArgs) -> Result<(), Failure> {
     let (settings, to) = config::simulation(args, &ProcessEnv).map_err(usage)?;
     let start = send::start(settings.duration, to.speed, Time::from_system(SystemTime::now()));
-    let progress = demo::Progress::new(settings.duration.as_secs(), "simulating");
+    let progress = Progress::new(settings.duration.as_secs(), "simulating");
     let report = run(async {
         let stop = async {
             // Where no signal can be had it ends in its time.

@@ -1,7 +1,5 @@
 //! What the program tells of itself: its log, its own traces if asked for, its ledger as metrics.
 
-mod clock;
-mod own;
 mod own_traces;
 pub mod prometheus;
 
@@ -18,11 +16,8 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Layer, Registry, fmt};
 
-pub use clock::Clock;
-pub use own::Own;
-
 use crate::config::{LogFormat, LogSettings};
-use crate::export;
+use livekit_otel_export as export;
 
 /// What ours is logged and traced as.
 const OURS: &str = "livekit_otel";

@@ -15,23 +15,25 @@ pub use stop::{Outcome, Report};
 
 use crate::config::{Config, Errors, JournalConfig};
 use crate::descriptors;
-use crate::engine::Engine;
-use crate::event::Time;
-use crate::export::{self, Exporter};
-pub use crate::faults::Fault;
-use crate::faults::Faults;
-use crate::journal::{self, Journal, SetAside};
-use crate::ledger::{Ledger, Snapshot};
-use crate::memory;
-use crate::observe::{Clock, Own};
-use crate::pipeline::{self, Checkpoints, Ended};
 use crate::source::listen::{self, Listeners, Site};
 use crate::source::reconcile::{self, Reconciler};
 use crate::source::tls;
-use crate::source::{self, KeyRing, Keys, Shared};
-use crate::store::Directory;
-use crate::store::directory::OpenError;
+use crate::source::{self, Shared};
 use crate::ui::Ui;
+use livekit_otel_durable::journal::{self, Journal, SetAside};
+use livekit_otel_durable::memory;
+use livekit_otel_durable::store::Directory;
+use livekit_otel_durable::store::directory::OpenError;
+use livekit_otel_engine::Engine;
+use livekit_otel_export::{self as export, Exporter};
+pub use livekit_otel_ledger::faults::Fault;
+use livekit_otel_ledger::faults::Faults;
+use livekit_otel_ledger::{Ledger, Snapshot};
+use livekit_otel_livekit::keys::{KeyRing, Keys};
+use livekit_otel_model::event::Time;
+use livekit_otel_pipeline::own::Own;
+use livekit_otel_pipeline::periodic::Clock;
+use livekit_otel_pipeline::{self as pipeline, Checkpoints, Ended};
 
 // How long a start that fails waits for what writes the journal.
 const WRITER: Duration = Duration::from_secs(5);

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use livekit_otel::engine::{Batch, Engine};
-use livekit_otel::event::Time;
-use livekit_otel::snapshot::{Part, Writer, part};
-use livekit_otel::store::{Directory, Files, Reader};
-use livekit_otel::{proto, session, stats};
+use livekit_otel_durable::store::{Directory, Files, Reader};
+use livekit_otel_engine::session;
+use livekit_otel_engine::snapshot::{Part, Writer, part};
+use livekit_otel_engine::stats;
+use livekit_otel_engine::{Batch, Engine};
+use livekit_otel_livekit as proto;
+use livekit_otel_model::event::Time;
 use serde_json::json;
 
 const ROOMS: usize = 10_000;

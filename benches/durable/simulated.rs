@@ -2,10 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use livekit_otel::event::Time;
-use livekit_otel::simulate::send::{self, send};
-use livekit_otel::simulate::{Settings, Simulation};
-use livekit_otel::source::replay::Destination;
+use livekit_otel_model::event::Time;
+use livekit_otel_tools::replay::Destination;
+use livekit_otel_tools::simulate::send::{self, send};
+use livekit_otel_tools::simulate::{Settings, Simulation};
 
 use crate::process::{KEY, Process, SECRET, free_port, serve};
 

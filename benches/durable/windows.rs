@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use livekit_otel::frames::RawCodec;
-use livekit_otel::proto;
+use livekit_otel_livekit as proto;
+use livekit_otel_transport::frames::RawCodec;
 use serde_json::json;
 use tonic::transport::Endpoint;
 

@@ -2,8 +2,8 @@
 
 use std::hint::black_box;
 
-use livekit_otel::export::encode_table;
-use livekit_otel::privacy::Privacy;
+use livekit_otel_export::encode_table;
+use livekit_otel_export::privacy::Privacy;
 
 use crate::clock::{Took, took};
 use crate::floor::Floor;

@@ -1,9 +1,9 @@
 //! The same bytes, by hand: what there is to know of a stream is in an array, its attributes are
 //! encoded, and each point is written field by field.
 
-use livekit_otel::export::encode_table;
-use livekit_otel::privacy::Privacy;
-use livekit_otel::signal::{Column, Row};
+use livekit_otel_export::encode_table;
+use livekit_otel_export::privacy::Privacy;
+use livekit_otel_model::signal::{Column, Row};
 
 use crate::streams::{Streams, flush};
 

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use livekit_otel::config::Config;
-use livekit_otel::engine::Engine;
-use livekit_otel::event::{Telling, Unknown};
-use livekit_otel::export::Exporter;
-use livekit_otel::export::settings::Protocol;
-use livekit_otel::journal::{self, Accepted, SetAside};
-use livekit_otel::ledger::{Ledger, Source};
-use livekit_otel::pipeline::{self, Clock, Parts};
-use livekit_otel::session;
-use livekit_otel::source::Keys;
-use livekit_otel::stats::NodeReports;
+use livekit_otel_durable::journal::{self, Accepted, SetAside};
+use livekit_otel_engine::Engine;
+use livekit_otel_engine::session;
+use livekit_otel_engine::stats::NodeReports;
+use livekit_otel_export::Exporter;
+use livekit_otel_export::settings::Protocol;
+use livekit_otel_ledger::{Ledger, Source};
+use livekit_otel_livekit::keys::Keys;
+use livekit_otel_model::event::{Telling, Unknown};
+use livekit_otel_pipeline::{self as pipeline, Clock, Parts};
 
 use crate::otelcol::otelcol;
 use crate::sink::Sink;

@@ -3,12 +3,12 @@
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
-use livekit_otel::event::{
+use livekit_otel_engine::session::{Census, Description, StreamContext};
+use livekit_otel_engine::stats::{Level, Settings, Stats};
+use livekit_otel_model::event::{
     Counts, Direction, Identity, ParticipantSid, RoomName, RoomSid, StreamStat, Time, TrackKind,
     TrackSid,
 };
-use livekit_otel::session::{Census, Description, StreamContext};
-use livekit_otel::stats::{Level, Settings, Stats};
 
 /// When the `nth` window ends: lately, so that no series has been silent for long.
 pub fn at(nth: u32) -> Time {
@@ -53,7 +53,11 @@ impl Streams {
 }
 
 /// A flush; what comes of the nodes is left out.
-pub fn flush(stats: &mut Stats, nth: u32, mut each: impl FnMut(&livekit_otel::signal::Table)) {
+pub fn flush(
+    stats: &mut Stats,
+    nth: u32,
+    mut each: impl FnMut(&livekit_otel_model::signal::Table),
+) {
     stats.flush(at(nth), &Census::default());
     while let Some(table) = stats.flush_streams() {
         each(&table);

@@ -1,10 +1,10 @@
 //! The load: streams of participants in rooms, and their reports.
 
-use livekit_otel::event::{Direction, TrackKind, TrackSource};
-use livekit_otel::telemetry::messages::{
+use livekit_otel_model::event::{Direction, TrackKind, TrackSource};
+use livekit_otel_telemetry::messages::{
     AnalyticsStat, AnalyticsStream, AnalyticsVideoLayer, ParticipantInfo, Room,
 };
-use livekit_otel::telemetry::{StatsKey, TrackClass};
+use livekit_otel_telemetry::{StatsKey, TrackClass};
 use pbjson_types::Timestamp;
 
 pub const PER_PARTICIPANT: usize = 10;

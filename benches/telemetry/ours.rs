@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use livekit_otel::event::{Direction, Time, TrackKind, TrackSource};
-use livekit_otel::stats::worker::{Reported, Who, Workers};
-use livekit_otel::telemetry::messages::{ParticipantInfo, Room};
-use livekit_otel::telemetry::{
+use livekit_otel_engine::stats::worker::{Reported, Who, Workers};
+use livekit_otel_livekit::StatReport;
+use livekit_otel_model::event::{Direction, Time, TrackKind, TrackSource};
+use livekit_otel_telemetry::messages::{ParticipantInfo, Room};
+use livekit_otel_telemetry::{
     NullTelemetry, OtelSettings, ParticipantContext, ReferenceGuard, StatsKey, Telemetry,
     TelemetryService, TrackClass,
 };
@@ -113,7 +114,7 @@ pub fn record(load: &Load) -> Took {
     for _ in 0..WINDOWS {
         let window = took(|| {
             for (key, stat) in load.keys.iter().zip(&load.stats) {
-                assert_eq!(workers.report(key, stat), Reported::Taken);
+                assert_eq!(workers.report(key, &StatReport(stat)), Reported::Taken);
             }
         });
         sum.cpu += window.1.cpu;
@@ -140,7 +141,7 @@ pub fn coalesce(load: &Load) -> f64 {
     let mut workers = workers(load);
     for _ in 0..REPORTS {
         for (key, stat) in load.keys.iter().zip(&load.stats) {
-            workers.report(key, stat);
+            workers.report(key, &StatReport(stat));
         }
     }
     let now = Time::from_secs(1_795_400_030).unwrap();

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use livekit_otel::telemetry::messages::AnalyticsStat;
+use livekit_otel_telemetry::messages::AnalyticsStat;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, MeterProvider};
 use opentelemetry_sdk::metrics::{

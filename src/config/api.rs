@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::keys;
-use super::reader::Reader;
 use super::values;
-use crate::source::Keys;
 use crate::source::reconcile::Settings;
+use livekit_otel_export::configure::Reader;
+use livekit_otel_livekit::keys::Keys;
 
 const INTERVAL: Duration = Duration::from_mins(1);
 

@@ -1,11 +1,10 @@
 //! The configuration file: YAML into text by path, with all that does not belong there.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::errors::Problem;
+use livekit_otel_export::configure::{Document, Problem};
 
 /// Every key that has a value of its own.
 const LEAVES: &[&str] = &[
@@ -81,52 +80,27 @@ const TEXTS: &[&str] = &["livekit.api_key", "livekit.api_secret"];
 
 const IS_NO_TEXT: &str = "is a number or boolean: put it in quotes";
 
-/// What a file says.
-#[derive(Default)]
-pub(super) struct File {
-    name: String,
-    leaves: BTreeMap<String, String>,
-    maps: BTreeMap<String, Vec<(String, String)>>,
-    lists: BTreeMap<String, Vec<String>>,
+/// Reads `text`; what is wrong with it goes to `problems`, and the rest holds.
+pub(super) fn parse(name: &str, text: &str, problems: &mut Vec<Problem>) -> Document {
+    let mut file = File { document: Document { name: name.to_owned(), ..Document::default() } };
+    let options = serde_saphyr::options! { with_snippet: false };
+    match serde_saphyr::from_str_with_options::<Tree>(text, options) {
+        Ok(Tree::Null) => {}
+        Ok(Tree::Map(entries)) => file.section("", entries, problems),
+        Ok(_) => problems.push(file.problem("", "must be a map of sections")),
+        // Its own words may quote the text, and so a secret.
+        Err(error) => problems.push(Problem { at: name.to_owned(), what: not_yaml(&error) }),
+    }
+    file.document
+}
+
+struct File {
+    document: Document,
 }
 
 impl File {
-    /// Reads `text`; what is wrong with it goes to `problems`, and the rest holds.
-    pub(super) fn read(name: &str, text: &str, problems: &mut Vec<Problem>) -> Self {
-        let mut file = Self { name: name.to_owned(), ..Self::default() };
-        let options = serde_saphyr::options! { with_snippet: false };
-        match serde_saphyr::from_str_with_options::<Tree>(text, options) {
-            Ok(Tree::Null) => {}
-            Ok(Tree::Map(entries)) => file.section("", entries, problems),
-            Ok(_) => problems.push(file.problem("", "must be a map of sections")),
-            // Its own words may quote the text, and so a secret.
-            Err(error) => problems.push(Problem { at: name.to_owned(), what: not_yaml(&error) }),
-        }
-        file
-    }
-
-    /// The value at `path`.
-    pub(super) fn leaf(&self, path: &str) -> Option<&str> {
-        self.leaves.get(path).map(String::as_str)
-    }
-
-    /// The user's keys at `path`, if there are any.
-    pub(super) fn map(&self, path: &str) -> &[(String, String)] {
-        self.maps.get(path).map_or(&[], Vec::as_slice)
-    }
-
-    /// The list at `path`, if there is one.
-    pub(super) fn list(&self, path: &str) -> Option<&[String]> {
-        self.lists.get(path).map(Vec::as_slice)
-    }
-
-    /// How problems name a path.
-    pub(super) fn at(&self, path: &str) -> String {
-        if path.is_empty() { self.name.clone() } else { format!("{path} in {}", self.name) }
-    }
-
     fn problem(&self, path: &str, what: impl Into<String>) -> Problem {
-        Problem { at: self.at(path), what: what.into() }
+        Problem { at: self.document.at(path), what: what.into() }
     }
 
     fn section(&mut self, parent: &str, entries: Vec<(String, Tree)>, problems: &mut Vec<Problem>) {
@@ -158,7 +132,7 @@ impl File {
                     problems.push(self.problem(&path, IS_NO_TEXT));
                 }
                 Tree::Text(text) | Tree::Other(text) => {
-                    self.leaves.insert(path, text);
+                    self.document.leaves.insert(path, text);
                 }
                 Tree::Map(_) | Tree::List(_) => {
                     problems.push(self.problem(&path, "must be a single value"));
@@ -181,7 +155,7 @@ impl File {
                 }
             }
         }
-        self.maps.insert(path.to_owned(), pairs);
+        self.document.maps.insert(path.to_owned(), pairs);
     }
 
     fn list_of(&mut self, path: &str, entries: Vec<Tree>, problems: &mut Vec<Problem>) {
@@ -194,7 +168,7 @@ impl File {
                 _ => problems.push(self.problem(&entry, "must be a single value")),
             }
         }
-        self.lists.insert(path.to_owned(), texts);
+        self.document.lists.insert(path.to_owned(), texts);
     }
 }
 
@@ -281,7 +255,7 @@ mod tests {
 
     fn wrong(text: &str) -> Vec<String> {
         let mut problems = Vec::new();
-        File::read("f.yaml", text, &mut problems);
+        parse("f.yaml", text, &mut problems);
         problems.iter().map(Problem::to_string).collect()
     }
 
@@ -337,7 +311,7 @@ mod tests {
     fn values_keep_their_text() {
         let mut problems = Vec::new();
         let text = "livekit: {keys: {b: x, a: 'y z'}}\nlimits: {webhook_body: 4096}\nobserve: {traces: true}";
-        let file = File::read("f.yaml", text, &mut problems);
+        let file = parse("f.yaml", text, &mut problems);
         assert_eq!(problems, []);
         assert_eq!(file.leaf("limits.webhook_body"), Some("4096"));
         assert_eq!(file.leaf("observe.traces"), Some("true"));

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::reader::Reader;
 use super::{JournalConfig, option, values};
 use crate::cli::ServeArgs;
-use crate::journal::Settings;
-use crate::store::Files;
+use livekit_otel_durable::journal::Settings;
+use livekit_otel_durable::store::Files;
+use livekit_otel_export::configure::Reader;
 
 /// Reads it; the largest message is `longest` bytes long.
 pub(super) fn read(

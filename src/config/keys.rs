@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::reader::{Found, Reader};
-use crate::source::keys::Keys;
+use livekit_otel_export::configure::{Found, Reader};
+use livekit_otel_livekit::keys::Keys;
 
 const KEYS: &str = "LIVEKIT_KEYS";
 /// Names the API key, in the environment.
@@ -111,14 +111,14 @@ fn server_keys(found: &Found, reader: &mut Reader<'_>, keys: &mut Keys) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::file::File;
+    use super::super::file;
     use super::*;
 
     fn keys(listen: &str) -> (Keys, Vec<String>) {
         let env = BTreeMap::new();
         let text = format!("livekit: {{keys: {{a: s3cret, b: s3cret}}}}\nlisten: {{{listen}}}");
         let mut problems = Vec::new();
-        let file = File::read("f.yaml", &text, &mut problems);
+        let file = file::parse("f.yaml", &text, &mut problems);
         let mut reader = Reader { env: &env, file, problems };
         let keys = read(&mut reader);
         (keys, reader.problems.iter().map(ToString::to_string).collect())

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use super::keys::FOR_STREAMS;
 use super::option;
-use super::reader::Reader;
 use super::values;
 use crate::cli::ServeArgs;
 use crate::source::listen::{self, GrpcAuth};
 use crate::source::tls::Files;
+use livekit_otel_export::configure::Reader;
 
 /// The listeners.
 pub(super) struct Listen {
@@ -132,7 +132,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::super::Config;
-    use super::super::file::File;
+    use super::super::file;
     use super::super::tests::{Yaml, env};
     use super::*;
 
@@ -141,7 +141,7 @@ mod tests {
         let wrong = |text: &str| {
             let env = BTreeMap::new();
             let mut problems = Vec::new();
-            let file = File::read("f.yaml", text, &mut problems);
+            let file = file::parse("f.yaml", text, &mut problems);
             let mut reader = Reader { env: &env, file, problems };
             read(&ServeArgs::default(), &mut reader);
             reader.problems.iter().map(ToString::to_string).collect::<Vec<_>>()

@@ -1,16 +1,11 @@
 //! Configuration: flags before the environment before the file, and all that is wrong at once.
 
 mod api;
-mod errors;
 mod file;
 mod journal;
 mod keys;
 mod listen;
-mod otlp;
-mod privacy;
-mod reader;
 mod replay;
-mod resource;
 mod session;
 mod simulate;
 mod stats;
@@ -18,8 +13,7 @@ mod stats;
 mod tests;
 mod values;
 
-use std::collections::{BTreeMap, HashMap};
-use std::hash::BuildHasher;
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,19 +21,18 @@ use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
-pub use errors::{Errors, Problem};
+pub use livekit_otel_export::configure::{Env, Errors, Problem, ProcessEnv};
 pub use replay::destination;
 pub use simulate::simulation;
 
-use self::file::File;
-use self::reader::{Found, Reader};
 use crate::cli::ServeArgs;
-use crate::export;
-use crate::source::keys::Keys;
 use crate::source::listen::GrpcAuth;
 use crate::source::reconcile;
 use crate::source::tls;
-use crate::store::Disk;
+use livekit_otel_durable::store::Disk;
+use livekit_otel_export as export;
+use livekit_otel_export::configure::{self, Document, Flags, Reader, option};
+use livekit_otel_livekit::keys::Keys;
 
 /// What the program is told at start. `Debug` shows no secrets.
 #[derive(Debug, Clone)]
@@ -75,9 +68,9 @@ pub struct Config {
     /// LiveKit's API, where it is asked which rooms there are.
     pub api: Option<reconcile::Settings>,
     /// How long the sessions wait.
-    pub session: crate::session::Settings,
+    pub session: livekit_otel_engine::session::Settings,
     /// What the instruments are told.
-    pub stats: crate::stats::Settings,
+    pub stats: livekit_otel_engine::stats::Settings,
     /// How often the instruments are flushed; longer than nothing.
     pub stats_interval: Duration,
     /// Where the signals go.
@@ -104,7 +97,7 @@ pub struct JournalConfig {
     /// Its directory, which no other process uses.
     pub directory: PathBuf,
     /// How it is kept.
-    pub settings: crate::journal::Settings,
+    pub settings: livekit_otel_durable::journal::Settings,
     /// What writes its files: other than the system's own only in tests of its faults.
     pub disk: Arc<dyn Disk>,
 }
@@ -128,41 +121,13 @@ pub enum LogFormat {
     Json,
 }
 
-/// Where variables are read from.
-pub trait Env {
-    /// The variable's value; one that is not UTF-8 counts as not set.
-    fn get(&self, name: &str) -> Option<String>;
-}
-
-/// The process's own environment.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct ProcessEnv;
-
-impl Env for ProcessEnv {
-    fn get(&self, name: &str) -> Option<String> {
-        std::env::var(name).ok()
-    }
-}
-
-impl<S: BuildHasher> Env for HashMap<String, String, S> {
-    fn get(&self, name: &str) -> Option<String> {
-        HashMap::get(self, name).cloned()
-    }
-}
-
-impl Env for BTreeMap<String, String> {
-    fn get(&self, name: &str) -> Option<String> {
-        BTreeMap::get(self, name).cloned()
-    }
-}
-
 impl Config {
     /// Reads the flags, the environment and the file.
     ///
     /// # Errors
     /// All that is wrong in any of them, each with its place and without its value.
     pub fn load(args: &ServeArgs, env: &dyn Env) -> Result<Self, Errors> {
-        let mut reader = Reader { env, file: File::default(), problems: Vec::new() };
+        let mut reader = Reader { env, file: Document::default(), problems: Vec::new() };
         let path = args
             .config
             .clone()
@@ -177,7 +142,7 @@ impl Config {
     #[cfg(feature = "fuzzing")]
     pub(crate) fn from_text(text: &str, env: &dyn Env) -> Result<Self, Errors> {
         let mut problems = Vec::new();
-        let file = File::read("the file", text, &mut problems);
+        let file = file::parse("the file", text, &mut problems);
         Self::with_keys(&ServeArgs::default(), Reader { env, file, problems })
     }
 
@@ -194,7 +159,7 @@ impl Config {
     /// # Errors
     /// All that is wrong in it, each with its variable and without its value.
     pub fn for_library(env: &dyn Env) -> Result<Self, Errors> {
-        let mut reader = Reader { env, file: File::default(), problems: Vec::new() };
+        let mut reader = Reader { env, file: Document::default(), problems: Vec::new() };
         let config = read(&ServeArgs::default(), Keys::default(), &mut reader);
         if reader.problems.is_empty() { Ok(config) } else { Err(Errors(reader.problems)) }
     }
@@ -202,7 +167,7 @@ impl Config {
     /// All defaults, with these keys and on free ports of 127.0.0.1, whatever the environment says.
     pub fn for_keys(keys: Keys) -> Self {
         let env = BTreeMap::new();
-        let mut reader = Reader { env: &env, file: File::default(), problems: Vec::new() };
+        let mut reader = Reader { env: &env, file: Document::default(), problems: Vec::new() };
         let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         Self {
             http: free,
@@ -213,21 +178,21 @@ impl Config {
     }
 }
 
-fn read_file(path: &PathBuf, problems: &mut Vec<Problem>) -> File {
+fn read_file(path: &PathBuf, problems: &mut Vec<Problem>) -> Document {
     let name = path.display().to_string();
     match std::fs::read_to_string(path) {
-        Ok(text) => File::read(&name, &text, problems),
+        Ok(text) => file::parse(&name, &text, problems),
         Err(error) => {
             let what = format!("can't be read: {}", error.kind());
             problems.push(Problem { at: name, what });
-            File::default()
+            Document::default()
         }
     }
 }
 
 fn read(args: &ServeArgs, keys: Keys, reader: &mut Reader<'_>) -> Config {
     let session = session::read(reader);
-    let export = otlp::read(args, reader);
+    let export = configure::read(&flags(args), reader);
     let (stats, stats_interval) = stats::read(args, export.temporality, reader);
     let timeout =
         option(reader, "--shutdown-timeout", args.shutdown_timeout.as_ref(), "shutdown_timeout");
@@ -283,10 +248,11 @@ fn log_settings(args: &ServeArgs, reader: &mut Reader<'_>) -> LogSettings {
     }
 }
 
-// One of our own options: its variable is named like its flag.
-fn option(reader: &Reader<'_>, flag: &str, value: Option<&String>, path: &str) -> Option<Found> {
-    let variable = flag.trim_start_matches('-').replace('-', "_").to_ascii_uppercase();
-    Reader::flag(flag, value)
-        .or_else(|| reader.variable(&format!("LIVEKIT_OTEL_{variable}")))
-        .or_else(|| reader.leaf(path))
+fn flags(args: &ServeArgs) -> Flags<'_> {
+    let ServeArgs { endpoint, protocol, privacy_pii, .. } = args;
+    Flags {
+        endpoint: endpoint.as_ref(),
+        protocol: protocol.as_ref(),
+        privacy_pii: privacy_pii.as_ref(),
+    }
 }

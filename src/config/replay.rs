@@ -4,7 +4,7 @@ use http::Uri;
 
 use super::{Env, Errors, Problem};
 use crate::cli::ReplayArgs;
-use crate::source::replay::Destination;
+use livekit_otel_tools::replay::Destination;
 
 /// Reads the flags of `replay`, and the key that signs from the environment.
 ///

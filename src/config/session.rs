@@ -1,8 +1,8 @@
 //! How long sessions wait, and what is one trace.
 
-use super::reader::Reader;
 use super::values;
-use crate::session::Settings;
+use livekit_otel_engine::session::Settings;
+use livekit_otel_export::configure::Reader;
 
 pub(super) fn read(reader: &mut Reader<'_>) -> Settings {
     let default = Settings::default();

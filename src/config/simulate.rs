@@ -7,8 +7,8 @@ use super::replay::Flags;
 use super::values::{self, Parsed};
 use super::{Env, Errors};
 use crate::cli::SimulateArgs;
-use crate::simulate::Settings;
-use crate::source::replay::Destination;
+use livekit_otel_tools::replay::Destination;
+use livekit_otel_tools::simulate::Settings;
 
 const MOST_ROOMS: usize = 100_000;
 const MOST_PARTICIPANTS: usize = 10_000;

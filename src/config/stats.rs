@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::reader::Reader;
 use super::{option, values};
 use crate::cli::ServeArgs;
-use crate::signal::Temporality;
-use crate::stats::Settings;
+use livekit_otel_engine::stats::Settings;
+use livekit_otel_export::configure::Reader;
+use livekit_otel_model::signal::Temporality;
 
 /// The instruments' settings, and how often they are flushed.
 pub(super) fn read(

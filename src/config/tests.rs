@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::export::settings::{Compression, Protocol, Target};
-use crate::signal::Temporality;
-use crate::stats::Level;
+use livekit_otel_engine::stats::Level;
+use livekit_otel_export::settings::{Compression, Protocol, Target};
+use livekit_otel_model::signal::Temporality;
 
 pub(super) const KEYS: (&str, &str) = ("LIVEKIT_KEYS", "devkey: s3cret");
 
@@ -75,8 +75,8 @@ fn the_defaults_need_only_keys() {
     assert_eq!(config.admin.to_string(), "127.0.0.1:9293");
     assert_eq!((config.max_body, config.max_message), (1 << 20, 4 << 20));
     assert_eq!(config.keys.secret("devkey"), Some("s3cret"));
-    assert_eq!(config.session, crate::session::Settings::default());
-    assert_eq!(config.stats, crate::stats::Settings::default());
+    assert_eq!(config.session, livekit_otel_engine::session::Settings::default());
+    assert_eq!(config.stats, livekit_otel_engine::stats::Settings::default());
     assert_eq!(config.stats_interval, Duration::from_secs(30));
     assert_eq!((config.journal_bytes, config.set_aside_bytes), (64 << 20, 16 << 20));
     assert_eq!(config.shutdown_timeout, Duration::from_secs(10));
@@ -425,7 +425,7 @@ fn personal_data_is_sent_plain_hashed_or_not_at_all() {
     let sent = |config: &Config| {
         let value = "ada".into();
         let privacy = &config.export.privacy;
-        let sent = privacy.value(crate::semconv::key::PARTICIPANT_IDENTITY, &value);
+        let sent = privacy.value(livekit_otel_model::semconv::key::PARTICIPANT_IDENTITY, &value);
         sent.map(|value| format!("{value:?}"))
     };
     let mode = |mode| ("LIVEKIT_OTEL_PRIVACY_PII", mode);

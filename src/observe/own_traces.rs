@@ -15,7 +15,7 @@ use opentelemetry_sdk::trace::{self, SdkTracerProvider, SpanData};
 use tokio::runtime::Handle;
 
 use super::InitError;
-use crate::export::settings::{Protocol, Settings, Target};
+use livekit_otel_export::settings::{Protocol, Settings, Target};
 
 /// Sends spans to where the traces go, in batches.
 pub(super) fn provider(settings: &Settings) -> Result<SdkTracerProvider, InitError> {

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use super::own::{FAMILIES, Family, Kind, Own};
+use livekit_otel_pipeline::own::{FAMILIES, Family, Kind, Own};
 
 /// The media type of [`text`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4";

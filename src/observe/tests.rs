@@ -17,8 +17,8 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::config::Config;
-use crate::export::settings::{Headers, Protocol};
-use crate::source::keys::Keys;
+use livekit_otel_export::settings::{Headers, Protocol};
+use livekit_otel_livekit::keys::Keys;
 
 #[derive(Clone, Default)]
 struct Written(Arc<Mutex<Vec<u8>>>);

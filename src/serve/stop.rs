@@ -7,8 +7,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, timeout_at};
 
 use super::{Server, ended};
-use crate::faults::{Fault, Faults};
-use crate::ledger::Snapshot;
+use livekit_otel_ledger::Snapshot;
+use livekit_otel_ledger::faults::{Fault, Faults};
 
 // Of the time for all: how long senders may finish what they began, …
 const SOURCES: u32 = 5;

@@ -11,10 +11,11 @@ use axum::routing::get;
 use tokio::sync::watch;
 
 use super::Shared;
-use crate::journal::{Room, SetAside};
-use crate::ledger::Ledger;
-use crate::ledger::status::Status;
-use crate::observe::{Own, prometheus};
+use crate::observe::prometheus;
+use livekit_otel_durable::journal::{Room, SetAside};
+use livekit_otel_ledger::Ledger;
+use livekit_otel_ledger::status::Status;
+use livekit_otel_pipeline::own::Own;
 
 /// What is answered with. It does not hold the journal, whose end it would hold up.
 #[derive(Debug, Clone)]
@@ -80,8 +81,8 @@ mod tests {
     use tonic::codegen::Service;
 
     use super::*;
-    use crate::journal;
-    use crate::source::KeyRing;
+    use livekit_otel_durable::journal;
+    use livekit_otel_livekit::keys::KeyRing;
 
     #[tokio::test]
     async fn it_is_not_ready_while_it_drains() {

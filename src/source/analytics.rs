@@ -20,10 +20,11 @@ use super::budget::Budget;
 use super::connections::Use;
 use super::messages::{Fault, Message, Messages, Reading, acknowledged, messages};
 use super::tasks::stopped;
-use super::token::{self, Refusals};
 use super::{OpenStreams, Shared, accepted, parse};
-use crate::journal::{Full, Pending};
-use crate::ledger::{Refused, Source};
+use livekit_otel_durable::journal::{Full, Pending};
+use livekit_otel_ledger::{Refused, Source};
+use livekit_otel_livekit as proto;
+use livekit_otel_livekit::token::{self, Refusals};
 
 // A sender that never closes its streams is quiet for this long: what it had sent is read.
 const QUIET: Duration = Duration::from_millis(100);
@@ -35,16 +36,6 @@ const MAX_UNCONFIRMED: usize = 256;
 
 // What was taken of a stream and is not in the journal yet, for certain.
 type Unconfirmed = VecDeque<Pending>;
-
-/// The path of a source's method; what is no stream has none.
-pub(crate) fn method(source: Source) -> Option<&'static str> {
-    match source {
-        Source::Stats => Some("/livekit.AnalyticsRecorderService/IngestStats"),
-        Source::Events => Some("/livekit.AnalyticsRecorderService/IngestEvents"),
-        Source::NodeRooms => Some("/livekit.AnalyticsRecorderService/IngestNodeRoomStates"),
-        Source::Webhook | Source::Api => None,
-    }
-}
 
 /// The service.
 #[derive(Debug, Clone)]
@@ -85,7 +76,7 @@ impl Service<http::Request<axum::body::Body>> for AnalyticsRecorder {
 
     fn call(&mut self, request: http::Request<axum::body::Body>) -> Self::Future {
         let path = request.uri().path();
-        let source = Source::ALL.into_iter().find(|source| method(*source) == Some(path));
+        let source = Source::ALL.into_iter().find(|source| proto::method(*source) == Some(path));
         let Some(source) = source else {
             let unimplemented = Status::unimplemented("no such method").into_http();
             return Box::pin(async move { Ok(unimplemented) });

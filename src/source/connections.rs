@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::budget::{Budget, Share};
-use crate::ledger::{Ledger, Listener};
+use livekit_otel_ledger::{Ledger, Listener};
 
 // One with an open request makes place too where nothing came on it for so long, as no other does.
 const QUIET: Duration = Duration::from_secs(30);

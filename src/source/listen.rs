@@ -23,8 +23,8 @@ use super::tasks::Tasks;
 use super::tls::{self, Acceptor, TlsError};
 use super::webhook::Webhooks;
 use super::{OpenStreams, Shared};
-use crate::faults::Faults;
-use crate::ledger::{Ledger, Listener};
+use livekit_otel_ledger::faults::Faults;
+use livekit_otel_ledger::{Ledger, Listener};
 
 // Finds out about senders that are gone without a word, so that nobody waits for their twins.
 const KEEPALIVE: Duration = Duration::from_secs(20);

@@ -22,7 +22,7 @@ use tonic::Status;
 
 use super::budget::{Budget, Lease, Share};
 use super::connections::Use;
-use crate::ledger::Refused;
+use livekit_otel_ledger::Refused;
 
 /// From a message's first byte to its last, once there is room for it.
 pub(super) const MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);

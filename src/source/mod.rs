@@ -4,22 +4,15 @@
 mod admin;
 pub mod analytics;
 mod budget;
-pub mod capture;
 mod connections;
-pub mod keys;
 mod linger;
 pub mod listen;
 mod messages;
-pub(crate) mod post;
 pub mod reconcile;
-pub mod replay;
 mod server;
 mod tasks;
 pub mod tls;
-pub(crate) mod token;
 pub mod webhook;
-
-pub use keys::{KeyRing, Keys};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -27,10 +20,11 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
-use crate::event::{Telling, Time, Unknown};
-use crate::journal::{Accepted, Journal, SetAside};
-use crate::ledger::{Ledger, Source};
-use crate::proto::{self, Read, Unreadable};
+use livekit_otel_durable::journal::{Accepted, Journal, SetAside};
+use livekit_otel_ledger::{Ledger, Source};
+use livekit_otel_livekit::keys::KeyRing;
+use livekit_otel_livekit::{self as proto, Read, Unreadable};
+use livekit_otel_model::event::{Telling, Time, Unknown};
 
 /// What all sources write to.
 #[derive(Debug, Clone)]

@@ -15,11 +15,11 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::tasks::stopped;
 use super::{Shared, accepted, parse};
-use crate::client::{self, Client};
-use crate::event::Time;
-use crate::faults::Faults;
-use crate::ledger::{Refused, Source};
-use crate::proto::{ApiRooms, Unreadable};
+use livekit_otel_ledger::faults::Faults;
+use livekit_otel_ledger::{Refused, Source};
+use livekit_otel_livekit::{ApiRooms, Unreadable};
+use livekit_otel_model::event::Time;
+use livekit_otel_transport::client::{self, Client};
 
 // For one answer, and for room in the journal.
 const TIMEOUT: Duration = Duration::from_secs(10);

@@ -21,15 +21,16 @@ use tonic::Status;
 use tonic::codec::CompressionEncoding;
 use tonic::transport::{Channel, Endpoint};
 
-use super::capture::Capture;
+use super::Shared;
 use super::listen::{Listeners, Settings, bind};
-use super::replay::{Destination, ReplayError, Sent, replay};
-use super::webhook::sign;
-use super::{Keys, Shared, analytics};
-use crate::frames::RawCodec;
-use crate::journal::{self, Reader, SetAside};
-use crate::ledger::{Input, Ledger, Refused, Source};
-use crate::proto;
+use livekit_otel_durable::journal::{self, Reader, SetAside};
+use livekit_otel_ledger::{Input, Ledger, Refused, Source};
+use livekit_otel_livekit as proto;
+use livekit_otel_livekit::keys::Keys;
+use livekit_otel_livekit::token::sign;
+use livekit_otel_tools::capture::Capture;
+use livekit_otel_tools::replay::{Destination, ReplayError, Sent, replay};
+use livekit_otel_transport::frames::RawCodec;
 
 const KEY: &str = "devkey";
 const SECRET: &str = "made-up-secret-of-thirty-two-characters";
@@ -114,7 +115,7 @@ async fn events(to: SocketAddr, gzip: bool) -> (mpsc::Sender<Bytes>, Answer) {
             grpc = grpc.send_compressed(CompressionEncoding::Gzip);
         }
         grpc.ready().await.unwrap();
-        let path = PathAndQuery::from_static(analytics::method(Source::Events).unwrap());
+        let path = PathAndQuery::from_static(proto::method(Source::Events).unwrap());
         let request = tonic::Request::new(ReceiverStream::new(outgoing));
         grpc.client_streaming(request, path, RawCodec).await.map(tonic::Response::into_inner)
     });
@@ -264,7 +265,7 @@ async fn a_frame_that_is_no_message_is_refused_as_malformed() {
     let fixture = listening(ROOMY).await;
     let client: Client<_, Full<Bytes>> =
         Client::builder(TokioExecutor::new()).http2_only(true).build_http();
-    let method = analytics::method(Source::Stats).unwrap();
+    let method = proto::method(Source::Stats).unwrap();
     // Compression flags are 0 and 1.
     let request = http::Request::post(format!("http://{}{method}", fixture.listeners.grpc))
         .header("content-type", "application/grpc")

@@ -12,8 +12,6 @@ use axum::http::header::{CONNECTION, CONTENT_LENGTH, RETRY_AFTER};
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use sha2::{Digest, Sha256};
@@ -23,9 +21,9 @@ use tracing::Instrument;
 
 use super::budget::{Budget, Lease};
 use super::connections::Use;
-use super::token::{self, Refusal, Refusals};
 use super::{OpenStreams, Shared, accepted, parse};
-use crate::ledger::{Refused, Source};
+use livekit_otel_ledger::{Refused, Source};
+use livekit_otel_livekit::token::{self, Refusal, Refusals};
 
 // LiveKit's sender gives up on a webhook after 15 s in all: a slower body is of no use to it.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -171,21 +169,6 @@ async fn verify_and_accept(webhooks: &Webhooks, request: Request) -> Response {
     webhooks.accept(body, lease).await
 }
 
-/// The token that signs `body`, as LiveKit's server makes it: 5 minutes, with the body's hash.
-///
-/// # Errors
-/// Where key or secret are empty.
-pub(crate) fn sign(
-    body: &[u8],
-    key: &str,
-    secret: &str,
-) -> Result<String, livekit_token::AccessTokenError> {
-    livekit_token::AccessToken::with_api_key(key, secret)
-        .with_ttl(Duration::from_mins(5))
-        .with_sha256(&STANDARD.encode(Sha256::digest(body)))
-        .to_jwt()
-}
-
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
@@ -197,9 +180,10 @@ mod tests {
     use tonic::codegen::Service;
 
     use super::*;
-    use crate::journal::{self, SetAside};
-    use crate::ledger::Ledger;
-    use crate::source::Keys;
+    use livekit_otel_durable::journal::{self, SetAside};
+    use livekit_otel_ledger::Ledger;
+    use livekit_otel_livekit::keys::Keys;
+    use livekit_otel_livekit::token::sign;
 
     const SECRET: &str = "made-up-secret-of-thirty-two-characters";
 

@@ -19,11 +19,11 @@ use tokio::task::JoinHandle;
 
 pub use browser::open;
 
-use crate::export::Exporter;
-use crate::faults::Faults;
-use crate::ledger::{Ledger, Listener};
-use crate::pipeline::{Passed, Tap, Tapped, tap};
 use crate::source::listen::{self, BindError, Site};
+use livekit_otel_export::Exporter;
+use livekit_otel_ledger::faults::Faults;
+use livekit_otel_ledger::{Ledger, Listener};
+use livekit_otel_pipeline::{Passed, Tap, Tapped, tap};
 use store::{Limits, Store};
 
 /// The page, which is there until it is dropped.
@@ -92,7 +92,7 @@ impl Ui {
 async fn fill(mut tapped: Tapped, shown: Arc<Shown>, exporter: Exporter) {
     while let Some(mut passed) = tapped.next().await {
         #[cfg(feature = "fuzzing")]
-        crate::fuzz::panic_on_page(&passed);
+        livekit_otel_pipeline::panics::panic_on_page(&passed);
         match &mut passed {
             Passed::Spans(spans) => spans.iter_mut().for_each(|span| exporter.span_as_sent(span)),
             Passed::Logs(logs) => logs.iter_mut().for_each(|record| exporter.log_as_sent(record)),

@@ -15,7 +15,7 @@ use axum::routing::get;
 
 use super::Shown;
 use super::pages::{self, Look};
-use crate::event::Time;
+use livekit_otel_model::event::Time;
 
 const STYLE: &str = include_str!("style.css");
 const ICON: &str = include_str!("icon.svg");

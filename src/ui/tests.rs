@@ -1,11 +1,13 @@
 //! Scenarios, played into a store as the pipeline would.
 
-use crate::engine::{Batch, Engine};
-use crate::event::{Telling, Time};
-use crate::pipeline::Passed;
-use crate::signal::Value;
 use crate::ui::store::{Limits, Store};
-use crate::{proto, session, stats};
+use livekit_otel_engine::session;
+use livekit_otel_engine::stats;
+use livekit_otel_engine::{Batch, Engine};
+use livekit_otel_livekit as proto;
+use livekit_otel_model::event::{Telling, Time};
+use livekit_otel_model::signal::Value;
+use livekit_otel_pipeline::Passed;
 
 /// A scenario of `tests/golden`, as far as its first `lines`; what comes of the time after them too
 /// where all of them are played.

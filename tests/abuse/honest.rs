@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use livekit_otel::frames::RawCodec;
+use livekit_otel_transport::frames::RawCodec;
 use livekit_token::AccessToken;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;

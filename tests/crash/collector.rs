@@ -334,7 +334,7 @@ fn points(body: &[u8], to: &mut Arrived) -> Vec<String> {
             let (at, series) = (point.time_unix_nano, series.finish());
             names.push(format!("{} {who:?} {at} {series:x}", metric.name));
             if let (Some(who), Some(number_data_point::Value::AsInt(value))) = (who, point.value)
-                && metric.name == livekit_otel::semconv::metric::STREAM_PACKETS
+                && metric.name == livekit_otel_model::semconv::metric::STREAM_PACKETS
             {
                 let starts = to.packets.entry(who).or_default();
                 let highest = starts.entry(point.start_time_unix_nano).or_default();

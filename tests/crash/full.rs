@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use livekit_otel::commands;
-use livekit_otel::ledger::Lost;
+use livekit_otel_ledger::Lost;
 
 use crate::collector::Collector;
 use crate::program::Program;

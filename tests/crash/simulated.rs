@@ -8,11 +8,11 @@ use std::net::TcpListener;
 use std::pin::pin;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use livekit_otel::event::Time;
-use livekit_otel::simulate::send::{self, send};
-use livekit_otel::simulate::{Message, Settings, Simulation};
-use livekit_otel::source::replay::Destination;
-use livekit_otel::telemetry::messages::AnalyticsEventType as Type;
+use livekit_otel_model::event::Time;
+use livekit_otel_telemetry::messages::AnalyticsEventType as Type;
+use livekit_otel_tools::replay::Destination;
+use livekit_otel_tools::simulate::send::{self, send};
+use livekit_otel_tools::simulate::{Message, Settings, Simulation};
 
 use crate::collector::Collector;
 use crate::program::{KEY, Program, SECRET};

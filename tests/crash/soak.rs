@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use livekit_otel::event::Time;
-use livekit_otel::simulate::send::{self, send};
-use livekit_otel::simulate::{Settings, Simulation};
+use livekit_otel_model::event::Time;
+use livekit_otel_tools::simulate::send::{self, send};
+use livekit_otel_tools::simulate::{Settings, Simulation};
 
 use crate::program::Program;
 use crate::simulated::{Expected, destination};

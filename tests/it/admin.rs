@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use livekit_otel::config::{Config, JournalConfig};
-use livekit_otel::journal::Settings;
-use livekit_otel::observe::Own;
+use livekit_otel::config::Config;
+use livekit_otel::config::JournalConfig;
 use livekit_otel::serve::Server;
-use livekit_otel::store::Files;
+use livekit_otel_durable::journal::Settings;
+use livekit_otel_durable::store::Files;
+use livekit_otel_pipeline::own::Own;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use livekit_otel::engine::{Batch, Engine, Tally};
-use livekit_otel::event::{Event, Telling, Time};
-use livekit_otel::semconv::{event as name, key, span};
-use livekit_otel::signal::{Attribute, Number, Severity, Span, Value};
-use livekit_otel::{proto, session, stats};
+use livekit_otel_engine::session;
+use livekit_otel_engine::stats;
+use livekit_otel_engine::{Batch, Engine, Tally};
+use livekit_otel_livekit as proto;
+use livekit_otel_model::event::{Event, Telling, Time};
+use livekit_otel_model::semconv::{event as name, key, span};
+use livekit_otel_model::signal::{Attribute, Number, Severity, Span, Value};
 use serde_json::{Value as Json, json};
 
 use crate::told::{ROOM, analytics, at, merge, participant, rfc3339, webhook, with_track};
@@ -328,7 +330,7 @@ fn every_webhook_is_known() {
     for event in events {
         let Telling::Events(told) = webhook(event, 0, json!({})) else { panic!("events") };
         let [Event { kind, .. }] = &told[..] else { panic!("one event") };
-        let unknown = matches!(kind, livekit_otel::event::EventKind::Unknown(_));
+        let unknown = matches!(kind, livekit_otel_model::event::EventKind::Unknown(_));
         assert!(!unknown, "{event} is not known");
     }
 }
@@ -370,7 +372,7 @@ fn stats_of_a_participant_that_nobody_announced_are_counted() {
     run.engine.flush(at(2000), &mut run.out);
     let metrics = run.out.all_metrics();
     let packets = metrics.iter().find(|metric| metric.name == "lk.stream.packets");
-    let livekit_otel::signal::Data::Sum { points, .. } = &packets.unwrap().data else {
+    let livekit_otel_model::signal::Data::Sum { points, .. } = &packets.unwrap().data else {
         panic!("a sum")
     };
     let values: Vec<_> = points.iter().map(|point| point.value).collect();

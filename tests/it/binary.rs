@@ -6,7 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use livekit_otel::demo::Collector;
+use livekit_otel_tools::demo::Collector;
 use prost::Message;
 
 const BIN: &str = env!("CARGO_BIN_EXE_livekit-otel");
@@ -214,7 +214,7 @@ async fn the_programs_own_spans_are_sent_where_they_are_asked_for() {
     let (code, said) = serve.terminate();
     std::fs::remove_file(&file).unwrap();
     assert_eq!(code, Some(0), "{said}");
-    let told = livekit_otel::demo::Telemetry::read(&collector.stop().await);
+    let told = livekit_otel_tools::demo::Telemetry::read(&collector.stop().await);
     let count = |name: &str| told.spans.iter().filter(|span| span.name == name).count();
     assert_eq!(count("POST /webhook"), 18);
     assert!(count("export") > 0);
@@ -317,7 +317,7 @@ async fn the_demo_sends_to_a_collector_of_yours_and_prints_the_trace() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let report = String::from_utf8(output.stdout).unwrap();
     let received = collector.stop().await;
-    let received = livekit_otel::demo::Telemetry::read(&received);
+    let received = livekit_otel_tools::demo::Telemetry::read(&received);
     let room = received.spans.iter().find(|span| span.name == "room").unwrap();
     assert!(report.contains(&room.trace_id), "{report}");
     assert!(report.contains("Every record is accounted for."), "{report}");

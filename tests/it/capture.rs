@@ -1,8 +1,10 @@
 //! The shipped capture, read into the words of the crate without any socket.
 
-use livekit_otel::engine::{Batch, Engine};
-use livekit_otel::event::{Telling, Time};
-use livekit_otel::{proto, session, stats};
+use livekit_otel_engine::session;
+use livekit_otel_engine::stats;
+use livekit_otel_engine::{Batch, Engine};
+use livekit_otel_livekit as proto;
+use livekit_otel_model::event::{Telling, Time};
 use serde_json::Value;
 
 /// A line of a capture, read.

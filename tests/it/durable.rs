@@ -16,13 +16,16 @@ use http_body_util::Full;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use livekit_otel::commands::{self, DeadLetters};
-use livekit_otel::config::{Config, JournalConfig};
-use livekit_otel::demo::{Collector, Received, Telemetry};
-use livekit_otel::journal;
-use livekit_otel::semconv::span;
+use livekit_otel::config::Config;
+use livekit_otel::config::JournalConfig;
 use livekit_otel::serve::Server;
-use livekit_otel::source::capture::Capture;
-use livekit_otel::store::{Disk, Files};
+use livekit_otel_durable::journal;
+use livekit_otel_durable::store::{Disk, Files};
+use livekit_otel_model::semconv::span;
+use livekit_otel_tools::capture::Capture;
+use livekit_otel_tools::demo::Collector;
+use livekit_otel_tools::demo::Received;
+use livekit_otel_tools::demo::Telemetry;
 use livekit_token::AccessToken;
 use sha2::{Digest, Sha256};
 
@@ -120,7 +123,7 @@ async fn a_call_that_a_restart_cuts_in_two_is_one_call() {
     let directory = tempfile::tempdir().unwrap();
     let collector = Collector::start().await.unwrap();
     let whole = the_capture();
-    let part = |lines: &[livekit_otel::source::capture::Line]| Capture { lines: lines.to_vec() };
+    let part = |lines: &[livekit_otel_tools::capture::Line]| Capture { lines: lines.to_vec() };
     for lines in [&whole.lines[..60], &whole.lines[60..]] {
         let config = durable(&collector.endpoint(), directory.path(), Arc::new(Files));
         let server = Server::start(config).await.unwrap();

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use livekit_otel::engine::{Batch, Engine};
-use livekit_otel::event::{Event, EventKind, Telling};
-use livekit_otel::session::{Forgotten, Settings};
-use livekit_otel::signal::LogRecord;
-use livekit_otel::stats;
+use livekit_otel_engine::session::{Forgotten, Settings};
+use livekit_otel_engine::stats;
+use livekit_otel_engine::{Batch, Engine};
+use livekit_otel_model::event::{Event, EventKind, Telling};
+use livekit_otel_model::signal::LogRecord;
 
 use crate::history::saved_and_loaded;
 use crate::made::{self, at};

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use livekit_otel::engine::{Batch, Engine};
-use livekit_otel::proto;
-use livekit_otel::proto::messages::AnalyticsEventType;
-use livekit_otel::semconv::span;
-use livekit_otel::signal::LogRecord;
-use livekit_otel::{session, stats};
+use livekit_otel_engine::session;
+use livekit_otel_engine::stats;
+use livekit_otel_engine::{Batch, Engine};
+use livekit_otel_livekit as proto;
+use livekit_otel_livekit::messages::AnalyticsEventType;
+use livekit_otel_model::semconv::span;
+use livekit_otel_model::signal::LogRecord;
 use serde_json::json;
 
 use crate::told::at;

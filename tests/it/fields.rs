@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use livekit_otel::engine::{Batch, Engine};
-use livekit_otel::event::Telling;
-use livekit_otel::semconv::{PERSONAL, key};
-use livekit_otel::signal::{Attribute, Value};
-use livekit_otel::{proto, session, stats};
+use livekit_otel_engine::session;
+use livekit_otel_engine::stats;
+use livekit_otel_engine::{Batch, Engine};
+use livekit_otel_livekit as proto;
+use livekit_otel_model::event::Telling;
+use livekit_otel_model::semconv::{PERSONAL, key};
+use livekit_otel_model::signal::{Attribute, Value};
 use protox::Compiler;
 use protox::prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Value as Json, json};
@@ -161,8 +163,12 @@ fn no_code_that_reads_messages_names_a_secret() {
         .map(|((_, field), _)| snake(&field))
         .collect();
     assert!(secrets.contains("turn_password") && secrets.contains("ali_oss"));
-    for file in std::fs::read_dir(format!("{ROOT}/src/proto")).unwrap() {
+    for file in std::fs::read_dir(format!("{ROOT}/crates/livekit/src")).unwrap() {
         let path = file.unwrap().path();
+        // Access tokens are no messages.
+        if path.ends_with("keys.rs") || path.ends_with("token.rs") {
+            continue;
+        }
         let text = std::fs::read_to_string(&path).unwrap();
         let code = text.split("#[cfg(test)]").next().unwrap();
         for line in code.lines().filter(|line| !line.trim_start().starts_with("//")) {

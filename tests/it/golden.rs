@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use livekit_otel::signal::{
+use livekit_otel_model::signal::{
     Attribute, Data, Exemplar, HistogramPoint, LogRecord, Metric, Number, NumberPoint, Span, Value,
 };
 
@@ -61,7 +61,7 @@ pub(crate) fn hex(id: &[u8]) -> String {
 }
 
 // Seconds of the day and nanoseconds: a diff of whole Unix times reads badly.
-fn clock(time: livekit_otel::event::Time) -> String {
+fn clock(time: livekit_otel_model::event::Time) -> String {
     let nanos = time.nanos();
     let secs = nanos / 1_000_000_000 % 86_400;
     let (h, m, s) = (secs / 3600, secs / 60 % 60, secs % 60);

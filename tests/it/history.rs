@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use livekit_otel::engine::{Batch, Engine};
-use livekit_otel::event::{Event, EventKind, Teller, Telling, Time, Told};
-use livekit_otel::semconv::{key, span as name};
-use livekit_otel::session::Settings;
-use livekit_otel::signal::{Span, Value};
-use livekit_otel::snapshot::{self, Writer};
-use livekit_otel::stats;
+use livekit_otel_engine::session::Settings;
+use livekit_otel_engine::snapshot::{self, Writer};
+use livekit_otel_engine::stats;
+use livekit_otel_engine::{Batch, Engine};
+use livekit_otel_model::event::{Event, EventKind, Teller, Telling, Time, Told};
+use livekit_otel_model::semconv::{key, span as name};
+use livekit_otel_model::signal::{Span, Value};
 use proptest::prelude::*;
 
 use crate::made::{self, at};

@@ -1,9 +1,10 @@
 //! Messages that no server sends: whatever the bytes, the process goes on.
 
-use livekit_otel::engine::{Batch, Engine};
-use livekit_otel::event::Time;
-use livekit_otel::proto::{self, Read};
-use livekit_otel::{session, stats};
+use livekit_otel_engine::session;
+use livekit_otel_engine::stats;
+use livekit_otel_engine::{Batch, Engine};
+use livekit_otel_livekit::{self as proto, Read};
+use livekit_otel_model::event::Time;
 use proptest::prelude::*;
 use serde_json::Value;
 

@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use livekit_otel::frames::RawCodec;
-use livekit_otel::journal::{self, Reader, SetAside};
-use livekit_otel::ledger::{Ledger, Refused};
+use livekit_otel::source::Shared;
 use livekit_otel::source::listen::{self, GrpcAuth, Listeners, Settings};
 use livekit_otel::source::tls::Files;
-use livekit_otel::source::{KeyRing, Keys, Shared};
+use livekit_otel_durable::journal::{self, Reader, SetAside};
+use livekit_otel_ledger::{Ledger, Refused};
+use livekit_otel_livekit::keys::KeyRing;
+use livekit_otel_livekit::keys::Keys;
+use livekit_otel_transport::frames::RawCodec;
 use livekit_token::{AccessToken, ObservabilityGrants};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use livekit_otel::event::{
+use livekit_otel_engine::session::{Census, Description, StreamContext};
+use livekit_otel_engine::stats::{Level, Settings, Stats, most_series};
+use livekit_otel_model::event::{
     Counts, Direction, Identity, ParticipantSid, RoomName, RoomSid, StreamStat, TrackKind, TrackSid,
 };
-use livekit_otel::session::{Census, Description, StreamContext};
-use livekit_otel::signal::{Data, Metric, Number, Series, Value};
-use livekit_otel::stats::{Level, Settings, Stats, most_series};
+use livekit_otel_model::signal::{Data, Metric, Number, Series, Value};
 
 use crate::told::at;
 
@@ -167,7 +167,7 @@ fn who_comes_when_another_has_left_has_a_series_of_its_own_again() {
     assert!(first.keys().any(|series| series.contains("PA_00")));
     let (room, participant) =
         (RoomSid::new("RM_0").unwrap(), ParticipantSid::new("PA_00").unwrap());
-    stats.fact(&livekit_otel::session::Fact::ParticipantReleased { room, participant });
+    stats.fact(&livekit_otel_engine::session::Fact::ParticipantReleased { room, participant });
     flush(&mut stats, 60_000);
     // The one that all share has no end; it is idle after five minutes.
     flush(&mut stats, 600_000);

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use livekit_otel::engine::{Batch, Engine};
-use livekit_otel::event::{EventKind, RoomName, Telling, Time, Told};
-use livekit_otel::session::Settings;
-use livekit_otel::signal::{Span, TraceId};
-use livekit_otel::snapshot::Writer;
-use livekit_otel::stats;
+use livekit_otel_engine::session::Settings;
+use livekit_otel_engine::snapshot::Writer;
+use livekit_otel_engine::stats;
+use livekit_otel_engine::{Batch, Engine};
+use livekit_otel_model::event::{EventKind, RoomName, Telling, Time, Told};
+use livekit_otel_model::signal::{Span, TraceId};
 
 use crate::made::{self, at};
 

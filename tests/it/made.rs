@@ -1,6 +1,6 @@
 //! Events as `proto` would make them, made without it.
 
-use livekit_otel::event::{
+use livekit_otel_model::event::{
     Event, EventKind, Identity, Participant, ParticipantSid, Room, RoomName, RoomSid, Teller, Time,
     Told, Track, TrackKind, TrackSid, TrackSource,
 };

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use livekit_otel::config::Config;
-use livekit_otel::ledger::Source;
 use livekit_otel::serve::Server;
-use livekit_otel::source::Keys;
-use livekit_otel::telemetry::messages::{
+use livekit_otel_ledger::Source;
+use livekit_otel_livekit::keys::Keys;
+use livekit_otel_telemetry::messages::{
     ParticipantInfo, Room, RoomEndReason, WebhookEvent, WebhookInfo,
 };
-use livekit_otel::telemetry::webhook::{WebhookEndpoint, WebhookNotifier, WebhookSettings};
-use livekit_otel::telemetry::{NotifyError, QueuedNotifier};
+use livekit_otel_telemetry::webhook::{WebhookEndpoint, WebhookNotifier, WebhookSettings};
+use livekit_otel_telemetry::{NotifyError, QueuedNotifier};
 use livekit_token::Claims;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use livekit_otel::engine::{Batch, Engine};
-use livekit_otel::event::{Telling, Time};
-use livekit_otel::signal::{Data, Number, Temporality};
-use livekit_otel::{proto, session, stats};
+use livekit_otel_engine::session;
+use livekit_otel_engine::stats;
+use livekit_otel_engine::{Batch, Engine};
+use livekit_otel_livekit as proto;
+use livekit_otel_model::event::{Telling, Time};
+use livekit_otel_model::signal::{Data, Number, Temporality};
 use serde_json::json;
 
 use crate::told::{ROOM, at, rfc3339};

@@ -6,19 +6,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use livekit_otel::config::Config;
-use livekit_otel::demo::{Collector, Received, Telemetry};
-use livekit_otel::engine::Batch;
-use livekit_otel::event::Time;
-use livekit_otel::export::Exporter;
-use livekit_otel::journal::SetAside;
-use livekit_otel::ledger::Ledger;
-use livekit_otel::privacy::{HashKey, Privacy};
-use livekit_otel::semconv::{PERSONAL, key, span};
 use livekit_otel::serve::Server;
-use livekit_otel::signal::{Attribute, LogRecord, Severity, Span};
-use livekit_otel::source::Keys;
-use livekit_otel::source::capture::{Capture, Line};
-use livekit_otel::store::Files;
+use livekit_otel_durable::journal::SetAside;
+use livekit_otel_durable::store::Files;
+use livekit_otel_engine::Batch;
+use livekit_otel_export::Exporter;
+use livekit_otel_export::privacy::{HashKey, Privacy};
+use livekit_otel_ledger::Ledger;
+use livekit_otel_livekit::keys::Keys;
+use livekit_otel_model::event::Time;
+use livekit_otel_model::semconv::{PERSONAL, key, span};
+use livekit_otel_model::signal::{Attribute, LogRecord, Severity, Span};
+use livekit_otel_tools::capture::{Capture, Line};
+use livekit_otel_tools::demo::Collector;
+use livekit_otel_tools::demo::Received;
+use livekit_otel_tools::demo::Telemetry;
 use prost::Message;
 use serde_json::Value as Json;
 use tokio::time::Instant;
@@ -153,7 +155,7 @@ async fn the_text_of_an_error_is_personal_in_spans_and_logs() {
     let time = Time::from_secs(1_795_406_960).unwrap();
     let batch = Batch {
         spans: vec![Span {
-            kind: livekit_otel::signal::SpanKind::Internal,
+            kind: livekit_otel_model::signal::SpanKind::Internal,
             trace_id: [1; 16],
             span_id: [1; 8],
             parent: None,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use livekit_otel::serve::Server;
-use livekit_otel::store::{Directory, Files};
+use livekit_otel_durable::store::{Directory, Files};
 
 use crate::durable::durable;
 use crate::serve::{KEY, SECRET, replay_to, the_capture};

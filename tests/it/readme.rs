@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::process::{Command, Output};
 
-use livekit_otel::demo::Collector;
-use livekit_otel::store::{Directory, Files};
+use livekit_otel_durable::store::{Directory, Files};
+use livekit_otel_tools::demo::Collector;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const BIN: &str = env!("CARGO_BIN_EXE_livekit-otel");

@@ -1,11 +1,12 @@
 //! A restart goes on where it was: what comes out is what would have come out without it.
 
-use livekit_otel::engine::{Batch, Engine};
-use livekit_otel::event::Time;
-use livekit_otel::semconv::metric;
-use livekit_otel::signal::Metric;
-use livekit_otel::snapshot::{Part, Writer, part};
-use livekit_otel::{session, stats};
+use livekit_otel_engine::session;
+use livekit_otel_engine::snapshot::{Part, Writer, part};
+use livekit_otel_engine::stats;
+use livekit_otel_engine::{Batch, Engine};
+use livekit_otel_model::event::Time;
+use livekit_otel_model::semconv::metric;
+use livekit_otel_model::signal::Metric;
 use proptest::prelude::*;
 
 use crate::capture::{self, INTERVAL, Line};

@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
 
-use livekit_otel::engine::{Batch, Engine};
-use livekit_otel::event::Time;
-use livekit_otel::semconv::{key, span as name};
-use livekit_otel::session::{Scope, Settings};
-use livekit_otel::signal::{Attribute, LogRecord, Span, SpanId, SpanKind, Value};
-use livekit_otel::stats;
+use livekit_otel_engine::session::{Scope, Settings};
+use livekit_otel_engine::stats;
+use livekit_otel_engine::{Batch, Engine};
+use livekit_otel_model::event::Time;
+use livekit_otel_model::semconv::{key, span as name};
+use livekit_otel_model::signal::{Attribute, LogRecord, Span, SpanId, SpanKind, Value};
 
 use crate::capture::{self, Line};
 use crate::golden::compare;

@@ -6,15 +6,16 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use livekit_otel::engine::{Batch, Engine};
-use livekit_otel::event::rooms::{ListedParticipant, ListedRoom, Rooms, Scope};
-use livekit_otel::event::{
+use livekit_otel_engine::session;
+use livekit_otel_engine::snapshot::Writer;
+use livekit_otel_engine::stats;
+use livekit_otel_engine::stats::{Level, Settings};
+use livekit_otel_engine::{Batch, Engine};
+use livekit_otel_model::event::rooms::{ListedParticipant, ListedRoom, Rooms, Scope};
+use livekit_otel_model::event::{
     Counts, Direction, Event, NodeId, ParticipantSid, RoomName, RoomSid, StreamStat, Telling,
     TrackSid,
 };
-use livekit_otel::snapshot::Writer;
-use livekit_otel::stats::{Level, Settings};
-use livekit_otel::{session, stats};
 
 use crate::history::{History, Telltale, saved_and_loaded};
 use crate::made::at;

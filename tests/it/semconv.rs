@@ -4,15 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use livekit_otel::engine::{Batch, Engine};
-use livekit_otel::event::rooms::{ListedRoom, Rooms, Scope};
-use livekit_otel::event::{RoomSid, Telling, TrackKind, Unknown};
-use livekit_otel::ledger::{Ledger, Lost, Signal, Source};
-use livekit_otel::observe::{Clock, Own};
-use livekit_otel::signal::{Attribute, Data, Metric, Value};
-use livekit_otel::stats::calls::{AttemptState, Count, JoinState, Timing};
-use livekit_otel::stats::{Histograms, Level, NodeReports};
-use livekit_otel::{proto, semconv, session, stats};
+use livekit_otel_engine::session;
+use livekit_otel_engine::stats;
+use livekit_otel_engine::stats::calls::{AttemptState, Count, JoinState, Timing};
+use livekit_otel_engine::stats::{Histograms, Level, NodeReports};
+use livekit_otel_engine::{Batch, Engine};
+use livekit_otel_ledger::{Ledger, Lost, Signal, Source};
+use livekit_otel_livekit as proto;
+use livekit_otel_model::event::rooms::{ListedRoom, Rooms, Scope};
+use livekit_otel_model::event::{RoomSid, Telling, TrackKind, Unknown};
+use livekit_otel_model::semconv;
+use livekit_otel_model::signal::{Attribute, Data, Metric, Value};
+use livekit_otel_pipeline::own::Own;
+use livekit_otel_pipeline::periodic::Clock;
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
 use serde_json::{Value as Json, json};
 
@@ -25,7 +29,8 @@ use crate::told::{ROOM, at, rfc3339};
 /// The constants of a module of src/semconv.rs, or below it.
 fn constants(module: &str) -> BTreeSet<String> {
     let source = |path| {
-        std::fs::read_to_string(format!("{}/src/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+        std::fs::read_to_string(format!("{}/crates/model/src/{path}", env!("CARGO_MANIFEST_DIR")))
+            .unwrap()
     };
     let all = source("semconv.rs");
     let body = match all.split_once(&format!("pub mod {module} {{")) {
@@ -42,7 +47,7 @@ fn agree(what: &str, code: &BTreeSet<String>, file: &str, registry: &BTreeSet<St
     let unknown: Vec<_> = registry.difference(code).collect();
     assert!(
         unwritten.is_empty() && unknown.is_empty(),
-        "{what}: missing in semconv/{file}.yaml: {unwritten:?}; missing in src/semconv.rs: {unknown:?}"
+        "{what}: missing in semconv/{file}.yaml: {unwritten:?}; missing in crates/model/src/semconv.rs: {unknown:?}"
     );
 }
 
@@ -57,7 +62,7 @@ fn the_registry_has_the_attribute_keys_of_the_code() {
     let foreign = refs(&registry.0[OPENTELEMETRY]);
     let all = defined.keys().copied().chain(foreign).map(str::to_owned).collect();
     agree("attribute keys", &constants("key"), "attributes", &all);
-    let resource = include_str!("../../src/config/resource.rs");
+    let resource = include_str!("../../crates/export/src/configure/resource.rs");
     for key in refs(&registry.0[RESOURCE]) {
         assert!(resource.contains(&format!("\"{key}\"")), "the resource has no {key}");
     }
@@ -225,7 +230,7 @@ async fn own_metrics() -> BTreeSet<[String; 3]> {
     ledger.damaged(1);
     let seen = Arc::new(Mutex::new(BTreeSet::new()));
     let sink = Arc::clone(&seen);
-    let (journal, _reader) = livekit_otel::journal::in_memory(1000, &ledger);
+    let (journal, _reader) = livekit_otel_durable::journal::in_memory(1000, &ledger);
     let own = Own::new(ledger, Some(Arc::clone(journal.room())));
     let clock = Clock::start(
         Duration::from_hours(1),

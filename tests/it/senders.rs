@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use livekit_otel::event::Time;
-use livekit_otel::ledger::Source;
 use livekit_otel::serve::Server;
-use livekit_otel::simulate::{Settings, Simulation, send};
 use livekit_otel::source::listen::GrpcAuth;
-use livekit_otel::telemetry::messages::AnalyticsEvent;
-use livekit_otel::telemetry::{AnalyticsForwarder, AnalyticsService, ForwardSettings, Tokens};
+use livekit_otel_ledger::Source;
+use livekit_otel_model::event::Time;
+use livekit_otel_telemetry::messages::AnalyticsEvent;
+use livekit_otel_telemetry::{AnalyticsForwarder, AnalyticsService, ForwardSettings, Tokens};
+use livekit_otel_tools::simulate::{Settings, Simulation, send};
 use tokio::time::Instant;
 
 use crate::serve::{KEY, SECRET, config, destination, replay_to, the_capture};

@@ -5,15 +5,17 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use livekit_otel::config::Config;
-use livekit_otel::demo::received::{Attributes, Value};
-use livekit_otel::demo::{Collector, Received, Telemetry};
-use livekit_otel::ledger::{Lost, Signal, Snapshot};
-use livekit_otel::semconv::{key, metric, span};
 use livekit_otel::serve::{Report, Server};
-use livekit_otel::signal::{self, Data, Number};
-use livekit_otel::source::Keys;
-use livekit_otel::source::capture::Capture;
-use livekit_otel::source::replay::{self, Destination};
+use livekit_otel_ledger::{Lost, Signal, Snapshot};
+use livekit_otel_livekit::keys::Keys;
+use livekit_otel_model::semconv::{key, metric, span};
+use livekit_otel_model::signal::{self, Data, Number};
+use livekit_otel_tools::capture::Capture;
+use livekit_otel_tools::demo::Collector;
+use livekit_otel_tools::demo::Received;
+use livekit_otel_tools::demo::Telemetry;
+use livekit_otel_tools::demo::received::{Attributes, Value};
+use livekit_otel_tools::replay::{self, Destination};
 
 use crate::capture;
 use crate::golden::hex;
@@ -125,7 +127,7 @@ type Packets = BTreeMap<(String, String), f64>;
 
 // The last value of each participant's packets, by direction.
 fn packets_received(told: &Telemetry) -> Packets {
-    use livekit_otel::demo::received::Measured;
+    use livekit_otel_tools::demo::received::Measured;
     let mut packets = Packets::new();
     for point in told.points.iter().filter(|point| point.name == metric::STREAM_PACKETS) {
         let text = |key| point.attributes.text(key).unwrap().to_owned();
@@ -207,7 +209,7 @@ trait CollectIds {
     fn collect_ids(self) -> BTreeSet<String>;
 }
 
-impl<'a, I: Iterator<Item = &'a livekit_otel::demo::received::Span>> CollectIds for I {
+impl<'a, I: Iterator<Item = &'a livekit_otel_tools::demo::received::Span>> CollectIds for I {
     fn collect_ids(self) -> BTreeSet<String> {
         self.map(|span| span.span_id.clone()).collect()
     }

@@ -10,16 +10,17 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use livekit_otel::demo::{Collector, Telemetry};
-use livekit_otel::event::Time;
-use livekit_otel::ledger::Source;
-use livekit_otel::semconv::{key, span};
 use livekit_otel::serve::{Report as Served, Server};
-use livekit_otel::simulate::report::Report;
-use livekit_otel::simulate::send::{self, SendError};
-use livekit_otel::simulate::{Due, Message, Settings, Simulation};
-use livekit_otel::source::replay::Destination;
-use livekit_otel::telemetry::messages::{AnalyticsEvent, AnalyticsEventType as Type, StreamType};
+use livekit_otel_ledger::Source;
+use livekit_otel_model::event::Time;
+use livekit_otel_model::semconv::{key, span};
+use livekit_otel_telemetry::messages::{AnalyticsEvent, AnalyticsEventType as Type, StreamType};
+use livekit_otel_tools::demo::Collector;
+use livekit_otel_tools::demo::Telemetry;
+use livekit_otel_tools::replay::Destination;
+use livekit_otel_tools::simulate::report::Report;
+use livekit_otel_tools::simulate::send::{self, SendError};
+use livekit_otel_tools::simulate::{Due, Message, Settings, Simulation};
 use proptest::prelude::*;
 use tokio::net::TcpListener;
 
@@ -281,7 +282,7 @@ async fn simulated(settings: Settings) -> (Report, Served, Telemetry) {
 fn named<'a>(
     told: &'a Telemetry,
     name: &'a str,
-) -> impl Iterator<Item = &'a livekit_otel::demo::received::Span> {
+) -> impl Iterator<Item = &'a livekit_otel_tools::demo::received::Span> {
     told.spans.iter().filter(move |span| span.name == name)
 }
 

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use livekit_otel::event::Telling;
-use livekit_otel::journal::{self, Reader, SetAside};
-use livekit_otel::ledger::{Ledger, Refused, Snapshot, Source};
+use livekit_otel::source::Shared;
 use livekit_otel::source::listen::{self, Listeners};
-use livekit_otel::source::{Keys, Shared};
+use livekit_otel_durable::journal::{self, Reader, SetAside};
+use livekit_otel_ledger::{Ledger, Refused, Snapshot, Source};
+use livekit_otel_livekit::keys::Keys;
+use livekit_otel_model::event::Telling;
 use livekit_token::AccessToken;
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -48,7 +49,7 @@ impl Fixture {
     }
 }
 
-fn row(snapshot: &Snapshot, source: Source) -> livekit_otel::ledger::Input {
+fn row(snapshot: &Snapshot, source: Source) -> livekit_otel_ledger::Input {
     snapshot.inputs.iter().find(|row| row.source == source).unwrap().clone()
 }
 
@@ -244,7 +245,7 @@ async fn health_and_readiness_answer() {
 
 mod streams {
     use bytes::Bytes;
-    use livekit_otel::frames::RawCodec;
+    use livekit_otel_transport::frames::RawCodec;
     use tokio::sync::mpsc;
     use tokio::task::JoinHandle;
     use tokio_stream::wrappers::ReceiverStream;

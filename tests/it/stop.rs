@@ -5,8 +5,9 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::Arc;
 
-use livekit_otel::demo::{Collector, Telemetry};
-use livekit_otel::store::Files;
+use livekit_otel_durable::store::Files;
+use livekit_otel_tools::demo::Collector;
+use livekit_otel_tools::demo::Telemetry;
 
 use crate::binary::{Serve, command};
 use crate::durable::{durable, post};
@@ -55,7 +56,7 @@ async fn senders_that_do_not_finish_take_no_time_from_the_delivery() {
     let open = tokio::spawn(async move {
         let messages = tokio_stream::pending::<bytes::Bytes>();
         let request = tonic::Request::new(messages);
-        grpc.client_streaming(request, path, livekit_otel::frames::RawCodec).await
+        grpc.client_streaming(request, path, livekit_otel_transport::frames::RawCodec).await
     });
     let (code, said) = serve.terminate();
     assert_eq!(code, Some(0), "{said}");

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use livekit_otel::event::Telling;
-use livekit_otel::semconv::{event, key, span};
-use livekit_otel::signal::{Attribute, LogRecord, Span, SpanId, Value};
+use livekit_otel_model::event::Telling;
+use livekit_otel_model::semconv::{event, key, span};
+use livekit_otel_model::signal::{Attribute, LogRecord, Span, SpanId, Value};
 
 use proptest::prelude::*;
 
@@ -86,7 +86,7 @@ fn the_last_windows_and_rtp_stats_are_in_the_tracks_totals() {
     for line in &lines {
         let Telling::Stats(stats) = &line.telling else { continue };
         for stat in stats {
-            let upstream = stat.direction == livekit_otel::event::Direction::Upstream;
+            let upstream = stat.direction == livekit_otel_model::event::Direction::Upstream;
             if upstream && stat.is_media() {
                 let sum: &mut (i64, i64) = windows.entry(stat.track.to_string()).or_default();
                 sum.0 += i64::try_from(stat.counts.packets).unwrap();
@@ -127,7 +127,7 @@ fn webhooks_alone_give_the_rooms_participants_and_tracks() {
     assert_eq!(tree(&webhooks.spans), tree(&of_both));
     for span in &webhooks.spans {
         let twin = of_both.iter().find(|twin| twin.span_id == span.span_id).unwrap();
-        let apart = |a: livekit_otel::event::Time, b| a.max(b).since(a.min(b)).as_secs_f64();
+        let apart = |a: livekit_otel_model::event::Time, b| a.max(b).since(a.min(b)).as_secs_f64();
         assert!(apart(span.start, twin.start) <= 1.0, "{} starts elsewhere", span.name);
         assert!(apart(span.end, twin.end) <= 1.0, "{} ends elsewhere", span.name);
     }

@@ -1,7 +1,7 @@
 //! Tellings, made by hand as a server would make them.
 
-use livekit_otel::event::{Telling, Time};
-use livekit_otel::proto;
+use livekit_otel_livekit as proto;
+use livekit_otel_model::event::{Telling, Time};
 use serde_json::{Value as Json, json};
 
 pub(crate) const ROOM: &str = "RM_test";

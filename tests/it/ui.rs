@@ -7,10 +7,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use livekit_otel::config::Config;
-use livekit_otel::demo::Collector;
-use livekit_otel::privacy::{HashKey, Privacy};
 use livekit_otel::serve::{Server, StartError};
-use livekit_otel::source::capture::Capture;
+use livekit_otel_export::privacy::{HashKey, Privacy};
+use livekit_otel_tools::capture::Capture;
+use livekit_otel_tools::demo::Collector;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use livekit_otel::demo::{Collector, Received, Telemetry};
+use livekit_otel_tools::demo::Collector;
+use livekit_otel_tools::demo::Received;
+use livekit_otel_tools::demo::Telemetry;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
 use crate::parts::{self, Parts, Server};

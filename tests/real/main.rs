@@ -21,8 +21,10 @@ mod ui;
 use std::collections::HashSet;
 use std::time::Duration;
 
-use livekit_otel::demo::received::Span;
-use livekit_otel::demo::{Collector, Received, Telemetry};
+use livekit_otel_tools::demo::Collector;
+use livekit_otel_tools::demo::Received;
+use livekit_otel_tools::demo::Telemetry;
+use livekit_otel_tools::demo::received::Span;
 use parts::Server;
 use program::Program;
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use livekit_otel::ledger::status::Status;
-use livekit_otel::ledger::{Lost, Signal};
+use livekit_otel_ledger::status::Status;
+use livekit_otel_ledger::{Lost, Signal};
 
 use crate::otlp::Span;
 use crate::report::Report;

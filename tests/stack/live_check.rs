@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use livekit_otel::semconv::SCHEMA_URL;
+use livekit_otel_model::semconv::SCHEMA_URL;
 use serde_json::Value as Json;
 
 #[path = "../it/registry.rs"]

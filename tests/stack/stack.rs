@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use livekit_otel::ledger::status::Status;
+use livekit_otel_ledger::status::Status;
 use tempfile::TempDir;
 use tokio::time::MissedTickBehavior;
 

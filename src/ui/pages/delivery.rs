@@ -4,8 +4,8 @@ use maud::{Markup, html};
 
 use super::Look;
 use super::layout::{self, Head, Here, page};
-use crate::ledger::Snapshot;
-use crate::ledger::report::{grouped, reasons};
+use livekit_otel_ledger::Snapshot;
+use livekit_otel_ledger::report::{grouped, reasons};
 
 pub(in crate::ui) fn delivery(ledger: &Snapshot, look: &Look) -> String {
     let inputs = ledger.inputs.iter().map(|input| {

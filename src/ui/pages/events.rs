@@ -6,9 +6,9 @@ use super::layout::{Head, table};
 use super::outside::{name, sentence};
 use super::people::People;
 use super::time::{between, time_of_day};
-use crate::semconv::key;
-use crate::signal::{LogRecord, Severity};
-use crate::words::{self, Told};
+use livekit_otel_model::semconv::key;
+use livekit_otel_model::signal::{LogRecord, Severity};
+use livekit_otel_tools::words::{self, Told};
 
 const HEADS: [Head; 6] = [
     Head::Text("When"),

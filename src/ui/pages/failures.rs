@@ -7,10 +7,10 @@ use super::outside::{name, sentence};
 use super::people::{People, is_of_a_participant};
 use super::time::{between, time_of_day};
 use super::waterfall::id;
-use crate::semconv::{event, key, span};
-use crate::signal::{LogRecord, Severity};
 use crate::ui::store::Bar;
-use crate::words::Told;
+use livekit_otel_model::semconv::{event, key, span};
+use livekit_otel_model::signal::{LogRecord, Severity};
+use livekit_otel_tools::words::Told;
 
 // More than these are a page of their own.
 const MOST: usize = 50;

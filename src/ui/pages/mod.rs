@@ -23,7 +23,7 @@ pub(super) use rooms::rooms;
 
 use std::sync::Arc;
 
-use crate::event::Time;
+use livekit_otel_model::event::Time;
 
 /// What every page is told.
 #[derive(Debug, Clone)]

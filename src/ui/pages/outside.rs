@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use maud::{Markup, Render, html};
 
-use crate::shown::visible;
+use livekit_otel_model::shown::visible;
 
 #[cfg(test)]
 mod tests;

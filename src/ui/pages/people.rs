@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use super::outside::{Outside, name};
 use super::plot::Metric;
-use crate::event::Time;
-use crate::semconv::{key, span};
 use crate::ui::store::{Bar, Room, Windows};
-use crate::words::{self, rank};
+use livekit_otel_model::event::Time;
+use livekit_otel_model::semconv::{key, span};
+use livekit_otel_tools::words::{self, rank};
 
 /// A participant and what it did.
 pub(super) struct Person<'a> {

@@ -6,8 +6,8 @@ use super::outside::{Outside, name};
 use super::people::{People, Person};
 use super::plot::{Metric, Plot};
 use super::time::{Axis, time_of_day};
-use crate::ledger::report::grouped;
 use crate::ui::store::{Window, Windows};
+use livekit_otel_ledger::report::grouped;
 
 // More of a participant's numbers are on its own page.
 const MOST_NUMBERS: usize = 20;

@@ -13,10 +13,10 @@ use super::quality::quality;
 use super::rooms::state;
 use super::time::{Axis, between, time_of_day, utc};
 use super::waterfall::{MOST_PARTICIPANTS, Waterfall};
-use crate::event::{ParticipantSid, RoomSid, Time};
-use crate::semconv::key;
-use crate::session::{hex, ids};
 use crate::ui::store::{Room, State};
+use livekit_otel_engine::session::{hex, ids};
+use livekit_otel_model::event::{ParticipantSid, RoomSid, Time};
+use livekit_otel_model::semconv::key;
 
 // The most participants that are listed.
 const MOST_LISTED: usize = 500;

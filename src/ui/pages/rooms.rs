@@ -9,9 +9,9 @@ use super::people::worst;
 use super::plot::Metric;
 use super::room::called;
 use super::time::{between, utc};
-use crate::semconv::span;
 use crate::ui::store::{Room, State, Store};
-use crate::words::count;
+use livekit_otel_model::semconv::span;
+use livekit_otel_tools::words::count;
 
 pub(in crate::ui) fn rooms(store: &Store, look: &Look) -> String {
     let rooms = store.rooms();

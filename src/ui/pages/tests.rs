@@ -2,13 +2,13 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::*;
-use crate::event::Time;
-use crate::ledger::{Ledger, Lost, Refused, Signal, Source};
-use crate::pipeline::Passed;
-use crate::semconv::{event, key};
-use crate::signal::{Attribute, LogRecord, Severity};
 use crate::ui::store::{Limits, Store};
 use crate::ui::tests::seen;
+use livekit_otel_ledger::{Ledger, Lost, Refused, Signal, Source};
+use livekit_otel_model::event::Time;
+use livekit_otel_model::semconv::{event, key};
+use livekit_otel_model::signal::{Attribute, LogRecord, Severity};
+use livekit_otel_pipeline::Passed;
 
 pub(super) fn look() -> Look {
     Look {

@@ -4,8 +4,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use maud::{Markup, html};
 
-use crate::event::Time;
-use crate::words::duration;
+use livekit_otel_model::event::Time;
+use livekit_otel_tools::words::duration;
 
 fn rfc3339(at: Time) -> String {
     humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_nanos(at.nanos())).to_string()

@@ -5,12 +5,12 @@ use maud::{Markup, html};
 use super::outside::{Outside, name, sentence};
 use super::people::{People, Person};
 use super::time::{Axis, between, exact, percent};
-use crate::event::Time;
-use crate::semconv::{key, span};
-use crate::session::hex;
-use crate::signal::Value;
 use crate::ui::store::Bar;
-use crate::words::remarks;
+use livekit_otel_engine::session::hex;
+use livekit_otel_model::event::Time;
+use livekit_otel_model::semconv::{key, span};
+use livekit_otel_model::signal::Value;
+use livekit_otel_tools::words::remarks;
 
 /// The most participants that a room's page shows in full; each has a page of its own.
 pub(super) const MOST_PARTICIPANTS: usize = 25;

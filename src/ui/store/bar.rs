@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::event::Time;
-use crate::semconv::key;
-use crate::signal::{Attribute, Span, SpanId, TraceId, Value};
-use crate::words::Told;
+use livekit_otel_model::event::Time;
+use livekit_otel_model::semconv::key;
+use livekit_otel_model::signal::{Attribute, Span, SpanId, TraceId, Value};
+use livekit_otel_tools::words::Told;
 
 /// What a line of the waterfall shows.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,8 +1,8 @@
 //! What goes on, from log records: a span leaves when it is over, and people look before that.
 
-use crate::semconv::{event, key, span};
-use crate::signal::{LogRecord, Severity};
-use crate::words::Told;
+use livekit_otel_model::semconv::{event, key, span};
+use livekit_otel_model::signal::{LogRecord, Severity};
+use livekit_otel_tools::words::Told;
 
 /// What an event says of a thing that has a span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,11 +15,11 @@ pub(super) use bar::Bar;
 pub(super) use room::{Room, State};
 pub(super) use windows::{Window, Windows};
 
-use crate::event::Time;
-use crate::pipeline::Passed;
-use crate::semconv::{key, span};
-use crate::signal::Attribute;
-use crate::words::Told;
+use livekit_otel_model::event::Time;
+use livekit_otel_model::semconv::{key, span};
+use livekit_otel_model::signal::Attribute;
+use livekit_otel_pipeline::Passed;
+use livekit_otel_tools::words::Told;
 
 /// How much is held.
 #[derive(Debug, Clone)]

@@ -7,10 +7,10 @@ use super::Limits;
 use super::bar::{Bar, bytes};
 use super::live::{self, Step};
 use super::windows::{Window, Windows};
-use crate::event::{Direction, StreamStat, Time};
-use crate::semconv::{key, span};
-use crate::signal::{Attribute, LogRecord, Severity, Span};
-use crate::words::Told;
+use livekit_otel_model::event::{Direction, StreamStat, Time};
+use livekit_otel_model::semconv::{key, span};
+use livekit_otel_model::signal::{Attribute, LogRecord, Severity, Span};
+use livekit_otel_tools::words::Told;
 
 /// How far a room, or who is in it, has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

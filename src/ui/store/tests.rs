@@ -1,10 +1,10 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::event::{Counts, Direction, ParticipantSid, RoomSid, StreamStat, TrackSid};
-use crate::semconv::event;
-use crate::signal::{LogRecord, Severity, Span, SpanKind};
 use crate::ui::tests::seen;
+use livekit_otel_model::event::{Counts, Direction, ParticipantSid, RoomSid, StreamStat, TrackSid};
+use livekit_otel_model::semconv::event;
+use livekit_otel_model::signal::{LogRecord, Severity, Span, SpanKind};
 
 fn at(secs: i64) -> Time {
     Time::from_secs(1_795_406_960 + secs).unwrap()

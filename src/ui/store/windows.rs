@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::event::{StreamStat, Time};
+use livekit_otel_model::event::{StreamStat, Time};
 
 /// All of a participant's media in one direction, over a stats window.
 #[derive(Debug, Clone, Copy, PartialEq)]

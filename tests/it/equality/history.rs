@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use livekit_otel::event::{
+use livekit_otel_engine::session::{Census, Description, Fact, StreamContext};
+use livekit_otel_engine::snapshot::{Writer, part};
+use livekit_otel_engine::stats::{Settings, Stats};
+use livekit_otel_model::event::{
     Counts, Direction, Identity, ParticipantSid, RoomName, RoomSid, StreamStat, Time, TrackKind,
     TrackSid, TrackSource,
 };
-use livekit_otel::session::{Census, Description, Fact, StreamContext};
-use livekit_otel::signal::{Metric, Table};
-use livekit_otel::snapshot::{Writer, part};
-use livekit_otel::stats::{Settings, Stats};
+use livekit_otel_model::signal::{Metric, Table};
 use proptest::prelude::*;
 
 #[derive(Debug, Clone)]

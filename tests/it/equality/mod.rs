@@ -7,10 +7,10 @@ pub(crate) mod points;
 mod sdk;
 
 use livekit_otel::config::Config;
-use livekit_otel::export::metric_requests;
-use livekit_otel::signal::Temporality;
-use livekit_otel::source::Keys;
-use livekit_otel::stats::{Histograms, Level, Settings};
+use livekit_otel_engine::stats::{Histograms, Level, Settings};
+use livekit_otel_export::metric_requests;
+use livekit_otel_livekit::keys::Keys;
+use livekit_otel_model::signal::Temporality;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use points::Point;
 use proptest::prelude::*;
@@ -34,7 +34,7 @@ prop_compose! {
 /// What arrives of it.
 pub(crate) fn arrives(
     settings: Settings,
-    steps: &[(livekit_otel::event::Time, history::Step)],
+    steps: &[(livekit_otel_model::event::Time, history::Step)],
 ) -> Vec<Point> {
     let (metrics, tables) = history::run(settings, steps);
     // So small that most are split.

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use livekit_otel::event::Time;
-use livekit_otel::session::hex;
-use livekit_otel::signal::Temporality;
-use livekit_otel::stats::{Histograms, Level, Settings};
+use livekit_otel_engine::session::hex;
+use livekit_otel_engine::stats::{Histograms, Level, Settings};
+use livekit_otel_model::event::Time;
+use livekit_otel_model::signal::Temporality;
 use sha2::{Digest, Sha256};
 
 use super::history::{Step, Window, has_own_trace};

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use livekit_otel::event::Time;
-use livekit_otel::signal::Temporality;
-use livekit_otel::stats::{Histograms, Level, Settings};
+use livekit_otel_engine::stats::{Histograms, Level, Settings};
+use livekit_otel_model::event::Time;
+use livekit_otel_model::signal::Temporality;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Meter, MeterProvider};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::IntoResponse;
 use livekit_api::webhooks::WebhookReceiver;
-use livekit_otel::telemetry::messages::WebhookEvent;
+use livekit_otel_telemetry::messages::WebhookEvent;
 use livekit_token::{Claims, TokenVerifier};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};

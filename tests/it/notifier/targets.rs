@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use livekit_otel::telemetry::messages::{
+use livekit_otel_telemetry::messages::{
     EgressInfo, EgressStatus, FilterParams, WebhookConfig, WebhookEvent,
 };
-use livekit_otel::telemetry::webhook::{WebhookEndpoint, WebhookError, WebhookNotifier};
-use livekit_otel::telemetry::{NotifyError, QueuedNotifier};
+use livekit_otel_telemetry::webhook::{WebhookEndpoint, WebhookError, WebhookNotifier};
+use livekit_otel_telemetry::{NotifyError, QueuedNotifier};
 use tokio::net::TcpListener;
 
 use super::receiver::Receiver;

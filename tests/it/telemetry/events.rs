@@ -1,13 +1,13 @@
 //! What each call tells: upstream's events_test.go, and the calls that it leaves out.
 
-use livekit_otel::telemetry::messages::{
+use livekit_otel_telemetry::messages::{
     AnalyticsClientMeta, AnalyticsEvent, AnalyticsEventType as Type, AnalyticsNodeRooms,
     AnalyticsStat, ApiCallInfo, ClientInfo, EgressInfo, IngressInfo, ParticipantInfo,
     ReconnectReason, ReportInfo, Room, RoomCompositeEgressRequest, RoomEndReason, RtpStats,
     TrackInfo, TrackType, VideoLayer, VideoQuality, WebhookConfig, WebhookInfo, client_info::Sdk,
     egress_info::Request,
 };
-use livekit_otel::telemetry::{
+use livekit_otel_telemetry::{
     Activation, AnalyticsService, ReferenceGuard, TelemetryService, TrackContext,
 };
 

@@ -7,19 +7,20 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use livekit_otel::event::Telling;
-use livekit_otel::frames::RawCodec;
-use livekit_otel::journal::{self, Reader, SetAside};
-use livekit_otel::ledger::{Ledger, Source};
+use livekit_otel::source::Shared;
 use livekit_otel::source::listen::{self, Listeners};
-use livekit_otel::source::{Keys, Shared};
-use livekit_otel::telemetry::messages::{
+use livekit_otel_durable::journal::{self, Reader, SetAside};
+use livekit_otel_ledger::{Ledger, Source};
+use livekit_otel_livekit::keys::Keys;
+use livekit_otel_model::event::Telling;
+use livekit_otel_telemetry::messages::{
     AnalyticsEvent, AnalyticsEvents, AnalyticsNodeRooms, AnalyticsStat, AnalyticsStats,
 };
-use livekit_otel::telemetry::{
+use livekit_otel_telemetry::{
     AnalyticsForwarder, AnalyticsService, ForwardError, ForwardSettings, Forwarded, TokenError,
     Tokens,
 };
+use livekit_otel_transport::frames::RawCodec;
 use proptest::prelude::*;
 use prost::Message;
 use tokio::net::TcpListener;

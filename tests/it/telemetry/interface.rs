@@ -59,8 +59,8 @@ fn the_trait_has_upstreams_methods_and_no_others() {
     let (own, embedded) = of_upstream();
     let snake = |names: &[String]| sorted(names.iter().map(|name| snake_case(name)).collect());
     assert!(own.len() > 30, "the list was not read");
-    assert_eq!(sorted(of_trait("src/telemetry/service.rs")), snake(&own));
-    let mut ours = of_trait("src/telemetry/analytics.rs");
+    assert_eq!(sorted(of_trait("crates/telemetry/src/service.rs")), snake(&own));
+    let mut ours = of_trait("crates/telemetry/src/analytics.rs");
     // Ours: Go's has no end of its own.
     ours.retain(|name| name != "stop");
     assert_eq!(sorted(ours), snake(&embedded));
@@ -102,9 +102,10 @@ fn each_method_has_a_row_with_a_test_that_is_there() {
     let docs = read("docs/telemetry-service.md");
     let rows = rows(&docs);
     let named: Vec<_> = rows.iter().map(|row| row[0].trim_matches('`').to_owned()).collect();
-    let mut methods = of_trait("src/telemetry/service.rs");
-    methods
-        .extend(of_trait("src/telemetry/analytics.rs").into_iter().filter(|name| name != "stop"));
+    let mut methods = of_trait("crates/telemetry/src/service.rs");
+    methods.extend(
+        of_trait("crates/telemetry/src/analytics.rs").into_iter().filter(|name| name != "stop"),
+    );
     assert_eq!(sorted(named), sorted(methods), "docs/telemetry-service.md");
     let mut tests = String::new();
     for entry in std::fs::read_dir(file("tests/it/telemetry")).unwrap() {
@@ -122,7 +123,7 @@ fn each_method_has_a_row_with_a_test_that_is_there() {
 
 #[test]
 fn the_tables_name_only_what_is_emitted() {
-    let semconv = read("src/semconv.rs") + &read("src/semconv/metric.rs");
+    let semconv = read("crates/model/src/semconv.rs") + &read("crates/model/src/semconv/metric.rs");
     for path in ["docs/telemetry-service.md", "docs/metrics.md"] {
         let docs = read(path);
         for name in code(&docs).filter(|name| name.starts_with("lk.")) {

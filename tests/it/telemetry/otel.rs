@@ -4,24 +4,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use livekit_otel::config::Config;
-use livekit_otel::demo::received::{Measured, Point, Span};
-use livekit_otel::demo::{Collector, Telemetry as Received};
-use livekit_otel::event::{Direction, Time, TrackKind, TrackSource};
-use livekit_otel::fuzz::PANICS;
-use livekit_otel::semconv::{event, key, metric, span};
 use livekit_otel::serve::Server;
-use livekit_otel::source::Keys;
-use livekit_otel::stats::Histograms;
-use livekit_otel::stats::calls::{JoinState, Timing};
-use livekit_otel::telemetry::messages::{
+use livekit_otel_engine::stats::Histograms;
+use livekit_otel_engine::stats::calls::{JoinState, Timing};
+use livekit_otel_livekit::keys::Keys;
+use livekit_otel_model::event::{Direction, Time, TrackKind, TrackSource};
+use livekit_otel_model::semconv::{event, key, metric, span};
+use livekit_otel_pipeline::panics::PANICS;
+use livekit_otel_telemetry::messages::{
     AnalyticsNodeRooms, AnalyticsStat, AnalyticsStream, ParticipantInfo, Room, RoomEndReason,
     TrackInfo, TrackSource as Source, TrackType,
 };
-use livekit_otel::telemetry::webhook::{WebhookEndpoint, WebhookNotifier, WebhookSettings};
-use livekit_otel::telemetry::{
+use livekit_otel_telemetry::webhook::{WebhookEndpoint, WebhookNotifier, WebhookSettings};
+use livekit_otel_telemetry::{
     Activation, AnalyticsForwarder, Fault, ForwardSettings, OtelSettings, ParticipantContext,
     ReferenceGuard, Report, StatsKey, Telemetry, TelemetryService, TrackClass, TrackContext,
 };
+use livekit_otel_tools::demo::Collector;
+use livekit_otel_tools::demo::Telemetry as Received;
+use livekit_otel_tools::demo::received::{Measured, Point, Span};
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
 use tokio::time::Instant;

@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
-use livekit_otel::event::{Direction, TrackKind};
-use livekit_otel::ledger::Source;
-use livekit_otel::telemetry::messages::{
+use livekit_otel_ledger::Source;
+use livekit_otel_model::event::{Direction, TrackKind};
+use livekit_otel_telemetry::messages::{
     AnalyticsEvent, AnalyticsEventType as Type, AnalyticsNodeRooms, AnalyticsStat, ParticipantInfo,
     Room, WebhookConfig, WebhookEvent,
 };
-use livekit_otel::telemetry::{
+use livekit_otel_telemetry::{
     Activation, AnalyticsService, Builder, NotifyError, OtelSettings, ParticipantContext,
     ProcessedHook, QueuedNotifier, ReferenceGuard, StatsKey, Stopping, Telemetry, TelemetryService,
     TrackClass,

@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use livekit_otel::event::Time;
-use livekit_otel::telemetry::messages::{
+use livekit_otel_model::event::Time;
+use livekit_otel_telemetry::messages::{
     AnalyticsEvent, AnalyticsEventType, AnalyticsNodeRooms, AnalyticsStat, AnalyticsStream,
     ParticipantInfo, Room, TrackInfo, WebhookConfig, WebhookEvent, WebhookInfo,
 };
-use livekit_otel::telemetry::{
+use livekit_otel_telemetry::{
     AnalyticsService, Builder, NotifyError, ParticipantContext, ProcessedHook, QueuedNotifier,
     Telemetry, TrackContext,
 };

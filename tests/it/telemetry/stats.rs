@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use livekit_otel::event::{Direction, TrackKind, TrackSource};
-use livekit_otel::telemetry::messages::{
+use livekit_otel_model::event::{Direction, TrackKind, TrackSource};
+use livekit_otel_telemetry::messages::{
     AnalyticsStat, AnalyticsStream, AnalyticsVideoLayer, Room, StreamType, TrackInfo,
 };
-use livekit_otel::telemetry::{ReferenceGuard, StatsKey, TelemetryService, TrackClass};
+use livekit_otel_telemetry::{ReferenceGuard, StatsKey, TelemetryService, TrackClass};
 use pbjson_types::Timestamp;
 
 use super::recorder::{BEGIN, Recorded, of, on, participant, room, sent, stat};

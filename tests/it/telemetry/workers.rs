@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use livekit_otel::event::{Direction, TrackKind};
-use livekit_otel::telemetry::messages::{AnalyticsEventType as Type, ReconnectReason};
-use livekit_otel::telemetry::{Activation, ReferenceGuard, StatsKey, TelemetryService, TrackClass};
+use livekit_otel_model::event::{Direction, TrackKind};
+use livekit_otel_telemetry::messages::{AnalyticsEventType as Type, ReconnectReason};
+use livekit_otel_telemetry::{Activation, ReferenceGuard, StatsKey, TelemetryService, TrackClass};
 
 use super::recorder::{Recorded, of, participant, room, sent, stat};
 

@@ -1,11 +1,11 @@
 //! What a real collector passes on of random histories equals what a naive model makes of them.
 
-use livekit_otel::demo::Collector;
-use livekit_otel::event::Time;
-use livekit_otel::export::{Settings as Export, metric_requests, send_once};
-use livekit_otel::ledger::Signal;
-use livekit_otel::signal::Temporality;
-use livekit_otel::stats::{Histograms, Level, Settings};
+use livekit_otel_engine::stats::{Histograms, Level, Settings};
+use livekit_otel_export::{Settings as Export, metric_requests, send_once};
+use livekit_otel_ledger::Signal;
+use livekit_otel_model::event::Time;
+use livekit_otel_model::signal::Temporality;
+use livekit_otel_tools::demo::Collector;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use proptest::strategy::{Strategy, ValueTree};

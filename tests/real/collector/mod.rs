@@ -17,8 +17,8 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use livekit_otel::config::Config;
-use livekit_otel::export::Settings;
-use livekit_otel::source::Keys;
+use livekit_otel_export::Settings;
+use livekit_otel_livekit::keys::Keys;
 
 use crate::parts::collector::Otelcol;
 use crate::parts::{Part, build_part, or_say};

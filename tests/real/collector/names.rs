@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use livekit_otel::engine::Batch;
-use livekit_otel::event::Time;
-use livekit_otel::signal::{Attribute, Data, Number, Value};
-use livekit_otel::stats::{Histograms, Level, Settings};
+use livekit_otel_engine::Batch;
+use livekit_otel_engine::stats::{Histograms, Level, Settings};
+use livekit_otel_model::event::Time;
+use livekit_otel_model::signal::{Attribute, Data, Number, Value};
 
 use super::scrape::{Sample, Scrape, about};
 use super::{Built, Otelcol, PATIENCE, build, export, ours};

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use livekit_otel::engine::{Batch, Engine};
-use livekit_otel::event::rooms::{ListedRoom, Rooms, Scope};
-use livekit_otel::event::{RoomSid, Telling, TrackKind};
-use livekit_otel::export::{Settings as Export, metric_requests, send_once};
-use livekit_otel::ledger::Signal;
-use livekit_otel::stats::calls::{AttemptState, Count, JoinState, Timing};
-use livekit_otel::stats::{NodeReports, Settings};
-use livekit_otel::{proto, session};
+use livekit_otel_engine::session;
+use livekit_otel_engine::stats::calls::{AttemptState, Count, JoinState, Timing};
+use livekit_otel_engine::stats::{NodeReports, Settings};
+use livekit_otel_engine::{Batch, Engine};
+use livekit_otel_export::{Settings as Export, metric_requests, send_once};
+use livekit_otel_ledger::Signal;
+use livekit_otel_livekit as proto;
+use livekit_otel_model::event::rooms::{ListedRoom, Rooms, Scope};
+use livekit_otel_model::event::{RoomSid, Telling, TrackKind};
 use serde_json::json;
 
 #[path = "../../it/capture.rs"]

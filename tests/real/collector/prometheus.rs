@@ -5,10 +5,10 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use livekit_otel::engine::Batch;
-use livekit_otel::observe::Own;
-use livekit_otel::signal::{Data, Metric};
-use livekit_otel::stats::{Histograms, Level, Settings};
+use livekit_otel_engine::Batch;
+use livekit_otel_engine::stats::{Histograms, Level, Settings};
+use livekit_otel_model::signal::{Data, Metric};
+use livekit_otel_pipeline::own::Own;
 
 use super::ours;
 use super::scrape::{Scrape, about};

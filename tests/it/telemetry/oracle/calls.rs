@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use livekit_otel::event::{Direction, TrackKind, TrackSource};
-use livekit_otel::telemetry::messages::{
+use livekit_otel_model::event::{Direction, TrackKind, TrackSource};
+use livekit_otel_telemetry::messages::{
     AnalyticsClientMeta, AnalyticsStat, ApiCallInfo, ClientInfo, EgressInfo, IngressInfo,
     ParticipantInfo, ReconnectReason, ReportInfo, Room, RoomEndReason, RtpStats, TrackInfo,
     VideoQuality, WebhookInfo,
 };
-use livekit_otel::telemetry::{
+use livekit_otel_telemetry::{
     Activation, ParticipantContext, ReferenceGuard, StatsKey, Telemetry, TelemetryService,
     TrackClass, TrackContext,
 };

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use livekit_otel::event::Time;
-use livekit_otel::semconv::{key, metric};
-use livekit_otel::session::Census;
-use livekit_otel::signal::{Attribute, Data, Metric, Number, Temporality, Value as Attr};
-use livekit_otel::stats::{NodeReports, NodeStreamSource, Settings, Stats};
+use livekit_otel_engine::session::Census;
+use livekit_otel_engine::stats::{NodeReports, NodeStreamSource, Settings, Stats};
+use livekit_otel_model::event::Time;
+use livekit_otel_model::semconv::{key, metric};
+use livekit_otel_model::signal::{Attribute, Data, Metric, Number, Temporality, Value as Attr};
 use proptest::test_runner::TestCaseError;
 use serde_json::{Map, Value};
 

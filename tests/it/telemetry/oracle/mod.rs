@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt::Debug;
 use std::path::Path;
 
-use livekit_otel::telemetry::messages::{
+use livekit_otel_telemetry::messages::{
     AnalyticsEvent, AnalyticsNodeRooms, AnalyticsStat, WebhookEvent,
 };
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use livekit_otel::demo::Received;
+use livekit_otel_tools::demo::Received;
 
 use super::super::{Built, build};
 use super::otelcol::{Running, listening};

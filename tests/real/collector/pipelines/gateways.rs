@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use livekit_otel::demo::Received;
-use livekit_otel::semconv::{key, span};
+use livekit_otel_model::semconv::{key, span};
+use livekit_otel_tools::demo::Received;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::{Span, status::StatusCode};
 

@@ -15,7 +15,8 @@ mod recorded;
 use std::path::Path;
 use std::time::Duration;
 
-use livekit_otel::demo::{Collector, Received};
+use livekit_otel_tools::demo::Collector;
+use livekit_otel_tools::demo::Received;
 
 use super::Built;
 use crate::parts::free_port;

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use livekit_otel::demo::Received;
-use livekit_otel::privacy::{HashKey, Privacy};
-use livekit_otel::semconv::key;
-use livekit_otel::signal::Value;
+use livekit_otel_export::privacy::{HashKey, Privacy};
+use livekit_otel_model::semconv::key;
+use livekit_otel_model::signal::Value;
+use livekit_otel_tools::demo::Received;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 
 use super::super::{Built, build};

@@ -98,6 +98,6 @@ async fn serve_itself_delivers_a_call_through_grafanas_pipelines() {
     let (spans, logs) = recorded::replayed(&endpoint).await;
     assert_eq!(otelcol.stop(), [""; 0]);
     let received = received_of(&backends.collector, spans + logs).await;
-    let told = livekit_otel::demo::Telemetry::read(&received);
+    let told = livekit_otel_tools::demo::Telemetry::read(&received);
     assert_eq!((told.spans.len(), told.logs.len()), (spans, logs));
 }

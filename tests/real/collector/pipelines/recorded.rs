@@ -4,7 +4,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use livekit_otel::demo::{Collector, Received};
+use livekit_otel_tools::demo::Collector;
+use livekit_otel_tools::demo::Received;
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_client::MetricsServiceClient;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
@@ -108,7 +109,7 @@ pub(super) async fn send_once(endpoint: &str, told: &Received) -> Result<(), Sta
 
 /// The captured call told to a collector by `serve` itself: how many spans and log records it is.
 pub(super) async fn replayed(endpoint: &str) -> (usize, usize) {
-    let told = livekit_otel::demo::Telemetry::read(call().await);
+    let told = livekit_otel_tools::demo::Telemetry::read(call().await);
     tell(endpoint, "room", REPLAY);
     (told.spans.len(), told.logs.len())
 }

@@ -1,0 +1,326 @@
+//! What can't be processed or delivered, kept as it came with the reason: in memory up to a number of
+//! bytes, or in files that `livekit-otel deadletter` lists.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::store::{self, Directory, Frames};
+use livekit_otel_ledger::Source;
+use livekit_otel_model::event::Time;
+
+const FOLDER: &str = "deadletter";
+const SUFFIX: &str = "letter";
+
+/// What a letter's payload is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Payload {
+    /// A webhook's body, whose signature was right.
+    Webhook,
+    /// A message of analytics events.
+    Events,
+    /// A message of stats windows.
+    Stats,
+    /// A message of a node's rooms.
+    NodeRooms,
+    /// A list of LiveKit's API, as it was reduced.
+    Api,
+    /// An encoded OTLP request of spans.
+    Traces,
+    /// An encoded OTLP request of log records.
+    Logs,
+    /// An encoded OTLP request of metrics.
+    Metrics,
+}
+
+impl Payload {
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Webhook => "webhook",
+            Self::Events => "events",
+            Self::Stats => "stats",
+            Self::NodeRooms => "node_rooms",
+            Self::Api => "api",
+            Self::Traces => "traces",
+            Self::Logs => "logs",
+            Self::Metrics => "metrics",
+        }
+    }
+}
+
+impl From<Source> for Payload {
+    fn from(source: Source) -> Self {
+        match source {
+            Source::Webhook => Self::Webhook,
+            Source::Events => Self::Events,
+            Source::Stats => Self::Stats,
+            Source::NodeRooms => Self::NodeRooms,
+            Source::Api => Self::Api,
+        }
+    }
+}
+
+/// What is known of a letter beside its payload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Letter {
+    /// What the payload is.
+    pub payload: Payload,
+    /// How many records or items it holds.
+    pub items: u64,
+    /// When it was set aside.
+    pub at: Time,
+    /// Why.
+    pub reason: String,
+}
+
+/// What became of something that was to be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// It is kept.
+    Yes,
+    /// There is no room left for it.
+    NoRoom,
+    /// The disk failed; another time it may not.
+    Failed,
+}
+
+/// Where things are set aside.
+#[derive(Debug)]
+pub struct SetAside {
+    place: Place,
+    max_bytes: u64,
+    // One after the other, so that what is kept is what there was room for.
+    turn: tokio::sync::Mutex<()>,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    letters: usize,
+    bytes: u64,
+}
+
+#[derive(Debug)]
+enum Place {
+    Memory(Mutex<Vec<(Letter, Bytes)>>),
+    Disk(Arc<Directory>),
+}
+
+impl SetAside {
+    /// Keeps up to `max_bytes`, until the process ends.
+    pub fn in_memory(max_bytes: u64) -> Self {
+        Self::new(Place::Memory(Mutex::default()), max_bytes, Held::default())
+    }
+
+    /// Keeps up to `max_bytes` in files.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn on_disk(directory: &Arc<Directory>, max_bytes: u64) -> io::Result<Self> {
+        store::create_directory(&directory.path().join(FOLDER))?;
+        let mut held = Held::default();
+        for letter in letters(directory.path())? {
+            held.letters += 1;
+            held.bytes += fs::metadata(&letter).map_or(0, |file| file.len());
+        }
+        let place = Place::Disk(Arc::clone(directory));
+        Ok(Self::new(place, max_bytes, held))
+    }
+
+    fn new(place: Place, max_bytes: u64, held: Held) -> Self {
+        Self { place, max_bytes, turn: tokio::sync::Mutex::default(), held: Mutex::new(held) }
+    }
+
+    /// Whether there is room for so many bytes more.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        self.held().bytes + bytes as u64 <= self.max_bytes
+    }
+
+    /// Keeps `payload` where there is room. The same payload under the same `id` is kept once, as a
+    /// replay sets it aside again; another one under that id is kept beside it.
+    pub async fn keep(&self, id: &str, letter: &Letter, payload: &Bytes) -> Kept {
+        let _turn = self.turn.lock().await;
+        if !self.has_room(payload.len()) {
+            return Kept::NoRoom;
+        }
+        self.put(id, letter, payload).await
+    }
+
+    /// Keeps `payload`, which was acknowledged: whether there is room for it was asked before.
+    pub async fn keep_anyway(&self, id: &str, letter: &Letter, payload: &Bytes) -> Kept {
+        let _turn = self.turn.lock().await;
+        self.put(id, letter, payload).await
+    }
+
+    // Whoever asks what is held does not wait for the disk.
+    async fn put(&self, id: &str, letter: &Letter, payload: &Bytes) -> Kept {
+        match &self.place {
+            Place::Memory(kept) => {
+                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                kept.push((letter.clone(), payload.clone()));
+            }
+            Place::Disk(directory) => {
+                match write(directory, id.to_owned(), letter, payload).await {
+                    Ok(true) => {}
+                    Ok(false) => return Kept::Yes,
+                    Err(error) => {
+                        tracing::error!(%error, "a letter can't be set aside");
+                        return Kept::Failed;
+                    }
+                }
+            }
+        }
+        let mut held = self.held();
+        held.letters += 1;
+        held.bytes += payload.len() as u64;
+        Kept::Yes
+    }
+
+    /// How many are kept.
+    pub fn len(&self) -> usize {
+        self.held().letters
+    }
+
+    /// Whether nothing is kept.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// The name of a new letter's file; none where this payload has one. A letter is never overwritten.
+fn vacant(directory: &Path, id: &str, payload: &Bytes) -> Option<String> {
+    let ids = std::iter::once(id.to_owned()).chain((2..).map(|nth: u64| format!("{id}-{nth}")));
+    for name in ids.map(|id| format!("{FOLDER}/{id}.{SUFFIX}")) {
+        let path = directory.join(&name);
+        if !path.exists() {
+            return Some(name);
+        }
+        if open(&path).is_ok_and(|(_, kept)| kept == *payload) {
+            return None;
+        }
+    }
+    None
+}
+
+// On a thread that may block: it reads and syncs. Whether the payload was not kept before.
+async fn write(
+    directory: &Arc<Directory>,
+    id: String,
+    letter: &Letter,
+    payload: &Bytes,
+) -> io::Result<bool> {
+    let head = serde_json::to_vec(letter)?;
+    let (directory, payload) = (Arc::clone(directory), payload.clone());
+    let write = move || {
+        let Some(name) = vacant(directory.path(), &id, &payload) else { return Ok(false) };
+        directory.replace(&name, |records| {
+            records.put(&head)?;
+            records.put(&payload)
+        })?;
+        Ok(true)
+    };
+    // Not a panic's text, which may be of the payload.
+    let written = tokio::task::spawn_blocking(write).await;
+    written.unwrap_or_else(|_| Err(io::Error::other("the thread that writes it broke off")))
+}
+
+/// A letter's file can't be read.
+#[derive(Debug, Error)]
+pub enum Unreadable {
+    /// The file system says so.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// It is damaged, or another version's.
+    #[error("it is damaged or of another version")]
+    Damaged,
+}
+
+/// The files of the letters under a journal's directory, the oldest first.
+///
+/// # Errors
+/// Those of the file system; no such directory is no letter.
+pub fn letters(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(directory.join(FOLDER)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|suffix| suffix == SUFFIX) {
+            files.push(path);
+        }
+    }
+    files.sort_unstable();
+    Ok(files)
+}
+
+/// Reads a letter.
+///
+/// # Errors
+/// [`Unreadable`].
+pub fn open(letter: &Path) -> Result<(Letter, Bytes), Unreadable> {
+    let bytes = fs::read(letter)?;
+    let mut frames = Frames::new(&bytes);
+    let mut next = || frames.next().map(|(_, record)| record).ok_or(Unreadable::Damaged);
+    let head = serde_json::from_slice(next()?).map_err(|_| Unreadable::Damaged)?;
+    Ok((head, Bytes::copy_from_slice(next()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Files;
+
+    fn letter(reason: &str) -> Letter {
+        let at = Time::from_secs(1_795_406_960).unwrap();
+        Letter { payload: Payload::Logs, items: 1, at, reason: reason.to_owned() }
+    }
+
+    fn payloads(directory: &Path) -> Vec<Bytes> {
+        let files = letters(directory).unwrap();
+        let mut payloads: Vec<_> = files.iter().map(|file| open(file).unwrap().1).collect();
+        payloads.sort_unstable();
+        payloads
+    }
+
+    #[tokio::test]
+    async fn under_one_id_the_same_is_kept_once_and_another_beside_it() {
+        let place = tempfile::tempdir().unwrap();
+        for _ in 0..2 {
+            let directory = Arc::new(Directory::open(place.path(), Arc::new(Files)).unwrap());
+            let set_aside = SetAside::on_disk(&directory, 1 << 20).unwrap();
+            for payload in ["a", "b", "c", "b"] {
+                assert_eq!(
+                    set_aside.keep("logs-1", &letter("no"), &payload.into()).await,
+                    Kept::Yes
+                );
+            }
+            assert_eq!(set_aside.len(), 3);
+        }
+        assert_eq!(payloads(place.path()), ["a", "b", "c"]);
+    }
+
+    #[tokio::test]
+    async fn a_letter_that_can_not_be_read_is_not_overwritten() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = Arc::new(Directory::open(place.path(), Arc::new(Files)).unwrap());
+        let set_aside = SetAside::on_disk(&directory, 1 << 20).unwrap();
+        let damaged = place.path().join(FOLDER).join("logs-1.letter");
+        fs::write(&damaged, "damaged").unwrap();
+        assert_eq!(set_aside.keep("logs-1", &letter("no"), &"a".into()).await, Kept::Yes);
+        assert_eq!(fs::read(&damaged).unwrap(), b"damaged");
+        assert_eq!(letters(place.path()).unwrap().len(), 2);
+    }
+}

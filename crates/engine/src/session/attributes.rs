@@ -1,0 +1,32 @@
+//! What several records say alike, as attributes.
+
+use std::sync::Arc;
+
+use super::track::Description;
+use livekit_otel_model::event::{Detail, DetailValue};
+use livekit_otel_model::semconv::key;
+use livekit_otel_model::signal::{Attribute, Value};
+
+/// A detail as an attribute.
+pub(super) fn attribute(detail: &Detail) -> Attribute {
+    let value = match &detail.value {
+        DetailValue::Text(text) => Value::Text(Arc::clone(text)),
+        DetailValue::Int(count) => Value::Int(*count),
+        DetailValue::Float(measure) => Value::Float(*measure),
+        DetailValue::Bool(flag) => Value::Bool(*flag),
+    };
+    Attribute { key: detail.key, value }
+}
+
+/// What a track is, as attributes.
+pub(super) fn track_attributes(track: &Description, to: &mut Vec<Attribute>) {
+    if let Some(kind) = track.kind {
+        to.push(Attribute::new(key::TRACK_KIND, kind.as_str()));
+    }
+    if let Some(source) = track.source {
+        to.push(Attribute::new(key::TRACK_SOURCE, source.as_str()));
+    }
+    if let Some(mime_type) = &track.mime_type {
+        to.push(Attribute::new(key::TRACK_MIME_TYPE, Arc::clone(mime_type)));
+    }
+}

@@ -1,0 +1,128 @@
+//! Rooms that have ended, for what comes late of them: packed, as in a snapshot. What comes of one
+//! unpacks it; after a while it is packed again.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::room::Room;
+use crate::snapshot::{Error, Part, Writer, read};
+use livekit_otel_model::event::{RoomName, RoomSid, Time};
+
+// What comes late mostly comes at once. A large room is not to be unpacked for each of it.
+pub(super) const QUIET: Duration = Duration::from_secs(10);
+// What a room takes beside its content: two SIDs, a name, and places in maps.
+const BESIDE: usize = 320;
+
+#[derive(Debug)]
+struct Packed {
+    start: Time,
+    name: Option<RoomName>,
+    until: Time,
+    content: Box<[u8]>,
+}
+
+/// A room as a part of a snapshot.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    until: Time,
+    content: Vec<u8>,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(super) struct Ended {
+    rooms: HashMap<RoomSid, Packed>,
+    // By when each is forgotten.
+    order: BTreeSet<(Time, RoomSid)>,
+    bytes: usize,
+}
+
+impl Ended {
+    pub(super) fn has(&self, sid: &RoomSid) -> bool {
+        self.rooms.contains_key(sid)
+    }
+
+    /// When a room began.
+    pub(super) fn start(&self, sid: &RoomSid) -> Option<Time> {
+        self.rooms.get(sid).map(|packed| packed.start)
+    }
+
+    /// Keeps a room until then. One that can't be written is not kept.
+    pub(super) fn pack(&mut self, room: &Room, until: Time) {
+        if let Ok(content) = postcard::to_stdvec(room) {
+            self.insert(room, until, content.into());
+        }
+    }
+
+    fn insert(&mut self, room: &Room, until: Time, content: Box<[u8]>) {
+        self.bytes += content.len() + BESIDE;
+        self.order.insert((until, room.sid.clone()));
+        let packed = Packed { start: room.start(), name: room.name.clone(), until, content };
+        self.rooms.insert(room.sid.clone(), packed);
+    }
+
+    /// The room as it was, which is kept no more.
+    pub(super) fn unpack(&mut self, sid: &RoomSid) -> Option<Box<Room>> {
+        let packed = self.remove(sid)?;
+        let mut room: Box<Room> = read(&packed.content).ok()?;
+        room.wake_at = None;
+        Some(room)
+    }
+
+    /// A copy of the room.
+    pub(super) fn look(&self, sid: &RoomSid) -> Option<Box<Room>> {
+        read(&self.rooms.get(sid)?.content).ok()
+    }
+
+    fn remove(&mut self, sid: &RoomSid) -> Option<Packed> {
+        let packed = self.rooms.remove(sid)?;
+        self.bytes -= packed.content.len() + BESIDE;
+        self.order.remove(&(packed.until, sid.clone()));
+        Some(packed)
+    }
+
+    /// When the next is forgotten.
+    pub(super) fn next(&self) -> Option<Time> {
+        self.order.first().map(|(until, _)| *until)
+    }
+
+    /// A room that has been kept until `now`, or that there is no place for in `most` bytes; and
+    /// whether it is the latter.
+    pub(super) fn forget(
+        &mut self,
+        now: Time,
+        most: usize,
+    ) -> Option<(RoomSid, Option<RoomName>, bool)> {
+        let (until, sid) = self.order.first()?.clone();
+        let is_early = until > now;
+        if is_early && self.bytes <= most {
+            return None;
+        }
+        let packed = self.remove(&sid)?;
+        Some((sid, packed.name, is_early))
+    }
+
+    pub(super) fn save(&self, to: &mut Writer<'_>) -> Result<(), Error> {
+        for (until, sid) in &self.order {
+            if let Some(packed) = self.rooms.get(sid) {
+                let content = packed.content.to_vec();
+                to.put(Part::Ended, &Saved { until: *until, content })?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn load(&mut self, content: &[u8]) -> Result<(), Error> {
+        let saved: Saved = read(content)?;
+        let room: Box<Room> = read(&saved.content)?;
+        self.remove(&room.sid);
+        self.insert(&room, saved.until, saved.content.into());
+        Ok(())
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}

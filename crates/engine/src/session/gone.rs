@@ -1,0 +1,44 @@
+//! Rooms that were closed and forgotten: whatever is told of one later makes no second span of it.
+
+use std::collections::{HashSet, VecDeque};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::ids;
+use livekit_otel_model::event::{RoomSid, Time};
+use livekit_otel_model::signal::SpanId;
+
+/// Their spans' ids.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Gone {
+    #[serde(serialize_with = "crate::snapshot::set_in_order")]
+    known: HashSet<SpanId>,
+    order: VecDeque<(Time, SpanId)>,
+}
+
+impl Gone {
+    /// Whether that room is one of them.
+    pub(super) fn has(&mut self, sid: &RoomSid, now: Time, keep: Duration) -> bool {
+        while let Some((_, id)) = self.order.pop_front_if(|(at, _)| *at + keep <= now) {
+            self.known.remove(&id);
+        }
+        !self.known.is_empty() && self.known.contains(&ids::room(sid))
+    }
+
+    /// Adds a room; gives how many there was no more place for among so many.
+    pub(super) fn add(&mut self, sid: &RoomSid, now: Time, most: usize) -> u64 {
+        let id = ids::room(sid);
+        if self.known.insert(id) {
+            self.order.push_back((now, id));
+        }
+        let mut early = 0;
+        while self.order.len() > most
+            && let Some((_, id)) = self.order.pop_front()
+        {
+            self.known.remove(&id);
+            early += 1;
+        }
+        early
+    }
+}

@@ -1,0 +1,219 @@
+//! Every event as a log record.
+
+use std::sync::Arc;
+
+use super::attributes::{attribute, track_attributes};
+use super::failure;
+use super::ids;
+use super::room::Room;
+use super::settings::Settings;
+use super::stamp::Stamp;
+use super::totals::rtp_attributes;
+use livekit_otel_model::event::{Event, EventKind, Teller, Time};
+use livekit_otel_model::semconv::{event as name, key};
+use livekit_otel_model::signal::{Attribute, LogRecord, Severity, SpanId, TraceId, Value};
+
+/// The record of an event that happened at `stamp` and came at `now`, in `room` where it has one, and
+/// that belongs to the span `context`.
+pub(super) fn record(
+    event: &Event,
+    room: Option<&Room>,
+    context: Option<(TraceId, SpanId)>,
+    (stamp, now): (Stamp, Time),
+    settings: &Settings,
+) -> LogRecord {
+    let mut attributes = Vec::with_capacity(12);
+    subject(event, room, &mut attributes);
+    attributes.extend(event.details.iter().map(attribute));
+    if let Some(rtp) = &event.rtp {
+        rtp_attributes(rtp, &mut attributes);
+    }
+    if let Some(error) = &event.error {
+        attributes.push(Attribute::new(key::ERROR_MESSAGE, Arc::clone(error)));
+    }
+    if let Some(failure) = event.work.as_ref().and_then(|work| work.failure.as_ref()) {
+        attributes.push(Attribute::new(key::ERROR_TYPE, Arc::clone(&failure.error_type)));
+    }
+    if let Some(url) = context.and_then(|(trace, _)| settings.url_of(&trace)) {
+        attributes.push(Attribute::new(key::TRACE_URL, &*url));
+    }
+    if let EventKind::Unknown(kind) = &event.kind {
+        attributes.push(Attribute::new(key::EVENT_TYPE, Arc::clone(kind)));
+    }
+    if !stamp.exact && event.told.is_some() {
+        attributes.push(Attribute::new(key::TIME_PRECISION, "1s"));
+    }
+    let source = match event.teller {
+        Teller::Webhook => "webhook",
+        Teller::Analytics => "analytics",
+    };
+    attributes.push(Attribute::new(key::SOURCE, source));
+    if !event.id.is_empty() {
+        attributes.push(Attribute::new(key::LOG_RECORD_UID, Arc::clone(&event.id)));
+    }
+    LogRecord {
+        event_name: event_name(&event.kind),
+        time: stamp.at,
+        observed: now,
+        severity: severity(event),
+        context,
+        attributes,
+    }
+}
+
+// Who and what it is of.
+fn subject(event: &Event, room: Option<&Room>, to: &mut Vec<Attribute>) {
+    let mut text = |key, value: Option<Arc<str>>| {
+        if let Some(value) = value {
+            to.push(Attribute { key, value: Value::Text(value) });
+        }
+    };
+    let told = event.room.as_ref();
+    text(key::ROOM_SID, told.and_then(|room| room.sid.as_ref()).map(|sid| sid.shared()));
+    let name = told.and_then(|room| room.name.as_ref());
+    let name = name.or_else(|| room.and_then(|room| room.name.as_ref()));
+    text(key::ROOM_NAME, name.map(|name| name.shared()));
+    if let Some(who) = &event.participant {
+        let known = room.and_then(|room| room.participants.get(&who.sid));
+        let identity =
+            who.identity.as_ref().or_else(|| known.and_then(|who| who.identity.as_ref()));
+        text(key::PARTICIPANT_SID, Some(who.sid.shared()));
+        text(key::PARTICIPANT_IDENTITY, identity.map(|identity| identity.shared()));
+        text(key::PARTICIPANT_KIND, who.kind.clone());
+        text(key::PARTICIPANT_DISCONNECT_REASON, who.disconnect_reason.clone());
+    }
+    text(key::PUBLISHER_SID, event.publisher.as_ref().map(|sid| sid.shared()));
+    text(key::NODE_ID, event.node.as_ref().map(|node| node.shared()));
+    if let Some(track) = &event.track {
+        text(key::TRACK_SID, Some(track.sid.shared()));
+        if let Some(entry) = room.and_then(|room| room.catalog.get(&track.sid)) {
+            track_attributes(&entry.description, to);
+        }
+    }
+}
+
+/// The span that an event of a room belongs to: the track's, else the participant's, else the room's.
+pub(super) fn context(event: &Event, room: &Room) -> (TraceId, SpanId) {
+    let sid = &room.sid;
+    let Some(who) = &event.participant else { return (ids::trace(sid), ids::room(sid)) };
+    let (trace, own) = room.place(&who.sid);
+    let span = match (&event.kind, &event.track) {
+        (EventKind::TrackPublishRequested, Some(track)) => ids::publish(sid, &who.sid, &track.sid),
+        (
+            EventKind::TrackPublished
+            | EventKind::TrackUnpublished
+            | EventKind::TrackPublishedUpdate
+            | EventKind::TrackMuted
+            | EventKind::TrackUnmuted
+            | EventKind::TrackPublishStats
+            | EventKind::TrackMaxSubscribedVideoQuality,
+            Some(track),
+        ) => ids::track(sid, &who.sid, &track.sid),
+        _ => own,
+    };
+    (trace, span)
+}
+
+// Error: something asked for failed. Warn: someone was let down, or we don't know what was told.
+// Debug: what the server does on its own, many times in a call. Info: the rest.
+fn severity(event: &Event) -> Severity {
+    match event.kind {
+        EventKind::TrackSubscribeFailed => Severity::Error,
+        _ if event.error.is_some() || has_failed(event) => Severity::Error,
+        EventKind::ParticipantLeft if was_lost(event) => Severity::Warn,
+        EventKind::ParticipantConnectionAborted | EventKind::Unknown(_) => Severity::Warn,
+        EventKind::TrackPublishRequested
+        | EventKind::TrackSubscribeRequested
+        | EventKind::TrackPublishedUpdate
+        | EventKind::TrackPublishStats
+        | EventKind::TrackSubscribeStats
+        | EventKind::TrackMaxSubscribedVideoQuality
+        | EventKind::EgressUpdated
+        | EventKind::IngressUpdated
+        | EventKind::SipCallUpdate
+        | EventKind::Webhook
+        | EventKind::NodeRooms => Severity::Debug,
+        _ => Severity::Info,
+    }
+}
+
+fn has_failed(event: &Event) -> bool {
+    event.work.as_ref().is_some_and(|work| work.failure.is_some())
+}
+
+fn was_lost(event: &Event) -> bool {
+    let reason = event.participant.as_ref().and_then(|who| who.disconnect_reason.as_deref());
+    reason.is_some_and(failure::is_failure)
+}
+
+/// The name of an event; an unknown webhook has the name that the known ones' rule gives it.
+pub(super) fn event_name(kind: &EventKind) -> Arc<str> {
+    let known = match kind {
+        EventKind::RoomCreated => name::ROOM_CREATED,
+        EventKind::RoomEnded => name::ROOM_ENDED,
+        EventKind::ParticipantJoined => name::PARTICIPANT_JOINED,
+        EventKind::ParticipantLeft => name::PARTICIPANT_LEFT,
+        EventKind::ParticipantConnectionAborted => name::PARTICIPANT_CONNECTION_ABORTED,
+        EventKind::TrackPublished => name::TRACK_PUBLISHED,
+        EventKind::TrackPublishRequested => name::TRACK_PUBLISH_REQUESTED,
+        EventKind::TrackUnpublished => name::TRACK_UNPUBLISHED,
+        EventKind::TrackSubscribed => name::TRACK_SUBSCRIBED,
+        EventKind::TrackSubscribeRequested => name::TRACK_SUBSCRIBE_REQUESTED,
+        EventKind::TrackSubscribeFailed => name::TRACK_SUBSCRIBE_FAILED,
+        EventKind::TrackUnsubscribed => name::TRACK_UNSUBSCRIBED,
+        EventKind::TrackPublishedUpdate => name::TRACK_PUBLISHED_UPDATE,
+        EventKind::TrackMuted => name::TRACK_MUTED,
+        EventKind::TrackUnmuted => name::TRACK_UNMUTED,
+        EventKind::TrackPublishStats => name::TRACK_PUBLISH_STATS,
+        EventKind::TrackSubscribeStats => name::TRACK_SUBSCRIBE_STATS,
+        EventKind::ParticipantActive => name::PARTICIPANT_ACTIVE,
+        EventKind::ParticipantResumed => name::PARTICIPANT_RESUMED,
+        EventKind::TrackMaxSubscribedVideoQuality => name::TRACK_MAX_SUBSCRIBED_VIDEO_QUALITY,
+        EventKind::Reconnected => name::RECONNECTED,
+        EventKind::Report => name::REPORT,
+        EventKind::ApiCall => name::API_CALL,
+        EventKind::Webhook => name::WEBHOOK,
+        EventKind::AgentJobStarted => name::AGENT_JOB_STARTED,
+        EventKind::AgentJobEnded => name::AGENT_JOB_ENDED,
+        EventKind::NodeRooms => name::NODE_ROOMS,
+        EventKind::Unknown(told) => return unknown_name(told),
+        other => service_name(other),
+    };
+    known.into()
+}
+
+// Egress, ingress and SIP.
+fn service_name(kind: &EventKind) -> &'static str {
+    match kind {
+        EventKind::EgressStarted => name::EGRESS_STARTED,
+        EventKind::EgressEnded => name::EGRESS_ENDED,
+        EventKind::EgressUpdated => name::EGRESS_UPDATED,
+        EventKind::IngressCreated => name::INGRESS_CREATED,
+        EventKind::IngressDeleted => name::INGRESS_DELETED,
+        EventKind::IngressStarted => name::INGRESS_STARTED,
+        EventKind::IngressEnded => name::INGRESS_ENDED,
+        EventKind::IngressUpdated => name::INGRESS_UPDATED,
+        EventKind::SipInboundTrunkCreated => name::SIP_INBOUND_TRUNK_CREATED,
+        EventKind::SipInboundTrunkDeleted => name::SIP_INBOUND_TRUNK_DELETED,
+        EventKind::SipOutboundTrunkCreated => name::SIP_OUTBOUND_TRUNK_CREATED,
+        EventKind::SipOutboundTrunkDeleted => name::SIP_OUTBOUND_TRUNK_DELETED,
+        EventKind::SipDispatchRuleCreated => name::SIP_DISPATCH_RULE_CREATED,
+        EventKind::SipDispatchRuleDeleted => name::SIP_DISPATCH_RULE_DELETED,
+        EventKind::SipParticipantCreated => name::SIP_PARTICIPANT_CREATED,
+        EventKind::SipCallIncoming => name::SIP_CALL_INCOMING,
+        EventKind::SipCallStarted => name::SIP_CALL_STARTED,
+        EventKind::SipCallEnded => name::SIP_CALL_ENDED,
+        EventKind::SipTransferRequested => name::SIP_TRANSFER_REQUESTED,
+        EventKind::SipTransferComplete => name::SIP_TRANSFER_COMPLETE,
+        EventKind::SipCallUpdate => name::SIP_CALL_UPDATE,
+        _ => name::UNKNOWN,
+    }
+}
+
+// `room_upgraded` becomes `lk.room.upgraded`; a number, or no plain word, stays nameless.
+fn unknown_name(told: &str) -> Arc<str> {
+    let plain = told.len() <= 64
+        && told.starts_with(|first: char| first.is_ascii_lowercase())
+        && told.chars().all(|each| each.is_ascii_lowercase() || each == '_');
+    if plain { format!("lk.{}", told.replacen('_', ".", 1)).into() } else { name::UNKNOWN.into() }
+}

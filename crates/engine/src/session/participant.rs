@@ -1,0 +1,411 @@
+//! One participant of a room, from its signal connection until its spans have left.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::attributes::attribute;
+use super::callers::Callers;
+use super::fact::Fact;
+use super::presence::Presence;
+use super::stamp::{Stamp, began, ended};
+use super::subscription::{Answer, Attempt, Subscription};
+use super::track::{Description, Track};
+use livekit_otel_model::event::{
+    Caller, Direction, Event, EventKind, Identity, NodeId, Participant as Info, StreamStat, Teller,
+    Time, TrackSid,
+};
+use livekit_otel_model::interned::Name;
+use livekit_otel_model::semconv::key;
+use livekit_otel_model::signal::{Attribute, Value};
+
+/// How a participant's end came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum End {
+    /// It left after its media had connected.
+    Left,
+    /// Its media never connected.
+    Aborted,
+    /// Nobody told; the rule that set it.
+    Inferred(#[serde(with = "livekit_otel_model::interned")] Name),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Participant {
+    pub(super) first: Time,
+    pub(super) newest: Time,
+    pub(super) identity: Option<Identity>,
+    pub(super) kind: Option<Arc<str>>,
+    // As told last.
+    pub(super) node: Option<(Time, NodeId)>,
+    pub(super) joined: Option<Stamp>,
+    pub(super) active: Option<Stamp>,
+    // How often the analytics told that it is active: once, and for each migration.
+    pub(super) actives: u64,
+    pub(super) resumes: u64,
+    pub(super) reached: Option<Reached>,
+    pub(super) end: Option<(Stamp, End)>,
+    pub(super) disconnect_reason: Option<Arc<str>>,
+    pub(super) client: Vec<Attribute>,
+    pub(super) callers: Callers,
+    pub(super) connect_told: bool,
+    // Boxed, as a map of one takes room for eleven.
+    pub(super) tracks: BTreeMap<TrackSid, Box<Track>>,
+    pub(super) subscriptions: BTreeMap<TrackSid, Subscription>,
+    // Whether its trace is its own, not the room's.
+    pub(super) own_trace: bool,
+    // Its spans, as far as they are known, and how many more its trace has room for.
+    pub(super) spans: usize,
+    pub(super) left: usize,
+    pub(super) left_out: u64,
+    // How many spans an attempt to subscribe may come to.
+    pub(super) of_an_attempt: usize,
+    // When its end became known here, from which the linger counts.
+    ended_at: Option<Time>,
+    last_window: Option<Time>,
+    pub(super) released: bool,
+    pub(super) presence: Presence,
+}
+
+/// How far a connection got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) enum Reached {
+    Joining,
+    Joined,
+    Active,
+}
+
+/// What a participant is before anything else is told of it: its own span and that of its connecting.
+pub(super) const FIRST_SPANS: usize = 2;
+
+impl Participant {
+    pub(super) fn new(first: Time, own_trace: bool) -> Self {
+        Self {
+            first,
+            newest: first,
+            identity: None,
+            kind: None,
+            node: None,
+            joined: None,
+            active: None,
+            actives: 0,
+            resumes: 0,
+            reached: None,
+            end: None,
+            disconnect_reason: None,
+            client: Vec::new(),
+            callers: Callers::default(),
+            connect_told: false,
+            tracks: BTreeMap::new(),
+            subscriptions: BTreeMap::new(),
+            own_trace,
+            spans: FIRST_SPANS,
+            left: 0,
+            left_out: 0,
+            of_an_attempt: 1,
+            ended_at: None,
+            last_window: None,
+            released: false,
+            presence: Presence::default(),
+        }
+    }
+
+    /// Takes in what an event says of the participant itself.
+    pub(super) fn describe(&mut self, info: &Info, event: &Event, at: Time) {
+        if let Some(identity) = &info.identity {
+            self.identity = Some(identity.clone());
+        }
+        if let Some(kind) = &info.kind {
+            self.kind = Some(Arc::clone(kind));
+        }
+        if let Some(joined) = info.joined {
+            self.joined = Some(Stamp::exact(joined));
+            self.newest = self.newest.max(joined);
+        }
+        if let Some(reason) = &info.disconnect_reason {
+            self.disconnect_reason = Some(Arc::clone(reason));
+        }
+        if let Some(node) = &event.node
+            && self.node.as_ref().is_none_or(|(told, _)| *told <= at)
+        {
+            self.node = Some((at, node.clone()));
+        }
+        let reached = match info.state.as_deref() {
+            Some("joining") => Some(Reached::Joining),
+            Some("joined") => Some(Reached::Joined),
+            Some("active") => Some(Reached::Active),
+            _ => None,
+        };
+        self.reached = self.reached.max(reached);
+        if let Some(span) = info.client_span {
+            self.callers.add(span);
+        }
+        for detail in &event.details {
+            if CLIENT_KEYS.contains(&detail.key)
+                && let Err(place) = self.client.binary_search_by_key(&detail.key, |it| it.key)
+            {
+                self.client.insert(place, attribute(detail));
+            }
+        }
+    }
+
+    /// Notes the span that a call about it, or about a track that it publishes, was made in.
+    pub(super) fn learn_caller(&mut self, event: &Event, caller: Caller) {
+        let is_publication =
+            matches!(event.kind, EventKind::TrackPublished | EventKind::TrackUnpublished);
+        let track = event.track.as_ref().filter(|_| is_publication);
+        match track.and_then(|track| self.tracks.get_mut(&track.sid)) {
+            Some(track) => track.callers.add(caller),
+            None => self.callers.add(caller),
+        }
+    }
+
+    /// Applies an event of this participant. `now` is when it came, `stamp` when it happened.
+    pub(super) fn apply(
+        &mut self,
+        event: &Event,
+        stamp: Stamp,
+        now: Time,
+        description: &Description,
+        facts: &mut Vec<Fact>,
+    ) {
+        if self.released {
+            return;
+        }
+        self.newest = self.newest.max(stamp.at);
+        match event.kind {
+            EventKind::ParticipantJoined => {
+                began(&mut self.joined, stamp);
+                self.connect_told = true;
+            }
+            EventKind::ParticipantActive => self.on_active(event, stamp, facts),
+            EventKind::ParticipantResumed => self.resumes += 1,
+            EventKind::ParticipantLeft => self.on_end(stamp, End::Left, now),
+            EventKind::ParticipantConnectionAborted => self.on_end(stamp, End::Aborted, now),
+            _ => {
+                if let Some(track) = &event.track {
+                    self.on_track(&track.sid, event, stamp, description, facts);
+                }
+            }
+        }
+    }
+
+    fn on_active(&mut self, event: &Event, stamp: Stamp, facts: &mut Vec<Fact>) {
+        let first = self.active.is_none_or(|active| !active.exact);
+        self.reached = self.reached.max(Some(Reached::Active));
+        // Only the analytics tell it to the millisecond; a migration tells it again.
+        if event.teller == Teller::Analytics {
+            self.actives += 1;
+            self.connect_told = true;
+            if let (true, Some(joined)) = (first, self.joined) {
+                facts.push(Fact::Connected { took: stamp.at.since(joined.at), aborted: false });
+            }
+        }
+        began(&mut self.active, stamp);
+    }
+
+    /// Its end, told or inferred, became known at `now`. What is told is better than what is inferred.
+    pub(super) fn on_end(&mut self, stamp: Stamp, how: End, now: Time) {
+        let told = self.end.filter(|(_, known)| !matches!(known, End::Inferred(_)));
+        let mut at = told.map(|(at, _)| at);
+        ended(&mut at, stamp);
+        self.end = at.map(|at| (at, told.map_or(how, |(_, known)| known)));
+        self.ended_at = self.ended_at.or(Some(now));
+    }
+
+    fn on_track(
+        &mut self,
+        sid: &TrackSid,
+        event: &Event,
+        stamp: Stamp,
+        description: &Description,
+        facts: &mut Vec<Fact>,
+    ) {
+        let at = stamp.at;
+        match event.kind {
+            EventKind::TrackSubscribeRequested => {
+                self.subscribe(sid, |to| to.request(at), at, description, facts);
+            }
+            EventKind::TrackSubscribed => {
+                self.subscribe(sid, |to| to.answer(at, Answer::Subscribed), at, description, facts);
+            }
+            EventKind::TrackSubscribeFailed => {
+                let answer = Answer::Failed(event.error.clone());
+                self.subscribe(sid, |to| to.answer(at, answer), at, description, facts);
+            }
+            EventKind::TrackUnsubscribed => {
+                let answer = Answer::Unsubscribed;
+                self.subscribe(sid, |to| to.answer(at, answer), at, description, facts);
+            }
+            EventKind::TrackSubscribeStats => {
+                if let Some(subscription) = self.subscriptions.get_mut(sid) {
+                    subscription.rtp(at);
+                }
+            }
+            _ => self.on_published(sid, event, stamp, description, facts),
+        }
+    }
+
+    fn on_published(
+        &mut self,
+        sid: &TrackSid,
+        event: &Event,
+        stamp: Stamp,
+        description: &Description,
+        facts: &mut Vec<Fact>,
+    ) {
+        let is_publishers = matches!(
+            event.kind,
+            EventKind::TrackPublishRequested
+                | EventKind::TrackPublished
+                | EventKind::TrackUnpublished
+                | EventKind::TrackMuted
+                | EventKind::TrackUnmuted
+                | EventKind::TrackPublishedUpdate
+                | EventKind::TrackMaxSubscribedVideoQuality
+                | EventKind::TrackPublishStats
+        );
+        let Some(track) = is_publishers.then(|| self.track(sid)).flatten() else { return };
+        let measured = track.publication();
+        match event.kind {
+            EventKind::TrackPublishRequested => began(&mut track.requested, stamp),
+            EventKind::TrackPublished => began(&mut track.published, stamp),
+            EventKind::TrackUnpublished => ended(&mut track.unpublished, stamp),
+            EventKind::TrackMuted => track.mutes.tell(stamp.at, true),
+            EventKind::TrackUnmuted => track.mutes.tell(stamp.at, false),
+            EventKind::TrackPublishedUpdate => track.updates += 1,
+            EventKind::TrackMaxSubscribedVideoQuality => track.quality_changes += 1,
+            _ => {
+                if let Some(totals) = &event.rtp {
+                    track.rtp.add(totals);
+                }
+            }
+        }
+        if let (None, Some(took)) = (measured, track.publication()) {
+            facts.push(Fact::Published { took, description: description.clone() });
+        }
+    }
+
+    fn subscribe(
+        &mut self,
+        sid: &TrackSid,
+        tell: impl FnOnce(&mut Subscription) -> Option<Attempt>,
+        at: Time,
+        description: &Description,
+        facts: &mut Vec<Fact>,
+    ) {
+        let known = self.subscriptions.get(sid);
+        if known.is_none_or(|known| known.is_further(at)) && !self.takes(self.of_an_attempt) {
+            return;
+        }
+        let attempt = tell(self.subscriptions.entry(sid.clone()).or_default());
+        if let Some((took, failed)) = attempt.and_then(|attempt| attempt.answered()) {
+            facts.push(Fact::Subscribed { took, failed, description: description.clone() });
+        }
+    }
+
+    /// Takes in a finished stats window of one of its streams.
+    pub(super) fn window(&mut self, stat: &StreamStat) {
+        if self.released {
+            return;
+        }
+        self.last_window = self.last_window.max(stat.at);
+        self.newest = self.newest.max(stat.end.unwrap_or(self.newest));
+        if stat.direction == Direction::Upstream
+            && stat.is_media()
+            && let Some(track) = self.track(&stat.track)
+        {
+            track.window(stat);
+        }
+    }
+
+    /// Sets an end that nobody told, not before what is known to have happened.
+    pub(super) fn infer_end(&mut self, at: Time, rule: &'static str) {
+        if self.end.is_none() {
+            self.end = Some((Stamp { at, exact: false }, End::Inferred(rule)));
+        }
+    }
+
+    /// When its signal connection was made, as far as that is known.
+    pub(super) fn start(&self) -> Time {
+        self.joined.map_or(self.first, |joined| joined.at)
+    }
+
+    /// When it ended: a whole second is raised to the newest time that is known.
+    pub(super) fn at_end(&self, end: Stamp) -> Time {
+        if end.exact { end.at } else { end.at.max(self.newest) }
+    }
+
+    /// When its end was told here, from which the linger counts; `None` while it is there.
+    pub(super) fn ended_at(&self) -> Option<Time> {
+        self.ended_at
+    }
+
+    /// Whether it has ended and all that tells of it is in: the windows flushed after its end, and
+    /// the RTPStats of its tracks and subscriptions. `gone` says when a track went away.
+    pub(super) fn is_complete(&self, gone: impl Fn(&TrackSid) -> Option<Time>) -> bool {
+        let Some((end, _)) = self.end else { return false };
+        end.exact
+            && self.last_window.is_some_and(|at| at >= end.at)
+            && self.tracks.values().all(|track| track.is_complete())
+            && self.subscriptions.iter().all(|(sid, told)| told.is_complete(gone(sid)))
+    }
+
+    /// Its spans have left: nothing of it is kept but that, and which tracks it had.
+    pub(super) fn release(&mut self, facts: &mut Vec<Fact>) {
+        if let Some((end, how)) = self.end {
+            let took = end.at.since(self.start());
+            let aborted = how == End::Aborted;
+            facts.push(Fact::ParticipantEnded { took, aborted });
+            if aborted && self.connect_told {
+                facts.push(Fact::Connected { took, aborted });
+            }
+        }
+        self.released = true;
+        self.tracks = BTreeMap::new();
+        self.subscriptions = BTreeMap::new();
+        self.client = Vec::new();
+    }
+
+    // A track is two spans: its publication, and itself.
+    fn track(&mut self, sid: &TrackSid) -> Option<&mut Track> {
+        if !self.tracks.contains_key(sid) && !self.takes(2) {
+            return None;
+        }
+        Some(self.tracks.entry(sid.clone()).or_default())
+    }
+
+    // Whether the trace has room for more spans, which are then its own.
+    fn takes(&mut self, spans: usize) -> bool {
+        if self.left < spans {
+            self.left_out += 1;
+            return false;
+        }
+        self.left -= spans;
+        self.spans += spans;
+        true
+    }
+}
+
+const CLIENT_KEYS: [&str; 7] = [
+    key::CLIENT_SDK,
+    key::CLIENT_VERSION,
+    key::CLIENT_OS,
+    key::CLIENT_CONNECTION_TYPE,
+    key::CLIENT_CONNECT_TIME,
+    key::CLIENT_COUNTRY,
+    key::REGION,
+];
+
+/// The attributes of a participant's own span that say who it was.
+pub(super) fn who(participant: &Participant, to: &mut Vec<Attribute>) {
+    let mut text = |key, value: Option<Arc<str>>| {
+        if let Some(value) = value {
+            to.push(Attribute { key, value: Value::Text(value) });
+        }
+    };
+    text(key::PARTICIPANT_IDENTITY, participant.identity.as_ref().map(Identity::shared));
+    text(key::PARTICIPANT_KIND, participant.kind.clone());
+    text(key::NODE_ID, participant.node.as_ref().map(|(_, node)| node.shared()));
+}

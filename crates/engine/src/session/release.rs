@@ -1,0 +1,227 @@
+//! When a room lets go of its spans: a participant's all at once, the room's own last.
+
+use std::time::Duration;
+
+use super::Settings;
+use super::ended::QUIET;
+use super::fact::Fact;
+use super::ids;
+use super::room::Room;
+use super::spans;
+use super::stamp::Stamp;
+use super::works::END_BY_SILENCE;
+use livekit_otel_model::event::{ParticipantSid, Time, TrackSid};
+use livekit_otel_model::signal::Span;
+
+// Of those that left a room that goes on, so many are known as they were.
+const MOST_LEFT: usize = 10_000;
+// An empty room is closed by LiveKit after minutes (room.departure_timeout).
+const SILENT_WHEN_EMPTY: Duration = Duration::from_hours(1);
+// There is one room of a name at a time; but several deployments may tell of theirs here.
+pub(super) const SILENT_WHEN_REPLACED: Duration = Duration::from_mins(10);
+/// So long after another has begun something of a room may still come.
+pub(super) const REPLACED_SETTLES: Duration = Duration::from_mins(1);
+const END_BY_ANOTHER: &str = "replaced";
+const END_BY_EMPTINESS: &str = "empty";
+/// The rule for a participant that outlived its room.
+pub(super) const END_BY_ROOM: &str = "room_ended";
+
+/// What a room has let go of.
+#[derive(Debug, Default)]
+pub(super) struct Released {
+    pub(super) spans: Vec<Span>,
+    pub(super) facts: Vec<Fact>,
+    /// Participants that were forgotten before their time.
+    pub(super) early: u64,
+}
+
+impl Room {
+    /// Lets go of the spans that are due. Looks at those that something was just told of, and at
+    /// those whose linger is over: a room may hold thousands that are neither.
+    pub(super) fn release(&mut self, now: Time, settings: &Settings, out: &mut Released) {
+        for sid in std::mem::take(&mut self.touched) {
+            let gone = |track: &TrackSid| self.unpublished(track);
+            if self.participants.get(&sid).is_some_and(|who| who.is_complete(gone)) {
+                self.release_participant(&sid, now, out);
+            }
+        }
+        while let Some((at, sid)) = self.ending.first().cloned()
+            && at + settings.linger <= now
+        {
+            self.ending.pop_first();
+            self.release_participant(&sid, now, out);
+        }
+        if self.ended_at.is_some_and(|at| at + settings.linger <= now) {
+            self.release_open(END_BY_ROOM, now, out);
+        }
+        if let Some(rule) = self.inferred_end(now, settings) {
+            self.close(now, rule, out);
+        }
+        self.release_room(now, settings, out);
+        self.forget(now, settings.keep_ended, out);
+    }
+
+    // The rule by which it is over, though nobody told that.
+    fn inferred_end(&self, now: Time, settings: &Settings) -> Option<&'static str> {
+        if self.end.is_some() || self.closed_at.is_some() {
+            return None;
+        }
+        let (at, rule) = self.silence(settings);
+        (at <= now).then_some(rule)
+    }
+
+    // When it will have been silent for too long, and what that is called.
+    fn silence(&self, settings: &Settings) -> (Time, &'static str) {
+        let is_empty = self.released > 0 && self.released == self.participants.len();
+        let replaced = self.replaced_at.filter(|at| self.heard <= *at + REPLACED_SETTLES);
+        if replaced.is_some() {
+            (self.heard + SILENT_WHEN_REPLACED.min(settings.silent_after), END_BY_ANOTHER)
+        } else if is_empty {
+            (self.heard + SILENT_WHEN_EMPTY.min(settings.silent_after), END_BY_EMPTINESS)
+        } else {
+            (self.heard + settings.silent_after, END_BY_SILENCE)
+        }
+    }
+
+    // Of those that have long left nothing is kept but their spans' ids, so that none is made twice.
+    fn forget(&mut self, now: Time, keep: Duration, out: &mut Released) {
+        loop {
+            let is_full = self.leaving.len() > MOST_LEFT;
+            let next = self.leaving.pop_front_if(|(at, _, _)| is_full || *at + keep <= now);
+            let Some((at, sid, tracks)) = next else { return };
+            out.early += u64::from(at + keep > now);
+            self.gone.insert(ids::participant(&self.sid, &sid));
+            for track in tracks {
+                if self.catalog.get(&track).is_some_and(|it| it.publisher.as_ref() == Some(&sid)) {
+                    self.catalog.remove(&track);
+                }
+            }
+            let Some(participant) = self.participants.remove(&sid) else { continue };
+            self.released -= 1;
+            if let Some(identity) = participant.identity
+                && let Some(sessions) = self.identities.get_mut(&identity)
+            {
+                sessions.retain(|session| *session != sid);
+                if sessions.is_empty() {
+                    self.identities.remove(&identity);
+                }
+            }
+        }
+    }
+
+    /// Ends what is open by `rule` and lets go of everything.
+    pub(super) fn close(&mut self, now: Time, rule: &'static str, out: &mut Released) {
+        let participants_rule = if self.end.is_some() { END_BY_ROOM } else { rule };
+        if self.end.is_none() {
+            let at = self.presence.newest(self.newest);
+            self.end = Some(Stamp { at, exact: false });
+            self.end_inferred = Some(rule);
+        }
+        for (_, sid) in std::mem::take(&mut self.ending) {
+            self.release_participant(&sid, now, out);
+        }
+        self.release_open(participants_rule, now, out);
+        self.release_span(now, out);
+    }
+
+    // Those whose end nobody told.
+    fn release_open(&mut self, rule: &'static str, now: Time, out: &mut Released) {
+        if self.released + self.ending.len() == self.participants.len() {
+            return;
+        }
+        let room_end = self.end.map_or(self.newest, |end| self.at_end(end));
+        let mut open = Vec::new();
+        #[expect(clippy::iter_over_hash_type, reason = "sorted below")]
+        for (sid, participant) in &mut self.participants {
+            if participant.end.is_none() {
+                participant.infer_end(room_end.max(participant.newest), rule);
+                open.push(sid.clone());
+            }
+        }
+        open.sort_unstable();
+        for sid in open {
+            self.release_participant(&sid, now, out);
+        }
+    }
+
+    fn release_participant(&mut self, sid: &ParticipantSid, now: Time, out: &mut Released) {
+        if self.participants.get(sid).is_none_or(|participant| participant.released) {
+            return;
+        }
+        spans::of_participant(self, sid, &mut out.spans);
+        self.released += 1;
+        if let Some(participant) = self.participants.get_mut(sid) {
+            if let Some(at) = participant.ended_at() {
+                self.ending.remove(&(at, sid.clone()));
+            }
+            let tracks = participant.tracks.keys().cloned().collect();
+            participant.release(&mut out.facts);
+            self.leaving.push_back((now, sid.clone(), tracks));
+        }
+        let participant = sid.clone();
+        out.facts.push(Fact::ParticipantReleased { room: self.sid.clone(), participant });
+    }
+
+    fn release_room(&mut self, now: Time, settings: &Settings, out: &mut Released) {
+        let Some(ended_at) = self.ended_at else { return };
+        let lingered = ended_at + settings.linger <= now;
+        let all_left = self.released == self.participants.len();
+        // A webhook's whole second may still be made exact by the analytics.
+        let exact = self.end.is_some_and(|end| end.exact);
+        let any_left = self.released > 0 || !self.gone.is_empty();
+        if all_left && (lingered || (exact && any_left)) {
+            self.release_span(now, out);
+        }
+    }
+
+    fn release_span(&mut self, now: Time, out: &mut Released) {
+        if self.closed_at.is_none() {
+            self.closed_at = Some(now);
+            let span = spans::of_room(self);
+            out.facts.push(Fact::RoomEnded { took: span.end.since(span.start) });
+            out.facts.push(Fact::RoomReleased { room: self.sid.clone() });
+            out.spans.push(span);
+        }
+    }
+
+    /// When it wants to be looked at again, where that is sooner than what it has said before.
+    pub(super) fn next(&mut self, now: Time, settings: &Settings) -> Option<Time> {
+        let participants = self.ending.first().map(|(at, _)| *at + settings.linger);
+        let room = match self.closed_at {
+            Some(at) => {
+                let (quiet, over) = self.kept_from(at, settings);
+                Some(if quiet > now { quiet.min(over) } else { over })
+            }
+            // After its linger it waits for those that left after it had ended.
+            None => match self.ended_at {
+                Some(at) => Some(at + settings.linger).filter(|at| *at > now),
+                None => Some(self.silence(settings).0),
+            },
+        };
+        let next = [participants, room, self.twins.next()].into_iter().flatten().min()?;
+        let asked = self.wake_at.filter(|at| *at > now);
+        if asked.is_some_and(|asked| asked <= next) {
+            return None;
+        }
+        self.wake_at = Some(next);
+        Some(next)
+    }
+
+    // Closed then: from when on it may be packed, and until when it is kept.
+    fn kept_from(&self, closed: Time, settings: &Settings) -> (Time, Time) {
+        let last = closed.max(self.heard);
+        (last + QUIET, last + settings.keep_ended)
+    }
+
+    /// Whether it was closed so long ago that it can be forgotten.
+    pub(super) fn is_over(&self, now: Time, settings: &Settings) -> bool {
+        self.closed_at.is_some_and(|at| self.kept_from(at, settings).1 <= now)
+    }
+
+    /// Until when it is kept, where nothing is waited for and nothing came of it for a while.
+    pub(super) fn is_quiet(&self, now: Time, settings: &Settings) -> Option<Time> {
+        let (quiet, over) = self.kept_from(self.closed_at?, settings);
+        let is_empty = self.released == self.participants.len() && self.ending.is_empty();
+        (quiet <= now && is_empty && self.twins.next().is_none()).then_some(over)
+    }
+}

@@ -1,0 +1,374 @@
+//! One room: its participants, what was told of it, and when its spans leave.
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use super::attributes::attribute;
+use super::callers::Callers;
+use super::fact::{Census, Fact};
+use super::ids;
+use super::participant::{FIRST_SPANS, Participant};
+use super::presence::Presence;
+use super::settings::{Scope, Settings};
+use super::stamp::{Stamp, ended};
+use super::track::Description;
+use super::twins::{Subject, Twins};
+use livekit_otel_model::event::{
+    Event, EventKind, Identity, NodeId, ParticipantSid, RoomName, RoomSid, StreamStat, Teller,
+    Time, TrackSid,
+};
+use livekit_otel_model::interned::Name;
+use livekit_otel_model::semconv::key;
+use livekit_otel_model::signal::{Attribute, Link, SpanId, TraceId};
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct CatalogEntry {
+    pub(super) description: Description,
+    pub(super) publisher: Option<ParticipantSid>,
+    pub(super) unpublished: Option<Time>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Room {
+    pub(super) sid: RoomSid,
+    pub(super) name: Option<RoomName>,
+    // As told last.
+    pub(super) node: Option<(Time, NodeId)>,
+    // The room of the same name before it.
+    pub(super) previous: Option<RoomSid>,
+    pub(super) first: Time,
+    pub(super) newest: Time,
+    pub(super) created: Option<Time>,
+    pub(super) end: Option<Stamp>,
+    #[serde(with = "livekit_otel_model::interned::option")]
+    pub(super) end_inferred: Option<Name>,
+    pub(super) end_reason: Option<Attribute>,
+    pub(super) callers: Callers,
+    #[serde(serialize_with = "crate::snapshot::in_order")]
+    pub(super) participants: HashMap<ParticipantSid, Box<Participant>>,
+    #[serde(serialize_with = "crate::snapshot::in_order")]
+    pub(super) catalog: HashMap<TrackSid, CatalogEntry>,
+    pub(super) twins: Twins,
+    // Who had which identity.
+    #[serde(serialize_with = "crate::snapshot::in_order")]
+    pub(super) identities: HashMap<Identity, Vec<ParticipantSid>>,
+    // Participants that have ended and whose spans have not left yet, by when that was told.
+    pub(super) ending: BTreeSet<(Time, ParticipantSid)>,
+    // Those of them that something was told of since they were looked at.
+    pub(super) touched: Vec<ParticipantSid>,
+    pub(super) released: usize,
+    // Those that were released, by when, until they are forgotten but for their span's id.
+    pub(super) leaving: VecDeque<(Time, ParticipantSid, Vec<TrackSid>)>,
+    #[serde(serialize_with = "crate::snapshot::set_in_order")]
+    pub(super) gone: HashSet<SpanId>,
+    // How many spans its trace has, or will have.
+    pub(super) spans: usize,
+    // When anything was told of it last, and when another room of its name began.
+    pub(super) heard: Time,
+    pub(super) replaced_at: Option<Time>,
+    pub(super) ended_at: Option<Time>,
+    pub(super) closed_at: Option<Time>,
+    pub(super) wake_at: Option<Time>,
+    pub(super) presence: Presence,
+}
+
+impl Room {
+    pub(super) fn new(sid: RoomSid, first: Time, now: Time) -> Self {
+        Self {
+            sid,
+            name: None,
+            node: None,
+            previous: None,
+            first,
+            newest: first,
+            created: None,
+            end: None,
+            end_inferred: None,
+            end_reason: None,
+            callers: Callers::default(),
+            participants: HashMap::new(),
+            catalog: HashMap::new(),
+            twins: Twins::default(),
+            identities: HashMap::new(),
+            ending: BTreeSet::new(),
+            touched: Vec::new(),
+            released: 0,
+            leaving: VecDeque::new(),
+            gone: HashSet::new(),
+            spans: 1,
+            heard: now,
+            replaced_at: None,
+            ended_at: None,
+            closed_at: None,
+            wake_at: None,
+            presence: Presence::default(),
+        }
+    }
+
+    /// When it began, as far as that is known.
+    pub(super) fn start(&self) -> Time {
+        self.created.unwrap_or(self.first)
+    }
+
+    /// Applies an event of this room; gives when it happened, as well as that is known.
+    pub(super) fn apply(
+        &mut self,
+        event: &Event,
+        now: Time,
+        settings: &Settings,
+        facts: &mut Vec<Fact>,
+    ) -> Stamp {
+        self.heard = now;
+        self.presence.tell(now);
+        // What is kept is what was told: raised to what is known by now, it would depend on the order.
+        let told = Stamp::of(event, None, now);
+        self.describe(event, told.at);
+        let stamp = Stamp::of(event, self.newest_of(event), now);
+        self.newest = self.newest.max(told.at);
+        match event.kind {
+            EventKind::RoomEnded => self.on_ended(told, event, now),
+            // Only the analytics tell of subscriptions: a webhook may be far ahead of them.
+            EventKind::TrackUnpublished if event.teller == Teller::Analytics => {
+                let entry = event.track.as_ref().and_then(|info| self.catalog.get_mut(&info.sid));
+                if let Some(entry) = entry {
+                    entry.unpublished = entry.unpublished.max(Some(told.at));
+                }
+            }
+            // What the server does about a participant is not the participant's doing.
+            EventKind::Webhook | EventKind::ApiCall => return stamp,
+            _ => {}
+        }
+        self.apply_to_participant(event, told, now, settings, facts);
+        self.learn_caller(event);
+        stamp
+    }
+
+    fn describe(&mut self, event: &Event, at: Time) {
+        if let Some(info) = &event.room {
+            self.name = info.name.clone().or_else(|| self.name.take());
+            self.created = self.created.or(info.created);
+            if let Some(created) = info.created {
+                self.newest = self.newest.max(created);
+            }
+        }
+        if let Some(node) = &event.node
+            && self.node.as_ref().is_none_or(|(told, _)| *told <= at)
+        {
+            self.node = Some((at, node.clone()));
+        }
+        if let Some(info) = &event.track {
+            let entry = self.catalog.entry(info.sid.clone()).or_default();
+            entry.description.learn(info);
+            if let Some(who) = event.participant.as_ref().filter(|_| is_publishers(&event.kind)) {
+                entry.publisher = Some(who.sid.clone());
+            }
+            entry.publisher = event.publisher.clone().or_else(|| entry.publisher.take());
+        }
+    }
+
+    // The newest time known of what the event is of.
+    fn newest_of(&self, event: &Event) -> Option<Time> {
+        let who = event.participant.as_ref();
+        let joined = who.and_then(|info| info.joined);
+        let known = who.and_then(|info| self.participants.get(&info.sid));
+        let newest = known.map(|participant| participant.newest).max(joined);
+        if event.kind == EventKind::RoomEnded || newest.is_none() {
+            Some(self.newest)
+        } else {
+            newest
+        }
+    }
+
+    // The span that a call was made in is linked from that of what the call is about.
+    fn learn_caller(&mut self, event: &Event) {
+        let Some(caller) = event.caller else { return };
+        let participant = event.participant.as_ref();
+        match participant.and_then(|info| self.participants.get_mut(&info.sid)) {
+            Some(participant) => participant.learn_caller(event, caller),
+            None => self.callers.add(caller),
+        }
+    }
+
+    fn on_ended(&mut self, stamp: Stamp, event: &Event, now: Time) {
+        // What is told is better than what a list made of its absence.
+        if self.end_inferred.take_if(|_| self.closed_at.is_none()).is_some() {
+            self.end = None;
+        }
+        ended(&mut self.end, stamp);
+        for detail in event.details.iter().filter(|detail| detail.key == key::ROOM_END_REASON) {
+            self.end_reason = Some(attribute(detail));
+        }
+        self.ended_at = self.ended_at.or(Some(now));
+    }
+
+    fn apply_to_participant(
+        &mut self,
+        event: &Event,
+        told: Stamp,
+        now: Time,
+        settings: &Settings,
+        facts: &mut Vec<Fact>,
+    ) {
+        let Some(info) = &event.participant else { return };
+        let description = event.track.as_ref().and_then(|track| self.catalog.get(&track.sid));
+        let description = description.map(|entry| entry.description.clone()).unwrap_or_default();
+        let first = info.joined.unwrap_or(told.at);
+        let Some(participant) = self.participant(&info.sid, first, settings) else { return };
+        let (spans, is_named) = (participant.spans, participant.identity.is_some());
+        participant.presence.tell(now);
+        participant.describe(info, event, told.at);
+        participant.apply(event, told, now, &description, facts);
+        let ended_at = participant.ended_at().filter(|_| !participant.released);
+        self.took(spans, &info.sid);
+        if let (false, Some(identity)) = (is_named, &info.identity) {
+            self.identities.entry(identity.clone()).or_default().push(info.sid.clone());
+        }
+        if let Some(at) = ended_at {
+            self.ending.insert((at, info.sid.clone()));
+            self.touched.push(info.sid.clone());
+        }
+    }
+
+    // The participant, told of for the first time or not; `None` where it has long gone.
+    pub(super) fn participant(
+        &mut self,
+        sid: &ParticipantSid,
+        first: Time,
+        settings: &Settings,
+    ) -> Option<&mut Participant> {
+        if !self.participants.contains_key(sid) {
+            if !self.gone.is_empty() && self.gone.contains(&ids::participant(&self.sid, sid)) {
+                return None;
+            }
+            let own_trace = !self.admits(first, settings);
+            if !own_trace {
+                self.spans += FIRST_SPANS - 1;
+            }
+            let participant = Box::new(Participant::new(first, own_trace));
+            self.participants.insert(sid.clone(), participant);
+        }
+        let of_room = settings.max_spans.saturating_sub(self.spans);
+        let participant = self.participants.get_mut(sid)?;
+        let of_its_own = settings.max_spans.saturating_sub(participant.spans);
+        participant.of_an_attempt = 1 + usize::from(settings.subscriptions);
+        participant.left = if participant.own_trace { of_its_own } else { of_room };
+        Some(participant)
+    }
+
+    // A participant had so many spans before; the room's trace has those that it has more now.
+    fn took(&mut self, before: usize, sid: &ParticipantSid) {
+        if let Some(participant) = self.participants.get(sid) {
+            self.newest = self.newest.max(participant.newest);
+            if !participant.own_trace {
+                self.spans += participant.spans - before;
+            }
+        }
+    }
+
+    /// Whether the room's trace takes in something that began at `at`, which is then one span of it.
+    /// A quarter of it is left to those that are in it already.
+    pub(super) fn admits(&mut self, at: Time, settings: &Settings) -> bool {
+        let admits = settings.scope == Scope::Room
+            && self.spans < settings.max_spans / 4 * 3
+            && at.since(self.start()) < settings.max_age;
+        if admits {
+            self.spans += 1;
+        }
+        admits
+    }
+
+    /// When it ended: a whole second is raised to the newest time that is known.
+    pub(super) fn at_end(&self, end: Stamp) -> Time {
+        if end.exact { end.at } else { end.at.max(self.newest) }
+    }
+
+    /// When a track went away.
+    pub(super) fn unpublished(&self, sid: &TrackSid) -> Option<Time> {
+        self.catalog.get(sid)?.unpublished
+    }
+
+    /// The session that a participant's identity had in this room before.
+    pub(super) fn session_before(
+        &self,
+        sid: &ParticipantSid,
+        participant: &Participant,
+    ) -> Option<Link> {
+        let of_its = (participant.start(), sid);
+        let sessions = self.identities.get(participant.identity.as_ref()?)?.iter();
+        let starts = sessions.filter_map(|sid| Some((self.participants.get(sid)?.start(), sid)));
+        let (_, before) = starts.filter(|session| *session < of_its).max()?;
+        let (trace_id, span_id) = self.place(before);
+        Some(Link { trace_id, span_id })
+    }
+
+    /// The trace of a participant, and its span.
+    pub(super) fn place(&self, sid: &ParticipantSid) -> (TraceId, SpanId) {
+        let own = self.participants.get(sid).is_some_and(|participant| participant.own_trace);
+        ids::place(&self.sid, sid, own)
+    }
+
+    /// Applies a finished stats window of one of its participants.
+    pub(super) fn window(&mut self, stat: &StreamStat, now: Time, settings: &Settings) {
+        self.heard = now;
+        if self.name.is_none() {
+            self.name.clone_from(&stat.room_name);
+        }
+        self.presence.tell(now);
+        let first = stat.start.or(stat.at).unwrap_or(now);
+        let Some(participant) = self.participant(&stat.participant, first, settings) else {
+            return;
+        };
+        let spans = participant.spans;
+        participant.presence.tell(now);
+        participant.window(stat);
+        let is_ending = participant.ended_at().is_some();
+        self.took(spans, &stat.participant);
+        if is_ending && self.touched.last() != Some(&stat.participant) {
+            self.touched.push(stat.participant.clone());
+        }
+    }
+
+    /// Adds what there is now.
+    pub(super) fn count(&self, census: &mut Census) {
+        if self.end.is_none() {
+            census.rooms += 1;
+        }
+        #[expect(clippy::disallowed_methods, reason = "counts")]
+        for participant in self.participants.values().filter(|who| who.end.is_none()) {
+            census.participants += 1;
+            for (sid, track) in &participant.tracks {
+                if track.published.is_some() && track.unpublished.is_none() {
+                    let entry = self.catalog.get(sid);
+                    let known = entry.map(|entry| entry.description.clone()).unwrap_or_default();
+                    *census.tracks.entry((known.kind, known.source)).or_default() += 1;
+                }
+            }
+        }
+    }
+}
+
+/// Whether what a subject is of has not ended: a participant, the publisher of a track, or the room.
+pub(super) fn is_open(
+    participants: &HashMap<ParticipantSid, Box<Participant>>,
+    catalog: &HashMap<TrackSid, CatalogEntry>,
+    subject: &Subject,
+) -> bool {
+    let Some(sid) = subject.sid() else { return true };
+    let publisher = TrackSid::from_shared(sid).and_then(|track| catalog.get(&track));
+    let publisher = publisher.and_then(|entry| entry.publisher.clone());
+    let participant = publisher.or_else(|| ParticipantSid::from_shared(sid));
+    let participant = participant.and_then(|sid| participants.get(&sid));
+    participant.is_some_and(|participant| participant.end.is_none())
+}
+
+// Whether an event's participant publishes the event's track.
+fn is_publishers(kind: &EventKind) -> bool {
+    matches!(
+        kind,
+        EventKind::TrackPublishRequested
+            | EventKind::TrackPublished
+            | EventKind::TrackUnpublished
+            | EventKind::TrackPublishStats
+    )
+}

@@ -1,0 +1,93 @@
+//! Sessions in a snapshot.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+
+use super::Sessions;
+use super::gone::Gone;
+use super::room::Room;
+use super::twins::Twins;
+use super::works::Works;
+use crate::snapshot::{Error, Part, Writer, read, sorted};
+use livekit_otel_model::event::{RoomName, RoomSid, Time};
+
+// So many wakes or ids are one part.
+const MANY: usize = 10_000;
+
+impl Sessions {
+    /// How many rooms [`Sessions::save`] writes.
+    pub fn rooms(&self) -> u64 {
+        self.rooms.len() as u64
+    }
+
+    /// Writes all that is known.
+    ///
+    /// # Errors
+    /// Those of `to`.
+    pub fn save(&self, to: &mut Writer<'_>) -> Result<(), Error> {
+        for (_, room) in sorted(&self.rooms) {
+            to.put(Part::Room, room)?;
+        }
+        self.ended.save(to)?;
+        // None too, as what rooms say of their names is not all of it.
+        let names = sorted(&self.names);
+        let mut chunks = names.chunks(MANY);
+        to.put(Part::Names, &(true, chunks.next().unwrap_or_default()))?;
+        for more in chunks {
+            to.put(Part::Names, &(false, more))?;
+        }
+        to.put(Part::Roomless, &self.roomless)?;
+        to.put(Part::Works, &self.works)?;
+        to.put(Part::Gone, &self.gone)?;
+        let mut wakes: Vec<_> = self.wakes.iter().map(|Reverse(wake)| wake).collect();
+        wakes.sort_unstable();
+        for wakes in wakes.chunks(MANY) {
+            to.put(Part::Wakes, &wakes)?;
+        }
+        let (first, second) = self.seen.order().as_slices();
+        for ids in first.chunks(MANY).chain(second.chunks(MANY)) {
+            to.put(Part::Seen, &ids)?;
+        }
+        Ok(())
+    }
+
+    /// Takes in a part that [`Sessions::save`] wrote; `false` where it is none of them.
+    ///
+    /// # Errors
+    /// Where it can't be read.
+    pub fn load(&mut self, part: Part, content: &[u8]) -> Result<bool, Error> {
+        match part {
+            Part::Room => {
+                let room: Box<Room> = read(content)?;
+                // A snapshot of version 3 has no names.
+                if let Some(name) = &room.name {
+                    let newest = self.names.entry(name.clone()).or_insert_with(|| room.sid.clone());
+                    if self.rooms.get(newest).is_some_and(|newest| newest.start() < room.start()) {
+                        newest.clone_from(&room.sid);
+                    }
+                }
+                self.rooms.insert(room.sid.clone(), room);
+            }
+            Part::Ended => self.ended.load(content)?,
+            Part::Names => {
+                let (is_first, names): (bool, Vec<(RoomName, RoomSid)>) = read(content)?;
+                if is_first {
+                    self.names = HashMap::new();
+                }
+                self.names.extend(names);
+            }
+            Part::Works => self.works = read::<Works>(content)?,
+            Part::Gone => self.gone = read::<Gone>(content)?,
+            Part::Roomless => self.roomless = read::<Twins>(content)?,
+            Part::Wakes => {
+                let wakes: Vec<(Time, Option<RoomSid>)> = read(content)?;
+                let roomless = wakes.iter().filter(|(_, sid)| sid.is_none()).map(|(at, _)| *at);
+                self.roomless_wake = self.roomless_wake.into_iter().chain(roomless).min();
+                self.wakes.extend(wakes.into_iter().map(Reverse));
+            }
+            Part::Seen => self.seen.restore(read(content)?),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,168 @@
+//! The node's streams: low cardinality, by direction, track kind and source, counted as
+//! upstream's own Prometheus metrics are (livekit pkg/telemetry/stats.go, prometheus/packets.go).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::histogram::{Histograms, Points};
+use super::lifecycle::of_track;
+use super::points::{Instrument, NodeSeries, Window, count_points, histogram_points};
+use super::tally::{BOUNDS, COUNTS, QUALITIES, Tally};
+use crate::session::StreamContext;
+use livekit_otel_model::event::{Direction, NodeId, StreamStat, TrackKind, TrackSource};
+use livekit_otel_model::semconv::{key, metric};
+use livekit_otel_model::signal::{Attribute, Metric, Temporality, Value};
+
+/// What the node's streams are told apart by.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct Class {
+    pub(super) node: Option<NodeId>,
+    pub(super) direction: Direction,
+    pub(super) kind: Option<TrackKind>,
+    pub(super) source: Option<TrackSource>,
+    pub(super) country: Option<Arc<str>>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Streams {
+    tally: Tally,
+    // Which of its distributions have points already.
+    opened: [bool; QUALITIES],
+}
+
+/// All streams of all nodes.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct NodeStreams {
+    series: BTreeMap<Class, NodeSeries<Streams>>,
+}
+
+impl NodeStreams {
+    /// Applies a finished window.
+    pub(super) fn window(
+        &mut self,
+        histograms: Histograms,
+        stat: &StreamStat,
+        context: &StreamContext,
+    ) {
+        let kind = context.description.kind().or_else(|| kind_of(stat.mime_type.as_deref()));
+        let source = context.description.source();
+        let node = stat.node.clone();
+        let class = Class { node, direction: stat.direction, kind, source, country: None };
+        self.tally(histograms, class).window(stat, context.own_trace);
+    }
+
+    /// Adds what the reports of one class came to.
+    pub(super) fn reports(&mut self, histograms: Histograms, class: Class, reports: &Tally) {
+        self.tally(histograms, class).merge(reports);
+    }
+
+    fn tally(&mut self, histograms: Histograms, class: Class) -> &mut Tally {
+        let series = self.series.entry(class).or_insert_with_key(|class| {
+            let streams = Streams { tally: Tally::new(histograms), opened: [false; QUALITIES] };
+            NodeSeries::new(class.attributes(), streams)
+        });
+        &mut series.value.tally
+    }
+
+    pub(super) fn flush(&mut self, window: Window, to: &mut Vec<Metric>) {
+        let mut counters: [Vec<_>; COUNTS] = Default::default();
+        let mut quality = BOUNDS.map(|bounds| Points::new(window.histograms, bounds));
+        let delta = window.temporality == Temporality::Delta;
+        for series in self.series.values_mut() {
+            if delta && !series.value.tally.has_changed() {
+                continue;
+            }
+            let opening = series.open(window);
+            let attributes = &series.attributes;
+            let Streams { tally, opened } = &mut series.value;
+            for (count, points) in tally.counts().iter().zip(&mut counters) {
+                count_points(attributes, opening, window.now, *count, points);
+            }
+            let histograms = tally.quality().iter_mut().zip(opened).zip(&mut quality);
+            // Signalling never has any, and others begin when they do.
+            for ((histogram, opened), points) in
+                histograms.filter(|((histogram, _), _)| !histogram.is_empty())
+            {
+                let opening = (opening.0, !delta && !*opened);
+                histogram_points(histogram, attributes, opening, window.now, points);
+                *opened = true;
+            }
+            if delta {
+                tally.clear();
+            }
+        }
+        for (instrument, points) in COUNTERS.into_iter().zip(counters) {
+            to.push(instrument.counter(window.temporality, points));
+        }
+        for (instrument, points) in QUALITY.into_iter().zip(quality) {
+            to.push(instrument.histogram(window.temporality, points));
+        }
+    }
+}
+
+impl Class {
+    fn attributes(&self) -> Vec<Attribute> {
+        let mut attributes = vec![Attribute::new(key::DIRECTION, self.direction.as_str())];
+        attributes.extend(of_track(self.kind, self.source));
+        if let Some(country) = &self.country {
+            attributes.push(Attribute::new(key::CLIENT_COUNTRY, Arc::clone(country)));
+        }
+        if let Some(node) = &self.node {
+            let value = Value::Text(node.shared());
+            attributes.push(Attribute { key: key::NODE_ID, value });
+        }
+        attributes
+    }
+}
+
+// Where nobody told of the publication: the codec says as much.
+fn kind_of(mime_type: Option<&str>) -> Option<TrackKind> {
+    let (kind, _) = mime_type?.split_once('/')?;
+    match kind {
+        "audio" => Some(TrackKind::Audio),
+        "video" => Some(TrackKind::Video),
+        _ => None,
+    }
+}
+
+const fn instrument(
+    name: &'static str,
+    unit: &'static str,
+    description: &'static str,
+) -> Instrument {
+    Instrument { name, unit, description }
+}
+
+const COUNTERS: [Instrument; COUNTS] = [
+    instrument(
+        metric::NODE_PACKETS,
+        "{packet}",
+        "Packets, with padding; a publisher's retransmissions among them.",
+    ),
+    instrument(
+        metric::NODE_IO,
+        "By",
+        "Bytes, with padding; a publisher's retransmissions among them.",
+    ),
+    instrument(
+        metric::NODE_RETRANSMITTED_PACKETS,
+        "{packet}",
+        "Packets that the server sent again.",
+    ),
+    instrument(metric::NODE_RETRANSMITTED_IO, "By", "Bytes that the server sent again."),
+    instrument(metric::NODE_PACKETS_LOST, "{packet}", "Packets that never came."),
+    instrument(metric::NODE_PACKETS_OUT_OF_ORDER, "{packet}", "Packets that came late."),
+    instrument(metric::NODE_NACKS, "{nack}", "Requests to send a packet again."),
+    instrument(metric::NODE_PLIS, "{pli}", "Picture loss indications."),
+    instrument(metric::NODE_FIRS, "{fir}", "Full intra requests."),
+];
+
+const QUALITY: [Instrument; QUALITIES] = [
+    instrument(metric::NODE_LOSS, "1", "Part of a stream's packets that never came."),
+    instrument(metric::NODE_OUT_OF_ORDER, "1", "Part of a stream's packets that came late."),
+    instrument(metric::NODE_ROUND_TRIP, "s", "Round trip of a stream; a window's highest."),
+    instrument(metric::NODE_JITTER, "s", "Jitter of a stream; a window's highest."),
+    instrument(metric::NODE_SCORE, "{score}", "Quality score of a stream, 1 to 5."),
+];

@@ -1,0 +1,102 @@
+//! What a node's streams came to, report by report: the library sees each, and counts it as
+//! upstream's `TrackStats` does (livekit pkg/telemetry/stats.go).
+
+use hashbrown::HashTable;
+use std::sync::Arc;
+
+use super::calls::Calls;
+use super::histogram::Histograms;
+use super::node::Class;
+use super::tally::Tally;
+use super::worker::StatsKey;
+use livekit_otel_model::event::NodeId;
+use livekit_otel_model::event::report::Report;
+use livekit_otel_model::signal::{SpanId, TraceId};
+
+/// What came in since the last flush: reports by their class, and calls.
+#[derive(Debug, Default)]
+pub struct NodeReports {
+    node: Option<NodeId>,
+    histograms: Histograms,
+    classes: HashTable<(u64, Class, Tally)>,
+    calls: Calls,
+}
+
+impl NodeReports {
+    /// Nothing yet; distributions are over these buckets.
+    pub fn new(histograms: Histograms) -> Self {
+        Self { histograms, calls: Calls::new(histograms), ..Self::default() }
+    }
+
+    /// As this node's.
+    #[must_use]
+    pub fn of(self, node: Option<NodeId>) -> Self {
+        Self { node, ..self }
+    }
+
+    /// Counts a valid report.
+    pub fn report(&mut self, key: &StatsKey, report: &impl Report) {
+        let (hash, histograms) = (key.class_hash(), self.histograms);
+        // 64 bits of hash tell a node's few classes apart.
+        let entry = self.classes.entry(hash, |entry| entry.0 == hash, |entry| entry.0);
+        let mut entry = entry.or_insert_with(|| {
+            let class = key.class();
+            let class = Class {
+                node: None,
+                direction: key.direction(),
+                kind: class.map(|class| class.kind),
+                source: class.and_then(|class| class.source),
+                country: (!key.country().is_empty()).then(|| Arc::from(key.country())),
+            };
+            (hash, class, Tally::new(histograms))
+        });
+        let tally = &mut entry.get_mut().2;
+        for stream in report.streams() {
+            tally.report(key, &stream);
+        }
+        if key.class().is_some() && report.score() > 0.0 {
+            tally.score(key, report.score());
+        }
+    }
+
+    /// The calls that were made.
+    pub fn calls(&mut self) -> &mut Calls {
+        &mut self.calls
+    }
+
+    /// Adds what `other` has, which begins anew.
+    pub fn take(&mut self, other: &mut Self) {
+        for (hash, class, tally) in &mut other.classes {
+            if tally.has_changed() {
+                let known = self.classes.entry(*hash, |entry| entry.0 == *hash, |entry| entry.0);
+                let mut known =
+                    known.or_insert_with(|| (*hash, class.clone(), Tally::new(self.histograms)));
+                known.get_mut().2.merge(tally);
+                tally.clear();
+            }
+        }
+        self.calls.take(&mut other.calls);
+    }
+
+    pub(super) fn classes(&self) -> impl Iterator<Item = (Class, &Tally)> {
+        let of = |class: &Class| Class { node: self.node.clone(), ..class.clone() };
+        #[expect(clippy::disallowed_methods, reason = "each class has a series of its own")]
+        self.classes.iter().map(move |(_, class, tally)| (of(class), tally))
+    }
+
+    /// Looks for the spans of those whose values are exemplars.
+    pub fn find_spans(&mut self, span: &impl Fn(&StatsKey) -> Option<(TraceId, SpanId)>) {
+        #[expect(clippy::disallowed_methods, reason = "each is looked at by itself")]
+        for histogram in self.classes.iter_mut().flat_map(|(_, _, tally)| tally.quality()) {
+            histogram.exemplars().find(span);
+        }
+    }
+
+    pub(super) fn into_calls(self) -> Calls {
+        self.calls
+    }
+
+    pub(super) fn node(&self) -> Option<&NodeId> {
+        self.node.as_ref()
+    }
+}

@@ -1,0 +1,158 @@
+//! `stats.top_n`: the participants whose media fared worst since the last flush, with their names,
+//! whatever `stats.level` is.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::points::{Instrument, Window, seconds};
+use crate::session::StreamContext;
+use livekit_otel_model::event::{ParticipantSid, RoomSid, StreamStat};
+use livekit_otel_model::semconv::{key, metric};
+use livekit_otel_model::signal::{Attribute, Metric, Number, NumberPoint, Series, Value};
+
+const CRITERIA: usize = 3;
+const INSTRUMENTS: [Instrument; CRITERIA] = [
+    Instrument {
+        name: metric::WORST_SCORE,
+        unit: "{score}",
+        description: "Lowest mean quality score of a stream, of the participants where it is lowest.",
+    },
+    Instrument {
+        name: metric::WORST_LOSS,
+        unit: "1",
+        description: "Part of packets that never came, of the participants where it is highest.",
+    },
+    Instrument {
+        name: metric::WORST_ROUND_TRIP,
+        unit: "s",
+        description: "Highest round trip, of the participants where it is highest.",
+    },
+];
+
+type Who = (RoomSid, ParticipantSid);
+
+// What a participant's windows came to since the last flush.
+#[derive(Debug, Serialize, Deserialize)]
+struct Fared {
+    series: Series,
+    score: Option<f32>,
+    packets: u64,
+    lost: u64,
+    round_trip: Option<Duration>,
+}
+
+/// The worst of a flush, and of the one before.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Top {
+    #[serde(with = "entries")]
+    fared: HashMap<Who, Fared>,
+    told: [BTreeMap<Who, Series>; CRITERIA],
+}
+
+impl Top {
+    pub(super) fn window(&mut self, stat: &StreamStat, context: &StreamContext) {
+        if !stat.is_media() {
+            return;
+        }
+        let who = (stat.room.clone(), stat.participant.clone());
+        let fared = self.fared.entry(who).or_insert_with(|| Fared {
+            series: attributes(stat, context).into(),
+            score: None,
+            packets: 0,
+            lost: 0,
+            round_trip: None,
+        });
+        if let Some(score) = stat.score {
+            fared.score = Some(fared.score.map_or(score, |lowest| lowest.min(score)));
+        }
+        let counts = &stat.counts;
+        // Of the same packets as the node's loss.
+        let packets = counts.packets.saturating_add(counts.padding_packets);
+        fared.packets = fared.packets.saturating_add(packets);
+        fared.lost = fared.lost.saturating_add(counts.packets_lost);
+        fared.round_trip = fared.round_trip.max(stat.rtt);
+    }
+
+    pub(super) fn flush(&mut self, most: usize, window: Window, to: &mut Vec<Metric>) {
+        let fared = std::mem::take(&mut self.fared);
+        for (nth, instrument) in INSTRUMENTS.into_iter().enumerate() {
+            #[expect(clippy::disallowed_methods, reason = "sorted below, by a total order")]
+            let mut measured: Vec<(f64, &Who, &Series)> = fared
+                .iter()
+                .filter_map(|(who, fared)| Some((fared.badness(nth)?, who, &fared.series)))
+                .collect();
+            // The worst first; those that fared alike in the order of their ids.
+            let order = |a: &(f64, &Who, &Series), b: &(f64, &Who, &Series)| {
+                b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1))
+            };
+            if measured.len() > most {
+                measured.select_nth_unstable_by(most, order);
+                measured.truncate(most);
+            }
+            measured.sort_unstable_by(order);
+            let point = |series: &Series, value| NumberPoint {
+                attributes: series.clone(),
+                start: None,
+                time: window.now,
+                value,
+            };
+            let now: BTreeMap<Who, Series> = measured
+                .iter()
+                .map(|(_, who, series)| ((*who).clone(), (*series).clone()))
+                .collect();
+            let before = std::mem::replace(&mut self.told[nth], now);
+            let gone = before.iter().filter(|(who, _)| !self.told[nth].contains_key(who));
+            let mut points: Vec<_> = gone.map(|(_, series)| point(series, None)).collect();
+            points.extend(measured.iter().map(|(badness, _, series)| {
+                point(series, Some(Number::Float(if nth == 0 { -badness } else { *badness })))
+            }));
+            to.push(instrument.gauge(points));
+        }
+    }
+}
+
+impl Fared {
+    // The higher the worse; `None` where it was not measured, or nothing is bad.
+    fn badness(&self, criterion: usize) -> Option<f64> {
+        match criterion {
+            0 => self.score.map(|score| -f64::from(score)),
+            1 => (self.lost > 0).then(|| self.lost as f64 / self.packets.max(self.lost) as f64),
+            _ => self.round_trip.map(seconds),
+        }
+    }
+}
+
+fn attributes(stat: &StreamStat, context: &StreamContext) -> Vec<Attribute> {
+    let text = |key, value| Attribute { key, value: Value::Text(value) };
+    let mut attributes = vec![text(key::ROOM_SID, stat.room.shared())];
+    let name = context.room_name.as_ref().or(stat.room_name.as_ref());
+    attributes.extend(name.map(|name| text(key::ROOM_NAME, name.shared())));
+    attributes.push(text(key::PARTICIPANT_SID, stat.participant.shared()));
+    let identity = context.identity.as_ref();
+    attributes.extend(identity.map(|who| text(key::PARTICIPANT_IDENTITY, who.shared())));
+    attributes
+}
+
+// In a snapshot as a list: its keys are no text.
+mod entries {
+    use std::collections::HashMap;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::{Fared, Who};
+
+    pub(super) fn serialize<S: Serializer>(
+        of: &HashMap<Who, Fared>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.collect_seq(crate::snapshot::sorted(of))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<HashMap<Who, Fared>, D::Error> {
+        Ok(Vec::<(Who, Fared)>::deserialize(from)?.into_iter().collect())
+    }
+}

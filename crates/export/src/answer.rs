@@ -1,0 +1,377 @@
+//! What a collector's answer means for a request: one pure function for each transport
+//! (OTLP specification, "Failures" and "OTLP/HTTP response").
+//!
+//! The status decides. A body only adds to it: how many records were rejected, when to come again. So a
+//! body that is too long, cut off or unreadable changes nothing. The specification names 200 alone as a
+//! success and leaves what it does not name to HTTP: any 2xx is a success there (RFC 9110, 15.3). A
+//! page in place of an answer, and a redirect, are not an OTLP endpoint's, which the operator can
+//! mend: the records are kept.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, StatusCode};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
+use prost::Message;
+use tonic::{Code, Status};
+
+use livekit_otel_model::shown;
+use livekit_otel_transport::frames::status::{NoStatus, content_type};
+
+/// What becomes of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// The collector took it, but for `rejected` of its records.
+    Delivered {
+        /// Records that the collector refused (partial success), never sent again.
+        rejected: u64,
+    },
+    /// It may be taken later; the collector may say how much later.
+    Retry {
+        /// The collector's own wish.
+        after: Option<Duration>,
+        /// For the log.
+        reason: String,
+    },
+    /// No OTLP endpoint answered: it may be taken once somebody has corrected that.
+    Misconfigured {
+        /// For the log.
+        reason: String,
+    },
+    /// It is too large: its halves may be taken.
+    Halve,
+    /// It will never be taken.
+    Refused {
+        /// For the log.
+        reason: String,
+    },
+}
+
+/// The answer to a request over HTTP that came `now`; `body` where it was short and whole.
+pub(super) fn of_http(
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: Option<Bytes>,
+    now: SystemTime,
+) -> Answer {
+    let body = body.filter(|_| is_protobuf(headers)).unwrap_or_default();
+    match status.as_u16() {
+        200..=299 if !is_page(headers) => Answer::Delivered { rejected: rejected(body) },
+        100..=399 => {
+            let content_type = content_type(headers);
+            let reason = format!("HTTP status {status} with {content_type} is not OTLP");
+            Answer::Misconfigured { reason }
+        }
+        429 | 502 | 503 | 504 => {
+            let after = headers.get(RETRY_AFTER).and_then(|after| after.to_str().ok());
+            let after = after.and_then(|after| wish(after.trim(), now));
+            let after = after.or_else(|| retry_info(&body).filter(|after| !after.is_zero()));
+            Answer::Retry { after, reason: http_reason(status, &body) }
+        }
+        413 => Answer::Halve,
+        _ => Answer::Refused { reason: http_reason(status, &body) },
+    }
+}
+
+// Answers have the request's type; where none is said it is that.
+fn is_protobuf(headers: &HeaderMap) -> bool {
+    let is_said = |text: &[u8]| text.to_ascii_lowercase().starts_with(b"application/x-protobuf");
+    headers.get(CONTENT_TYPE).is_none_or(|value| is_said(value.as_bytes()))
+        && !headers.contains_key(CONTENT_ENCODING)
+}
+
+fn is_page(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|value| {
+        let text = value.as_bytes().to_ascii_lowercase();
+        text.starts_with(b"text/html") || text.starts_with(b"application/xhtml")
+    })
+}
+
+// The status, and the collector's words for it: google.rpc.Status.
+fn http_reason(status: StatusCode, body: &[u8]) -> String {
+    match RpcStatus::decode(body) {
+        Ok(told) if !told.message.is_empty() => format!("{status}: {}", words(&told.message)),
+        _ => status.to_string(),
+    }
+}
+
+// Seconds or a date (RFC 9110, 10.2.3). No time at all is no wish: the back-off stays.
+fn wish(retry_after: &str, now: SystemTime) -> Option<Duration> {
+    let after = match retry_after.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => httpdate::parse_http_date(retry_after).ok()?.duration_since(now).ok()?,
+    };
+    (!after.is_zero()).then_some(after)
+}
+
+/// The answer to a request over gRPC.
+pub(super) fn of_grpc(answer: Result<Bytes, Status>) -> Answer {
+    let status = match answer {
+        Ok(body) => return Answer::Delivered { rejected: rejected(body) },
+        Err(status) => status,
+    };
+    let retry_info = retry_info(status.details());
+    let reason = reason(&status);
+    if let Some(cause) = std::error::Error::source(&status) {
+        return match cause.downcast_ref() {
+            Some(NoStatus::NotGrpc { .. }) => Answer::Misconfigured { reason: cause.to_string() },
+            // The collector gave no status: what tonic makes of a connection that broke has a cause.
+            _ => Answer::Retry { after: None, reason },
+        };
+    }
+    match status.code() {
+        Code::ResourceExhausted if retry_info.is_none() => Answer::Halve,
+        Code::OutOfRange if says_too_large(status.message()) => Answer::Halve,
+        Code::Cancelled
+        | Code::DeadlineExceeded
+        | Code::ResourceExhausted
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::Unavailable
+        | Code::DataLoss => {
+            let after = retry_info.filter(|after| !after.is_zero());
+            Answer::Retry { after, reason }
+        }
+        _ => Answer::Refused { reason },
+    }
+}
+
+// The code's name and what stands behind it, for the log.
+fn reason(status: &Status) -> String {
+    let cause = std::error::Error::source(status);
+    let cause = cause.map_or_else(|| status.message().to_owned(), livekit_otel_transport::chain);
+    format!("{:?}: {}", status.code(), words(&cause))
+}
+
+// What the collector wrote, as the log and the list of letters show it.
+fn words(told: &str) -> String {
+    told.chars().map(shown::shown).take(LONGEST_REASON).collect()
+}
+
+const LONGEST_REASON: usize = 200;
+
+// gRPC implementations that answer OutOfRange to a message over their limit.
+fn says_too_large(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    ["too large", "larger than", "too big", "exceed"].iter().any(|words| message.contains(words))
+}
+
+// The three responses have their partial success, and that its count, in the same fields.
+fn rejected(body: Bytes) -> u64 {
+    let response = ExportTraceServiceResponse::decode(body).unwrap_or_default();
+    let rejected = response.partial_success.map_or(0, |partial| partial.rejected_spans);
+    u64::try_from(rejected).unwrap_or(0)
+}
+
+// google.rpc.Status, Any, RetryInfo and Duration, as far as they matter here.
+#[derive(Clone, PartialEq, Message)]
+struct RpcStatus {
+    #[prost(string, tag = "2")]
+    message: String,
+    #[prost(message, repeated, tag = "3")]
+    details: Vec<AnyMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct AnyMessage {
+    #[prost(string, tag = "1")]
+    type_url: String,
+    #[prost(bytes = "vec", tag = "2")]
+    value: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct RetryInfo {
+    #[prost(message, optional, tag = "1")]
+    delay: Option<Delay>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Delay {
+    #[prost(int64, tag = "1")]
+    seconds: i64,
+    #[prost(int32, tag = "2")]
+    nanos: i32,
+}
+
+fn retry_info(details: &[u8]) -> Option<Duration> {
+    let status = RpcStatus::decode(details).ok()?;
+    let info = status.details.iter().find(|any| any.type_url.ends_with("google.rpc.RetryInfo"))?;
+    let delay = RetryInfo::decode(&info.value[..]).ok()?.delay.unwrap_or_default();
+    let (seconds, nanos) = (u64::try_from(delay.seconds), u32::try_from(delay.nanos));
+    Some(Duration::new(seconds.unwrap_or(0), nanos.unwrap_or(0).min(999_999_999)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(answer: &Answer) -> &'static str {
+        match answer {
+            Answer::Delivered { .. } => "delivered",
+            Answer::Retry { .. } => "retry",
+            Answer::Misconfigured { .. } => "misconfigured",
+            Answer::Halve => "halve",
+            Answer::Refused { .. } => "refused",
+        }
+    }
+
+    fn http(status: u16, retry_after: Option<&str>) -> Answer {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        let headers = retry_after.map(|after| (RETRY_AFTER, after.parse().unwrap()));
+        of_http(StatusCode::from_u16(status).unwrap(), &headers.into_iter().collect(), None, now)
+    }
+
+    // The answer with a body of this type.
+    fn told(status: u16, content_type: Option<&str>, body: &impl Message) -> Answer {
+        let headers = content_type.map(|text| (CONTENT_TYPE, text.parse().unwrap()));
+        let (status, body) = (StatusCode::from_u16(status).unwrap(), body.encode_to_vec());
+        let headers = headers.into_iter().collect();
+        of_http(status, &headers, Some(body.into()), SystemTime::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn each_http_status_has_its_meaning() {
+        let expected = |status: u16| match status {
+            200..=299 => "delivered",
+            100..=399 => "misconfigured",
+            429 | 502 | 503 | 504 => "retry",
+            413 => "halve",
+            _ => "refused",
+        };
+        for status in 100..=599 {
+            assert_eq!(kind(&http(status, None)), expected(status), "{status}");
+            assert_eq!(kind(&http(status, Some("7"))), expected(status), "{status}");
+        }
+    }
+
+    #[test]
+    fn retry_after_is_a_number_of_seconds_or_a_date() {
+        for (text, expected) in [
+            ("7", Some(7)),
+            (" 7 ", Some(7)),
+            ("0", None),
+            ("-1", None),
+            ("1.5", None),
+            ("soon", None),
+            ("99999999999999999999", None),
+            ("Sun, 06 Nov 1994 08:50:37 GMT", Some(60)),
+            ("Sunday, 06-Nov-94 08:50:37 GMT", Some(60)),
+            ("Sun Nov  6 08:50:37 1994", Some(60)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", None),
+            ("Sun, 06 Nov 1994 08:48:37 GMT", None),
+            ("Sun, 06 Nov 1994", None),
+        ] {
+            let Answer::Retry { after, .. } = http(503, Some(text)) else { panic!("a retry") };
+            assert_eq!(after, expected.map(Duration::from_secs), "{text}");
+        }
+    }
+
+    #[test]
+    fn each_grpc_code_has_its_meaning() {
+        // Alone, and with a RetryInfo.
+        let table = [
+            (Code::Cancelled, "retry", "retry"),
+            (Code::Unknown, "refused", "refused"),
+            (Code::InvalidArgument, "refused", "refused"),
+            (Code::DeadlineExceeded, "retry", "retry"),
+            (Code::NotFound, "refused", "refused"),
+            (Code::AlreadyExists, "refused", "refused"),
+            (Code::PermissionDenied, "refused", "refused"),
+            (Code::ResourceExhausted, "halve", "retry"),
+            (Code::FailedPrecondition, "refused", "refused"),
+            (Code::Aborted, "retry", "retry"),
+            (Code::OutOfRange, "retry", "retry"),
+            (Code::Unimplemented, "refused", "refused"),
+            (Code::Internal, "refused", "refused"),
+            (Code::Unavailable, "retry", "retry"),
+            (Code::DataLoss, "retry", "retry"),
+            (Code::Unauthenticated, "refused", "refused"),
+        ];
+        for (code, alone, with_retry_info) in table {
+            assert_eq!(kind(&of_grpc(Err(Status::new(code, "")))), alone, "{code:?}");
+            assert_eq!(kind(&of_grpc(Err(asks(code, Some(1))))), with_retry_info, "{code:?}");
+        }
+        let too_large = Status::out_of_range("decoded message length too large: found 5 bytes");
+        assert_eq!(of_grpc(Err(too_large)), Answer::Halve);
+    }
+
+    // A status with a RetryInfo of so many milliseconds, or of no delay.
+    fn asks(code: Code, millis: Option<i32>) -> Status {
+        let delay =
+            |millis| Delay { seconds: i64::from(millis / 1000), nanos: millis % 1000 * 1_000_000 };
+        let info = RetryInfo { delay: millis.map(delay) };
+        let any = AnyMessage {
+            type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(),
+            value: info.encode_to_vec(),
+        };
+        let details = RpcStatus { message: "no".to_owned(), details: vec![any] };
+        Status::with_details(code, "", details.encode_to_vec().into())
+    }
+
+    #[test]
+    fn words_and_wishes_in_a_body_are_read_where_it_is_protobuf() {
+        let busy = RpcStatus::decode(asks(Code::Unavailable, Some(2500)).details()).unwrap();
+        let reason = "503 Service Unavailable: no".to_owned();
+        let said = Answer::Retry { after: Some(Duration::from_millis(2500)), reason };
+        assert_eq!(told(503, Some("application/x-protobuf"), &busy), said);
+        assert_eq!(told(503, None, &busy), said);
+        assert_eq!(told(503, Some("text/html"), &busy), http(503, None));
+        let invalid = RpcStatus { message: "a\u{1b}[31mb".to_owned(), ..busy };
+        let reason = "400 Bad Request: a\u{fffd}[31mb".to_owned();
+        assert_eq!(told(400, None, &invalid), Answer::Refused { reason });
+    }
+
+    #[test]
+    fn a_page_is_no_delivery() {
+        let page =
+            |status, content_type| kind(&told(status, Some(content_type), &RpcStatus::default()));
+        for content_type in ["text/html", "Text/HTML; charset=utf-8", "application/xhtml+xml"] {
+            assert_eq!(page(200, content_type), "misconfigured", "{content_type}");
+            assert_eq!(page(404, content_type), "refused", "{content_type}");
+        }
+        for content_type in ["", "text/plain", "application/json", "application/x-protobuf"] {
+            assert_eq!(page(200, content_type), "delivered", "{content_type}");
+        }
+    }
+
+    #[test]
+    fn a_collector_that_says_when_is_asked_again_then() {
+        for code in [Code::ResourceExhausted, Code::Unavailable] {
+            for (millis, expected) in [(Some(2500), Some(2500)), (Some(0), None), (None, None)] {
+                let answer = of_grpc(Err(asks(code, millis)));
+                let Answer::Retry { after, .. } = answer else { panic!("a retry") };
+                assert_eq!(after, expected.map(Duration::from_millis), "{code:?} {millis:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_connection_that_broke_is_no_answer_of_the_collector() {
+        for code in 0..=16 {
+            let mut status = Status::new(Code::from(code), "");
+            status.set_source(std::sync::Arc::new(std::io::Error::other("broken pipe")));
+            assert_eq!(kind(&of_grpc(Err(status))), "retry", "{code:?}");
+        }
+    }
+
+    #[test]
+    fn a_partial_success_counts_what_was_rejected() {
+        let message = ExportTraceServiceResponse {
+            partial_success: Some(
+                opentelemetry_proto::tonic::collector::trace::v1::ExportTracePartialSuccess {
+                    rejected_spans: 3,
+                    error_message: "no".to_owned(),
+                },
+            ),
+        };
+        let body = Bytes::from(message.encode_to_vec());
+        assert_eq!(of_grpc(Ok(body)), Answer::Delivered { rejected: 3 });
+        let rejected = |content_type| told(200, content_type, &message);
+        assert_eq!(rejected(None), Answer::Delivered { rejected: 3 });
+        let protobuf = rejected(Some("application/x-protobuf"));
+        assert_eq!(protobuf, Answer::Delivered { rejected: 3 });
+        assert_eq!(rejected(Some("text/plain")), Answer::Delivered { rejected: 0 });
+    }
+}

@@ -1,0 +1,240 @@
+//! Single values out of text. The error of a wrong one says what would be right, and never repeats it.
+
+use std::time::Duration;
+
+use crate::privacy::HashKey;
+use crate::settings::{Compression, Protocol};
+use livekit_otel_durable::store;
+use livekit_otel_model::signal::Temporality;
+
+/// What a value should have been.
+pub type Parsed<T> = Result<T, String>;
+
+// Longer waits are mistakes, and added to a time they could overflow it.
+const LONGEST: Duration = Duration::from_hours(24);
+
+/// A duration with its unit, as humantime reads it; at most 24 h.
+pub fn duration(text: &str) -> Parsed<Duration> {
+    let parsed = humantime::parse_duration(text)
+        .map_err(|_| "must be a duration with its unit, such as 10s or 500ms".to_owned())?;
+    if parsed > LONGEST { Err("must be at most 24h".into()) } else { Ok(parsed) }
+}
+
+/// A [`duration`] that is not zero.
+pub fn positive_duration(text: &str) -> Parsed<Duration> {
+    duration(text).and_then(positive)
+}
+
+/// A whole number of milliseconds, from 1 to 24 h.
+pub fn millis(text: &str) -> Parsed<Duration> {
+    let millis = text.parse().map_err(|_| "must be a whole number of milliseconds".to_owned())?;
+    let parsed = Duration::from_millis(millis);
+    if parsed > LONGEST { Err("must be at most 24h".into()) } else { positive(parsed) }
+}
+
+fn positive(parsed: Duration) -> Parsed<Duration> {
+    if parsed.is_zero() { Err("must be longer than nothing".into()) } else { Ok(parsed) }
+}
+
+/// Bytes: `4096`, `64KiB`, `1.5MB`; at least 1 and at most 1 TiB.
+pub fn size(text: &str) -> Parsed<u64> {
+    let wrong = || "must be a size from 1 byte to 1TiB, such as 4096, 3.5MB or 64MiB".to_owned();
+    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let factor: u64 = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        _ => return Err(wrong()),
+    };
+    let (whole, fraction) = number.trim().split_once('.').unwrap_or((number.trim(), "0"));
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    if !digits(whole) || !digits(fraction) || fraction.len() > 6 {
+        return Err(wrong());
+    }
+    let whole: u64 = whole.parse().map_err(|_| wrong())?;
+    let millionths: u64 = format!("{fraction:0<6}").parse().map_err(|_| wrong())?;
+    let bytes = whole
+        .checked_mul(factor)
+        .and_then(|bytes| bytes.checked_add(millionths * factor / 1_000_000))
+        .ok_or_else(wrong)?;
+    if (1..=1 << 40).contains(&bytes) { Ok(bytes) } else { Err(wrong()) }
+}
+
+/// A [`size`] that the machine can address.
+pub fn memory(text: &str) -> Parsed<usize> {
+    size(text).and_then(|n| usize::try_from(n).map_err(|_| "is more than this machine has".into()))
+}
+
+/// A request's length: one that is set aside is one record of a file.
+pub fn request(text: &str) -> Parsed<usize> {
+    let at_most = |bytes: &usize| *bytes <= store::LONGEST;
+    let too_long = || format!("must be at most {}MiB", store::LONGEST >> 20);
+    Some(memory(text)?).filter(at_most).ok_or_else(too_long)
+}
+
+/// Booleans of OpenTelemetry's variables, in any case (configuration/sdk-environment-variables).
+pub fn boolean(text: &str) -> Parsed<bool> {
+    one_of(text, &[("true", true), ("false", false)])
+}
+
+/// What becomes of personal data, before there is a key.
+#[derive(Debug, Clone, Copy, Default)]
+pub enum Pii {
+    /// It is sent as it is.
+    #[default]
+    Plain,
+    /// It is hashed, which needs a key.
+    Hash,
+    /// It is not sent.
+    Drop,
+}
+
+/// `plain`, `hash` or `drop`.
+pub fn pii(text: &str) -> Parsed<Pii> {
+    one_of(text, &[("plain", Pii::Plain), ("hash", Pii::Hash), ("drop", Pii::Drop)])
+}
+
+/// The key of the hashes, of at least 16 bytes.
+pub fn hash_key(text: &str) -> Parsed<HashKey> {
+    HashKey::new(text).ok_or_else(|| "must be at least 16 bytes long".into())
+}
+
+/// `grpc` or `http/protobuf`.
+pub fn protocol(text: &str) -> Parsed<Protocol> {
+    if text.eq_ignore_ascii_case("http/json") {
+        return Err("http/json is not supported: use http/protobuf or grpc".into());
+    }
+    one_of(text, &[("grpc", Protocol::Grpc), ("http/protobuf", Protocol::HttpProtobuf)])
+}
+
+/// `none`, `gzip` or `zstd`.
+pub fn compression(text: &str) -> Parsed<Compression> {
+    one_of(
+        text,
+        &[("none", Compression::None), ("gzip", Compression::Gzip), ("zstd", Compression::Zstd)],
+    )
+}
+
+/// Whether a signal is sent, of `OTEL_TRACES_EXPORTER` and its like.
+pub fn exporter(text: &str) -> Parsed<bool> {
+    one_of(text, &[("otlp", true), ("none", false)])
+}
+
+/// Low memory is delta for all that is sent here: it has no synchronous up-down counters.
+pub fn temporality(text: &str) -> Parsed<Temporality> {
+    one_of(
+        text,
+        &[
+            ("cumulative", Temporality::Cumulative),
+            ("delta", Temporality::Delta),
+            ("lowmemory", Temporality::Delta),
+        ],
+    )
+}
+
+/// The value of one of the known names, in any case.
+pub fn one_of<T: Copy>(text: &str, known: &[(&str, T)]) -> Parsed<T> {
+    known
+        .iter()
+        .find(|(name, _)| text.eq_ignore_ascii_case(name))
+        .map(|(_, value)| *value)
+        .ok_or_else(|| {
+            let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
+            format!("must be {}", names.join(" or "))
+        })
+}
+
+/// `k=v,k2=v2` with percent-encoded keys and values, as W3C baggage without its properties
+/// (OTLP exporter specification, "Specifying headers via environment variables").
+pub fn pairs(text: &str) -> Parsed<Vec<(String, String)>> {
+    let wrong = || "must be key=value pairs with commas between, percent-encoded".to_owned();
+    let members = text.split(',').map(str::trim).filter(|member| !member.is_empty());
+    members
+        .map(|member| {
+            let (key, value) = member.split_once('=').ok_or_else(wrong)?;
+            let key = percent_decoded(key.trim()).ok_or_else(wrong)?;
+            let value = percent_decoded(value.trim()).ok_or_else(wrong)?;
+            if key.is_empty() { Err(wrong()) } else { Ok((key, value)) }
+        })
+        .collect()
+}
+
+fn percent_decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'%' {
+            let high = char::from(rest.next()?).to_digit(16)?;
+            let low = char::from(rest.next()?).to_digit(16)?;
+            bytes.push(u8::try_from(high * 16 + low).ok()?);
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_decimal_and_binary_units() {
+        for (text, bytes) in [
+            ("1", Some(1)),
+            ("4096", Some(4096)),
+            ("64 KiB", Some(65_536)),
+            ("3.5MB", Some(3_500_000)),
+            ("1.5mib", Some(1_572_864)),
+            ("0.0000001MB", None),
+            ("1024GiB", Some(1 << 40)),
+            ("1025GiB", None),
+            ("0", None),
+            ("-1", None),
+            ("", None),
+            ("1.", None),
+            (".5MB", None),
+            ("1e3", None),
+            ("10 parsecs", None),
+            ("99999999999999999999", None),
+        ] {
+            assert_eq!(size(text).ok(), bytes, "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_have_a_unit_and_a_limit() {
+        for (text, millis) in [
+            ("10s", Some(10_000)),
+            ("500ms", Some(500)),
+            ("1m 30s", Some(90_000)),
+            ("24h", Some(86_400_000)),
+            ("25h", None),
+            ("10", None),
+            ("soon", None),
+        ] {
+            assert_eq!(duration(text).ok(), millis.map(Duration::from_millis), "{text}");
+        }
+        assert!(positive_duration("0s").is_err());
+        assert!(millis("0").is_err());
+        assert!(millis("1.5").is_err());
+        assert_eq!(millis("1500"), Ok(Duration::from_millis(1500)));
+    }
+
+    #[test]
+    fn pairs_are_percent_decoded() {
+        let read = |text| pairs(text).ok();
+        let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        assert_eq!(read("a=b, c = d%20e ,"), Some(vec![pair("a", "b"), pair("c", "d e")]));
+        assert_eq!(read("a=b=c"), Some(vec![pair("a", "b=c")]));
+        assert_eq!(read("a=%2C%3d"), Some(vec![pair("a", ",=")]));
+        for wrong in ["a", "=b", "a=%2", "a=%zz", "a=%ff"] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! TLS with a CA of the test's own, and a server that wants to know its client.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::routing::post;
+use bytes::Bytes;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::{Certificate, Identity, ServerTlsConfig};
+
+use super::{Fixture, bound, exporting, settings};
+use crate::answer::Answer;
+use crate::settings::{Protocol, Settings, Tls};
+use crate::transport::Transport;
+use livekit_otel_ledger::Signal;
+
+/// A CA and what it signed, as PEM.
+struct Pki {
+    ca: String,
+    server: (String, String),
+    client: (String, String),
+}
+
+impl Pki {
+    fn new() -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let ca = params.self_signed(&key).unwrap().pem();
+        let issuer = Issuer::new(params, key);
+        let signed = |name: &str| {
+            let key = KeyPair::generate().unwrap();
+            let params = CertificateParams::new([name.to_owned()]).unwrap();
+            (params.signed_by(&key, &issuer).unwrap().pem(), key.serialize_pem())
+        };
+        Self { ca, server: signed("127.0.0.1"), client: signed("client") }
+    }
+
+    /// The files of a client that is known.
+    fn files(&self) -> Files {
+        Files::write(&[&self.ca, &self.client.0, &self.client.1])
+    }
+}
+
+/// Files that go away with the test.
+struct Files(Vec<PathBuf>);
+
+impl Files {
+    fn write(contents: &[&str]) -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let write = |content: &&str| {
+            let n = NEXT.fetch_add(1, Relaxed);
+            let name = format!("livekit-otel-test-{}-{n}.pem", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            std::fs::write(&path, content).unwrap();
+            path
+        };
+        Self(contents.iter().map(write).collect())
+    }
+
+    fn overwrite(&self, contents: &[&str]) {
+        for (path, content) in self.0.iter().zip(contents) {
+            std::fs::write(path, content).unwrap();
+        }
+    }
+
+    fn tls(&self) -> Tls {
+        let at = |index: usize| self.0.get(index).cloned();
+        Tls { ca: at(0), client_certificate: at(1), client_key: at(2) }
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        for path in &self.0 {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// A collector that stops when it is told to.
+struct Collector {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Collector {
+    fn start(protocol: Protocol, tcp: TcpListener, pki: &Pki) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        let task = match protocol {
+            Protocol::Grpc => grpc_collector(tcp, pki, stopped),
+            Protocol::HttpProtobuf => http_collector(tcp, pki, stopped),
+        };
+        Self { stop, task }
+    }
+
+    /// Ends it and its connections.
+    async fn stop(self) {
+        drop(self.stop);
+        self.task.await.unwrap();
+    }
+}
+
+fn grpc_collector(tcp: TcpListener, pki: &Pki, stopped: oneshot::Receiver<()>) -> JoinHandle<()> {
+    let tls = ServerTlsConfig::new()
+        .identity(Identity::from_pem(&pki.server.0, &pki.server.1))
+        .client_ca_root(Certificate::from_pem(&pki.ca));
+    let (service, requests) = super::scripted(Vec::new());
+    let server = tonic::transport::Server::builder().tls_config(tls).unwrap().add_service(service);
+    let stopped = async { drop(stopped.await) };
+    tokio::spawn(async {
+        server.serve_with_incoming_shutdown(TcpListenerStream::new(tcp), stopped).await.unwrap();
+        drop(requests);
+    })
+}
+
+struct TlsListener {
+    tcp: TcpListener,
+    acceptor: TlsAcceptor,
+}
+
+impl axum::serve::Listener for TlsListener {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, SocketAddr) {
+        loop {
+            let (stream, at) = self.tcp.accept().await.unwrap();
+            if let Ok(stream) = self.acceptor.accept(stream).await {
+                return (stream, at);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.tcp.local_addr()
+    }
+}
+
+fn http_collector(tcp: TcpListener, pki: &Pki, stopped: oneshot::Receiver<()>) -> JoinHandle<()> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(pki.ca.as_bytes()).unwrap()).unwrap();
+    let known = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+    let certificate = CertificateDer::from_pem_slice(pki.server.0.as_bytes()).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(pki.server.1.as_bytes()).unwrap();
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(known.build().unwrap())
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    let listener = TlsListener { tcp, acceptor: TlsAcceptor::from(Arc::new(config)) };
+    let app = axum::Router::new().route("/v1/logs", post(async || ""));
+    let stopped = async { drop(stopped.await) };
+    let serving = axum::serve(listener, app).with_graceful_shutdown(stopped);
+    tokio::spawn(async { serving.await.unwrap() })
+}
+
+const PATIENT: Duration = Duration::from_secs(20);
+const SHORT: Duration = Duration::from_millis(300);
+const PROTOCOLS: [Protocol; 2] = [Protocol::Grpc, Protocol::HttpProtobuf];
+
+fn https(protocol: Protocol, at: SocketAddr, tls: Tls) -> Settings {
+    let path = if protocol == Protocol::Grpc { "" } else { "/v1/logs" };
+    let mut settings = settings(&format!("https://{at}{path}"), protocol);
+    settings.logs.tls = tls;
+    settings
+}
+
+/// What a client with these files has delivered of one record to a collector of `pki`.
+async fn delivered(protocol: Protocol, pki: &Pki, tls: Tls, within: Duration) -> u64 {
+    let (tcp, at) = bound().await;
+    let _collector = Collector::start(protocol, tcp, pki);
+    let fixture = exporting(&https(protocol, at, tls));
+    fixture.log(&["a"]);
+    fixture.exporter.shutdown(tokio::time::Instant::now() + within).await;
+    fixture.logs().delivered
+}
+
+#[tokio::test]
+async fn a_trusted_collector_that_knows_its_client_is_delivered_to() {
+    let pki = Pki::new();
+    let files = pki.files();
+    for protocol in PROTOCOLS {
+        assert_eq!(delivered(protocol, &pki, files.tls(), PATIENT).await, 1, "{protocol:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_collector_that_is_not_trusted_gets_nothing() {
+    let (pki, other) = (Pki::new(), Pki::new());
+    let files = Files::write(&[&other.ca, &pki.client.0, &pki.client.1]);
+    for protocol in PROTOCOLS {
+        assert_eq!(delivered(protocol, &pki, files.tls(), SHORT).await, 0, "{protocol:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_without_its_certificate_is_not_let_in() {
+    let pki = Pki::new();
+    let files = Files::write(&[&pki.ca]);
+    for protocol in PROTOCOLS {
+        assert_eq!(delivered(protocol, &pki, files.tls(), SHORT).await, 0, "{protocol:?}");
+    }
+}
+
+async fn delivers(fixture: &Fixture, count: u64) {
+    let all = async {
+        while fixture.logs().delivered < count {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENT, all).await.unwrap();
+}
+
+#[tokio::test]
+async fn replaced_certificates_are_used_without_a_restart() {
+    for protocol in PROTOCOLS {
+        let (before, after) = (Pki::new(), Pki::new());
+        let files = before.files();
+        let (tcp, at) = bound().await;
+        let collector = Collector::start(protocol, tcp, &before);
+        let fixture = exporting(&https(protocol, at, files.tls()));
+        fixture.log(&["a"]);
+        delivers(&fixture, 1).await;
+        collector.stop().await;
+        files.overwrite(&[&after.ca, &after.client.0, &after.client.1]);
+        let tcp = TcpListener::bind(at).await.unwrap();
+        let _collector = Collector::start(protocol, tcp, &after);
+        fixture.log(&["b"]);
+        delivers(&fixture, 2).await;
+    }
+}
+
+/// What the program logs in this test's thread.
+#[derive(Clone, Default)]
+struct Logged(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Logged {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn certificates_that_can_not_be_used_leave_the_old_ones_and_are_told_once() {
+    let logged = Logged::default();
+    let writer = logged.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+    let _logging = tracing::subscriber::set_default(subscriber);
+    for protocol in PROTOCOLS {
+        let pki = Pki::new();
+        let files = pki.files();
+        let (tcp, at) = bound().await;
+        let collector = Collector::start(protocol, tcp, &pki);
+        let settings = https(protocol, at, files.tls());
+        let transport = Transport::new(Signal::Logs, &settings.logs).unwrap();
+        let delivered = Answer::Delivered { rejected: 0 };
+        assert_eq!(transport.send(Bytes::new()).await, delivered);
+        collector.stop().await;
+        files.overwrite(&["no certificate"]);
+        for _ in 0..3 {
+            let answer = transport.send(Bytes::new()).await;
+            assert!(matches!(answer, Answer::Retry { .. }), "{answer:?}");
+        }
+        let tcp = TcpListener::bind(at).await.unwrap();
+        let _collector = Collector::start(protocol, tcp, &pki);
+        let again = async { while transport.send(Bytes::new()).await != delivered {} };
+        tokio::time::timeout(PATIENT, again).await.unwrap();
+    }
+    let logged = String::from_utf8(logged.0.lock().unwrap().clone()).unwrap();
+    let told = logged.matches("the new certificates can't be used").count();
+    assert_eq!(told, PROTOCOLS.len(), "{logged}");
+}

@@ -1,0 +1,95 @@
+//! OTLP/gRPC.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::uri::PathAndQuery;
+use tonic::codec::CompressionEncoding;
+use tonic::metadata::MetadataMap;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
+
+use super::StartError;
+use crate::answer::{self, Answer};
+use crate::settings::{Compression, Target};
+use livekit_otel_ledger::Signal;
+use livekit_otel_transport::frames::RawCodec;
+use livekit_otel_transport::frames::status::{ByStatus, MAX_HEADERS};
+
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+pub(crate) struct Grpc {
+    channel: ByStatus<Channel>,
+    path: &'static str,
+    headers: MetadataMap,
+    compression: Option<CompressionEncoding>,
+    timeout: Duration,
+}
+
+impl Grpc {
+    pub(super) fn new(signal: Signal, target: &Target) -> Result<Self, StartError> {
+        let mut endpoint = Endpoint::from(target.endpoint.clone())
+            .connect_timeout(target.timeout)
+            // A connection that went silent is replaced, not waited on for TCP's quarter of an hour.
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE)
+            .http2_max_header_list_size(MAX_HEADERS);
+        if target.endpoint.scheme_str() == Some("https") {
+            endpoint = with_tls(endpoint, signal, target)?;
+        }
+        let mut headers = http::HeaderMap::new();
+        for (name, value) in &target.headers.0 {
+            headers.append(name.clone(), value.clone());
+        }
+        Ok(Self {
+            // Connects with the first request, and again when a connection is gone.
+            channel: ByStatus(endpoint.connect_lazy()),
+            path: path(signal),
+            headers: MetadataMap::from_headers(headers),
+            compression: match target.compression {
+                Compression::None => None,
+                Compression::Gzip => Some(CompressionEncoding::Gzip),
+                Compression::Zstd => Some(CompressionEncoding::Zstd),
+            },
+            timeout: target.timeout,
+        })
+    }
+
+    pub(super) async fn send(&self, request: Bytes) -> Answer {
+        let attempt = tokio::time::timeout(self.timeout, self.attempt(request)).await;
+        answer::of_grpc(attempt.unwrap_or_else(|_| Err(Status::deadline_exceeded("timeout"))))
+    }
+
+    async fn attempt(&self, request: Bytes) -> Result<Bytes, Status> {
+        let mut grpc = tonic::client::Grpc::new(self.channel.clone());
+        if let Some(encoding) = self.compression {
+            grpc = grpc.send_compressed(encoding);
+        }
+        grpc.ready()
+            .await
+            .map_err(|error| Status::unavailable(livekit_otel_transport::chain(&*error)))?;
+        let request = Request::from_parts(self.headers.clone(), http::Extensions::new(), request);
+        let path = PathAndQuery::from_static(self.path);
+        Ok(grpc.unary(request, path, RawCodec).await?.into_inner())
+    }
+}
+
+fn path(signal: Signal) -> &'static str {
+    match signal {
+        Signal::Traces => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+        Signal::Logs => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+        Signal::Metrics => "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+    }
+}
+
+#[cfg(feature = "tls")]
+fn with_tls(endpoint: Endpoint, signal: Signal, target: &Target) -> Result<Endpoint, StartError> {
+    let config = target.tls.for_grpc().map_err(|error| super::pem_error(signal, &error))?;
+    endpoint.tls_config(config).map_err(|error| super::tls_error(signal, &"TLS", &error))
+}
+
+#[cfg(not(feature = "tls"))]
+fn with_tls(_: Endpoint, signal: Signal, _: &Target) -> Result<Endpoint, StartError> {
+    Err(StartError::NoTls(signal.as_str()))
+}

@@ -1,0 +1,156 @@
+//! OTLP/HTTP with protobuf bodies.
+
+use std::io::Write;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use flate2::write::GzEncoder;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Request, Response, Uri};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use tokio::time::Instant;
+
+use super::StartError;
+use crate::answer::{self, Answer};
+use crate::settings::{Compression, Target};
+use livekit_otel_ledger::Signal;
+use livekit_otel_transport::client;
+
+#[cfg(feature = "tls")]
+type Connector = hyper_rustls::HttpsConnector<HttpConnector>;
+#[cfg(not(feature = "tls"))]
+type Connector = HttpConnector;
+
+#[derive(Debug)]
+pub(crate) struct Http {
+    client: Client<Connector, Full<Bytes>>,
+    endpoint: Uri,
+    headers: HeaderMap,
+    compression: Compression,
+    timeout: Duration,
+}
+
+impl Http {
+    pub(super) fn new(signal: Signal, target: &Target) -> Result<Self, StartError> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in &target.headers.0 {
+            headers.append(name.clone(), value.clone());
+        }
+        Ok(Self {
+            client: Client::builder(TokioExecutor::new()).build(connector(signal, target)?),
+            endpoint: target.endpoint.clone(),
+            headers,
+            compression: target.compression,
+            timeout: target.timeout,
+        })
+    }
+
+    pub(super) async fn send(&self, request: Bytes) -> Answer {
+        let retry = |reason: String| Answer::Retry { after: None, reason };
+        let began = Instant::now();
+        match tokio::time::timeout(self.timeout, self.attempt(request)).await {
+            Ok(Ok(response)) => {
+                let (head, body) = response.into_parts();
+                let left = self.timeout.saturating_sub(began.elapsed());
+                let body = client::read(body, left).await;
+                answer::of_http(head.status, &head.headers, body, SystemTime::now())
+            }
+            Ok(Err(error)) => retry(livekit_otel_transport::chain(&*error)),
+            Err(_) => retry("timeout".to_owned()),
+        }
+    }
+
+    // Gives an answer's head: what there is of its body comes after it.
+    async fn attempt(
+        &self,
+        body: Bytes,
+    ) -> Result<Response<Incoming>, Box<dyn std::error::Error + Send + Sync>> {
+        let mut request = Request::post(&self.endpoint);
+        if let Some(headers) = request.headers_mut() {
+            headers.extend(self.headers.clone());
+        }
+        request = request.header(CONTENT_TYPE, "application/x-protobuf");
+        let body = match self.compression {
+            Compression::None => body,
+            Compression::Gzip => {
+                request = request.header(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+                gzip(&body)?
+            }
+            Compression::Zstd => {
+                request = request.header(CONTENT_ENCODING, HeaderValue::from_static("zstd"));
+                zstd::bulk::compress(&body, zstd::DEFAULT_COMPRESSION_LEVEL)?.into()
+            }
+        };
+        Ok(self.client.request(request.body(Full::new(body))?).await?)
+    }
+}
+
+fn gzip(body: &[u8]) -> std::io::Result<Bytes> {
+    let mut encoder =
+        GzEncoder::new(Vec::with_capacity(body.len() / 4), flate2::Compression::fast());
+    encoder.write_all(body)?;
+    encoder.finish().map(Bytes::from)
+}
+
+#[cfg(feature = "tls")]
+fn connector(signal: Signal, target: &Target) -> Result<Connector, StartError> {
+    let mut http = client::tcp();
+    http.enforce_http(false);
+    http.set_connect_timeout(Some(target.timeout));
+    let config = tls_config(signal, target)?;
+    Ok(hyper_rustls::HttpsConnectorBuilder::new()
+        .with_tls_config(config)
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(http))
+}
+
+#[cfg(feature = "tls")]
+fn tls_config(signal: Signal, target: &Target) -> Result<rustls::ClientConfig, StartError> {
+    use hyper_rustls::ConfigBuilderExt;
+
+    let tls_error =
+        |what: &str, error: &dyn std::fmt::Display| super::tls_error(signal, &what, error);
+    let pem_error = |error| super::pem_error(signal, &error);
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| tls_error("TLS", &error))?;
+    // A plain http target needs no certificates, and some machines have none.
+    let https = target.endpoint.scheme_str() == Some("https");
+    let config = match &target.tls.ca {
+        Some(ca) if https => {
+            let mut roots = rustls::RootCertStore::empty();
+            for certificate in super::tls::certificates(ca).map_err(pem_error)? {
+                roots.add(certificate).map_err(|error| tls_error("the certificate", &error))?;
+            }
+            config.with_root_certificates(roots)
+        }
+        None if https => config
+            .with_native_roots()
+            .map_err(|error| tls_error("the system's certificates", &error))?,
+        _ => config.with_root_certificates(rustls::RootCertStore::empty()),
+    };
+    match (&target.tls.client_certificate, &target.tls.client_key) {
+        (Some(certificate), Some(key)) if https => {
+            let certificates = super::tls::certificates(certificate).map_err(pem_error)?;
+            let key = super::tls::key(key).map_err(pem_error)?;
+            config
+                .with_client_auth_cert(certificates, key)
+                .map_err(|error| tls_error("the client's certificate", &error))
+        }
+        _ => Ok(config.with_no_client_auth()),
+    }
+}
+
+#[cfg(not(feature = "tls"))]
+#[allow(clippy::unnecessary_wraps)] // with TLS there are files to read
+fn connector(_: Signal, target: &Target) -> Result<Connector, StartError> {
+    let mut http = client::tcp();
+    http.set_connect_timeout(Some(target.timeout));
+    Ok(http)
+}

@@ -1,0 +1,233 @@
+//! `WebhookEvent`, `AnalyticsEvent` and `AnalyticsNodeRooms` to [`Event`].
+
+use std::time::Duration;
+
+use livekit_protocol as lk;
+
+use super::details::{self, Details};
+use super::names::{analytics_kind, any, named, time, track_kind, track_source, webhook_kind};
+use super::traceparent;
+use super::work;
+use livekit_otel_model::event::{
+    Delivery, Event, EventKind, Identity, NodeId, Participant, ParticipantSid, Room, RoomName,
+    RoomSid, RtpTotals, Teller, Time, Told, Track, TrackKind, TrackSid, Unknown,
+};
+use livekit_otel_model::semconv::key;
+
+/// A webhook; `None` where it names no event.
+pub(super) fn from_webhook(message: &lk::WebhookEvent, unknown: &mut Unknown) -> Option<Event> {
+    if message.event.is_empty() {
+        return None;
+    }
+    let kind = webhook_kind(&message.event, unknown);
+    let mut told = Details::default();
+    if let Some(egress) = &message.egress_info {
+        details::egress(egress, &mut told, unknown);
+    }
+    if let Some(ingress) = &message.ingress_info {
+        details::ingress(ingress, &mut told, unknown);
+    }
+    if let Some(job) = &message.job {
+        details::job(job, &mut told);
+    }
+    details::room_end_reason(message.room_end_reason, &mut told, unknown);
+    let job_room = message.job.as_ref().and_then(|job| job.room.as_ref());
+    let egress = message.egress_info.as_ref();
+    let ingress = message.ingress_info.as_ref();
+    let state = ingress.and_then(|info| info.state.as_ref());
+    let room = room(message.room.as_ref().or(job_room), "")
+        .or_else(|| egress.and_then(|info| named_room(&info.room_id, &info.room_name)))
+        .or_else(|| state.and_then(|state| named_room(&state.room_id, "")));
+    Some(Event {
+        id: message.id.as_str().into(),
+        teller: Teller::Webhook,
+        work: work::of_webhook(message, &kind).map(Box::new),
+        kind,
+        told: Time::from_secs(message.created_at).map(|at| Told { at, whole_seconds: true }),
+        node: None,
+        room,
+        participant: participant(message.participant.as_ref(), "", unknown),
+        track: track(message.track.as_ref(), "", "", unknown),
+        publisher: None,
+        error: told.error,
+        rtp: None,
+        delivery: None,
+        details: told.attributes,
+        caller: None,
+    })
+}
+
+/// An event of the analytics stream.
+pub(super) fn from_analytics(message: &lk::AnalyticsEvent, unknown: &mut Unknown) -> Event {
+    let kind = analytics_kind(message.r#type, unknown);
+    let told = details::of_analytics(message, &kind, unknown);
+    let whole_seconds = message.timestamp.as_ref().is_some_and(|at| at.nanos == 0);
+    let webhook = message.webhook.as_ref();
+    Event {
+        id: message.id.as_str().into(),
+        teller: Teller::Analytics,
+        told: time(message.timestamp.as_ref()).map(|at| Told { at, whole_seconds }),
+        node: NodeId::new(&message.node_id),
+        room: analytics_room(message),
+        participant: participant(message.participant.as_ref(), &message.participant_id, unknown)
+            .or_else(|| webhook.and_then(|info| bare_participant(&info.participant_id)))
+            .or_else(|| message.api_call.as_ref().and_then(called_participant)),
+        track: track(message.track.as_ref(), &message.track_id, &message.mime, unknown)
+            .or_else(|| webhook.and_then(|info| bare_track(&info.track_id)))
+            .or_else(|| message.api_call.as_ref().and_then(|info| bare_track(&info.track_id))),
+        publisher: message.publisher.as_ref().and_then(|info| ParticipantSid::new(&info.sid)),
+        error: told.error,
+        rtp: message.rtp_stats.as_ref().map(|stats| Box::new(rtp_totals(stats))),
+        work: work::of_analytics(message, &kind).map(Box::new),
+        delivery: webhook.map(|info| Box::new(delivery(info))),
+        details: told.attributes,
+        caller: None,
+        kind,
+    }
+}
+
+/// A node's telling of the rooms that it holds.
+pub(super) fn from_node_rooms(message: &lk::AnalyticsNodeRooms) -> Event {
+    let participants: usize = message.rooms.iter().map(|room| room.participants.len()).sum();
+    let mut told = Details::default();
+    told.int(key::NODE_ROOMS, message.rooms.len());
+    told.int(key::NODE_PARTICIPANTS, participants);
+    Event {
+        id: "".into(),
+        teller: Teller::Analytics,
+        kind: EventKind::NodeRooms,
+        told: time(message.timestamp.as_ref()).map(|at| Told { at, whole_seconds: false }),
+        node: NodeId::new(&message.node_id),
+        room: None,
+        participant: None,
+        track: None,
+        publisher: None,
+        error: None,
+        rtp: None,
+        work: None,
+        delivery: None,
+        details: told.attributes,
+        caller: None,
+    }
+}
+
+fn analytics_room(message: &lk::AnalyticsEvent) -> Option<Room> {
+    let egress = message.egress.as_ref();
+    let state = message.ingress.as_ref().and_then(|info| info.state.as_ref());
+    let call = message.sip_call.as_ref();
+    let api = message.api_call.as_ref();
+    let webhook = message.webhook.as_ref();
+    room(message.room.as_ref(), &message.room_id)
+        .or_else(|| egress.and_then(|info| named_room(&info.room_id, &info.room_name)))
+        .or_else(|| state.and_then(|state| named_room(&state.room_id, "")))
+        .or_else(|| call.and_then(|info| named_room(&info.room_id, &info.room_name)))
+        .or_else(|| api.and_then(|info| named_room(&info.room_id, &info.room_name)))
+        .or_else(|| webhook.and_then(|info| named_room(&info.room_id, &info.room_name)))
+}
+
+fn room(room: Option<&lk::Room>, sid: &str) -> Option<Room> {
+    let named = named_room(sid, "");
+    let Some(room) = room else { return named };
+    let created =
+        Time::from_millis(room.creation_time_ms).or_else(|| Time::from_secs(room.creation_time));
+    let sid = RoomSid::new(sid).or_else(|| RoomSid::new(&room.sid));
+    let name = RoomName::new(&room.name);
+    (sid.is_some() || name.is_some()).then_some(Room { sid, name, created })
+}
+
+fn named_room(sid: &str, name: &str) -> Option<Room> {
+    let (sid, name) = (RoomSid::new(sid), RoomName::new(name));
+    (sid.is_some() || name.is_some()).then_some(Room { sid, name, created: None })
+}
+
+fn bare_participant(sid: &str) -> Option<Participant> {
+    Some(Participant {
+        sid: ParticipantSid::new(sid)?,
+        identity: None,
+        kind: None,
+        joined: None,
+        state: None,
+        client_span: None,
+        disconnect_reason: None,
+    })
+}
+
+fn called_participant(info: &lk::ApiCallInfo) -> Option<Participant> {
+    let identity = Identity::new(&info.participant_identity);
+    bare_participant(&info.participant_id).map(|who| Participant { identity, ..who })
+}
+
+fn participant(
+    info: Option<&lk::ParticipantInfo>,
+    sid: &str,
+    unknown: &mut Unknown,
+) -> Option<Participant> {
+    let Some(info) = info else { return bare_participant(sid) };
+    let joined = Time::from_millis(info.joined_at_ms).or_else(|| Time::from_secs(info.joined_at));
+    // Only a full description says the kind: proto3 leaves out STANDARD, as short ones leave out all.
+    let is_full = joined.is_some();
+    let kind = (is_full || info.kind != 0)
+        .then(|| any(info.kind, lk::participant_info::Kind::as_str_name, "", unknown))
+        .flatten();
+    Some(Participant {
+        sid: ParticipantSid::new(sid).or_else(|| ParticipantSid::new(&info.sid))?,
+        identity: Identity::new(&info.identity),
+        kind,
+        joined,
+        state: if is_full { work::state(info, unknown) } else { None },
+        client_span: traceparent::of(info),
+        disconnect_reason: named(
+            info.disconnect_reason,
+            lk::DisconnectReason::as_str_name,
+            "",
+            unknown,
+        ),
+    })
+}
+
+fn bare_track(sid: &str) -> Option<Track> {
+    let sid = TrackSid::new(sid)?;
+    Some(Track { sid, kind: None, source: None, mime_type: None, muted: false })
+}
+
+fn track(
+    info: Option<&lk::TrackInfo>,
+    sid: &str,
+    mime: &str,
+    unknown: &mut Unknown,
+) -> Option<Track> {
+    let text = |text: &str| (!text.is_empty()).then(|| text.into());
+    let Some(info) = info else {
+        return bare_track(sid).map(|track| Track { mime_type: text(mime), ..track });
+    };
+    let source = track_source(info.source, unknown);
+    let mime_type = text(&info.mime_type).or_else(|| text(mime));
+    let kind = track_kind(info.r#type, unknown).filter(|kind| {
+        // AUDIO is 0: without anything else it only means that the message is short.
+        *kind != TrackKind::Audio || source.is_some() || mime_type.is_some()
+    });
+    let sid = TrackSid::new(sid).or_else(|| TrackSid::new(&info.sid))?;
+    Some(Track { sid, kind, source, mime_type, muted: info.muted })
+}
+
+fn rtp_totals(stats: &lk::RtpStats) -> RtpTotals {
+    // Jitter is in microseconds, the round trip in milliseconds (livekit pkg/sfu/rtpstats).
+    let jitter = if stats.jitter_max.is_finite() { stats.jitter_max.max(0.0) } else { 0.0 };
+    RtpTotals {
+        packets: stats.packets.into(),
+        bytes: stats.bytes,
+        packets_lost: stats.packets_lost.into(),
+        packets_out_of_order: stats.packets_out_of_order.into(),
+        frames: stats.frames.into(),
+        nacks: stats.nacks.into(),
+        plis: stats.plis.into(),
+        firs: stats.firs.into(),
+        key_frames: stats.key_frames.into(),
+        jitter_max: Duration::try_from_secs_f64(jitter / 1e6).unwrap_or_default(),
+        rtt_max: Duration::from_millis(stats.rtt_max.into()),
+    }
+}
+
+fn delivery(info: &lk::WebhookInfo) -> Delivery {
+    Delivery { event_id: info.event_id.as_str().into(), queued: time(info.queued_at.as_ref()) }
+}

@@ -1,0 +1,136 @@
+//! Enum values to emitted names, and times to [`Time`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use livekit_protocol as lk;
+use pbjson_types::Timestamp;
+
+use livekit_otel_model::event::{EventKind, Time, TrackKind, TrackSource, Unknown};
+
+// The seconds of the year 1970, which upstream writes for "unset" as it does 0001.
+const UNSET_BEFORE: i64 = 365 * 24 * 3600;
+
+/// A message's timestamp; `None` where it is unset.
+pub(super) fn time(stamp: Option<&Timestamp>) -> Option<Time> {
+    let stamp = stamp?;
+    if stamp.seconds < UNSET_BEFORE {
+        return None;
+    }
+    let nanos = u32::try_from(stamp.nanos).ok().filter(|nanos| *nanos < 1_000_000_000)?;
+    Time::from_secs(stamp.seconds).map(|at| at + Duration::from_nanos(nanos.into()))
+}
+
+/// An enum's value by its proto name in lower case without `prefix`; `None` where it is 0
+/// (unspecified) or unknown, which is counted.
+pub(super) fn named<E>(
+    value: i32,
+    name: impl Fn(&E) -> &'static str,
+    prefix: &str,
+    unknown: &mut Unknown,
+) -> Option<Arc<str>>
+where
+    E: TryFrom<i32>,
+{
+    if value == 0 {
+        return None;
+    }
+    any(value, name, prefix, unknown)
+}
+
+/// As [`named`], for enums whose 0 has a meaning.
+pub(super) fn any<E>(
+    value: i32,
+    name: impl Fn(&E) -> &'static str,
+    prefix: &str,
+    unknown: &mut Unknown,
+) -> Option<Arc<str>>
+where
+    E: TryFrom<i32>,
+{
+    let Ok(value) = E::try_from(value) else {
+        unknown.enum_values += 1;
+        return None;
+    };
+    let name = name(&value);
+    Some(name.strip_prefix(prefix).unwrap_or(name).to_ascii_lowercase().into())
+}
+
+pub(super) fn track_kind(value: i32, unknown: &mut Unknown) -> Option<TrackKind> {
+    match lk::TrackType::try_from(value) {
+        Ok(lk::TrackType::Audio) => Some(TrackKind::Audio),
+        Ok(lk::TrackType::Video) => Some(TrackKind::Video),
+        Ok(lk::TrackType::Data) => Some(TrackKind::Data),
+        Err(_) => {
+            unknown.enum_values += 1;
+            None
+        }
+    }
+}
+
+pub(super) fn track_source(value: i32, unknown: &mut Unknown) -> Option<TrackSource> {
+    match lk::TrackSource::try_from(value) {
+        Ok(lk::TrackSource::Unknown) => None,
+        Ok(lk::TrackSource::Camera) => Some(TrackSource::Camera),
+        Ok(lk::TrackSource::Microphone) => Some(TrackSource::Microphone),
+        Ok(lk::TrackSource::ScreenShare) => Some(TrackSource::ScreenShare),
+        Ok(lk::TrackSource::ScreenShareAudio) => Some(TrackSource::ScreenShareAudio),
+        Err(_) => {
+            unknown.enum_values += 1;
+            None
+        }
+    }
+}
+
+/// The kind that a webhook's `event` names: `participant_joined` tells of the media connection,
+/// which the analytics call `PARTICIPANT_ACTIVE` (livekit pkg/telemetry/events.go).
+pub(super) fn webhook_kind(event: &str, unknown: &mut Unknown) -> EventKind {
+    match event {
+        "room_started" => EventKind::RoomCreated,
+        "room_finished" => EventKind::RoomEnded,
+        "participant_joined" => EventKind::ParticipantActive,
+        "participant_left" => EventKind::ParticipantLeft,
+        "participant_connection_aborted" => EventKind::ParticipantConnectionAborted,
+        "track_published" => EventKind::TrackPublished,
+        "track_unpublished" => EventKind::TrackUnpublished,
+        "egress_started" => EventKind::EgressStarted,
+        "egress_updated" => EventKind::EgressUpdated,
+        "egress_ended" => EventKind::EgressEnded,
+        "ingress_started" => EventKind::IngressStarted,
+        "ingress_ended" => EventKind::IngressEnded,
+        "agent_job_started" => EventKind::AgentJobStarted,
+        "agent_job_ended" => EventKind::AgentJobEnded,
+        other => {
+            unknown.event_types += 1;
+            EventKind::Unknown(other.into())
+        }
+    }
+}
+
+macro_rules! kinds {
+    ($($name:ident),* $(,)?) => {
+        /// The kind of an `AnalyticsEventType`.
+        pub(super) fn analytics_kind(value: i32, unknown: &mut Unknown) -> EventKind {
+            match lk::AnalyticsEventType::try_from(value) {
+                $(Ok(lk::AnalyticsEventType::$name) => EventKind::$name,)*
+                Err(_) => {
+                    unknown.event_types += 1;
+                    EventKind::Unknown(value.to_string().into())
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    RoomCreated, RoomEnded, ParticipantJoined, ParticipantLeft, ParticipantConnectionAborted,
+    TrackPublished, TrackPublishRequested, TrackUnpublished, TrackSubscribed,
+    TrackSubscribeRequested, TrackSubscribeFailed, TrackUnsubscribed, TrackPublishedUpdate,
+    TrackMuted, TrackUnmuted, TrackPublishStats, TrackSubscribeStats, ParticipantActive,
+    ParticipantResumed, EgressStarted, EgressEnded, EgressUpdated, TrackMaxSubscribedVideoQuality,
+    Reconnected, IngressCreated, IngressDeleted, IngressStarted, IngressEnded, IngressUpdated,
+    SipInboundTrunkCreated, SipInboundTrunkDeleted, SipOutboundTrunkCreated,
+    SipOutboundTrunkDeleted, SipDispatchRuleCreated, SipDispatchRuleDeleted, SipParticipantCreated,
+    SipCallIncoming, SipCallStarted, SipCallEnded, SipTransferRequested, SipTransferComplete,
+    SipCallUpdate, Report, ApiCall, Webhook,
+}

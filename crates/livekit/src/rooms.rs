@@ -1,0 +1,273 @@
+//! Lists of rooms: a node's, and LiveKit's API's, of which no more is kept than is read.
+
+use bytes::Bytes;
+use livekit_protocol as lk;
+use lk::participant_info::{Kind, KindDetail, State};
+use prost::Message;
+
+use super::names::{any, time};
+use super::{MOST_ROOMS, Unreadable, events, limit};
+use livekit_otel_model::event::rooms::{ListedParticipant, ListedRoom, Rooms, Scope};
+use livekit_otel_model::event::{
+    Identity, NodeId, ParticipantSid, RoomName, RoomSid, Time, Unknown,
+};
+
+// Of `livekit.Room`, by its tags: metadata and the TURN password are not even decoded.
+#[derive(Clone, PartialEq, Message)]
+struct Room {
+    #[prost(string, tag = "1")]
+    sid: String,
+    #[prost(string, tag = "2")]
+    name: String,
+    #[prost(int64, tag = "5")]
+    creation_time: i64,
+    #[prost(int64, tag = "15")]
+    creation_time_ms: i64,
+}
+
+// Of `livekit.ParticipantInfo`, by its tags.
+#[derive(Clone, PartialEq, Message)]
+struct Participant {
+    #[prost(string, tag = "1")]
+    sid: String,
+    #[prost(string, tag = "2")]
+    identity: String,
+    #[prost(int32, tag = "3")]
+    state: i32,
+    #[prost(int64, tag = "6")]
+    joined_at: i64,
+    #[prost(int32, tag = "14")]
+    kind: i32,
+    #[prost(int64, tag = "17")]
+    joined_at_ms: i64,
+    #[prost(int32, repeated, tag = "18")]
+    kind_details: Vec<i32>,
+}
+
+// `livekit.ListRoomsResponse`.
+#[derive(Clone, PartialEq, Message)]
+struct RoomList {
+    #[prost(message, repeated, tag = "1")]
+    rooms: Vec<Room>,
+}
+
+// `livekit.ListParticipantsResponse`.
+#[derive(Clone, PartialEq, Message)]
+struct ParticipantList {
+    #[prost(message, repeated, tag = "1")]
+    participants: Vec<Participant>,
+}
+
+// A room and, where that is known, who is there: a message of our own, for the journal.
+#[derive(Clone, PartialEq, Message)]
+struct Listed {
+    #[prost(message, optional, tag = "1")]
+    room: Option<Room>,
+    #[prost(message, optional, tag = "2")]
+    participants: Option<ParticipantList>,
+}
+
+// All of them.
+#[derive(Clone, PartialEq, Message)]
+struct Listing {
+    #[prost(message, repeated, tag = "1")]
+    rooms: Vec<Listed>,
+    #[prost(uint64, tag = "2")]
+    at_nanos: u64,
+}
+
+/// The rooms that LiveKit's API lists, answer after answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ApiRooms(Listing);
+
+impl ApiRooms {
+    /// Reads the answer to `ListRooms`, which was asked for at that time.
+    ///
+    /// # Errors
+    /// Where it is no such answer.
+    pub fn new(at: Time, answer: &[u8]) -> Result<Self, Unreadable> {
+        let RoomList { mut rooms } = decode(answer)?;
+        rooms.retain(|room| !room.sid.is_empty() && !room.name.is_empty());
+        rooms.sort_by(|a, b| a.sid.cmp(&b.sid));
+        let listed = |room| Listed { room: Some(room), participants: None };
+        let rooms = rooms.into_iter().map(listed).collect();
+        Ok(Self(Listing { rooms, at_nanos: at.nanos() }))
+    }
+
+    /// The rooms' SIDs and names, in the order of their SIDs.
+    pub fn rooms(&self) -> impl Iterator<Item = (&str, &str)> {
+        let rooms = self.0.rooms.iter().filter_map(|listed| listed.room.as_ref());
+        rooms.map(|room| (room.sid.as_str(), room.name.as_str()))
+    }
+
+    /// The request of `ListParticipants` for the room of that name.
+    pub fn request(room: &str) -> Bytes {
+        lk::ListParticipantsRequest { room: room.to_owned() }.encode_to_vec().into()
+    }
+
+    /// Reads the answer to it, for the `nth` room; gives how many bytes of it are kept.
+    ///
+    /// # Errors
+    /// Where it is no such answer.
+    pub fn add(&mut self, nth: usize, answer: &[u8]) -> Result<usize, Unreadable> {
+        let participants: ParticipantList = decode(answer)?;
+        let size = participants.encoded_len();
+        if let Some(listed) = self.0.rooms.get_mut(nth) {
+            listed.participants = Some(participants);
+        }
+        Ok(size)
+    }
+
+    /// How many bytes it is.
+    pub fn size(&self) -> usize {
+        self.0.encoded_len()
+    }
+
+    /// What [`super::api_rooms`] reads.
+    pub fn encode(&self) -> Bytes {
+        self.0.encode_to_vec().into()
+    }
+}
+
+fn decode<T: Message + Default>(bytes: &[u8]) -> Result<T, Unreadable> {
+    limit(bytes, MOST_ROOMS)?;
+    T::decode(bytes).map_err(|_| Unreadable("no such protobuf message".to_owned()))
+}
+
+/// What [`ApiRooms`] encoded.
+pub(super) fn of_api(message: &[u8], unknown: &mut Unknown) -> Result<Rooms, Unreadable> {
+    let listing: Listing = decode(message)?;
+    let room = |listed: &Listed| {
+        let room = listed.room.as_ref()?;
+        let participants = listed.participants.as_ref().map(|list| {
+            list.participants.iter().filter_map(|info| participant(info, unknown)).collect()
+        });
+        Some(ListedRoom {
+            sid: RoomSid::new(&room.sid)?,
+            name: RoomName::new(&room.name),
+            created: Time::from_millis(room.creation_time_ms)
+                .or_else(|| Time::from_secs(room.creation_time)),
+            participants,
+        })
+    };
+    let rooms = listing.rooms.iter().filter_map(room).collect();
+    let at = Time::from_nanos(listing.at_nanos);
+    Ok(Rooms { at, scope: Scope::Deployment, rooms, event: None })
+}
+
+// One that is there.
+fn participant(info: &Participant, unknown: &mut Unknown) -> Option<ListedParticipant> {
+    if info.state == State::Disconnected as i32 {
+        return None;
+    }
+    Some(ListedParticipant {
+        sid: ParticipantSid::new(&info.sid)?,
+        identity: Identity::new(&info.identity),
+        kind: any(info.kind, Kind::as_str_name, "", unknown),
+        joined: Time::from_millis(info.joined_at_ms).or_else(|| Time::from_secs(info.joined_at)),
+        is_forwarded: info.kind_details.contains(&(KindDetail::Forwarded as i32)),
+    })
+}
+
+/// A node's, and the event of telling them.
+pub(super) fn of_node(message: &lk::AnalyticsNodeRooms) -> Rooms {
+    let room = |room: &lk::AnalyticsRoom| {
+        let there = room.participants.iter().filter(|who| who.state != State::Disconnected as i32);
+        let participants = there.filter_map(|who| {
+            Some(ListedParticipant {
+                sid: ParticipantSid::new(&who.id)?,
+                identity: Identity::new(&who.identity),
+                kind: None,
+                joined: time(who.joined_at.as_ref()),
+                is_forwarded: false,
+            })
+        });
+        Some(ListedRoom {
+            sid: RoomSid::new(&room.id)?,
+            name: RoomName::new(&room.name),
+            created: time(room.created_at.as_ref()),
+            participants: Some(participants.collect()),
+        })
+    };
+    Rooms {
+        at: time(message.timestamp.as_ref()),
+        scope: NodeId::new(&message.node_id).map_or(Scope::Unnamed, Scope::Node),
+        rooms: message.rooms.iter().filter_map(room).collect(),
+        event: Some(Box::new(events::from_node_rooms(message))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer<T: Message>(message: &T) -> Vec<u8> {
+        message.encode_to_vec()
+    }
+
+    #[test]
+    fn of_the_apis_messages_only_what_is_read_is_kept() {
+        let at = Time::from_secs(1_795_406_960).unwrap();
+        let hidden = || "hidden".to_owned();
+        let room = |sid: &str, name: &str| lk::Room {
+            sid: sid.to_owned(),
+            name: name.to_owned(),
+            creation_time: 1_795_406_900,
+            creation_time_ms: 1_795_406_900_123,
+            turn_password: hidden(),
+            metadata: hidden(),
+            ..lk::Room::default()
+        };
+        let rooms = vec![room("RM_2", "two"), room("RM_1", "one"), room("", "none")];
+        let mut listed = ApiRooms::new(at, &answer(&lk::ListRoomsResponse { rooms })).unwrap();
+        assert_eq!(listed.rooms().collect::<Vec<_>>(), [("RM_1", "one"), ("RM_2", "two")]);
+        let participant = |sid: &str, state: State, details: Vec<i32>| lk::ParticipantInfo {
+            sid: sid.to_owned(),
+            identity: "ada".to_owned(),
+            state: state as i32,
+            joined_at_ms: 1_795_406_901_456,
+            joined_at: 1_795_406_901,
+            kind: Kind::Sip as i32,
+            kind_details: details,
+            metadata: hidden(),
+            name: hidden(),
+            ..lk::ParticipantInfo::default()
+        };
+        let participants = vec![
+            participant("PA_1", State::Joining, Vec::new()),
+            participant("PA_2", State::Disconnected, Vec::new()),
+            participant("PA_3", State::Active, vec![KindDetail::Forwarded as i32]),
+        ];
+        listed.add(1, &answer(&lk::ListParticipantsResponse { participants })).unwrap();
+
+        let raw = listed.encode();
+        assert!(!raw.windows(6).any(|bytes| bytes == b"hidden"));
+        let mut unknown = Unknown::default();
+        let read = of_api(&raw, &mut unknown).unwrap();
+        assert_eq!(
+            (read.at, &read.scope, unknown),
+            (Some(at), &Scope::Deployment, Unknown::default())
+        );
+        let [one, two] = read.rooms.as_slice() else { panic!("{read:?}") };
+        assert_eq!((one.sid.as_str(), &one.participants), ("RM_1", &None));
+        assert_eq!(two.created, Time::from_millis(1_795_406_900_123));
+        let who = |sid: &str, is_forwarded| ListedParticipant {
+            sid: ParticipantSid::new(sid).unwrap(),
+            identity: Identity::new("ada"),
+            kind: Some("sip".into()),
+            joined: Time::from_millis(1_795_406_901_456),
+            is_forwarded,
+        };
+        assert_eq!(two.participants, Some(vec![who("PA_1", false), who("PA_3", true)]));
+    }
+
+    #[test]
+    fn an_answer_that_is_none_is_refused() {
+        let at = Time::from_secs(1_795_406_960).unwrap();
+        assert!(ApiRooms::new(at, b"<html>").is_err());
+        assert!(ApiRooms::new(at, &[0x0a, 0x00].repeat(MOST_ROOMS + 1)).is_err());
+        let mut none = ApiRooms::new(at, b"").unwrap();
+        assert_eq!(none.rooms().count(), 0);
+        assert!(none.add(0, b"{\"code\":").is_err());
+    }
+}

@@ -1,0 +1,124 @@
+//! `AnalyticsStat` to [`StreamStat`].
+
+use std::time::Duration;
+
+use livekit_protocol as lk;
+use pbjson_types::Timestamp;
+
+use super::names::time;
+use livekit_otel_model::event::report::{Layer, Report, StreamReport, Sums};
+use livekit_otel_model::event::{
+    Counts, Direction, NodeId, ParticipantSid, RoomName, RoomSid, StreamStat, TrackSid, Unknown,
+};
+
+/// A finished window; `None` where it does not say whose it is.
+pub(super) fn window(stat: &lk::AnalyticsStat, unknown: &mut Unknown) -> Option<StreamStat> {
+    let direction = match lk::StreamType::try_from(stat.kind) {
+        Ok(lk::StreamType::Upstream) => Direction::Upstream,
+        Ok(lk::StreamType::Downstream) => Direction::Downstream,
+        Err(_) => {
+            unknown.enum_values += 1;
+            return None;
+        }
+    };
+    let streams = &stat.streams;
+    let mut counts = Counts::default();
+    for stream in streams {
+        counts += stream_counts(stream);
+    }
+    // Upstream's rtt is in milliseconds, its jitter in microseconds; 0 is "not measured".
+    let rtt = streams.iter().map(|stream| stream.rtt).max().filter(|rtt| *rtt > 0);
+    let jitter = streams.iter().map(|stream| stream.jitter).max().filter(|jitter| *jitter > 0);
+    Some(StreamStat {
+        id: stat.id.as_str().into(),
+        at: time(stat.time_stamp.as_ref()),
+        node: NodeId::new(&stat.node),
+        room: RoomSid::new(&stat.room_id)?,
+        room_name: RoomName::new(&stat.room_name),
+        participant: ParticipantSid::new(&stat.participant_id)?,
+        track: TrackSid::new(&stat.track_id)?,
+        direction,
+        mime_type: (!stat.mime.is_empty()).then(|| stat.mime.as_str().into()),
+        score: score(stat.score),
+        min_score: score(stat.min_score),
+        start: streams.iter().filter_map(|stream| time(stream.start_time.as_ref())).min(),
+        end: streams.iter().filter_map(|stream| time(stream.end_time.as_ref())).max(),
+        counts,
+        rtt: rtt.map(|millis| Duration::from_millis(millis.into())),
+        jitter: jitter.map(|micros| Duration::from_micros(micros.into())),
+    })
+}
+
+fn score(score: f32) -> Option<f32> {
+    (score.is_finite() && score > 0.0).then_some(score)
+}
+
+fn stream_counts(stream: &lk::AnalyticsStream) -> Counts {
+    Counts {
+        packets: stream.primary_packets.into(),
+        bytes: stream.primary_bytes,
+        retransmit_packets: stream.retransmit_packets.into(),
+        retransmit_bytes: stream.retransmit_bytes,
+        padding_packets: stream.padding_packets.into(),
+        padding_bytes: stream.padding_bytes,
+        packets_lost: stream.packets_lost.into(),
+        packets_out_of_order: stream.packets_out_of_order.into(),
+        frames: stream.frames.into(),
+        nacks: stream.nacks.into(),
+        plis: stream.plis.into(),
+        firs: stream.firs.into(),
+    }
+}
+
+/// A message that an SFU reports of a stream, as the stats workers read it.
+#[derive(Debug, Clone, Copy)]
+pub struct StatReport<'a>(pub &'a lk::AnalyticsStat);
+
+impl Report for StatReport<'_> {
+    fn score(&self) -> f32 {
+        self.0.score
+    }
+
+    fn mime_type(&self) -> &str {
+        &self.0.mime
+    }
+
+    fn streams(&self) -> impl Iterator<Item = StreamReport> {
+        self.0.streams.iter().map(|stream| StreamReport {
+            counts: Sums {
+                primary_bytes: stream.primary_bytes,
+                retransmit_bytes: stream.retransmit_bytes,
+                padding_bytes: stream.padding_bytes,
+                primary_packets: stream.primary_packets,
+                retransmit_packets: stream.retransmit_packets,
+                padding_packets: stream.padding_packets,
+                packets_lost: stream.packets_lost,
+                packets_out_of_order: stream.packets_out_of_order,
+                frames: stream.frames,
+                nacks: stream.nacks,
+                plis: stream.plis,
+                firs: stream.firs,
+            },
+            rtt: stream.rtt,
+            jitter: stream.jitter,
+            start: nanos(stream.start_time.as_ref()),
+            end: nanos(stream.end_time.as_ref()),
+        })
+    }
+
+    fn layers(&self) -> impl Iterator<Item = Layer> {
+        self.0.streams.iter().flat_map(|stream| &stream.video_layers).map(|layer| Layer {
+            bytes: layer.bytes,
+            layer: layer.layer,
+            packets: layer.packets,
+            frames: layer.frames,
+        })
+    }
+}
+
+// Unix nanoseconds; 0, which is 1970, where there is no time, as Go's `AsTime` has it.
+fn nanos(time: Option<&Timestamp>) -> i64 {
+    time.map_or(0, |time| {
+        time.seconds.saturating_mul(1_000_000_000).saturating_add(time.nanos.into())
+    })
+}

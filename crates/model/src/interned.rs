@@ -1,0 +1,46 @@
+//! Names that are constants of the program (keys, rules), in a snapshot: written as text, read back
+//! as the same kind of constant. A name is kept once, however often it is read.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A constant name. Under its own word, as serde takes a `&str` for one that is borrowed.
+pub type Name = &'static str;
+
+fn interned(text: &str) -> &'static str {
+    static NAMES: OnceLock<Mutex<HashSet<&'static str>>> = OnceLock::new();
+    let names = NAMES.get_or_init(Mutex::default);
+    let mut names = names.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(name) = names.get(text) {
+        return name;
+    }
+    let name: &'static str = Box::leak(Box::from(text));
+    names.insert(name);
+    name
+}
+
+pub fn serialize<S: Serializer>(name: &'static str, to: S) -> Result<S::Ok, S::Error> {
+    name.serialize(to)
+}
+
+pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<&'static str, D::Error> {
+    <&str>::deserialize(from).map(interned)
+}
+
+/// The same, where there may be none.
+pub mod option {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[allow(clippy::ref_option, clippy::ref_option_ref)] // serde gives it so
+    pub fn serialize<S: Serializer>(name: &Option<&'static str>, to: S) -> Result<S::Ok, S::Error> {
+        name.serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<&'static str>, D::Error> {
+        Ok(Option::<&str>::deserialize(from)?.map(super::interned))
+    }
+}

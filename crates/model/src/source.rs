@@ -1,0 +1,57 @@
+//! What is counted apart: the sources of messages, and the signals that are sent.
+
+use serde::{Deserialize, Serialize};
+
+/// Where a telling came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum Source {
+    Webhook,
+    Events,
+    Stats,
+    NodeRooms,
+    /// The lists of LiveKit's API.
+    Api,
+}
+
+impl Source {
+    /// All, in the order of the report.
+    pub const ALL: [Self; 5] =
+        [Self::Webhook, Self::Events, Self::Stats, Self::NodeRooms, Self::Api];
+
+    /// The emitted value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Webhook => "webhook",
+            Self::Events => "events",
+            Self::Stats => "stats",
+            Self::NodeRooms => "node_rooms",
+            Self::Api => "api",
+        }
+    }
+}
+
+/// The three signals of OpenTelemetry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum Signal {
+    Traces,
+    Logs,
+    Metrics,
+}
+
+impl Signal {
+    /// All, in the order of the report.
+    pub const ALL: [Self; 3] = [Self::Traces, Self::Logs, Self::Metrics];
+
+    /// The emitted value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Traces => "traces",
+            Self::Logs => "logs",
+            Self::Metrics => "metrics",
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! What the program counts of itself, once: as instruments of the SDK and as Prometheus' text.
+
+use std::sync::Arc;
+
+use livekit_otel_durable::journal::Room;
+use livekit_otel_durable::memory;
+use livekit_otel_ledger::{Ledger, Snapshot};
+use livekit_otel_model::semconv::{key, metric};
+
+/// Where the counts come from.
+#[derive(Debug, Clone)]
+pub struct Own {
+    ledger: Arc<Ledger>,
+    room: Option<Arc<Room>>,
+}
+
+/// The counts at a moment.
+#[derive(Debug)]
+pub struct Observed {
+    ledger: Snapshot,
+    on_disk: Option<u64>,
+    resident: Option<u64>,
+}
+
+impl Own {
+    /// Of a ledger, and of the journal's room where it is on disk.
+    pub fn new(ledger: Arc<Ledger>, room: Option<Arc<Room>>) -> Self {
+        Self { ledger, room }
+    }
+
+    /// The names of all metrics of the program's own, as OTLP has them.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        FAMILIES.iter().map(|family| family.name)
+    }
+
+    /// What the metrics are computed from, now.
+    pub fn observe(&self) -> Observed {
+        Observed {
+            ledger: self.ledger.snapshot(),
+            on_disk: self.room.as_ref().map(|room| room.on_disk()),
+            resident: memory::resident(),
+        }
+    }
+}
+
+impl From<Arc<Ledger>> for Own {
+    fn from(ledger: Arc<Ledger>) -> Self {
+        Self::new(ledger, None)
+    }
+}
+
+/// What becomes of a metric's value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// It only grows.
+    Counter,
+    /// It grows and shrinks.
+    UpDown,
+}
+
+/// Takes a value with its attributes.
+type Point<'a> = dyn FnMut(i64, &[(&'static str, &'static str)]) + 'a;
+
+/// A metric of the program's own.
+pub struct Family {
+    /// Its name.
+    pub name: &'static str,
+    /// Its unit, in UCUM.
+    pub unit: &'static str,
+    /// Its description.
+    pub brief: &'static str,
+    /// Counter or not.
+    pub kind: Kind,
+    /// Passes its points on.
+    pub points: fn(&Observed, &mut Point<'_>),
+}
+
+/// All of them.
+pub static FAMILIES: [Family; 13] = [
+    Family {
+        name: metric::LEDGER_ITEMS,
+        unit: "{item}",
+        brief: "What came in, by what became of it",
+        kind: Kind::Counter,
+        points: items,
+    },
+    Family {
+        name: metric::LEDGER_RECORDS,
+        unit: "{record}",
+        brief: "What was made to be sent, by what became of it",
+        kind: Kind::Counter,
+        points: records,
+    },
+    Family {
+        name: metric::LEDGER_WAITING,
+        unit: "{record}",
+        brief: "What waits for its delivery",
+        kind: Kind::UpDown,
+        points: waiting,
+    },
+    Family {
+        name: metric::LEDGER_UNKNOWN,
+        unit: "{item}",
+        brief: "What this version did not know in what it accepted",
+        kind: Kind::Counter,
+        points: unknown,
+    },
+    Family {
+        name: metric::FORGOTTEN_IDS,
+        unit: "{id}",
+        brief: "Ids that were forgotten before their time",
+        kind: Kind::Counter,
+        points: |observed, point| point(n(observed.ledger.forgotten_ids), &[]),
+    },
+    Family {
+        name: metric::FORGOTTEN_ENDED,
+        unit: "{entity}",
+        brief: "Ended rooms and participants that were forgotten before their time",
+        kind: Kind::Counter,
+        points: |observed, point| point(n(observed.ledger.forgotten_ended), &[]),
+    },
+    Family {
+        name: metric::JOURNAL_FAILURES,
+        unit: "{failure}",
+        brief: "How often the journal could not be written",
+        kind: Kind::Counter,
+        points: |observed, point| point(n(observed.ledger.journal_failures), &[]),
+    },
+    Family {
+        name: metric::JOURNAL_DAMAGED,
+        unit: "{entry}",
+        brief: "Entries of the journal that could not be read",
+        kind: Kind::Counter,
+        points: |observed, point| point(n(observed.ledger.journal_damaged), &[]),
+    },
+    Family {
+        name: metric::SNAPSHOT_DAMAGED,
+        unit: "{part}",
+        brief: "Parts of a snapshot that could not be read or were missing",
+        kind: Kind::Counter,
+        points: |observed, point| point(n(observed.ledger.snapshot_damaged), &[]),
+    },
+    Family {
+        name: metric::JOURNAL_SIZE,
+        unit: "By",
+        brief: "What the journal and what waits for delivery take on disk",
+        kind: Kind::UpDown,
+        points: |observed, point| observed.on_disk.into_iter().for_each(|size| point(n(size), &[])),
+    },
+    Family {
+        name: metric::MEMORY,
+        unit: "By",
+        brief: "How much memory the process takes",
+        kind: Kind::UpDown,
+        points: |observed, point| {
+            observed.resident.into_iter().for_each(|size| point(n(size), &[]));
+        },
+    },
+    Family {
+        name: metric::CONNECTION_COUNT,
+        unit: "{connection}",
+        brief: "Open connections to the listeners",
+        kind: Kind::UpDown,
+        points: |observed, point| {
+            for row in &observed.ledger.connections {
+                point(n(row.open), &[(key::LISTENER, row.listener.as_str())]);
+            }
+        },
+    },
+    Family {
+        name: metric::CONNECTION_DISPLACED,
+        unit: "{connection}",
+        brief: "Connections that were closed at the cap to make place for others",
+        kind: Kind::Counter,
+        points: |observed, point| {
+            for row in &observed.ledger.connections {
+                point(n(row.displaced), &[(key::LISTENER, row.listener.as_str())]);
+            }
+        },
+    },
+];
+
+fn n(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn items(observed: &Observed, point: &mut Point<'_>) {
+    for row in &observed.ledger.inputs {
+        let source = (key::LEDGER_SOURCE, row.source.as_str());
+        for (outcome, count) in [
+            ("accepted", row.accepted),
+            ("processed", row.processed),
+            ("duplicates", row.duplicates),
+            ("merged", row.merged),
+            ("set_aside", row.set_aside),
+        ] {
+            point(n(count), &[source, (key::LEDGER_OUTCOME, outcome)]);
+        }
+        for (why, count) in row.refused {
+            let reason = (key::LEDGER_REASON, why.as_str());
+            point(n(count), &[source, (key::LEDGER_OUTCOME, "refused"), reason]);
+        }
+    }
+}
+
+fn records(observed: &Observed, point: &mut Point<'_>) {
+    for row in &observed.ledger.outputs {
+        let signal = (key::LEDGER_SIGNAL, row.signal.as_str());
+        for (outcome, count) in
+            [("accepted", row.accepted), ("delivered", row.delivered), ("set_aside", row.set_aside)]
+        {
+            point(n(count), &[signal, (key::LEDGER_OUTCOME, outcome)]);
+        }
+        for (why, count) in row.lost {
+            let reason = (key::LEDGER_REASON, why.as_str());
+            point(n(count), &[signal, (key::LEDGER_OUTCOME, "lost"), reason]);
+        }
+    }
+}
+
+fn waiting(observed: &Observed, point: &mut Point<'_>) {
+    for row in &observed.ledger.outputs {
+        // Below 0 where more ended than was accepted: that is not to be hidden.
+        let waiting = row.balance().map_or_else(|wrong| -n(wrong.settled - wrong.accepted), n);
+        point(waiting, &[(key::LEDGER_SIGNAL, row.signal.as_str())]);
+    }
+}
+
+fn unknown(observed: &Observed, point: &mut Point<'_>) {
+    let found = observed.ledger.unknown;
+    for (what, count) in [
+        ("event_type", found.event_types),
+        ("enum_value", found.enum_values),
+        ("field", found.fields),
+    ] {
+        point(n(count), &[(key::LEDGER_REASON, what)]);
+    }
+}

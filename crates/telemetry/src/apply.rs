@@ -1,0 +1,217 @@
+//! What is done with a call when it is its turn: the stats worker, the node's counts, the webhook
+//! and the event (livekit pkg/telemetry/events.go).
+
+use super::call::{
+    Call, EgressStep, IngressStep, ParticipantCall, ParticipantStep, TrackCall, TrackStep,
+};
+use super::node::NodeMetrics;
+use super::outlet::Outlet;
+use super::tell::{self, webhook};
+use livekit_otel_engine::stats::calls::{AttemptState, Count, JoinState};
+use livekit_otel_engine::stats::worker::{Acquired, Who, Workers};
+use livekit_otel_livekit as proto;
+use livekit_otel_livekit::messages::{
+    AnalyticsEvent, AnalyticsEventType as Type, EgressInfo, IngressInfo, Room, RoomEndReason,
+    WebhookEvent,
+};
+use livekit_otel_model::event::{Caller, Time, TrackKind};
+
+pub(super) fn call(call: Call, caller: Option<Caller>, workers: &mut Workers, outlet: &Outlet) {
+    let now = outlet.now();
+    let event = |kind| tell::event(kind, now);
+    match call {
+        // The shard's own: a report tells nobody before the flush.
+        Call::Stats(..) => {}
+        Call::RoomStarted(room) => room_started(*room, caller, outlet),
+        Call::RoomEnded(room, reason) => room_ended(*room, reason, caller, now, outlet),
+        Call::Participant(call) => participant(*call, caller, workers, now, outlet),
+        Call::Track(call) => track(*call, caller, now, outlet),
+        Call::Egress(step, info) => egress(step, *info, caller, now, outlet),
+        Call::Ingress(step, info) => ingress(step, *info, caller, now, outlet),
+        Call::LocalRoomState(rooms) => outlet.node_rooms(*rooms),
+        Call::Report(info) => {
+            outlet.event(AnalyticsEvent { report: Some(*info), ..event(Type::Report) }, caller);
+        }
+        Call::Api(info) => {
+            outlet.event(AnalyticsEvent { api_call: Some(*info), ..event(Type::ApiCall) }, caller);
+        }
+        Call::Webhook(info) => {
+            outlet.event(AnalyticsEvent { webhook: Some(*info), ..event(Type::Webhook) }, caller);
+        }
+    }
+}
+
+fn participant(
+    call: ParticipantCall,
+    caller: Option<Caller>,
+    workers: &mut Workers,
+    now: Time,
+    outlet: &Outlet,
+) {
+    let told = match &call.step {
+        ParticipantStep::Joined { should_send_event, .. } => {
+            if let Acquired::Created(_) = acquire(&call, workers, &outlet.metrics) {
+                let state = JoinState::RtcConnected;
+                outlet.metrics.add(Count::Joins { state, is_warp: false }, 1);
+            }
+            should_send_event.then_some(Type::ParticipantJoined)
+        }
+        ParticipantStep::Active { activation, .. } => {
+            // A participant counts as joined once it is active.
+            if !activation.is_migration {
+                notify(webhook::PARTICIPANT_JOINED, &call, outlet);
+            }
+            let acquired = acquire(&call, workers, &outlet.metrics);
+            if let Acquired::Found(id) | Acquired::Created(id) = acquired {
+                workers.set_connected(id);
+            }
+            let (state, is_warp) = (JoinState::RtcActive, activation.is_warp);
+            outlet.metrics.add(Count::Joins { state, is_warp }, 1);
+            Some(Type::ParticipantActive)
+        }
+        ParticipantStep::Resumed { .. } => {
+            // Its signalling may have left, and closed the worker, before it came back.
+            acquire(&call, workers, &outlet.metrics);
+            Some(Type::ParticipantResumed)
+        }
+        ParticipantStep::Left { should_send_event } => {
+            let (room, who) = (&call.room.sid, &call.participant.sid);
+            let released = workers.release(room, who, call.guard.as_ref(), now);
+            if released.closed {
+                outlet.metrics.add(Count::Participants, -1);
+            }
+            should_send_event.then(|| left(released.was_connected, &call, outlet))
+        }
+    };
+    if let Some(kind) = told {
+        outlet.event(tell::of_participant_call(kind, call, now), caller);
+    }
+}
+
+// One who never was connected did not leave.
+fn left(was_connected: bool, call: &ParticipantCall, outlet: &Outlet) -> Type {
+    if was_connected {
+        notify(webhook::PARTICIPANT_LEFT, call, outlet);
+        Type::ParticipantLeft
+    } else {
+        notify(webhook::PARTICIPANT_CONNECTION_ABORTED, call, outlet);
+        Type::ParticipantConnectionAborted
+    }
+}
+
+fn acquire(call: &ParticipantCall, workers: &mut Workers, metrics: &NodeMetrics) -> Acquired {
+    let who = Who {
+        room_sid: call.room.sid.as_str().into(),
+        room_name: call.room.name.as_str().into(),
+        participant_sid: call.participant.sid.as_str().into(),
+        identity: call.participant.identity.as_str().into(),
+    };
+    let acquired = workers.acquire(&who, call.guard.as_ref());
+    if let Acquired::Created(_) = acquired {
+        metrics.add(Count::Participants, 1);
+    }
+    acquired
+}
+
+fn notify(event: &str, call: &ParticipantCall, outlet: &Outlet) {
+    let webhook = WebhookEvent {
+        event: event.to_owned(),
+        room: Some(call.room.clone()),
+        participant: Some(call.participant.clone()),
+        ..WebhookEvent::default()
+    };
+    outlet.webhook(webhook, &[]);
+}
+
+fn room_started(room: Room, caller: Option<Caller>, outlet: &Outlet) {
+    let event = webhook::ROOM_STARTED.to_owned();
+    let started = WebhookEvent { event, room: Some(room.clone()), ..WebhookEvent::default() };
+    outlet.webhook(started, &[]);
+    outlet.event(tell::room_created(room), caller);
+}
+
+fn room_ended(
+    room: Room,
+    reason: RoomEndReason,
+    caller: Option<Caller>,
+    now: Time,
+    outlet: &Outlet,
+) {
+    let room_end_reason = reason as i32;
+    let finished = WebhookEvent {
+        event: webhook::ROOM_FINISHED.to_owned(),
+        room: Some(room.clone()),
+        room_end_reason,
+        ..WebhookEvent::default()
+    };
+    outlet.webhook(finished, &[]);
+    let event = AnalyticsEvent { room_end_reason, ..tell::of_room(Type::RoomEnded, room, now) };
+    outlet.event(event, caller);
+}
+
+fn egress(step: EgressStep, info: EgressInfo, caller: Option<Caller>, now: Time, outlet: &Outlet) {
+    let event = tell::egress_webhook(step).to_owned();
+    let egress_info = Some(info.clone());
+    let webhook = WebhookEvent { event, egress_info, ..WebhookEvent::default() };
+    outlet.webhook(webhook, tell::extra_webhooks(&info));
+    outlet.event(tell::of_egress(step, info, now), caller);
+}
+
+fn ingress(
+    step: IngressStep,
+    info: IngressInfo,
+    caller: Option<Caller>,
+    now: Time,
+    outlet: &Outlet,
+) {
+    if let Some(event) = tell::ingress_webhook(step) {
+        let (event, ingress_info) = (event.to_owned(), Some(info.clone()));
+        outlet.webhook(WebhookEvent { event, ingress_info, ..WebhookEvent::default() }, &[]);
+    }
+    outlet.event(tell::of_ingress(step, info, now), caller);
+}
+
+fn track(call: TrackCall, caller: Option<Caller>, now: Time, outlet: &Outlet) {
+    count_track(&call, &outlet.metrics);
+    if !call.should_send_event {
+        return;
+    }
+    if let Some(webhook) = tell::track_webhook(&call) {
+        outlet.webhook(webhook, &[]);
+    }
+    outlet.event(tell::of_track(call, now), caller);
+}
+
+fn count_track(call: &TrackCall, metrics: &NodeMetrics) {
+    let kind = kind_of(call.track.r#type);
+    match &call.step {
+        TrackStep::PublishRequested => {
+            metrics.add(Count::Publishes(kind, AttemptState::Attempt), 1);
+        }
+        TrackStep::Published => {
+            metrics.add(Count::Published(kind), 1);
+            metrics.add(Count::Publishes(kind, AttemptState::Success), 1);
+        }
+        TrackStep::Unpublished { was_published_locally: true } => {
+            metrics.add(Count::Published(kind), -1);
+        }
+        TrackStep::SubscribeRequested => metrics.add(Count::Subscribes(AttemptState::Attempt), 1),
+        TrackStep::Subscribed { .. } => {
+            metrics.add(Count::Subscribed(kind), 1);
+            metrics.add(Count::Subscribes(AttemptState::Success), 1);
+        }
+        TrackStep::Unsubscribed => metrics.add(Count::Subscribed(kind), -1),
+        TrackStep::SubscribeFailed { is_user_error: true, .. } => {
+            metrics.add(Count::Subscribes(AttemptState::UserError), 1);
+        }
+        TrackStep::SubscribeFailed { .. } => {
+            metrics.add(Count::Subscribes(AttemptState::Failure), 1);
+        }
+        _ => {}
+    }
+}
+
+// An unknown type is a newer server's; it counts as data.
+fn kind_of(value: i32) -> TrackKind {
+    proto::track_kind(value).unwrap_or(TrackKind::Data)
+}

@@ -1,0 +1,28 @@
+//! The HTTP client, and what it says of certificates.
+
+use super::settings::WebhookError;
+pub(super) use livekit_otel_transport::client::Client;
+
+/// With `https`, a system without certificates is an error.
+pub(super) fn new(https: bool) -> Result<Client, WebhookError> {
+    livekit_otel_transport::client::new(https).map_err(WebhookError::Certificates)
+}
+
+/// Whether the receiver's certificate is not trusted: no retry mends that.
+#[cfg(feature = "tls")]
+pub(super) fn is_untrusted(error: &(dyn std::error::Error + 'static)) -> bool {
+    if let Some(tls) = error.downcast_ref() {
+        return matches!(tls, rustls::Error::InvalidCertificate(_));
+    }
+    // An io::Error has what it wraps not as its source, but that one's source.
+    let wrapped = match error.downcast_ref::<std::io::Error>() {
+        Some(io) => io.get_ref().map(|wrapped| wrapped as &(dyn std::error::Error + 'static)),
+        None => error.source(),
+    };
+    wrapped.is_some_and(is_untrusted)
+}
+
+#[cfg(not(feature = "tls"))]
+pub(super) fn is_untrusted(_: &(dyn std::error::Error + 'static)) -> bool {
+    false
+}

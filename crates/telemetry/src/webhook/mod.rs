@@ -1,0 +1,307 @@
+//! Sends webhooks as LiveKit's server does (livekit protocol, webhook/resource_url_notifier.go):
+//! in order for each resource and URL, none waiting for another's.
+
+mod client;
+mod filter;
+pub mod info;
+mod queue;
+mod send;
+mod settings;
+mod target;
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use http::StatusCode;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
+
+pub use settings::{WebhookEndpoint, WebhookError, WebhookSettings};
+
+use self::queue::{Key, Queues, Worker};
+use self::send::{SendError, Sender, Signing};
+use self::target::{Target, TargetId};
+use super::{Clock, NotifyError, ProcessedHook, QueuedNotifier, Stopping};
+use livekit_otel_livekit::keys::Keys;
+use livekit_otel_livekit::messages::{FilterParams, WebhookConfig, WebhookEvent, WebhookInfo};
+
+/// Tells webhooks of events. Dropped without a [`shutdown`](Self::shutdown), it still sends what
+/// is queued for as long as its runtime lives.
+pub struct WebhookNotifier {
+    shared: Arc<Shared>,
+    endpoints: Vec<(FilterParams, Arc<Target>)>,
+    filter: FilterParams,
+    // One bound for all extra webhooks.
+    extra_requests: Arc<Semaphore>,
+    runtime: Handle,
+}
+
+// What the workers need.
+struct Shared {
+    queues: Arc<Queues<Job>>,
+    sender: Sender,
+    max_age: Duration,
+    hook: RwLock<Option<ProcessedHook>>,
+    clock: RwLock<Clock>,
+    // True once there is no time left to send.
+    cut: watch::Sender<bool>,
+}
+
+// An event on its way to one target.
+struct Job {
+    target: Arc<Target>,
+    event: Arc<WebhookEvent>,
+    queued_at: SystemTime,
+    queued: Instant,
+}
+
+impl WebhookNotifier {
+    /// Starts on the current tokio runtime.
+    ///
+    /// # Errors
+    /// Where an endpoint's URL or key can't be used, or there is no runtime.
+    pub fn start(settings: &WebhookSettings) -> Result<Self, WebhookError> {
+        let runtime = Handle::try_current().map_err(|_| WebhookError::NoRuntime)?;
+        let requests = settings.max_requests.clamp(1, Semaphore::MAX_PERMITS);
+        let mut endpoints = Vec::new();
+        for (index, endpoint) in settings.endpoints.iter().enumerate() {
+            let uri = target::parse(&endpoint.url).ok_or(WebhookError::BadUrl(index))?;
+            let requests = Arc::new(Semaphore::new(requests));
+            let target =
+                Target::new(TargetId::Endpoint(index), uri, endpoint.key.clone(), requests);
+            endpoints.push((endpoint.filter.clone(), Arc::new(target)));
+        }
+        let https = endpoints.iter().any(|(_, target)| target.uri.scheme_str() == Some("https"));
+        let shared = Shared {
+            queues: Arc::new(Queues::new(settings.max_depth, settings.idle)),
+            sender: Sender::new(settings, https)?,
+            max_age: settings.max_age,
+            hook: RwLock::default(),
+            clock: RwLock::default(),
+            cut: watch::Sender::new(false),
+        };
+        let notifier = Self {
+            shared: Arc::new(shared),
+            endpoints,
+            filter: settings.filter.clone(),
+            extra_requests: Arc::new(Semaphore::new(requests)),
+            runtime,
+        };
+        notifier.set_keys(settings.keys.clone(), &settings.default_key)?;
+        Ok(notifier)
+    }
+
+    /// Replaces the keys. What is queued is signed with the new ones.
+    ///
+    /// # Errors
+    /// Where they lack an endpoint's; the keys stay as they were then.
+    pub fn set_keys(&self, keys: Keys, default_key: &str) -> Result<(), WebhookError> {
+        let signing = Signing { keys, default_key: default_key.to_owned() };
+        let unknown = |(_, target): &(FilterParams, Arc<Target>)| {
+            signing.secret(target.key.as_deref()).is_none()
+        };
+        if let Some(index) = self.endpoints.iter().position(unknown) {
+            return Err(WebhookError::UnknownKey(index));
+        }
+        self.shared.sender.set_signing(signing);
+        Ok(())
+    }
+
+    /// Takes no more, and sends what is queued. What is still queued at the deadline is told as
+    /// dropped; what was being sent, and may have been received, as failed.
+    pub async fn shutdown(&self, deadline: Instant) {
+        let queues = &self.shared.queues;
+        queues.close();
+        if tokio::time::timeout_at(deadline, queues.ended()).await.is_err() {
+            self.shared.cut.send_replace(true);
+            // From here on they wait for nothing.
+            queues.ended().await;
+        }
+    }
+
+    fn queue(
+        &self,
+        target: &Arc<Target>,
+        event: &Arc<WebhookEvent>,
+        resource: &str,
+    ) -> Result<(), NotifyError> {
+        let key = Key { target: target.id.clone(), resource: resource.to_owned() };
+        let job = Job {
+            target: Arc::clone(target),
+            event: Arc::clone(event),
+            queued_at: self.shared.now(),
+            queued: Instant::now(),
+        };
+        match self.shared.queues.push(key, job) {
+            Ok(None) => Ok(()),
+            Ok(Some(worker)) => {
+                self.runtime.spawn(Arc::clone(&self.shared).work(worker));
+                Ok(())
+            }
+            Err(error) => {
+                let info = info::of(event, &target.shown, None, None);
+                self.shared.dropped(target, info, &error.to_string());
+                Err(error)
+            }
+        }
+    }
+
+    fn extra(&self, webhook: &WebhookConfig) -> Result<Arc<Target>, NotifyError> {
+        let uri = target::parse(&webhook.url).ok_or(NotifyError::BadUrl)?;
+        let key = Some(&webhook.signing_key).filter(|key| !key.is_empty()).cloned();
+        if !self.shared.sender.can_sign(key.as_deref()) {
+            return Err(NotifyError::UnknownKey);
+        }
+        let requests = Arc::clone(&self.extra_requests);
+        Ok(Arc::new(Target::new(TargetId::Extra(uri.clone()), uri, key, requests)))
+    }
+}
+
+impl QueuedNotifier for WebhookNotifier {
+    fn queue_notify(
+        &self,
+        event: &WebhookEvent,
+        extra: &[WebhookConfig],
+    ) -> Result<(), NotifyError> {
+        let name = &event.event;
+        let resource = info::resource(event);
+        let event = Arc::new(event.clone());
+        let mut queued = Ok(());
+        if filter::allows(&self.filter, name) {
+            for (filter, target) in &self.endpoints {
+                if filter::allows(filter, name) {
+                    queued = queued.and(self.queue(target, &event, resource));
+                }
+            }
+        }
+        let allowed = |webhook: &&WebhookConfig| {
+            webhook.filter_params.as_ref().is_none_or(|filter| filter::allows(filter, name))
+        };
+        for webhook in extra.iter().filter(allowed) {
+            let target = self.extra(webhook);
+            queued = queued.and(target.and_then(|target| self.queue(&target, &event, resource)));
+        }
+        queued
+    }
+
+    fn register_processed_hook(&self, hook: ProcessedHook) {
+        *self.shared.hook.write().unwrap_or_else(PoisonError::into_inner) = Some(hook);
+    }
+
+    fn set_clock(&self, clock: Clock) {
+        *self.shared.clock.write().unwrap_or_else(PoisonError::into_inner) = clock;
+    }
+
+    fn stop(&self, deadline: Instant) -> Stopping<'_> {
+        Box::pin(self.shutdown(deadline))
+    }
+}
+
+impl Drop for WebhookNotifier {
+    fn drop(&mut self) {
+        self.shared.queues.close();
+    }
+}
+
+impl fmt::Debug for WebhookNotifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let endpoints: Vec<_> = self.endpoints.iter().map(|(_, target)| &target.shown).collect();
+        f.debug_struct("WebhookNotifier").field("endpoints", &endpoints).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn now(&self) -> SystemTime {
+        let clock = self.clock.read().unwrap_or_else(PoisonError::into_inner).clone();
+        UNIX_EPOCH + Duration::from_nanos(clock.now().nanos())
+    }
+
+    async fn work(self: Arc<Self>, worker: Worker<Job>) {
+        while let Some(job) = worker.next().await {
+            self.process(job, &worker).await;
+        }
+    }
+
+    async fn process(&self, job: Job, worker: &Worker<Job>) {
+        let permit = tokio::select! {
+            biased;
+            () = self.cut() => None,
+            permit = job.target.permit() => permit,
+        };
+        let waited = job.queued.elapsed();
+        let queued = Some((job.queued_at, waited));
+        match permit {
+            Some(permit) if waited <= self.max_age => {
+                self.send(&job, (job.queued_at, waited), permit, worker).await;
+            }
+            permit => {
+                let why = if permit.is_some() { "too old" } else { "the notifier is closed" };
+                worker.add_missed(1);
+                let info = info::of(&job.event, &job.target.shown, queued, None);
+                self.dropped(&job.target, info, why);
+            }
+        }
+    }
+
+    async fn send(
+        &self,
+        job: &Job,
+        queued: info::Span,
+        permit: OwnedSemaphorePermit,
+        worker: &Worker<Job>,
+    ) {
+        let mut event = WebhookEvent::clone(&job.event);
+        let missed = worker.take_missed();
+        #[allow(deprecated)] // upstream's receivers are told it all the same
+        {
+            event.num_dropped = missed;
+        }
+        let (sent_at, began) = (self.now(), Instant::now());
+        let answer = tokio::select! {
+            biased;
+            answer = self.sender.send(&job.target, &event, permit) => answer,
+            () = self.cut() => Err(SendError::Stopped),
+        };
+        let sent = (sent_at, began.elapsed());
+        let mut info = info::of(&event, &job.target.shown, Some(queued), Some(sent));
+        info.http_status_code = status(&answer).map_or(0, |status| status.as_u16().into());
+        let host = job.target.uri.host();
+        if let Err(error) = answer {
+            worker.add_missed(missed.saturating_add(1));
+            tracing::warn!(event = event.event, id = event.id, host, %error, "webhook failed");
+            info.send_error = error.to_string();
+        } else {
+            tracing::debug!(event = event.event, id = event.id, host, "webhook sent");
+        }
+        self.tell(info);
+    }
+
+    fn dropped(&self, target: &Target, mut info: WebhookInfo, why: &str) {
+        let host = target.uri.host();
+        tracing::info!(event = info.event, id = info.event_id, host, why, "webhook dropped");
+        info.is_dropped = true;
+        self.tell(info);
+    }
+
+    fn tell(&self, info: WebhookInfo) {
+        let hook = self.hook.read().unwrap_or_else(PoisonError::into_inner).clone();
+        // A hook that panics must end neither the queue nor who queues.
+        if hook.is_some_and(|hook| catch_unwind(AssertUnwindSafe(|| hook(info))).is_err()) {
+            tracing::error!("the hook for webhooks panicked");
+        }
+    }
+
+    async fn cut(&self) {
+        let _ = self.cut.subscribe().wait_for(|cut| *cut).await;
+    }
+}
+
+fn status(answer: &Result<StatusCode, SendError>) -> Option<StatusCode> {
+    match answer {
+        Ok(status) | Err(SendError::Status { status, .. }) => Some(*status),
+        Err(_) => None,
+    }
+}

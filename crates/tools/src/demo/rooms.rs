@@ -1,0 +1,131 @@
+//! Spans, sorted into rooms and participants.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use super::received::Span;
+use crate::words::rank;
+use livekit_otel_model::semconv::{key, span};
+
+/// A room's spans.
+pub(super) struct Room<'a> {
+    /// Its session id, or its trace's id where no span says it.
+    pub(super) sid: &'a str,
+    /// Its own span, if it came.
+    pub(super) span: Option<&'a Span>,
+    /// Its participants, in the order of their coming.
+    pub(super) participants: Vec<Participant<'a>>,
+    /// Spans that belong to the room and to no participant that came.
+    pub(super) others: Vec<&'a Span>,
+    /// The traces that they are in.
+    pub(super) traces: BTreeSet<&'a str>,
+    /// When the first of its spans began, in Unix nanoseconds.
+    pub(super) start: u64,
+    /// When the last of its spans ended, in Unix nanoseconds.
+    pub(super) end: u64,
+    identities: HashMap<&'a str, &'a str>,
+    tracks: HashMap<&'a str, &'a Span>,
+}
+
+/// A participant's span and those below it, in the order of [`crate::words::rank`] and time.
+pub(super) struct Participant<'a> {
+    pub(super) span: &'a Span,
+    pub(super) children: Vec<&'a Span>,
+}
+
+impl<'a> Room<'a> {
+    /// The room's name, if any of its spans says it.
+    pub(super) fn name(&self) -> Option<&'a str> {
+        self.all().find_map(|span| span.attributes.text(key::ROOM_NAME))
+    }
+
+    /// Every span once.
+    pub(super) fn all(&self) -> impl Iterator<Item = &'a Span> {
+        let below = self.participants.iter().flat_map(|participant| {
+            std::iter::once(participant.span).chain(participant.children.iter().copied())
+        });
+        self.span.into_iter().chain(below).chain(self.others.iter().copied())
+    }
+
+    /// The identity of the participant `sid`, or its sid where none is known.
+    pub(super) fn who(&self, sid: &'a str) -> &'a str {
+        self.identities.get(sid).copied().unwrap_or(sid)
+    }
+
+    /// The span of the track `sid`.
+    pub(super) fn track(&self, sid: &str) -> Option<&'a Span> {
+        self.tracks.get(sid).copied()
+    }
+
+    /// How many of its spans are named `name`.
+    pub(super) fn count(&self, name: &str) -> usize {
+        self.all().filter(|span| span.name == name).count()
+    }
+}
+
+/// Whether the span is a failure: by its status or by an error type.
+pub(super) fn failed(span: &Span) -> bool {
+    span.error.is_some() || span.attributes.text(key::ERROR_TYPE).is_some()
+}
+
+/// The rooms that the spans tell of, by their start. A span that was sent twice counts once.
+/// Spans of no room (the program's own) are in none.
+pub(super) fn rooms(spans: &[Span]) -> Vec<Room<'_>> {
+    let mut seen = HashSet::new();
+    let mut groups: BTreeMap<&str, Vec<&Span>> = BTreeMap::new();
+    // Deliveries have traces of their own; one that went well says nothing of the call.
+    let tells = |span: &&Span| span.name != span::WEBHOOK_DELIVERY || failed(span);
+    let once = spans.iter().filter(|span| seen.insert((&span.trace_id, &span.span_id)));
+    for span in once.filter(tells) {
+        let sid = span.attributes.text(key::ROOM_SID);
+        groups.entry(sid.unwrap_or(&span.trace_id)).or_default().push(span);
+    }
+    let of_a_room = |span: &&Span| {
+        span.name == span::ROOM
+            || span.name == span::PARTICIPANT
+            || span.attributes.text(key::ROOM_SID).is_some()
+    };
+    let groups = groups.into_iter().filter(|(_, spans)| spans.iter().any(of_a_room));
+    let mut rooms: Vec<Room<'_>> = groups.map(|(sid, spans)| room(sid, spans)).collect();
+    rooms.sort_by_key(|room| room.start);
+    rooms
+}
+
+fn room<'a>(sid: &'a str, mut spans: Vec<&'a Span>) -> Room<'a> {
+    spans.sort_by_key(|span| (rank(&span.name), span.start, &span.span_id));
+    let mut room = Room {
+        sid,
+        span: spans.iter().find(|span| span.name == span::ROOM).copied(),
+        participants: Vec::new(),
+        others: Vec::new(),
+        traces: spans.iter().map(|span| span.trace_id.as_str()).collect(),
+        start: spans.iter().map(|span| span.start).min().unwrap_or(0),
+        end: spans.iter().map(|span| span.end).max().unwrap_or(0),
+        identities: HashMap::new(),
+        tracks: HashMap::new(),
+    };
+    let (participants, rest): (Vec<&Span>, Vec<&Span>) =
+        spans.into_iter().partition(|span| span.name == span::PARTICIPANT);
+    let mut places = HashMap::new();
+    for span in participants {
+        places.insert((&span.trace_id, &span.span_id), room.participants.len());
+        room.participants.push(Participant { span, children: Vec::new() });
+        let sid = span.attributes.text(key::PARTICIPANT_SID);
+        if let Some((sid, who)) = sid.zip(span.attributes.text(key::PARTICIPANT_IDENTITY)) {
+            room.identities.insert(sid, who);
+        }
+    }
+    for span in rest {
+        if span.name == span::TRACK
+            && let Some(sid) = span.attributes.text(key::TRACK_SID)
+        {
+            room.tracks.insert(sid, span);
+        }
+        let above = span.parent.as_ref().and_then(|id| places.get(&(&span.trace_id, id)));
+        match above {
+            Some(&place) => room.participants[place].children.push(span),
+            None if room.span.is_some_and(|own| std::ptr::eq(own, span)) => {}
+            None => room.others.push(span),
+        }
+    }
+    room
+}

@@ -1,0 +1,161 @@
+//! What became of what was told.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{Message, Population};
+use livekit_otel_ledger::Source;
+use livekit_otel_ledger::report::grouped;
+use livekit_otel_livekit::messages::{AnalyticsEventType, StreamType};
+
+/// What became of the messages of one source.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// How many were told.
+    pub told: u64,
+    /// How many the server acknowledged.
+    pub acknowledged: u64,
+    /// How many times one was sent again.
+    pub retried: u64,
+    /// Why one was not acknowledged: of the first.
+    pub error: Option<String>,
+    /// What was told in them, by its name.
+    pub kinds: BTreeMap<String, u64>,
+}
+
+impl Outcome {
+    /// How many nobody acknowledged.
+    pub fn unacknowledged(&self) -> u64 {
+        self.told.saturating_sub(self.acknowledged)
+    }
+
+    pub(super) fn count(&mut self, message: &Message) {
+        self.told += 1;
+        let mut kind = |name: &str| *self.kinds.entry(name.to_owned()).or_default() += 1;
+        match message {
+            Message::Webhook(webhook) => kind(&webhook.event),
+            Message::Event(event) => kind(
+                AnalyticsEventType::try_from(event.r#type).map_or("", |kind| kind.as_str_name()),
+            ),
+            Message::Stats(stats) => {
+                for stat in stats {
+                    kind(match StreamType::try_from(stat.kind) {
+                        Ok(StreamType::Downstream) => "windows downstream",
+                        _ => "windows upstream",
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// What was simulated, and what became of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// How many there were.
+    pub population: Population,
+    /// How much of the simulation's time has passed.
+    pub simulated: Duration,
+    /// How long that took.
+    pub took: Duration,
+    /// By source; those that nothing was sent to are left out.
+    pub outcomes: Vec<(Source, Outcome)>,
+}
+
+const COLUMNS: usize = 5;
+
+impl Report {
+    /// How many messages nobody acknowledged.
+    pub fn unacknowledged(&self) -> u64 {
+        self.outcomes.iter().map(|(_, outcome)| outcome.unacknowledged()).sum()
+    }
+
+    /// For people.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn render(&self, out: &mut impl Write) -> io::Result<()> {
+        let Population { rooms, participants, tracks } = self.population;
+        let seconds = |time: Duration| format!("{:.1} s", time.as_secs_f64());
+        writeln!(
+            out,
+            "{} rooms, {} participants, {} tracks: {} of them in {}",
+            grouped(rooms),
+            grouped(participants),
+            grouped(tracks),
+            seconds(self.simulated),
+            seconds(self.took),
+        )?;
+        writeln!(out)?;
+        row(out, "messages", ["sent", "acknowledged", "retried", "not ack.", "a second"])?;
+        for (source, outcome) in &self.outcomes {
+            row(out, source.as_str(), self.cells(outcome).each_ref().map(String::as_str))?;
+        }
+        for (source, outcome) in &self.outcomes {
+            writeln!(out, "\n  {}", source.as_str())?;
+            for (kind, count) in &outcome.kinds {
+                writeln!(out, "    {kind:<34}{:>12}", grouped(*count))?;
+            }
+        }
+        writeln!(out)?;
+        for (source, outcome) in &self.outcomes {
+            if let Some(error) = &outcome.error {
+                writeln!(out, "  {}: {error}", source.as_str())?;
+            }
+        }
+        match self.unacknowledged() {
+            0 => writeln!(out, "  All of it was acknowledged."),
+            left => writeln!(out, "  NOT acknowledged: {} messages", grouped(left)),
+        }
+    }
+
+    /// For machines.
+    pub fn json(&self) -> Value {
+        let sources = self.outcomes.iter().map(|(source, outcome)| {
+            let value = json!({
+                "sent": outcome.told,
+                "acknowledged": outcome.acknowledged,
+                "retried": outcome.retried,
+                "unacknowledged": outcome.unacknowledged(),
+                "per_second": self.rate(outcome),
+                "error": outcome.error,
+                "kinds": outcome.kinds,
+            });
+            (source.as_str().to_owned(), value)
+        });
+        let Population { rooms, participants, tracks } = self.population;
+        json!({
+            "rooms": rooms,
+            "participants": participants,
+            "tracks": tracks,
+            "simulated_seconds": self.simulated.as_secs_f64(),
+            "took_seconds": self.took.as_secs_f64(),
+            "unacknowledged": self.unacknowledged(),
+            "sources": sources.collect::<serde_json::Map<_, _>>(),
+        })
+    }
+
+    fn cells(&self, outcome: &Outcome) -> [String; COLUMNS] {
+        let Outcome { told, acknowledged, retried, .. } = outcome;
+        let rate = format!("{:.0}", self.rate(outcome));
+        let rate = rate.parse().map_or(rate, grouped);
+        let counts = [*told, *acknowledged, *retried, outcome.unacknowledged()].map(grouped);
+        let [told, acknowledged, retried, left] = counts;
+        [told, acknowledged, retried, left, rate]
+    }
+
+    fn rate(&self, outcome: &Outcome) -> f64 {
+        outcome.acknowledged as f64 / self.took.as_secs_f64().max(0.001)
+    }
+}
+
+fn row(out: &mut impl Write, name: &str, cells: [&str; COLUMNS]) -> io::Result<()> {
+    write!(out, "  {name:<10}")?;
+    for text in cells {
+        write!(out, "{text:>13}")?;
+    }
+    writeln!(out)
+}

@@ -1,0 +1,246 @@
+//! Sends a simulation to a running server, as a LiveKit server would.
+
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Uri;
+use thiserror::Error;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::report::{Outcome, Report};
+use super::{Due, Message, Simulation};
+use crate::post::{PostError, Webhooks};
+use crate::replay::{Destination, pause};
+use livekit_otel_ledger::Source;
+use livekit_otel_model::event::Time;
+use livekit_otel_telemetry::{
+    AnalyticsForwarder, AnalyticsService, ForwardError, ForwardSettings, Retried, TokenError,
+    Tokens,
+};
+
+// So many connections; a room keeps to one, which keeps its order.
+const CONNECTIONS: usize = 16;
+const WAITING_WEBHOOKS: usize = 16;
+// Four streams' worth.
+const WAITING_MESSAGES: usize = 2048;
+// A server that acknowledges nothing for so long is gone.
+const PATIENCE: Duration = Duration::from_secs(30);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Why a simulation could not begin.
+#[derive(Debug, Error)]
+pub enum SendError {
+    /// Nobody listens there.
+    #[error("{uri} can't be reached: {kind}")]
+    Unreachable {
+        /// Where.
+        uri: Uri,
+        /// Why.
+        kind: std::io::ErrorKind,
+    },
+    /// The analytics' address can't be used.
+    #[error("the analytics can't be sent: {0}")]
+    Forward(#[from] ForwardError),
+    /// The analytics' tokens can't be made.
+    #[error("the analytics can't be sent: {0}")]
+    Token(#[from] TokenError),
+}
+
+/// When a simulation begins that is sent from `now` on, so that nothing it tells is yet to come.
+pub fn start(duration: Duration, speed: f64, now: Time) -> Time {
+    let takes = Duration::try_from_secs_f64(duration.as_secs_f64() / speed).unwrap_or(duration);
+    let ahead = duration.saturating_sub(takes);
+    let nanos = now.nanos().saturating_sub(u64::try_from(ahead.as_nanos()).unwrap_or(u64::MAX));
+    Time::from_nanos(nanos).unwrap_or(now)
+}
+
+/// Sends `simulation`, calling `progress` with how much of its time has passed. Returns once all
+/// that was sent is acknowledged, or nobody acknowledged anything for half a minute. Once `stop` is
+/// ready all leave, and all rooms end.
+///
+/// # Errors
+/// Where there is nobody to send it to.
+pub async fn send(
+    mut simulation: Simulation,
+    to: &Destination,
+    stop: impl Future<Output = ()>,
+    mut progress: impl FnMut(Duration),
+) -> Result<Report, SendError> {
+    let mut targets = Targets::start(&simulation, to).await?;
+    let mut stop = pin!(stop);
+    let mut is_stopped = false;
+    let mut simulated = Duration::ZERO;
+    let began = Instant::now();
+    while let Some(at) = simulation.next_at() {
+        if !is_stopped {
+            tokio::select! {
+                biased;
+                () = &mut stop => {
+                    is_stopped = true;
+                    simulation.stop();
+                    continue;
+                }
+                () = pause(began, at, to.speed) => {}
+            }
+        }
+        let Some(due) = simulation.next() else { break };
+        simulated = at;
+        progress(at);
+        if timeout(PATIENCE, targets.send(due)).await != Ok(true) {
+            break;
+        }
+    }
+    let outcomes = targets.finish().await;
+    let took = began.elapsed();
+    Ok(Report { population: simulation.population(), simulated, took, outcomes })
+}
+
+async fn reach(uri: &Uri) -> Result<(), SendError> {
+    let unreachable = |kind| SendError::Unreachable { uri: uri.clone(), kind };
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    let connected = TcpStream::connect((host, uri.port_u16().unwrap_or(80)));
+    let connected = timeout(CONNECT, connected).await;
+    let connected = connected.map_err(|_| unreachable(std::io::ErrorKind::TimedOut))?;
+    connected.map(|_| ()).map_err(|error| unreachable(error.kind()))
+}
+
+type Counted = Arc<Mutex<Outcome>>;
+
+// What is sent to, and what became of it.
+struct Targets {
+    connections: Vec<mpsc::Sender<Bytes>>,
+    posting: JoinSet<()>,
+    webhooks: Counted,
+    forwarder: Option<AnalyticsForwarder>,
+    events: Outcome,
+    stats: Outcome,
+}
+
+impl Targets {
+    async fn start(simulation: &Simulation, to: &Destination) -> Result<Self, SendError> {
+        let settings = simulation.settings();
+        let webhooks = Counted::default();
+        let mut posting = JoinSet::new();
+        let mut connections = Vec::new();
+        if settings.webhooks {
+            reach(&to.webhook).await?;
+            let poster = Arc::new(Webhooks::new(to.webhook.clone(), &to.key, &to.secret));
+            for _ in 0..CONNECTIONS {
+                let (bodies, waiting) = mpsc::channel(WAITING_WEBHOOKS);
+                connections.push(bodies);
+                posting.spawn(post(Arc::clone(&poster), waiting, Arc::clone(&webhooks)));
+            }
+        }
+        let mut forwarder = None;
+        if settings.analytics {
+            reach(&to.analytics).await?;
+            let is_signed = !to.key.is_empty();
+            let tokens = is_signed.then(|| Tokens::minted(&to.key, &to.secret)).transpose()?;
+            forwarder = Some(AnalyticsForwarder::start(ForwardSettings {
+                tokens,
+                node_id: simulation.node().to_owned(),
+                // What waits is bounded by its number.
+                max_bytes: usize::MAX,
+                ..ForwardSettings::to(to.analytics.clone())
+            })?);
+        }
+        let (events, stats) = (Outcome::default(), Outcome::default());
+        Ok(Self { connections, posting, webhooks, forwarder, events, stats })
+    }
+
+    // Once there is room for it; false where the server is gone. What has no target is not sent.
+    async fn send(&mut self, due: Due) -> bool {
+        let message = due.message;
+        match &message {
+            Message::Webhook(_) => lock(&self.webhooks).count(&message),
+            Message::Event(_) => self.events.count(&message),
+            Message::Stats(_) => self.stats.count(&message),
+        }
+        match (message, &self.forwarder) {
+            (Message::Webhook(webhook), _) if !self.connections.is_empty() => {
+                // LiveKit's own messages can always be written.
+                let body = serde_json::to_vec(&webhook).unwrap_or_default();
+                let connection = &self.connections[due.place % self.connections.len()];
+                return connection.send(body.into()).await.is_ok();
+            }
+            (Message::Event(event), Some(forwarder)) => {
+                forwarder.room(Source::Events, WAITING_MESSAGES).await;
+                forwarder.send_event(*event);
+            }
+            (Message::Stats(stats), Some(forwarder)) => {
+                forwarder.room(Source::Stats, WAITING_MESSAGES).await;
+                forwarder.send_stats(stats);
+            }
+            _ => {}
+        }
+        true
+    }
+
+    // Waits for what was not acknowledged yet.
+    async fn finish(mut self) -> Vec<(Source, Outcome)> {
+        let deadline = Instant::now() + PATIENCE;
+        let has_webhooks = !self.connections.is_empty();
+        self.connections.clear();
+        let mut outcomes = Vec::new();
+        if let Some(forwarder) = &self.forwarder {
+            forwarder.shutdown(deadline).await;
+            for (source, outcome) in [(Source::Events, self.events), (Source::Stats, self.stats)] {
+                let counts = forwarder.counts().into_iter().find(|(kind, _)| *kind == source);
+                let acknowledged = counts.map_or(0, |(_, counts)| counts.acknowledged);
+                let Retried { messages: retried, last } = forwarder.retried(source);
+                let error = last.map(|code| format!("a stream failed: {code}"));
+                outcomes.push((source, Outcome { acknowledged, retried, error, ..outcome }));
+            }
+        }
+        while let Ok(Some(_)) = timeout_at(deadline, self.posting.join_next()).await {}
+        if has_webhooks {
+            outcomes.insert(0, (Source::Webhook, lock(&self.webhooks).clone()));
+        }
+        outcomes
+    }
+}
+
+fn lock(counted: &Counted) -> std::sync::MutexGuard<'_, Outcome> {
+    counted.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+// One after the other, until the server is gone.
+async fn post(poster: Arc<Webhooks>, mut waiting: mpsc::Receiver<Bytes>, counted: Counted) {
+    while let Some(body) = waiting.recv().await {
+        let posted = patiently(&poster, body, &counted).await;
+        let is_gone = matches!(posted, Err(PostError::Unreachable(_)));
+        let mut counted = lock(&counted);
+        match posted {
+            Ok(()) => counted.acknowledged += 1,
+            Err(error) => {
+                counted.error.get_or_insert_with(|| error.to_string());
+            }
+        }
+        if is_gone {
+            return;
+        }
+    }
+}
+
+// A server that is away is waited for.
+async fn patiently(poster: &Webhooks, body: Bytes, counted: &Counted) -> Result<(), PostError> {
+    let again = || lock(counted).retried += 1;
+    let until = Instant::now() + PATIENCE;
+    let mut pause = Duration::from_secs(1);
+    loop {
+        match poster.send(body.clone(), again).await {
+            Err(PostError::Unreachable(_)) if Instant::now() + pause < until => {
+                again();
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            answered => return answered,
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What spans tell, in words for people: the terminal's report and the page say the same.
+
+use livekit_otel_model::semconv::{key, span};
+use livekit_otel_model::signal::{Attribute, Value};
+
+/// Attributes, however they are kept.
+pub trait Told {
+    /// The text under `key`; `None` where there is none or it is empty.
+    fn text(&self, key: &str) -> Option<&str>;
+    /// The number under `key`, whole or not.
+    fn number(&self, key: &str) -> Option<f64>;
+}
+
+impl Told for [Attribute] {
+    fn text(&self, key: &str) -> Option<&str> {
+        self.iter().filter(|attribute| attribute.key == key).find_map(|each| match &each.value {
+            Value::Text(text) if !text.is_empty() => Some(&**text),
+            _ => None,
+        })
+    }
+
+    fn number(&self, key: &str) -> Option<f64> {
+        self.iter().filter(|attribute| attribute.key == key).find_map(|each| match each.value {
+            Value::Int(count) => Some(count as f64),
+            Value::Float(measure) => Some(measure),
+            _ => None,
+        })
+    }
+}
+
+/// The order of a participant's spans: connect, publish, track, subscribe, then the rest.
+pub fn rank(name: &str) -> usize {
+    let order =
+        [span::PARTICIPANT_CONNECT, span::TRACK_PUBLISH, span::TRACK, span::TRACK_SUBSCRIBE];
+    order.iter().position(|known| *known == name).unwrap_or(order.len())
+}
+
+/// What a span below a participant is called. `track` are the attributes of the track's own span,
+/// `publisher` is who publishes it.
+pub fn label<T: Told + ?Sized>(
+    name: &str,
+    own: &T,
+    track: Option<&T>,
+    publisher: Option<&str>,
+) -> String {
+    let told = |key| own.text(key).or_else(|| track.and_then(|track| track.text(key)));
+    let source = told(key::TRACK_SOURCE).or_else(|| told(key::TRACK_KIND));
+    let source = source.map(|source| source.replace('_', " "));
+    let source = source.as_deref().or(own.text(key::TRACK_SID)).unwrap_or("track");
+    match name {
+        span::PARTICIPANT_CONNECT => "connect".to_owned(),
+        span::TRACK_PUBLISH => format!("publish {source}"),
+        span::TRACK => format!("track {source} {}", told(key::TRACK_MIME_TYPE).unwrap_or_default()),
+        span::TRACK_SUBSCRIBE => match publisher {
+            Some(publisher) => format!("subscribe {source} of {publisher}"),
+            None => format!("subscribe {source}"),
+        },
+        other => other.to_owned(),
+    }
+}
+
+/// What else a span tells that a reader would ask for.
+pub fn remarks<T: Told + ?Sized>(told: &T) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(muted) = told.number(key::TRACK_MUTED_DURATION).filter(|s| *s > 0.0)
+        && let Some(muted) = seconds(muted)
+    {
+        notes.push(format!("muted {muted}"));
+    }
+    if let Some(attempts) = told.number(key::ATTEMPTS).filter(|n| *n > 1.0) {
+        notes.push(format!("{attempts:.0} attempts"));
+    }
+    if let Some(result) = told.text(key::SUBSCRIBE_RESULT)
+        && !matches!(result, "subscribed" | "failed")
+    {
+        notes.push(format!("ended as {}", result.replace('_', " ")));
+    }
+    if told.text(key::PUBLISH_RESULT) == Some("unknown") {
+        notes.push("result unknown".to_owned());
+    }
+    if let Some(reason) = told.text(key::PARTICIPANT_DISCONNECT_REASON) {
+        notes.push(format!("left: {}", reason.replace('_', " ")));
+    }
+    if let Some(reason) = told.text(key::ROOM_END_REASON) {
+        notes.push(format!("ended: {}", reason.replace('_', " ")));
+    }
+    if let Some(rule) = told.text(key::END_INFERRED) {
+        notes.push(format!("end inferred: {}", rule.replace('_', " ")));
+    }
+    notes
+}
+
+/// Nanoseconds as a person reads them, in at most 7 columns: `0.7 ms`, `42.5 s`, `12m 05s`.
+pub fn duration(nanos: u64) -> String {
+    let rounded = |unit: u64| nanos.saturating_add(unit / 2) / unit;
+    // Tenths of a millisecond and tenths of a second.
+    let (small, large) = (rounded(100_000), rounded(100_000_000));
+    let ms = rounded(1_000_000);
+    let s = rounded(1_000_000_000);
+    if small == 0 {
+        "0 ms".to_owned()
+    } else if small < 100 {
+        format!("{}.{} ms", small / 10, small % 10)
+    } else if ms < 1000 {
+        format!("{ms} ms")
+    } else if large < 600 {
+        format!("{}.{} s", large / 10, large % 10)
+    } else if s < 3600 {
+        format!("{}m {:02}s", s / 60, s % 60)
+    } else if s < 360_000 {
+        format!("{}h {:02}m", s / 3600, s % 3600 / 60)
+    } else {
+        format!("{} d", s / 86_400)
+    }
+}
+
+/// Seconds as [`duration`] writes them; `None` where they are no duration.
+pub fn seconds(seconds: f64) -> Option<String> {
+    let span = std::time::Duration::try_from_secs_f64(seconds).ok()?;
+    Some(duration(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
+}
+
+/// A count with its noun: `1 track`, `1,204 tracks`.
+pub fn count(n: usize, noun: &str) -> String {
+    let grouped = livekit_otel_ledger::report::grouped(n as u64);
+    if n == 1 { format!("{grouped} {noun}") } else { format!("{grouped} {noun}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_take_at_most_seven_columns() {
+        let second = 1_000_000_000;
+        let cases = [
+            (0, "0 ms"),
+            (674_000, "0.7 ms"),
+            (9_960_000, "10 ms"),
+            (999_600_000, "1.0 s"),
+            (42_539 * 1_000_000, "42.5 s"),
+            (59_960 * 1_000_000, "1m 00s"),
+            (725 * second, "12m 05s"),
+            (3 * 3600 * second, "3h 00m"),
+            (30 * 86_400 * second, "30 d"),
+        ];
+        for (nanos, text) in cases {
+            assert_eq!(duration(nanos), text);
+        }
+        assert!(duration(u64::MAX).len() <= 8);
+    }
+}

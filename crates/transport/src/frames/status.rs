@@ -1,0 +1,159 @@
+//! Answers to unary calls and client streams, of which the status decides: tonic reads a message
+//! before the status, and makes an error of a message that it can't read.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use futures_util::stream;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
+use thiserror::Error;
+use tonic::body::Body;
+use tonic::codegen::Service;
+use tonic::metadata::MetadataMap;
+use tonic::{Code, Status};
+
+// What is longer is discarded: the messages of answers are a few bytes.
+const MAX_MESSAGE: usize = 64 * 1024;
+const FRAME_HEAD: usize = 5;
+
+const GRPC_STATUS: &str = "grpc-status";
+const GRPC_DETAILS: &str = "grpc-status-details-bin";
+
+/// The most bytes of headers or trailers that a channel should take: a status stands among them,
+/// beside a message of any length.
+pub const MAX_HEADERS: u32 = 8 << 20;
+
+/// Why there is no status: what answered does not speak gRPC, or broke off.
+#[derive(Debug, Error)]
+pub enum NoStatus {
+    /// Something else than a gRPC server answered.
+    #[error("the answer is {content_type} with HTTP status {status}, which is not gRPC")]
+    NotGrpc {
+        /// The HTTP status.
+        status: StatusCode,
+        /// As far as it is short and can be shown.
+        content_type: String,
+    },
+    /// The stream ended before its status.
+    #[error("the answer broke off before its status")]
+    BrokeOff,
+}
+
+/// A channel that gives the first message of an answer, or an empty one where that is too long or
+/// can't be read, and the status as it came.
+#[derive(Debug, Clone)]
+pub struct ByStatus<S>(pub S);
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+type Answering = dyn Future<Output = Result<Response<Body>, BoxError>> + Send;
+
+impl<S> Service<Request<Body>> for ByStatus<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error: Into<BoxError>>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = BoxError;
+    type Future = Pin<Box<Answering>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.0.poll_ready(context).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let answering = self.0.call(request);
+        Box::pin(async move { read(answering.await.map_err(Into::into)?).await })
+    }
+}
+
+async fn read(answer: Response<Body>) -> Result<Response<Body>, BoxError> {
+    let (mut head, mut body) = answer.into_parts();
+    let mut first = BytesMut::new();
+    let mut status = head.headers.contains_key(GRPC_STATUS).then(|| head.headers.clone());
+    if status.is_none() && !is_grpc(head.status, &head.headers) {
+        return Err(of_http(head.status, &head.headers));
+    }
+    // To its end, which only the caller's time limit bounds: the status comes last.
+    while status.is_none() {
+        match body.frame().await.transpose()?.map(Frame::into_data) {
+            Some(Ok(data)) => keep(&mut first, &data),
+            Some(Err(frame)) => status = frame.into_trailers().ok(),
+            None => break,
+        }
+    }
+    let mut status =
+        status.filter(|status| status.contains_key(GRPC_STATUS)).ok_or(NoStatus::BrokeOff)?;
+    remove_unreadable_details(&mut status);
+    // The only place of the status is the end.
+    head.status = StatusCode::OK;
+    head.headers.clear();
+    let frames = [Ok::<_, Status>(Frame::data(message(first))), Ok(Frame::trailers(status))];
+    Ok(Response::from_parts(head, Body::new(StreamBody::new(stream::iter(frames)))))
+}
+
+// One byte more than what is kept says that there is more.
+fn keep(first: &mut BytesMut, data: &Bytes) {
+    let room = FRAME_HEAD + MAX_MESSAGE + 1 - first.len();
+    first.put_slice(&data[..data.len().min(room)]);
+}
+
+// The frame of the first message; of an empty one where it is compressed, too long or not whole.
+fn message(mut first: BytesMut) -> Bytes {
+    let mut frame = BytesMut::zeroed(FRAME_HEAD);
+    if first.len() >= FRAME_HEAD && first.len() <= FRAME_HEAD + MAX_MESSAGE {
+        let (flag, length) = (first.get_u8(), first.get_u32());
+        if let (0, Some(message)) = (flag, first.get(..length as usize)) {
+            frame.clear();
+            frame.put_u8(flag);
+            frame.put_u32(length);
+            frame.put_slice(message);
+        }
+    }
+    frame.freeze()
+}
+
+fn is_grpc(status: StatusCode, headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).map(|value| value.as_bytes());
+    status == StatusCode::OK
+        && content_type.is_some_and(|text| text.starts_with(b"application/grpc"))
+}
+
+// What an HTTP status stands for where there is no other (gRPC, "HTTP to gRPC Status Code Mapping").
+// A redirect and a page say nothing of the call.
+fn of_http(status: StatusCode, headers: &HeaderMap) -> BoxError {
+    let code = match status.as_u16() {
+        100..=399 => {
+            return NoStatus::NotGrpc { status, content_type: content_type(headers) }.into();
+        }
+        400 => Code::Internal,
+        401 => Code::Unauthenticated,
+        403 => Code::PermissionDenied,
+        404 => Code::Unimplemented,
+        429 | 502..=504 => Code::Unavailable,
+        _ => Code::Unknown,
+    };
+    Status::new(code, format!("HTTP status {status}")).into()
+}
+
+const LONGEST_CONTENT_TYPE: usize = 80;
+
+/// The content type of an answer, for the log.
+pub fn content_type(headers: &HeaderMap) -> String {
+    let text = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    text.unwrap_or("of no content type").chars().take(LONGEST_CONTENT_TYPE).collect()
+}
+
+// tonic panics where they are no base64.
+fn remove_unreadable_details(status: &mut HeaderMap) {
+    let metadata = MetadataMap::from_headers(std::mem::take(status));
+    let is_readable =
+        metadata.get_bin(GRPC_DETAILS).is_none_or(|details| details.to_bytes().is_ok());
+    *status = metadata.into_headers();
+    if !is_readable {
+        status.remove(GRPC_DETAILS);
+    }
+}
