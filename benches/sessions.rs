@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use livekit_otel_engine::session::{Outputs, Sessions, Settings};
 use livekit_otel_model::event::{
-    Event, EventKind, Identity, Participant, ParticipantSid, Room, RoomName, RoomSid, Teller, Time,
-    Told, Track, TrackKind, TrackSid, TrackSource,
+    Event, EventKind, Identity, Origin, Participant, ParticipantSid, ReportedTime, Room, RoomName,
+    RoomSid, Time, Track, TrackKind, TrackSid, TrackSource,
 };
 
 const IN_A_ROOM: usize = 50;
@@ -38,14 +38,14 @@ fn main() {
     println!("an event among 1,000,000 costs {grown:.2} of one among 1,000 (target: less than 2)");
 }
 
-struct Telling {
+struct Decoded {
     sessions: Sessions,
     out: Outputs,
     nth: u64,
     ns: u128,
 }
 
-impl Telling {
+impl Decoded {
     // Tells them in batches; gives nanoseconds an event.
     fn tell(&mut self, count: usize, mut make: impl FnMut(usize, u64) -> Event) -> f64 {
         self.ns = 0;
@@ -70,7 +70,7 @@ impl Telling {
 }
 
 fn measure(participants: usize) {
-    let mut to = Telling {
+    let mut to = Decoded {
         sessions: Sessions::new(Settings::default()),
         out: Outputs::default(),
         nth: 0,
@@ -110,9 +110,9 @@ fn event(kind: EventKind, of: usize, track: Option<usize>, nth: u64) -> Event {
     let at = Time::from_nanos(1_795_406_960_000_000_000 + nth * 10_000).unwrap();
     Event {
         id: format!("AE_{nth}").into(),
-        teller: Teller::Analytics,
+        origin: Origin::Analytics,
         kind,
-        told: Some(Told { at, whole_seconds: false }),
+        told: Some(ReportedTime { at, whole_seconds: false }),
         node: None,
         room: Some(Room {
             sid: RoomSid::new(&format!("RM_{room:012}")),

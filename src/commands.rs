@@ -15,13 +15,13 @@ use hyper_util::rt::TokioExecutor;
 use thiserror::Error;
 
 use crate::config::Config;
-use livekit_otel_durable::journal::{Letter, Payload, letters, open_letter};
+use livekit_otel_durable::journal::{DeadLetter, Payload, letters, open_letter};
 use livekit_otel_durable::store::Directory;
 use livekit_otel_export as export;
 use livekit_otel_ledger::Signal;
 use livekit_otel_ledger::report::grouped;
 use livekit_otel_ledger::status::Status;
-use livekit_otel_model::shown::visible;
+use livekit_otel_model::printable::visible;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_ANSWER: usize = 1 << 20;
@@ -87,7 +87,7 @@ async fn ask(request: Request<Full<Bytes>>) -> Result<Response<Incoming>, String
 
 /// What was set aside in a journal's directory.
 #[derive(Debug)]
-pub struct DeadLetters {
+pub struct DeadLetterFiles {
     files: Vec<PathBuf>,
 }
 
@@ -95,7 +95,7 @@ fn id(file: &Path) -> String {
     visible(&file.file_stem().unwrap_or_default().to_string_lossy()).into_owned()
 }
 
-impl DeadLetters {
+impl DeadLetterFiles {
     /// Those of `ids`; all where there are none.
     ///
     /// # Errors
@@ -129,7 +129,7 @@ impl DeadLetters {
         for file in &self.files {
             match open_letter(file) {
                 Ok((letter, payload)) => {
-                    let Letter { items, at, reason, .. } = letter;
+                    let DeadLetter { items, at, reason, .. } = letter;
                     let at = Duration::from_nanos(at.nanos());
                     let at = humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + at);
                     let reason = visible(&reason);
@@ -219,7 +219,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
-    use livekit_otel_durable::journal::SetAside;
+    use livekit_otel_durable::journal::DeadLetters;
     use livekit_otel_durable::store::{Directory, Files};
     use livekit_otel_model::event::Time;
 
@@ -227,13 +227,13 @@ mod tests {
     async fn a_letters_reason_does_nothing_to_the_terminal() {
         let place = tempfile::tempdir().unwrap();
         let directory = Directory::open(place.path(), Arc::new(Files)).unwrap();
-        let set_aside = SetAside::on_disk(&Arc::new(directory), 1000).unwrap();
+        let set_aside = DeadLetters::on_disk(&Arc::new(directory), 1000).unwrap();
         let at = Time::from_secs(1_795_406_960).unwrap();
         let reason = "no\x1b[2J\u{202e}\r\n".to_owned();
-        let letter = Letter { payload: Payload::Logs, items: 1, at, reason };
+        let letter = DeadLetter { payload: Payload::Logs, items: 1, at, reason };
         set_aside.keep("logs-1", &letter, &Bytes::new()).await;
         let mut out = Vec::new();
-        DeadLetters::find(place.path(), &[]).unwrap().list(&mut out).unwrap();
+        DeadLetterFiles::find(place.path(), &[]).unwrap().list(&mut out).unwrap();
         let out = String::from_utf8(out).unwrap();
         assert!(out.ends_with("  no�[2J���\n"), "{out:?}");
     }

@@ -21,7 +21,7 @@ use livekit_otel_ledger::Source;
 use livekit_otel_livekit::keys::Keys;
 use livekit_otel_livekit::token;
 use livekit_otel_livekit::{self as proto, Read, Unreadable};
-use livekit_otel_model::event::{Telling, Time};
+use livekit_otel_model::event::{Decoded, Time};
 use livekit_otel_tools::capture::{Capture, Line};
 
 /// A target: its name, which is also its corpus', and what it does with an input.
@@ -65,7 +65,7 @@ fn is_signed(token: &[u8], secret: &str) -> bool {
 /// A capture's lines, told at their times.
 pub fn capture(data: &[u8]) {
     let Ok(capture) = Capture::parse(data) else { return };
-    let line = |line: &Line| Some((Time::from_millis(line.at)?, read(line).ok()?.telling));
+    let line = |line: &Line| Some((Time::from_millis(line.at)?, read(line).ok()?.decoded));
     play(&capture.lines.iter().filter_map(line).collect::<Vec<_>>());
 }
 
@@ -118,8 +118,8 @@ pub fn journal(data: &[u8]) {
         }
         1 => {
             let entry = journal::decode(&Bytes::copy_from_slice(rest), read_again);
-            if let Some(Entry::Input(Accepted { at, telling: Some(telling), .. })) = entry {
-                play(&[(at, telling)]);
+            if let Some(Entry::Input(Accepted { at, decoded: Some(decoded), .. })) = entry {
+                play(&[(at, decoded)]);
             }
         }
         _ => {
@@ -133,14 +133,14 @@ pub fn journal(data: &[u8]) {
 }
 
 // What could be read, told a second after the other.
-fn told(reads: impl IntoIterator<Item = Result<Read, Unreadable>>) -> Vec<(Time, Telling)> {
+fn told(reads: impl IntoIterator<Item = Result<Read, Unreadable>>) -> Vec<(Time, Decoded)> {
     let seconds = (1_795_406_961..).filter_map(Time::from_secs);
-    seconds.zip(reads.into_iter().flatten()).map(|(at, read)| (at, read.telling)).collect()
+    seconds.zip(reads.into_iter().flatten()).map(|(at, read)| (at, read.decoded)).collect()
 }
 
 // Through all that follows a successful read. The same inputs give the same outputs, over a restart
 // too.
-fn play(told: &[(Time, Telling)]) {
+fn play(told: &[(Time, Decoded)]) {
     let Some((start, _)) = told.first() else { return };
     let out = played(*start, told, None);
     let again = played(*start, told, Some(told.len() / 2));
@@ -172,18 +172,21 @@ fn restarted(engine: &Engine) -> Engine {
     next
 }
 
-fn played(start: Time, told: &[(Time, Telling)], restart: Option<usize>) -> Batch {
+fn played(start: Time, told: &[(Time, Decoded)], restart: Option<usize>) -> Batch {
     let mut engine = new(start);
     let mut out = Batch::default();
     let mut now = start;
-    for (nth, (at, telling)) in told.iter().enumerate() {
+    for (nth, (at, decoded)) in told.iter().enumerate() {
         if restart == Some(nth) {
             engine = restarted(&engine);
         }
         now = *at;
         engine.tick(now, &mut out);
-        assert!(engine.next().is_none_or(|next| next > now), "a tick leaves nothing that is due");
-        engine.apply(telling, now, true, &mut out);
+        assert!(
+            engine.next_deadline().is_none_or(|next| next > now),
+            "a tick leaves nothing that is due"
+        );
+        engine.apply(decoded, now, true, &mut out);
     }
     engine.flush(now, &mut out);
     engine.close(now, "shutdown", &mut out);

@@ -64,7 +64,7 @@
 //! let mut out = Batch::default();
 //! let webhook = br#"{"event": "room_started", "id": "EV_1", "createdAt": "1795406961",
 //!     "room": {"sid": "RM_XHuZ4ggjTArt", "name": "standup"}}"#;
-//! engine.apply(&proto::webhook(webhook)?.telling, now, false, &mut out);
+//! engine.apply(&proto::webhook(webhook)?.decoded, now, false, &mut out);
 //! assert_eq!(&*out.logs[0].event_name, "lk.room.created");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

@@ -8,7 +8,7 @@ use livekit_otel::cli::{
     self, Cli, Command, Deadletter, DeadletterArgs, DemoArgs, EXIT_USAGE, ReplayArgs, ServeArgs,
     SimulateArgs, StatusArgs, TraceIdArgs,
 };
-use livekit_otel::commands::{self, DeadLetters};
+use livekit_otel::commands::{self, DeadLetterFiles};
 use livekit_otel::config;
 use livekit_otel::config::Config;
 use livekit_otel::demo;
@@ -205,7 +205,7 @@ fn trace_id(args: &TraceIdArgs) -> Result<(), Failure> {
 
 fn deadletter(command: Deadletter) -> Result<(), Failure> {
     let mut out = std::io::stdout();
-    let find = |args: &DeadletterArgs| DeadLetters::find(&args.journal_dir, &args.ids);
+    let find = |args: &DeadletterArgs| DeadLetterFiles::find(&args.journal_dir, &args.ids);
     match command {
         Deadletter::List(args) => find(&args).and_then(|letters| letters.list(&mut out)),
         Deadletter::Drop(args) => find(&args).and_then(|letters| letters.forget(&mut out)),
@@ -213,7 +213,7 @@ fn deadletter(command: Deadletter) -> Result<(), Failure> {
             let config = Config::load(&args.serve, &ProcessEnv).map_err(usage)?;
             let journal = config.journal.as_ref();
             let journal = journal.ok_or_else(|| usage("journal.dir: must be set"))?;
-            let letters = DeadLetters::find(&journal.directory, &args.ids).map_err(failed)?;
+            let letters = DeadLetterFiles::find(&journal.directory, &args.ids).map_err(failed)?;
             return run(async { letters.retry(&config, &mut out).await.map_err(failed) });
         }
     }

@@ -20,7 +20,7 @@ use crate::source::reconcile::{self, Reconciler};
 use crate::source::tls;
 use crate::source::{self, Shared};
 use crate::ui::Ui;
-use livekit_otel_durable::journal::{self, Journal, SetAside};
+use livekit_otel_durable::journal::{self, DeadLetters, Journal};
 use livekit_otel_durable::memory;
 use livekit_otel_durable::store::Directory;
 use livekit_otel_durable::store::directory::OpenError;
@@ -83,7 +83,7 @@ pub struct Server {
 struct Kept {
     journal: Journal,
     reader: journal::Reader,
-    set_aside: Arc<SetAside>,
+    set_aside: Arc<DeadLetters>,
     // With how large a segment is.
     disk: Option<(Arc<Directory>, u64, Checkpoints)>,
     // What runs as long as the server does.
@@ -95,7 +95,7 @@ struct Kept {
 impl Kept {
     fn in_memory(config: &Config, ledger: &Arc<Ledger>) -> Self {
         let (journal, reader) = journal::in_memory(config.journal_bytes, ledger);
-        let set_aside = Arc::new(SetAside::in_memory(config.set_aside_bytes));
+        let set_aside = Arc::new(DeadLetters::in_memory(config.set_aside_bytes));
         Self { journal, reader, set_aside, disk: None, faults: Faults::default(), writer: None }
     }
 
@@ -105,7 +105,7 @@ impl Kept {
         ledger: &Arc<Ledger>,
     ) -> Result<Self, StartError> {
         let directory = Arc::new(Directory::open(&of.directory, Arc::clone(&of.disk))?);
-        let set_aside = Arc::new(SetAside::on_disk(&directory, config.set_aside_bytes)?);
+        let set_aside = Arc::new(DeadLetters::on_disk(&directory, config.set_aside_bytes)?);
         let total = directory.space().map_or(u64::MAX, |space| space.total);
         let least = journal::Settings::least(config.max_body.max(config.max_message) as u64);
         if total < least {
@@ -120,7 +120,7 @@ impl Kept {
         let next = checkpoints.next();
         let opened = journal::open(&directory, next, settings, source::read_again, ledger)?;
         let journal::Opened { journal, reader, first, saved, faults, thread } = opened;
-        let checkpoints = checkpoints.of(journal.ticker(), first, saved);
+        let checkpoints = checkpoints.attach(journal.ticker(), first, saved);
         let disk = Some((directory, settings.segment(), checkpoints));
         Ok(Self { journal, reader, set_aside, disk, faults, writer: Some(thread) })
     }

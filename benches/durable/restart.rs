@@ -53,7 +53,7 @@ pub fn run() {
         let events = proto::encode_capture("events", &json!({"events": events})).unwrap();
         let stats = proto::encode_capture("stats", &json!({"stats": windows})).unwrap();
         for read in [proto::events(&events).unwrap(), proto::stats(&stats).unwrap()] {
-            engine.apply(&read.telling, begin, false, &mut out);
+            engine.apply(&read.decoded, begin, false, &mut out);
         }
         out = Batch::default();
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use livekit_otel::config::Config;
-use livekit_otel_durable::journal::{self, Accepted, SetAside};
+use livekit_otel_durable::journal::{self, Accepted, DeadLetters};
 use livekit_otel_engine::Engine;
 use livekit_otel_engine::session;
 use livekit_otel_engine::stats::NodeReports;
@@ -13,7 +13,7 @@ use livekit_otel_export::Exporter;
 use livekit_otel_export::settings::Protocol;
 use livekit_otel_ledger::{Ledger, Source};
 use livekit_otel_livekit::keys::Keys;
-use livekit_otel_model::event::{Telling, Unknown};
+use livekit_otel_model::event::{Decoded, Unknown};
 use livekit_otel_pipeline::{self as pipeline, Clock, Parts};
 
 use crate::otelcol::otelcol;
@@ -68,7 +68,7 @@ fn flush(name: &str, streams: usize, endpoint: &str, protocol: Protocol, target:
         config.export.traces.enabled = false;
         config.export.logs.enabled = false;
         let ledger = Arc::new(Ledger::default());
-        let set_aside = Arc::new(SetAside::in_memory(1 << 20));
+        let set_aside = Arc::new(DeadLetters::in_memory(1 << 20));
         let exporter = Exporter::start(&config.export, Arc::clone(&ledger), &set_aside).unwrap();
         let session = session::Settings::default();
         let parts = Parts {
@@ -89,8 +89,8 @@ fn flush(name: &str, streams: usize, endpoint: &str, protocol: Protocol, target:
             for first in (0..streams).step_by(FEW) {
                 let stats = load.windows(first..streams.min(first + FEW), nth);
                 let (source, items) = (Source::Stats, stats.len() as u64);
-                let (telling, raw, at) =
-                    (Some(Telling::Stats(stats)), bytes::Bytes::new(), at(nth));
+                let (decoded, raw, at) =
+                    (Some(Decoded::Stats(stats)), bytes::Bytes::new(), at(nth));
                 let accepted = Accepted {
                     at,
                     source,
@@ -98,7 +98,7 @@ fn flush(name: &str, streams: usize, endpoint: &str, protocol: Protocol, target:
                     unusable: 0,
                     unknown: Unknown::default(),
                     twin_expected: false,
-                    telling,
+                    decoded,
                     raw,
                     size: 1,
                 };

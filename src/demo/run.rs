@@ -211,7 +211,7 @@ fn write_elsewhere(
     render_ledger(&report.ledger, out, 80)
 }
 
-// The rooms that a capture tells of, in the order of their first telling.
+// The rooms that a capture tells of, in the order of their first decoded.
 fn rooms(capture: &Capture) -> Vec<RoomSid> {
     let mut rooms = Vec::new();
     for line in &capture.lines {

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::Shared;
 use crate::observe::prometheus;
-use livekit_otel_durable::journal::{Room, SetAside};
+use livekit_otel_durable::journal::{DeadLetters, IntakeBudget};
 use livekit_otel_ledger::Ledger;
 use livekit_otel_ledger::status::Status;
 use livekit_otel_pipeline::own::Own;
@@ -22,8 +22,8 @@ use livekit_otel_pipeline::own::Own;
 pub(super) struct Admin {
     own: Own,
     ledger: Arc<Ledger>,
-    room: Option<Arc<Room>>,
-    set_aside: Arc<SetAside>,
+    room: Option<Arc<IntakeBudget>>,
+    set_aside: Arc<DeadLetters>,
     stop: watch::Receiver<bool>,
 }
 
@@ -88,7 +88,7 @@ mod tests {
     async fn it_is_not_ready_while_it_drains() {
         let ledger = Arc::<Ledger>::default();
         let (journal, _) = journal::in_memory(1000, &ledger);
-        let set_aside = Arc::new(SetAside::in_memory(0));
+        let set_aside = Arc::new(DeadLetters::in_memory(0));
         let shared = Shared { keys: KeyRing::default(), journal, ledger, set_aside };
         for (stopped, ready) in [(false, 200), (true, 503)] {
             let (_, stop) = watch::channel(stopped);

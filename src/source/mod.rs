@@ -20,11 +20,11 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
-use livekit_otel_durable::journal::{Accepted, Journal, SetAside};
+use livekit_otel_durable::journal::{Accepted, DeadLetters, Journal};
 use livekit_otel_ledger::{Ledger, Source};
 use livekit_otel_livekit::keys::KeyRing;
 use livekit_otel_livekit::{self as proto, Read, Unreadable};
-use livekit_otel_model::event::{Telling, Time, Unknown};
+use livekit_otel_model::event::{Decoded, Time, Unknown};
 
 /// What all sources write to.
 #[derive(Debug, Clone)]
@@ -36,7 +36,7 @@ pub struct Shared {
     /// Where all is counted.
     pub ledger: Arc<Ledger>,
     /// Where what can't be read is kept.
-    pub set_aside: Arc<SetAside>,
+    pub set_aside: Arc<DeadLetters>,
 }
 
 /// How many streams of analytics events are open: while there is one, a webhook's twin is expected.
@@ -67,13 +67,13 @@ impl Drop for OpenStream {
 fn accepted(source: Source, read: Option<Read>, raw: Bytes, twin_expected: bool) -> Accepted {
     let at = Time::from_system(SystemTime::now());
     let size = raw.len();
-    let (telling, items, unusable, unknown) = match read {
-        Some(Read { telling, items, unusable, unknown }) => {
-            (Some(telling), items, unusable, unknown)
+    let (decoded, items, unusable, unknown) = match read {
+        Some(Read { decoded, items, unusable, unknown }) => {
+            (Some(decoded), items, unusable, unknown)
         }
         None => (None, 1, 0, Unknown::default()),
     };
-    Accepted { at, source, items, unusable, unknown, twin_expected, telling, raw, size }
+    Accepted { at, source, items, unusable, unknown, twin_expected, decoded, raw, size }
 }
 
 fn parse(source: Source, raw: &[u8]) -> Result<Read, Unreadable> {
@@ -88,8 +88,8 @@ fn parse(source: Source, raw: &[u8]) -> Result<Read, Unreadable> {
 
 /// Reads again what a journal kept; gives what it tells, where it can be read, how many items that is,
 /// and how many more are of no use.
-pub fn read_again(source: Source, raw: &Bytes) -> (Option<Telling>, u64, u64) {
-    parse(source, raw).map_or((None, 1, 0), |read| (Some(read.telling), read.items, read.unusable))
+pub fn read_again(source: Source, raw: &Bytes) -> (Option<Decoded>, u64, u64) {
+    parse(source, raw).map_or((None, 1, 0), |read| (Some(read.decoded), read.items, read.unusable))
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::Shared;
 use super::listen::{Listeners, Settings, bind};
-use livekit_otel_durable::journal::{self, Reader, SetAside};
+use livekit_otel_durable::journal::{self, DeadLetters, Reader};
 use livekit_otel_ledger::{Input, Ledger, Refused, Source};
 use livekit_otel_livekit as proto;
 use livekit_otel_livekit::keys::Keys;
@@ -53,7 +53,7 @@ async fn listening(journal_bytes: usize) -> Fixture {
     keys.insert(KEY, SECRET);
     let ledger = Arc::new(Ledger::default());
     let (journal, reader) = journal::in_memory(journal_bytes, &ledger);
-    let set_aside = Arc::new(SetAside::in_memory(1000));
+    let set_aside = Arc::new(DeadLetters::in_memory(1000));
     let shared = Shared { keys: keys.into(), journal, ledger: Arc::clone(&ledger), set_aside };
     let listeners = bind(&settings, shared).await.unwrap();
     Fixture { listeners, reader, ledger }

@@ -180,7 +180,7 @@ mod tests {
     use tonic::codegen::Service;
 
     use super::*;
-    use livekit_otel_durable::journal::{self, SetAside};
+    use livekit_otel_durable::journal::{self, DeadLetters};
     use livekit_otel_ledger::Ledger;
     use livekit_otel_livekit::keys::Keys;
     use livekit_otel_livekit::token::sign;
@@ -192,7 +192,7 @@ mod tests {
         keys.insert("key", SECRET);
         let ledger = Arc::new(Ledger::default());
         let (journal, _) = journal::in_memory(1000, &ledger);
-        let set_aside = Arc::new(SetAside::in_memory(0));
+        let set_aside = Arc::new(DeadLetters::in_memory(0));
         let shared = Shared { keys: keys.into(), journal, ledger: Arc::clone(&ledger), set_aside };
         (
             Webhooks::new(shared, OpenStreams::default(), (Budget::new(1000, 1000), 1000)).router(),

@@ -5,7 +5,7 @@ use livekit_otel_engine::session;
 use livekit_otel_engine::stats;
 use livekit_otel_engine::{Batch, Engine};
 use livekit_otel_livekit as proto;
-use livekit_otel_model::event::{Telling, Time};
+use livekit_otel_model::event::{Decoded, Time};
 use livekit_otel_model::signal::Value;
 use livekit_otel_pipeline::Passed;
 
@@ -31,30 +31,30 @@ fn play_as(scenario: &str, lines: usize, write: &dyn Fn(&str) -> String, to: &mu
         engine.tick(at, &mut out);
         let mut body = line["body"].clone();
         rewrite(&mut body, write);
-        let telling = telling(line["kind"].as_str().unwrap(), &body);
-        engine.apply(&telling, at, true, &mut out);
-        if let Telling::Stats(windows) = telling {
+        let decoded = decoded(line["kind"].as_str().unwrap(), &body);
+        engine.apply(&decoded, at, true, &mut out);
+        if let Decoded::Stats(windows) = decoded {
             to.take(Passed::Windows(windows, at));
         }
         pass(&mut out, write, to);
     }
     let mut engine = engine.unwrap();
     if text.lines().count() <= lines {
-        while let Some(due) = engine.next() {
+        while let Some(due) = engine.next_deadline() {
             engine.tick(due, &mut out);
         }
         pass(&mut out, write, to);
     }
 }
 
-fn telling(kind: &str, body: &serde_json::Value) -> Telling {
+fn decoded(kind: &str, body: &serde_json::Value) -> Decoded {
     let encoded = || proto::encode_capture(kind, body).unwrap();
     let read = match kind {
         "webhook" => proto::webhook(body.to_string().as_bytes()),
         "events" => proto::events(&encoded()),
         _ => proto::stats(&encoded()),
     };
-    read.unwrap().telling
+    read.unwrap().decoded
 }
 
 fn rewrite(body: &mut serde_json::Value, write: &dyn Fn(&str) -> String) {

@@ -6,7 +6,7 @@ use livekit_otel_engine::session;
 use livekit_otel_engine::stats;
 use livekit_otel_engine::{Batch, Engine, Tally};
 use livekit_otel_livekit as proto;
-use livekit_otel_model::event::{Event, Telling, Time};
+use livekit_otel_model::event::{Decoded, Event, Time};
 use livekit_otel_model::semconv::{event as name, key, span};
 use livekit_otel_model::signal::{Attribute, Number, Severity, Span, Value};
 use serde_json::{Value as Json, json};
@@ -26,13 +26,13 @@ impl Run {
     }
 
     /// Tells it `millis` after the start, where analytics are connected.
-    fn tell(&mut self, millis: i64, telling: &Telling) -> &mut Self {
-        self.tell_as(millis, telling, true)
+    fn tell(&mut self, millis: i64, decoded: &Decoded) -> &mut Self {
+        self.tell_as(millis, decoded, true)
     }
 
-    fn tell_as(&mut self, millis: i64, telling: &Telling, twin_expected: bool) -> &mut Self {
+    fn tell_as(&mut self, millis: i64, decoded: &Decoded, twin_expected: bool) -> &mut Self {
         self.engine.tick(at(millis), &mut self.out);
-        self.tally = self.engine.apply(telling, at(millis), twin_expected, &mut self.out);
+        self.tally = self.engine.apply(decoded, at(millis), twin_expected, &mut self.out);
         self
     }
 
@@ -165,7 +165,7 @@ fn a_participant_that_leaves_after_its_rooms_end_has_a_linger_of_its_own() {
         .tell(2000, &analytics("PARTICIPANT_LEFT", 2000, participant("PA_1")))
         .tick(1000 + 35_000);
     assert!(run.out.spans.is_empty());
-    assert_eq!(run.engine.next(), Some(at(2000 + 35_000)));
+    assert_eq!(run.engine.next_deadline(), Some(at(2000 + 35_000)));
     run.tick(2000 + 35_000);
     let ends = [span::PARTICIPANT, span::ROOM].map(|name| run.span(name).end);
     assert_eq!(ends.map(|end| end.since(at(0)).as_secs()), [2, 1]);
@@ -273,7 +273,7 @@ fn an_unknown_type_is_logged_as_itself() {
     .unwrap();
     assert_eq!(read.unknown.event_types, 1);
     let mut run = Run::new();
-    run.tell(0, &read.telling);
+    run.tell(0, &read.decoded);
     assert_eq!(&*run.out.logs[0].event_name, "lk.room.upgraded");
     assert_eq!(text(&run.out.logs[0].attributes, key::EVENT_TYPE), Some("room_upgraded"));
     assert_eq!(run.out.logs[0].severity, Severity::Warn);
@@ -282,7 +282,7 @@ fn an_unknown_type_is_logged_as_itself() {
     let message = [&[0x0a, 11, 0x08, 99, 0x1a, 7][..], ROOM.as_bytes()].concat();
     let read = proto::events(&message).unwrap();
     assert_eq!(read.unknown.event_types, 1);
-    run.tell(0, &read.telling);
+    run.tell(0, &read.decoded);
     assert_eq!(&*run.out.logs[1].event_name, name::UNKNOWN);
     assert_eq!(text(&run.out.logs[1].attributes, key::EVENT_TYPE), Some("99"));
 }
@@ -328,7 +328,7 @@ fn every_webhook_is_known() {
         .collect();
     assert_eq!(events.len(), 14);
     for event in events {
-        let Telling::Events(told) = webhook(event, 0, json!({})) else { panic!("events") };
+        let Decoded::Events(told) = webhook(event, 0, json!({})) else { panic!("events") };
         let [Event { kind, .. }] = &told[..] else { panic!("one event") };
         let unknown = matches!(kind, livekit_otel_model::event::EventKind::Unknown(_));
         assert!(!unknown, "{event} is not known");
@@ -367,7 +367,7 @@ fn stats_of_a_participant_that_nobody_announced_are_counted() {
     }]});
     let read = proto::stats(&proto::encode_capture("stats", &body).unwrap()).unwrap();
     let mut run = Run::new();
-    run.tell(1000, &read.telling).tell(1001, &read.telling);
+    run.tell(1000, &read.decoded).tell(1001, &read.decoded);
     assert_eq!(run.tally.duplicates, 1);
     run.engine.flush(at(2000), &mut run.out);
     let metrics = run.out.all_metrics();
@@ -397,7 +397,7 @@ fn a_late_window_does_not_change_a_sent_span() {
             "id": id, "timeStamp": rfc3339(millis), "roomId": ROOM, "participantId": "PA_1",
             "trackId": "TR_1", "streams": [{"primaryPackets": 100}],
         }]});
-        proto::stats(&proto::encode_capture("stats", &body).unwrap()).unwrap().telling
+        proto::stats(&proto::encode_capture("stats", &body).unwrap()).unwrap().decoded
     };
     let mut run = Run::new();
     run.tell(1000, &analytics("TRACK_PUBLISHED", 1000, with_track("PA_1", "TR_1")))
@@ -418,13 +418,13 @@ fn a_closed_room_is_forgotten_after_an_hour() {
     run.tell(1000, &analytics("ROOM_ENDED", 1000, json!({}))).tick(40_000);
     assert_eq!(run.spans(span::ROOM).len(), 1);
     // Quiet for 10 s it is packed.
-    let quiet = run.engine.next().unwrap();
+    let quiet = run.engine.next_deadline().unwrap();
     assert_eq!(quiet.since(at(40_000)), Duration::from_secs(10));
     run.engine.tick(quiet, &mut run.out);
-    let next = run.engine.next().unwrap();
+    let next = run.engine.next_deadline().unwrap();
     assert_eq!(next.since(at(40_000)), Duration::from_hours(1));
     run.engine.tick(next, &mut run.out);
-    assert_eq!(run.engine.next(), None);
+    assert_eq!(run.engine.next_deadline(), None);
 }
 
 #[test]
@@ -436,7 +436,7 @@ fn a_participant_that_came_after_the_rooms_end_is_not_forgotten_without_a_span()
         .tick(40_000);
     assert_eq!(run.spans(span::ROOM).len(), 1);
     run.tell(41_000, &analytics("PARTICIPANT_JOINED", 41_000, participant("PA_2")));
-    while let Some(next) = run.engine.next() {
+    while let Some(next) = run.engine.next_deadline() {
         run.engine.tick(next, &mut run.out);
     }
     let late = run.spans(span::PARTICIPANT);

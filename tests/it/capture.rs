@@ -4,14 +4,14 @@ use livekit_otel_engine::session;
 use livekit_otel_engine::stats;
 use livekit_otel_engine::{Batch, Engine};
 use livekit_otel_livekit as proto;
-use livekit_otel_model::event::{Telling, Time};
+use livekit_otel_model::event::{Decoded, Time};
 use serde_json::Value;
 
 /// A line of a capture, read.
 pub(crate) struct Line {
     pub at: Time,
     pub kind: String,
-    pub telling: Telling,
+    pub decoded: Decoded,
 }
 
 /// The lines of the shipped capture.
@@ -39,7 +39,7 @@ pub(crate) fn line(text: &str) -> Line {
         _ => proto::node_rooms(&encoded()),
     };
     let at = Time::from_millis(line["at"].as_i64().unwrap()).unwrap();
-    Line { at, kind, telling: read.unwrap().telling }
+    Line { at, kind, decoded: read.unwrap().decoded }
 }
 
 /// What comes out for `lines` in their order, each at its own time, with a flush every 30 s.
@@ -57,14 +57,18 @@ pub(crate) fn run<'a>(lines: impl Iterator<Item = &'a Line>, analytics_connected
             flush_at = flush_at + INTERVAL;
         }
         engine.tick(line.at, &mut out);
-        engine.apply(&line.telling, line.at, analytics_connected, &mut out);
+        engine.apply(&line.decoded, line.at, analytics_connected, &mut out);
         last = line.at;
     }
     // Past the linger, and not past the memory of the room.
     let end = last + 2 * INTERVAL;
     engine.tick(end, &mut out);
     engine.flush(end, &mut out);
-    assert_eq!(engine.next().map(|next| next > end), Some(true), "something is still held");
+    assert_eq!(
+        engine.next_deadline().map(|next| next > end),
+        Some(true),
+        "something is still held"
+    );
     out
 }
 

@@ -15,7 +15,7 @@ use http::header::{AUTHORIZATION, RETRY_AFTER};
 use http_body_util::Full;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use livekit_otel::commands::{self, DeadLetters};
+use livekit_otel::commands::{self, DeadLetterFiles};
 use livekit_otel::config::Config;
 use livekit_otel::config::JournalConfig;
 use livekit_otel::serve::Server;
@@ -356,7 +356,7 @@ async fn what_can_not_be_read_is_a_letter_that_can_be_listed_and_dropped() {
     assert_eq!(status.ledger.inputs[0].set_aside, 1);
     stop(server).await;
 
-    let find = || DeadLetters::find(directory.path(), &[]).unwrap();
+    let find = || DeadLetterFiles::find(directory.path(), &[]).unwrap();
     let mut said = Vec::new();
     find().list(&mut said).unwrap();
     assert!(find().retry(&config(), &mut said).await.is_err());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use livekit_otel_engine::session::{Forgotten, Settings};
 use livekit_otel_engine::stats;
 use livekit_otel_engine::{Batch, Engine};
-use livekit_otel_model::event::{Event, EventKind, Telling};
+use livekit_otel_model::event::{Decoded, Event, EventKind};
 use livekit_otel_model::signal::LogRecord;
 
 use crate::history::saved_and_loaded;
@@ -21,7 +21,7 @@ fn engine(settings: &Settings) -> Engine {
 
 fn tell(engine: &mut Engine, millis: u64, event: Event, out: &mut Batch) {
     engine.tick(at(millis), out);
-    engine.apply(&Telling::Events(vec![event]), at(millis), false, out);
+    engine.apply(&Decoded::Events(vec![event]), at(millis), false, out);
 }
 
 fn of(kind: EventKind, millis: u64, room: u64, who: Option<u64>, track: bool) -> Event {
@@ -63,7 +63,7 @@ fn an_ended_room_of_three_takes_little_memory() {
                 room(&mut engine, 1000 + nth, nth, &mut Batch::default());
             }
             // One after the other, as what leaves at once takes memory too.
-            while let Some(due) = engine.next().filter(|due| *due <= at(until)) {
+            while let Some(due) = engine.next_deadline().filter(|due| *due <= at(until)) {
                 engine.tick(due, &mut Batch::default());
             }
         });
@@ -92,7 +92,7 @@ fn what_comes_late_of_a_packed_room_is_joined_to_it() {
             event.room.as_mut().unwrap().name = None;
             tell(&mut engine, millis, event, &mut out);
         }
-        while let Some(due) = engine.next() {
+        while let Some(due) = engine.next_deadline() {
             engine.tick(due, &mut out);
         }
         assert_eq!(out.spans.len(), spans, "no span is made twice");
@@ -148,7 +148,7 @@ fn rooms_are_kept_and_remembered_as_long_as_is_set() {
         for minute in at_minutes {
             let mut event = of(EventKind::ParticipantActive, 1000, 1, Some(0), false);
             event.participant.as_mut().unwrap().identity = None;
-            while let Some(due) = engine.next().filter(|due| *due <= at(minute * 60_000)) {
+            while let Some(due) = engine.next_deadline().filter(|due| *due <= at(minute * 60_000)) {
                 engine.tick(due, &mut out);
             }
             tell(&mut engine, minute * 60_000, event, &mut out);

@@ -47,7 +47,7 @@ fn record(read: &proto::Read) -> LogRecord {
     let begin = at(0);
     let settings = session::Settings::default();
     let mut engine = Engine::new(settings, stats::Settings::default(), begin);
-    engine.apply(&read.telling, begin, false, &mut out);
+    engine.apply(&read.decoded, begin, false, &mut out);
     out.logs.pop().unwrap()
 }
 

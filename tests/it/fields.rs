@@ -10,7 +10,7 @@ use livekit_otel_engine::session;
 use livekit_otel_engine::stats;
 use livekit_otel_engine::{Batch, Engine};
 use livekit_otel_livekit as proto;
-use livekit_otel_model::event::Telling;
+use livekit_otel_model::event::Decoded;
 use livekit_otel_model::semconv::{PERSONAL, key};
 use livekit_otel_model::signal::{Attribute, Value};
 use protox::Compiler;
@@ -225,7 +225,7 @@ fn one(field: &FieldDescriptor, classes: &Classes, nth: usize, depth: usize) -> 
 }
 
 // What is read of messages with everything in them, of all types.
-fn tellings() -> Vec<Telling> {
+fn tellings() -> Vec<Decoded> {
     // As deep as EgressInfo's outputs' proxies, and the requests of API calls.
     const DEEP: usize = 6;
     let (pool, classes) = (pool(), table());
@@ -266,7 +266,7 @@ fn tellings() -> Vec<Telling> {
     }
     tellings.push(proto::stats(&encoded("stats", &fill(STATS, 0))).unwrap());
     tellings.push(proto::node_rooms(&encoded("nodeRooms", &fill(ROOMS, 0))).unwrap());
-    tellings.into_iter().map(|read| read.telling).collect()
+    tellings.into_iter().map(|read| read.decoded).collect()
 }
 
 #[test]
@@ -274,14 +274,14 @@ fn no_secret_is_read_and_what_is_personal_leaves_by_personal_keys_alone() {
     let mut engine = Engine::new(session::Settings::default(), stats::Settings::default(), at(0));
     let mut out = Batch::default();
     let mut now = at(0);
-    for telling in tellings() {
-        let read = format!("{telling:?}");
+    for decoded in tellings() {
+        let read = format!("{decoded:?}");
         assert!(read.contains("plain:"), "nothing was read");
         if let Some(secret) = read.find("secret:") {
             panic!("read: {}", &read[secret..read.len().min(secret + 60)]);
         }
         now = now + Duration::from_secs(1);
-        engine.apply(&telling, now, false, &mut out);
+        engine.apply(&decoded, now, false, &mut out);
     }
     engine.close(now, "shutdown", &mut out);
     let metrics = out.all_metrics();

@@ -1,4 +1,4 @@
-//! Random true histories of a deployment, told out of order, twice, in part, by one teller or by two,
+//! Random true histories of a deployment, told out of order, twice, in part, by one origin or by two,
 //! and over a restart.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,7 +8,7 @@ use livekit_otel_engine::session::Settings;
 use livekit_otel_engine::snapshot::{self, Writer};
 use livekit_otel_engine::stats;
 use livekit_otel_engine::{Batch, Engine};
-use livekit_otel_model::event::{Event, EventKind, Teller, Telling, Time, Told};
+use livekit_otel_model::event::{Decoded, Event, EventKind, Origin, ReportedTime, Time};
 use livekit_otel_model::semconv::{key, span as name};
 use livekit_otel_model::signal::{Span, Value};
 use proptest::prelude::*;
@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use crate::made::{self, at};
 use crate::random::Random;
 
-// Later than this after another a telling does not come: a participant is waited for 35 s.
+// Later than this after another a decoded does not come: a participant is waited for 35 s.
 const WINDOW: u64 = 30_000;
 const WHOLE_SECOND: Duration = Duration::from_secs(1);
 
@@ -196,7 +196,7 @@ impl History {
     }
 
     // What comes, with when: as true as told, no more.
-    pub(crate) fn telling(&self, random: &mut Random, how: Telltale) -> Vec<(u64, Event)> {
+    pub(crate) fn decoded(&self, random: &mut Random, how: Telltale) -> Vec<(u64, Event)> {
         let mut comes = Vec::new();
         for (millis, event) in &self.told {
             let mut tell = |event: &Event, random: &mut Random| {
@@ -233,8 +233,8 @@ fn webhook(event: &Event) -> Option<Event> {
     let second = Time::from_nanos(told.at.nanos() / 1_000_000_000 * 1_000_000_000)?;
     Some(Event {
         id: event.id.replace("AE_", "EV_").into(),
-        teller: Teller::Webhook,
-        told: Some(Told { at: second, whole_seconds: true }),
+        origin: Origin::Webhook,
+        told: Some(ReportedTime { at: second, whole_seconds: true }),
         ..event.clone()
     })
 }
@@ -248,13 +248,13 @@ fn play(comes: &[(u64, Event)], how: Telltale) -> Batch {
         if how.restart && nth == comes.len() / 2 {
             engine = saved_and_loaded(&engine, new(at(*millis)));
         }
-        while let Some(due) = engine.next().filter(|due| *due <= at(*millis)) {
+        while let Some(due) = engine.next_deadline().filter(|due| *due <= at(*millis)) {
             engine.tick(due, &mut out);
         }
-        let telling = Telling::Events(vec![event.clone()]);
-        engine.apply(&telling, at(*millis), true, &mut out);
+        let decoded = Decoded::Events(vec![event.clone()]);
+        engine.apply(&decoded, at(*millis), true, &mut out);
     }
-    while let Some(due) = engine.next() {
+    while let Some(due) = engine.next_deadline() {
         engine.tick(due, &mut out);
     }
     let census = engine_is_empty(&mut engine);
@@ -343,7 +343,7 @@ proptest! {
         let mut random = Random::new(seed);
         let history = History::new(&mut random);
         let how = Telltale { window, twice, left_out: 0, webhooks, restart };
-        let out = play(&history.telling(&mut random, how), how);
+        let out = play(&history.decoded(&mut random, how), how);
         prop_assert!(is_once(&out.spans));
         let told: BTreeMap<Id, Lived> =
             by_id(&out.spans).iter().map(|(id, span)| (id.clone(), lived(span))).collect();
@@ -363,7 +363,7 @@ proptest! {
         let mut random = Random::new(seed);
         let history = History::new(&mut random);
         let how = Telltale { window, twice: 10, left_out, webhooks, restart };
-        let comes = history.telling(&mut random, how);
+        let comes = history.decoded(&mut random, how);
         let out = play(&comes, how);
         prop_assert!(is_once(&out.spans));
         let spans = by_id(&out.spans);

@@ -21,7 +21,7 @@ fn play(reads: impl IntoIterator<Item = Read>) {
     let mut out = Batch::default();
     let now = Time::from_secs(1_795_406_990).unwrap();
     for read in reads {
-        engine.apply(&read.telling, now, true, &mut out);
+        engine.apply(&read.decoded, now, true, &mut out);
     }
     engine.flush(now, &mut out);
     engine.close(now, "shutdown", &mut out);

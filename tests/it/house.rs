@@ -88,7 +88,7 @@ fn only_one_crate_depends_on_livekits_messages_and_only_one_encodes_otlp() {
 
 #[test]
 fn what_is_simulated_depends_on_no_socket_and_no_clock() {
-    let names = ["mod", "media", "plan", "random", "report", "settings", "steps", "tell"];
+    let names = ["mod", "media", "plan", "random", "report", "settings", "steps", "encode"];
     for name in names {
         let file = format!("crates/tools/src/simulate/{name}.rs");
         never_in(&file, &["tokio", "::now()", "Instant", "std::net"]);
@@ -99,7 +99,7 @@ fn what_is_simulated_depends_on_no_socket_and_no_clock() {
 #[test]
 fn what_the_page_shows_is_computed_without_a_socket_and_a_clock() {
     let words = ["tokio", "::now()", "Instant", "std::net", "axum", "livekit_otel_export"];
-    for place in ["src/ui/store", "src/ui/pages", "crates/tools/src/words.rs"] {
+    for place in ["src/ui/store", "src/ui/pages", "crates/tools/src/labels.rs"] {
         never_in(place, &words);
     }
     only_in("crate::ui", &["src/ui", "src/serve.rs", "src/demo/run.rs"]);

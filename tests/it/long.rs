@@ -6,7 +6,7 @@ use livekit_otel_engine::session::Settings;
 use livekit_otel_engine::snapshot::Writer;
 use livekit_otel_engine::stats;
 use livekit_otel_engine::{Batch, Engine};
-use livekit_otel_model::event::{EventKind, RoomName, Telling, Time, Told};
+use livekit_otel_model::event::{Decoded, EventKind, ReportedTime, RoomName, Time};
 use livekit_otel_model::signal::{Span, TraceId};
 
 use crate::made::{self, at};
@@ -34,7 +34,7 @@ struct Long {
 impl Long {
     fn tell(&mut self, millis: u64, kind: EventKind, who: Option<u64>, joined: u64) {
         let now = at(millis);
-        while let Some(due) = self.engine.next().filter(|due| *due <= now) {
+        while let Some(due) = self.engine.next_deadline().filter(|due| *due <= now) {
             self.engine.tick(due, &mut self.out);
         }
         let mut event = made::event(kind, now, "RM_long", at(0));
@@ -43,7 +43,7 @@ impl Long {
             matches!(event.kind, EventKind::TrackPublished | EventKind::TrackUnpublished);
         let track = who.filter(|_| is_track).map(|who| format!("TR_{who}"));
         event.track = track.map(|sid| made::track(&sid, &event.kind));
-        self.engine.apply(&Telling::Events(vec![event]), now, false, &mut self.out);
+        self.engine.apply(&Decoded::Events(vec![event]), now, false, &mut self.out);
     }
 }
 
@@ -73,7 +73,7 @@ fn a_long_room_forgets_who_left_and_no_trace_passes_its_budget() {
         long.tell(millis, kind, Some(who), joined);
     }
     long.tell(73 * HOUR, EventKind::RoomEnded, None, 0);
-    while let Some(due) = long.engine.next() {
+    while let Some(due) = long.engine.next_deadline() {
         long.engine.tick(due, &mut long.out);
     }
 
@@ -135,10 +135,10 @@ fn tell_join(engine: &mut Engine, room: &str, millis: u64, left: Option<u64>, ou
     let mut event = made::event(EventKind::ParticipantJoined, at(millis), room, at(millis));
     event.room.as_mut().unwrap().name = RoomName::new("standup");
     event.participant = Some(made::participant(&format!("PA_{room}"), at(millis)));
-    engine.apply(&Telling::Events(vec![event.clone()]), at(millis), false, out);
+    engine.apply(&Decoded::Events(vec![event.clone()]), at(millis), false, out);
     if let Some(left) = left {
         event.kind = EventKind::ParticipantLeft;
-        event.told = Some(Told { at: at(left), whole_seconds: false });
-        engine.apply(&Telling::Events(vec![event]), at(left), false, out);
+        event.told = Some(ReportedTime { at: at(left), whole_seconds: false });
+        engine.apply(&Decoded::Events(vec![event]), at(left), false, out);
     }
 }

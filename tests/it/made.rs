@@ -1,8 +1,8 @@
 //! Events as `proto` would make them, made without it.
 
 use livekit_otel_model::event::{
-    Event, EventKind, Identity, Participant, ParticipantSid, Room, RoomName, RoomSid, Teller, Time,
-    Told, Track, TrackKind, TrackSid, TrackSource,
+    Event, EventKind, Identity, Origin, Participant, ParticipantSid, ReportedTime, Room, RoomName,
+    RoomSid, Time, Track, TrackKind, TrackSid, TrackSource,
 };
 
 pub(crate) fn at(millis: u64) -> Time {
@@ -13,9 +13,9 @@ pub(crate) fn at(millis: u64) -> Time {
 pub(crate) fn event(kind: EventKind, told: Time, room: &str, created: Time) -> Event {
     Event {
         id: "".into(),
-        teller: Teller::Analytics,
+        origin: Origin::Analytics,
         kind,
-        told: Some(Told { at: told, whole_seconds: false }),
+        told: Some(ReportedTime { at: told, whole_seconds: false }),
         node: None,
         room: Some(Room {
             sid: RoomSid::new(room),

@@ -6,19 +6,19 @@ use livekit_otel_engine::session;
 use livekit_otel_engine::stats;
 use livekit_otel_engine::{Batch, Engine};
 use livekit_otel_livekit as proto;
-use livekit_otel_model::event::{Telling, Time};
+use livekit_otel_model::event::{Decoded, Time};
 use livekit_otel_model::signal::{Data, Number, Temporality};
 use serde_json::json;
 
 use crate::told::{ROOM, at, rfc3339};
 
-fn window(id: &str, millis: i64, packets: u64) -> Telling {
+fn window(id: &str, millis: i64, packets: u64) -> Decoded {
     let body = json!({"stats": [{
         "id": id, "timeStamp": rfc3339(millis), "roomId": ROOM, "participantId": "PA_1",
         "trackId": "TR_1", "mime": "audio/opus", "score": 4.0,
         "streams": [{"primaryPackets": packets, "startTime": rfc3339(millis - 5000)}],
     }]});
-    proto::stats(&proto::encode_capture("stats", &body).unwrap()).unwrap().telling
+    proto::stats(&proto::encode_capture("stats", &body).unwrap()).unwrap().decoded
 }
 
 // What a point counts from, when, and how much.
@@ -30,11 +30,11 @@ fn flushes(temporality: Temporality, name: &str) -> Vec<Vec<Point>> {
     let mut engine = Engine::new(session::Settings::default(), stats, at(0));
     let tellings = [Some(window("AS_1", 10_000, 100)), Some(window("AS_2", 40_000, 50)), None];
     let mut all = Vec::new();
-    for (nth, telling) in tellings.iter().enumerate() {
+    for (nth, decoded) in tellings.iter().enumerate() {
         let now = at(30_000 * (i64::try_from(nth).unwrap() + 1));
         let mut out = Batch::default();
-        if let Some(telling) = telling {
-            engine.apply(telling, now, false, &mut out);
+        if let Some(decoded) = decoded {
+            engine.apply(decoded, now, false, &mut out);
         }
         engine.flush(now, &mut out);
         let metrics = out.all_metrics();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use livekit_otel::config::Config;
 use livekit_otel::serve::Server;
-use livekit_otel_durable::journal::SetAside;
+use livekit_otel_durable::journal::DeadLetters;
 use livekit_otel_durable::store::Files;
 use livekit_otel_engine::Batch;
 use livekit_otel_export::Exporter;
@@ -44,7 +44,7 @@ async fn sent(batch: &Batch, privacy: Privacy) -> Received {
         target.endpoint = endpoint.clone();
     }
     settings.privacy = privacy;
-    let set_aside = Arc::new(SetAside::in_memory(1 << 20));
+    let set_aside = Arc::new(DeadLetters::in_memory(1 << 20));
     let exporter = Exporter::start(&settings, Arc::new(Ledger::default()), &set_aside).unwrap();
     exporter.spans(&batch.spans);
     exporter.logs(&batch.logs);

@@ -283,9 +283,9 @@ async fn a_shutdown_does_not_wait_for_an_answer() {
 fn a_nodes_rooms_are_an_event_and_are_compared() {
     let mut engine = Engine::new(session::Settings::default(), stats::Settings::default(), at(0));
     let mut out = Batch::default();
-    let mut tell = |millis: i64, telling| {
+    let mut tell = |millis: i64, decoded| {
         engine.tick(at(millis), &mut out);
-        engine.apply(&telling, at(millis), true, &mut out);
+        engine.apply(&decoded, at(millis), true, &mut out);
     };
     let rooms = |millis: i64, sids: &[&str]| {
         let room = |sid: &&str| {
@@ -297,7 +297,7 @@ fn a_nodes_rooms_are_an_event_and_are_compared() {
         let rooms: Vec<_> = sids.iter().map(room).collect();
         let body = json!({"nodeId": "ND_1", "timestamp": rfc3339(millis), "rooms": rooms});
         let raw = proto::encode_capture("nodeRooms", &body).unwrap();
-        proto::node_rooms(&raw).unwrap().telling
+        proto::node_rooms(&raw).unwrap().decoded
     };
     let mut joined = participant("PA_told");
     joined["nodeId"] = "ND_1".into();

@@ -49,7 +49,7 @@ pub(crate) fn run(lines: &[Line], restarts: &[usize]) -> Batch {
             flush_at = flush_at + INTERVAL;
         }
         engine.tick(line.at, &mut out);
-        engine.apply(&line.telling, line.at, true, &mut out);
+        engine.apply(&line.decoded, line.at, true, &mut out);
     }
     if restarts.contains(&lines.len()) {
         engine = restarted(&engine, flush_at);
@@ -87,7 +87,7 @@ fn windows_without_a_series_of_their_own_are_counted_over_a_restart() {
     let overflows = |is_restarted: bool| {
         let (mut engine, mut out) = (new(), Batch::default());
         for line in &lines {
-            engine.apply(&line.telling, line.at, true, &mut out);
+            engine.apply(&line.decoded, line.at, true, &mut out);
         }
         if is_restarted {
             engine = saved_and_loaded(&engine, new());

@@ -35,12 +35,12 @@ pub(crate) fn play<'a>(lines: impl Iterator<Item = &'a Line>, settings: Settings
     let begin = lines.peek().unwrap().at;
     let mut engine = Engine::new(settings, stats::Settings::default(), begin);
     for line in lines {
-        while let Some(due) = engine.next().filter(|due| *due <= line.at) {
+        while let Some(due) = engine.next_deadline().filter(|due| *due <= line.at) {
             engine.tick(due, &mut out);
         }
-        engine.apply(&line.telling, line.at, true, &mut out);
+        engine.apply(&line.decoded, line.at, true, &mut out);
     }
-    while let Some(due) = engine.next() {
+    while let Some(due) = engine.next_deadline() {
         engine.tick(due, &mut out);
     }
     out

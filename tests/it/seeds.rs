@@ -13,7 +13,7 @@ use livekit_otel_engine::stats::{Level, Settings};
 use livekit_otel_engine::{Batch, Engine};
 use livekit_otel_model::event::rooms::{ListedParticipant, ListedRoom, Rooms, Scope};
 use livekit_otel_model::event::{
-    Counts, Direction, Event, NodeId, ParticipantSid, RoomName, RoomSid, StreamStat, Telling,
+    Counts, Decoded, Direction, Event, NodeId, ParticipantSid, RoomName, RoomSid, StreamStat,
     TrackSid,
 };
 
@@ -64,27 +64,27 @@ fn outputs() -> String {
 
 fn play(seed: u64, to: &mut String, snapshots: &mut String) {
     let mut random = Random::new(seed);
-    let mut told = telling(&mut random);
+    let mut told = decoded(&mut random);
     told.sort_by_key(|(millis, _)| *millis);
     let settings = Settings { level: Level::Track, top_n: 3, ..stats::Settings::default() };
     let new = || Engine::new(session::Settings::default(), settings, at(0));
     let mut engine = new();
     let mut out = Batch::default();
     let restart = told.len() / 2;
-    for (nth, (millis, telling)) in told.into_iter().enumerate() {
+    for (nth, (millis, decoded)) in told.into_iter().enumerate() {
         let now = at(millis);
         if nth == restart {
             snapshot(&engine, snapshots);
             engine = saved_and_loaded(&engine, new());
         }
         engine.tick(now, &mut out);
-        engine.apply(&telling, now, true, &mut out);
+        engine.apply(&decoded, now, true, &mut out);
         if nth % 40 == 0 {
             engine.flush(now, &mut out);
         }
     }
     snapshot(&engine, snapshots);
-    while let Some(due) = engine.next().filter(|due| *due < at(3_000_000)) {
+    while let Some(due) = engine.next_deadline().filter(|due| *due < at(3_000_000)) {
         engine.tick(due, &mut out);
     }
     engine.close(at(10_000_000), "shutdown", &mut out);
@@ -113,13 +113,13 @@ fn snapshot(engine: &Engine, to: &mut String) {
 
 // Events of a random history, of which many are left out; windows of who is told of; and lists of an
 // API or of nodes, with nobody in the rooms, or with some.
-fn telling(random: &mut Random) -> Vec<(u64, Telling)> {
+fn decoded(random: &mut Random) -> Vec<(u64, Decoded)> {
     let history = History::new(random);
     let how = Telltale { window: 5_000, twice: 10, left_out: 40, webhooks: true, restart: false };
     let one_name = random.below(2) == 0;
     let is_of_nodes = random.below(2) == 0;
     let events: Vec<(u64, Event)> = history
-        .telling(random, how)
+        .decoded(random, how)
         .into_iter()
         .map(|(millis, event)| (millis, placed(event, one_name, is_of_nodes)))
         .collect();
@@ -127,14 +127,14 @@ fn telling(random: &mut Random) -> Vec<(u64, Telling)> {
     let last = events.iter().map(|(millis, _)| *millis).max().unwrap_or_default();
     for (millis, event) in &events {
         let window = window(event, *millis, random);
-        told.extend(window.map(|window| (*millis, Telling::Stats(vec![window]))));
-        told.push((*millis, Telling::Events(vec![event.clone()])));
+        told.extend(window.map(|window| (*millis, Decoded::Stats(vec![window]))));
+        told.push((*millis, Decoded::Events(vec![event.clone()])));
     }
     let nobody = random.below(2) == 0;
     for millis in (0..last / LIST_EVERY + 10).map(|nth| nth * LIST_EVERY) {
         for node in 0..=usize::from(is_of_nodes) {
             let list = list(&events, millis, is_of_nodes.then_some(node), nobody, random);
-            told.push((millis, Telling::Rooms(list)));
+            told.push((millis, Decoded::Rooms(list)));
         }
     }
     told

@@ -12,7 +12,7 @@ use livekit_otel_engine::{Batch, Engine};
 use livekit_otel_ledger::{Ledger, Lost, Signal, Source};
 use livekit_otel_livekit as proto;
 use livekit_otel_model::event::rooms::{ListedRoom, Rooms, Scope};
-use livekit_otel_model::event::{RoomSid, Telling, TrackKind, Unknown};
+use livekit_otel_model::event::{Decoded, RoomSid, TrackKind, Unknown};
 use livekit_otel_model::semconv;
 use livekit_otel_model::signal::{Attribute, Data, Metric, Value};
 use livekit_otel_pipeline::own::Own;
@@ -185,14 +185,14 @@ fn measured(settings: stats::Settings) -> Batch {
     let mut engine = Engine::new(session::Settings::default(), settings, at(0));
     let mut out = Batch::default();
     for line in capture::lines() {
-        engine.apply(&line.telling, line.at, true, &mut out);
+        engine.apply(&line.decoded, line.at, true, &mut out);
     }
     let body = json!({"stats": [{
         "id": "AS_lossy", "timeStamp": rfc3339(50_000), "roomId": ROOM, "participantId": "PA_1",
         "trackId": "TR_1", "mime": "audio/opus", "streams": [{"primaryPackets": 9, "packetsLost": 1}],
     }]});
     let lossy = proto::stats(&proto::encode_capture("stats", &body).unwrap()).unwrap();
-    engine.apply(&lossy.telling, at(55_000), false, &mut out);
+    engine.apply(&lossy.decoded, at(55_000), false, &mut out);
     engine.flush(at(60_000), &mut out);
     out
 }
@@ -206,7 +206,7 @@ fn reconciled() -> Batch {
         participants: Some(Vec::new()),
     };
     let list =
-        |rooms| Telling::Rooms(Rooms { at: None, scope: Scope::Deployment, rooms, event: None });
+        |rooms| Decoded::Rooms(Rooms { at: None, scope: Scope::Deployment, rooms, event: None });
     let settings = session::Settings::default();
     let mut engine = Engine::new(settings, stats::Settings::default(), at(0));
     let mut out = Batch::default();

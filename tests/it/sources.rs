@@ -8,10 +8,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use livekit_otel::source::Shared;
 use livekit_otel::source::listen::{self, Listeners};
-use livekit_otel_durable::journal::{self, Reader, SetAside};
+use livekit_otel_durable::journal::{self, DeadLetters, Reader};
 use livekit_otel_ledger::{Ledger, Refused, Snapshot, Source};
 use livekit_otel_livekit::keys::Keys;
-use livekit_otel_model::event::Telling;
+use livekit_otel_model::event::Decoded;
 use livekit_token::AccessToken;
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -36,7 +36,7 @@ async fn listening(journal_bytes: usize, set_aside_bytes: u64) -> Fixture {
     keys.insert("second", "another-made-up-secret-of-some-length");
     let ledger = Arc::new(Ledger::default());
     let (journal, reader) = journal::in_memory(journal_bytes, &ledger);
-    let set_aside = Arc::new(SetAside::in_memory(set_aside_bytes));
+    let set_aside = Arc::new(DeadLetters::in_memory(set_aside_bytes));
     let shared = Shared { keys: keys.into(), journal, ledger: Arc::clone(&ledger), set_aside };
     let listeners = listen::bind(&settings, shared).await.unwrap();
     Fixture { listeners, reader, ledger }
@@ -91,7 +91,7 @@ async fn a_signed_webhook_is_accepted_with_each_key() {
     let bearer = format!("Bearer {}", signed(BODY));
     for token in [signed(BODY), other, bearer] {
         assert_eq!(status(&post(fixture.listeners.http, Some(&token), BODY).await), 200);
-        let Telling::Events(events) = fixture.reader.next_input().await.unwrap().telling.unwrap()
+        let Decoded::Events(events) = fixture.reader.next_input().await.unwrap().decoded.unwrap()
         else {
             panic!("events")
         };
@@ -194,7 +194,7 @@ async fn a_signed_body_that_cannot_be_read_is_kept_and_answered_200() {
     assert_eq!(status(&post(fixture.listeners.http, Some(&signed(body)), body).await), 200);
     assert_eq!(row(&fixture.ledger.snapshot(), Source::Webhook).accepted, 1);
     let input = fixture.reader.next_input().await.unwrap();
-    assert_eq!((input.telling, &*input.raw), (None, body.as_bytes()));
+    assert_eq!((input.decoded, &*input.raw), (None, body.as_bytes()));
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
-//! Webhooks only, analytics only, and both: the same tree where the telling suffices.
+//! Webhooks only, analytics only, and both: the same tree where the decoded suffices.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use livekit_otel_model::event::Telling;
+use livekit_otel_model::event::Decoded;
 use livekit_otel_model::semconv::{event, key, span};
 use livekit_otel_model::signal::{Attribute, LogRecord, Span, SpanId, Value};
 
@@ -71,10 +71,10 @@ fn a_webhook_and_its_twin_are_one_record() {
 }
 
 fn items(line: &Line) -> usize {
-    match &line.telling {
-        Telling::Events(events) => events.len(),
-        Telling::Stats(stats) => stats.len(),
-        Telling::Rooms(_) => 1,
+    match &line.decoded {
+        Decoded::Events(events) => events.len(),
+        Decoded::Stats(stats) => stats.len(),
+        Decoded::Rooms(_) => 1,
     }
 }
 
@@ -84,7 +84,7 @@ fn the_last_windows_and_rtp_stats_are_in_the_tracks_totals() {
     let batch = capture::run(lines.iter(), true);
     let mut windows = BTreeMap::new();
     for line in &lines {
-        let Telling::Stats(stats) = &line.telling else { continue };
+        let Decoded::Stats(stats) = &line.decoded else { continue };
         for stat in stats {
             let upstream = stat.direction == livekit_otel_model::event::Direction::Upstream;
             if upstream && stat.is_media() {
@@ -180,7 +180,7 @@ fn interleaved(lines: &[Line], turns: &[u8]) -> Vec<Line> {
         for _ in 0..=turn {
             let Some(line) = ways[turn].pop_front() else { break };
             let at = all.last().map_or(line.at, |last| last.at.max(line.at));
-            all.push(Line { at, kind: line.kind.clone(), telling: line.telling.clone() });
+            all.push(Line { at, kind: line.kind.clone(), decoded: line.decoded.clone() });
         }
         ways.retain(|way| !way.is_empty());
     }
@@ -224,7 +224,7 @@ fn the_order_in_which_twins_come_does_not_matter() {
         let mut engine_lines: Vec<Line> = Vec::new();
         for line in sorted {
             let at = engine_lines.last().map_or(line.at, |last| last.at.max(line.at));
-            engine_lines.push(Line { at, kind: line.kind.clone(), telling: line.telling.clone() });
+            engine_lines.push(Line { at, kind: line.kind.clone(), decoded: line.decoded.clone() });
         }
         let batch = capture::run(engine_lines.iter(), true);
         assert_eq!(by_id(&batch.spans), by_id(&both.spans));

@@ -1,7 +1,7 @@
 //! Tellings, made by hand as a server would make them.
 
 use livekit_otel_livekit as proto;
-use livekit_otel_model::event::{Telling, Time};
+use livekit_otel_model::event::{Decoded, Time};
 use serde_json::{Value as Json, json};
 
 pub(crate) const ROOM: &str = "RM_test";
@@ -21,7 +21,7 @@ pub(crate) fn rfc3339(millis: i64) -> String {
 }
 
 /// An analytics event that happened `millis` after the start, with more fields from `more`.
-pub(crate) fn analytics(kind: &str, millis: i64, more: Json) -> Telling {
+pub(crate) fn analytics(kind: &str, millis: i64, more: Json) -> Decoded {
     let mut event = json!({
         "id": format!("AE_{kind}_{millis}"),
         "type": kind,
@@ -31,10 +31,10 @@ pub(crate) fn analytics(kind: &str, millis: i64, more: Json) -> Telling {
     });
     merge(&mut event, more);
     let body = json!({"events": [event]});
-    proto::events(&proto::encode_capture("events", &body).unwrap()).unwrap().telling
+    proto::events(&proto::encode_capture("events", &body).unwrap()).unwrap().decoded
 }
 
-pub(crate) fn webhook(event: &str, millis: i64, more: Json) -> Telling {
+pub(crate) fn webhook(event: &str, millis: i64, more: Json) -> Decoded {
     let mut body = json!({
         "event": event,
         "id": format!("EV_{event}_{millis}"),
@@ -42,7 +42,7 @@ pub(crate) fn webhook(event: &str, millis: i64, more: Json) -> Telling {
         "room": {"sid": ROOM, "name": "test", "creationTimeMs": "1795406960000"},
     });
     merge(&mut body, more);
-    proto::webhook(body.to_string().as_bytes()).unwrap().telling
+    proto::webhook(body.to_string().as_bytes()).unwrap().decoded
 }
 
 pub(crate) fn merge(into: &mut Json, more: Json) {

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::journal::Room;
+use crate::journal::IntakeBudget;
 
 const INTERVAL: Duration = Duration::from_millis(200);
 
 /// Stops what comes in while the process takes more than `limit` bytes, for as long as it is polled.
-pub async fn watch(limit: u64, room: Arc<Room>) {
+pub async fn watch(limit: u64, room: Arc<IntakeBudget>) {
     // What is on its way in when it is stopped needs room too.
     let limit = limit - limit / 8;
     let mut interval = tokio::time::interval(INTERVAL);

@@ -5,7 +5,7 @@ pub mod session;
 pub mod snapshot;
 pub mod stats;
 
-use livekit_otel_model::event::{ParticipantSid, RoomSid, Telling, Time};
+use livekit_otel_model::event::{Decoded, ParticipantSid, RoomSid, Time};
 use livekit_otel_model::signal::{Data, LogRecord, Metric, Span, Table};
 use session::{Outcome, Outputs, Sessions};
 use snapshot::{Part, Writer};
@@ -24,12 +24,12 @@ pub struct Batch {
     pub tables: Vec<Table>,
 }
 
-/// What became of a telling's items, beside being applied.
+/// What became of a decoded's items, beside being applied.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Seen before.
     pub duplicates: u64,
-    /// Told by the other teller too.
+    /// ReportedTime by the other origin too.
     pub merged: u64,
 }
 
@@ -61,19 +61,19 @@ impl Engine {
     /// a webhook waits for its twin there.
     pub fn apply(
         &mut self,
-        telling: &Telling,
+        decoded: &Decoded,
         now: Time,
         twin_expected: bool,
         out: &mut Batch,
     ) -> Tally {
         let mut tally = Tally::default();
-        match telling {
-            Telling::Events(events) => {
+        match decoded {
+            Decoded::Events(events) => {
                 for event in events {
                     tally.add(self.sessions.event(event, now, twin_expected, &mut self.outputs));
                 }
             }
-            Telling::Stats(stats) => {
+            Decoded::Stats(stats) => {
                 let told = self.sessions.stats(stats, now, &mut self.outputs);
                 for (stat, (outcome, context)) in stats.iter().zip(told) {
                     tally.add(outcome);
@@ -82,7 +82,7 @@ impl Engine {
                     }
                 }
             }
-            Telling::Rooms(rooms) => {
+            Decoded::Rooms(rooms) => {
                 if let Some(event) = &rooms.event {
                     tally.add(self.sessions.event(event, now, twin_expected, &mut self.outputs));
                 }
@@ -100,8 +100,8 @@ impl Engine {
     }
 
     /// When [`Engine::tick`] has something to do next, if nothing comes before.
-    pub fn next(&self) -> Option<Time> {
-        self.sessions.next()
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.sessions.next_deadline()
     }
 
     /// Adds what this process's node saw itself.

@@ -16,7 +16,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse
 use prost::Message;
 use tonic::{Code, Status};
 
-use livekit_otel_model::shown;
+use livekit_otel_model::printable;
 use livekit_otel_transport::frames::status::{NoStatus, content_type};
 
 /// What becomes of a request.
@@ -29,7 +29,7 @@ pub(super) enum Answer {
     },
     /// It may be taken later; the collector may say how much later.
     Retry {
-        /// The collector's own wish.
+        /// The collector's own parse_retry_after.
         after: Option<Duration>,
         /// For the log.
         reason: String,
@@ -65,7 +65,7 @@ pub(super) fn of_http(
         }
         429 | 502 | 503 | 504 => {
             let after = headers.get(RETRY_AFTER).and_then(|after| after.to_str().ok());
-            let after = after.and_then(|after| wish(after.trim(), now));
+            let after = after.and_then(|after| parse_retry_after(after.trim(), now));
             let after = after.or_else(|| retry_info(&body).filter(|after| !after.is_zero()));
             Answer::Retry { after, reason: http_reason(status, &body) }
         }
@@ -96,8 +96,8 @@ fn http_reason(status: StatusCode, body: &[u8]) -> String {
     }
 }
 
-// Seconds or a date (RFC 9110, 10.2.3). No time at all is no wish: the back-off stays.
-fn wish(retry_after: &str, now: SystemTime) -> Option<Duration> {
+// Seconds or a date (RFC 9110, 10.2.3). No time at all is no parse_retry_after: the back-off stays.
+fn parse_retry_after(retry_after: &str, now: SystemTime) -> Option<Duration> {
     let after = match retry_after.parse() {
         Ok(seconds) => Duration::from_secs(seconds),
         Err(_) => httpdate::parse_http_date(retry_after).ok()?.duration_since(now).ok()?,
@@ -146,7 +146,7 @@ fn reason(status: &Status) -> String {
 
 // What the collector wrote, as the log and the list of letters show it.
 fn words(told: &str) -> String {
-    told.chars().map(shown::shown).take(LONGEST_REASON).collect()
+    told.chars().map(printable::shown).take(LONGEST_REASON).collect()
 }
 
 const LONGEST_REASON: usize = 200;

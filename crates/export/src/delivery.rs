@@ -16,7 +16,7 @@ use super::queue::{Batch, Queue};
 use super::record::{Record, items};
 use super::request::Assembler;
 use super::transport::Transport;
-use livekit_otel_durable::journal::{Kept, Letter, Payload, SetAside};
+use livekit_otel_durable::journal::{DeadLetter, DeadLetters, Payload, Stored};
 use livekit_otel_ledger::{Ledger, Lost, Signal};
 use livekit_otel_model::event::Time;
 use livekit_otel_transport::jittered;
@@ -40,7 +40,7 @@ const IN_FLIGHT: usize = 3;
 
 /// The task of one signal.
 pub(super) struct Delivery {
-    pub(super) courier: Arc<Courier>,
+    pub(super) courier: Arc<Sender>,
     pub(super) ending: watch::Receiver<bool>,
 }
 
@@ -102,7 +102,7 @@ impl Delivery {
     }
 
     async fn take(&mut self) -> Option<Batch> {
-        let Courier { queue, assembler, signal, ledger, .. } = &*self.courier;
+        let Sender { queue, assembler, signal, ledger, .. } = &*self.courier;
         let batch = queue.take(assembler);
         ledger.lost(*signal, Lost::Damaged, queue.take_damaged());
         match batch {
@@ -133,7 +133,7 @@ async fn orphaned(mut ending: watch::Receiver<bool>) {
 }
 
 /// What brings requests of one signal to the collector.
-pub(super) struct Courier {
+pub(super) struct Sender {
     pub(super) signal: Signal,
     pub(super) queue: Arc<Queue>,
     pub(super) transport: Transport,
@@ -145,10 +145,10 @@ pub(super) struct Courier {
     /// When it was last said that the endpoint is none.
     pub(super) said: Mutex<Option<Instant>>,
     pub(super) ledger: Arc<Ledger>,
-    pub(super) set_aside: Arc<SetAside>,
+    pub(super) set_aside: Arc<DeadLetters>,
 }
 
-impl Courier {
+impl Sender {
     // Delivers a batch, in parts where it has to be; each is settled as soon as it is answered.
     async fn deliver(self: Arc<Self>, batch: Batch, mut ending: watch::Receiver<bool>) {
         // Halves wait here; the first half is on top.
@@ -188,25 +188,25 @@ impl Courier {
             Signal::Metrics => Payload::Metrics,
         };
         let at = Time::from_system(SystemTime::now());
-        let letter = Letter { payload, items: n, at, reason: reason.to_owned() };
+        let letter = DeadLetter { payload, items: n, at, reason: reason.to_owned() };
         let id = self.letter_id(batch, at);
         let request = self.assembler.request(&batch.records);
         let mut kept = self.set_aside.keep(&id, &letter, &request).await;
-        while kept == Kept::Failed && !is_ending(ending) {
+        while kept == Stored::Failed && !is_ending(ending) {
             wait(LONGEST_BACKOFF.min(FIRST_BACKOFF * 4), ending).await;
             kept = self.set_aside.keep(&id, &letter, &request).await;
         }
         let settled = match kept {
-            Kept::Yes => {
+            Stored::Yes => {
                 self.ledger.output_set_aside(self.signal, n);
-                Settled::SetAside
+                Settled::DeadLetters
             }
-            Kept::NoRoom => {
+            Stored::NoRoom => {
                 self.ledger.lost(self.signal, Lost::SetAsideFull, n);
                 Settled::Lost(Lost::SetAsideFull)
             }
             // It stays in flight, and is tried again after the restart.
-            Kept::Failed => return,
+            Stored::Failed => return,
         };
         self.queue.settle(batch, settled);
     }

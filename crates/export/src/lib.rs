@@ -32,7 +32,7 @@ use tokio::time::Instant;
 
 use answer::Answer;
 use bytes::Bytes;
-use delivery::{Courier, Delivery};
+use delivery::{Delivery, Sender};
 use outbox::Outbox;
 pub use outbox::{Disk, Saved};
 use queue::Queue;
@@ -43,7 +43,7 @@ pub use transport::StartError;
 use transport::Transport;
 
 use crate::privacy::Privacy;
-use livekit_otel_durable::journal::SetAside;
+use livekit_otel_durable::journal::DeadLetters;
 use livekit_otel_ledger::faults::Faults;
 use livekit_otel_ledger::{Ledger, Lost, Signal};
 use livekit_otel_model::signal::{LogRecord, Metric, Span, Table};
@@ -136,7 +136,7 @@ impl Exporter {
     pub fn start(
         settings: &Settings,
         ledger: Arc<Ledger>,
-        set_aside: &Arc<SetAside>,
+        set_aside: &Arc<DeadLetters>,
     ) -> Result<Self, StartError> {
         Self::start_with(settings, ledger, set_aside, None)
     }
@@ -151,7 +151,7 @@ impl Exporter {
     pub fn start_with(
         settings: &Settings,
         ledger: Arc<Ledger>,
-        set_aside: &Arc<SetAside>,
+        set_aside: &Arc<DeadLetters>,
         disk: Option<Disk<'_>>,
     ) -> Result<Self, StartError> {
         let assembler = Assembler::new(&settings.resource, settings.max_request_bytes);
@@ -166,7 +166,7 @@ impl Exporter {
             let outbox = disk.map(|disk| Outbox::open(signal, disk, &ledger)).transpose()?;
             let queue = Arc::new(Queue::new(settings.max_queue_bytes, outbox));
             queues[signal as usize] = Some(Arc::clone(&queue));
-            let courier = Courier {
+            let courier = Sender {
                 signal,
                 queue,
                 transport: Transport::new(signal, target)?,
@@ -303,9 +303,9 @@ impl Exporter {
 
     /// Returns once there is room for more metric points, or waiting would make none: what is made
     /// in many parts need not wait in memory as a whole.
-    pub async fn room(&self) {
+    pub async fn wait_for_capacity(&self) {
         if let Some(queue) = &self.0.queues[Signal::Metrics as usize] {
-            queue.room().await;
+            queue.wait_for_capacity().await;
         }
     }
 

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::record::{Record, Scope};
 use super::request::Assembler;
-use livekit_otel_durable::journal::{Holder, Room};
+use livekit_otel_durable::journal::{Holder, IntakeBudget};
 use livekit_otel_durable::store::{Directory, Log, Reader, Slots, Unsynced};
 use livekit_otel_ledger::{Delivered, Ledger, Lost, Signal};
 
@@ -32,7 +32,7 @@ pub struct Disk<'a> {
     /// Where.
     pub directory: &'a Directory,
     /// How much room there is.
-    pub room: &'a Arc<Room>,
+    pub room: &'a Arc<IntakeBudget>,
     /// How large a segment is.
     pub segment: u64,
 }
@@ -103,7 +103,7 @@ impl Progress {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Settled {
     Delivered { rejected: u64 },
-    SetAside,
+    DeadLetters,
     Lost(Lost),
 }
 
@@ -137,7 +137,7 @@ pub(super) struct Outbox {
     gaps: Vec<(u64, u64)>,
     slots: Slots,
     progress: Progress,
-    room: Arc<Room>,
+    room: Arc<IntakeBudget>,
     ledger: Arc<Ledger>,
     // Of all records that were numbered.
     items: u64,
@@ -388,7 +388,7 @@ impl Outbox {
                 counts.delivered += n - rejected;
                 counts.lost[Lost::Rejected as usize] += rejected;
             }
-            Settled::SetAside => counts.set_aside += n,
+            Settled::DeadLetters => counts.set_aside += n,
             Settled::Lost(why) => counts.lost[why as usize] += n,
         }
         let settled = self.progress.settled;

@@ -114,7 +114,7 @@ impl Queue {
     }
 
     /// Returns once little waits, or what waits does not become less.
-    pub(super) async fn room(&self) {
+    pub(super) async fn wait_for_capacity(&self) {
         loop {
             let less = self.less.notified();
             let waits = {

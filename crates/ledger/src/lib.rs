@@ -185,7 +185,7 @@ impl Ledger {
         self.inputs[source as usize].duplicates.fetch_add(n, Release);
     }
 
-    /// Of the processed, `n` told what the other teller told too: one record for both.
+    /// Of the processed, `n` told what the other origin told too: one record for both.
     pub fn merged(&self, source: Source, n: u64) {
         self.inputs[source as usize].merged.fetch_add(n, Release);
     }
@@ -389,7 +389,7 @@ pub struct Input {
     pub processed: u64,
     /// Of the processed: seen before.
     pub duplicates: u64,
-    /// Of the processed: also told by the other teller.
+    /// Of the processed: also told by the other origin.
     pub merged: u64,
     /// Of the accepted: kept unread.
     pub set_aside: u64,

@@ -9,8 +9,8 @@ use super::names::{analytics_kind, any, named, time, track_kind, track_source, w
 use super::traceparent;
 use super::work;
 use livekit_otel_model::event::{
-    Delivery, Event, EventKind, Identity, NodeId, Participant, ParticipantSid, Room, RoomName,
-    RoomSid, RtpTotals, Teller, Time, Told, Track, TrackKind, TrackSid, Unknown,
+    Delivery, Event, EventKind, Identity, NodeId, Origin, Participant, ParticipantSid,
+    ReportedTime, Room, RoomName, RoomSid, RtpTotals, Time, Track, TrackKind, TrackSid, Unknown,
 };
 use livekit_otel_model::semconv::key;
 
@@ -40,10 +40,11 @@ pub(super) fn from_webhook(message: &lk::WebhookEvent, unknown: &mut Unknown) ->
         .or_else(|| state.and_then(|state| named_room(&state.room_id, "")));
     Some(Event {
         id: message.id.as_str().into(),
-        teller: Teller::Webhook,
+        origin: Origin::Webhook,
         work: work::of_webhook(message, &kind).map(Box::new),
         kind,
-        told: Time::from_secs(message.created_at).map(|at| Told { at, whole_seconds: true }),
+        told: Time::from_secs(message.created_at)
+            .map(|at| ReportedTime { at, whole_seconds: true }),
         node: None,
         room,
         participant: participant(message.participant.as_ref(), "", unknown),
@@ -65,8 +66,8 @@ pub(super) fn from_analytics(message: &lk::AnalyticsEvent, unknown: &mut Unknown
     let webhook = message.webhook.as_ref();
     Event {
         id: message.id.as_str().into(),
-        teller: Teller::Analytics,
-        told: time(message.timestamp.as_ref()).map(|at| Told { at, whole_seconds }),
+        origin: Origin::Analytics,
+        told: time(message.timestamp.as_ref()).map(|at| ReportedTime { at, whole_seconds }),
         node: NodeId::new(&message.node_id),
         room: analytics_room(message),
         participant: participant(message.participant.as_ref(), &message.participant_id, unknown)
@@ -86,7 +87,7 @@ pub(super) fn from_analytics(message: &lk::AnalyticsEvent, unknown: &mut Unknown
     }
 }
 
-/// A node's telling of the rooms that it holds.
+/// A node's decoded of the rooms that it holds.
 pub(super) fn from_node_rooms(message: &lk::AnalyticsNodeRooms) -> Event {
     let participants: usize = message.rooms.iter().map(|room| room.participants.len()).sum();
     let mut told = Details::default();
@@ -94,9 +95,9 @@ pub(super) fn from_node_rooms(message: &lk::AnalyticsNodeRooms) -> Event {
     told.int(key::NODE_PARTICIPANTS, participants);
     Event {
         id: "".into(),
-        teller: Teller::Analytics,
+        origin: Origin::Analytics,
         kind: EventKind::NodeRooms,
-        told: time(message.timestamp.as_ref()).map(|at| Told { at, whole_seconds: false }),
+        told: time(message.timestamp.as_ref()).map(|at| ReportedTime { at, whole_seconds: false }),
         node: NodeId::new(&message.node_id),
         room: None,
         participant: None,

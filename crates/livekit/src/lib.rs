@@ -27,7 +27,7 @@ use thiserror::Error;
 
 use livekit_otel_model::Source;
 use livekit_otel_model::event::rooms::Rooms;
-use livekit_otel_model::event::{Event, StreamStat, Telling, TrackKind, Unknown};
+use livekit_otel_model::event::{Decoded, Event, StreamStat, TrackKind, Unknown};
 
 /// A message that cannot be read. Says where, never what: a message may hold secrets.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub struct Unreadable(String);
 #[derive(Debug, PartialEq)]
 pub struct Read {
     /// What it tells.
-    pub telling: Telling,
+    pub decoded: Decoded,
     /// How many items it holds that can be used.
     pub items: u64,
     /// How many it holds that can't: a stat without room, participant or track.
@@ -50,17 +50,17 @@ pub struct Read {
 impl Read {
     fn events(events: Vec<Event>, unknown: Unknown) -> Self {
         let items = events.len() as u64;
-        Self { telling: Telling::Events(events), items, unusable: 0, unknown }
+        Self { decoded: Decoded::Events(events), items, unusable: 0, unknown }
     }
 
     // A list of rooms is one item.
     fn rooms(rooms: Rooms, unknown: Unknown) -> Self {
-        Self { telling: Telling::Rooms(rooms), items: 1, unusable: 0, unknown }
+        Self { decoded: Decoded::Rooms(rooms), items: 1, unusable: 0, unknown }
     }
 
     fn stats(stats: Vec<StreamStat>, unusable: u64, unknown: Unknown) -> Self {
         let items = stats.len() as u64;
-        Self { telling: Telling::Stats(stats), items, unusable, unknown }
+        Self { decoded: Decoded::Stats(stats), items, unusable, unknown }
     }
 }
 

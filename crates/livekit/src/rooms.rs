@@ -169,7 +169,7 @@ fn participant(info: &Participant, unknown: &mut Unknown) -> Option<ListedPartic
     })
 }
 
-/// A node's, and the event of telling them.
+/// A node's, and the event of decoded them.
 pub(super) fn of_node(message: &lk::AnalyticsNodeRooms) -> Rooms {
     let room = |room: &lk::AnalyticsRoom| {
         let there = room.participants.iter().filter(|who| who.state != State::Disconnected as i32);

@@ -1,10 +1,10 @@
 //! The domain's words: typed ids, what LiveKit tells of a room ([`Event`]) and of its
 //! streams ([`StreamStat`]). Imports nothing of ours.
 
+mod decoded;
 mod ids;
 pub mod report;
 pub mod rooms;
-mod telling;
 mod work;
 
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+pub use decoded::{Decoded, Unknown};
 pub use ids::{Identity, NodeId, ParticipantSid, RoomName, RoomSid, TrackSid};
-pub use telling::{Telling, Unknown};
 pub use work::{Failure, Work, WorkKind};
 
 /// A point in time: nanoseconds since the Unix epoch.
@@ -66,7 +66,7 @@ impl std::ops::Add<Duration> for Time {
 
 /// Who told of a thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Teller {
+pub enum Origin {
     /// A signed webhook.
     Webhook,
     /// The analytics stream.
@@ -128,13 +128,13 @@ pub enum EventKind {
     AgentJobEnded,
     /// `AnalyticsNodeRooms`: the rooms that a node holds.
     NodeRooms,
-    /// A type that this version does not know, as the teller names or numbers it.
+    /// A type that this version does not know, as the origin names or numbers it.
     Unknown(Arc<str>),
 }
 
-/// When a thing happened, as its teller says it.
+/// When a thing happened, as its origin says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Told {
+pub struct ReportedTime {
     /// The told time.
     pub at: Time,
     /// Whether it is cut to whole seconds (a webhook's `created_at`, `ROOM_CREATED`).
@@ -144,14 +144,14 @@ pub struct Told {
 /// Something that LiveKit told, reduced to what may leave the program.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
-    /// The teller's own id, `EV_…` or `AE_…`; empty where it sent none.
+    /// The origin's own id, `EV_…` or `AE_…`; empty where it sent none.
     pub id: Arc<str>,
     /// Who told it.
-    pub teller: Teller,
+    pub origin: Origin,
     /// What happened.
     pub kind: EventKind,
-    /// When, where the teller says so.
-    pub told: Option<Told>,
+    /// When, where the origin says so.
+    pub told: Option<ReportedTime>,
     /// The LiveKit node that told it.
     pub node: Option<NodeId>,
     /// The room it happened in.
@@ -162,7 +162,7 @@ pub struct Event {
     pub track: Option<Track>,
     /// Who publishes the track, where the participant is a subscriber.
     pub publisher: Option<ParticipantSid>,
-    /// What the teller says went wrong; empty where nothing did.
+    /// What the origin says went wrong; empty where nothing did.
     pub error: Option<Arc<str>>,
     /// A track's lifetime totals (`TRACK_PUBLISH_STATS`, `TRACK_SUBSCRIBE_STATS`).
     pub rtp: Option<Box<RtpTotals>>,
@@ -356,7 +356,7 @@ impl Direction {
 /// One finished window of one of upstream's stats workers (`AnalyticsStat`), its streams summed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StreamStat {
-    /// `AS_…`; empty where the teller sent none.
+    /// `AS_…`; empty where the origin sent none.
     pub id: Arc<str>,
     /// When the window was flushed.
     pub at: Option<Time>,

@@ -6,9 +6,9 @@
 pub mod event;
 #[doc(hidden)]
 pub mod interned;
-pub mod semconv;
 #[doc(hidden)]
-pub mod shown;
+pub mod printable;
+pub mod semconv;
 pub mod signal;
 mod source;
 

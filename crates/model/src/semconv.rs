@@ -169,7 +169,7 @@ pub mod key {
     pub const ATTEMPTS: &str = "lk.attempts";
     /// Who told it: analytics, webhook or api.
     pub const SOURCE: &str = "lk.source";
-    /// A type that this version does not know, as its teller wrote it.
+    /// A type that this version does not know, as its origin wrote it.
     pub const EVENT_TYPE: &str = "lk.event.type";
     /// 1s where the time is known to the second only.
     pub const TIME_PRECISION: &str = "lk.time.precision";
@@ -213,7 +213,7 @@ pub mod key {
     pub const ERROR_TYPE: &str = "error.type";
     /// What the server says went wrong.
     pub const ERROR_MESSAGE: &str = "error.message";
-    /// The teller's id of what it told.
+    /// The origin's id of what it told.
     pub const LOG_RECORD_UID: &str = "log.record.uid";
     /// traces, logs or metrics.
     pub const LEDGER_SIGNAL: &str = "lk.otel.signal";

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use livekit_otel_durable::journal::{self, Entry, Holder, Room, Ticker};
+use livekit_otel_durable::journal::{self, Entry, Holder, IntakeBudget, Ticker};
 use livekit_otel_durable::store::{Directory, Reader};
 use livekit_otel_engine::Engine;
 use livekit_otel_engine::snapshot::{self, Part, Writer};
@@ -113,7 +113,7 @@ impl Checkpoints {
     /// Goes on with the journal, whose first entry is `first`; `saved` tells it what is in a
     /// snapshot.
     #[must_use]
-    pub fn of(mut self, ticker: Ticker, first: u64, saved: Arc<AtomicU64>) -> Self {
+    pub fn attach(mut self, ticker: Ticker, first: u64, saved: Arc<AtomicU64>) -> Self {
         if self.is_missing && first != 1 {
             let snapshot = self.directory.path().join(NAME);
             tracing::error!(snapshot = %snapshot.display(), "the snapshot is missing: {UNKNOWN}");
@@ -186,7 +186,7 @@ impl Checkpoints {
     }
 
     /// What there is room for.
-    pub(super) fn room(&self) -> Option<&Arc<Room>> {
+    pub(super) fn room(&self) -> Option<&Arc<IntakeBudget>> {
         self.ticker.as_ref().map(Ticker::room)
     }
 

@@ -25,14 +25,14 @@ pub use tap::{Passed, Tap, Tapped, tap};
 use quarantine::Quarantine;
 
 use livekit_otel_durable::journal::{
-    Accepted, Entry, Kept, Letter, Numbered, Payload, Reader, Room, SetAside,
+    Accepted, DeadLetter, DeadLetters, Entry, IntakeBudget, Numbered, Payload, Reader, Stored,
 };
 use livekit_otel_engine::session::Forgotten;
 use livekit_otel_engine::stats::NodeReports;
 use livekit_otel_engine::{Batch, Engine};
 use livekit_otel_export::Exporter;
 use livekit_otel_ledger::Ledger;
-use livekit_otel_model::event::{Telling, Time};
+use livekit_otel_model::event::{Decoded, Time};
 
 /// The rule of ends that nobody told because the program ended: without a journal on disk it
 /// could not go on later.
@@ -86,7 +86,7 @@ pub struct Parts {
     /// Where all is counted.
     pub ledger: Arc<Ledger>,
     /// Where what can't be read goes.
-    pub set_aside: Arc<SetAside>,
+    pub set_aside: Arc<DeadLetters>,
     /// Where the journal is on disk: what makes a restart go on.
     pub checkpoints: Option<Checkpoints>,
     /// Where somebody looks at what passes.
@@ -129,7 +129,7 @@ struct Pipeline {
     // A tick that was asked for and did not come yet, and when that was.
     asked: Option<(Time, Instant)>,
     // What could not be set aside yet.
-    unkept: Vec<(String, Letter, bytes::Bytes)>,
+    unkept: Vec<(String, DeadLetter, bytes::Bytes)>,
     // What was forgotten early, as far as it is counted.
     forgotten: Forgotten,
     // Where the journal is on disk: what it panicked at.
@@ -148,7 +148,7 @@ impl Pipeline {
         }
         let room = self.parts.checkpoints.as_ref().and_then(Checkpoints::room).cloned();
         loop {
-            self.is_free().await;
+            self.wait_until_ready().await;
             let mut out = Batch::default();
             tokio::select! {
                 entry = reader.next() => {
@@ -177,11 +177,11 @@ impl Pipeline {
     }
 
     // Returns once there is room for outputs, and nothing waits to be set aside.
-    async fn is_free(&mut self) {
+    async fn wait_until_ready(&mut self) {
         loop {
             while let Some((id, letter, raw)) = self.unkept.last() {
                 let set_aside = &self.parts.set_aside;
-                if set_aside.keep_anyway(id, letter, raw).await == Kept::Failed {
+                if set_aside.keep_anyway(id, letter, raw).await == Stored::Failed {
                     break;
                 }
                 self.unkept.pop();
@@ -194,7 +194,7 @@ impl Pipeline {
     }
 
     fn wait(&self) -> Option<Duration> {
-        let wait = self.parts.engine.next()?.since(self.now());
+        let wait = self.parts.engine.next_deadline()?.since(self.now());
         let again = self.asked.map(|(_, asked)| PAUSE.saturating_sub(asked.elapsed()));
         Some(wait.max(again.unwrap_or_default()))
     }
@@ -206,7 +206,7 @@ impl Pipeline {
             self.parts.engine.tick(now, out);
             return;
         };
-        let is_due = self.parts.engine.next().is_some_and(|next| next <= now);
+        let is_due = self.parts.engine.next_deadline().is_some_and(|next| next <= now);
         if is_due && self.asked.is_none_or(|(_, asked)| asked.elapsed() >= PAUSE) {
             checkpoints.post(Entry::Tick(now));
             self.asked = Some((now, Instant::now()));
@@ -248,7 +248,7 @@ impl Pipeline {
         self.parts.engine.begin_flush(at, out);
         loop {
             self.send(out);
-            self.parts.exporter.room().await;
+            self.parts.exporter.wait_for_capacity().await;
             if !self.parts.engine.flush_some(out) {
                 return;
             }
@@ -304,7 +304,7 @@ impl Pipeline {
         }
         self.parts.ledger.input_set_aside(source, items);
         let reason = "processing it made livekit-otel panic".to_owned();
-        let letter = Letter { payload: source.into(), items, at, reason };
+        let letter = DeadLetter { payload: source.into(), items, at, reason };
         self.unkept.push((format!("{kind}-{number:020}"), letter, raw));
     }
 
@@ -313,7 +313,7 @@ impl Pipeline {
     }
 
     fn input(&mut self, input: Accepted, number: u64, replayed: bool, out: &mut Batch) {
-        let Accepted { at, source, items, unusable, twin_expected, telling, raw, .. } = input;
+        let Accepted { at, source, items, unusable, twin_expected, decoded, raw, .. } = input;
         let Parts { engine, ledger, tap, .. } = &mut self.parts;
         if replayed {
             ledger.accepted(source, items);
@@ -321,22 +321,22 @@ impl Pipeline {
         #[cfg(feature = "fuzzing")]
         {
             crate::panics::panic_if_asked(&raw, crate::panics::PANICS);
-            crate::panics::panic_if_told(telling.as_ref());
+            crate::panics::panic_if_told(decoded.as_ref());
         }
         engine.tick(at, out);
-        let Some(telling) = telling else {
+        let Some(decoded) = decoded else {
             ledger.input_set_aside(source, items);
             let reason = "a signed webhook that can't be read".to_owned();
-            let letter = Letter { payload: Payload::Webhook, items, at, reason };
+            let letter = DeadLetter { payload: Payload::Webhook, items, at, reason };
             self.unkept.push((format!("webhook-{number:020}"), letter, raw));
             return;
         };
-        let tally = engine.apply(&telling, at, twin_expected, out);
+        let tally = engine.apply(&decoded, at, twin_expected, out);
         ledger.processed(source, items);
         ledger.unusable(source, unusable);
         ledger.duplicates(source, tally.duplicates);
         ledger.merged(source, tally.merged);
-        if let (Some(tap), Telling::Stats(windows)) = (tap, telling)
+        if let (Some(tap), Decoded::Stats(windows)) = (tap, decoded)
             // A message that is told again is told again as a whole.
             && tally.duplicates == 0
         {
@@ -448,7 +448,7 @@ async fn sleep(wait: Option<Duration>) {
 }
 
 // Returns once something finds no room on disk.
-async fn shortage(room: Option<&Room>) {
+async fn shortage(room: Option<&IntakeBudget>) {
     match room {
         Some(room) => room.shortage().await,
         None => std::future::pending().await,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use livekit_otel_durable::journal::Room;
+use livekit_otel_durable::journal::IntakeBudget;
 use livekit_otel_durable::memory;
 use livekit_otel_ledger::{Ledger, Snapshot};
 use livekit_otel_model::semconv::{key, metric};
@@ -11,7 +11,7 @@ use livekit_otel_model::semconv::{key, metric};
 #[derive(Debug, Clone)]
 pub struct Own {
     ledger: Arc<Ledger>,
-    room: Option<Arc<Room>>,
+    room: Option<Arc<IntakeBudget>>,
 }
 
 /// The counts at a moment.
@@ -24,7 +24,7 @@ pub struct Observed {
 
 impl Own {
     /// Of a ledger, and of the journal's room where it is on disk.
-    pub fn new(ledger: Arc<Ledger>, room: Option<Arc<Room>>) -> Self {
+    pub fn new(ledger: Arc<Ledger>, room: Option<Arc<IntakeBudget>>) -> Self {
         Self { ledger, room }
     }
 

@@ -1,7 +1,7 @@
 //! Faults on purpose, for tests of what a panic costs; no part of a release build.
 #![allow(clippy::missing_panics_doc)] // it is what they are for
 
-use livekit_otel_model::event::Telling;
+use livekit_otel_model::event::Decoded;
 
 use crate::Passed;
 
@@ -21,8 +21,8 @@ pub fn panic_if_asked(raw: &[u8], text: &str) {
 }
 
 /// Panics where an event's room has the name [`PANICS`]: a library's input has no bytes.
-pub fn panic_if_told(telling: Option<&Telling>) {
-    let Some(Telling::Events(events)) = telling else { return };
+pub fn panic_if_told(decoded: Option<&Decoded>) {
+    let Some(Decoded::Events(events)) = decoded else { return };
     let mut rooms = events.iter().filter_map(|event| event.room.as_ref()?.name.as_ref());
     assert!(!rooms.any(|name| name.as_str() == PANICS), "{PANICS}");
 }

@@ -115,7 +115,7 @@ impl Drop for Quarantine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use livekit_otel_durable::journal::SetAside;
+    use livekit_otel_durable::journal::DeadLetters;
     use livekit_otel_durable::store::Files;
     use livekit_otel_export::Settings;
 
@@ -133,7 +133,7 @@ mod tests {
         let path = tempfile::tempdir().unwrap();
         let directory = Arc::new(Directory::open(path.path(), Arc::new(Files)).unwrap());
         let settings = Settings::default();
-        let set_aside = Arc::new(SetAside::in_memory(0));
+        let set_aside = Arc::new(DeadLetters::in_memory(0));
         let exporter = Exporter::start(&settings, Arc::default(), &set_aside).unwrap();
         let open = || Quarantine::open(&directory, &exporter);
         panics_at(&directory, &exporter, 7);

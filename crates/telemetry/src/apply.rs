@@ -4,9 +4,9 @@
 use super::call::{
     Call, EgressStep, IngressStep, ParticipantCall, ParticipantStep, TrackCall, TrackStep,
 };
+use super::encode::{self, webhook};
 use super::node::NodeMetrics;
 use super::outlet::Outlet;
-use super::tell::{self, webhook};
 use livekit_otel_engine::stats::calls::{AttemptState, Count, JoinState};
 use livekit_otel_engine::stats::worker::{Acquired, Who, Workers};
 use livekit_otel_livekit as proto;
@@ -18,7 +18,7 @@ use livekit_otel_model::event::{Caller, Time, TrackKind};
 
 pub(super) fn call(call: Call, caller: Option<Caller>, workers: &mut Workers, outlet: &Outlet) {
     let now = outlet.now();
-    let event = |kind| tell::event(kind, now);
+    let event = |kind| encode::event(kind, now);
     match call {
         // The shard's own: a report tells nobody before the flush.
         Call::Stats(..) => {}
@@ -84,7 +84,7 @@ fn participant(
         }
     };
     if let Some(kind) = told {
-        outlet.event(tell::of_participant_call(kind, call, now), caller);
+        outlet.event(encode::of_participant_call(kind, call, now), caller);
     }
 }
 
@@ -127,7 +127,7 @@ fn room_started(room: Room, caller: Option<Caller>, outlet: &Outlet) {
     let event = webhook::ROOM_STARTED.to_owned();
     let started = WebhookEvent { event, room: Some(room.clone()), ..WebhookEvent::default() };
     outlet.webhook(started, &[]);
-    outlet.event(tell::room_created(room), caller);
+    outlet.event(encode::room_created(room), caller);
 }
 
 fn room_ended(
@@ -145,16 +145,16 @@ fn room_ended(
         ..WebhookEvent::default()
     };
     outlet.webhook(finished, &[]);
-    let event = AnalyticsEvent { room_end_reason, ..tell::of_room(Type::RoomEnded, room, now) };
+    let event = AnalyticsEvent { room_end_reason, ..encode::of_room(Type::RoomEnded, room, now) };
     outlet.event(event, caller);
 }
 
 fn egress(step: EgressStep, info: EgressInfo, caller: Option<Caller>, now: Time, outlet: &Outlet) {
-    let event = tell::egress_webhook(step).to_owned();
+    let event = encode::egress_webhook(step).to_owned();
     let egress_info = Some(info.clone());
     let webhook = WebhookEvent { event, egress_info, ..WebhookEvent::default() };
-    outlet.webhook(webhook, tell::extra_webhooks(&info));
-    outlet.event(tell::of_egress(step, info, now), caller);
+    outlet.webhook(webhook, encode::extra_webhooks(&info));
+    outlet.event(encode::of_egress(step, info, now), caller);
 }
 
 fn ingress(
@@ -164,11 +164,11 @@ fn ingress(
     now: Time,
     outlet: &Outlet,
 ) {
-    if let Some(event) = tell::ingress_webhook(step) {
+    if let Some(event) = encode::ingress_webhook(step) {
         let (event, ingress_info) = (event.to_owned(), Some(info.clone()));
         outlet.webhook(WebhookEvent { event, ingress_info, ..WebhookEvent::default() }, &[]);
     }
-    outlet.event(tell::of_ingress(step, info, now), caller);
+    outlet.event(encode::of_ingress(step, info, now), caller);
 }
 
 fn track(call: TrackCall, caller: Option<Caller>, now: Time, outlet: &Outlet) {
@@ -176,10 +176,10 @@ fn track(call: TrackCall, caller: Option<Caller>, now: Time, outlet: &Outlet) {
     if !call.should_send_event {
         return;
     }
-    if let Some(webhook) = tell::track_webhook(&call) {
+    if let Some(webhook) = encode::track_webhook(&call) {
         outlet.webhook(webhook, &[]);
     }
-    outlet.event(tell::of_track(call, now), caller);
+    outlet.event(encode::of_track(call, now), caller);
 }
 
 fn count_track(call: &TrackCall, metrics: &NodeMetrics) {

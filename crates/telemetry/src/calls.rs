@@ -6,7 +6,7 @@ use super::call::{
 use super::caller::{self, Target};
 use super::{
     Activation, AnalyticsService, ParticipantContext, Telemetry, TelemetryService, TrackContext,
-    tell,
+    encode,
 };
 use livekit_otel_engine::stats::worker::{ReferenceGuard, StatsKey};
 use livekit_otel_livekit::messages::{
@@ -273,7 +273,7 @@ impl TelemetryService for Telemetry {
         let event = event.to_owned();
         let egress_info = Some(info.clone());
         let webhook = WebhookEvent { event, egress_info, ..WebhookEvent::default() };
-        self.outlet().webhook(webhook, tell::extra_webhooks(info));
+        self.outlet().webhook(webhook, encode::extra_webhooks(info));
     }
 
     fn flush_stats(&self) {

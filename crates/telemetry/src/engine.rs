@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::Clock;
-use livekit_otel_durable::journal::{self, Accepted, Journal, SetAside};
+use livekit_otel_durable::journal::{self, Accepted, DeadLetters, Journal};
 use livekit_otel_engine::Engine;
 use livekit_otel_engine::session;
 use livekit_otel_engine::stats;
@@ -23,7 +23,7 @@ use livekit_otel_ledger::{Ledger, Refused, Source};
 use livekit_otel_livekit::messages::{AnalyticsEvent, AnalyticsNodeRooms, AnalyticsStat};
 use livekit_otel_livekit::{self as proto, Read};
 use livekit_otel_model::event::{
-    Caller, Counts, Direction, NodeId, ParticipantSid, RoomName, RoomSid, StreamStat, Telling,
+    Caller, Counts, Decoded, Direction, NodeId, ParticipantSid, RoomName, RoomSid, StreamStat,
     Time, TrackSid,
 };
 use livekit_otel_pipeline::periodic;
@@ -137,7 +137,7 @@ impl Running {
         ledger: &Arc<Ledger>,
         clock: &Clock,
     ) -> Result<(Self, Inlet), export::StartError> {
-        let set_aside = Arc::new(SetAside::in_memory(settings.set_aside_bytes));
+        let set_aside = Arc::new(DeadLetters::in_memory(settings.set_aside_bytes));
         let exporter = Exporter::start(&settings.export, Arc::clone(ledger), &set_aside)?;
         let (journal, reader) = journal::in_memory(settings.journal_bytes, ledger);
         // Each report is seen here: a window must not count again.
@@ -202,7 +202,7 @@ impl Running {
 impl Inlet {
     pub(super) fn event(&self, message: &AnalyticsEvent, caller: Option<Caller>, now: Time) {
         let mut read = proto::event(message);
-        if let Telling::Events(events) = &mut read.telling {
+        if let Decoded::Events(events) = &mut read.decoded {
             for event in events {
                 event.caller = caller;
             }
@@ -251,9 +251,9 @@ impl Inlet {
         let items = stats.len() as u64;
         // About what one takes in memory.
         let size = stats.len() * size_of::<StreamStat>();
-        let telling = Telling::Stats(stats);
+        let decoded = Decoded::Stats(stats);
         let read = Read {
-            telling,
+            decoded,
             items,
             unusable: 0,
             unknown: livekit_otel_model::event::Unknown::default(),
@@ -272,8 +272,8 @@ impl Inlet {
     }
 
     fn append(&self, source: Source, read: Read, size: usize, at: Time) {
-        let Read { telling, items, unusable, unknown } = read;
-        let (telling, raw) = (Some(telling), bytes::Bytes::new());
+        let Read { decoded, items, unusable, unknown } = read;
+        let (decoded, raw) = (Some(decoded), bytes::Bytes::new());
         let accepted = Accepted {
             at,
             source,
@@ -281,7 +281,7 @@ impl Inlet {
             unusable,
             unknown,
             twin_expected: false,
-            telling,
+            decoded,
             raw,
             size,
         };

@@ -7,6 +7,8 @@ mod apply;
 pub mod call;
 mod caller;
 mod calls;
+#[doc(hidden)]
+pub mod encode;
 mod engine;
 mod forward;
 mod live;
@@ -17,8 +19,6 @@ mod outlet;
 mod service;
 mod shard;
 mod stamp;
-#[doc(hidden)]
-pub mod tell;
 pub mod webhook;
 
 pub use analytics::{AnalyticsService, Stopping};

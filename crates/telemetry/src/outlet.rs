@@ -10,10 +10,10 @@ use std::task::Poll;
 
 use tokio::time::Instant;
 
+use super::encode::timestamp;
 use super::engine::Inlet;
 use super::node::NodeMetrics;
 use super::stamp::new_id;
-use super::tell::timestamp;
 use super::{AnalyticsService, Clock, QueuedNotifier, Stopping};
 use livekit_otel_engine::stats::worker::{Coalesced, Flushed};
 use livekit_otel_livekit::messages::{

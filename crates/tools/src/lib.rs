@@ -4,8 +4,8 @@
 pub mod capture;
 pub mod demo;
 #[doc(hidden)]
+pub mod labels;
+#[doc(hidden)]
 pub mod post;
 pub mod replay;
 pub mod simulate;
-#[doc(hidden)]
-pub mod words;

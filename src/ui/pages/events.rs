@@ -8,7 +8,7 @@ use super::people::People;
 use super::time::{between, time_of_day};
 use livekit_otel_model::semconv::key;
 use livekit_otel_model::signal::{LogRecord, Severity};
-use livekit_otel_tools::words::{self, Told};
+use livekit_otel_tools::labels::{self, AttributeLookup};
 
 const HEADS: [Head; 6] = [
     Head::Text("When"),
@@ -49,7 +49,7 @@ fn row(people: &People<'_>, record: &LogRecord) -> Markup {
     if let Some(publisher) = told.text(key::PUBLISHER_SID) {
         what.push(format!("of {}", people.room.who(publisher)));
     }
-    what.extend(words::remarks(told));
+    what.extend(labels::remarks(told));
     what.extend(told.text(key::ERROR_MESSAGE).map(str::to_owned));
     html! {
         tr {

@@ -10,7 +10,7 @@ use super::waterfall::id;
 use crate::ui::store::Bar;
 use livekit_otel_model::semconv::{event, key, span};
 use livekit_otel_model::signal::{LogRecord, Severity};
-use livekit_otel_tools::words::Told;
+use livekit_otel_tools::labels::AttributeLookup;
 
 // More than these are a page of their own.
 const MOST: usize = 50;

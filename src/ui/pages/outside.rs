@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use maud::{Markup, Render, html};
 
-use livekit_otel_model::shown::visible;
+use livekit_otel_model::printable::visible;
 
 #[cfg(test)]
 mod tests;

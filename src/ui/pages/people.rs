@@ -7,7 +7,7 @@ use super::plot::Metric;
 use crate::ui::store::{Bar, Room, Windows};
 use livekit_otel_model::event::Time;
 use livekit_otel_model::semconv::{key, span};
-use livekit_otel_tools::words::{self, rank};
+use livekit_otel_tools::labels::{self, rank};
 
 /// A participant and what it did.
 pub(super) struct Person<'a> {
@@ -81,7 +81,7 @@ impl<'a> People<'a> {
                 let track = bar.text(key::TRACK_SID).and_then(|sid| self.tracks.get(sid));
                 let publisher = bar.text(key::PUBLISHER_SID).map(|sid| self.room.who(sid));
                 let track = track.map(|track| &track.attributes[..]);
-                name(words::label(span, &bar.attributes[..], track, publisher))
+                name(labels::label(span, &bar.attributes[..], track, publisher))
             }
         }
     }

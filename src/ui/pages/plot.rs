@@ -7,7 +7,7 @@ use maud::{Markup, html};
 
 use super::time::Axis;
 use crate::ui::store::Window;
-use livekit_otel_tools::words::seconds;
+use livekit_otel_tools::labels::seconds;
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

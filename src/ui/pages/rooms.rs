@@ -11,7 +11,7 @@ use super::room::called;
 use super::time::{between, utc};
 use crate::ui::store::{Room, State, Store};
 use livekit_otel_model::semconv::span;
-use livekit_otel_tools::words::count;
+use livekit_otel_tools::labels::count;
 
 pub(in crate::ui) fn rooms(store: &Store, look: &Look) -> String {
     let rooms = store.rooms();

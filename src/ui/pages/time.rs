@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use maud::{Markup, html};
 
 use livekit_otel_model::event::Time;
-use livekit_otel_tools::words::duration;
+use livekit_otel_tools::labels::duration;
 
 fn rfc3339(at: Time) -> String {
     humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_nanos(at.nanos())).to_string()

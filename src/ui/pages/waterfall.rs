@@ -10,7 +10,7 @@ use livekit_otel_engine::session::hex;
 use livekit_otel_model::event::Time;
 use livekit_otel_model::semconv::{key, span};
 use livekit_otel_model::signal::Value;
-use livekit_otel_tools::words::remarks;
+use livekit_otel_tools::labels::remarks;
 
 /// The most participants that a room's page shows in full; each has a page of its own.
 pub(super) const MOST_PARTICIPANTS: usize = 25;

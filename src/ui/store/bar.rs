@@ -5,7 +5,7 @@ use std::sync::Arc;
 use livekit_otel_model::event::Time;
 use livekit_otel_model::semconv::key;
 use livekit_otel_model::signal::{Attribute, Span, SpanId, TraceId, Value};
-use livekit_otel_tools::words::Told;
+use livekit_otel_tools::labels::AttributeLookup;
 
 /// What a line of the waterfall shows.
 #[derive(Debug, Clone, PartialEq)]

@@ -2,7 +2,7 @@
 
 use livekit_otel_model::semconv::{event, key, span};
 use livekit_otel_model::signal::{LogRecord, Severity};
-use livekit_otel_tools::words::Told;
+use livekit_otel_tools::labels::AttributeLookup;
 
 /// What an event says of a thing that has a span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +50,10 @@ pub(super) fn steps(event: &str) -> &'static [(Step, &'static str)] {
 }
 
 /// What tells the things of one name in a room apart: the participant's SID and another.
-pub(super) fn subject<T: Told + ?Sized>(name: &str, told: &T) -> Option<(String, String)> {
+pub(super) fn subject<T: AttributeLookup + ?Sized>(
+    name: &str,
+    told: &T,
+) -> Option<(String, String)> {
     let text = |key| told.text(key).map(str::to_owned);
     let none = || Some(String::new());
     let (participant, other) = match name {

@@ -19,7 +19,7 @@ use livekit_otel_model::event::Time;
 use livekit_otel_model::semconv::{key, span};
 use livekit_otel_model::signal::Attribute;
 use livekit_otel_pipeline::Passed;
-use livekit_otel_tools::words::Told;
+use livekit_otel_tools::labels::AttributeLookup;
 
 /// How much is held.
 #[derive(Debug, Clone)]

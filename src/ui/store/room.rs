@@ -10,7 +10,7 @@ use super::windows::{Window, Windows};
 use livekit_otel_model::event::{Direction, StreamStat, Time};
 use livekit_otel_model::semconv::{key, span};
 use livekit_otel_model::signal::{Attribute, LogRecord, Severity, Span};
-use livekit_otel_tools::words::Told;
+use livekit_otel_tools::labels::AttributeLookup;
 
 /// How far a room, or who is in it, has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

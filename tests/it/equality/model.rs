@@ -15,12 +15,12 @@ const MS: u64 = 1_000_000;
 const IDLE: u64 = 300_000 * MS;
 
 type Attributes = BTreeMap<String, String>;
-type Told = (Time, Window);
+type ReportedTime = (Time, Window);
 
 /// A series of streams.
 #[derive(Default)]
 struct Life {
-    windows: Vec<Told>,
+    windows: Vec<ReportedTime>,
     // How many of them the last flush had.
     flushed: usize,
     start: u64,
@@ -32,7 +32,7 @@ struct Life {
 /// A class of the node's streams.
 #[derive(Default)]
 struct Class {
-    windows: Vec<Told>,
+    windows: Vec<ReportedTime>,
     flushed: usize,
     start: Option<u64>,
     opened: [bool; 5],
@@ -125,11 +125,11 @@ pub(crate) const STREAM: [&str; 12] = [
     "firs",
 ];
 
-fn sum(windows: &[Told], nth: usize) -> i64 {
+fn sum(windows: &[ReportedTime], nth: usize) -> i64 {
     windows.iter().map(|(_, window)| i64::from(window.counts[nth])).sum()
 }
 
-fn max(windows: &[Told], of: impl Fn(&Window) -> Option<f64>) -> Option<f64> {
+fn max(windows: &[ReportedTime], of: impl Fn(&Window) -> Option<f64>) -> Option<f64> {
     let media = windows.iter().filter(|(_, window)| window.is_media());
     media.filter_map(|(_, window)| of(window)).reduce(f64::max)
 }
@@ -364,7 +364,11 @@ fn distribution(histograms: Histograms, bounds: &[f64], values: &[f64]) -> Distr
 }
 
 // Of each bucket the first since the last flush.
-fn exemplars(new: &[Told], quality: usize, bounds: &[f64]) -> Vec<(f64, u64, String, String)> {
+fn exemplars(
+    new: &[ReportedTime],
+    quality: usize,
+    bounds: &[f64],
+) -> Vec<(f64, u64, String, String)> {
     let mut firsts: BTreeMap<usize, _> = BTreeMap::new();
     for (now, window) in new {
         let Some(value) = measured(window, quality) else { continue };

@@ -20,7 +20,7 @@ use super::history::{self, Step, Window};
 use super::points::{self, Point, Value};
 
 // Metric, series and value of each flush.
-type Told = Vec<BTreeMap<(String, BTreeMap<String, String>), Value>>;
+type ReportedTime = Vec<BTreeMap<(String, BTreeMap<String, String>), Value>>;
 
 fn provider(settings: Settings, exporter: InMemoryMetricExporter) -> SdkMeterProvider {
     let reader = PeriodicReader::builder(exporter).build();
@@ -66,7 +66,7 @@ fn record(meter: &Meter, window: &Window) {
     }
 }
 
-fn of_sdk(settings: Settings, steps: &[(Time, Step)]) -> Told {
+fn of_sdk(settings: Settings, steps: &[(Time, Step)]) -> ReportedTime {
     let temporality = match settings.temporality {
         Temporality::Cumulative => SdkTemporality::Cumulative,
         Temporality::Delta => SdkTemporality::Delta,
@@ -99,7 +99,7 @@ fn values(mut points: Vec<Point>) -> BTreeMap<(String, BTreeMap<String, String>)
 }
 
 // Of each flush by itself, without the zeros that open series and without the last values.
-fn of_ours(settings: Settings, steps: &[(Time, Step)]) -> Told {
+fn of_ours(settings: Settings, steps: &[(Time, Step)]) -> ReportedTime {
     let is_flush = |step: &(Time, Step)| matches!(step.1, Step::Flush);
     let mut before = 0;
     let flushes = steps.iter().enumerate().filter(|(_, step)| is_flush(step));

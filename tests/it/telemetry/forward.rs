@@ -9,10 +9,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use livekit_otel::source::Shared;
 use livekit_otel::source::listen::{self, Listeners};
-use livekit_otel_durable::journal::{self, Reader, SetAside};
+use livekit_otel_durable::journal::{self, DeadLetters, Reader};
 use livekit_otel_ledger::{Ledger, Source};
 use livekit_otel_livekit::keys::Keys;
-use livekit_otel_model::event::Telling;
+use livekit_otel_model::event::Decoded;
 use livekit_otel_telemetry::messages::{
     AnalyticsEvent, AnalyticsEvents, AnalyticsNodeRooms, AnalyticsStat, AnalyticsStats,
 };
@@ -32,7 +32,7 @@ use tonic::{Request, Response, Status, Streaming};
 async fn listening(grpc: SocketAddr) -> (Listeners, Reader) {
     let ledger = Arc::new(Ledger::default());
     let (journal, reader) = journal::in_memory(1 << 20, &ledger);
-    let set_aside = Arc::new(SetAside::in_memory(1000));
+    let set_aside = Arc::new(DeadLetters::in_memory(1000));
     let settings = listen::Settings::plain("127.0.0.1:0".parse().unwrap(), grpc, 1000, 1000);
     let shared = Shared { keys: Keys::default().into(), journal, ledger, set_aside };
     (listen::bind(&settings, shared).await.unwrap(), reader)
@@ -85,16 +85,16 @@ async fn what_is_forwarded_arrives_stamped_and_in_order() {
     assert_eq!(forwarder.shutdown(soon()).await, 0);
     let mut ids = Vec::new();
     for _ in 0..6 {
-        match reader.next_input().await.unwrap().telling.unwrap() {
-            Telling::Events(events) => {
+        match reader.next_input().await.unwrap().decoded.unwrap() {
+            Decoded::Events(events) => {
                 assert_eq!(events[0].node.as_ref().unwrap().as_str(), "ND_1");
                 ids.push(events[0].id.to_string());
             }
-            Telling::Stats(stats) => {
+            Decoded::Stats(stats) => {
                 assert!(stats[0].id.starts_with("AS_"), "{}", stats[0].id);
                 assert_eq!(stats[0].node.as_ref().unwrap().as_str(), "ND_1");
             }
-            Telling::Rooms(rooms) => {
+            Decoded::Rooms(rooms) => {
                 assert_eq!(rooms.event.unwrap().node.unwrap().as_str(), "ND_1");
             }
         }
@@ -137,7 +137,7 @@ async fn a_receiver_that_comes_late_gets_all() {
     assert_eq!(of(&forwarder, Source::Events).waiting, 2);
     let (_listeners, mut reader) = listening(address).await;
     for nth in 0..2 {
-        let Telling::Events(events) = reader.next_input().await.unwrap().telling.unwrap() else {
+        let Decoded::Events(events) = reader.next_input().await.unwrap().decoded.unwrap() else {
             panic!()
         };
         assert_eq!(*events[0].id, *format!("AE_{nth}"));
@@ -157,7 +157,7 @@ async fn a_message_that_is_too_large_is_dropped_and_the_rest_goes_through() {
     assert_eq!(of(&forwarder, Source::Events), counts);
     let mut ids = std::collections::BTreeSet::new();
     while ids.len() < 2 {
-        let Telling::Events(events) = reader.next_input().await.unwrap().telling.unwrap() else {
+        let Decoded::Events(events) = reader.next_input().await.unwrap().decoded.unwrap() else {
             panic!()
         };
         ids.insert(events[0].id.to_string());

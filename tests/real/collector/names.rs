@@ -85,15 +85,15 @@ const MAPPED: [Mapped; 30] = [
 type Labels = BTreeMap<String, String>;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Told {
+enum ReportedTime {
     Number(f64),
     /// Count, sum, and the highest bucket that has a bound, with it.
     Distribution(u64, f64, (f64, u64)),
 }
 
 // The last of each series.
-fn told(batch: &Batch, of: &str) -> Vec<(Vec<Attribute>, Told)> {
-    let mut last: BTreeMap<String, (Time, Vec<Attribute>, Told)> = BTreeMap::new();
+fn told(batch: &Batch, of: &str) -> Vec<(Vec<Attribute>, ReportedTime)> {
+    let mut last: BTreeMap<String, (Time, Vec<Attribute>, ReportedTime)> = BTreeMap::new();
     let mut put = |time, attributes: &[Attribute], told| {
         let key = format!("{attributes:?}");
         let is_later = last.get(&key).is_none_or(|before| before.0 <= time);
@@ -108,12 +108,12 @@ fn told(batch: &Batch, of: &str) -> Vec<(Vec<Attribute>, Told)> {
                     Number::Int(value) => value as f64,
                     Number::Float(value) => value,
                 };
-                put(point.time, &point.attributes, Told::Number(value));
+                put(point.time, &point.attributes, ReportedTime::Number(value));
             }),
             Data::Histogram { bounds, points, .. } => points.iter().for_each(|point| {
                 let below = point.buckets[..bounds.len()].iter().sum();
                 let highest = (bounds[bounds.len() - 1], below);
-                let told = Told::Distribution(point.count, point.sum, highest);
+                let told = ReportedTime::Distribution(point.count, point.sum, highest);
                 put(point.time, &point.attributes, told);
             }),
             Data::Exponential { .. } => panic!("{of} is exponential"),
@@ -200,8 +200,8 @@ fn check(scrape: &Scrape, batch: &Batch, mapped: &Mapped) -> Result<(), String> 
     for (attributes, told) in &told {
         let labels = labels(mapped, attributes);
         match *told {
-            Told::Number(value) => tells(scrape, name, &labels, value * scale)?,
-            Told::Distribution(count, sum, (bound, below)) => {
+            ReportedTime::Number(value) => tells(scrape, name, &labels, value * scale)?,
+            ReportedTime::Distribution(count, sum, (bound, below)) => {
                 tells(scrape, &format!("{name}_count"), &labels, count as f64)?;
                 tells(scrape, &format!("{name}_sum"), &labels, sum * scale)?;
                 tells_bucket(scrape, name, &labels, (bound * scale, below))?;
@@ -216,8 +216,8 @@ fn check_joined(scrape: &Scrape, batch: &Batch) -> Result<(), String> {
     let name = "livekit_node_service_operation";
     let joined = told(batch, "lk.participant.connect.duration");
     let joined = joined.iter().map(|(_, told)| match told {
-        Told::Distribution(count, ..) => *count as f64,
-        Told::Number(_) => panic!("a duration is a distribution"),
+        ReportedTime::Distribution(count, ..) => *count as f64,
+        ReportedTime::Number(_) => panic!("a duration is a distribution"),
     });
     let labels = [("type", "participant_join"), ("status", "success"), ("node_type", "SERVER")];
     let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into();

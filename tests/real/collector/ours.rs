@@ -10,7 +10,7 @@ use livekit_otel_export::{Settings as Export, metric_requests, send_once};
 use livekit_otel_ledger::Signal;
 use livekit_otel_livekit as proto;
 use livekit_otel_model::event::rooms::{ListedRoom, Rooms, Scope};
-use livekit_otel_model::event::{RoomSid, Telling, TrackKind};
+use livekit_otel_model::event::{Decoded, RoomSid, TrackKind};
 use serde_json::json;
 
 #[path = "../../it/capture.rs"]
@@ -34,7 +34,7 @@ pub(super) fn of_a_call(settings: Settings) -> Batch {
             during = Some(std::mem::take(&mut out));
         }
         engine.tick(line.at, &mut out);
-        engine.apply(&line.telling, line.at, true, &mut out);
+        engine.apply(&line.decoded, line.at, true, &mut out);
     }
     let end = lines[lines.len() - 1].at + 2 * capture::INTERVAL;
     engine.tick(end, &mut out);
@@ -47,19 +47,19 @@ pub(super) fn of_a_call(settings: Settings) -> Batch {
 }
 
 // The call's loopback loses nothing: a stream that does.
-fn lossy() -> Telling {
+fn lossy() -> Decoded {
     let body = json!({"stats": [{
         "id": "AS_lossy", "timeStamp": "2026-11-23T04:09:50Z", "roomId": ROOM, "participantId": "PA_lossy",
         "trackId": "TR_lossy", "mime": "audio/opus", "streams": [{"primaryPackets": 9, "packetsLost": 1}],
     }]});
-    proto::stats(&proto::encode_capture("stats", &body).unwrap()).unwrap().telling
+    proto::stats(&proto::encode_capture("stats", &body).unwrap()).unwrap().decoded
 }
 
 // A room that nobody told of.
-fn listed() -> Telling {
+fn listed() -> Decoded {
     let sid = RoomSid::new("RM_listed").unwrap();
     let room = ListedRoom { sid, name: None, created: None, participants: None };
-    Telling::Rooms(Rooms { at: None, scope: Scope::Deployment, rooms: vec![room], event: None })
+    Decoded::Rooms(Rooms { at: None, scope: Scope::Deployment, rooms: vec![room], event: None })
 }
 
 fn calls(settings: Settings) -> NodeReports {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{Accepted, Entry};
 use livekit_otel_ledger::Source;
-use livekit_otel_model::event::{Telling, Time, Unknown};
+use livekit_otel_model::event::{Decoded, Time, Unknown};
 
 const TICK: u8 = 16;
 const FLUSH: u8 = 17;
@@ -14,7 +14,7 @@ const HEAD: usize = 10;
 
 /// Reads what came from a source as it was read the first time; gives what it tells, how many items
 /// that is, and how many more are of no use.
-pub type Read = fn(Source, &Bytes) -> (Option<Telling>, u64, u64);
+pub type Read = fn(Source, &Bytes) -> (Option<Decoded>, u64, u64);
 
 pub(super) fn encode_input(input: &Accepted) -> Vec<u8> {
     let flags = if input.twin_expected { TWIN_EXPECTED } else { 0 };
@@ -49,7 +49,7 @@ pub fn decode(record: &Bytes, read: Read) -> Option<Entry> {
         _ => {
             let source = Source::ALL.into_iter().find(|source| *source as u8 == kind)?;
             let raw = record.slice(HEAD..);
-            let (telling, items, unusable) = read(source, &raw);
+            let (decoded, items, unusable) = read(source, &raw);
             let twin_expected = flags & TWIN_EXPECTED != 0;
             let size = raw.len();
             let unknown = Unknown::default();
@@ -60,7 +60,7 @@ pub fn decode(record: &Bytes, read: Read) -> Option<Entry> {
                 unusable,
                 unknown,
                 twin_expected,
-                telling,
+                decoded,
                 raw,
                 size,
             }))

@@ -1,10 +1,10 @@
 //! What was accepted, until it is processed. One seam for all sources: what [`Journal::offer`] has
 //! taken, and [`Pending::durable`] has confirmed, may be acknowledged. In memory or on disk.
 
-mod aside;
+mod budget;
+mod dead_letters;
 mod entry;
 mod reader;
-mod room;
 mod tail;
 mod writer;
 
@@ -14,15 +14,17 @@ use bytes::Bytes;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
-pub use aside::{Kept, Letter, Payload, SetAside, Unreadable, letters, open as open_letter};
+use budget::Part;
+pub use budget::{Holder, IntakeBudget};
+pub use dead_letters::{
+    DeadLetter, DeadLetters, Payload, Stored, Unreadable, letters, open as open_letter,
+};
 pub use entry::{Read, decode};
 pub use reader::{Numbered, Reader};
-use room::Part;
-pub use room::{Holder, Room};
 pub use writer::{Opened, Settings, open};
 
 use livekit_otel_ledger::{Ledger, Source};
-use livekit_otel_model::event::{Telling, Time, Unknown};
+use livekit_otel_model::event::{Decoded, Time, Unknown};
 
 /// An input that was verified.
 #[derive(Debug)]
@@ -37,10 +39,10 @@ pub struct Accepted {
     pub unusable: u64,
     /// What in it has no name here; nothing where it is read again.
     pub unknown: Unknown,
-    /// Whether the teller of the twin is connected, so that a webhook waits for it.
+    /// Whether the origin of the twin is connected, so that a webhook waits for it.
     pub twin_expected: bool,
     /// What it tells; `None` where that can't be read: it is set aside.
-    pub telling: Option<Telling>,
+    pub decoded: Option<Decoded>,
     /// As it came; empty where it never was bytes.
     pub raw: Bytes,
     /// Its size in bytes, or about what it takes in memory.
@@ -77,7 +79,7 @@ pub struct Full;
 #[derive(Debug, Clone)]
 pub struct Journal {
     queue: mpsc::UnboundedSender<Append>,
-    room: Arc<Room>,
+    room: Arc<IntakeBudget>,
     ledger: Arc<Ledger>,
     is_durable: bool,
 }
@@ -86,7 +88,7 @@ pub struct Journal {
 #[derive(Debug, Clone)]
 pub struct Ticker {
     queue: mpsc::WeakUnboundedSender<Append>,
-    room: Arc<Room>,
+    room: Arc<IntakeBudget>,
 }
 
 /// What the queue of a journal holds.
@@ -105,7 +107,7 @@ pub struct Pending(Option<oneshot::Receiver<()>>);
 
 /// A journal in memory that holds up to `max_bytes` of unprocessed inputs, and counts them in `ledger`.
 pub fn in_memory(max_bytes: usize, ledger: &Arc<Ledger>) -> (Journal, Reader) {
-    let room = Arc::new(Room::new(max_bytes));
+    let room = Arc::new(IntakeBudget::new(max_bytes));
     let (queue, appended) = mpsc::unbounded_channel();
     let ledger = Arc::clone(ledger);
     let journal = Journal { queue, room: Arc::clone(&room), ledger, is_durable: false };
@@ -169,7 +171,7 @@ impl Journal {
     }
 
     /// What there is room for.
-    pub fn room(&self) -> &Arc<Room> {
+    pub fn room(&self) -> &Arc<IntakeBudget> {
         &self.room
     }
 
@@ -181,7 +183,7 @@ impl Journal {
 
 impl Ticker {
     /// What there is room for.
-    pub fn room(&self) -> &Arc<Room> {
+    pub fn room(&self) -> &Arc<IntakeBudget> {
         &self.room
     }
 

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use super::entry::{self, Read};
 use super::tail::{Next, Tail};
-use super::{Accepted, Append, Entry, Room};
+use super::{Accepted, Append, Entry, IntakeBudget};
 use crate::store;
 use livekit_otel_ledger::Ledger;
 
@@ -16,7 +16,7 @@ pub struct Reader(From);
 
 #[derive(Debug)]
 enum From {
-    Memory { queue: mpsc::UnboundedReceiver<Append>, room: Arc<Room> },
+    Memory { queue: mpsc::UnboundedReceiver<Append>, room: Arc<IntakeBudget> },
     Disk(Box<Disk>),
 }
 
@@ -46,7 +46,10 @@ pub struct Numbered {
 }
 
 impl Reader {
-    pub(super) fn in_memory(queue: mpsc::UnboundedReceiver<Append>, room: Arc<Room>) -> Self {
+    pub(super) fn in_memory(
+        queue: mpsc::UnboundedReceiver<Append>,
+        room: Arc<IntakeBudget>,
+    ) -> Self {
         Self(From::Memory { queue, room })
     }
 
@@ -124,7 +127,7 @@ impl Reader {
     }
 }
 
-fn in_memory(appended: Append, room: &Room) -> Numbered {
+fn in_memory(appended: Append, room: &IntakeBudget) -> Numbered {
     room.free(appended.size);
     if let Some(durable) = appended.durable {
         // It is as much in the journal as it will ever be.

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::budget::{Holder, IntakeBudget};
 use super::entry::Read;
-use super::room::{Holder, Room};
 use super::tail::Tail;
 use super::{Append, Entry, Journal, Reader};
 use crate::store::{Directory, LONGEST, Log, is_full};
@@ -94,7 +94,7 @@ pub fn open(
         ledger.damaged(1);
     }
     ledger.set_durable();
-    let room = Room::new(MAX_MEMORY);
+    let room = IntakeBudget::new(MAX_MEMORY);
     room.holds(Holder::Journal, log.bytes());
     let disk = Arc::clone(directory.disk());
     let room = Arc::new(room.on(settings.max_bytes, directory.path().to_owned(), disk));
@@ -128,7 +128,7 @@ struct Writer {
     // As long as this writes, nobody else may: a server that is dropped does not wait for it.
     directory: Option<Arc<Directory>>,
     log: Log,
-    room: Arc<Room>,
+    room: Arc<IntakeBudget>,
     tail: Arc<Tail>,
     saved: Arc<AtomicU64>,
     // The last entry that a snapshot had when a segment was begun for it.

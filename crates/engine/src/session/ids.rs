@@ -1,5 +1,5 @@
 //! Ids of traces and spans, as functions of LiveKit's SIDs: any tool that knows the SID opens
-//! the trace, and telling a thing again makes the same ids.
+//! the trace, and decoded a thing again makes the same ids.
 //!
 //! `H` is SHA-256 over the words, joined by `/`, the first `livekit-otel/1`, cut to 16 bytes for
 //! a trace and 8 for a span. In a shell, a room's trace id is

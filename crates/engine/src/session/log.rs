@@ -9,7 +9,7 @@ use super::room::Room;
 use super::settings::Settings;
 use super::stamp::Stamp;
 use super::totals::rtp_attributes;
-use livekit_otel_model::event::{Event, EventKind, Teller, Time};
+use livekit_otel_model::event::{Event, EventKind, Origin, Time};
 use livekit_otel_model::semconv::{event as name, key};
 use livekit_otel_model::signal::{Attribute, LogRecord, Severity, SpanId, TraceId, Value};
 
@@ -43,9 +43,9 @@ pub(super) fn record(
     if !stamp.exact && event.told.is_some() {
         attributes.push(Attribute::new(key::TIME_PRECISION, "1s"));
     }
-    let source = match event.teller {
-        Teller::Webhook => "webhook",
-        Teller::Analytics => "analytics",
+    let source = match event.origin {
+        Origin::Webhook => "webhook",
+        Origin::Analytics => "analytics",
     };
     attributes.push(Attribute::new(key::SOURCE, source));
     if !event.id.is_empty() {

@@ -36,11 +36,11 @@ use room::Room;
 pub use settings::{Scope, Settings, hex};
 use stamp::Stamp;
 pub use track::Description;
-use twins::{Seen, Subject, Telling, Twins};
+use twins::{Seen, Subject, TwinOutcome, Twins};
 use works::Works;
 
 use livekit_otel_model::event::{
-    self, Event, Identity, ParticipantSid, RoomName, RoomSid, StreamStat, Teller, Time,
+    self, Event, Identity, Origin, ParticipantSid, RoomName, RoomSid, StreamStat, Time,
 };
 use livekit_otel_model::signal::{LogRecord, Span, SpanId, TraceId};
 
@@ -60,7 +60,7 @@ pub struct Outputs {
 pub enum Outcome {
     /// It changed something.
     Applied,
-    /// It told what the other teller had told, or will speak for both.
+    /// It told what the other origin had told, or will speak for both.
     Merged,
     /// Its id was seen before; it changed nothing.
     Duplicate,
@@ -117,7 +117,7 @@ impl Sessions {
         }
     }
 
-    /// Takes in an event that came at `now`. `twin_expected` says that the other teller is
+    /// Takes in an event that came at `now`. `twin_expected` says that the other origin is
     /// connected, so that a webhook waits for its twin.
     pub fn event(
         &mut self,
@@ -159,16 +159,16 @@ impl Sessions {
             twins.queued(&delivery.event_id, queued);
         }
         let subject = Subject::of(event);
-        let telling = subject.as_ref().map_or(Telling::First, |subject| {
-            twins.tell(subject, event.teller, now, |subject| {
+        let telling = subject.as_ref().map_or(TwinOutcome::First, |subject| {
+            twins.tell(subject, event.origin, now, |subject| {
                 people.is_some_and(|(people, tracks)| room::is_open(people, tracks, subject))
             })
         });
-        if telling != Telling::Silent {
+        if telling != TwinOutcome::Silent {
             let record = log::record(event, room.as_deref(), context, (stamp, now), &self.settings);
             let twins = room.map_or(&mut self.roomless, |room| &mut room.twins);
             match subject {
-                Some(subject) if twin_expected && event.teller == Teller::Webhook => {
+                Some(subject) if twin_expected && event.origin == Origin::Webhook => {
                     let until = now + self.settings.twin_wait;
                     twins.wait(until, subject, event.id.clone(), record);
                 }
@@ -179,7 +179,7 @@ impl Sessions {
             self.settle(None, now, out);
         }
         self.settle(sid, now, out);
-        if telling == Telling::First { Outcome::Applied } else { Outcome::Merged }
+        if telling == TwinOutcome::First { Outcome::Applied } else { Outcome::Merged }
     }
 
     /// Takes in one worker's flush that came at `now`; gives of each window what became of it and
@@ -234,7 +234,7 @@ impl Sessions {
     }
 
     /// When [`Sessions::tick`] has something to do next, if nothing comes before.
-    pub fn next(&self) -> Option<Time> {
+    pub fn next_deadline(&self) -> Option<Time> {
         let wake = self.wakes.peek().map(|Reverse((at, _))| *at);
         wake.into_iter().chain(self.ended.next()).min()
     }

@@ -13,7 +13,7 @@ use super::stamp::{Stamp, began, ended};
 use super::subscription::{Answer, Attempt, Subscription};
 use super::track::{Description, Track};
 use livekit_otel_model::event::{
-    Caller, Direction, Event, EventKind, Identity, NodeId, Participant as Info, StreamStat, Teller,
+    Caller, Direction, Event, EventKind, Identity, NodeId, Origin, Participant as Info, StreamStat,
     Time, TrackSid,
 };
 use livekit_otel_model::interned::Name;
@@ -195,7 +195,7 @@ impl Participant {
         let first = self.active.is_none_or(|active| !active.exact);
         self.reached = self.reached.max(Some(Reached::Active));
         // Only the analytics tell it to the millisecond; a migration tells it again.
-        if event.teller == Teller::Analytics {
+        if event.origin == Origin::Analytics {
             self.actives += 1;
             self.connect_told = true;
             if let (true, Some(joined)) = (first, self.joined) {

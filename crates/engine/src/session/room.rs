@@ -15,7 +15,7 @@ use super::stamp::{Stamp, ended};
 use super::track::Description;
 use super::twins::{Subject, Twins};
 use livekit_otel_model::event::{
-    Event, EventKind, Identity, NodeId, ParticipantSid, RoomName, RoomSid, StreamStat, Teller,
+    Event, EventKind, Identity, NodeId, Origin, ParticipantSid, RoomName, RoomSid, StreamStat,
     Time, TrackSid,
 };
 use livekit_otel_model::interned::Name;
@@ -129,7 +129,7 @@ impl Room {
         match event.kind {
             EventKind::RoomEnded => self.on_ended(told, event, now),
             // Only the analytics tell of subscriptions: a webhook may be far ahead of them.
-            EventKind::TrackUnpublished if event.teller == Teller::Analytics => {
+            EventKind::TrackUnpublished if event.origin == Origin::Analytics => {
                 let entry = event.track.as_ref().and_then(|info| self.catalog.get_mut(&info.sid));
                 if let Some(entry) = entry {
                     entry.unpublished = entry.unpublished.max(Some(told.at));

@@ -51,7 +51,7 @@ impl Attempt {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-enum Told {
+enum Step {
     Requested,
     Answered(Answer),
 }
@@ -60,7 +60,7 @@ enum Told {
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Subscription {
     // In the order of its times, and how often.
-    told: Vec<(Time, Told, u64)>,
+    told: Vec<(Time, Step, u64)>,
     rtp_told: Option<Time>,
 }
 
@@ -70,26 +70,26 @@ impl Subscription {
         let place = self.told.partition_point(|(told, _, _)| *told <= at);
         !matches!(
             place.checked_sub(1).and_then(|before| self.told.get(before)),
-            Some((_, Told::Requested, _))
+            Some((_, Step::Requested, _))
         )
     }
 
     /// It was asked for; gives the attempt, where that is answered already.
     pub(super) fn request(&mut self, at: Time) -> Option<Attempt> {
-        self.tell(at, Told::Requested)
+        self.tell(at, Step::Requested)
     }
 
     /// It was answered; gives the attempt, where one was open.
     pub(super) fn answer(&mut self, at: Time, answer: Answer) -> Option<Attempt> {
-        self.tell(at, Told::Answered(answer))
+        self.tell(at, Step::Answered(answer))
     }
 
-    fn tell(&mut self, at: Time, told: Told) -> Option<Attempt> {
+    fn tell(&mut self, at: Time, told: Step) -> Option<Attempt> {
         let place = self.told.partition_point(|(time, known, _)| (time, known) <= (&at, &told));
         let is_full = self.told.len() >= KEPT;
         let before = place.checked_sub(1).and_then(|before| self.told.get_mut(before));
         match before {
-            Some((_, Told::Requested, times)) if is_full && told == Told::Requested => *times += 1,
+            Some((_, Step::Requested, times)) if is_full && told == Step::Requested => *times += 1,
             _ => self.told.insert(place, (at, told, 1)),
         }
         let attempts = self.attempts(None);
@@ -112,20 +112,20 @@ impl Subscription {
         for (at, told, times) in &self.told {
             let open = attempts.last_mut().filter(|attempt| attempt.answer.is_none());
             match (told, open) {
-                (Told::Requested, Some(open)) => open.times += times,
-                (Told::Requested, None) => {
+                (Step::Requested, Some(open)) => open.times += times,
+                (Step::Requested, None) => {
                     let (requested, times) = (*at, *times);
                     attempts.push(Attempt { requested, times, answer: None, ended: None });
                 }
-                (Told::Answered(answer), Some(open)) => {
+                (Step::Answered(answer), Some(open)) => {
                     open.answer = Some((*at, answer.clone()));
                 }
-                (Told::Answered(Answer::Unsubscribed), None) => {
+                (Step::Answered(Answer::Unsubscribed), None) => {
                     if let Some(last) = attempts.last_mut().filter(|last| last.ended.is_none()) {
                         last.ended = last.subscribed().map(|_| *at);
                     }
                 }
-                (Told::Answered(_), None) => {}
+                (Step::Answered(_), None) => {}
             }
         }
         let Some(end) = unpublished else { return attempts };
@@ -149,12 +149,12 @@ impl Subscription {
         let mut is_over = true;
         for (at, told, _) in &self.told {
             match told {
-                Told::Answered(Answer::Subscribed) => {
+                Step::Answered(Answer::Subscribed) => {
                     subscribed = Some(*at);
                     is_over = false;
                 }
-                Told::Answered(Answer::Unsubscribed | Answer::Unpublished) => is_over = true,
-                Told::Requested | Told::Answered(Answer::Failed(_)) => {}
+                Step::Answered(Answer::Unsubscribed | Answer::Unpublished) => is_over = true,
+                Step::Requested | Step::Answered(Answer::Failed(_)) => {}
             }
         }
         let is_over = is_over || subscribed <= unpublished;

@@ -9,7 +9,7 @@ use livekit_otel_model::REMEMBERED;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use livekit_otel_model::event::{Event, EventKind, Teller, Time};
+use livekit_otel_model::event::{Event, EventKind, Origin, Time};
 use livekit_otel_model::semconv::key;
 use livekit_otel_model::signal::LogRecord;
 
@@ -21,7 +21,7 @@ pub(super) struct Subject {
 }
 
 impl Subject {
-    /// The subject of an event that has a twin; `None` for kinds that only one teller knows.
+    /// The subject of an event that has a twin; `None` for kinds that only one origin knows.
     pub(super) fn of(event: &Event) -> Option<Self> {
         let participant = || event.participant.as_ref().map(|who| who.sid.shared());
         let track = || event.track.as_ref().map(|track| track.sid.shared());
@@ -60,14 +60,14 @@ struct TimesTold {
     last: Time,
 }
 
-/// What a telling is, beside the other teller's.
+/// What a telling is, beside the other origin's.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Telling {
+pub(super) enum TwinOutcome {
     /// The first of its subject.
     First,
     /// The analytics' twin of a webhook that still waits: it speaks for both.
     Speaks,
-    /// The other teller has spoken of it already.
+    /// The other origin has spoken of it already.
     Silent,
 }
 
@@ -106,10 +106,10 @@ impl Twins {
     pub(super) fn tell(
         &mut self,
         subject: &Subject,
-        teller: Teller,
+        origin: Origin,
         now: Time,
         is_open: impl Fn(&Subject) -> bool,
-    ) -> Telling {
+    ) -> TwinOutcome {
         if self.told.len() >= self.many {
             #[expect(clippy::disallowed_methods, reason = "each is looked at by itself")]
             self.told.retain(|subject, times| {
@@ -120,22 +120,22 @@ impl Twins {
         let first = TimesTold { webhook: 0, analytics: 0, last: now };
         let times = self.told.entry(subject.clone()).or_insert(first);
         times.last = now;
-        let (own, other) = match teller {
-            Teller::Webhook => (&mut times.webhook, times.analytics),
-            Teller::Analytics => (&mut times.analytics, times.webhook),
+        let (own, other) = match origin {
+            Origin::Webhook => (&mut times.webhook, times.analytics),
+            Origin::Analytics => (&mut times.analytics, times.webhook),
         };
         let has_twin = other > *own;
         *own += 1;
         if !has_twin {
-            return Telling::First;
+            return TwinOutcome::First;
         }
         let waiting = self.waiting.iter().position(|waiting| waiting.subject == *subject);
         match waiting {
-            Some(index) if teller == Teller::Analytics => {
+            Some(index) if origin == Origin::Analytics => {
                 self.waiting.remove(index);
-                Telling::Speaks
+                TwinOutcome::Speaks
             }
-            _ => Telling::Silent,
+            _ => TwinOutcome::Silent,
         }
     }
 
@@ -233,17 +233,17 @@ mod tests {
         };
         let mut twins = Twins::default();
         for nth in 0..10_000 {
-            twins.tell(&subject(nth), Teller::Webhook, at(nth * 10), |of| *of == subject(7));
+            twins.tell(&subject(nth), Origin::Webhook, at(nth * 10), |of| *of == subject(7));
         }
         // An hour holds 360 of them.
         assert!(twins.told.len() <= FEW + 361, "{}", twins.told.len());
         for known in [9_999, 7] {
-            let told = twins.tell(&subject(known), Teller::Analytics, at(100_000), |_| false);
-            assert_eq!(told, Telling::Silent);
+            let told = twins.tell(&subject(known), Origin::Analytics, at(100_000), |_| false);
+            assert_eq!(told, TwinOutcome::Silent);
         }
         assert_eq!(
-            twins.tell(&subject(8), Teller::Analytics, at(100_000), |_| false),
-            Telling::First
+            twins.tell(&subject(8), Origin::Analytics, at(100_000), |_| false),
+            TwinOutcome::First
         );
     }
 

@@ -57,7 +57,7 @@ async fn what_has_no_number_is_set_aside_each_time_under_an_id_of_its_own() {
         let refused = || Err(Status::invalid_argument("no"));
         let mut received = serve(listener, vec![refused(), refused()]);
         let directory = Arc::new(Directory::open(place.path(), Arc::new(Files)).unwrap());
-        let set_aside = Arc::new(SetAside::on_disk(&directory, 1_000_000).unwrap());
+        let set_aside = Arc::new(DeadLetters::on_disk(&directory, 1_000_000).unwrap());
         let ledger = Arc::new(Ledger::default());
         let settings = settings(&format!("http://{address}"), Protocol::Grpc);
         let exporter = Exporter::start(&settings, Arc::clone(&ledger), &set_aside).unwrap();

@@ -103,12 +103,12 @@ fn settings(endpoint: &str, protocol: Protocol) -> Settings {
 struct Fixture {
     exporter: Exporter,
     ledger: Arc<Ledger>,
-    set_aside: Arc<SetAside>,
+    set_aside: Arc<DeadLetters>,
 }
 
 fn exporting(settings: &Settings) -> Fixture {
     let ledger = Arc::new(Ledger::default());
-    let set_aside = Arc::new(SetAside::in_memory(1_000_000));
+    let set_aside = Arc::new(DeadLetters::in_memory(1_000_000));
     let exporter = Exporter::start(settings, Arc::clone(&ledger), &set_aside).unwrap();
     Fixture { exporter, ledger, set_aside }
 }
@@ -369,7 +369,7 @@ async fn http_carries_the_same_request_however_it_is_compressed() {
 async fn an_endpoint_that_is_no_url_of_a_collector_is_an_error_at_the_start() {
     for endpoint in ["ftp://collector", "/path"] {
         let ledger = Arc::new(Ledger::default());
-        let set_aside = Arc::new(SetAside::in_memory(0));
+        let set_aside = Arc::new(DeadLetters::in_memory(0));
         let started = Exporter::start(&settings(endpoint, Protocol::Grpc), ledger, &set_aside);
         assert!(matches!(started, Err(StartError::Endpoint("logs"))), "{endpoint}");
     }
@@ -383,7 +383,7 @@ async fn a_certificate_that_is_not_there_is_an_error_at_the_start() {
         settings.logs.tls.ca = Some("no/such/file.pem".into());
         let ledger = Arc::new(Ledger::default());
         let error =
-            Exporter::start(&settings, ledger, &Arc::new(SetAside::in_memory(0))).unwrap_err();
+            Exporter::start(&settings, ledger, &Arc::new(DeadLetters::in_memory(0))).unwrap_err();
         assert!(error.to_string().contains("no/such/file.pem"), "{error}");
     }
 }

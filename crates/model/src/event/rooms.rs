@@ -5,13 +5,13 @@ use super::{Event, Identity, NodeId, ParticipantSid, RoomName, RoomSid, Time};
 /// A list of open rooms.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rooms {
-    /// When it was true, where the teller says so.
+    /// When it was true, where the origin says so.
     pub at: Option<Time>,
     /// Which rooms it would have if they were open.
     pub scope: Scope,
     /// What it has.
     pub rooms: Vec<ListedRoom>,
-    /// The event that telling it is, for a node's.
+    /// The event that decoded it is, for a node's.
     pub event: Option<Box<Event>>,
 }
 

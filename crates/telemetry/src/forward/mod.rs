@@ -28,8 +28,8 @@ use tonic::transport::Endpoint;
 use lane::Lane;
 use stream::Streams;
 
+use super::encode::timestamp;
 use super::stamp::new_id;
-use super::tell::timestamp;
 use super::{AnalyticsService, Stopping};
 use livekit_otel_export::settings::Tls;
 use livekit_otel_ledger::Source;

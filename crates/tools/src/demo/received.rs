@@ -9,7 +9,7 @@ use opentelemetry_proto::tonic::metrics::v1 as metrics;
 use opentelemetry_proto::tonic::trace::v1 as trace;
 
 use super::collector::Received;
-use crate::words::Told;
+use crate::labels::AttributeLookup;
 
 /// An attribute's value.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,7 +49,7 @@ impl Attributes {
     }
 }
 
-impl Told for Attributes {
+impl AttributeLookup for Attributes {
     fn text(&self, key: &str) -> Option<&str> {
         Self::text(self, key)
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::received::Span;
-use crate::words::rank;
+use crate::labels::rank;
 use livekit_otel_model::semconv::{key, span};
 
 /// A room's spans.
@@ -26,7 +26,7 @@ pub(super) struct Room<'a> {
     tracks: HashMap<&'a str, &'a Span>,
 }
 
-/// A participant's span and those below it, in the order of [`crate::words::rank`] and time.
+/// A participant's span and those below it, in the order of [`crate::labels::rank`] and time.
 pub(super) struct Participant<'a> {
     pub(super) span: &'a Span,
     pub(super) children: Vec<&'a Span>,

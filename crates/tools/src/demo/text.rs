@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use unicode_width::UnicodeWidthChar;
 
-pub(super) use crate::words::{count, duration, seconds};
-use livekit_otel_model::shown::shown;
+pub(super) use crate::labels::{count, duration, seconds};
+use livekit_otel_model::printable::shown;
 
 /// The columns of a line.
 pub(super) const WIDTH: usize = 80;

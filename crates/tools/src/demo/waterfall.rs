@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use super::received::Span;
 use super::rooms::{Participant, Room, failed};
 use super::text::{Ink, Page, count, duration, left, right, shorten, width};
-use crate::words::{self, rank};
+use crate::labels::{self, rank};
 use livekit_otel_model::semconv::{key, span};
 
 /// The columns of a label, with its branches.
@@ -186,7 +186,7 @@ impl<W: Write> Chart<'_, '_, '_, W> {
             };
             self.page.line(&[(Ink::Dim, branches), (Ink::Alarm, &text)])?;
         }
-        let notes = words::remarks(&span.attributes);
+        let notes = labels::remarks(&span.attributes);
         if notes.is_empty() {
             return Ok(());
         }
@@ -198,7 +198,7 @@ impl<W: Write> Chart<'_, '_, '_, W> {
         let sid = attributes.text(key::TRACK_SID);
         let track = sid.and_then(|sid| self.room.track(sid)).map(|track| &track.attributes);
         let publisher = attributes.text(key::PUBLISHER_SID).map(|sid| self.room.who(sid));
-        words::label(&span.name, attributes, track, publisher)
+        labels::label(&span.name, attributes, track, publisher)
     }
 }
 

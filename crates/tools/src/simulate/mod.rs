@@ -4,6 +4,7 @@
 //! [`Simulation`] is a function of its settings and its start, without socket or clock: it gives
 //! what is told, in its order, with the time since the start at which it is. [`send`] sends it.
 
+mod encode;
 mod media;
 mod plan;
 mod random;
@@ -11,7 +12,6 @@ pub mod report;
 pub mod send;
 mod settings;
 mod steps;
-mod tell;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -19,11 +19,11 @@ use std::time::Duration;
 use livekit_otel_livekit::messages::{AnalyticsEvent, AnalyticsStat, WebhookEvent};
 use livekit_otel_model::event::Time;
 
+use encode::Reporter;
 use plan::Plan;
 use random::Random;
 pub use settings::Settings;
 use steps::{Link, Step, What, links, steps};
-use tell::Teller;
 
 /// What is told, and when.
 #[derive(Debug, Clone, PartialEq)]
@@ -178,7 +178,7 @@ impl Simulation {
             self.last = step.at;
             self.count(step.what);
             let mut told = Vec::new();
-            let mut teller = Teller {
+            let mut reporter = Reporter {
                 settings: &self.settings,
                 start: self.start,
                 node: &self.node,
@@ -187,7 +187,7 @@ impl Simulation {
                 ids: &mut room.ids,
                 told: &mut told,
             };
-            teller.tell(step);
+            reporter.tell(step);
             let due = |message| Due { at: step.at, place: room.place, message };
             self.told.extend(told.into_iter().map(due));
             self.wait(room);

@@ -40,19 +40,19 @@ fn simulation() -> Vec<&'static str> {
     of.split_whitespace().collect()
 }
 
-async fn record(scope: &str, teller: &[&str]) -> Received {
+async fn record(scope: &str, origin: &[&str]) -> Received {
     let collector = Collector::start().await.unwrap();
-    tell(&collector.endpoint(), scope, teller);
+    tell(&collector.endpoint(), scope, origin);
     collector.stop().await
 }
 
 /// Has `serve` tell a collector of what it is told.
-fn tell(endpoint: &str, scope: &str, teller: &[&str]) {
+fn tell(endpoint: &str, scope: &str, origin: &[&str]) {
     let directory = tempfile::tempdir().unwrap();
     let program = Program::start(&config(directory.path(), scope, endpoint));
     let mut command = Command::new(env!("CARGO_BIN_EXE_livekit-otel"));
-    command.args(teller).arg("--analytics").arg(format!("http://{}", program.grpc));
-    if teller[0] == "replay" {
+    command.args(origin).arg("--analytics").arg(format!("http://{}", program.grpc));
+    if origin[0] == "replay" {
         command.arg("--webhook").arg(format!("http://{}/webhook", program.http));
     }
     command.env_clear().env("LIVEKIT_API_KEY", KEY).env("LIVEKIT_API_SECRET", SECRET);

@@ -2,7 +2,7 @@ use super::*;
 use crate::session::{Outcome, Settings};
 use crate::snapshot::{Part, Writer, part};
 use livekit_otel_model::event::{
-    Event, EventKind, Participant as Info, Room as RoomInfo, Teller, Told,
+    Event, EventKind, Origin, Participant as Info, ReportedTime, Room as RoomInfo,
 };
 use livekit_otel_model::semconv::event as name;
 use livekit_otel_model::signal::Span;
@@ -23,9 +23,9 @@ fn event(kind: EventKind, secs: i64, participant: Option<&str>) -> Event {
     });
     Event {
         id: "".into(),
-        teller: Teller::Analytics,
+        origin: Origin::Analytics,
         kind,
-        told: Some(Told { at: at(secs), whole_seconds: false }),
+        told: Some(ReportedTime { at: at(secs), whole_seconds: false }),
         node: NodeId::new("ND_1"),
         room: Some(RoomInfo { sid: RoomSid::new("RM_1"), name: None, created: None }),
         participant,

@@ -31,7 +31,7 @@ pub(super) enum Part {
 /// what was accepted since. So a byte of the journal counts three times, and the last snapshot and what
 /// is to be put on disk with the next one twice.
 #[derive(Debug)]
-pub struct Room {
+pub struct IntakeBudget {
     in_memory: AtomicUsize,
     max_memory: usize,
     journal: AtomicU64,
@@ -70,7 +70,7 @@ pub enum Holder {
     Unwritten(Signal),
 }
 
-impl Room {
+impl IntakeBudget {
     /// In memory alone.
     pub(super) fn new(max_memory: usize) -> Self {
         Self {

@@ -14,15 +14,15 @@ use livekit_otel_livekit::messages::{
 };
 use livekit_otel_model::event::Time;
 use livekit_otel_telemetry::call::{
-    ParticipantCall, ParticipantStep, TrackCall, TrackStep as Told,
+    ParticipantCall, ParticipantStep, TrackCall, TrackStep as ReportedTime,
 };
-use livekit_otel_telemetry::tell::{self, timestamp, webhook};
+use livekit_otel_telemetry::encode::{self, timestamp, webhook};
 use livekit_otel_telemetry::webhook::info;
 
 // How long a webhook takes a server, as it tells it.
 const QUEUED: Duration = Duration::from_millis(1);
 const SENT: Duration = Duration::from_millis(3);
-// Told with each delivery; it leaves nowhere.
+// ReportedTime with each delivery; it leaves nowhere.
 const URL: &str = "http://127.0.0.1:9290/webhook";
 
 // A server's own list: it makes most of a message of a room or a participant.
@@ -41,7 +41,7 @@ const CODECS: [&str; 10] = [
 
 /// Tells of one room.
 #[derive(Debug)]
-pub(super) struct Teller<'a> {
+pub(super) struct Reporter<'a> {
     pub(super) settings: &'a Settings,
     pub(super) start: Time,
     pub(super) node: &'a str,
@@ -51,19 +51,19 @@ pub(super) struct Teller<'a> {
     pub(super) told: &'a mut Vec<Message>,
 }
 
-impl Teller<'_> {
+impl Reporter<'_> {
     /// All that is told of `step`.
     pub(super) fn tell(&mut self, step: Step) {
         let now = self.start + step.at;
         match step.what {
             What::RoomCreated => {
                 self.webhook(webhook::ROOM_STARTED, None, now);
-                let created = tell::room_created(self.room());
+                let created = encode::room_created(self.room());
                 self.event(created);
             }
             What::RoomEnded => {
                 self.webhook(webhook::ROOM_FINISHED, None, now);
-                let ended = tell::of_room(Type::RoomEnded, self.room(), now);
+                let ended = encode::of_room(Type::RoomEnded, self.room(), now);
                 self.event(ended);
             }
             What::Joined(nth) => self.joined(nth, now),
@@ -130,25 +130,25 @@ impl Teller<'_> {
     ) {
         let participant = self.info(&self.plan.visits[nth], state);
         let call = ParticipantCall { room: self.room(), participant, guard: None, step };
-        self.event(tell::of_participant_call(kind, call, now));
+        self.event(encode::of_participant_call(kind, call, now));
     }
 
     fn track(&mut self, visit: usize, nth: usize, what: TrackStep, now: Time) {
         let track = &self.plan.visits[visit].tracks[nth];
         let media = media::of(nth);
         let step = match what {
-            TrackStep::Requested => Told::PublishRequested,
-            TrackStep::Updated => Told::PublishedUpdate,
-            TrackStep::Published => Told::Published,
-            TrackStep::Muted => Told::Muted,
-            TrackStep::Unmuted => Told::Unmuted,
-            TrackStep::Unpublished => Told::Unpublished { was_published_locally: true },
+            TrackStep::Requested => ReportedTime::PublishRequested,
+            TrackStep::Updated => ReportedTime::PublishedUpdate,
+            TrackStep::Published => ReportedTime::Published,
+            TrackStep::Muted => ReportedTime::Muted,
+            TrackStep::Unmuted => ReportedTime::Unmuted,
+            TrackStep::Unpublished => ReportedTime::Unpublished { was_published_locally: true },
             TrackStep::Totals => {
                 let part = track.part(track.published, track.published, track.unpublished);
                 let quality = &self.plan.visits[visit].quality;
                 let times = (track.published, track.unpublished);
                 let stats = self.totals(media, quality, part, times);
-                Told::PublishRtpStats { mime_type: media.mime.to_owned(), layer: 0, stats }
+                ReportedTime::PublishRtpStats { mime_type: media.mime.to_owned(), layer: 0, stats }
             }
         };
         let is_muted = what == TrackStep::Muted;
@@ -161,25 +161,25 @@ impl Teller<'_> {
         let track = &publisher.tracks[link.track];
         let media = media::of(link.track);
         let step = match what {
-            LinkStep::Requested => Told::SubscribeRequested,
+            LinkStep::Requested => ReportedTime::SubscribeRequested,
             LinkStep::Subscribed => {
                 let who = ParticipantInfo {
                     sid: publisher.sid.clone(),
                     identity: publisher.identity.clone(),
                     ..ParticipantInfo::default()
                 };
-                Told::Subscribed { publisher: Some(who) }
+                ReportedTime::Subscribed { publisher: Some(who) }
             }
             LinkStep::Failed => {
                 let error = "no permission to subscribe".to_owned();
-                Told::SubscribeFailed { error, is_user_error: true }
+                ReportedTime::SubscribeFailed { error, is_user_error: true }
             }
-            LinkStep::Unsubscribed => Told::Unsubscribed,
+            LinkStep::Unsubscribed => ReportedTime::Unsubscribed,
             LinkStep::Totals => {
                 let part = track.part(link.answered, link.answered, link.ended);
                 let quality = &self.plan.visits[link.subscriber].quality;
                 let stats = self.totals(media, quality, part, (link.answered, link.ended));
-                Told::SubscribeRtpStats { mime_type: media.mime.to_owned(), stats }
+                ReportedTime::SubscribeRtpStats { mime_type: media.mime.to_owned(), stats }
             }
         };
         let info = match what {
@@ -200,7 +200,7 @@ impl Teller<'_> {
         media::totals(media, quality, part.after, times, to.saturating_sub(from))
     }
 
-    fn on_track(&mut self, visit: usize, track: TrackInfo, step: Told, now: Time) {
+    fn on_track(&mut self, visit: usize, track: TrackInfo, step: ReportedTime, now: Time) {
         let visit = &self.plan.visits[visit];
         let room =
             Room { sid: self.plan.sid.clone(), name: self.plan.name.clone(), ..Room::default() };
@@ -212,10 +212,10 @@ impl Teller<'_> {
             should_send_event: true,
             step,
         };
-        if let Some(webhook) = tell::track_webhook(&call) {
+        if let Some(webhook) = encode::track_webhook(&call) {
             self.send_webhook(webhook, now);
         }
-        self.event(tell::of_track(call, now));
+        self.event(encode::of_track(call, now));
     }
 
     // One message, as a stats worker's flush.
@@ -364,7 +364,7 @@ impl Teller<'_> {
         let info = info::of(&webhook, URL, Some(queued), Some(sent));
         let info = WebhookInfo { http_status_code: 200, ..info };
         self.told.push(Message::Webhook(Box::new(webhook)));
-        let event = tell::event(Type::Webhook, now + QUEUED + SENT);
+        let event = encode::event(Type::Webhook, now + QUEUED + SENT);
         self.event(AnalyticsEvent { webhook: Some(info), ..event });
     }
 }

@@ -7,7 +7,7 @@ use super::{Event, StreamStat};
 
 /// What one message told, in the message's order.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Telling {
+pub enum Decoded {
     /// Events; a webhook is one.
     Events(Vec<Event>),
     /// Finished stats windows; one message is one worker's flush.

@@ -69,7 +69,7 @@ impl From<Source> for Payload {
 
 /// What is known of a letter beside its payload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Letter {
+pub struct DeadLetter {
     /// What the payload is.
     pub payload: Payload,
     /// How many records or items it holds.
@@ -82,7 +82,7 @@ pub struct Letter {
 
 /// What became of something that was to be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kept {
+pub enum Stored {
     /// It is kept.
     Yes,
     /// There is no room left for it.
@@ -93,7 +93,7 @@ pub enum Kept {
 
 /// Where things are set aside.
 #[derive(Debug)]
-pub struct SetAside {
+pub struct DeadLetters {
     place: Place,
     max_bytes: u64,
     // One after the other, so that what is kept is what there was room for.
@@ -109,11 +109,11 @@ struct Held {
 
 #[derive(Debug)]
 enum Place {
-    Memory(Mutex<Vec<(Letter, Bytes)>>),
+    Memory(Mutex<Vec<(DeadLetter, Bytes)>>),
     Disk(Arc<Directory>),
 }
 
-impl SetAside {
+impl DeadLetters {
     /// Keeps up to `max_bytes`, until the process ends.
     pub fn in_memory(max_bytes: u64) -> Self {
         Self::new(Place::Memory(Mutex::default()), max_bytes, Held::default())
@@ -145,22 +145,22 @@ impl SetAside {
 
     /// Keeps `payload` where there is room. The same payload under the same `id` is kept once, as a
     /// replay sets it aside again; another one under that id is kept beside it.
-    pub async fn keep(&self, id: &str, letter: &Letter, payload: &Bytes) -> Kept {
+    pub async fn keep(&self, id: &str, letter: &DeadLetter, payload: &Bytes) -> Stored {
         let _turn = self.turn.lock().await;
         if !self.has_room(payload.len()) {
-            return Kept::NoRoom;
+            return Stored::NoRoom;
         }
         self.put(id, letter, payload).await
     }
 
     /// Keeps `payload`, which was acknowledged: whether there is room for it was asked before.
-    pub async fn keep_anyway(&self, id: &str, letter: &Letter, payload: &Bytes) -> Kept {
+    pub async fn keep_anyway(&self, id: &str, letter: &DeadLetter, payload: &Bytes) -> Stored {
         let _turn = self.turn.lock().await;
         self.put(id, letter, payload).await
     }
 
     // Whoever asks what is held does not wait for the disk.
-    async fn put(&self, id: &str, letter: &Letter, payload: &Bytes) -> Kept {
+    async fn put(&self, id: &str, letter: &DeadLetter, payload: &Bytes) -> Stored {
         match &self.place {
             Place::Memory(kept) => {
                 let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -169,10 +169,10 @@ impl SetAside {
             Place::Disk(directory) => {
                 match write(directory, id.to_owned(), letter, payload).await {
                     Ok(true) => {}
-                    Ok(false) => return Kept::Yes,
+                    Ok(false) => return Stored::Yes,
                     Err(error) => {
                         tracing::error!(%error, "a letter can't be set aside");
-                        return Kept::Failed;
+                        return Stored::Failed;
                     }
                 }
             }
@@ -180,7 +180,7 @@ impl SetAside {
         let mut held = self.held();
         held.letters += 1;
         held.bytes += payload.len() as u64;
-        Kept::Yes
+        Stored::Yes
     }
 
     /// How many are kept.
@@ -217,7 +217,7 @@ fn vacant(directory: &Path, id: &str, payload: &Bytes) -> Option<String> {
 async fn write(
     directory: &Arc<Directory>,
     id: String,
-    letter: &Letter,
+    letter: &DeadLetter,
     payload: &Bytes,
 ) -> io::Result<bool> {
     let head = serde_json::to_vec(letter)?;
@@ -270,7 +270,7 @@ pub fn letters(directory: &Path) -> io::Result<Vec<PathBuf>> {
 ///
 /// # Errors
 /// [`Unreadable`].
-pub fn open(letter: &Path) -> Result<(Letter, Bytes), Unreadable> {
+pub fn open(letter: &Path) -> Result<(DeadLetter, Bytes), Unreadable> {
     let bytes = fs::read(letter)?;
     let mut frames = Frames::new(&bytes);
     let mut next = || frames.next().map(|(_, record)| record).ok_or(Unreadable::Damaged);
@@ -283,9 +283,9 @@ mod tests {
     use super::*;
     use crate::store::Files;
 
-    fn letter(reason: &str) -> Letter {
+    fn letter(reason: &str) -> DeadLetter {
         let at = Time::from_secs(1_795_406_960).unwrap();
-        Letter { payload: Payload::Logs, items: 1, at, reason: reason.to_owned() }
+        DeadLetter { payload: Payload::Logs, items: 1, at, reason: reason.to_owned() }
     }
 
     fn payloads(directory: &Path) -> Vec<Bytes> {
@@ -300,11 +300,11 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         for _ in 0..2 {
             let directory = Arc::new(Directory::open(place.path(), Arc::new(Files)).unwrap());
-            let set_aside = SetAside::on_disk(&directory, 1 << 20).unwrap();
+            let set_aside = DeadLetters::on_disk(&directory, 1 << 20).unwrap();
             for payload in ["a", "b", "c", "b"] {
                 assert_eq!(
                     set_aside.keep("logs-1", &letter("no"), &payload.into()).await,
-                    Kept::Yes
+                    Stored::Yes
                 );
             }
             assert_eq!(set_aside.len(), 3);
@@ -316,10 +316,10 @@ mod tests {
     async fn a_letter_that_can_not_be_read_is_not_overwritten() {
         let place = tempfile::tempdir().unwrap();
         let directory = Arc::new(Directory::open(place.path(), Arc::new(Files)).unwrap());
-        let set_aside = SetAside::on_disk(&directory, 1 << 20).unwrap();
+        let set_aside = DeadLetters::on_disk(&directory, 1 << 20).unwrap();
         let damaged = place.path().join(FOLDER).join("logs-1.letter");
         fs::write(&damaged, "damaged").unwrap();
-        assert_eq!(set_aside.keep("logs-1", &letter("no"), &"a".into()).await, Kept::Yes);
+        assert_eq!(set_aside.keep("logs-1", &letter("no"), &"a".into()).await, Stored::Yes);
         assert_eq!(fs::read(&damaged).unwrap(), b"damaged");
         assert_eq!(letters(place.path()).unwrap().len(), 2);
     }

@@ -4,14 +4,14 @@ use livekit_otel_model::semconv::{key, span};
 use livekit_otel_model::signal::{Attribute, Value};
 
 /// Attributes, however they are kept.
-pub trait Told {
+pub trait AttributeLookup {
     /// The text under `key`; `None` where there is none or it is empty.
     fn text(&self, key: &str) -> Option<&str>;
     /// The number under `key`, whole or not.
     fn number(&self, key: &str) -> Option<f64>;
 }
 
-impl Told for [Attribute] {
+impl AttributeLookup for [Attribute] {
     fn text(&self, key: &str) -> Option<&str> {
         self.iter().filter(|attribute| attribute.key == key).find_map(|each| match &each.value {
             Value::Text(text) if !text.is_empty() => Some(&**text),
@@ -37,7 +37,7 @@ pub fn rank(name: &str) -> usize {
 
 /// What a span below a participant is called. `track` are the attributes of the track's own span,
 /// `publisher` is who publishes it.
-pub fn label<T: Told + ?Sized>(
+pub fn label<T: AttributeLookup + ?Sized>(
     name: &str,
     own: &T,
     track: Option<&T>,
@@ -60,7 +60,7 @@ pub fn label<T: Told + ?Sized>(
 }
 
 /// What else a span tells that a reader would ask for.
-pub fn remarks<T: Told + ?Sized>(told: &T) -> Vec<String> {
+pub fn remarks<T: AttributeLookup + ?Sized>(told: &T) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(muted) = told.number(key::TRACK_MUTED_DURATION).filter(|s| *s > 0.0)
         && let Some(muted) = seconds(muted)
