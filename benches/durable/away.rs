@@ -10,7 +10,8 @@ use livekit_otel_transport::frames::RawCodec;
 use serde_json::json;
 use tonic::transport::Endpoint;
 
-use crate::process::{Process, free_port, serve};
+use crate::port::reserved_port;
+use crate::process::{Process, serve};
 use crate::sink;
 
 const RECORDS: usize = 1_000_000;
@@ -19,7 +20,7 @@ const A_STREAM: usize = 100;
 
 pub fn run() {
     let directory = tempfile::tempdir().unwrap();
-    let (http, grpc, collector) = (free_port(), free_port(), free_port());
+    let (http, grpc, collector) = (reserved_port(), reserved_port(), reserved_port());
     let program = Process::start(&mut serve(directory.path(), http, grpc, collector), http);
     println!("{RECORDS} events while the collector is away");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

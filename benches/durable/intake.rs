@@ -13,7 +13,8 @@ use livekit_token::AccessToken;
 use sha2::{Digest, Sha256};
 
 use crate::otelcol::otelcol;
-use crate::process::{KEY, Process, SECRET, free_port, serve};
+use crate::port::reserved_port;
+use crate::process::{KEY, Process, SECRET, serve};
 
 const CONNECTIONS: usize = 32;
 const BODIES: usize = 200_000;
@@ -24,13 +25,13 @@ pub fn run() {
     println!("signed webhooks of about 700 bytes, {CONNECTIONS} connections, server on one core");
     println!("{:<22}{:>12}{:>14}{:>10}{:>10}", "", "a second", "µs CPU each", "p50 ms", "p99 ms");
     let directory = tempfile::tempdir().unwrap();
-    let (http, grpc) = (free_port(), free_port());
+    let (http, grpc) = (reserved_port(), reserved_port());
     let ours = on_one_core(&serve(directory.path(), http, grpc, 1));
     let ours = measure("livekit-otel", ours, http, &requests);
     let Some(otelcol) = otelcol() else { return };
     // As it comes it closes each connection after one webhook.
     for (name, keep_alives) in [("webhookeventreceiver", false), ("  with keep-alives", true)] {
-        let http = free_port();
+        let http = reserved_port();
         let keep_alives =
             if keep_alives { ", read_timeout: 10s, keep_alives_enabled: true" } else { "" };
         let config = format!(

@@ -8,6 +8,8 @@ mod away;
 mod intake;
 #[path = "../otelcol/mod.rs"]
 mod otelcol;
+#[path = "../../tests/parts/port.rs"]
+mod port;
 mod process;
 mod restart;
 mod simulated;

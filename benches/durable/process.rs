@@ -58,9 +58,5 @@ pub fn serve(directory: &Path, http: u16, grpc: u16, collector: u16) -> Command 
     command
 }
 
-pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 pub const KEY: &str = "devkey";
 pub const SECRET: &str = "made-up-secret-of-thirty-two-characters";

@@ -7,11 +7,12 @@ use livekit_otel_tools::replay::Destination;
 use livekit_otel_tools::simulate::send::{self, send};
 use livekit_otel_tools::simulate::{Settings, Simulation};
 
-use crate::process::{KEY, Process, SECRET, free_port, serve};
+use crate::port::reserved_port;
+use crate::process::{KEY, Process, SECRET, serve};
 
 pub fn run() {
     let directory = tempfile::tempdir().unwrap();
-    let (http, grpc) = (free_port(), free_port());
+    let (http, grpc) = (reserved_port(), reserved_port());
     let program = Process::start(&mut serve(directory.path(), http, grpc, 1), http);
     let duration = Duration::from_mins(20);
     let settings = Settings {

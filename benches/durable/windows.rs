@@ -8,7 +8,8 @@ use livekit_otel_transport::frames::RawCodec;
 use serde_json::json;
 use tonic::transport::Endpoint;
 
-use crate::process::{Process, free_port, serve};
+use crate::port::reserved_port;
+use crate::process::{Process, serve};
 
 const A_MESSAGE: usize = 10;
 const A_STREAM: usize = 512;
@@ -16,7 +17,7 @@ const STREAMS: usize = 60;
 
 pub fn run() {
     let directory = tempfile::tempdir().unwrap();
-    let (http, grpc) = (free_port(), free_port());
+    let (http, grpc) = (reserved_port(), reserved_port());
     let program = Process::start(&mut serve(directory.path(), http, grpc, 1), http);
     let streams: Vec<Vec<Bytes>> = (0..STREAMS)
         .map(|stream| (0..A_STREAM).map(|nth| message(stream * A_STREAM + nth)).collect())

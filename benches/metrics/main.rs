@@ -10,6 +10,8 @@ mod encode;
 mod floor;
 #[path = "../otelcol/mod.rs"]
 mod otelcol;
+#[path = "../../tests/parts/port.rs"]
+mod port;
 mod sdk;
 mod send;
 mod sink;

@@ -17,6 +17,7 @@ use livekit_otel_model::event::{Decoded, Unknown};
 use livekit_otel_pipeline::{self as pipeline, Clock, Parts};
 
 use crate::otelcol::otelcol;
+use crate::port::reserved_port;
 use crate::sink::Sink;
 use crate::streams::{Streams, at, settings};
 
@@ -143,9 +144,7 @@ struct Otelcol {
 
 impl Otelcol {
     fn start(program: &str) -> Self {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
+        let port = reserved_port();
         let config = format!(
             "yaml:{{receivers: {{otlp: {{protocols: {{grpc: {{endpoint: '127.0.0.1:{port}'}}}}}}}}, \
              exporters: {{nop: {{}}}}, service: {{telemetry: {{metrics: {{level: none}}}}, \

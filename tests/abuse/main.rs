@@ -20,7 +20,8 @@ use honest::Server;
 /// Of the process, as `memory_limit` says it in its configuration: 200 MiB.
 const MEMORY_LIMIT: u64 = 200 << 20;
 
-/// Far longer than any answer takes: a test that waits for it fails.
+/// Far longer than any answer takes, and less than the 30 s after which idle connections are closed: a test
+/// that waits for it fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// File descriptors for all connections of a test, of which the usual limit has too few.

@@ -70,7 +70,11 @@ async fn nothing_of_a_message_is_buffered_before_its_sender_is_known() {
     let before = server.resident();
     let mut held = Vec::new();
     for _ in 0..4 {
-        held.push(half_messages(&server.program.grpc, &[]));
+        let mut connection = half_messages(&server.program.grpc, &[]);
+        while connection.ended.len() < STREAMS as usize && !connection.closed {
+            assert!(connection.next(crate::PATIENCE).is_some(), "streams are not refused");
+        }
+        held.push(connection);
     }
     let more = server.resident().saturating_sub(before) >> 20;
     assert!(more < 30, "it takes {more} MiB more");

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -62,7 +62,6 @@ const AT_LENGTH: usize = 1 << 20;
 pub(crate) struct Delivery {
     /// In which life of the program it came.
     pub(crate) life: u64,
-    pub(crate) at: Instant,
     pub(crate) signal: &'static str,
     /// Whether it was answered that it was taken.
     pub(crate) acknowledged: bool,
@@ -262,7 +261,7 @@ fn arrive(arrived: &Mutex<Arrived>, life: u64, path: &str, body: &[u8], acknowle
         "/v1/logs" => "logs",
         _ => "metrics",
     };
-    arrived.deliveries.push(Delivery { life, at: Instant::now(), signal, acknowledged, records });
+    arrived.deliveries.push(Delivery { life, signal, acknowledged, records });
 }
 
 // Notes what a request holds; gives a name for each of its records.

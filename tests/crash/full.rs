@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use livekit_otel::commands;
 use livekit_otel_ledger::Lost;
@@ -14,12 +14,8 @@ use crate::collector::Collector;
 use crate::program::Program;
 use crate::random::Random;
 use crate::sender::Oracle;
+use crate::until;
 use crate::volume::Volume;
-
-// How long the program may take to accept again once it can deliver.
-const RECOVERS_IN: Duration = Duration::from_secs(30);
-// How long the load may take for what it is to do: it is bound by the machine.
-const PATIENCE: Duration = Duration::from_secs(40);
 
 fn config(directory: &Path, journal: &Path, more: &str, collector: u16) -> PathBuf {
     let path = directory.join("livekit-otel.yaml");
@@ -36,14 +32,6 @@ fn config(directory: &Path, journal: &Path, more: &str, collector: u16) -> PathB
     );
     std::fs::write(&path, text).unwrap();
     path
-}
-
-async fn until(what: &str, patience: Duration, mut is_so: impl FnMut() -> bool) {
-    let end = Instant::now() + patience;
-    while !is_so() {
-        assert!(Instant::now() < end, "{what} takes longer than {patience:?}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
 }
 
 /// A life of the program under load.
@@ -84,24 +72,23 @@ async fn recovers(config: &Path, collector: &Collector, bytes: u64) {
     padding.store(16 << 10, Relaxed);
     let life = Life::begin(config, &oracle, &mut random);
     let enough = usize::try_from(2 * bytes / (16 << 10)).unwrap();
-    until("sending twice of what fits", PATIENCE, || oracle.lock().unwrap().webhooks > enough)
-        .await;
+    until("sending twice of what fits", || oracle.lock().unwrap().webhooks > enough).await;
 
     // Nothing is delivered until it is full.
     padding.store(0, Relaxed);
     collector.arrived.lock().unwrap().is_away = true;
     let before = refused();
-    until("filling the disk", PATIENCE, || refused() > before + 20).await;
+    until("filling the disk", || refused() > before + 20).await;
     let mut said = life.kill().await;
 
     // A start without room, first without a collector.
     collector.begin(1).await;
     let life = Life::begin(config, &oracle, &mut random);
     let before = refused();
-    until("being full again", PATIENCE, || refused() > before + 20).await;
+    until("being full again", || refused() > before + 20).await;
     collector.arrived.lock().unwrap().is_away = false;
     let before = events();
-    until("accepting again", RECOVERS_IN, || events() > before + 50).await;
+    until("accepting again", || events() > before + 50).await;
     said.extend(life.kill().await);
 
     collector.begin(2).await;

@@ -6,6 +6,8 @@
 
 mod collector;
 mod full;
+#[path = "../parts/port.rs"]
+mod port;
 mod program;
 mod random;
 mod sender;
@@ -25,8 +27,11 @@ use program::Program;
 use random::Random;
 use sender::{Oracle, Sender};
 
-// How long the program waits for the collector's answer.
-const TIMEOUT: Duration = Duration::from_secs(1);
+// How long the program waits for the collector's answer: no machine is so slow that an answer comes later,
+// and what comes again was not just late.
+const TIMEOUT: Duration = Duration::from_mins(1);
+// Far longer than anything takes that is waited for: a test that reaches it fails.
+const PATIENCE: Duration = Duration::from_mins(2);
 // So many requests of a signal the program sends at once.
 const IN_FLIGHT: usize = 3;
 
@@ -34,7 +39,12 @@ fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-fn config(directory: &std::path::Path, collector: u16, [http, grpc]: [u16; 2]) -> PathBuf {
+fn config(
+    directory: &std::path::Path,
+    collector: u16,
+    timeout: Duration,
+    [http, grpc]: [u16; 2],
+) -> PathBuf {
     let path = directory.join("livekit-otel.yaml");
     let journal = directory.join("journal");
     let text = format!(
@@ -45,7 +55,7 @@ fn config(directory: &std::path::Path, collector: u16, [http, grpc]: [u16; 2]) -
          export: {{endpoint: 'http://127.0.0.1:{collector}', protocol: http/protobuf, \
          timeout: {}s, max_request: 8KiB, max_queue: 32KiB}}\n",
         journal.display(),
-        TIMEOUT.as_secs()
+        timeout.as_secs()
     );
     std::fs::write(&path, text).unwrap();
     path
@@ -55,20 +65,26 @@ fn config(directory: &std::path::Path, collector: u16, [http, grpc]: [u16; 2]) -
 async fn what_was_acknowledged_arrives_whenever_the_program_is_killed() {
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let seed = variable("CRASH_SEED").unwrap_or(u64::from(clock.subsec_nanos()));
-    let rounds = variable("CRASH_ROUNDS").unwrap_or(200);
+    let rounds = variable("CRASH_ROUNDS").unwrap_or(50);
     eprintln!("CRASH_SEED={seed} CRASH_ROUNDS={rounds}");
     let directory = tempfile::tempdir().unwrap();
     let mut random = Random::new(seed);
     let collector = Collector::start(random.next()).await;
-    let config = config(directory.path(), collector.port, [0, 0]);
+    let config = config(directory.path(), collector.port, TIMEOUT, [0, 0]);
     let oracle: Arc<Mutex<Oracle>> = Arc::default();
     let mut said = Vec::new();
     for round in 0..rounds {
         collector.begin(round).await;
         let program = Program::start(&config);
         let lives_for = Duration::from_millis(random.below(400));
+        let events = || oracle.lock().unwrap().events.len();
+        let before = events();
         let sending = send(&program, &oracle, &mut random);
         tokio::time::sleep(lives_for).await;
+        // However slow the machine is, something is accepted in most lives.
+        if random.below(4) > 0 {
+            until("accepting an event", || events() > before).await;
+        }
         said.extend(program.kill());
         for task in sending {
             task.await.unwrap();
@@ -104,7 +120,6 @@ async fn what_was_acknowledged_arrives_whenever_the_program_is_killed() {
         text
     });
     assert!(faults.is_empty(), "CRASH_SEED={seed}: {} faults\n{shown}", faults.len());
-    assert!(oracle.events.len() as u64 > rounds, "hardly anything was sent");
 }
 
 fn sender(program: &Program, oracle: &Arc<Mutex<Oracle>>) -> Sender {
@@ -128,9 +143,17 @@ fn send(
     ]
 }
 
+async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < end, "{what} takes longer than {PATIENCE:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 // Returns what has not arrived after a time that is enough for all of it.
 async fn wait(collector: &Collector, oracle: &Mutex<Oracle>) -> Vec<String> {
-    let until = Instant::now() + Duration::from_mins(1);
+    let until = Instant::now() + PATIENCE;
     loop {
         let missing = missing(&collector.arrived.lock().unwrap(), &oracle.lock().unwrap());
         if missing.is_empty() || Instant::now() > until {
@@ -165,9 +188,7 @@ fn duplicates(arrived: &Arrived) -> Vec<String> {
         for record in &delivery.records {
             let Some(first) = seen.insert((delivery.signal, record), nth) else { continue };
             let before = deliveries[first];
-            // Where the answer came too late the program could not know.
-            let was_late = delivery.at.saturating_duration_since(before.at) >= TIMEOUT;
-            if !before.acknowledged || was_late {
+            if !before.acknowledged {
                 continue;
             }
             if before.life == delivery.life {

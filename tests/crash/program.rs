@@ -9,6 +9,8 @@ use std::time::Duration;
 pub(crate) const KEY: &str = "devkey";
 pub(crate) const SECRET: &str = "made-up-secret-of-thirty-two-characters";
 
+const PATIENCE: Duration = Duration::from_mins(2);
+
 /// A running `serve`.
 #[derive(Debug)]
 pub(crate) struct Program {
@@ -40,7 +42,7 @@ impl Program {
         });
         let mut seen = Vec::new();
         let listening = loop {
-            match log.recv_timeout(Duration::from_secs(30)) {
+            match log.recv_timeout(PATIENCE) {
                 Ok(line) if line.contains("\"listening\"") => break line,
                 Ok(line) => seen.push(line),
                 Err(error) => panic!("it does not listen ({error}): {seen:#?}"),

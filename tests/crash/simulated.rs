@@ -4,7 +4,6 @@
 //! `CRASH_SEED` sets the load and the kills, `SOAK_SECONDS` how long it is told.
 
 use std::collections::BTreeSet;
-use std::net::TcpListener;
 use std::pin::pin;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -15,6 +14,7 @@ use livekit_otel_tools::simulate::send::{self, send};
 use livekit_otel_tools::simulate::{Message, Settings, Simulation};
 
 use crate::collector::Collector;
+use crate::port::reserved_port;
 use crate::program::{KEY, Program, SECRET};
 use crate::random::Random;
 
@@ -28,6 +28,9 @@ const WITH_TWINS: [Type; 7] = [
     Type::TrackPublished,
     Type::TrackUnpublished,
 ];
+
+// Shorter than a collector hangs that hangs.
+const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What has to arrive.
 #[derive(Debug, Default)]
@@ -85,11 +88,11 @@ async fn a_simulated_load_arrives_whenever_the_program_is_killed() {
     let directory = tempfile::tempdir().unwrap();
     let mut random = Random::new(seed);
     let collector = Collector::start(random.next()).await;
-    let ports = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    let ports = ports.map(|free| free.local_addr().unwrap().port());
-    let config = super::config(directory.path(), collector.port, ports);
+    // The load knows one address for all lives.
+    let ports = [reserved_port(), reserved_port()];
+    let config = super::config(directory.path(), collector.port, TIMEOUT, ports);
     let mut program = Program::start(&config);
-    let to = destination(ports, speed);
+    let to = destination(&program, speed);
     let simulation = Simulation::new(settings, start);
     let mut sending = pin!(send(simulation, &to, std::future::pending(), |_| {}));
     let mut kills = 0;
@@ -105,7 +108,7 @@ async fn a_simulated_load_arrives_whenever_the_program_is_killed() {
     };
     assert_eq!(report.unacknowledged(), 0, "CRASH_SEED={seed}: {report:#?}");
     collector.arrived.lock().unwrap().is_healthy = true;
-    let until = Instant::now() + Duration::from_mins(1);
+    let until = Instant::now() + super::PATIENCE;
     let missing = || {
         let arrived = collector.arrived.lock().unwrap();
         expected.missing(&arrived.events, &arrived.participants)
@@ -127,10 +130,10 @@ async fn a_simulated_load_arrives_whenever_the_program_is_killed() {
     assert!(kills > 0 && expected.events.len() > 100, "hardly anything happened");
 }
 
-pub(crate) fn destination([http, grpc]: [u16; 2], speed: f64) -> Destination {
+pub(crate) fn destination(program: &Program, speed: f64) -> Destination {
     Destination {
-        webhook: format!("http://127.0.0.1:{http}/webhook").parse().unwrap(),
-        analytics: format!("http://127.0.0.1:{grpc}").parse().unwrap(),
+        webhook: format!("http://{}/webhook", program.http).parse().unwrap(),
+        analytics: format!("http://{}", program.grpc).parse().unwrap(),
         key: KEY.to_owned(),
         secret: SECRET.to_owned(),
         speed,

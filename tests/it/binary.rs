@@ -9,12 +9,14 @@ use std::time::Duration;
 use livekit_otel_tools::demo::Collector;
 use prost::Message;
 
+use crate::port::nobody;
+
 const BIN: &str = env!("CARGO_BIN_EXE_livekit-otel");
 const CAPTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/captures/one-call.jsonl");
 const KEY: &str = "devkey";
 const SECRET: &str = "made-up-secret-of-thirty-two-characters";
 const TURN_PASSWORD: &str = "made-up-turn-password-0000000000000000000000";
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) fn command(args: &[&str]) -> Command {
     let mut command = Command::new(BIN);
@@ -190,12 +192,8 @@ fn contains(bytes: &[u8], text: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_left_undelivered_is_said_and_the_exit_code_is_1() {
-    let port = {
-        let probe = TcpListener::bind("127.0.0.1:0").unwrap();
-        probe.local_addr().unwrap().port()
-    };
     let timeout = [("LIVEKIT_OTEL_SHUTDOWN_TIMEOUT", "1s")];
-    let serve = Serve::start(&format!("http://127.0.0.1:{port}"), &timeout);
+    let serve = Serve::start(&format!("http://{}", nobody()), &timeout);
     assert!(serve.replay().status.success());
     let (code, said) = serve.terminate();
     assert_eq!(code, Some(1), "{said}");

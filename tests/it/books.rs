@@ -27,6 +27,7 @@ use tokio::runtime::Runtime;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::durable::{durable, post, signed, webhook};
+use crate::port::nobody;
 use crate::serve::stop;
 
 // Longer than anything here takes.
@@ -135,7 +136,7 @@ async fn flooding(grpc: SocketAddr, id: usize) {
 #[tokio::test(flavor = "multi_thread")]
 async fn senders_that_hang_up_at_the_high_water_mark_leave_the_books_balanced() {
     let directory = tempfile::tempdir().unwrap();
-    let away = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let away = nobody();
     let mut config = durable(&format!("http://{away}"), directory.path(), Arc::new(Files));
     config.export.max_request_bytes = 4 << 10;
     config.export.max_queue_bytes = 8 << 10;

@@ -31,6 +31,8 @@ mod made;
 mod notifier;
 mod panics;
 mod points;
+#[path = "../parts/port.rs"]
+mod port;
 mod privacy;
 mod private;
 #[path = "../crash/random.rs"]

@@ -26,7 +26,7 @@ const KEY: &str = "devkey";
 const SECRET: &str = "made-up-secret-of-thirty-two-characters";
 const OTHER_KEY: &str = "otherkey";
 const OTHER_SECRET: &str = "another-made-up-secret-of-some-length";
-const LONG: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_mins(1);
 
 /// A notifier and what its hook was told.
 struct Notifying {

@@ -17,7 +17,7 @@ use livekit_otel_tools::demo::Telemetry;
 use crate::binary::{Serve, command};
 use crate::durable::{signed, webhook};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 // The status of a webhook's answer; none where the connection ended without one.
 fn post(serve: &Serve, body: &str) -> Option<String> {

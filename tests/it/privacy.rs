@@ -50,7 +50,7 @@ async fn sent(batch: &Batch, privacy: Privacy) -> Received {
     exporter.logs(&batch.logs);
     exporter.metrics(&batch.metrics);
     batch.tables.iter().for_each(|table| exporter.table(table));
-    let left = exporter.shutdown(Instant::now() + Duration::from_secs(20)).await;
+    let left = exporter.shutdown(Instant::now() + Duration::from_mins(1)).await;
     assert_eq!(left.total(), 0);
     collector.stop().await
 }
@@ -224,7 +224,7 @@ async fn what_waits_on_disk_for_the_collector_is_hashed_already_and_its_restart_
     let ended = |received: &Received| {
         Telemetry::read(received).spans.iter().any(|one| one.name == span::ROOM)
     };
-    tokio::time::timeout(Duration::from_secs(20), collector.received_when(ended)).await.unwrap();
+    tokio::time::timeout(Duration::from_mins(1), collector.received_when(ended)).await.unwrap();
     stop(server).await;
     let received = collector.stop().await;
     for who in identities() {

@@ -6,6 +6,8 @@ use std::process::{Command, Output};
 use livekit_otel_durable::store::{Directory, Files};
 use livekit_otel_tools::demo::Collector;
 
+use crate::port::reserved_port;
+
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const BIN: &str = env!("CARGO_BIN_EXE_livekit-otel");
 
@@ -131,11 +133,7 @@ async fn serves_and_takes_what_is_sent(serve: &str, collector: &Collector) {
         let is_one = |line: &String| line.starts_with("LIVEKIT_API_KEY=") && line.contains(what);
         blocks("sh").into_iter().find(is_one).unwrap()
     };
-    let ports = || {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        free.local_addr().unwrap().port()
-    };
-    let (http, grpc) = (ports(), ports());
+    let (http, grpc) = (reserved_port(), reserved_port());
     let serve = serve.replace("http://127.0.0.1:4317", &collector.endpoint());
     let serve = serve.replace(" livekit-otel ", &format!(" exec {BIN} "));
     let serve =
@@ -146,7 +144,7 @@ async fn serves_and_takes_what_is_sent(serve: &str, collector: &Collector) {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(20), ready).await.unwrap();
+    tokio::time::timeout(std::time::Duration::from_mins(1), ready).await.unwrap();
     let here = |line: &str| {
         line.replace(":9290", &format!(":{http}")).replace(":9291", &format!(":{grpc}"))
     };
@@ -161,7 +159,7 @@ async fn serves_and_takes_what_is_sent(serve: &str, collector: &Collector) {
     assert!(!collector.received().traces.is_empty());
 }
 
-// With a real collector where there is one, and by its own structure everywhere.
+// By its structure. tests/real has a real collector validate it.
 fn validates(line: &str) {
     let file = line.rsplit(' ').next().unwrap();
     let text = std::fs::read_to_string(format!("{ROOT}/{file}")).unwrap();
@@ -176,12 +174,5 @@ fn validates(line: &str) {
                 assert!(defined, "{file}: {name} names the undefined {component}");
             }
         }
-    }
-    let otelcol = std::env::var("OTELCOL").unwrap_or_else(|_| "otelcol".to_owned());
-    match Command::new(&otelcol).args(["validate", "--config", file]).current_dir(ROOT).output() {
-        Ok(output) => {
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        }
-        Err(_) => eprintln!("{file}: there is no otelcol here, NOT validated by the real one"),
     }
 }

@@ -34,7 +34,7 @@ async fn a_forwarder_that_has_a_key_is_let_in() {
     let settings = ForwardSettings { tokens, ..ForwardSettings::to(endpoint) };
     let forwarder = AnalyticsForwarder::start(settings).unwrap();
     forwarder.send_event(AnalyticsEvent { id: "AE_1".into(), ..AnalyticsEvent::default() });
-    assert_eq!(forwarder.shutdown(Instant::now() + Duration::from_secs(20)).await, 0);
+    assert_eq!(forwarder.shutdown(Instant::now() + Duration::from_mins(1)).await, 0);
     assert_eq!(accepted(&server, Source::Events), 1);
 }
 

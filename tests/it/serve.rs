@@ -1,7 +1,6 @@
 //! `serve` from end to end in this process: the capture through its sockets to a collector.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use livekit_otel::config::Config;
@@ -19,6 +18,7 @@ use livekit_otel_tools::replay::{self, Destination};
 
 use crate::capture;
 use crate::golden::hex;
+use crate::port::nobody;
 
 pub(crate) const KEY: &str = "devkey";
 pub(crate) const SECRET: &str = "made-up-secret-of-thirty-two-characters";
@@ -178,9 +178,7 @@ async fn a_shutdown_in_the_middle_of_a_call_ends_what_is_open_and_says_so() {
 
 #[tokio::test]
 async fn what_is_told_before_the_collector_is_there_and_while_it_is_away_is_delivered() {
-    let probe = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address: SocketAddr = probe.local_addr().unwrap();
-    drop(probe);
+    let address = nobody();
     let server = Server::start(config(&format!("http://{address}"))).await.unwrap();
     let capture = the_capture();
     let (before, after) = capture.lines.split_at(70);
@@ -188,7 +186,7 @@ async fn what_is_told_before_the_collector_is_there_and_while_it_is_away_is_deli
 
     let collector = Collector::start_on(address).await.unwrap();
     let wanted = |received: &Received| !received.logs.is_empty();
-    let first = tokio::time::timeout(Duration::from_secs(20), collector.received_when(wanted));
+    let first = tokio::time::timeout(Duration::from_mins(1), collector.received_when(wanted));
     first.await.unwrap();
     let first = collector.stop().await;
 

@@ -24,6 +24,7 @@ use livekit_otel_tools::simulate::{Due, Message, Settings, Simulation};
 use proptest::prelude::*;
 use tokio::net::TcpListener;
 
+use crate::port::nobody;
 use crate::serve::{KEY, SECRET, adds_up, config, destination, stop};
 
 fn start() -> Time {
@@ -374,8 +375,7 @@ async fn what_is_refused_is_reported_with_its_reason() {
 
 #[tokio::test]
 async fn where_nobody_listens_it_does_not_begin() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let to = only_webhooks(&free.to_string());
+    let to = only_webhooks(&nobody().to_string());
     let settings = Settings { analytics: false, ..small() };
     let simulation = Simulation::new(settings, start());
     let sent = send::send(simulation, &to, pending(), |_| {}).await;

@@ -6,9 +6,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use super::free_port;
+use super::reserved_port;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A running collector that takes OTLP over gRPC.
 pub(crate) struct Otelcol {
@@ -21,7 +21,7 @@ impl Otelcol {
     /// Starts it on a configuration, a file or `yaml:`, with an address of its own. Returns once it is
     /// ready.
     pub(crate) fn start(otelcol: &Path, config: &str, variables: &[(&str, String)]) -> Self {
-        let address = format!("127.0.0.1:{}", free_port());
+        let address = format!("127.0.0.1:{}", reserved_port());
         Self::start_at(&address, otelcol, &[config], variables)
     }
 

@@ -5,8 +5,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::free_port;
 use super::process::{Process, encoded, json};
+use super::reserved_port;
 
 /// It takes OTLP, keeps traces on disk, and is asked for them. Lives more than once, at the same ports.
 pub(crate) struct Jaeger {
@@ -19,7 +19,7 @@ pub(crate) struct Jaeger {
 
 impl Jaeger {
     pub(crate) fn start(binary: &Path, folder: &Path) -> Self {
-        let (otlp, query) = (free_port(), free_port());
+        let (otlp, query) = (reserved_port(), reserved_port());
         let (binary, folder) = (binary.to_owned(), folder.join("jaeger"));
         std::fs::create_dir(&folder).unwrap();
         let at = folder.display();
@@ -36,7 +36,7 @@ impl Jaeger {
              service:\n  extensions: [jaeger_storage, jaeger_query]\n  \
              pipelines: {{traces: {{receivers: [otlp], exporters: [jaeger_storage_exporter]}}}}\n  \
              telemetry: {{metrics: {{level: none}}, logs: {{level: warn}}}}\n",
-            grpc = free_port()
+            grpc = reserved_port()
         );
         std::fs::write(folder.join("config.yaml"), config).unwrap();
         let mut jaeger = Self { binary, folder, otlp, query, process: None };

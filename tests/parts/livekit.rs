@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::{Parts, free_port};
+use super::{Parts, reserved_port};
 use crate::program::{KEY, SECRET};
+
+const PATIENCE: Duration = Duration::from_mins(2);
 
 pub(crate) struct Server {
     process: Child,
@@ -25,37 +27,38 @@ impl Server {
         http: Option<&str>,
         analytics: &[(&str, &str)],
     ) -> Self {
-        let prometheus = free_port();
-        let webhook = http.map_or_else(String::new, |http| {
-            format!("webhook: {{api_key: {KEY}, urls: ['http://{http}/webhook']}}\n")
-        });
-        let config = at.join("livekit.yaml");
-        // Media over one port of UDP, on loopback alone.
-        let text = format!(
-            "port: {port}\nbind_addresses: ['127.0.0.1']\nkeys: {{{KEY}: {SECRET}}}\n\
-             {webhook}prometheus: {{port: {prometheus}}}\n\
-             room: {{empty_timeout: 60, departure_timeout: 60}}\n\
-             rtc: {{node_ip: 127.0.0.1, use_external_ip: false, enable_loopback_candidate: true, \
-             interfaces: {{includes: [lo]}}, ips: {{includes: [127.0.0.1/32]}}, \
-             udp_port: {udp}, tcp_port: 0, stun_servers: ['127.0.0.1:{udp}']}}\n\
-             logging: {{level: error}}\n",
-            udp = free_port()
-        );
-        std::fs::write(&config, text).unwrap();
-        let process = Command::new(&parts.server)
-            .arg("--config")
-            .arg(config)
-            .envs(analytics.iter().copied())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let until = Instant::now() + Duration::from_secs(30);
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        let prometheus = reserved_port();
+        // A UDP socket of its own shares its port with none that could hold it. Where somebody else has
+        // that port the server ends, and the next has another.
+        for _ in 0..5 {
+            let config = config(at, [port, prometheus, reserved_port()], http);
+            let process = Command::new(&parts.server)
+                .arg("--config")
+                .arg(config)
+                .envs(analytics.iter().copied())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            let mut server = Self { process, client: parts.client.clone(), port, prometheus };
+            if server.listens() {
+                return server;
+            }
+        }
+        panic!("LiveKit's server ends before it listens");
+    }
+
+    // Whether it listens, once it does or has ended.
+    fn listens(&mut self) -> bool {
+        let until = Instant::now() + PATIENCE;
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            if self.process.try_wait().unwrap().is_some() {
+                return false;
+            }
             assert!(Instant::now() < until, "LiveKit's server does not listen");
             std::thread::yield_now();
         }
-        Self { process, client: parts.client.clone(), port, prometheus }
+        true
     }
 
     pub(crate) fn client(&self, identity: &str, more: &[&str]) -> Client {
@@ -111,6 +114,25 @@ impl Server {
         BufReader::new(stream).read_line(&mut answer).unwrap();
         assert!(answer.contains(" 200 "), "{answer}");
     }
+}
+
+fn config(at: &Path, [port, prometheus, udp]: [u16; 3], http: Option<&str>) -> PathBuf {
+    let webhook = http.map_or_else(String::new, |http| {
+        format!("webhook: {{api_key: {KEY}, urls: ['http://{http}/webhook']}}\n")
+    });
+    // Media over one port of UDP, on loopback alone.
+    let text = format!(
+        "port: {port}\nbind_addresses: ['127.0.0.1']\nkeys: {{{KEY}: {SECRET}}}\n\
+         {webhook}prometheus: {{port: {prometheus}}}\n\
+         room: {{empty_timeout: 60, departure_timeout: 60}}\n\
+         rtc: {{node_ip: 127.0.0.1, use_external_ip: false, enable_loopback_candidate: true, \
+         interfaces: {{includes: [lo]}}, ips: {{includes: [127.0.0.1/32]}}, \
+         udp_port: {udp}, tcp_port: 0, stun_servers: ['127.0.0.1:{udp}']}}\n\
+         logging: {{level: error}}\n",
+    );
+    let path = at.join("livekit.yaml");
+    std::fs::write(&path, text).unwrap();
+    path
 }
 
 impl Drop for Server {

@@ -6,16 +6,17 @@ mod build;
 pub(crate) mod collector;
 pub(crate) mod jaeger;
 mod livekit;
+mod port;
 pub(crate) mod process;
 pub(crate) mod prometheus;
 
 use std::io::Write;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
 
 pub(crate) use build::{Built, Part, build as build_part, script};
 pub(crate) use livekit::{Client, Server};
+pub(crate) use port::reserved_port;
 
 /// What a call is made with.
 #[derive(Clone)]
@@ -58,8 +59,4 @@ pub(crate) fn ran(command: &mut Command) -> Result<Vec<u8>, String> {
     }
     let said = [output.stdout, output.stderr].concat();
     Err(format!("{what} fails:\n{}", String::from_utf8_lossy(&said)))
-}
-
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

@@ -6,8 +6,8 @@ use std::time::SystemTime;
 
 use serde_json::Value;
 
-use super::free_port;
 use super::process::{Process, encoded, json};
+use super::reserved_port;
 
 const CONFIG: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/collector-config/prometheus/prometheus.yaml");
@@ -20,7 +20,7 @@ pub(crate) struct Prometheus {
 
 impl Prometheus {
     pub(crate) fn start(binary: &Path, folder: &Path) -> Self {
-        let port = free_port();
+        let port = reserved_port();
         let folder = folder.join("prometheus");
         std::fs::create_dir(&folder).unwrap();
         let log = folder.join("log");

@@ -81,7 +81,7 @@ fn server(parts: &Parts, directory: &Path, grpc: u16) -> Server {
         ("LIVEKIT_OTEL_TLS_KEY", key),
     ];
     let analytics = analytics.each_ref().map(|(name, value)| (*name, value.as_str()));
-    Server::start(parts, directory, parts::free_port(), None, &analytics)
+    Server::start(parts, directory, parts::reserved_port(), None, &analytics)
 }
 
 // Until as many events as they should be wait at LiveKit's server for their acknowledgement.
@@ -102,7 +102,7 @@ async fn a_call_is_told_whole_though_the_receiver_is_stopped_and_killed_in_it() 
     let collector = Collector::start().await.unwrap();
     certificates(directory.path());
     // The same port in all of its lives.
-    let grpc = parts::free_port();
+    let grpc = parts::reserved_port();
     let config = config(directory.path(), &collector.endpoint(), grpc);
     let program = Program::start(&config);
     let server = server(&parts, directory.path(), grpc);

@@ -12,7 +12,7 @@ use crate::stack::{Stack, within};
 
 /// Once nothing waits any more, all that was accepted was delivered, and each span is in Jaeger, once.
 pub(crate) async fn check(stack: &Stack, report: &Report) {
-    let settled = within(Duration::from_secs(30), || settled(stack)).await;
+    let settled = within(Duration::from_mins(2), || settled(stack)).await;
     let (status, spans) = settled.unwrap_or_else(|| (stack.status(), stack.all_spans()));
     report.found("the ledger adds up, and nothing waits or was lost", &problems(&status));
     let (delivered, has) = (spans_of(&status), spans.len() as u64);

@@ -13,7 +13,7 @@ use crate::otlp::{self, Record, Span};
 use crate::parts::collector::Otelcol;
 use crate::parts::jaeger::Jaeger;
 use crate::parts::prometheus::Prometheus;
-use crate::parts::{Parts, Server, free_port, process};
+use crate::parts::{Parts, Server, process, reserved_port};
 use crate::program::{KEY, Program, SECRET};
 use crate::report::timed;
 
@@ -53,11 +53,11 @@ impl Stack {
         std::fs::create_dir(at.join("collector")).unwrap();
         let jaeger = timed("Jaeger", || Jaeger::start(&binaries.jaeger, at));
         let prometheus = timed("Prometheus", || Prometheus::start(&binaries.prometheus, at));
-        let [otlp, otlp_http] = [(); 2].map(|()| format!("127.0.0.1:{}", free_port()));
+        let [otlp, otlp_http] = [(); 2].map(|()| format!("127.0.0.1:{}", reserved_port()));
         let collector = timed("OpenTelemetry Collector", || {
             collector(&binaries, at, &otlp, &otlp_http, &jaeger, &prometheus)
         });
-        let port = free_port();
+        let port = reserved_port();
         let config = config(at, &collector.endpoint, port, &jaeger);
         let program = timed("livekit-otel serve", || Program::start(&config));
         let mut stack = Self {

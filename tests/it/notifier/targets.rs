@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 
 use super::receiver::Receiver;
 use super::{KEY, Notifying, OTHER_KEY, OTHER_SECRET, SECRET, event, keys, settings, to};
+use crate::port::nobody;
 
 fn extra(url: String, key: &str) -> WebhookConfig {
     WebhookConfig { url, signing_key: key.to_owned(), filter_params: None }
@@ -120,9 +121,7 @@ async fn one_webhook_that_cant_be_queued_does_not_keep_the_others() {
 
 #[tokio::test]
 async fn a_receiver_that_is_not_there_is_told_without_its_url() {
-    let probe = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = probe.local_addr().unwrap();
-    drop(probe);
+    let address = nobody();
     let url = format!("http://user:hidden@{address}/hook?token=hidden");
     let mut notifying = Notifying::start(&settings([WebhookEndpoint::new(url)]));
     notifying.notify(&event("EV_1", "room")).unwrap();

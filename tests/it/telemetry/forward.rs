@@ -29,6 +29,8 @@ use tonic::codegen::{BoxFuture, Service};
 use tonic::server::{ClientStreamingService, Grpc};
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::port::nobody;
+
 async fn listening(grpc: SocketAddr) -> (Listeners, Reader) {
     let ledger = Arc::new(Ledger::default());
     let (journal, reader) = journal::in_memory(1 << 20, &ledger);
@@ -55,7 +57,7 @@ fn of(forwarder: &AnalyticsForwarder, kind: Source) -> Forwarded {
 }
 
 fn soon() -> Instant {
-    Instant::now() + Duration::from_secs(20)
+    Instant::now() + Duration::from_mins(1)
 }
 
 async fn until(what: impl Fn() -> bool) {
@@ -127,8 +129,7 @@ async fn a_stream_is_ended_after_its_interval_or_its_most_messages() {
 
 #[tokio::test]
 async fn a_receiver_that_comes_late_gets_all() {
-    // A port that was free a moment ago.
-    let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let address = nobody();
     let forwarder = AnalyticsForwarder::start(settings(address)).unwrap();
     forwarder.send_event(event(0));
     forwarder.send_event(event(1));
@@ -181,8 +182,7 @@ async fn an_acknowledgement_counts_however_large_it_is() {
 
 #[tokio::test]
 async fn what_finds_no_room_is_dropped_and_counted_and_the_end_says_what_is_left() {
-    let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let small = ForwardSettings { max_bytes: 100, ..settings(address) };
+    let small = ForwardSettings { max_bytes: 100, ..settings(nobody()) };
     let forwarder = AnalyticsForwarder::start(small).unwrap();
     for nth in 0..100 {
         forwarder.send_event(event(nth));
@@ -190,10 +190,9 @@ async fn what_finds_no_room_is_dropped_and_counted_and_the_end_says_what_is_left
     let counts = of(&forwarder, Source::Events);
     assert!(counts.waiting > 0 && counts.dropped > 0);
     assert_eq!(counts.accepted, counts.acknowledged + counts.dropped + counts.waiting);
-    let began = Instant::now();
-    let left = forwarder.shutdown(began + Duration::from_millis(50)).await;
+    let end = forwarder.shutdown(Instant::now() + Duration::from_millis(50));
+    let left = tokio::time::timeout_at(soon(), end).await.expect("it ends at its deadline");
     assert_eq!(left, counts.waiting);
-    assert!(began.elapsed() < Duration::from_secs(10));
     forwarder.send_event(event(100));
     assert_eq!(of(&forwarder, Source::Events).dropped, counts.dropped + 1, "it takes no more");
 }
@@ -216,8 +215,8 @@ async fn settings_that_cannot_work_are_refused_at_the_start() {
 
 #[tokio::test]
 async fn who_waits_for_room_has_it_once_something_is_acknowledged() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let forwarder = AnalyticsForwarder::start(settings(free)).unwrap();
+    let address = nobody();
+    let forwarder = AnalyticsForwarder::start(settings(address)).unwrap();
     forwarder.room(Source::Events, 1).await;
     forwarder.send_event(event(1));
     let mut room = std::pin::pin!(forwarder.room(Source::Events, 1));
@@ -226,7 +225,7 @@ async fn who_waits_for_room_has_it_once_something_is_acknowledged() {
     forwarder.room(Source::Stats, 1).await;
     until(|| forwarder.retried(Source::Events).messages > 0).await;
     assert_eq!(forwarder.retried(Source::Events).last, Some(tonic::Code::Unavailable));
-    let (_listeners, _reader) = listening(free).await;
+    let (_listeners, _reader) = listening(address).await;
     tokio::time::timeout_at(soon(), room).await.unwrap();
     assert_eq!(of(&forwarder, Source::Events).acknowledged, 1);
 }

@@ -38,7 +38,7 @@ fn start(collector: &Collector) -> Telemetry {
 }
 
 async fn end(telemetry: &Telemetry, collector: Collector) -> (Report, Received) {
-    let report = telemetry.shutdown(Instant::now() + Duration::from_secs(10)).await;
+    let report = telemetry.shutdown(Instant::now() + Duration::from_mins(1)).await;
     assert_eq!((&*report.faults, report.undelivered), (&[][..], 0));
     (report, Received::read(&collector.stop().await))
 }
@@ -185,7 +185,7 @@ async fn a_bad_value_of_a_report_leads_to_its_participants_span() {
             telemetry.track_stats(&key(Direction::Downstream), &stat([stream]));
         }
         telemetry.force_flush().await.unwrap();
-        telemetry.shutdown(Instant::now() + Duration::from_secs(10)).await;
+        telemetry.shutdown(Instant::now() + Duration::from_mins(1)).await;
         let received = collector.stop().await;
         let exemplars: Vec<_> = crate::equality::points::all(&received.metrics)
             .into_iter()
@@ -365,7 +365,7 @@ async fn an_sfu_feeds_a_central_serve() {
     let forwarder = AnalyticsForwarder::start(settings).unwrap();
     let telemetry = Telemetry::builder().analytics(Arc::new(forwarder)).start().unwrap();
     call(&telemetry, &room(), &participant());
-    let report = telemetry.shutdown(Instant::now() + Duration::from_secs(10)).await;
+    let report = telemetry.shutdown(Instant::now() + Duration::from_mins(1)).await;
     assert_eq!(report.undelivered, 0);
     assert_eq!(crate::serve::stop(central).await.undelivered, 0);
     let received = Received::read(&collector.stop().await);
@@ -428,6 +428,6 @@ async fn a_pipeline_that_panics_is_a_fault_of_a_flush_and_of_the_report() {
     telemetry.room_started(&Room { name: PANICS.into(), ..room() });
     let broke_off = Fault::BrokeOff("the pipeline");
     assert_eq!(telemetry.force_flush().await, Err(broke_off.clone()));
-    let report = telemetry.shutdown(Instant::now() + Duration::from_secs(10)).await;
+    let report = telemetry.shutdown(Instant::now() + Duration::from_mins(1)).await;
     assert_eq!((report.faults, report.undelivered), (vec![broke_off], 1));
 }

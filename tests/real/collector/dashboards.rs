@@ -13,7 +13,7 @@ use axum::body::Bytes;
 
 use super::{Otelcol, build};
 use crate::parts::prometheus::Prometheus;
-use crate::parts::{Part, build_part, free_port, or_say};
+use crate::parts::{Part, build_part, or_say, reserved_port};
 use crate::program::{KEY, Program, SECRET};
 
 const CONFIGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/collector-config");
@@ -36,7 +36,7 @@ async fn collector(directory: &Path, prometheus: &str) -> Otelcol {
     ];
     // Its other receiver on a port that is free.
     let text = std::fs::read_to_string(format!("{CONFIGS}/grafana.yaml")).unwrap();
-    let text = text.replace("127.0.0.1:4318", &format!("127.0.0.1:{}", free_port()));
+    let text = text.replace("127.0.0.1:4318", &format!("127.0.0.1:{}", reserved_port()));
     let config = directory.join("grafana.yaml");
     std::fs::write(&config, text).unwrap();
     Otelcol::start(&build().unwrap().otelcol, config.to_str().unwrap(), &variables)

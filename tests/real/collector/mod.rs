@@ -23,7 +23,7 @@ use livekit_otel_livekit::keys::Keys;
 use crate::parts::collector::Otelcol;
 use crate::parts::{Part, build_part, or_say};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 pub(crate) struct Built {
     pub(crate) otelcol: PathBuf,

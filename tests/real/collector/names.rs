@@ -11,7 +11,7 @@ use livekit_otel_model::signal::{Attribute, Data, Number, Value};
 
 use super::scrape::{Sample, Scrape, about};
 use super::{Built, Otelcol, PATIENCE, build, export, ours};
-use crate::parts::free_port;
+use crate::parts::reserved_port;
 
 const CONFIG: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/collector-config/livekit-prometheus-names.yaml");
@@ -225,7 +225,7 @@ fn check_joined(scrape: &Scrape, batch: &Batch) -> Result<(), String> {
 }
 
 fn start(built: &Built) -> (Otelcol, u16) {
-    let scraped = free_port();
+    let scraped = reserved_port();
     let listen = [("LIVEKIT_NAMES_LISTEN", format!("127.0.0.1:{scraped}"))];
     (Otelcol::start(&built.otelcol, CONFIG, &listen), scraped)
 }

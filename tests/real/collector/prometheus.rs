@@ -13,7 +13,7 @@ use livekit_otel_pipeline::own::Own;
 use super::ours;
 use super::scrape::{Scrape, about};
 use super::{Built, Otelcol, build, export};
-use crate::parts::free_port;
+use crate::parts::reserved_port;
 use crate::program::{KEY, Program, SECRET};
 
 const CONFIG: &str = "yaml:{receivers: {otlp: {protocols: {grpc: {}}}}, \
@@ -34,7 +34,7 @@ const OWN: [(&str, &str); 3] = [
 ];
 
 fn start(built: &Built) -> (Otelcol, u16) {
-    let scraped = free_port();
+    let scraped = reserved_port();
     let variables = [("SCRAPED", format!("127.0.0.1:{scraped}"))];
     (Otelcol::start(&built.otelcol, CONFIG, &variables), scraped)
 }

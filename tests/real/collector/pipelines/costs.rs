@@ -10,7 +10,7 @@ use super::super::{Built, build};
 use super::otelcol::{Running, listening};
 use super::recorded::{self, send};
 use super::{Backends, file, items, size};
-use crate::parts::free_port;
+use crate::parts::reserved_port;
 
 const ROUNDS: u8 = 20;
 
@@ -108,9 +108,9 @@ async fn what_each_file_costs() {
         measure(built, set(overlay, &["grafana.yaml", overlay], &variables)).await;
     }
     measure(built, set("agent", &["gateway-agent.yaml"], &variables)).await;
-    let away = [("GATEWAYS", format!("[127.0.0.1:{}]", free_port()))];
+    let away = [("GATEWAYS", format!("[127.0.0.1:{}]", reserved_port()))];
     measure(built, set("agent, gateways away", &["gateway-agent.yaml"], &away)).await;
-    let listen = format!("127.0.0.1:{}", free_port());
+    let listen = format!("127.0.0.1:{}", reserved_port());
     variables.push(("GATEWAY_LISTEN", listen.clone()));
     let gateway = Set {
         name: "gateway",

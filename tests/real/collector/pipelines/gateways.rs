@@ -15,7 +15,7 @@ use super::items::{self, Item, assert_at_least_once, assert_same, items};
 use super::otelcol::{Running, listening};
 use super::recorded::{self, send};
 use super::{Backends, Collector, PATIENCE, address, file};
-use crate::parts::free_port;
+use crate::parts::reserved_port;
 
 fn agent(built: &Built, gateways: &[String], storage: &Path) -> (Running, String) {
     let (endpoint, own) = listening();
@@ -131,7 +131,7 @@ async fn a_gateway_keeps_what_went_wrong_whole_and_a_tenth_of_the_rest() {
     let calls = &half_told(recorded::calls().await);
     let storage = tempfile::tempdir().unwrap();
     let backends = Backends::start(built).await;
-    let listen = format!("127.0.0.1:{}", free_port());
+    let listen = format!("127.0.0.1:{}", reserved_port());
     let gateway = gateway(built, &listen, &backends.variables, storage.path());
     send(&format!("http://{listen}"), calls).await;
     let sent = items(calls);
@@ -186,7 +186,7 @@ async fn a_killed_agent_delivers_what_it_took_while_the_gateways_were_away() {
     let Some(built) = build() else { return };
     let calls = recorded::calls().await;
     let storage = tempfile::tempdir().unwrap();
-    let ports = [free_port(), free_port()];
+    let ports = [reserved_port(), reserved_port()];
     let gateways = ports.map(|port| format!("127.0.0.1:{port}"));
     let (killed, endpoint) = agent(built, &gateways, storage.path());
     // All of it is taken.
@@ -224,7 +224,7 @@ async fn a_killed_gateway_delivers_what_it_decided_while_the_back_ends_were_away
     let Some(built) = build() else { return };
     let calls = recorded::calls().await;
     let storage = tempfile::tempdir().unwrap();
-    let (listen, port) = (format!("127.0.0.1:{}", free_port()), free_port());
+    let (listen, port) = (format!("127.0.0.1:{}", reserved_port()), reserved_port());
     let killed = gateway(built, &listen, &Backends::at(port), storage.path());
     recorded::send_once(&format!("http://{listen}"), calls).await.unwrap();
     let sent = items(calls);

@@ -12,7 +12,7 @@ use super::items::{self, Item, assert_at_least_once, assert_same, items};
 use super::otelcol::{Running, listening};
 use super::recorded::{self, send, send_once};
 use super::{Backends, PATIENCE, costs, file, received_of};
-use crate::parts::{free_port, or_say, ran};
+use crate::parts::{or_say, ran, reserved_port};
 
 const PARTITIONS: usize = 4;
 const TOPICS: [&str; 3] = ["otlp_spans", "otlp_logs", "otlp_metrics"];
@@ -49,7 +49,7 @@ impl Broker {
     /// Starts one.
     fn start(jars: &'static Path, folder: &Path, port: u16) -> Self {
         let config = folder.join("server.properties");
-        let controller = free_port();
+        let controller = reserved_port();
         let text = format!(
             "process.roles=broker,controller\nnode.id=1\n\
              controller.quorum.voters=1@127.0.0.1:{controller}\n\
@@ -163,7 +163,7 @@ async fn kafka_carries_calls_with_each_trace_in_one_partition() {
     let (Some(built), Some(jars)) = (build(), jars()) else { return };
     let calls = recorded::calls().await;
     let folder = tempfile::tempdir().unwrap();
-    let broker = Broker::start(jars, folder.path(), free_port());
+    let broker = Broker::start(jars, folder.path(), reserved_port());
     broker.make_topics();
     let (producer, endpoint) = producer(built, &broker.address());
     send_once(&endpoint, calls).await.unwrap();
@@ -197,7 +197,7 @@ async fn what_kafka_costs() {
     let (Some(built), Some(jars)) = (build(), jars()) else { return };
     let calls = recorded::calls().await;
     let folder = tempfile::tempdir().unwrap();
-    let broker = Broker::start(jars, folder.path(), free_port());
+    let broker = Broker::start(jars, folder.path(), reserved_port());
     broker.make_topics();
     let (producer, endpoint) = producer(built, &broker.address());
     let rounds = 2;
@@ -227,7 +227,7 @@ async fn what_kafka_has_outlives_a_killed_reader_and_an_absent_back_end() {
     let (Some(built), Some(jars)) = (build(), jars()) else { return };
     let call = recorded::call().await;
     let folder = tempfile::tempdir().unwrap();
-    let port = free_port();
+    let port = reserved_port();
     // Nobody is there yet: the sender is told, and sends again.
     let (producer, endpoint) = producer(built, &format!("127.0.0.1:{port}"));
     let refused = send_once(&endpoint, call).await.unwrap_err();
@@ -235,7 +235,7 @@ async fn what_kafka_has_outlives_a_killed_reader_and_an_absent_back_end() {
     let broker = Broker::start(jars, folder.path(), port);
     send(&endpoint, call).await;
     drop(producer);
-    let port = free_port();
+    let port = reserved_port();
     let reader = consumer(built, &broker.address(), &Backends::at(port));
     // For longer than it takes to commit what was read.
     let began = Instant::now();

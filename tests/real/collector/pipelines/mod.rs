@@ -19,11 +19,11 @@ use livekit_otel_tools::demo::Collector;
 use livekit_otel_tools::demo::Received;
 
 use super::Built;
-use crate::parts::free_port;
+use crate::parts::reserved_port;
 use items::{Item, items};
 use otelcol::Running;
 
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// The path of one of `collector-config/`.
 fn file(name: &str) -> String {
@@ -40,7 +40,7 @@ struct Backends {
 
 impl Backends {
     async fn start(built: &Built) -> Self {
-        Self::start_on(built, free_port()).await
+        Self::start_on(built, reserved_port()).await
     }
 
     async fn start_on(built: &Built, port: u16) -> Self {

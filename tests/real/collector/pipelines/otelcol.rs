@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use super::super::Built;
 use super::PATIENCE;
 use crate::parts::collector::{ready, worse};
-use crate::parts::free_port;
+use crate::parts::reserved_port;
 
 /// One that runs.
 pub(super) struct Running {
@@ -69,7 +69,7 @@ impl Drop for Running {
 
 /// Has the files' OTLP receiver listen on free ports: its address for gRPC, and what says so.
 pub(super) fn listening() -> (String, String) {
-    let [grpc, http] = [free_port(), free_port()].map(|port| format!("127.0.0.1:{port}"));
+    let [grpc, http] = [reserved_port(), reserved_port()].map(|port| format!("127.0.0.1:{port}"));
     let own = format!(
         "yaml:{{receivers: {{otlp: {{protocols: {{grpc: {{endpoint: '{grpc}'}}, \
          http: {{endpoint: '{http}'}}}}}}}}}}"

@@ -7,7 +7,7 @@ use super::super::{Built, build};
 use super::otelcol::{Running, listening};
 use super::recorded::{self, send, send_once};
 use super::{Backends, Collector, address, file, items, received_of};
-use crate::parts::free_port;
+use crate::parts::reserved_port;
 
 // A column of the debug exporter's lines, summed up.
 fn debugged(lines: &[String], column: &str) -> u64 {
@@ -48,7 +48,7 @@ async fn the_sender_is_told_while_jaeger_is_away() {
     let Some(built) = build() else { return };
     let mut call = recorded::call().await.clone();
     (call.logs, call.metrics) = (Vec::new(), Vec::new());
-    let port = free_port();
+    let port = reserved_port();
     let (_otelcol, endpoint) = jaeger(built, port);
     let refused = send_once(&endpoint, &call).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unavailable);
@@ -77,7 +77,7 @@ async fn livekits_names_take_nothing_from_grafanas_stack() {
     let backends = Backends::start(built).await;
     let (endpoint, own) = listening();
     let configs = [file("grafana.yaml"), file("livekit-prometheus-names.yaml"), own];
-    let scraped = free_port();
+    let scraped = reserved_port();
     let mut variables = backends.variables.to_vec();
     variables.push(("LIVEKIT_NAMES_LISTEN", format!("127.0.0.1:{scraped}")));
     let otelcol = Running::start(built, &configs, &variables);
