@@ -9,10 +9,14 @@ mod deploy;
 mod grammars;
 #[path = "../stack/live_check.rs"]
 mod live_check;
+mod oracle;
 #[path = "../parts/mod.rs"]
 mod parts;
 #[path = "../crash/program.rs"]
 mod program;
+#[path = "../it/telemetry/recorder.rs"]
+#[allow(dead_code)] // what the tests of single calls need
+mod recorder;
 #[path = "../stack/shipped.rs"]
 #[allow(dead_code)] // what the static tests need
 mod shipped;
@@ -75,7 +79,7 @@ async fn the_traces_tell_what_a_real_call_did() {
     let Some(parts) = parts::build() else { return };
     let directory = tempfile::tempdir().unwrap();
     let collector = Collector::start().await.unwrap();
-    let port = parts::free_port();
+    let port = parts::reserved_port();
     let program = Program::start(&config(directory.path(), &collector.endpoint(), port));
     let analytics = [("LIVEKIT_OTEL_ADDR", program.grpc.as_str())];
     let server = Server::start(&parts, directory.path(), port, Some(&program.http), &analytics);

@@ -3,7 +3,6 @@
 mod events;
 mod forward;
 mod interface;
-mod oracle;
 mod otel;
 mod queue;
 mod recorder;

@@ -81,6 +81,7 @@ impl Recorded {
         Self { telemetry, recorder, nanos }
     }
 
+    #[allow(dead_code)] // of tests/real
     pub(crate) fn set_time(&self, millis: u64) {
         self.nanos.store(millis * 1_000_000, SeqCst);
     }

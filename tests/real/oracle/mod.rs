@@ -14,7 +14,7 @@ use livekit_otel_telemetry::messages::{
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use serde_json::Value;
 
-use super::recorder::Recorded;
+use crate::recorder::Recorded;
 use calls::{Call, sequence};
 use upstream::{Answer, Upstream};
 
@@ -40,7 +40,7 @@ fn what_is_told_equals_upstream() {
             Err(panicked) => std::panic::resume_unwind(panicked),
         }
     }
-    println!("{SEQUENCES} sequences of calls told the same as upstream's service");
+    eprintln!("{SEQUENCES} sequences of calls told the same as upstream's service");
 }
 
 // Each part has its own seed and its own service of upstream's.

@@ -16,7 +16,7 @@ pub(super) type Values = BTreeMap<String, (f64, f64)>;
 /// Upstream's changes; of its distributions the count and the sum.
 pub(super) fn of_upstream(metrics: &Map<String, Value>) -> Values {
     let mut values = Values::new();
-    let documented = include_str!("../../../../docs/metrics.md");
+    let documented = include_str!("../../../docs/metrics.md");
     for (name, change) in metrics {
         let (metric, _) = name.split_once('{').unwrap();
         assert!(documented.contains(&format!("`{metric}`")), "{metric} has no row");
