@@ -18,9 +18,9 @@ use crate::config::Config;
 use livekit_otel_durable::journal::{DeadLetter, Payload, letters, open_letter};
 use livekit_otel_durable::store::Directory;
 use livekit_otel_export as export;
-use livekit_otel_ledger::Signal;
 use livekit_otel_ledger::report::grouped;
 use livekit_otel_ledger::status::Status;
+use livekit_otel_model::Signal;
 use livekit_otel_model::printable::visible;
 
 const TIMEOUT: Duration = Duration::from_secs(10);

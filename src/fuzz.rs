@@ -17,10 +17,10 @@ use livekit_otel_engine::session;
 use livekit_otel_engine::snapshot::{self, Writer};
 use livekit_otel_engine::stats;
 use livekit_otel_engine::{Batch, Engine};
-use livekit_otel_ledger::Source;
 use livekit_otel_livekit::keys::Keys;
 use livekit_otel_livekit::token;
 use livekit_otel_livekit::{self as proto, Read, Unreadable};
+use livekit_otel_model::Source;
 use livekit_otel_model::event::{Decoded, Time};
 use livekit_otel_tools::capture::{Capture, Line};
 

@@ -11,8 +11,9 @@ use livekit_otel_engine::session;
 use livekit_otel_engine::stats::NodeReports;
 use livekit_otel_export::Exporter;
 use livekit_otel_export::settings::Protocol;
-use livekit_otel_ledger::{Ledger, Source};
+use livekit_otel_ledger::Ledger;
 use livekit_otel_livekit::keys::Keys;
+use livekit_otel_model::Source;
 use livekit_otel_model::event::{Decoded, Unknown};
 use livekit_otel_pipeline::{self as pipeline, Clock, Parts};
 

@@ -22,9 +22,10 @@ use super::messages::{Fault, Message, Messages, Reading, acknowledged, messages}
 use super::tasks::stopped;
 use super::{OpenStreams, Shared, accepted, parse};
 use livekit_otel_durable::journal::{Full, Pending};
-use livekit_otel_ledger::{Refused, Source};
+use livekit_otel_ledger::Refused;
 use livekit_otel_livekit as proto;
 use livekit_otel_livekit::token::{self, Refusals};
+use livekit_otel_model::Source;
 
 // A sender that never closes its streams is quiet for this long: what it had sent is read.
 const QUIET: Duration = Duration::from_millis(100);

@@ -21,9 +21,10 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use livekit_otel_durable::journal::{Accepted, DeadLetters, Journal};
-use livekit_otel_ledger::{Ledger, Source};
+use livekit_otel_ledger::Ledger;
 use livekit_otel_livekit::keys::KeyRing;
 use livekit_otel_livekit::{self as proto, Read, Unreadable};
+use livekit_otel_model::Source;
 use livekit_otel_model::event::{Decoded, Time, Unknown};
 
 /// What all sources write to.

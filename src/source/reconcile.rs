@@ -15,9 +15,10 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::tasks::stopped;
 use super::{Shared, accepted, parse};
+use livekit_otel_ledger::Refused;
 use livekit_otel_ledger::faults::Faults;
-use livekit_otel_ledger::{Refused, Source};
 use livekit_otel_livekit::{ApiRooms, Unreadable};
+use livekit_otel_model::Source;
 use livekit_otel_model::event::Time;
 use livekit_otel_transport::client::{self, Client};
 

@@ -22,8 +22,9 @@ use tracing::Instrument;
 use super::budget::{Budget, Lease};
 use super::connections::Use;
 use super::{OpenStreams, Shared, accepted, parse};
-use livekit_otel_ledger::{Refused, Source};
+use livekit_otel_ledger::Refused;
 use livekit_otel_livekit::token::{self, Refusal, Refusals};
+use livekit_otel_model::Source;
 
 // LiveKit's sender gives up on a webhook after 15 s in all: a slower body is of no use to it.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use livekit_otel::config::Config;
 use livekit_otel::serve::Server;
-use livekit_otel_ledger::Source;
 use livekit_otel_livekit::keys::Keys;
+use livekit_otel_model::Source;
 use livekit_otel_telemetry::messages::{
     ParticipantInfo, Room, RoomEndReason, WebhookEvent, WebhookInfo,
 };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use livekit_otel::serve::Server;
 use livekit_otel::source::listen::GrpcAuth;
-use livekit_otel_ledger::Source;
+use livekit_otel_model::Source;
 use livekit_otel_model::event::Time;
 use livekit_otel_telemetry::messages::AnalyticsEvent;
 use livekit_otel_telemetry::{AnalyticsForwarder, AnalyticsService, ForwardSettings, Tokens};

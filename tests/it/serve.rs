@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use livekit_otel::config::Config;
 use livekit_otel::serve::{Report, Server};
-use livekit_otel_ledger::{Lost, Signal, Snapshot};
+use livekit_otel_ledger::{Lost, Snapshot};
 use livekit_otel_livekit::keys::Keys;
+use livekit_otel_model::Signal;
 use livekit_otel_model::semconv::{key, metric, span};
 use livekit_otel_model::signal::{self, Data, Number};
 use livekit_otel_tools::capture::Capture;

@@ -11,7 +11,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use livekit_otel::serve::{Report as Served, Server};
-use livekit_otel_ledger::Source;
+use livekit_otel_model::Source;
 use livekit_otel_model::event::Time;
 use livekit_otel_model::semconv::{key, span};
 use livekit_otel_telemetry::messages::{AnalyticsEvent, AnalyticsEventType as Type, StreamType};

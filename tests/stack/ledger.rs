@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use livekit_otel_ledger::Lost;
 use livekit_otel_ledger::status::Status;
-use livekit_otel_ledger::{Lost, Signal};
+use livekit_otel_model::Signal;
 
 use crate::otlp::Span;
 use crate::report::Report;

@@ -17,7 +17,8 @@ use super::record::{Record, items};
 use super::request::Assembler;
 use super::transport::Transport;
 use livekit_otel_durable::journal::{DeadLetter, DeadLetters, Payload, Stored};
-use livekit_otel_ledger::{Ledger, Lost, Signal};
+use livekit_otel_ledger::{Ledger, Lost};
+use livekit_otel_model::Signal;
 use livekit_otel_model::event::Time;
 use livekit_otel_transport::jittered;
 

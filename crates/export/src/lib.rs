@@ -45,7 +45,8 @@ use transport::Transport;
 use crate::privacy::Privacy;
 use livekit_otel_durable::journal::DeadLetters;
 use livekit_otel_ledger::faults::Faults;
-use livekit_otel_ledger::{Ledger, Lost, Signal};
+use livekit_otel_ledger::{Ledger, Lost};
+use livekit_otel_model::Signal;
 use livekit_otel_model::signal::{LogRecord, Metric, Span, Table};
 
 /// Takes signals and delivers them; a handle that is cheap to clone.

@@ -17,7 +17,8 @@ use super::record::{Record, Scope};
 use super::request::Assembler;
 use livekit_otel_durable::journal::{Holder, IntakeBudget};
 use livekit_otel_durable::store::{Directory, Log, Reader, Slots, Unsynced};
-use livekit_otel_ledger::{Delivered, Ledger, Lost, Signal};
+use livekit_otel_ledger::{Delivered, Ledger, Lost};
+use livekit_otel_model::Signal;
 
 /// What a snapshot has to know of a signal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

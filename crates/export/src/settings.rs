@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::privacy::Privacy;
-use livekit_otel_ledger::Signal;
+use livekit_otel_model::Signal;
 use livekit_otel_model::signal::Temporality;
 
 /// What the exporter is told at start.

@@ -109,8 +109,9 @@ impl Snapshot {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Ledger, Signal, Source};
+    use super::super::Ledger;
     use super::*;
+    use livekit_otel_model::{Signal, Source};
 
     #[test]
     fn a_row_with_more_ended_than_accepted_is_an_imbalance_and_not_nothing_waiting() {

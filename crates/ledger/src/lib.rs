@@ -18,9 +18,9 @@ use serde::{Deserialize, Serialize};
 
 pub use balance::Imbalance;
 pub use connections::{Connections, Listener};
-pub use livekit_otel_model::{Signal, Source};
 
 use livekit_otel_model::event::Unknown;
+use livekit_otel_model::{Signal, Source};
 
 /// Why an input was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

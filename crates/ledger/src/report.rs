@@ -150,8 +150,8 @@ mod tests {
     use crate::Ledger;
     use crate::Lost;
     use crate::Refused;
-    use crate::Signal;
-    use crate::Source;
+    use livekit_otel_model::Signal;
+    use livekit_otel_model::Source;
     use livekit_otel_model::event::Unknown;
 
     fn rendered(ledger: &Ledger) -> String {

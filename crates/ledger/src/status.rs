@@ -82,8 +82,8 @@ pub(super) fn deserialize<'de, E: Named, D: Deserializer<'de>, const N: usize>(
 mod tests {
     use super::*;
     use crate::Ledger;
-    use crate::Signal;
-    use crate::Source;
+    use livekit_otel_model::Signal;
+    use livekit_otel_model::Source;
 
     #[test]
     fn it_is_read_as_it_was_written() {

@@ -14,7 +14,8 @@ use livekit_otel_durable::store::{Directory, Reader};
 use livekit_otel_engine::Engine;
 use livekit_otel_engine::snapshot::{self, Part, Writer};
 use livekit_otel_export::{self as export, Exporter};
-use livekit_otel_ledger::{Ledger, Processed, Source};
+use livekit_otel_ledger::{Ledger, Processed};
+use livekit_otel_model::Source;
 
 const NAME: &str = "snapshot";
 const UNKNOWN: &str = "the state before it is not known, and what waits may be sent twice";

@@ -174,8 +174,9 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use livekit_otel_ledger::{Ledger, Lost, Refused, Signal, Source};
+    use livekit_otel_ledger::{Ledger, Lost, Refused};
     use livekit_otel_model::event::Unknown;
+    use livekit_otel_model::{Signal, Source};
 
     const LONG: Duration = Duration::from_hours(1);
 

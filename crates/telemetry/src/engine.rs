@@ -19,9 +19,10 @@ use livekit_otel_engine::stats::{NodeReports, NodeStreamSource};
 use livekit_otel_export::configure::{self, Document, Env, Errors, Flags, Reader, option, values};
 use livekit_otel_export::settings::Protocol;
 use livekit_otel_export::{self as export, Exporter};
-use livekit_otel_ledger::{Ledger, Refused, Source};
+use livekit_otel_ledger::{Ledger, Refused};
 use livekit_otel_livekit::messages::{AnalyticsEvent, AnalyticsNodeRooms, AnalyticsStat};
 use livekit_otel_livekit::{self as proto, Read};
+use livekit_otel_model::Source;
 use livekit_otel_model::event::{
     Caller, Counts, Decoded, Direction, NodeId, ParticipantSid, RoomName, RoomSid, StreamStat,
     Time, TrackSid,

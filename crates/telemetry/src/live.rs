@@ -16,9 +16,10 @@ use super::{AnalyticsService, Clock, QueuedNotifier};
 use livekit_otel_engine::stats::worker::{StatsKey, hash_of};
 use livekit_otel_export as export;
 use livekit_otel_ledger::faults::{Fault, Faults};
-use livekit_otel_ledger::{Ledger, Refused, Snapshot, Source};
+use livekit_otel_ledger::{Ledger, Refused, Snapshot};
 use livekit_otel_livekit::StatReport;
 use livekit_otel_livekit::messages::AnalyticsStat;
+use livekit_otel_model::Source;
 use livekit_otel_model::event::{Caller, NodeId};
 use livekit_otel_pipeline::periodic;
 

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use livekit_otel_ledger::Source;
+use livekit_otel_model::Source;
 
 /// A capture that was read.
 #[derive(Debug, Clone, PartialEq)]

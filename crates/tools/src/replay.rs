@@ -17,9 +17,9 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::capture::{Capture, Line, kind};
 use super::post::{PostError, Webhooks};
-use livekit_otel_ledger::Source;
 use livekit_otel_livekit::token;
 use livekit_otel_livekit::{self as proto, Unreadable};
+use livekit_otel_model::Source;
 use livekit_otel_transport::frames::RawCodec;
 use livekit_otel_transport::frames::status::ByStatus;
 

@@ -4,10 +4,11 @@ use std::path::Path;
 use super::*;
 use crate::ui::store::{Limits, Store};
 use crate::ui::tests::seen;
-use livekit_otel_ledger::{Ledger, Lost, Refused, Signal, Source};
+use livekit_otel_ledger::{Ledger, Lost, Refused};
 use livekit_otel_model::event::Time;
 use livekit_otel_model::semconv::{event, key};
 use livekit_otel_model::signal::{Attribute, LogRecord, Severity};
+use livekit_otel_model::{Signal, Source};
 use livekit_otel_pipeline::Passed;
 
 pub(super) fn look() -> Look {

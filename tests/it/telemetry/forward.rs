@@ -10,8 +10,9 @@ use bytes::Bytes;
 use livekit_otel::source::Shared;
 use livekit_otel::source::listen::{self, Listeners};
 use livekit_otel_durable::journal::{self, DeadLetters, Reader};
-use livekit_otel_ledger::{Ledger, Source};
+use livekit_otel_ledger::Ledger;
 use livekit_otel_livekit::keys::Keys;
+use livekit_otel_model::Source;
 use livekit_otel_model::event::Decoded;
 use livekit_otel_telemetry::messages::{
     AnalyticsEvent, AnalyticsEvents, AnalyticsNodeRooms, AnalyticsStat, AnalyticsStats,

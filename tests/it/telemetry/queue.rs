@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
-use livekit_otel_ledger::Source;
+use livekit_otel_model::Source;
 use livekit_otel_model::event::{Direction, TrackKind};
 use livekit_otel_telemetry::messages::{
     AnalyticsEvent, AnalyticsEventType as Type, AnalyticsNodeRooms, AnalyticsStat, ParticipantInfo,

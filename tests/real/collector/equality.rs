@@ -2,7 +2,7 @@
 
 use livekit_otel_engine::stats::{Histograms, Level, Settings};
 use livekit_otel_export::{Settings as Export, metric_requests, send_once};
-use livekit_otel_ledger::Signal;
+use livekit_otel_model::Signal;
 use livekit_otel_model::event::Time;
 use livekit_otel_model::signal::Temporality;
 use livekit_otel_tools::demo::Collector;

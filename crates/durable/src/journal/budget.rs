@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use crate::store::Disk;
-use livekit_otel_ledger::Signal;
+use livekit_otel_model::Signal;
 
 // The reserve's part of a limit: what waits is stopped before what would give up.
 const RESERVE: u64 = 8;

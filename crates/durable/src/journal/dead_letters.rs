@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::store::{self, Directory, Frames};
-use livekit_otel_ledger::Source;
+use livekit_otel_model::Source;
 use livekit_otel_model::event::Time;
 
 const FOLDER: &str = "deadletter";

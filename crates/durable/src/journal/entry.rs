@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{Accepted, Entry};
-use livekit_otel_ledger::Source;
+use livekit_otel_model::Source;
 use livekit_otel_model::event::{Decoded, Time, Unknown};
 
 const TICK: u8 = 16;

@@ -23,7 +23,8 @@ pub use entry::{Read, decode};
 pub use reader::{Numbered, Reader};
 pub use writer::{Opened, Settings, open};
 
-use livekit_otel_ledger::{Ledger, Source};
+use livekit_otel_ledger::Ledger;
+use livekit_otel_model::Source;
 use livekit_otel_model::event::{Decoded, Time, Unknown};
 
 /// An input that was verified.

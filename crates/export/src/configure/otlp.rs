@@ -12,7 +12,7 @@ use super::reader::{Found, Reader};
 use super::values::{self, Parsed};
 use super::{privacy, resource};
 use crate::settings::{Headers, Protocol, Settings, Target, Tls};
-use livekit_otel_ledger::Signal;
+use livekit_otel_model::Signal;
 use livekit_otel_model::signal::Temporality;
 
 const TIMEOUT: Duration = Duration::from_secs(10);

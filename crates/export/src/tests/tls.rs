@@ -25,7 +25,7 @@ use super::{Fixture, bound, exporting, settings};
 use crate::answer::Answer;
 use crate::settings::{Protocol, Settings, Tls};
 use crate::transport::Transport;
-use livekit_otel_ledger::Signal;
+use livekit_otel_model::Signal;
 
 /// A CA and what it signed, as PEM.
 struct Pki {

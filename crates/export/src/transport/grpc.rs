@@ -12,7 +12,7 @@ use tonic::{Request, Status};
 use super::StartError;
 use crate::answer::{self, Answer};
 use crate::settings::{Compression, Target};
-use livekit_otel_ledger::Signal;
+use livekit_otel_model::Signal;
 use livekit_otel_transport::frames::RawCodec;
 use livekit_otel_transport::frames::status::{ByStatus, MAX_HEADERS};
 

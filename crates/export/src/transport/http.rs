@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::StartError;
 use crate::answer::{self, Answer};
 use crate::settings::{Compression, Target};
-use livekit_otel_ledger::Signal;
+use livekit_otel_model::Signal;
 use livekit_otel_transport::client;
 
 #[cfg(feature = "tls")]

@@ -15,7 +15,7 @@ use files::Files;
 
 use super::answer::Answer;
 use super::settings::{Protocol, Target};
-use livekit_otel_ledger::Signal;
+use livekit_otel_model::Signal;
 
 /// Why the exporter can't start: what no retry can mend.
 #[derive(Debug, Error)]

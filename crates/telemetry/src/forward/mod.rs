@@ -32,11 +32,11 @@ use super::encode::timestamp;
 use super::stamp::new_id;
 use super::{AnalyticsService, Stopping};
 use livekit_otel_export::settings::Tls;
-use livekit_otel_ledger::Source;
 use livekit_otel_livekit::messages::{
     AnalyticsEvent, AnalyticsEvents, AnalyticsNodeRooms, AnalyticsStat, AnalyticsStats,
 };
 use livekit_otel_livekit::method;
+use livekit_otel_model::Source;
 use livekit_otel_model::event::Time;
 
 const KINDS: [Source; 3] = [Source::Stats, Source::Events, Source::NodeRooms];

@@ -4,8 +4,9 @@ use super::collector::Received;
 use super::sample::{self, Room};
 use super::text::{WIDTH, width};
 use super::{Style, render};
-use livekit_otel_ledger::{Ledger, Signal, Source};
+use livekit_otel_ledger::Ledger;
 use livekit_otel_model::semconv::{key, metric, span};
+use livekit_otel_model::{Signal, Source};
 
 fn ledger() -> Ledger {
     let ledger = Ledger::default();

@@ -7,9 +7,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{Message, Population};
-use livekit_otel_ledger::Source;
 use livekit_otel_ledger::report::grouped;
 use livekit_otel_livekit::messages::{AnalyticsEventType, StreamType};
+use livekit_otel_model::Source;
 
 /// What became of the messages of one source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -16,7 +16,7 @@ use super::report::{Outcome, Report};
 use super::{Due, Message, Simulation};
 use crate::post::{PostError, Webhooks};
 use crate::replay::{Destination, pause};
-use livekit_otel_ledger::Source;
+use livekit_otel_model::Source;
 use livekit_otel_model::event::Time;
 use livekit_otel_telemetry::{
     AnalyticsForwarder, AnalyticsService, ForwardError, ForwardSettings, Retried, TokenError,
