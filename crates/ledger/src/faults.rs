@@ -1,7 +1,8 @@
 //! Parts that run as long as the program does: one that ends by a panic does not go unnoticed.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use thiserror::Error;
 use tokio::sync::Notify;
 
@@ -64,7 +65,7 @@ impl Faults {
     }
 
     fn broken(&self) -> MutexGuard<'_, Vec<&'static str>> {
-        self.0.broken.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.broken.lock()
     }
 }
 

@@ -3,8 +3,8 @@
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
@@ -13,6 +13,7 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Temporality};
+use parking_lot::Mutex;
 
 use super::own::{FAMILIES, Family, Kind, Observed, Own};
 
@@ -88,11 +89,11 @@ struct Counts(Arc<Mutex<Option<Arc<Observed>>>>);
 
 impl Counts {
     fn take(&self, observed: Observed) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(observed));
+        *self.0.lock() = Some(Arc::new(observed));
     }
 
     fn get(&self) -> Option<Arc<Observed>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.lock().clone()
     }
 }
 
@@ -168,8 +169,6 @@ fn instrument(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
     use tokio::sync::mpsc;
 
@@ -258,9 +257,9 @@ mod tests {
         ledger.journal_failed();
         let exports = Arc::new(Mutex::new(Vec::new()));
         let exported = Arc::clone(&exports);
-        let export = move |metrics: &ResourceMetrics| exported.lock().unwrap().push(rows(metrics));
+        let export = move |metrics: &ResourceMetrics| exported.lock().push(rows(metrics));
         Clock::start(LONG, ledger, || {}, export).stop().await;
-        let exports = exports.lock().unwrap();
+        let exports = exports.lock();
         let (memory, rows): (Vec<_>, Vec<_>) =
             exports.concat().into_iter().partition(|row| row.starts_with("lk.otel.memory"));
         assert_eq!(memory.len(), 1);
@@ -295,9 +294,9 @@ mod tests {
         let tick = move || ticked.queued(Signal::Metrics, 7);
         let exports = Arc::new(Mutex::new(Vec::new()));
         let exported = Arc::clone(&exports);
-        let export = move |metrics: &ResourceMetrics| exported.lock().unwrap().push(rows(metrics));
+        let export = move |metrics: &ResourceMetrics| exported.lock().push(rows(metrics));
         Clock::start(LONG, ledger, tick, export).stop().await;
-        let mut counted = exports.lock().unwrap().concat();
+        let mut counted = exports.lock().concat();
         counted.retain(|row| !row.ends_with(" = 0") && !row.starts_with("lk.otel.memory"));
         assert_eq!(
             counted,
@@ -314,9 +313,9 @@ mod tests {
         ledger.delivered(Signal::Traces, 2);
         let exports = Arc::new(Mutex::new(Vec::new()));
         let exported = Arc::clone(&exports);
-        let export = move |metrics: &ResourceMetrics| exported.lock().unwrap().push(rows(metrics));
+        let export = move |metrics: &ResourceMetrics| exported.lock().push(rows(metrics));
         Clock::start(LONG, ledger, || {}, export).stop().await;
-        let counted = exports.lock().unwrap().concat();
+        let counted = exports.lock().concat();
         let waiting = "lk.otel.waiting{lk.otel.signal=traces} = -2";
         assert!(counted.iter().any(|row| row == waiting), "{counted:#?}");
     }

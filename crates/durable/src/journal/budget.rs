@@ -2,10 +2,11 @@
 //! the pipeline needs to make room again kept free.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::store::Disk;
@@ -223,7 +224,7 @@ impl IntakeBudget {
 
     fn measure(&self) {
         let Some(volume) = &self.volume else { return };
-        *volume.measured.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        *volume.measured.lock() = Some(Instant::now());
         // One that does not say is not full before a write fails.
         let space = volume.disk.space(&volume.directory);
         let free = space.map_or(u64::MAX, |space| space.free);
@@ -240,7 +241,7 @@ impl IntakeBudget {
 
 impl Volume {
     fn is_measured(&self) -> bool {
-        let measured = *self.measured.lock().unwrap_or_else(PoisonError::into_inner);
+        let measured = *self.measured.lock();
         measured.is_some_and(|at| at.elapsed() < MEASURED_FOR)
     }
 }
