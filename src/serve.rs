@@ -198,8 +198,8 @@ impl Server {
             None => (None, None),
             Some(address) => {
                 let trace_url = config.session.trace_url.clone();
-                let started =
-                    Ui::start(address, exporter.clone(), Arc::clone(&ledger), trace_url, &faults);
+                let privacy = config.export.privacy.clone();
+                let started = Ui::start(address, privacy, Arc::clone(&ledger), trace_url, &faults);
                 let (ui, tap) = started.await?;
                 (Some(ui), Some(tap))
             }

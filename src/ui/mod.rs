@@ -20,9 +20,9 @@ use tokio::task::JoinHandle;
 pub use browser::open;
 
 use crate::source::listen::{self, BindError, Site};
-use livekit_otel_export::Exporter;
 use livekit_otel_ledger::faults::Faults;
 use livekit_otel_ledger::{Ledger, Listener};
+use livekit_otel_model::privacy::Privacy;
 use livekit_otel_pipeline::{Passed, Tap, Tapped, tap};
 use store::{Limits, Store};
 
@@ -56,7 +56,7 @@ impl Ui {
     /// Where the address can't be used, or is none of loopback.
     pub(crate) async fn start(
         address: SocketAddr,
-        exporter: Exporter,
+        privacy: Privacy,
         ledger: Arc<Ledger>,
         trace_url: Option<Arc<str>>,
         faults: &Faults,
@@ -72,7 +72,7 @@ impl Ui {
         let site =
             listen::site(what, address, site::router(Arc::clone(&shown)), of, faults).await?;
         let (tap, tapped) = tap();
-        let (faults, filling) = (faults.clone(), fill(tapped, shown, exporter));
+        let (faults, filling) = (faults.clone(), fill(tapped, shown, privacy));
         let filling = tokio::spawn(async move { faults.over(what, filling).await });
         Ok((Self { site, filling }, tap))
     }
@@ -89,13 +89,13 @@ impl Ui {
     }
 }
 
-async fn fill(mut tapped: Tapped, shown: Arc<Shown>, exporter: Exporter) {
+async fn fill(mut tapped: Tapped, shown: Arc<Shown>, privacy: Privacy) {
     while let Some(mut passed) = tapped.next().await {
         #[cfg(feature = "fuzzing")]
         livekit_otel_pipeline::panics::panic_on_page(&passed);
         match &mut passed {
-            Passed::Spans(spans) => spans.iter_mut().for_each(|span| exporter.span_as_sent(span)),
-            Passed::Logs(logs) => logs.iter_mut().for_each(|record| exporter.log_as_sent(record)),
+            Passed::Spans(spans) => spans.iter_mut().for_each(|span| privacy.redact_span(span)),
+            Passed::Logs(logs) => logs.iter_mut().for_each(|record| privacy.redact_log(record)),
             Passed::Windows(..) => {}
         }
         shown.store().take(passed);

@@ -109,10 +109,13 @@ fn what_the_page_shows_is_computed_without_a_socket_and_a_clock() {
 
 #[test]
 fn personal_data_is_removed_in_one_place() {
+    // The exporter applies it to what is sent, the live view to what it shows.
     only_in(
         "privacy.value(",
-        &["crates/export/src/privacy.rs", "crates/export/src/record.rs", "src/config/tests.rs"],
+        &["crates/model/src/privacy.rs", "crates/export/src/record.rs", "src/config/tests.rs"],
     );
+    only_in("privacy.redact_", &["crates/model/src/privacy.rs", "src/ui/mod.rs"]);
+    never_in("src/ui", &["livekit_otel_export"]);
 }
 
 #[test]

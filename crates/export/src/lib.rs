@@ -9,7 +9,6 @@ mod delivery;
 mod encode;
 mod numbers;
 mod outbox;
-pub mod privacy;
 mod queue;
 mod record;
 mod request;
@@ -33,6 +32,7 @@ use tokio::time::Instant;
 use answer::Answer;
 use bytes::Bytes;
 use delivery::{Delivery, Sender};
+pub use livekit_otel_model::privacy;
 use outbox::Outbox;
 pub use outbox::{Disk, Saved};
 use queue::Queue;
@@ -251,19 +251,6 @@ impl Exporter {
             self.0.ledger.lost(Signal::Metrics, Lost::Superseded, queue.supersede_own());
         }
         self.queue(Signal::Metrics, metrics.map(encode::own_metric).collect());
-    }
-
-    /// Makes of a span what is sent of it: personal data is kept, hashed or left out.
-    pub fn span_as_sent(&self, span: &mut Span) {
-        record::as_sent(&self.0.privacy, &mut span.attributes);
-        if let Some(message) = &mut span.failure {
-            *message = self.0.privacy.failure(message).into();
-        }
-    }
-
-    /// As [`Exporter::span_as_sent`], of a log record.
-    pub fn log_as_sent(&self, record: &mut LogRecord) {
-        record::as_sent(&self.0.privacy, &mut record.attributes);
     }
 
     /// Delivers what is queued, with back-off cut short, and at `deadline` counts the rest as

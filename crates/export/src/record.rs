@@ -1,7 +1,5 @@
 //! What is queued: one encoded span, log record or metric.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 
@@ -42,14 +40,6 @@ pub(super) fn items(records: &[Record]) -> u64 {
 
 // A metric with more points than fit here leaves in parts, so that requests can be split.
 pub(super) const POINTS_PER_METRIC: usize = 200;
-
-/// The same of attributes as they are sent, for who looks at them in this process.
-pub(super) fn as_sent(privacy: &Privacy, attributes: &mut Vec<Attribute>) {
-    attributes.retain_mut(|attribute| {
-        let sent = privacy.value(attribute.key, &attribute.value).map(Cow::into_owned);
-        sent.map(|sent| attribute.value = sent).is_some()
-    });
-}
 
 /// The attributes of any record of LiveKit's: here personal data is kept, hashed or left out.
 pub(super) fn attributes(privacy: &Privacy, attributes: &[Attribute]) -> Vec<KeyValue> {

@@ -8,6 +8,7 @@ pub mod event;
 pub mod interned;
 #[doc(hidden)]
 pub mod printable;
+pub mod privacy;
 pub mod semconv;
 pub mod signal;
 mod source;

@@ -1,4 +1,4 @@
-//! What becomes of personal data on its way out: kept, hashed or left out.
+//! What happens to personal data before it is sent or shown: it is kept, hashed or dropped.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,16 +6,16 @@ use std::fmt;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
-use livekit_otel_model::semconv::PERSONAL;
-use livekit_otel_model::signal::Value;
+use crate::semconv::PERSONAL;
+use crate::signal::{Attribute, LogRecord, Span, Value};
 
-/// `privacy.pii`: what becomes of the attributes of [`PERSONAL`] keys.
+/// `privacy.pii`: what is sent of attributes with [`PERSONAL`] keys.
 #[derive(Debug, Clone, Default)]
 pub enum Privacy {
-    /// They are sent as they are.
+    /// They are sent unchanged.
     #[default]
     Plain,
-    /// Their values are hashed: the same person is the same value everywhere.
+    /// Their values are hashed. The same person has the same hash everywhere.
     Hash(HashKey),
     /// They are not sent.
     Drop,
@@ -31,12 +31,12 @@ impl Privacy {
             (Self::Hash(key), Value::Text(text)) => {
                 Some(Cow::Owned(Value::Text(key.hash(text).into())))
             }
-            // What is no text can't be hashed to anything that isn't soon guessed.
+            // The hash of anything but a text is too easy to guess.
             _ => None,
         }
     }
 
-    /// Tells apart what makes different values of the same attributes.
+    /// Identifies the rule and its key, so that encoded attributes can be cached by it.
     pub fn encoder(&self) -> u128 {
         match self {
             Self::Plain => 0,
@@ -45,13 +45,33 @@ impl Privacy {
         }
     }
 
-    /// What is sent in place of a failed span's message: it is a text as `error.message` is.
+    /// What is sent in place of a failed span's message, which is personal like `error.message`.
     pub fn failure<'a>(&self, message: &'a str) -> Cow<'a, str> {
         match self {
             Self::Plain => Cow::Borrowed(message),
             Self::Hash(key) => Cow::Owned(key.hash(message)),
             Self::Drop => Cow::Borrowed(""),
         }
+    }
+
+    /// Turns a span into what is sent of it.
+    pub fn redact_span(&self, span: &mut Span) {
+        self.redact(&mut span.attributes);
+        if let Some(message) = &mut span.failure {
+            *message = self.failure(message).into();
+        }
+    }
+
+    /// Turns a log record into what is sent of it.
+    pub fn redact_log(&self, record: &mut LogRecord) {
+        self.redact(&mut record.attributes);
+    }
+
+    fn redact(&self, attributes: &mut Vec<Attribute>) {
+        attributes.retain_mut(|attribute| {
+            let sent = self.value(attribute.key, &attribute.value).map(Cow::into_owned);
+            sent.map(|sent| attribute.value = sent).is_some()
+        });
     }
 }
 
@@ -62,10 +82,10 @@ pub struct HashKey {
     fingerprint: u128,
 }
 
-// What a key's fingerprint is the hash of.
+// A key's fingerprint is its hash of this text.
 const FINGERPRINT: &str = "livekit-otel/fingerprint";
 
-// Shorter ones are guessed, and with them the identities.
+// A shorter key can be guessed, and identities with it.
 const SHORTEST: usize = 16;
 // Of the hash's 32 bytes.
 const SENT: usize = 16;
@@ -98,7 +118,7 @@ impl fmt::Debug for HashKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use livekit_otel_model::semconv::key;
+    use crate::semconv::key;
 
     const SECRET: &str = "sixteen-bytes-of";
 
