@@ -33,7 +33,7 @@ use livekit_otel_livekit::keys::{KeyRing, Keys};
 use livekit_otel_model::event::Time;
 use livekit_otel_pipeline::own::Own;
 use livekit_otel_pipeline::periodic::Clock;
-use livekit_otel_pipeline::{self as pipeline, Checkpoints, Ended};
+use livekit_otel_pipeline::{self as pipeline, Checkpoints, Durable, Ended};
 
 // How long a start that fails waits for what writes the journal.
 const WRITER: Duration = Duration::from_secs(5);
@@ -206,12 +206,16 @@ impl Server {
         };
         let reconciler = api.map(|api| api.start(&faults));
         let now = Time::from_system(SystemTime::now());
+        let durable = disk.map(|(_, _, checkpoints)| {
+            let exporter = exporter.clone();
+            Durable { checkpoints, exporter }
+        });
         let parts = pipeline::Parts {
             engine: Engine::new(config.session, config.stats, now),
-            exporter: exporter.clone(),
+            sink: Arc::new(exporter.clone()),
             ledger: Arc::clone(&ledger),
             set_aside,
-            checkpoints: disk.map(|(_, _, checkpoints)| checkpoints),
+            durable,
             tap,
             clock: pipeline::Clock::default(),
         };

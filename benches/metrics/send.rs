@@ -75,10 +75,10 @@ fn flush(name: &str, streams: usize, endpoint: &str, protocol: Protocol, target:
         let session = session::Settings::default();
         let parts = Parts {
             engine: Engine::new(session, settings(), at(0)),
-            exporter: exporter.clone(),
+            sink: Arc::new(exporter.clone()),
             ledger: Arc::clone(&ledger),
             set_aside,
-            checkpoints: None,
+            durable: None,
             tap: None,
             clock: Clock::default(),
         };

@@ -17,6 +17,7 @@ use livekit_otel_livekit::keys::Keys;
 use livekit_otel_model::event::Time;
 use livekit_otel_model::semconv::{PERSONAL, key, span};
 use livekit_otel_model::signal::{Attribute, LogRecord, Severity, Span};
+use livekit_otel_model::sink::Sink;
 use livekit_otel_tools::capture::{Capture, Line};
 use livekit_otel_tools::demo::Collector;
 use livekit_otel_tools::demo::Received;

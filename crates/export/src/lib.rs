@@ -49,6 +49,8 @@ use livekit_otel_ledger::{Ledger, Lost};
 use livekit_otel_model::Signal;
 use livekit_otel_model::signal::{LogRecord, Metric, Span, Table};
 
+use livekit_otel_model::sink::{Capacity, Sink};
+
 /// Takes signals and delivers them; a handle that is cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Exporter(Arc<Inner>);
@@ -209,44 +211,12 @@ impl Exporter {
         })))
     }
 
-    /// Queues finished spans. Never blocks; what finds no room is counted as lost.
-    pub fn spans(&self, spans: &[Span]) {
-        self.queue(
-            Signal::Traces,
-            spans.iter().map(|span| encode::span(&self.0.privacy, span)).collect(),
-        );
-    }
-
-    /// Queues log records, as [`Exporter::spans`] does spans.
-    pub fn logs(&self, records: &[LogRecord]) {
-        self.queue(
-            Signal::Logs,
-            records.iter().map(|log| encode::log(&self.0.privacy, log)).collect(),
-        );
-    }
-
-    /// Queues metric points, as [`Exporter::spans`] does spans.
-    pub fn metrics(&self, metrics: &[Metric]) {
-        let mut records = Vec::new();
-        for metric in metrics {
-            encode::metric(&self.0.privacy, metric, &mut records);
-        }
-        self.queue(Signal::Metrics, records);
-    }
-
-    /// Queues the points of streams, as [`Exporter::spans`] does spans.
-    pub fn table(&self, table: &Table) {
-        let mut records = Vec::new();
-        table::table(&self.0.privacy, table, &mut records);
-        self.queue(Signal::Metrics, records);
-    }
-
     /// Queues the SDK's own metrics: what the program tells of itself.
     pub fn sdk_metrics(&self, metrics: &ResourceMetrics) {
         let request = ExportMetricsServiceRequest::from(metrics);
         let scopes = request.resource_metrics.iter().flat_map(|resource| &resource.scope_metrics);
         let metrics = scopes.flat_map(|scope| &scope.metrics);
-        if let Some(queue) = &self.0.queues[Signal::Metrics as usize] {
+        if let Some(queue) = self.metrics_queue() {
             // They count from the start of the process: what is told now has what waits.
             self.0.ledger.lost(Signal::Metrics, Lost::Superseded, queue.supersede_own());
         }
@@ -276,30 +246,6 @@ impl Exporter {
             }
         }
         undelivered
-    }
-
-    /// Whether more waits than memory has room for, and the disk could not take it.
-    pub fn is_stalled(&self) -> bool {
-        // Each is tried again.
-        self.queues().filter(|(_, queue)| queue.is_stalled()).count() > 0
-    }
-
-    /// Whether the collector takes no metric points now.
-    pub fn is_failing(&self) -> bool {
-        self.0.queues[Signal::Metrics as usize].as_ref().is_some_and(|queue| queue.is_failing())
-    }
-
-    /// Returns once there is room for more metric points, or waiting would make none: what is made
-    /// in many parts need not wait in memory as a whole.
-    pub async fn wait_for_capacity(&self) {
-        if let Some(queue) = &self.0.queues[Signal::Metrics as usize] {
-            queue.wait_for_capacity().await;
-        }
-    }
-
-    /// Whether points of the last flush still wait.
-    pub fn is_backlogged(&self) -> bool {
-        self.0.queues[Signal::Metrics as usize].as_ref().is_some_and(|queue| queue.is_backlogged())
     }
 
     /// Whether a delivery broke off.
@@ -342,6 +288,10 @@ impl Exporter {
         }
     }
 
+    fn metrics_queue(&self) -> Option<&Queue> {
+        self.0.queues[Signal::Metrics as usize].as_deref()
+    }
+
     fn queues(&self) -> impl Iterator<Item = (Signal, &Arc<Queue>)> {
         let queues = Signal::ALL.into_iter().zip(&self.0.queues);
         queues.filter_map(|(signal, queue)| Some((signal, queue.as_ref()?)))
@@ -368,5 +318,55 @@ impl Exporter {
                 }
             }
         }
+    }
+}
+
+/// Queues records for the collector; none of the methods blocks. Records that find no capacity are lost and
+/// counted.
+impl Sink for Exporter {
+    fn spans(&self, spans: &[Span]) {
+        let records = spans.iter().map(|span| encode::span(&self.0.privacy, span));
+        self.queue(Signal::Traces, records.collect());
+    }
+
+    fn logs(&self, records: &[LogRecord]) {
+        let records = records.iter().map(|log| encode::log(&self.0.privacy, log));
+        self.queue(Signal::Logs, records.collect());
+    }
+
+    fn metrics(&self, metrics: &[Metric]) {
+        let mut records = Vec::new();
+        for metric in metrics {
+            encode::metric(&self.0.privacy, metric, &mut records);
+        }
+        self.queue(Signal::Metrics, records);
+    }
+
+    fn table(&self, table: &Table) {
+        let mut records = Vec::new();
+        table::table(&self.0.privacy, table, &mut records);
+        self.queue(Signal::Metrics, records);
+    }
+
+    /// Whether more waits than memory has capacity for, and it could not be written to disk. Tries again.
+    fn is_stalled(&self) -> bool {
+        // No short circuit: each queue is tried.
+        self.queues().filter(|(_, queue)| queue.is_stalled()).count() > 0
+    }
+
+    fn is_backlogged(&self) -> bool {
+        self.metrics_queue().is_some_and(|queue| queue.is_backlogged())
+    }
+
+    fn is_failing(&self) -> bool {
+        self.metrics_queue().is_some_and(|queue| queue.is_failing())
+    }
+
+    fn wait_for_capacity(&self) -> Capacity<'_> {
+        Box::pin(async {
+            if let Some(queue) = self.metrics_queue() {
+                queue.wait_for_capacity().await;
+            }
+        })
     }
 }

@@ -1,5 +1,5 @@
 //! The data that the other crates exchange: events reported by LiveKit ([`event`]), and the spans, log
-//! records and metric points made from them ([`signal`]), under the names of [`semconv`].
+//! records and metric points made from them ([`signal`]), under the names of [`semconv`], for a [`sink`].
 //!
 //! It knows no message format and does no I/O.
 
@@ -11,6 +11,7 @@ pub mod printable;
 pub mod privacy;
 pub mod semconv;
 pub mod signal;
+pub mod sink;
 mod source;
 
 use std::time::Duration;

@@ -33,6 +33,7 @@ use livekit_otel_engine::{Batch, Engine};
 use livekit_otel_export::Exporter;
 use livekit_otel_ledger::Ledger;
 use livekit_otel_model::event::{Decoded, Time};
+use livekit_otel_model::sink::Sink;
 
 /// The rule of ends that nobody told because the program ended: without a journal on disk it
 /// could not go on later.
@@ -82,17 +83,26 @@ pub struct Parts {
     /// The sessions and the instruments.
     pub engine: Engine,
     /// Where their outputs go.
-    pub exporter: Exporter,
+    pub sink: Arc<dyn Sink>,
     /// Where all is counted.
     pub ledger: Arc<Ledger>,
     /// Where what can't be read goes.
     pub set_aside: Arc<DeadLetters>,
-    /// Where the journal is on disk: what makes a restart go on.
-    pub checkpoints: Option<Checkpoints>,
+    /// Set where the journal is on disk.
+    pub durable: Option<Durable>,
     /// Where somebody looks at what passes.
     pub tap: Option<Tap>,
     /// The time of ticks and flushes.
     pub clock: Clock,
+}
+
+/// What a restart resumes from.
+#[derive(Debug)]
+pub struct Durable {
+    /// The engine's snapshots.
+    pub checkpoints: Checkpoints,
+    /// The same exporter as [`Parts::sink`]: its records are numbered, and those that wait are on disk.
+    pub exporter: Exporter,
 }
 
 /// Starts the task. It ends once every [`livekit_otel_durable::journal::Journal`] of `reader` is gone and all is
@@ -101,9 +111,9 @@ pub struct Parts {
 pub fn start(parts: Parts, reader: Reader) -> (Ticks, JoinHandle<Ended>) {
     let (ticks, posted) = mpsc::unbounded_channel();
     let quarantine = parts
-        .checkpoints
+        .durable
         .as_ref()
-        .map(|checkpoints| Quarantine::open(checkpoints.directory(), &parts.exporter));
+        .map(|durable| Quarantine::open(durable.checkpoints.directory(), &durable.exporter));
     let clock = parts.clock.clone();
     let forgotten = Forgotten::default();
     let pipeline = Pipeline { parts, asked: None, unkept: Vec::new(), forgotten, quarantine };
@@ -138,15 +148,15 @@ struct Pipeline {
 
 impl Pipeline {
     async fn run(mut self, mut reader: Reader, mut ticks: mpsc::UnboundedReceiver<Tick>) -> Ended {
-        let Parts { engine, exporter, ledger, checkpoints, .. } = &mut self.parts;
-        if let Some(checkpoints) = checkpoints {
+        let Parts { engine, ledger, durable, .. } = &mut self.parts;
+        if let Some(Durable { checkpoints, exporter }) = durable {
             let restored = checkpoints.restore(engine, exporter, ledger);
             if let Some(quarantine) = &mut self.quarantine {
                 quarantine.forget_until(restored);
             }
             reader.skip(restored);
         }
-        let room = self.parts.checkpoints.as_ref().and_then(Checkpoints::room).cloned();
+        let room = self.checkpoints().and_then(Checkpoints::room).cloned();
         loop {
             self.wait_until_ready().await;
             let mut out = Batch::default();
@@ -169,7 +179,11 @@ impl Pipeline {
             self = self.save_if_due().await;
         }
         self.end(ticks, &mut reader).await;
-        Ended(self.parts.checkpoints.is_some().then(|| Box::new(self)))
+        Ended(self.parts.durable.is_some().then(|| Box::new(self)))
+    }
+
+    fn checkpoints(&self) -> Option<&Checkpoints> {
+        self.parts.durable.as_ref().map(|durable| &durable.checkpoints)
     }
 
     fn now(&self) -> Time {
@@ -186,7 +200,7 @@ impl Pipeline {
                 }
                 self.unkept.pop();
             }
-            if self.unkept.is_empty() && !self.parts.exporter.is_stalled() {
+            if self.unkept.is_empty() && !self.parts.sink.is_stalled() {
                 return;
             }
             tokio::time::sleep(PAUSE).await;
@@ -202,23 +216,23 @@ impl Pipeline {
     // Lets go of what has waited. A tick changes outputs: with a journal on disk it comes from there.
     fn tick(&mut self, out: &mut Batch) {
         let now = self.now();
-        let Some(checkpoints) = &self.parts.checkpoints else {
+        let Some(durable) = &self.parts.durable else {
             self.parts.engine.tick(now, out);
             return;
         };
         let is_due = self.parts.engine.next_deadline().is_some_and(|next| next <= now);
         if is_due && self.asked.is_none_or(|(_, asked)| asked.elapsed() >= PAUSE) {
-            checkpoints.post(Entry::Tick(now));
+            durable.checkpoints.post(Entry::Tick(now));
             self.asked = Some((now, Instant::now()));
         }
     }
 
     async fn flush(&mut self, tick: Tick, reader: &mut Reader, out: &mut Batch) {
-        let exporter = &self.parts.exporter;
+        let sink = &self.parts.sink;
         let many = self.parts.engine.ended_series() >= MANY_ENDED;
         // Sums go on: the next flush has the last point of each series.
-        let leave_out = exporter.is_backlogged() && !many;
-        if let Some(checkpoints) = &self.parts.checkpoints {
+        let leave_out = sink.is_backlogged() && !many;
+        if let Some(checkpoints) = self.checkpoints() {
             if leave_out {
                 tracing::debug!("points of the last flush still wait: this one is left out");
             } else {
@@ -226,7 +240,7 @@ impl Pipeline {
             }
             return;
         }
-        let leave_out = leave_out && exporter.is_failing();
+        let leave_out = leave_out && sink.is_failing();
         // What was accepted before the tick is in its flush.
         for entry in (0..reader.len()).map_while(|_| reader.try_next()) {
             self.apply(entry, out).await;
@@ -248,7 +262,7 @@ impl Pipeline {
         self.parts.engine.begin_flush(at, out);
         loop {
             self.send(out);
-            self.parts.exporter.wait_for_capacity().await;
+            self.parts.sink.wait_for_capacity().await;
             if !self.parts.engine.flush_some(out) {
                 return;
             }
@@ -257,7 +271,7 @@ impl Pipeline {
 
     async fn apply(&mut self, entry: Numbered, out: &mut Batch) {
         let Numbered { number, entry, replayed, size } = entry;
-        if self.parts.checkpoints.as_ref().is_some_and(Checkpoints::is_new) {
+        if self.checkpoints().is_some_and(Checkpoints::is_new) {
             // A time that is the same when the journal is read again.
             self.parts.engine.begin(entry.at());
         }
@@ -275,11 +289,11 @@ impl Pipeline {
                 self.flush_all(at, out).await;
             }
         }
-        if let Some(numbered) = left_out {
-            // What it made in part has its numbers, whether it was delivered or not.
-            self.parts.exporter.skip_to(numbered);
-        }
-        if let Some(checkpoints) = &mut self.parts.checkpoints {
+        if let Some(Durable { checkpoints, exporter }) = &mut self.parts.durable {
+            if let Some(numbered) = left_out {
+                // What it made in part has its numbers, whether it was delivered or not.
+                exporter.skip_to(numbered);
+            }
             checkpoints.applied(number, size);
         }
     }
@@ -364,11 +378,11 @@ impl Pipeline {
     }
 
     async fn save_if_due(self) -> Self {
-        if !self.parts.checkpoints.as_ref().is_some_and(Checkpoints::is_due) {
+        if !self.checkpoints().is_some_and(Checkpoints::is_due) {
             return self;
         }
         let saved = self.save_aside().await;
-        if let Some(checkpoints) = &saved.parts.checkpoints {
+        if let Some(checkpoints) = saved.checkpoints() {
             // With the next group the journal drops what the snapshot has: a full one takes
             // nothing else.
             checkpoints.post(Entry::Tick(saved.now()));
@@ -377,8 +391,9 @@ impl Pipeline {
     }
 
     fn save(&mut self) {
-        let Parts { engine, exporter, ledger, checkpoints, .. } = &mut self.parts;
-        if let Some(checkpoints) = checkpoints.as_mut().filter(|_| self.unkept.is_empty()) {
+        let Parts { engine, ledger, durable, .. } = &mut self.parts;
+        let durable = durable.as_mut().filter(|_| self.unkept.is_empty());
+        if let Some(Durable { checkpoints, exporter }) = durable {
             checkpoints.save(engine, exporter, ledger);
             if let Some(quarantine) = &mut self.quarantine {
                 quarantine.forget_until(checkpoints.saved());
@@ -401,7 +416,7 @@ impl Pipeline {
     }
 
     async fn end(&mut self, mut ticks: mpsc::UnboundedReceiver<Tick>, reader: &mut Reader) {
-        if self.parts.checkpoints.is_some() {
+        if self.parts.durable.is_some() {
             return;
         }
         let mut out = Batch::default();
@@ -419,18 +434,18 @@ impl Pipeline {
     }
 
     fn send(&self, out: &mut Batch) {
-        let exporter = &self.parts.exporter;
+        let sink = &self.parts.sink;
         if !out.spans.is_empty() {
-            exporter.spans(&out.spans);
+            sink.spans(&out.spans);
         }
         if !out.logs.is_empty() {
-            exporter.logs(&out.logs);
+            sink.logs(&out.logs);
         }
         if !out.metrics.is_empty() {
-            exporter.metrics(&out.metrics);
+            sink.metrics(&out.metrics);
         }
         for table in &out.tables {
-            exporter.table(table);
+            sink.table(table);
         }
         let Batch { spans, logs, .. } = std::mem::take(out);
         if let Some(tap) = &self.parts.tap {

@@ -146,10 +146,10 @@ impl Running {
         let engine = Engine::new(settings.session.clone(), stats, clock.now());
         let parts = pipeline::Parts {
             engine,
-            exporter: exporter.clone(),
+            sink: Arc::new(exporter.clone()),
             ledger: Arc::clone(ledger),
             set_aside,
-            checkpoints: None,
+            durable: None,
             tap: None,
             clock: clock.clone(),
         };
