@@ -1,10 +1,13 @@
-//! The command line. Values stay text here: the configuration reads them with the environment's
-//! and the file's, so that all that is wrong is told at once.
+//! The command line. Values that the file and the environment can set too stay text here: the
+//! configuration parses them, so that one run reports all errors.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use http::uri::Authority;
+
+use livekit_otel_model::event::{ParticipantSid, RoomSid};
 
 /// The exit code of a wrong command line or configuration, `EX_USAGE` of `sysexits.h`.
 pub const EXIT_USAGE: u8 = 64;
@@ -13,7 +16,7 @@ pub const EXIT_USAGE: u8 = 64;
 #[derive(Debug, Clone, Parser)]
 #[command(name = "livekit-otel", version, about, subcommand_required = true)]
 pub struct Cli {
-    /// What to do.
+    /// The command to run.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -21,19 +24,19 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
-    /// Take LiveKit's webhooks and analytics, and send them over OTLP
+    /// Receive LiveKit's webhooks and analytics, and send them over OTLP
     Serve(ServeArgs),
-    /// Play a real call that was recorded, and show what a collector receives of it
+    /// Replay a recorded call, and show what a collector receives
     Demo(DemoArgs),
-    /// Send a capture to a running server, as LiveKit would
+    /// Send a recorded call to a running server, as LiveKit does
     Replay(ReplayArgs),
-    /// Send what a LiveKit server would tell of many rooms to a running server
+    /// Simulate a LiveKit server with many rooms, and send its messages to a running server
     Simulate(SimulateArgs),
-    /// Show what a running server accepted, delivered, and still holds
+    /// Show how much a running server has accepted, delivered and lost
     Status(StatusArgs),
-    /// Print the id of the trace of a room, or of a participant that has one of its own
+    /// Print the trace id of a room, or of a participant with a trace of its own
     TraceId(TraceIdArgs),
-    /// What could not be delivered, or not be read: list it, send it again, or drop it
+    /// List, retry or drop dead letters: records that could not be delivered or read
     #[command(subcommand)]
     Deadletter(Deadletter),
 }
@@ -44,56 +47,56 @@ pub enum Command {
 pub struct StatusArgs {
     /// The server's admin listener
     #[arg(long, value_name = "ADDR", env = "LIVEKIT_OTEL_ADMIN", default_value = "127.0.0.1:9293")]
-    pub admin: String,
-    /// As JSON
+    pub admin: Authority,
+    /// Print it as JSON
     #[arg(long)]
     pub json: bool,
 }
 
-/// What the trace is of.
+/// Options of `trace-id`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = "Example:\n  livekit-otel trace-id RM_XHuZ4ggjTArt")]
 pub struct TraceIdArgs {
     /// The room's session id, `RM_…`
-    #[arg(value_name = "ROOM")]
-    pub room: String,
-    /// `PA_…`, for a participant with a trace of its own
-    #[arg(value_name = "PARTICIPANT")]
-    pub participant: Option<String>,
-    /// Print this, with the id in place of {trace_id}
+    #[arg(value_name = "ROOM", value_parser = room_sid)]
+    pub room: RoomSid,
+    /// The session id, `PA_…`, of a participant with a trace of its own
+    #[arg(value_name = "PARTICIPANT", value_parser = participant_sid)]
+    pub participant: Option<ParticipantSid>,
+    /// Print this, with the id instead of {trace_id}
     #[arg(long, value_name = "TEMPLATE")]
     pub url: Option<String>,
 }
 
-/// What to do with what was set aside.
+/// What to do with dead letters.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 #[command(
     after_help = "Example:\n  livekit-otel deadletter list --journal-dir /var/lib/livekit-otel"
 )]
 pub enum Deadletter {
-    /// Show what was set aside, and why
+    /// List dead letters, each with its reason
     List(DeadletterArgs),
-    /// Send it once more, and remove what is taken
+    /// Send dead letters again, and remove those that are accepted
     Retry(Box<DeadletterRetryArgs>),
-    /// Remove it
+    /// Remove dead letters
     Drop(DeadletterArgs),
 }
 
-/// Which letters.
+/// Which dead letters.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct DeadletterArgs {
     /// The server's journal.dir
     #[arg(long, value_name = "DIR", env = "LIVEKIT_OTEL_JOURNAL_DIR")]
     pub journal_dir: PathBuf,
-    /// As `list` names them; all where none is given
+    /// Ids as `list` prints them; without any, all
     #[arg(value_name = "ID")]
     pub ids: Vec<String>,
 }
 
-/// Which letters, and where they go.
+/// Which dead letters, and where they are sent.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct DeadletterRetryArgs {
-    /// As `list` names them; all where none is given
+    /// Ids as `list` prints them; without any, all
     #[arg(value_name = "ID")]
     pub ids: Vec<String>,
     /// The options of the server
@@ -101,49 +104,49 @@ pub struct DeadletterRetryArgs {
     pub serve: ServeArgs,
 }
 
-/// Options of `serve`; each goes before its variable and its key in the file.
+/// Options of `serve`; each takes precedence over its variable and its key in the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 #[command(
-    after_help = "Example:\n  LIVEKIT_KEYS='devkey: SECRET' livekit-otel serve --endpoint http://127.0.0.1:4317\n\nThe OTEL_EXPORTER_OTLP_*, OTEL_RESOURCE_ATTRIBUTES, OTEL_SERVICE_NAME and OTEL_SDK_DISABLED\nvariables mean what the OpenTelemetry specification says. LiveKit's API keys come from\nLIVEKIT_KEYS, from LIVEKIT_API_KEY and LIVEKIT_API_SECRET, or from the file."
+    after_help = "Example:\n  LIVEKIT_KEYS='devkey: SECRET' livekit-otel serve --endpoint http://127.0.0.1:4317\n\nThe OTEL_EXPORTER_OTLP_*, OTEL_RESOURCE_ATTRIBUTES, OTEL_SERVICE_NAME and OTEL_SDK_DISABLED\nvariables mean what the OpenTelemetry specification says. LiveKit's API keys are read from\nLIVEKIT_KEYS, from LIVEKIT_API_KEY and LIVEKIT_API_SECRET, or from the file."
 )]
 pub struct ServeArgs {
     /// The configuration file, YAML [env: LIVEKIT_OTEL_CONFIG]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Read the configuration, tell all that is wrong with it, and end
+    /// Check the configuration, report all errors, and exit
     #[arg(long)]
     pub check: bool,
-    /// Where webhooks are taken [env: LIVEKIT_OTEL_HTTP] [default: 127.0.0.1:9290]
+    /// Address of the webhook listener [env: LIVEKIT_OTEL_HTTP] [default: 127.0.0.1:9290]
     #[arg(long, value_name = "ADDR")]
     pub http: Option<String>,
-    /// Where analytics streams are taken [env: LIVEKIT_OTEL_GRPC] [default: 127.0.0.1:9291]
+    /// Address of the listener for analytics streams [env: LIVEKIT_OTEL_GRPC] [default: 127.0.0.1:9291]
     #[arg(long, value_name = "ADDR")]
     pub grpc: Option<String>,
-    /// Probes, the ledger and own metrics for an operator [env: LIVEKIT_OTEL_ADMIN] [default: 127.0.0.1:9293]
+    /// Address of the listener for probes, the ledger and the program's own metrics [env: LIVEKIT_OTEL_ADMIN] [default: 127.0.0.1:9293]
     #[arg(long, value_name = "ADDR")]
     pub admin: Option<String>,
-    /// A page of the rooms, for this machine only, at /ui [env: LIVEKIT_OTEL_UI] [without ADDR: 127.0.0.1:9292]
+    /// Serve the live view of rooms at /ui, on a loopback address [env: LIVEKIT_OTEL_UI] [without ADDR: 127.0.0.1:9292]
     #[arg(long, value_name = "ADDR", num_args = 0..=1, require_equals = true, default_missing_value = "127.0.0.1:9292")]
     pub ui: Option<String>,
-    /// Who may tell over the streams: none, token or certificate [env: LIVEKIT_OTEL_GRPC_AUTH]
+    /// How senders of analytics streams authenticate: none, token or certificate [env: LIVEKIT_OTEL_GRPC_AUTH]
     #[arg(long, value_name = "HOW")]
     pub grpc_auth: Option<String>,
-    /// Let the streams' listener be reached from elsewhere by whoever wants to
+    /// Allow a gRPC address that other machines can reach, with --grpc-auth none
     #[arg(long)]
     pub insecure_listen: bool,
-    /// The collector, for all signals [env: OTEL_EXPORTER_OTLP_ENDPOINT]
+    /// URL of the collector, for all signals [env: OTEL_EXPORTER_OTLP_ENDPOINT]
     #[arg(long, value_name = "URL")]
     pub endpoint: Option<String>,
     /// grpc or http/protobuf, for all signals [env: OTEL_EXPORTER_OTLP_PROTOCOL]
     #[arg(long, value_name = "PROTOCOL")]
     pub protocol: Option<String>,
-    /// Where what was accepted is kept until it is delivered [env: LIVEKIT_OTEL_JOURNAL_DIR]
+    /// Directory that keeps accepted input until it is delivered [env: LIVEKIT_OTEL_JOURNAL_DIR]
     #[arg(long, value_name = "DIR")]
     pub journal_dir: Option<PathBuf>,
-    /// What has series of its own: node, room, participant or track [env: LIVEKIT_OTEL_STATS_LEVEL]
+    /// Finest level with stats series of its own: node, room, participant or track [env: LIVEKIT_OTEL_STATS_LEVEL]
     #[arg(long, value_name = "LEVEL")]
     pub stats_level: Option<String>,
-    /// What becomes of personal data: plain, hash or drop [env: LIVEKIT_OTEL_PRIVACY_PII]
+    /// How personal data is sent: plain, hash or drop [env: LIVEKIT_OTEL_PRIVACY_PII]
     #[arg(long, value_name = "MODE")]
     pub privacy_pii: Option<String>,
     /// error, warn, info, debug, trace or off [env: LIVEKIT_OTEL_LOG_LEVEL]
@@ -152,7 +155,7 @@ pub struct ServeArgs {
     /// text or json [env: LIVEKIT_OTEL_LOG_FORMAT]
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<String>,
-    /// How long delivery may take at the end, such as 10s [env: LIVEKIT_OTEL_SHUTDOWN_TIMEOUT]
+    /// How long a shutdown may take to deliver, such as 10s [env: LIVEKIT_OTEL_SHUTDOWN_TIMEOUT]
     #[arg(long, value_name = "DURATION")]
     pub shutdown_timeout: Option<String>,
 }
@@ -161,16 +164,16 @@ pub struct ServeArgs {
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = "Example:\n  livekit-otel demo --endpoint http://127.0.0.1:4317")]
 pub struct DemoArgs {
-    /// Send to a collector of yours; without this the demo brings its own
+    /// Send to this collector instead of the demo's own
     #[arg(long, value_name = "URL")]
     pub endpoint: Option<String>,
-    /// How to send to it: grpc or http/protobuf
+    /// Protocol to send with: grpc or http/protobuf
     #[arg(long, value_name = "PROTOCOL", requires = "endpoint")]
     pub protocol: Option<String>,
-    /// Play a capture of yours
+    /// Replay this capture instead of the recorded call
     #[arg(long, value_name = "FILE")]
     pub capture: Option<PathBuf>,
-    /// Show it on a page in the browser too, until Ctrl-C
+    /// Also open the live view in a browser, until Ctrl-C
     #[arg(long)]
     pub open: bool,
 }
@@ -181,16 +184,16 @@ pub struct DemoArgs {
     after_help = "Example:\n  LIVEKIT_API_KEY=devkey LIVEKIT_API_SECRET=SECRET livekit-otel replay call.jsonl \\\n    --webhook http://127.0.0.1:9290/webhook --analytics http://127.0.0.1:9291 --speed 20"
 )]
 pub struct ReplayArgs {
-    /// The captured call, one JSON object a line
+    /// The capture: one JSON object per line
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// Where webhooks are posted
+    /// URL that webhooks are posted to
     #[arg(long, value_name = "URL")]
     pub webhook: String,
-    /// Where the analytics streams go
+    /// URL that the analytics streams are sent to
     #[arg(long, value_name = "URL")]
     pub analytics: String,
-    /// How many times faster than it was
+    /// How many times faster than recorded [default: 1]
     #[arg(long, value_name = "N")]
     pub speed: Option<String>,
 }
@@ -201,53 +204,52 @@ pub struct ReplayArgs {
     after_help = "Example:\n  LIVEKIT_API_KEY=devkey LIVEKIT_API_SECRET=SECRET livekit-otel simulate --rooms 20 \\\n    --webhook http://127.0.0.1:9290/webhook --analytics http://127.0.0.1:9291"
 )]
 pub struct SimulateArgs {
-    /// Where webhooks are posted; none are without
+    /// URL that webhooks are posted to; without it, there are none
     #[arg(long, value_name = "URL")]
     pub webhook: Option<String>,
-    /// Where the analytics streams go; there are none without
+    /// URL that the analytics streams are sent to; without it, there are none
     #[arg(long, value_name = "URL")]
     pub analytics: Option<String>,
-    /// How many rooms there are at once [default: 10]
+    /// Rooms that are open at once [default: 10]
     #[arg(long, value_name = "N")]
     pub rooms: Option<String>,
-    /// How many participants are in each [default: 5]
+    /// Participants in each room [default: 5]
     #[arg(long, value_name = "N")]
     pub participants: Option<String>,
-    /// How many tracks each publishes: audio, video, screen share [default: 2]
+    /// Tracks that each participant publishes: audio, video, screen share [default: 2]
     #[arg(long, value_name = "N")]
     pub tracks: Option<String>,
-    /// Subscribe each participant to the others' tracks: grows with the square
+    /// Subscribe each participant to all others' tracks; the load grows with their square
     #[arg(long)]
     pub subscribe: bool,
-    /// From the first room to the end of the last [default: 1m]
+    /// Time from the start of the first room to the end of the last [default: 1m]
     #[arg(long, value_name = "DURATION")]
     pub duration: Option<String>,
-    /// How often stats windows are told [default: 30s]
+    /// Interval between reports of stats [default: 30s]
     #[arg(long, value_name = "DURATION")]
     pub interval: Option<String>,
-    /// How many times faster than real time; inf leaves out all pauses [default: 1]
+    /// How many times faster than real time; inf sends without pauses [default: 1]
     #[arg(long, value_name = "N")]
     pub speed: Option<String>,
-    /// The part of packets that is lost, from 0 to 1 [default: 0]
+    /// Fraction of packets that are lost, from 0 to 1 [default: 0]
     #[arg(long, value_name = "PART")]
     pub loss: Option<String>,
-    /// The part of participants that fail, from 0 to 1 [default: 0]
+    /// Fraction of participants that fail, from 0 to 1 [default: 0]
     #[arg(long, value_name = "PART")]
     pub failures: Option<String>,
-    /// What decides all that chance does [default: 1]
+    /// Seed of all random choices; use different seeds for concurrent runs [default: 1]
     #[arg(long, value_name = "N")]
     pub seed: Option<String>,
-    /// The report as JSON
+    /// Print the report as JSON
     #[arg(long)]
     pub json: bool,
 }
 
 impl Cli {
-    /// Reads the arguments, the program's name first.
+    /// Parses the arguments, of which the first is the program's name.
     ///
     /// # Errors
-    /// What is wrong with them, or the help and the version where those were asked for:
-    /// [`exit_code`] tells which.
+    /// If an argument is wrong, or asks for the help or the version: [`exit_code`] distinguishes them.
     pub fn read(
         args: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     ) -> clap::error::Result<Self> {
@@ -255,7 +257,16 @@ impl Cli {
     }
 }
 
-/// 0 for the help and the version, else [`EXIT_USAGE`] in place of clap's 2.
+fn room_sid(text: &str) -> Result<RoomSid, &'static str> {
+    let sid = Some(text).filter(|text| text.starts_with("RM_")).and_then(RoomSid::new);
+    sid.ok_or("must be a room's session id, RM_…")
+}
+
+fn participant_sid(text: &str) -> Result<ParticipantSid, &'static str> {
+    ParticipantSid::new(text).ok_or("must be a participant's session id, PA_…")
+}
+
+/// 0 for the help and the version, otherwise [`EXIT_USAGE`] instead of clap's 2.
 pub fn exit_code(error: &clap::Error) -> u8 {
     if error.use_stderr() { EXIT_USAGE } else { 0 }
 }
@@ -275,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn help_and_version_are_no_errors_and_bad_usage_is_64() {
+    fn help_and_version_exit_with_0_and_wrong_usage_with_64() {
         assert_eq!(code(&["livekit-otel", "--help"]), 0);
         assert_eq!(code(&["livekit-otel", "--version"]), 0);
         assert_eq!(code(&["livekit-otel", "serve", "--help"]), 0);
@@ -285,7 +296,18 @@ mod tests {
     }
 
     #[test]
-    fn values_are_not_read_here() {
+    fn wrong_addresses_and_session_ids_are_wrong_usage() {
+        assert_eq!(code(&["livekit-otel", "status", "--admin", "no address"]), 64);
+        assert_eq!(code(&["livekit-otel", "trace-id", "PA_1"]), 64);
+        assert_eq!(code(&["livekit-otel", "trace-id", "RM_1", ""]), 64);
+        let cli = Cli::read(["livekit-otel", "trace-id", "RM_1", "PA_1"]).unwrap();
+        let Command::TraceId(args) = cli.command else { panic!("not trace-id") };
+        assert_eq!(args.room.as_str(), "RM_1");
+        assert_eq!(args.participant.as_ref().map(ParticipantSid::as_str), Some("PA_1"));
+    }
+
+    #[test]
+    fn values_of_the_configuration_are_not_parsed_here() {
         let cli = Cli::read(["livekit-otel", "serve", "--http", "nonsense", "--check"]).unwrap();
         let Command::Serve(args) = cli.command else { panic!("not serve") };
         assert_eq!(args.http.as_deref(), Some("nonsense"));

@@ -95,7 +95,7 @@ async fn recovers(config: &Path, collector: &Collector, bytes: u64) {
     let program = Program::start(config);
     assert!(super::sender(&program, &oracle).end_all().await);
     let mut faults = super::wait(collector, &oracle).await;
-    let ledger = commands::status(&program.admin).await.unwrap().ledger;
+    let ledger = commands::status::fetch(&program.admin.parse().unwrap()).await.unwrap().ledger;
     let (code, last) = program.stop();
     said.extend(last);
     let arrived = collector.arrived.lock().unwrap();

@@ -276,7 +276,8 @@ async fn a_simulation_ends_its_rooms_at_sigint_and_exits_with_0() {
     let child = serve.simulate(SECRET, &["--duration", "1h"]).spawn().unwrap();
     let deadline = std::time::Instant::now() + PATIENCE;
     let accepted = async || {
-        let status = livekit_otel::commands::status(&serve.admin).await.unwrap();
+        let status =
+            livekit_otel::commands::status::fetch(&serve.admin.parse().unwrap()).await.unwrap();
         status.ledger.inputs.iter().map(|input| input.accepted).sum::<u64>()
     };
     while accepted().await == 0 {

@@ -15,7 +15,8 @@ use http::header::{AUTHORIZATION, RETRY_AFTER};
 use http_body_util::Full;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use livekit_otel::commands::{self, DeadLetterFiles};
+use livekit_otel::commands::deadletter::DeadLetterFiles;
+use livekit_otel::commands::status;
 use livekit_otel::config::Config;
 use livekit_otel::config::JournalConfig;
 use livekit_otel::serve::Server;
@@ -348,7 +349,8 @@ async fn what_can_not_be_read_is_a_letter_that_can_be_listed_and_dropped() {
     let server = Server::start(config()).await.unwrap();
     assert_eq!(post(&server, "not json").await.0, 200);
     let status = loop {
-        let status = commands::status(&server.admin().unwrap().to_string()).await.unwrap();
+        let admin = server.admin().unwrap().to_string().parse().unwrap();
+        let status = status::fetch(&admin).await.unwrap();
         if status.set_aside > 0 {
             break status;
         }
@@ -361,13 +363,13 @@ async fn what_can_not_be_read_is_a_letter_that_can_be_listed_and_dropped() {
     let mut said = Vec::new();
     find().list(&mut said).unwrap();
     assert!(find().retry(&config(), &mut said).await.is_err());
-    find().forget(&mut said).unwrap();
+    find().remove(&mut said).unwrap();
     find().list(&mut said).unwrap();
     let said = String::from_utf8(said).unwrap();
     let lines: Vec<_> = said.lines().collect();
     assert!(lines[0].starts_with("webhook-") && lines[0].contains("can't be read"), "{said}");
-    assert!(lines[1].contains("not taken: this version can't read it either"), "{said}");
-    assert!(lines[2].ends_with("dropped") && lines[3] == "Nothing is set aside.", "{said}");
+    assert!(lines[1].contains("not accepted: this version can't read it either"), "{said}");
+    assert!(lines[2].ends_with("dropped") && lines[3] == "There are no dead letters.", "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

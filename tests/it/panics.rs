@@ -104,7 +104,8 @@ async fn what_the_pipeline_panics_at_is_a_dead_letter_after_the_second_start() {
     assert!(said.contains("Every record is accounted for."), "{said}");
     // A snapshot has it: it is not looked for again.
     let after = serve(&collector, Some(directory.path()));
-    let status = livekit_otel::commands::status(&after.admin).await.unwrap();
+    let status =
+        livekit_otel::commands::status::fetch(&after.admin.parse().unwrap()).await.unwrap();
     assert_eq!((status.ledger.inputs[0].accepted, status.ledger.inputs[0].set_aside), (4, 1));
     let (code, said) = after.terminate();
     assert_eq!(code, Some(0), "{said}");

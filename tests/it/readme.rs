@@ -108,7 +108,7 @@ async fn each_command_does_what_the_readme_says() {
             let journal = tempfile::tempdir().unwrap();
             drop(Directory::open(journal.path(), std::sync::Arc::new(Files)).unwrap());
             let line = line.replace("./livekit-otel-journal", journal.path().to_str().unwrap());
-            assert_eq!(succeeds(&line).trim(), "Nothing is set aside.");
+            assert_eq!(succeeds(&line).trim(), "There are no dead letters.");
             "deadletter"
         } else {
             panic!("no test runs `{line}`");

@@ -137,17 +137,20 @@ async fn a_directory_that_never_had_a_journal_has_no_dead_letters_to_list() {
             let output = deadletter.output().unwrap();
             let said = String::from_utf8(output.stderr).unwrap();
             assert_eq!(output.status.code(), Some(1), "{what} {said}");
-            assert!(said.contains(&format!("{path} is no journal's directory")), "{said}");
+            assert!(said.contains(&format!("{path} is not a journal directory")), "{said}");
             assert!(output.stdout.is_empty());
         }
     }
     assert!(!nowhere.exists());
-    // One that never had a letter has none.
+    // A journal that never had a dead letter has none.
     let config = durable("http://127.0.0.1:1", directory.path(), Arc::new(Files));
     let server = livekit_otel::serve::Server::start(config).await.unwrap();
     assert_eq!(post(&server, &crate::durable::webhook(1)).await.0, 200);
     stop(server).await;
     let path = directory.path().to_str().unwrap();
     let output = command(&["deadletter", "list", "--journal-dir", path]).output().unwrap();
-    assert_eq!((output.status.code(), &*output.stdout), (Some(0), &b"Nothing is set aside.\n"[..]));
+    assert_eq!(
+        (output.status.code(), &*output.stdout),
+        (Some(0), &b"There are no dead letters.\n"[..])
+    );
 }

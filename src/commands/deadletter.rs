@@ -1,0 +1,247 @@
+//! `livekit-otel deadletter`: lists, retries and removes the dead letters of a journal.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::Request;
+use http::header::AUTHORIZATION;
+use http_body_util::Full;
+use thiserror::Error;
+
+use super::Failure;
+use super::http::request;
+use crate::cli::{Deadletter, DeadletterArgs, DeadletterRetryArgs};
+use crate::config::Config;
+use livekit_otel_durable::journal::{DeadLetter, Payload, letters, open_letter};
+use livekit_otel_durable::store::Directory;
+use livekit_otel_export::configure::ProcessEnv;
+use livekit_otel_export::send_once;
+use livekit_otel_ledger::report::grouped;
+use livekit_otel_livekit::token::sign;
+use livekit_otel_livekit::webhook;
+use livekit_otel_model::Signal;
+use livekit_otel_model::printable::visible;
+use livekit_otel_transport::chain;
+
+/// Why dead letters can't be listed, retried or removed.
+#[derive(Debug, Error)]
+pub enum DeadLetterError {
+    /// The directory never had a journal.
+    #[error("{} is not a journal directory: {reason}", path.display())]
+    NoJournal {
+        /// The directory.
+        path: PathBuf,
+        /// What it lacks.
+        reason: &'static str,
+    },
+    /// No dead letter has this id.
+    #[error("there is no dead letter {0}")]
+    UnknownId(String),
+    /// The output or a file can't be used.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// So many dead letters were not accepted; they are kept.
+    #[error("{0} dead letters were not accepted, and are kept")]
+    NotAccepted(usize),
+}
+
+pub(super) async fn run(command: Deadletter) -> Result<(), Failure> {
+    let mut out = io::stdout();
+    let find = |args: &DeadletterArgs| DeadLetterFiles::find(&args.journal_dir, &args.ids);
+    match command {
+        Deadletter::List(args) => find(&args)?.list(&mut out)?,
+        Deadletter::Drop(args) => find(&args)?.remove(&mut out)?,
+        Deadletter::Retry(args) => retry(&args, &mut out).await?,
+    }
+    Ok(())
+}
+
+async fn retry(args: &DeadletterRetryArgs, out: &mut impl Write) -> Result<(), Failure> {
+    let config =
+        Config::load(&args.serve, &ProcessEnv).map_err(|errors| Failure::usage(&errors))?;
+    let Some(journal) = &config.journal else {
+        return Err(Failure::Usage("journal.dir: must be set".to_owned()));
+    };
+    let files = DeadLetterFiles::find(&journal.directory, &args.ids)?;
+    Ok(files.retry(&config, out).await?)
+}
+
+/// Dead letters in a journal's directory.
+#[derive(Debug)]
+pub struct DeadLetterFiles {
+    files: Vec<PathBuf>,
+}
+
+fn id(file: &Path) -> String {
+    visible(&file.file_stem().unwrap_or_default().to_string_lossy()).into_owned()
+}
+
+impl DeadLetterFiles {
+    /// Finds the dead letters with these `ids`, or all if there are no `ids`.
+    ///
+    /// # Errors
+    /// If the directory never had a journal or can't be read, or an id is unknown.
+    pub fn find(directory: &Path, ids: &[String]) -> Result<Self, DeadLetterError> {
+        let lacks = |reason| DeadLetterError::NoJournal { path: directory.to_owned(), reason };
+        if !directory.is_dir() {
+            return Err(lacks("there is no such directory"));
+        }
+        if !Directory::was_at(directory) {
+            return Err(lacks("livekit-otel never had a journal there"));
+        }
+        let mut files = letters(directory)?;
+        for wanted in ids {
+            if !files.iter().any(|file| id(file) == *wanted) {
+                return Err(DeadLetterError::UnknownId(wanted.clone()));
+            }
+        }
+        files.retain(|file| ids.is_empty() || ids.contains(&id(file)));
+        Ok(Self { files })
+    }
+
+    /// Writes one line for each.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn list(&self, out: &mut impl Write) -> Result<(), DeadLetterError> {
+        if self.files.is_empty() {
+            writeln!(out, "There are no dead letters.")?;
+        }
+        for file in &self.files {
+            match open_letter(file) {
+                Ok((letter, payload)) => {
+                    let DeadLetter { items, at, reason, .. } = letter;
+                    let at = UNIX_EPOCH + Duration::from_nanos(at.nanos());
+                    let at = humantime::format_rfc3339_seconds(at);
+                    let reason = visible(&reason);
+                    let (items, bytes) = (grouped(items), grouped(payload.len() as u64));
+                    writeln!(out, "{}  {at}  {items} records  {bytes} bytes  {reason}", id(file))?;
+                }
+                Err(error) => writeln!(out, "{}  can't be read: {error}", id(file))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes them.
+    ///
+    /// # Errors
+    /// If a file can't be removed.
+    pub fn remove(&self, out: &mut impl Write) -> Result<(), DeadLetterError> {
+        for file in &self.files {
+            std::fs::remove_file(file)?;
+            writeln!(out, "{}  dropped", id(file))?;
+        }
+        Ok(())
+    }
+
+    /// Sends them again: OTLP records to the collector, webhooks to `serve`. Removes those that are
+    /// accepted.
+    ///
+    /// # Errors
+    /// If one is not accepted.
+    pub async fn retry(
+        &self,
+        config: &Config,
+        out: &mut impl Write,
+    ) -> Result<(), DeadLetterError> {
+        let mut kept = 0;
+        for file in &self.files {
+            let sent = match open_letter(file) {
+                Ok((letter, payload)) => send(letter.payload, payload, config).await,
+                Err(error) => Err(error.to_string()),
+            };
+            match sent {
+                Ok(()) => {
+                    std::fs::remove_file(file)?;
+                    writeln!(out, "{}  accepted", id(file))?;
+                }
+                Err(reason) => {
+                    kept += 1;
+                    writeln!(out, "{}  not accepted: {}", id(file), visible(&reason))?;
+                }
+            }
+        }
+        if kept > 0 { Err(DeadLetterError::NotAccepted(kept)) } else { Ok(()) }
+    }
+}
+
+async fn send(payload: Payload, content: Bytes, config: &Config) -> Result<(), String> {
+    let signal = match payload {
+        Payload::Traces => Signal::Traces,
+        Payload::Logs => Signal::Logs,
+        Payload::Metrics => Signal::Metrics,
+        Payload::Webhook => return send_webhook(content, config).await,
+        Payload::Events | Payload::Stats | Payload::NodeRooms | Payload::Api => {
+            return Err("only webhooks and OTLP records can be sent again".to_owned());
+        }
+    };
+    send_once(&config.export, signal, content).await
+}
+
+// Through `serve`, as the first time: a newer version may be able to read it.
+async fn send_webhook(body: Bytes, config: &Config) -> Result<(), String> {
+    if webhook(&body).is_err() {
+        return Err("this version can't read it either".to_owned());
+    }
+    let (key, secret) = config.keys.first().ok_or("there is no API key to sign it with")?;
+    let token = sign(&body, &key, &secret).map_err(|error| chain(&error))?;
+    let request = Request::post(format!("http://{}/webhook", config.http));
+    let request = request.header(AUTHORIZATION, token).body(Full::new(body));
+    accepted(request.map_err(|error| error.to_string())?).await
+}
+
+// The status decides; a body that breaks off does not matter.
+async fn accepted(webhook: Request<Full<Bytes>>) -> Result<(), String> {
+    let status = request(webhook).await.map_err(|error| chain(&error))?.status();
+    if status.is_success() { Ok(()) } else { Err(status.to_string()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use livekit_otel_durable::journal::DeadLetters;
+    use livekit_otel_durable::store::{Directory, Files};
+    use livekit_otel_model::event::Time;
+
+    #[tokio::test]
+    async fn control_characters_in_a_reason_do_not_reach_the_terminal() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = Directory::open(place.path(), Arc::new(Files)).unwrap();
+        let dead_letters = DeadLetters::on_disk(&Arc::new(directory), 1000).unwrap();
+        let at = Time::from_secs(1_795_406_960).unwrap();
+        let reason = "no\x1b[2J\u{202e}\r\n".to_owned();
+        let letter = DeadLetter { payload: Payload::Logs, items: 1, at, reason };
+        dead_letters.keep("logs-1", &letter, &Bytes::new()).await;
+        let mut out = Vec::new();
+        DeadLetterFiles::find(place.path(), &[]).unwrap().list(&mut out).unwrap();
+        let out = String::from_utf8(out).unwrap();
+        assert!(out.ends_with("  no�[2J���\n"), "{out:?}");
+    }
+
+    #[tokio::test]
+    async fn the_status_alone_says_whether_a_webhook_is_accepted() {
+        for (answer, expected) in [
+            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\ncut", Ok(())),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnone", Ok(())),
+            ("HTTP/1.1 401 No\r\nContent-Length: 5\r\n\r\n", Err("401 Unauthorized".to_owned())),
+        ] {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let to = format!("http://{}/webhook", listener.local_addr().unwrap());
+            let answering = tokio::spawn(async move {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let _ = stream.read(&mut [0; 1000]).await.unwrap();
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            });
+            let request = Request::post(to).body(Full::from("{}")).unwrap();
+            assert_eq!(accepted(request).await, expected, "{answer}");
+            answering.await.unwrap();
+        }
+    }
+}
