@@ -137,7 +137,7 @@ impl Server {
             Some(journal) => Kept::on_disk(&config, journal, &ledger)?,
             None => Kept::in_memory(&config, &ledger),
         };
-        let room = kept.journal.room();
+        let room = kept.journal.budget();
         let outbox = kept.disk.as_ref().map(|(directory, segment, _)| export::Disk {
             directory,
             room,
@@ -169,7 +169,7 @@ impl Server {
         let Kept { journal, reader, set_aside, disk, faults, .. } = kept;
         let keys = KeyRing::from(config.keys);
         let is_durable = disk.is_some();
-        let room = Arc::clone(journal.room());
+        let room = Arc::clone(journal.budget());
         let settings = listen::Settings {
             http: config.http,
             grpc: config.grpc,
@@ -214,7 +214,7 @@ impl Server {
             engine: Engine::new(config.session, config.stats, now),
             sink: Arc::new(exporter.clone()),
             ledger: Arc::clone(&ledger),
-            set_aside,
+            dead_letters: set_aside,
             durable,
             tap,
             clock: pipeline::Clock::default(),
@@ -236,7 +236,7 @@ impl Server {
         let watch = config.memory_limit.map(|limit| {
             let faults = faults.clone();
             let watch = memory::watch(limit, room);
-            tokio::spawn(async move { faults.over("the watch of the memory", watch).await })
+            tokio::spawn(async move { faults.watch("the watch of the memory", watch).await })
         });
         let shutdown_timeout = config.shutdown_timeout;
         let pipeline = Some(pipeline);

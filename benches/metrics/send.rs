@@ -77,7 +77,7 @@ fn flush(name: &str, streams: usize, endpoint: &str, protocol: Protocol, target:
             engine: Engine::new(session, settings(), at(0)),
             sink: Arc::new(exporter.clone()),
             ledger: Arc::clone(&ledger),
-            set_aside,
+            dead_letters: set_aside,
             durable: None,
             tap: None,
             clock: Clock::default(),
@@ -104,7 +104,7 @@ fn flush(name: &str, streams: usize, endpoint: &str, protocol: Protocol, target:
                     raw,
                     size: 1,
                 };
-                assert!(journal.offer(accepted).is_ok());
+                assert!(journal.try_append(accepted).is_ok());
                 while ledger.snapshot().inputs.iter().any(|input| input.waiting() > 0) {
                     tokio::task::yield_now().await;
                 }

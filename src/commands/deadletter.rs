@@ -14,7 +14,7 @@ use super::Failure;
 use super::http::request;
 use crate::cli::{Deadletter, DeadletterArgs, DeadletterRetryArgs};
 use crate::config::Config;
-use livekit_otel_durable::journal::{DeadLetter, Payload, letters, open_letter};
+use livekit_otel_durable::journal::{DeadLetter, Payload, dead_letter_files, read_dead_letter};
 use livekit_otel_durable::store::Directory;
 use livekit_otel_export::configure::ProcessEnv;
 use livekit_otel_export::send_once;
@@ -91,7 +91,7 @@ impl DeadLetterFiles {
         if !Directory::was_at(directory) {
             return Err(lacks("livekit-otel never had a journal there"));
         }
-        let mut files = letters(directory)?;
+        let mut files = dead_letter_files(directory)?;
         for wanted in ids {
             if !files.iter().any(|file| id(file) == *wanted) {
                 return Err(DeadLetterError::UnknownId(wanted.clone()));
@@ -110,7 +110,7 @@ impl DeadLetterFiles {
             writeln!(out, "There are no dead letters.")?;
         }
         for file in &self.files {
-            match open_letter(file) {
+            match read_dead_letter(file) {
                 Ok((letter, payload)) => {
                     let DeadLetter { items, at, reason, .. } = letter;
                     let at = UNIX_EPOCH + Duration::from_nanos(at.nanos());
@@ -149,7 +149,7 @@ impl DeadLetterFiles {
     ) -> Result<(), DeadLetterError> {
         let mut kept = 0;
         for file in &self.files {
-            let sent = match open_letter(file) {
+            let sent = match read_dead_letter(file) {
                 Ok((letter, payload)) => send(letter.payload, payload, config).await,
                 Err(error) => Err(error.to_string()),
             };
@@ -218,7 +218,7 @@ mod tests {
         let at = Time::from_secs(1_795_406_960).unwrap();
         let reason = "no\x1b[2J\u{202e}\r\n".to_owned();
         let letter = DeadLetter { payload: Payload::Logs, items: 1, at, reason };
-        dead_letters.keep("logs-1", &letter, &Bytes::new()).await;
+        dead_letters.store("logs-1", &letter, &Bytes::new()).await;
         let mut out = Vec::new();
         DeadLetterFiles::find(place.path(), &[]).unwrap().list(&mut out).unwrap();
         let out = String::from_utf8(out).unwrap();

@@ -133,7 +133,7 @@ impl Server {
         let mut faults: Vec<_> = broken.map(Fault::BrokeOff).collect();
         if let Err(imbalance) = ledger.check() {
             tracing::error!(%imbalance, "the ledger does not add up");
-            faults.push(Fault::Books(imbalance));
+            faults.push(Fault::Imbalance(imbalance));
         }
         Report { ledger, undelivered, faults }
     }

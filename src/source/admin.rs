@@ -29,7 +29,7 @@ pub(super) struct Admin {
 
 impl Admin {
     pub(super) fn new(shared: &Shared, stop: watch::Receiver<bool>) -> Self {
-        let room = shared.journal.is_durable().then(|| Arc::clone(shared.journal.room()));
+        let room = shared.journal.is_durable().then(|| Arc::clone(shared.journal.budget()));
         let ledger = Arc::clone(&shared.ledger);
         let own = Own::new(Arc::clone(&ledger), room.clone());
         Self { own, ledger, room, set_aside: Arc::clone(&shared.set_aside), stop }

@@ -189,7 +189,7 @@ pub(crate) async fn site(
     let server = Server { listener, router, builder, tls: None, connections };
     let (faults, serving) = (faults.clone(), server.serve(tasks.clone(), stopping));
     // Not one of `tasks`: it would hold itself.
-    let serving = tokio::spawn(async move { faults.over(of.place(), serving).await });
+    let serving = tokio::spawn(async move { faults.watch(of.place(), serving).await });
     Ok(Site { address, stop, tasks, serving })
 }
 

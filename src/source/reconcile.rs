@@ -134,7 +134,7 @@ impl Prepared {
         let (stop, stopping) = watch::channel(false);
         let faults = faults.clone();
         let task = tokio::spawn(async move {
-            faults.over("the reconciler", self.run(stopping)).await;
+            faults.watch("the reconciler", self.run(stopping)).await;
         });
         Reconciler { stop, task }
     }

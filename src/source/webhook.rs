@@ -101,14 +101,14 @@ impl Webhooks {
             Ok(read) => Some(read),
             Err(unreadable) => {
                 tracing::warn!(%unreadable, "a signed webhook is set aside");
-                if !self.shared.set_aside.has_room(body.len()) {
+                if !self.shared.set_aside.has_capacity(body.len()) {
                     return self.busy("3");
                 }
                 None
             }
         };
         let input = accepted(Source::Webhook, read, body, self.open.any());
-        let Ok(mut pending) = self.shared.journal.offer(input) else { return self.busy("1") };
+        let Ok(mut pending) = self.shared.journal.try_append(input) else { return self.busy("1") };
         // From here on it has its room in the journal's.
         drop(lease);
         if pending.durable().await.is_err() {

@@ -73,7 +73,7 @@ impl Ui {
             listen::site(what, address, site::router(Arc::clone(&shown)), of, faults).await?;
         let (tap, tapped) = tap();
         let (faults, filling) = (faults.clone(), fill(tapped, shown, privacy));
-        let filling = tokio::spawn(async move { faults.over(what, filling).await });
+        let filling = tokio::spawn(async move { faults.watch(what, filling).await });
         Ok((Self { site, filling }, tap))
     }
 

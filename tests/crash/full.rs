@@ -103,7 +103,7 @@ async fn recovers(config: &Path, collector: &Collector, bytes: u64) {
     faults.extend(super::duplicates(&arrived));
     faults.extend(said.into_iter().filter(|line| line.contains("ERROR") || line.contains("panic")));
     for input in &ledger.inputs {
-        let settled = input.processed + input.set_aside;
+        let settled = input.processed + input.dead_letters;
         if input.accepted != settled {
             faults.push(format!("{input:?} does not add up"));
         }

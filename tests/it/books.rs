@@ -292,7 +292,7 @@ proptest! {
             let ledger = life.server().ledger();
             assert_eq!(ledger.check(), Ok(()));
             let input = &ledger.inputs[0];
-            let settled = input.processed + input.set_aside;
+            let settled = input.processed + input.dead_letters;
             settled >= least && input.waiting() == 0 && ledger.outputs[1].waiting() == 0
         }));
         let input = life.server().ledger().inputs[0].clone();

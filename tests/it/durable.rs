@@ -351,12 +351,12 @@ async fn what_can_not_be_read_is_a_letter_that_can_be_listed_and_dropped() {
     let status = loop {
         let admin = server.admin().unwrap().to_string().parse().unwrap();
         let status = status::fetch(&admin).await.unwrap();
-        if status.set_aside > 0 {
+        if status.dead_letters > 0 {
             break status;
         }
         tokio::task::yield_now().await;
     };
-    assert_eq!(status.ledger.inputs[0].set_aside, 1);
+    assert_eq!(status.ledger.inputs[0].dead_letters, 1);
     stop(server).await;
 
     let find = || DeadLetterFiles::find(directory.path(), &[]).unwrap();

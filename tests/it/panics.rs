@@ -106,7 +106,7 @@ async fn what_the_pipeline_panics_at_is_a_dead_letter_after_the_second_start() {
     let after = serve(&collector, Some(directory.path()));
     let status =
         livekit_otel::commands::status::fetch(&after.admin.parse().unwrap()).await.unwrap();
-    assert_eq!((status.ledger.inputs[0].accepted, status.ledger.inputs[0].set_aside), (4, 1));
+    assert_eq!((status.ledger.inputs[0].accepted, status.ledger.inputs[0].dead_letters), (4, 1));
     let (code, said) = after.terminate();
     assert_eq!(code, Some(0), "{said}");
     assert!(!said.contains("panic twice"), "{said}");

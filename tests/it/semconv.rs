@@ -232,7 +232,7 @@ async fn own_metrics() -> BTreeSet<[String; 3]> {
     let seen = Arc::new(Mutex::new(BTreeSet::new()));
     let sink = Arc::clone(&seen);
     let (journal, _reader) = livekit_otel_durable::journal::in_memory(1000, &ledger);
-    let own = Own::new(ledger, Some(Arc::clone(journal.room())));
+    let own = Own::new(ledger, Some(Arc::clone(journal.budget())));
     let clock = Clock::start(
         Duration::from_hours(1),
         own,

@@ -67,7 +67,7 @@ pub(crate) fn adds_up(ledger: &Snapshot) {
         assert_eq!(input.waiting(), 0, "{input:?}");
     }
     for output in &ledger.outputs {
-        let settled = output.delivered + output.set_aside + output.lost_sum();
+        let settled = output.delivered + output.dead_letters + output.lost_sum();
         assert_eq!(output.accepted, settled, "{output:?}");
     }
 }

@@ -59,8 +59,8 @@ fn problems(status: &Status) -> Vec<String> {
         }
     }
     let journal = [status.ledger.journal_damaged, status.ledger.journal_failures];
-    if journal != [0, 0] || status.set_aside != 0 {
-        problems.push(format!("journal: {journal:?}, set aside: {}", status.set_aside));
+    if journal != [0, 0] || status.dead_letters != 0 {
+        problems.push(format!("journal: {journal:?}, set aside: {}", status.dead_letters));
     }
     problems
 }

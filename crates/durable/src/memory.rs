@@ -8,8 +8,8 @@ use crate::journal::IntakeBudget;
 const INTERVAL: Duration = Duration::from_millis(200);
 
 /// Stops what comes in while the process takes more than `limit` bytes, for as long as it is polled.
-pub async fn watch(limit: u64, room: Arc<IntakeBudget>) {
-    // What is on its way in when it is stopped needs room too.
+pub async fn watch(limit: u64, budget: Arc<IntakeBudget>) {
+    // What is on its way in when it is stopped needs budget too.
     let limit = limit - limit / 8;
     let mut interval = tokio::time::interval(INTERVAL);
     let mut over = false;
@@ -21,7 +21,7 @@ pub async fn watch(limit: u64, room: Arc<IntakeBudget>) {
         };
         if over != (resident > limit) {
             over = !over;
-            room.press(over);
+            budget.set_paused(over);
             if over {
                 tracing::error!(resident, "memory_limit is near: nothing more is accepted");
             } else {

@@ -192,19 +192,19 @@ impl Sender {
         let letter = DeadLetter { payload, items: n, at, reason: reason.to_owned() };
         let id = self.letter_id(batch, at);
         let request = self.assembler.request(&batch.records);
-        let mut kept = self.set_aside.keep(&id, &letter, &request).await;
+        let mut kept = self.set_aside.store(&id, &letter, &request).await;
         while kept == Stored::Failed && !is_ending(ending) {
             wait(LONGEST_BACKOFF.min(FIRST_BACKOFF * 4), ending).await;
-            kept = self.set_aside.keep(&id, &letter, &request).await;
+            kept = self.set_aside.store(&id, &letter, &request).await;
         }
         let settled = match kept {
             Stored::Yes => {
-                self.ledger.output_set_aside(self.signal, n);
+                self.ledger.output_dead_lettered(self.signal, n);
                 Settled::DeadLetters
             }
-            Stored::NoRoom => {
-                self.ledger.lost(self.signal, Lost::SetAsideFull, n);
-                Settled::Lost(Lost::SetAsideFull)
+            Stored::Full => {
+                self.ledger.lost(self.signal, Lost::DeadLettersFull, n);
+                Settled::Lost(Lost::DeadLettersFull)
             }
             // It stays in flight, and is tried again after the restart.
             Stored::Failed => return,

@@ -163,7 +163,7 @@ impl Outbox {
         let progress = progress.unwrap_or_default();
         ledger.queued(signal, progress.items);
         ledger.restore_output(signal, &progress.counts);
-        room.holds(Holder::Outbox(signal), log.bytes());
+        room.set_usage(Holder::Outbox(signal), log.bytes());
         Ok(Self {
             signal,
             path,
@@ -368,7 +368,7 @@ impl Outbox {
 
     fn append(&mut self, group: &[Vec<u8>]) -> io::Result<()> {
         let appended = self.log.append(group, false);
-        self.room.holds(Holder::Outbox(self.signal), self.log.bytes());
+        self.room.set_usage(Holder::Outbox(self.signal), self.log.bytes());
         appended
     }
 
@@ -389,7 +389,7 @@ impl Outbox {
                 counts.delivered += n - rejected;
                 counts.lost[Lost::Rejected as usize] += rejected;
             }
-            Settled::DeadLetters => counts.set_aside += n,
+            Settled::DeadLetters => counts.dead_letters += n,
             Settled::Lost(why) => counts.lost[why as usize] += n,
         }
         let settled = self.progress.settled;
@@ -448,7 +448,7 @@ impl Outbox {
 
     /// Notes how many bytes wait that are not on disk.
     pub(super) fn unwritten(&self, bytes: usize) {
-        self.room.holds(Holder::Unwritten(self.signal), bytes as u64);
+        self.room.set_usage(Holder::Unwritten(self.signal), bytes as u64);
     }
 
     fn trim(&mut self) -> io::Result<()> {
@@ -459,7 +459,7 @@ impl Outbox {
             self.log.roll(settled)?;
         }
         self.log.drop_until(settled)?;
-        self.room.holds(Holder::Outbox(self.signal), self.log.bytes());
+        self.room.set_usage(Holder::Outbox(self.signal), self.log.bytes());
         Ok(())
     }
 }

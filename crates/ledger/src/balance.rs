@@ -24,7 +24,7 @@ impl Input {
     /// # Errors
     /// [`Imbalance`]: more ended than was accepted.
     pub fn balance(&self) -> Result<u64, Imbalance> {
-        let settled = self.processed + self.set_aside + self.lost;
+        let settled = self.processed + self.dead_letters + self.lost;
         let ended = "processed, set aside or lost";
         balance(self.source.as_str(), self.accepted, settled, ended)
     }
@@ -41,7 +41,7 @@ impl Output {
     /// # Errors
     /// [`Imbalance`]: more ended than was queued.
     pub fn balance(&self) -> Result<u64, Imbalance> {
-        let settled = self.delivered + self.set_aside + self.lost_sum();
+        let settled = self.delivered + self.dead_letters + self.lost_sum();
         let ended = "delivered, set aside or lost";
         balance(self.signal.as_str(), self.accepted, settled, ended)
     }
@@ -87,10 +87,10 @@ impl Snapshot {
             return self;
         }
         for input in &mut self.inputs {
-            input.lost += input.waiting() + std::mem::take(&mut input.set_aside);
+            input.lost += input.waiting() + std::mem::take(&mut input.dead_letters);
         }
         for output in &mut self.outputs {
-            let left = output.waiting() + std::mem::take(&mut output.set_aside);
+            let left = output.waiting() + std::mem::take(&mut output.dead_letters);
             let shutdown = output.lost.iter_mut().find(|(why, _)| *why == Lost::Shutdown);
             if let Some((_, n)) = shutdown {
                 *n += left;
@@ -120,7 +120,7 @@ mod tests {
         ledger.processed(Source::Events, 3);
         assert_eq!(ledger.snapshot().check(), Ok(()));
         assert_eq!(ledger.snapshot().inputs[Source::Events as usize].balance(), Ok(2));
-        ledger.input_set_aside(Source::Events, 3);
+        ledger.input_dead_lettered(Source::Events, 3);
         ledger.lost(Signal::Logs, Lost::Damaged, 1);
         let snapshot = ledger.snapshot();
         let found: Vec<_> = snapshot.imbalances().map(|imbalance| imbalance.to_string()).collect();
@@ -137,14 +137,14 @@ mod tests {
         let ledger = Ledger::default();
         ledger.accepted(Source::Webhook, 6);
         ledger.processed(Source::Webhook, 3);
-        ledger.input_set_aside(Source::Webhook, 1);
+        ledger.input_dead_lettered(Source::Webhook, 1);
         ledger.queued(Signal::Traces, 10);
         ledger.delivered(Signal::Traces, 4);
-        ledger.output_set_aside(Signal::Traces, 5);
+        ledger.output_dead_lettered(Signal::Traces, 5);
         let ended = ledger.snapshot().ended();
         assert_eq!(ended.check(), Ok(()));
-        assert_eq!((ended.inputs[0].lost, ended.inputs[0].set_aside), (3, 0));
-        assert_eq!((ended.outputs[0].lost_sum(), ended.outputs[0].set_aside), (6, 0));
+        assert_eq!((ended.inputs[0].lost, ended.inputs[0].dead_letters), (3, 0));
+        assert_eq!((ended.outputs[0].lost_sum(), ended.outputs[0].dead_letters), (6, 0));
         assert_eq!((ended.lost_by_shutdown(), ended.outputs[0].waiting()), (9, 0));
         ledger.set_durable();
         assert_eq!(ledger.snapshot().ended(), ledger.snapshot());

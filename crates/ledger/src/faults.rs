@@ -16,7 +16,7 @@ pub enum Fault {
     BrokeOff(&'static str),
     /// A count is wrong.
     #[error("the ledger does not add up: {0}")]
-    Books(Imbalance),
+    Imbalance(#[source] Imbalance),
 }
 
 /// What broke off; a handle that is cheap to clone.
@@ -43,7 +43,7 @@ impl Faults {
     }
 
     /// `part`, watched.
-    pub async fn over<T>(&self, what: &'static str, part: impl Future<Output = T>) -> T {
+    pub async fn watch<T>(&self, what: &'static str, part: impl Future<Output = T>) -> T {
         let _watched = self.watched(what);
         part.await
     }
@@ -85,16 +85,16 @@ mod tests {
     #[tokio::test]
     async fn a_part_that_panics_is_noted_and_one_that_ends_or_is_ended_is_not() {
         let faults = Faults::default();
-        faults.over("one that ends", async {}).await;
+        faults.watch("one that ends", async {}).await;
         let watched = faults.clone();
         let waiting = tokio::spawn(async move {
-            watched.over("one that is ended", std::future::pending::<()>()).await;
+            watched.watch("one that is ended", std::future::pending::<()>()).await;
         });
         waiting.abort();
         assert!(waiting.await.unwrap_err().is_cancelled());
         let watched = faults.clone();
         let panics = async { panic!("on purpose") };
-        let panicking = tokio::spawn(async move { watched.over("one that panics", panics).await });
+        let panicking = tokio::spawn(async move { watched.watch("one that panics", panics).await });
         faults.any().await;
         assert!(panicking.await.is_err());
         assert_eq!(faults.all(), ["one that panics"]);

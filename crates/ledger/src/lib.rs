@@ -64,7 +64,7 @@ pub enum Lost {
     /// The program ended before it could be delivered.
     Shutdown,
     /// It had to be set aside, and there was no room left for it.
-    SetAsideFull,
+    DeadLettersFull,
     /// It waited until a later point of its series had as much to say.
     Superseded,
     /// The disk gave back something else than what it was given.
@@ -79,7 +79,7 @@ impl Lost {
         Self::Rejected,
         Self::QueueFull,
         Self::Shutdown,
-        Self::SetAsideFull,
+        Self::DeadLettersFull,
         Self::Superseded,
         Self::Damaged,
         Self::Disabled,
@@ -91,7 +91,7 @@ impl Lost {
             Self::Rejected => "rejected",
             Self::QueueFull => "queue_full",
             Self::Shutdown => "shutdown",
-            Self::SetAsideFull => "set_aside_full",
+            Self::DeadLettersFull => "set_aside_full",
             Self::Superseded => "superseded",
             Self::Damaged => "damaged",
             Self::Disabled => "disabled",
@@ -105,7 +105,7 @@ struct InputCounts {
     processed: AtomicU64,
     duplicates: AtomicU64,
     merged: AtomicU64,
-    set_aside: AtomicU64,
+    dead_letters: AtomicU64,
     unusable: AtomicU64,
     refused: [AtomicU64; 5],
 }
@@ -114,7 +114,7 @@ struct InputCounts {
 struct OutputCounts {
     accepted: AtomicU64,
     delivered: AtomicU64,
-    set_aside: AtomicU64,
+    dead_letters: AtomicU64,
     lost: [AtomicU64; 7],
 }
 
@@ -141,7 +141,8 @@ pub struct Delivered {
     /// Taken by the collector.
     pub delivered: u64,
     /// Refused for good and kept.
-    pub set_aside: u64,
+    #[serde(rename = "set_aside")]
+    pub dead_letters: u64,
     /// Gone, in the order of [`Lost::ALL`].
     pub lost: [u64; 7],
 }
@@ -149,7 +150,7 @@ pub struct Delivered {
 impl Delivered {
     /// All of them.
     pub fn sum(&self) -> u64 {
-        self.delivered + self.set_aside + self.lost.iter().sum::<u64>()
+        self.delivered + self.dead_letters + self.lost.iter().sum::<u64>()
     }
 }
 
@@ -159,7 +160,7 @@ pub struct Processed {
     processed: u64,
     duplicates: u64,
     merged: u64,
-    set_aside: u64,
+    dead_letters: u64,
     unusable: u64,
 }
 
@@ -191,8 +192,8 @@ impl Ledger {
     }
 
     /// `n` accepted items could not be read and were kept as they came.
-    pub fn input_set_aside(&self, source: Source, n: u64) {
-        self.inputs[source as usize].set_aside.fetch_add(n, Release);
+    pub fn input_dead_lettered(&self, source: Source, n: u64) {
+        self.inputs[source as usize].dead_letters.fetch_add(n, Release);
     }
 
     /// `n` items of an accepted message did not say whose they are; nothing can be made of them.
@@ -244,8 +245,8 @@ impl Ledger {
     }
 
     /// The collector refused `n` records for good; they are kept.
-    pub fn output_set_aside(&self, signal: Signal, n: u64) {
-        self.outputs[signal as usize].set_aside.fetch_add(n, Release);
+    pub fn output_dead_lettered(&self, signal: Signal, n: u64) {
+        self.outputs[signal as usize].dead_letters.fetch_add(n, Release);
     }
 
     /// `n` queued records are gone.
@@ -280,25 +281,25 @@ impl Ledger {
             processed: row.processed.load(Acquire),
             duplicates: row.duplicates.load(Acquire),
             merged: row.merged.load(Acquire),
-            set_aside: row.set_aside.load(Acquire),
+            dead_letters: row.dead_letters.load(Acquire),
             unusable: row.unusable.load(Acquire),
         }
     }
 
     /// Goes on from a snapshot.
     pub fn restore_input(&self, source: Source, of: Processed) {
-        self.accepted(source, of.processed + of.set_aside);
+        self.accepted(source, of.processed + of.dead_letters);
         self.processed(source, of.processed);
         self.duplicates(source, of.duplicates);
         self.merged(source, of.merged);
-        self.input_set_aside(source, of.set_aside);
+        self.input_dead_lettered(source, of.dead_letters);
         self.unusable(source, of.unusable);
     }
 
     /// Goes on from what was delivered before.
     pub fn restore_output(&self, signal: Signal, of: &Delivered) {
         self.delivered(signal, of.delivered);
-        self.output_set_aside(signal, of.set_aside);
+        self.output_dead_lettered(signal, of.dead_letters);
         for (why, n) in Lost::ALL.into_iter().zip(of.lost) {
             self.lost(signal, why, n);
         }
@@ -311,14 +312,14 @@ impl Ledger {
         let inputs = Source::ALL.map(|source| {
             let row = &self.inputs[source as usize];
             let (duplicates, merged) = (get(&row.duplicates), get(&row.merged));
-            let (processed, set_aside) = (get(&row.processed), get(&row.set_aside));
+            let (processed, dead_letters) = (get(&row.processed), get(&row.dead_letters));
             Input {
                 source,
                 accepted: get(&row.accepted),
                 processed,
                 duplicates,
                 merged,
-                set_aside,
+                dead_letters,
                 lost: 0,
                 unusable: get(&row.unusable),
                 refused: Refused::ALL.map(|why| (why, get(&row.refused[why as usize]))),
@@ -327,8 +328,8 @@ impl Ledger {
         let outputs = Signal::ALL.map(|signal| {
             let row = &self.outputs[signal as usize];
             let lost = Lost::ALL.map(|why| (why, get(&row.lost[why as usize])));
-            let (delivered, set_aside) = (get(&row.delivered), get(&row.set_aside));
-            Output { signal, accepted: get(&row.accepted), delivered, set_aside, lost }
+            let (delivered, dead_letters) = (get(&row.delivered), get(&row.dead_letters));
+            Output { signal, accepted: get(&row.accepted), delivered, dead_letters, lost }
         });
         Snapshot {
             inputs,
@@ -392,7 +393,8 @@ pub struct Input {
     /// Of the processed: also told by the other origin.
     pub merged: u64,
     /// Of the accepted: kept unread.
-    pub set_aside: u64,
+    #[serde(rename = "set_aside")]
+    pub dead_letters: u64,
     /// Of the accepted: only in the memory of a process that ended. None while it runs.
     #[serde(default)]
     pub lost: u64,
@@ -413,7 +415,8 @@ pub struct Output {
     /// Taken by the collector.
     pub delivered: u64,
     /// Refused for good and kept.
-    pub set_aside: u64,
+    #[serde(rename = "set_aside")]
+    pub dead_letters: u64,
     /// Gone, by reason.
     #[serde(with = "status")]
     pub lost: [(Lost, u64); 7],

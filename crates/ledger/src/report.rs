@@ -67,12 +67,12 @@ fn row(out: &mut impl Write, cell: usize, name: &str, cells: [&str; COLUMNS]) ->
 
 fn input_cells(input: &Input) -> [String; COLUMNS] {
     let refused = input.refused.iter().map(|(_, n)| n).sum();
-    [input.accepted, input.duplicates, input.merged, input.set_aside, refused].map(grouped)
+    [input.accepted, input.duplicates, input.merged, input.dead_letters, refused].map(grouped)
 }
 
 fn output_cells(output: &Output) -> [String; COLUMNS] {
     let lost = output.lost_sum();
-    [output.accepted, output.delivered, output.waiting(), output.set_aside, lost].map(grouped)
+    [output.accepted, output.delivered, output.waiting(), output.dead_letters, lost].map(grouped)
 }
 
 /// A line for each reason that something was refused or lost for, and one for what was unknown.
@@ -165,10 +165,10 @@ mod tests {
         let ledger = Ledger::default();
         ledger.accepted(Source::Events, 1204);
         ledger.processed(Source::Events, 1200);
-        ledger.input_set_aside(Source::Events, 4);
+        ledger.input_dead_lettered(Source::Events, 4);
         ledger.queued(Signal::Logs, 9);
         ledger.delivered(Signal::Logs, 6);
-        ledger.output_set_aside(Signal::Logs, 1);
+        ledger.output_dead_lettered(Signal::Logs, 1);
         ledger.lost(Signal::Logs, Lost::Rejected, 2);
 
         let text = rendered(&ledger);

@@ -23,12 +23,13 @@ pub struct Status {
     /// How much the journal and what waits take on disk, in bytes; none where they are in memory.
     pub disk_bytes: Option<u64>,
     /// How many letters are set aside.
-    pub set_aside: usize,
+    #[serde(rename = "set_aside")]
+    pub dead_letters: usize,
 }
 
 impl Status {
     /// The ledger as it stands.
-    pub fn new(ledger: Snapshot, disk_bytes: Option<u64>, set_aside: usize) -> Self {
+    pub fn new(ledger: Snapshot, disk_bytes: Option<u64>, dead_letters: usize) -> Self {
         let waiting = ledger.outputs.iter();
         let waiting = waiting.map(|row| (row.signal.as_str().to_owned(), row.waiting()));
         let waiting = waiting.collect();
@@ -36,7 +37,7 @@ impl Status {
         let imbalances = imbalances.map(|one| (one.row.to_owned(), one.settled - one.accepted));
         let imbalances = imbalances.collect();
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        Self { version, ledger, waiting, imbalances, disk_bytes, set_aside }
+        Self { version, ledger, waiting, imbalances, disk_bytes, dead_letters }
     }
 }
 

@@ -120,7 +120,7 @@ impl Checkpoints {
             tracing::error!(snapshot = %snapshot.display(), "the snapshot is missing: {UNKNOWN}");
         }
         self.is_whole &= first == 1;
-        ticker.room().holds(Holder::Snapshot, self.size);
+        ticker.budget().set_usage(Holder::Snapshot, self.size);
         self.ticker = Some(ticker);
         self.saved = saved;
         self
@@ -187,8 +187,8 @@ impl Checkpoints {
     }
 
     /// What there is room for.
-    pub(super) fn room(&self) -> Option<&Arc<IntakeBudget>> {
-        self.ticker.as_ref().map(Ticker::room)
+    pub(super) fn budget(&self) -> Option<&Arc<IntakeBudget>> {
+        self.ticker.as_ref().map(Ticker::budget)
     }
 
     pub(super) fn is_due(&self) -> bool {
@@ -205,13 +205,13 @@ impl Checkpoints {
 
     // Whether room is short, and a snapshot frees some.
     fn frees(&self, age: Duration) -> bool {
-        let Some(room) = self.room().filter(|room| room.is_short()) else { return false };
+        let Some(budget) = self.budget().filter(|budget| budget.is_short()) else { return false };
         let worth_it = WORTH_IT.min(self.settings.max_bytes / 16);
         if self.unsaved >= worth_it.max(self.size / 4) {
             return true;
         }
         let pause = if self.unsaved >= worth_it { FULL } else { FULL_AND_LITTLE_TO_FREE };
-        room.is_full() && age >= pause
+        budget.is_full() && age >= pause
     }
 
     /// Writes a snapshot. Where that fails the journal keeps what the one before does not have.
@@ -227,8 +227,8 @@ impl Checkpoints {
                 self.size = size;
                 self.unsaved = 0;
                 self.saved.store(self.applied, Relaxed);
-                if let Some(room) = self.room() {
-                    room.holds(Holder::Snapshot, size);
+                if let Some(budget) = self.budget() {
+                    budget.set_usage(Holder::Snapshot, size);
                 }
                 if had_failed {
                     tracing::info!("snapshots can be written again");

@@ -87,7 +87,7 @@ pub struct Parts {
     /// Where all is counted.
     pub ledger: Arc<Ledger>,
     /// Where what can't be read goes.
-    pub set_aside: Arc<DeadLetters>,
+    pub dead_letters: Arc<DeadLetters>,
     /// Set where the journal is on disk.
     pub durable: Option<Durable>,
     /// Where somebody looks at what passes.
@@ -156,7 +156,7 @@ impl Pipeline {
             }
             reader.skip(restored);
         }
-        let room = self.checkpoints().and_then(Checkpoints::room).cloned();
+        let budget = self.checkpoints().and_then(Checkpoints::budget).cloned();
         loop {
             self.wait_until_ready().await;
             let mut out = Batch::default();
@@ -171,7 +171,7 @@ impl Pipeline {
                 }
                 Some(tick) = ticks.recv() => self.flush(tick, &mut reader, &mut out).await,
                 () = sleep(self.wait()) => {}
-                () = shortage(room.as_deref()) => {}
+                () = shortage(budget.as_deref()) => {}
             }
             self.tick(&mut out);
             self.send(&mut out);
@@ -194,8 +194,8 @@ impl Pipeline {
     async fn wait_until_ready(&mut self) {
         loop {
             while let Some((id, letter, raw)) = self.unkept.last() {
-                let set_aside = &self.parts.set_aside;
-                if set_aside.keep_anyway(id, letter, raw).await == Stored::Failed {
+                let dead_letters = &self.parts.dead_letters;
+                if dead_letters.store_over_limit(id, letter, raw).await == Stored::Failed {
                     break;
                 }
                 self.unkept.pop();
@@ -316,7 +316,7 @@ impl Pipeline {
         if replayed {
             self.parts.ledger.accepted(source, items);
         }
-        self.parts.ledger.input_set_aside(source, items);
+        self.parts.ledger.input_dead_lettered(source, items);
         let reason = "processing it made livekit-otel panic".to_owned();
         let letter = DeadLetter { payload: source.into(), items, at, reason };
         self.unkept.push((format!("{kind}-{number:020}"), letter, raw));
@@ -339,7 +339,7 @@ impl Pipeline {
         }
         engine.tick(at, out);
         let Some(decoded) = decoded else {
-            ledger.input_set_aside(source, items);
+            ledger.input_dead_lettered(source, items);
             let reason = "a signed webhook that can't be read".to_owned();
             let letter = DeadLetter { payload: Payload::Webhook, items, at, reason };
             self.unkept.push((format!("webhook-{number:020}"), letter, raw));
@@ -427,9 +427,9 @@ impl Pipeline {
         let now = self.now();
         self.parts.engine.end(now, END_BY_SHUTDOWN, &mut out);
         self.flush_all(now, &mut out).await;
-        let set_aside = &self.parts.set_aside;
+        let dead_letters = &self.parts.dead_letters;
         for (id, letter, raw) in self.unkept.drain(..) {
-            set_aside.keep_anyway(&id, &letter, &raw).await;
+            dead_letters.store_over_limit(&id, &letter, &raw).await;
         }
     }
 
@@ -463,9 +463,9 @@ async fn sleep(wait: Option<Duration>) {
 }
 
 // Returns once something finds no room on disk.
-async fn shortage(room: Option<&IntakeBudget>) {
-    match room {
-        Some(room) => room.shortage().await,
+async fn shortage(budget: Option<&IntakeBudget>) {
+    match budget {
+        Some(budget) => budget.wait_for_shortage().await,
         None => std::future::pending().await,
     }
 }

@@ -11,7 +11,7 @@ use livekit_otel_model::semconv::{key, metric};
 #[derive(Debug, Clone)]
 pub struct Own {
     ledger: Arc<Ledger>,
-    room: Option<Arc<IntakeBudget>>,
+    budget: Option<Arc<IntakeBudget>>,
 }
 
 /// The counts at a moment.
@@ -24,8 +24,8 @@ pub struct Observed {
 
 impl Own {
     /// Of a ledger, and of the journal's room where it is on disk.
-    pub fn new(ledger: Arc<Ledger>, room: Option<Arc<IntakeBudget>>) -> Self {
-        Self { ledger, room }
+    pub fn new(ledger: Arc<Ledger>, budget: Option<Arc<IntakeBudget>>) -> Self {
+        Self { ledger, budget }
     }
 
     /// The names of all metrics of the program's own, as OTLP has them.
@@ -37,7 +37,7 @@ impl Own {
     pub fn observe(&self) -> Observed {
         Observed {
             ledger: self.ledger.snapshot(),
-            on_disk: self.room.as_ref().map(|room| room.on_disk()),
+            on_disk: self.budget.as_ref().map(|budget| budget.on_disk()),
             resident: memory::resident(),
         }
     }
@@ -192,7 +192,7 @@ fn items(observed: &Observed, point: &mut Point<'_>) {
             ("processed", row.processed),
             ("duplicates", row.duplicates),
             ("merged", row.merged),
-            ("set_aside", row.set_aside),
+            ("set_aside", row.dead_letters),
         ] {
             point(n(count), &[source, (key::LEDGER_OUTCOME, outcome)]);
         }
@@ -206,9 +206,11 @@ fn items(observed: &Observed, point: &mut Point<'_>) {
 fn records(observed: &Observed, point: &mut Point<'_>) {
     for row in &observed.ledger.outputs {
         let signal = (key::LEDGER_SIGNAL, row.signal.as_str());
-        for (outcome, count) in
-            [("accepted", row.accepted), ("delivered", row.delivered), ("set_aside", row.set_aside)]
-        {
+        for (outcome, count) in [
+            ("accepted", row.accepted),
+            ("delivered", row.delivered),
+            ("set_aside", row.dead_letters),
+        ] {
             point(n(count), &[signal, (key::LEDGER_OUTCOME, outcome)]);
         }
         for (why, count) in row.lost {

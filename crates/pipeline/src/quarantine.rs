@@ -133,8 +133,8 @@ mod tests {
         let path = tempfile::tempdir().unwrap();
         let directory = Arc::new(Directory::open(path.path(), Arc::new(Files)).unwrap());
         let settings = Settings::default();
-        let set_aside = Arc::new(DeadLetters::in_memory(0));
-        let exporter = Exporter::start(&settings, Arc::default(), &set_aside).unwrap();
+        let dead_letters = Arc::new(DeadLetters::in_memory(0));
+        let exporter = Exporter::start(&settings, Arc::default(), &dead_letters).unwrap();
         let open = || Quarantine::open(&directory, &exporter);
         panics_at(&directory, &exporter, 7);
         assert!(open().may_panic(6) && open().may_panic(7) && !open().may_panic(8));

@@ -148,7 +148,7 @@ impl Running {
             engine,
             sink: Arc::new(exporter.clone()),
             ledger: Arc::clone(ledger),
-            set_aside,
+            dead_letters: set_aside,
             durable: None,
             tap: None,
             clock: clock.clone(),
@@ -287,7 +287,7 @@ impl Inlet {
             size,
         };
         let journal = self.journal.read().unwrap_or_else(PoisonError::into_inner);
-        let taken = journal.as_ref().is_some_and(|journal| journal.offer(accepted).is_ok());
+        let taken = journal.as_ref().is_some_and(|journal| journal.try_append(accepted).is_ok());
         if !taken {
             // Of a message, as of a request: none of it is taken.
             self.ledger.refused(source, Refused::Busy);

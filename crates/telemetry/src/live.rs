@@ -157,10 +157,10 @@ impl Builder {
         if clock.is_none() && !self.flush_interval.is_zero() {
             let (faults, ticks) =
                 (inner.faults.clone(), tick(Arc::downgrade(&inner), self.flush_interval));
-            tokio::spawn(async move { faults.over("the clock of the stats", ticks).await });
+            tokio::spawn(async move { faults.watch("the clock of the stats", ticks).await });
         }
         let (faults, draining) = (inner.faults.clone(), drain(Arc::clone(&inner)));
-        tokio::spawn(async move { faults.over("the queue of calls", draining).await });
+        tokio::spawn(async move { faults.watch("the queue of calls", draining).await });
         let otel = Mutex::new(running.zip(clock));
         Ok(Telemetry { inner, otel })
     }
@@ -305,7 +305,7 @@ impl Telemetry {
         let ledger = inner.ledger.snapshot().ended();
         if let Err(imbalance) = ledger.check() {
             tracing::error!(%imbalance, "the ledger does not add up");
-            faults.push(Fault::Books(imbalance));
+            faults.push(Fault::Imbalance(imbalance));
         }
         let queued = inner.queued.load(Ordering::Acquire) as u64;
         Report { undelivered: ledger.lost_by_shutdown() + queued, ledger, faults }

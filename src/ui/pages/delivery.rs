@@ -14,7 +14,7 @@ pub(in crate::ui) fn delivery(ledger: &Snapshot, look: &Look) -> String {
             input.accepted,
             input.processed,
             input.waiting(),
-            input.set_aside,
+            input.dead_letters,
             input.duplicates,
             input.merged,
             refused,
@@ -23,7 +23,8 @@ pub(in crate::ui) fn delivery(ledger: &Snapshot, look: &Look) -> String {
     });
     let outputs = ledger.outputs.iter().map(|output| {
         let lost = output.lost_sum();
-        let counts = [output.accepted, output.delivered, output.waiting(), output.set_aside, lost];
+        let counts =
+            [output.accepted, output.delivered, output.waiting(), output.dead_letters, lost];
         (output.signal.as_str(), counts)
     });
     let reasons = reasons(ledger);

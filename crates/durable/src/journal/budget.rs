@@ -42,7 +42,7 @@ pub struct IntakeBudget {
     unwritten: [AtomicU64; 3],
     max_disk: u64,
     volume: Option<Volume>,
-    pressed: AtomicBool,
+    paused: AtomicBool,
     freed: Notify,
     short: Notify,
 }
@@ -83,7 +83,7 @@ impl IntakeBudget {
             unwritten: Default::default(),
             max_disk: u64::MAX,
             volume: None,
-            pressed: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
             freed: Notify::new(),
             short: Notify::new(),
         }
@@ -98,14 +98,14 @@ impl IntakeBudget {
             measured: Mutex::default(),
             refused: AtomicBool::new(false),
         };
-        let room = Self { max_disk, volume: Some(volume), ..self };
-        room.measure();
-        room
+        let budget = Self { max_disk, volume: Some(volume), ..self };
+        budget.measure();
+        budget
     }
 
     /// Takes room in memory for `size` bytes, where there is any and the disk has some left.
     pub(super) fn take(&self, size: usize, part: Part) -> bool {
-        if self.pressed.load(Relaxed) || !self.has_disk(size, part) {
+        if self.paused.load(Relaxed) || !self.has_disk(size, part) {
             return false;
         }
         let limit = left(self.max_memory as u64, part);
@@ -156,7 +156,7 @@ impl IntakeBudget {
     }
 
     /// Notes how much a holder has.
-    pub fn holds(&self, holder: Holder, bytes: u64) {
+    pub fn set_usage(&self, holder: Holder, bytes: u64) {
         let place = match holder {
             Holder::Journal => &self.journal,
             Holder::Snapshot => &self.snapshot,
@@ -199,7 +199,7 @@ impl IntakeBudget {
     }
 
     /// Returns once something found no room on disk.
-    pub async fn shortage(&self) {
+    pub async fn wait_for_shortage(&self) {
         self.short.notified().await;
     }
 
@@ -233,8 +233,8 @@ impl IntakeBudget {
     }
 
     /// Stops all that comes in, or lets it in again: the process takes too much memory.
-    pub fn press(&self, pressed: bool) {
-        self.pressed.store(pressed, Relaxed);
+    pub fn set_paused(&self, paused: bool) {
+        self.paused.store(paused, Relaxed);
         self.freed.notify_waiters();
     }
 }

@@ -87,7 +87,7 @@ pub enum Stored {
     /// It is kept.
     Yes,
     /// There is no room left for it.
-    NoRoom,
+    Full,
     /// The disk failed; another time it may not.
     Failed,
 }
@@ -127,7 +127,7 @@ impl DeadLetters {
     pub fn on_disk(directory: &Arc<Directory>, max_bytes: u64) -> io::Result<Self> {
         store::create_directory(&directory.path().join(FOLDER))?;
         let mut held = Held::default();
-        for letter in letters(directory.path())? {
+        for letter in dead_letter_files(directory.path())? {
             held.letters += 1;
             held.bytes += fs::metadata(&letter).map_or(0, |file| file.len());
         }
@@ -140,22 +140,22 @@ impl DeadLetters {
     }
 
     /// Whether there is room for so many bytes more.
-    pub fn has_room(&self, bytes: usize) -> bool {
+    pub fn has_capacity(&self, bytes: usize) -> bool {
         self.held().bytes + bytes as u64 <= self.max_bytes
     }
 
     /// Keeps `payload` where there is room. The same payload under the same `id` is kept once, as a
     /// replay sets it aside again; another one under that id is kept beside it.
-    pub async fn keep(&self, id: &str, letter: &DeadLetter, payload: &Bytes) -> Stored {
+    pub async fn store(&self, id: &str, letter: &DeadLetter, payload: &Bytes) -> Stored {
         let _turn = self.turn.lock().await;
-        if !self.has_room(payload.len()) {
-            return Stored::NoRoom;
+        if !self.has_capacity(payload.len()) {
+            return Stored::Full;
         }
         self.put(id, letter, payload).await
     }
 
     /// Keeps `payload`, which was acknowledged: whether there is room for it was asked before.
-    pub async fn keep_anyway(&self, id: &str, letter: &DeadLetter, payload: &Bytes) -> Stored {
+    pub async fn store_over_limit(&self, id: &str, letter: &DeadLetter, payload: &Bytes) -> Stored {
         let _turn = self.turn.lock().await;
         self.put(id, letter, payload).await
     }
@@ -207,7 +207,7 @@ fn vacant(directory: &Path, id: &str, payload: &Bytes) -> Option<String> {
         if !path.exists() {
             return Some(name);
         }
-        if open(&path).is_ok_and(|(_, kept)| kept == *payload) {
+        if read(&path).is_ok_and(|(_, kept)| kept == *payload) {
             return None;
         }
     }
@@ -251,7 +251,7 @@ pub enum Unreadable {
 ///
 /// # Errors
 /// Those of the file system; no such directory is no letter.
-pub fn letters(directory: &Path) -> io::Result<Vec<PathBuf>> {
+pub fn dead_letter_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(directory.join(FOLDER)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
@@ -271,7 +271,7 @@ pub fn letters(directory: &Path) -> io::Result<Vec<PathBuf>> {
 ///
 /// # Errors
 /// [`Unreadable`].
-pub fn open(letter: &Path) -> Result<(DeadLetter, Bytes), Unreadable> {
+pub fn read(letter: &Path) -> Result<(DeadLetter, Bytes), Unreadable> {
     let bytes = fs::read(letter)?;
     let mut frames = Frames::new(&bytes);
     let mut next = || frames.next().map(|(_, record)| record).ok_or(Unreadable::Damaged);
@@ -290,8 +290,8 @@ mod tests {
     }
 
     fn payloads(directory: &Path) -> Vec<Bytes> {
-        let files = letters(directory).unwrap();
-        let mut payloads: Vec<_> = files.iter().map(|file| open(file).unwrap().1).collect();
+        let files = dead_letter_files(directory).unwrap();
+        let mut payloads: Vec<_> = files.iter().map(|file| read(file).unwrap().1).collect();
         payloads.sort_unstable();
         payloads
     }
@@ -304,7 +304,7 @@ mod tests {
             let set_aside = DeadLetters::on_disk(&directory, 1 << 20).unwrap();
             for payload in ["a", "b", "c", "b"] {
                 assert_eq!(
-                    set_aside.keep("logs-1", &letter("no"), &payload.into()).await,
+                    set_aside.store("logs-1", &letter("no"), &payload.into()).await,
                     Stored::Yes
                 );
             }
@@ -320,8 +320,8 @@ mod tests {
         let set_aside = DeadLetters::on_disk(&directory, 1 << 20).unwrap();
         let damaged = place.path().join(FOLDER).join("logs-1.letter");
         fs::write(&damaged, "damaged").unwrap();
-        assert_eq!(set_aside.keep("logs-1", &letter("no"), &"a".into()).await, Stored::Yes);
+        assert_eq!(set_aside.store("logs-1", &letter("no"), &"a".into()).await, Stored::Yes);
         assert_eq!(fs::read(&damaged).unwrap(), b"damaged");
-        assert_eq!(letters(place.path()).unwrap().len(), 2);
+        assert_eq!(dead_letter_files(place.path()).unwrap().len(), 2);
     }
 }

@@ -1,4 +1,4 @@
-//! What was accepted, until it is processed. One seam for all sources: what [`Journal::offer`] has
+//! What was accepted, until it is processed. One seam for all sources: what [`Journal::try_append`] has
 //! taken, and [`Pending::durable`] has confirmed, may be acknowledged. In memory or on disk.
 
 mod budget;
@@ -17,7 +17,8 @@ use tokio::sync::{mpsc, oneshot};
 use budget::Part;
 pub use budget::{Holder, IntakeBudget};
 pub use dead_letters::{
-    DeadLetter, DeadLetters, Payload, Stored, Unreadable, letters, open as open_letter,
+    DeadLetter, DeadLetters, Payload, Stored, Unreadable, dead_letter_files,
+    read as read_dead_letter,
 };
 pub use entry::{Read, decode};
 pub use reader::{Numbered, Reader};
@@ -80,7 +81,7 @@ pub struct Full;
 #[derive(Debug, Clone)]
 pub struct Journal {
     queue: mpsc::UnboundedSender<Append>,
-    room: Arc<IntakeBudget>,
+    budget: Arc<IntakeBudget>,
     ledger: Arc<Ledger>,
     is_durable: bool,
 }
@@ -89,7 +90,7 @@ pub struct Journal {
 #[derive(Debug, Clone)]
 pub struct Ticker {
     queue: mpsc::WeakUnboundedSender<Append>,
-    room: Arc<IntakeBudget>,
+    budget: Arc<IntakeBudget>,
 }
 
 /// What the queue of a journal holds.
@@ -108,11 +109,11 @@ pub struct Pending(Option<oneshot::Receiver<()>>);
 
 /// A journal in memory that holds up to `max_bytes` of unprocessed inputs, and counts them in `ledger`.
 pub fn in_memory(max_bytes: usize, ledger: &Arc<Ledger>) -> (Journal, Reader) {
-    let room = Arc::new(IntakeBudget::new(max_bytes));
+    let budget = Arc::new(IntakeBudget::new(max_bytes));
     let (queue, appended) = mpsc::unbounded_channel();
     let ledger = Arc::clone(ledger);
-    let journal = Journal { queue, room: Arc::clone(&room), ledger, is_durable: false };
-    (journal, Reader::in_memory(appended, room))
+    let journal = Journal { queue, budget: Arc::clone(&budget), ledger, is_durable: false };
+    (journal, Reader::in_memory(appended, budget))
 }
 
 impl Journal {
@@ -120,9 +121,9 @@ impl Journal {
     ///
     /// # Errors
     /// [`Full`]: nothing was taken; the sender should come back.
-    pub fn offer(&self, input: Accepted) -> Result<Pending, Full> {
+    pub fn try_append(&self, input: Accepted) -> Result<Pending, Full> {
         let (record, size) = self.measure(&input);
-        if !self.room.take(size, Part::All) {
+        if !self.budget.take(size, Part::All) {
             return Err(Full);
         }
         self.send(input, record, size)
@@ -135,7 +136,7 @@ impl Journal {
     /// [`Full`]: the reader is gone; the program is ending.
     pub async fn append(&self, input: Accepted) -> Result<Pending, Full> {
         let (record, size) = self.measure(&input);
-        self.room.wait(size).await;
+        self.budget.wait(size).await;
         self.send(input, record, size)
     }
 
@@ -160,7 +161,7 @@ impl Journal {
             if let (Entry::Input(input), false) = (&unsent.0.entry, self.is_durable) {
                 self.ledger.withdrawn(input.source, input.items);
             }
-            self.room.free(size);
+            self.budget.free(size);
             Full
         })?;
         Ok(Pending(pending))
@@ -168,12 +169,12 @@ impl Journal {
 
     /// A handle for the one who reads it.
     pub fn ticker(&self) -> Ticker {
-        Ticker { queue: self.queue.downgrade(), room: Arc::clone(&self.room) }
+        Ticker { queue: self.queue.downgrade(), budget: Arc::clone(&self.budget) }
     }
 
     /// What there is room for.
-    pub fn room(&self) -> &Arc<IntakeBudget> {
-        &self.room
+    pub fn budget(&self) -> &Arc<IntakeBudget> {
+        &self.budget
     }
 
     /// Whether what it took survives the process.
@@ -184,8 +185,8 @@ impl Journal {
 
 impl Ticker {
     /// What there is room for.
-    pub fn room(&self) -> &Arc<IntakeBudget> {
-        &self.room
+    pub fn budget(&self) -> &Arc<IntakeBudget> {
+        &self.budget
     }
 
     /// Takes a tick or a flush; what is given is told once it is in the journal, or dropped if it
@@ -195,7 +196,7 @@ impl Ticker {
         let record = entry::encode(&entry);
         let size = record.len();
         // It is small, and what it lets go of makes room.
-        self.room.force(size);
+        self.budget.force(size);
         let (sender, receiver) = oneshot::channel();
         queue.send(Append { entry, record, size, durable: Some(sender) }).ok()?;
         Some(receiver)

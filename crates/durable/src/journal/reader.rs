@@ -16,7 +16,7 @@ pub struct Reader(From);
 
 #[derive(Debug)]
 enum From {
-    Memory { queue: mpsc::UnboundedReceiver<Append>, room: Arc<IntakeBudget> },
+    Memory { queue: mpsc::UnboundedReceiver<Append>, budget: Arc<IntakeBudget> },
     Disk(Box<Disk>),
 }
 
@@ -48,9 +48,9 @@ pub struct Numbered {
 impl Reader {
     pub(super) fn in_memory(
         queue: mpsc::UnboundedReceiver<Append>,
-        room: Arc<IntakeBudget>,
+        budget: Arc<IntakeBudget>,
     ) -> Self {
-        Self(From::Memory { queue, room })
+        Self(From::Memory { queue, budget })
     }
 
     pub(super) fn on_disk(
@@ -83,9 +83,9 @@ impl Reader {
     /// The next entry; `None` once every [`super::Journal`] is gone and all is read.
     pub async fn next(&mut self) -> Option<Numbered> {
         match &mut self.0 {
-            From::Memory { queue, room } => {
+            From::Memory { queue, budget } => {
                 let appended = queue.recv().await?;
-                Some(in_memory(appended, room))
+                Some(in_memory(appended, budget))
             }
             From::Disk(disk) => disk.next().await,
         }
@@ -116,7 +116,7 @@ impl Reader {
     /// The next entry if there is one now.
     pub fn try_next(&mut self) -> Option<Numbered> {
         match &mut self.0 {
-            From::Memory { queue, room } => Some(in_memory(queue.try_recv().ok()?, room)),
+            From::Memory { queue, budget } => Some(in_memory(queue.try_recv().ok()?, budget)),
             From::Disk(disk) => match disk.tail.next(disk.next) {
                 Next::Entry(number, entry, size) => Some(disk.take(number, entry, size)),
                 // An error is found again, and told, by who waits for the next one.
@@ -127,8 +127,8 @@ impl Reader {
     }
 }
 
-fn in_memory(appended: Append, room: &IntakeBudget) -> Numbered {
-    room.free(appended.size);
+fn in_memory(appended: Append, budget: &IntakeBudget) -> Numbered {
+    budget.free(appended.size);
     if let Some(durable) = appended.durable {
         // It is as much in the journal as it will ever be.
         let _ = durable.send(());
@@ -150,7 +150,7 @@ impl Disk {
                     }
                 },
                 Next::Wait => {
-                    // A file that is held open keeps its room after it is dropped.
+                    // A file that is held open keeps its budget after it is dropped.
                     self.on_disk = None;
                     self.tail.arrived().await;
                 }

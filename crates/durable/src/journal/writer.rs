@@ -94,10 +94,10 @@ pub fn open(
         ledger.damaged(1);
     }
     ledger.set_durable();
-    let room = IntakeBudget::new(MAX_MEMORY);
-    room.holds(Holder::Journal, log.bytes());
+    let budget = IntakeBudget::new(MAX_MEMORY);
+    budget.set_usage(Holder::Journal, log.bytes());
     let disk = Arc::clone(directory.disk());
-    let room = Arc::new(room.on(settings.max_bytes, directory.path().to_owned(), disk));
+    let budget = Arc::new(budget.on(settings.max_bytes, directory.path().to_owned(), disk));
     let tail = Arc::new(Tail::new(MAX_MEMORY, log.next() - 1));
     let saved = Arc::new(AtomicU64::new(0));
     let (first, readers) = (log.first(), log.readers());
@@ -105,7 +105,7 @@ pub fn open(
     let writer = Writer {
         directory: Some(Arc::clone(directory)),
         log,
-        room: Arc::clone(&room),
+        budget: Arc::clone(&budget),
         tail: Arc::clone(&tail),
         saved: Arc::clone(&saved),
         rolled: 0,
@@ -119,7 +119,7 @@ pub fn open(
         let _watched = watched;
         writer.run(appended);
     })?;
-    let journal = Journal { queue, room, ledger: Arc::clone(ledger), is_durable: true };
+    let journal = Journal { queue, budget, ledger: Arc::clone(ledger), is_durable: true };
     let reader = Reader::on_disk(tail, readers, read, Arc::clone(ledger));
     Ok(Opened { journal, reader, first, saved, faults, thread })
 }
@@ -128,7 +128,7 @@ struct Writer {
     // As long as this writes, nobody else may: a server that is dropped does not wait for it.
     directory: Option<Arc<Directory>>,
     log: Log,
-    room: Arc<IntakeBudget>,
+    budget: Arc<IntakeBudget>,
     tail: Arc<Tail>,
     saved: Arc<AtomicU64>,
     // The last entry that a snapshot had when a segment was begun for it.
@@ -153,7 +153,7 @@ impl Writer {
             if !self.wait.is_zero() {
                 thread::park_timeout(self.wait);
             }
-            // First, as the group may need the room.
+            // First, as the group may need the budget.
             self.trim();
             self.write(group(first, &mut queue));
         }
@@ -167,9 +167,9 @@ impl Writer {
         let records: Vec<&[u8]> = group.iter().map(|append| &*append.record).collect();
         let written = self.log.append(&records, true);
         self.report(written.as_ref().err());
-        self.room.holds(Holder::Journal, self.log.bytes());
-        self.room.wrote(!written.as_ref().is_err_and(is_full));
-        self.room.measure_if_old();
+        self.budget.set_usage(Holder::Journal, self.log.bytes());
+        self.budget.wrote(!written.as_ref().is_err_and(is_full));
+        self.budget.measure_if_old();
         if written.is_ok() {
             self.count(&group);
             let (entries, confirmed): (Vec<_>, Vec<_>) = group
@@ -183,7 +183,7 @@ impl Writer {
             }
         }
         // Dropped, what is not written is not confirmed.
-        self.room.free(size);
+        self.budget.free(size);
     }
 
     // Before the reader can have them: whether a sender waits for its answer changes no count.
@@ -220,7 +220,7 @@ impl Writer {
         if let Err(error) = rolled.and_then(|()| self.log.drop_until(saved)) {
             tracing::warn!(%error, "what the journal no longer needs can't be removed");
         }
-        self.room.holds(Holder::Journal, self.log.bytes());
+        self.budget.set_usage(Holder::Journal, self.log.bytes());
     }
 }
 

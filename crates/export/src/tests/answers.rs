@@ -30,7 +30,7 @@ async fn fate(settings: &Settings, mut requests: mpsc::UnboundedReceiver<()>) ->
     let output = fixture.shutdown().await;
     assert_eq!(output.waiting(), 0);
     let again = std::iter::from_fn(|| requests.try_recv().ok()).count();
-    (1 + again, output.delivered, output.set_aside)
+    (1 + again, output.delivered, output.dead_letters)
 }
 
 // A collector over HTTP that answers the first request with these bytes, and then takes all.

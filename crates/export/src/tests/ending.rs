@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::*;
-use livekit_otel_durable::journal::{letters, open_letter};
+use livekit_otel_durable::journal::{dead_letter_files, read_dead_letter};
 use livekit_otel_durable::store::{Directory, Files};
 use livekit_otel_model::signal::{Attribute, Number, NumberPoint, Series};
 
@@ -66,12 +66,12 @@ async fn what_has_no_number_is_set_aside_each_time_under_an_id_of_its_own() {
             received.recv().await.unwrap();
         }
         exporter.shutdown(Instant::now() + Duration::from_secs(10)).await;
-        assert_eq!(ledger.snapshot().outputs[Signal::Logs as usize].set_aside, 2);
+        assert_eq!(ledger.snapshot().outputs[Signal::Logs as usize].dead_letters, 2);
     }
-    let items = letters(place.path())
+    let items = dead_letter_files(place.path())
         .unwrap()
         .iter()
-        .map(|file| open_letter(file).unwrap().0.items)
+        .map(|file| read_dead_letter(file).unwrap().0.items)
         .sum::<u64>();
     assert_eq!(items, 4);
 }

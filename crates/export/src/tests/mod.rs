@@ -216,7 +216,7 @@ async fn a_request_that_is_too_large_is_halved_down_to_the_record_at_fault() {
     }
     assert_eq!(seen, ["abcd", "ab", "a", "b", "cd"]);
     let output = fixture.shutdown().await;
-    assert_eq!((output.delivered, output.set_aside), (3, 1));
+    assert_eq!((output.delivered, output.dead_letters), (3, 1));
     assert_eq!(fixture.set_aside.len(), 1);
 }
 
@@ -230,7 +230,7 @@ async fn a_refused_request_is_set_aside_and_the_next_one_goes() {
     fixture.log(&["b"]);
     received.recv().await.unwrap();
     let output = fixture.shutdown().await;
-    assert_eq!((output.delivered, output.set_aside, output.waiting()), (1, 1, 0));
+    assert_eq!((output.delivered, output.dead_letters, output.waiting()), (1, 1, 0));
 }
 
 #[tokio::test]

@@ -71,7 +71,7 @@ struct Life<'a> {
 
 fn queue(directory: &Directory, ledger: &Arc<Ledger>) -> Queue {
     let journal = livekit_otel_durable::journal::in_memory(1 << 20, ledger).0;
-    let disk = Disk { directory, room: journal.room(), segment: 1 << 10 };
+    let disk = Disk { directory, room: journal.budget(), segment: 1 << 10 };
     // Little stays in memory.
     Queue::new(3000, Some(Outbox::open(Signal::Logs, disk, ledger).unwrap()))
 }
