@@ -6,11 +6,11 @@ export CARGO_TERM_COLOR ?= auto
 # The tests that `cargo test` leaves out: they need more than Rust.
 REAL := --test real --test stack
 
-.PHONY: ci fmt lint test test-real doc deny demo stack bench fuzz soak
+.PHONY: ci fmt lint test test-real doc package deny demo stack bench fuzz soak
 
 # Longer than a developer wants to wait for.
 ci: export CRASH_ROUNDS ?= 200
-ci: fmt lint test test-real doc deny
+ci: fmt lint test test-real doc package deny
 
 fmt:
 	$(CARGO) fmt --check
@@ -32,6 +32,10 @@ test-real:
 
 doc:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
+
+# Packs each member as for a registry. Not built from its package here: that takes as long as a clean build.
+package:
+	$(CARGO) package --locked --workspace --no-verify --allow-dirty --quiet
 
 # Advisories need a database from the network. Without it they are not checked, which is printed but no error.
 deny: | cargo-deny
