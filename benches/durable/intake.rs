@@ -1,6 +1,6 @@
-//! Signed webhooks a second, verified and synced, over 32 connections; and, where `OTELCOL` names a
-//! collector with the webhook receiver, the same bodies into that, which checks no signature
-//! and writes nothing.
+//! Signed webhooks per second, verified and synced, over 32 connections. The same requests go to a bare
+//! HTTP server (`floor`) and, if `OTELCOL` names a collector with the webhook receiver, to that; neither
+//! checks a signature or writes anything.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -28,6 +28,14 @@ pub fn run() {
     let (http, grpc) = (reserved_port(), reserved_port());
     let ours = on_one_core(&serve(directory.path(), http, grpc, 1));
     let ours = measure("livekit-otel", ours, http, &requests);
+    let port = reserved_port();
+    let floor = on_one_core(&crate::floor::command(port));
+    let floor = measure("bare hyper server", floor, port, &requests);
+    println!(
+        "  {:.1} times its CPU per webhook, {:.2} of its rate",
+        ours.1 / floor.1,
+        ours.0 / floor.0
+    );
     let Some(otelcol) = otelcol() else { return };
     // As it comes it closes each connection after one webhook.
     for (name, keep_alives) in [("webhookeventreceiver", false), ("  with keep-alives", true)] {

@@ -1,10 +1,11 @@
-//! What durability costs and what it is worth: signed webhooks a second, verified and synced, beside
-//! the collector's own webhook receiver where there is one; stats windows a second; all that a server
-//! tells, simulated; a restart with many open tracks; a collector that is away. `cargo bench --bench
-//! durable`, with parts' names as arguments those alone.
+//! The cost of durability: signed webhooks per second, verified and synced, beside a bare HTTP server
+//! and, if there is one, the collector's own webhook receiver; stats windows per second; a simulated
+//! server's whole traffic; a restart with many open tracks; a collector that is away. `cargo bench
+//! --bench durable`; names of parts as arguments run only those.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, unreachable_pub)]
 
 mod away;
+mod floor;
 mod intake;
 #[path = "../otelcol/mod.rs"]
 mod otelcol;
@@ -17,6 +18,10 @@ mod sink;
 mod windows;
 
 fn main() {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() == Some(floor::ARGUMENT) {
+        return floor::serve(arguments.next().unwrap().parse().unwrap());
+    }
     let parts: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let wanted = |part: &str| parts.is_empty() || parts.iter().any(|wanted| wanted == part);
     if wanted("restart") {
