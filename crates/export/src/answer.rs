@@ -15,6 +15,7 @@ use http::{HeaderMap, StatusCode};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use prost::Message;
 use tonic::{Code, Status};
+use tonic_types::pb::{RetryInfo, Status as RpcStatus};
 
 use livekit_otel_model::printable;
 use livekit_otel_transport::frames::status::{NoStatus, content_type};
@@ -164,47 +165,19 @@ fn rejected(body: Bytes) -> u64 {
     u64::try_from(rejected).unwrap_or(0)
 }
 
-// google.rpc.Status, Any, RetryInfo and Duration, as far as they matter here.
-#[derive(Clone, PartialEq, Message)]
-struct RpcStatus {
-    #[prost(string, tag = "2")]
-    message: String,
-    #[prost(message, repeated, tag = "3")]
-    details: Vec<AnyMessage>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct AnyMessage {
-    #[prost(string, tag = "1")]
-    type_url: String,
-    #[prost(bytes = "vec", tag = "2")]
-    value: Vec<u8>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct RetryInfo {
-    #[prost(message, optional, tag = "1")]
-    delay: Option<Delay>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Delay {
-    #[prost(int64, tag = "1")]
-    seconds: i64,
-    #[prost(int32, tag = "2")]
-    nanos: i32,
-}
-
 fn retry_info(details: &[u8]) -> Option<Duration> {
     let status = RpcStatus::decode(details).ok()?;
     let info = status.details.iter().find(|any| any.type_url.ends_with("google.rpc.RetryInfo"))?;
-    let delay = RetryInfo::decode(&info.value[..]).ok()?.delay.unwrap_or_default();
+    let delay = RetryInfo::decode(&info.value[..]).ok()?.retry_delay.unwrap_or_default();
+    // By hand: prost-types' conversion overflows at the least i64.
     let (seconds, nanos) = (u64::try_from(delay.seconds), u32::try_from(delay.nanos));
     Some(Duration::new(seconds.unwrap_or(0), nanos.unwrap_or(0).min(999_999_999)))
 }
 
 #[cfg(test)]
 mod tests {
+    use tonic_types::{ErrorDetails, StatusExt};
+
     use super::*;
 
     fn kind(answer: &Answer) -> &'static str {
@@ -298,16 +271,9 @@ mod tests {
     }
 
     // A status with a RetryInfo of so many milliseconds, or of no delay.
-    fn asks(code: Code, millis: Option<i32>) -> Status {
-        let delay =
-            |millis| Delay { seconds: i64::from(millis / 1000), nanos: millis % 1000 * 1_000_000 };
-        let info = RetryInfo { delay: millis.map(delay) };
-        let any = AnyMessage {
-            type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(),
-            value: info.encode_to_vec(),
-        };
-        let details = RpcStatus { message: "no".to_owned(), details: vec![any] };
-        Status::with_details(code, "", details.encode_to_vec().into())
+    fn asks(code: Code, millis: Option<u64>) -> Status {
+        let delay = millis.map(Duration::from_millis);
+        Status::with_error_details(code, "no", ErrorDetails::with_retry_info(delay))
     }
 
     #[test]
@@ -345,6 +311,22 @@ mod tests {
                 assert_eq!(after, expected.map(Duration::from_millis), "{code:?} {millis:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_delay_of_any_value_is_read() {
+        let mut details = RpcStatus::decode(asks(Code::Unavailable, Some(1)).details()).unwrap();
+        let mut read = |seconds, nanos| {
+            let mut info = RetryInfo::decode(&details.details[0].value[..]).unwrap();
+            let delay = info.retry_delay.as_mut().unwrap();
+            (delay.seconds, delay.nanos) = (seconds, nanos);
+            details.details[0].value = info.encode_to_vec();
+            retry_info(&details.encode_to_vec())
+        };
+        assert_eq!(read(i64::MIN, i32::MIN), Some(Duration::ZERO));
+        assert_eq!(read(-1, 5), Some(Duration::from_nanos(5)));
+        assert_eq!(read(1, i32::MAX), Some(Duration::new(1, 999_999_999)));
+        assert_eq!(read(i64::MAX, 0), Some(Duration::from_secs(i64::MAX.unsigned_abs())));
     }
 
     #[test]

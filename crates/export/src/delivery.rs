@@ -1,11 +1,12 @@
 //! The task that empties a signal's queue: batches, several on their way at once, retries, halves, and
 //! where each record ends in the ledger.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use futures_util::stream::{FuturesOrdered, StreamExt};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -266,7 +267,7 @@ impl Sender {
         self.failing.store(true, Relaxed);
         self.queue.set_failing(true);
         let now = Instant::now();
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut said = self.said.lock();
         if said.is_none_or(|said| now.duration_since(said) >= SAID_AGAIN) {
             *said = Some(now);
             let (signal, url) = (self.signal.as_str(), &self.url);

@@ -20,11 +20,12 @@ mod transport;
 mod wire;
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -227,8 +228,7 @@ impl Exporter {
     /// lost. What is queued after that is lost too.
     pub async fn shutdown(&self, deadline: Instant) -> Undelivered {
         self.0.ending.send_replace(true);
-        let tasks =
-            std::mem::take(&mut *self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        let tasks = std::mem::take(&mut *self.0.tasks.lock());
         let mut undelivered = Undelivered::default();
         for (signal, mut task) in tasks {
             if tokio::time::timeout_at(deadline, &mut task).await.is_err() {

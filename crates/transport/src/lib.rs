@@ -4,7 +4,6 @@
 pub mod client;
 pub mod frames;
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 /// An error and what it is caused by.
@@ -22,9 +21,7 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Half to all of it: processes that lost one collector don't come back to it in step.
+/// Half to all of `backoff`, at random: clients that lost the same server don't reconnect in step.
 pub fn jittered(backoff: Duration) -> Duration {
-    let random = RandomState::new().build_hasher().finish() % 1000;
-    let thousandth = backoff / 2000;
-    backoff / 2 + thousandth * u32::try_from(random).unwrap_or(0)
+    backoff / 2 + backoff / 2000 * fastrand::u32(..1000)
 }

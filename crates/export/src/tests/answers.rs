@@ -143,7 +143,7 @@ async fn grpc_answers(answer: Answers) -> Fate {
                 async move {
                     let _ = request.into_body().collect().await;
                     let _ = sender.send(());
-                    let answer = answer.lock().unwrap().take();
+                    let answer = answer.lock().take();
                     Ok::<_, Infallible>(answer.unwrap_or_else(|| grpc(message(b""), &[OK])))
                 }
             });

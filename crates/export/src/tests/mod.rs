@@ -49,7 +49,7 @@ impl LogsService for Script {
     ) -> Result<Response<ExportLogsServiceResponse>, Status> {
         let headers = request.metadata().clone().into_headers();
         let _ = self.requests.send((request.into_inner(), headers));
-        let answer = self.answers.lock().unwrap().pop_front();
+        let answer = self.answers.lock().pop_front();
         answer.unwrap_or_else(|| Ok(ExportLogsServiceResponse::default())).map(Response::new)
     }
 }
@@ -342,7 +342,7 @@ async fn http_carries_the_same_request_however_it_is_compressed() {
         let answers = Arc::new(Mutex::new(VecDeque::from([StatusCode::SERVICE_UNAVAILABLE])));
         let handler = move |headers: HeaderMap, body: Bytes| {
             let _ = sender.send((headers, body));
-            let answer = answers.lock().unwrap().pop_front();
+            let answer = answers.lock().pop_front();
             async move { answer.unwrap_or(StatusCode::OK).into_response() }
         };
         let app = axum::Router::new().route("/v1/logs", axum::routing::post(handler));

@@ -1,7 +1,6 @@
 //! Sends one webhook, signed anew and retried as LiveKit's sender does (hashicorp's
 //! go-retryablehttp with its defaults).
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
@@ -99,8 +98,7 @@ impl Retries {
 
 // Up to a quarter more: senders that lost one receiver don't come back to it in step.
 fn jittered(backoff: Duration) -> Duration {
-    let random = RandomState::new().build_hasher().finish() % 1000;
-    backoff.saturating_add(backoff / 4000 * u32::try_from(random).unwrap_or(0))
+    backoff.saturating_add(backoff / 4000 * fastrand::u32(..1000))
 }
 
 /// Sends webhooks.
