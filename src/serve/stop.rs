@@ -130,7 +130,7 @@ impl Server {
         let parts = [self.faults, listening, self.exporter.faults().clone()];
         let broken = is_broken.then_some("the pipeline").into_iter();
         let broken = broken.chain(parts.iter().flat_map(Faults::all));
-        let mut faults: Vec<_> = broken.map(Fault::BrokeOff).collect();
+        let mut faults: Vec<_> = broken.map(Fault::Panicked).collect();
         if let Err(imbalance) = ledger.check() {
             tracing::error!(%imbalance, "the ledger does not add up");
             faults.push(Fault::Imbalance(imbalance));

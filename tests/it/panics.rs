@@ -63,7 +63,7 @@ async fn a_panic_of_the_pipeline_is_a_failure() {
     assert_eq!(post(&serve, &that_panics()).as_deref(), Some("200"));
     let (code, said) = ends(serve);
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("the pipeline broke off: this is a fault of livekit-otel"), "{said}");
+    assert!(said.contains("the pipeline panicked: this is a bug in livekit-otel"), "{said}");
     // Where, and not its text, which may be of an input.
     assert!(said.contains(r#""location":"crates/pipeline/src/panics.rs:"#), "{said}");
     assert!(!said.contains(PANICS), "{said}");
@@ -83,14 +83,14 @@ async fn what_the_pipeline_panics_at_is_a_dead_letter_after_the_second_start() {
     // It comes to it again, and then again: the second start is a failure too.
     let (code, said) = ends(serve(&collector, Some(directory.path())));
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("the pipeline broke off"), "{said}");
+    assert!(said.contains("the pipeline panicked"), "{said}");
     // Twice, as a crash of the third makes the next read all of it again.
     for nth in 3..5 {
         let mut third = serve(&collector, Some(directory.path()));
-        let set_aside = "an input made the pipeline panic twice: it is set aside";
+        let dead_letter = "an input made the pipeline panic twice: it becomes a dead letter";
         // Before it listens, or after.
-        if !third.seen.iter().any(|line| line.contains(set_aside)) {
-            third.wait_for(set_aside);
+        if !third.seen.iter().any(|line| line.contains(dead_letter)) {
+            third.wait_for(dead_letter);
         }
         assert_eq!(post(&third, &webhook(nth)).as_deref(), Some("200"));
         let arrived = collector.received_when(|received| joined(received) == nth - 1);
@@ -147,7 +147,7 @@ async fn a_snapshot_that_the_pipeline_panics_at_is_named_and_a_failure() {
         let (code, said) = ends(serve(&collector, Some(directory.path())));
         assert_eq!(code, Some(1), "{said}");
         assert!(said.contains("the pipeline panicked as it loaded the snapshot"), "{said}");
-        assert!(said.contains("the pipeline broke off: this is a fault of livekit-otel"), "{said}");
+        assert!(said.contains("the pipeline panicked: this is a bug in livekit-otel"), "{said}");
     }
     std::fs::remove_file(directory.path().join("snapshot")).unwrap();
     let (code, said) = serve(&collector, Some(directory.path())).terminate();
@@ -163,7 +163,7 @@ async fn a_page_of_rooms_that_panics_is_a_failure() {
     let (code, said) = ends(serve);
     assert_eq!(code, Some(1), "{said}");
     assert!(
-        said.contains("the page of rooms broke off: this is a fault of livekit-otel"),
+        said.contains("the page of rooms panicked: this is a bug in livekit-otel"),
         "{said}"
     );
     assert!(said.contains("Every record is accounted for."), "{said}");

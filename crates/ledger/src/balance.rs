@@ -1,57 +1,58 @@
-//! Whether each row adds up, and what is left of it where the program ends.
+//! Whether each row adds up, and what remains of it when the program ends.
 
 use thiserror::Error;
 
-use super::report::grouped;
-use super::{Input, Lost, Output, Snapshot};
+use crate::grouped::grouped;
+use crate::reason::Lost;
+use crate::snapshot::{Input, Output, Snapshot};
 
-/// More of a row ended somewhere than was ever accepted: a count is wrong.
+/// A row has more outcomes than accepted records: a count is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("{row}: {} more {ended} than accepted", grouped(settled - accepted))]
+#[error("{row}: {outcomes} exceed accepted by {}", grouped(settled - accepted))]
 pub struct Imbalance {
-    /// The source's or the signal's name.
+    /// The source or the signal.
     pub row: &'static str,
     /// How many were accepted.
     pub accepted: u64,
-    /// How many ended somewhere: more than that.
+    /// How many have an outcome: more than that.
     pub settled: u64,
-    ended: &'static str,
+    outcomes: &'static str,
 }
 
 impl Input {
     /// Accepted and not processed yet.
     ///
     /// # Errors
-    /// [`Imbalance`]: more ended than was accepted.
+    /// [`Imbalance`]: the row has more outcomes than accepted items.
     pub fn balance(&self) -> Result<u64, Imbalance> {
         let settled = self.processed + self.dead_letters + self.lost;
-        let ended = "processed, set aside or lost";
-        balance(self.source.as_str(), self.accepted, settled, ended)
+        let outcomes = "processed, dead letters and lost";
+        balance(self.source.as_str(), self.accepted, settled, outcomes)
     }
 
-    /// Accepted and not processed yet; none where the row does not add up, see [`Input::balance`].
+    /// Accepted and not processed yet; 0 if the row does not add up, see [`Input::balance`].
     pub fn waiting(&self) -> u64 {
         self.balance().unwrap_or_default()
     }
 }
 
 impl Output {
-    /// Queued or on its way.
+    /// Queued or being sent.
     ///
     /// # Errors
-    /// [`Imbalance`]: more ended than was queued.
+    /// [`Imbalance`]: the row has more outcomes than accepted records.
     pub fn balance(&self) -> Result<u64, Imbalance> {
         let settled = self.delivered + self.dead_letters + self.lost_sum();
-        let ended = "delivered, set aside or lost";
-        balance(self.signal.as_str(), self.accepted, settled, ended)
+        let outcomes = "delivered, dead letters and lost";
+        balance(self.signal.as_str(), self.accepted, settled, outcomes)
     }
 
-    /// Queued or on its way; none where the row does not add up, see [`Output::balance`].
+    /// Queued or being sent; 0 if the row does not add up, see [`Output::balance`].
     pub fn waiting(&self) -> u64 {
         self.balance().unwrap_or_default()
     }
 
-    /// Gone, for whatever reason.
+    /// Lost, for any reason.
     pub fn lost_sum(&self) -> u64 {
         self.lost.iter().map(|(_, n)| n).sum()
     }
@@ -61,13 +62,13 @@ fn balance(
     row: &'static str,
     accepted: u64,
     settled: u64,
-    ended: &'static str,
+    outcomes: &'static str,
 ) -> Result<u64, Imbalance> {
-    accepted.checked_sub(settled).ok_or(Imbalance { row, accepted, settled, ended })
+    accepted.checked_sub(settled).ok_or(Imbalance { row, accepted, settled, outcomes })
 }
 
 impl Snapshot {
-    /// The rows that do not add up. There are none while records move either.
+    /// The rows that do not add up. There are none even while records move.
     pub fn imbalances(&self) -> impl Iterator<Item = Imbalance> {
         let inputs = self.inputs.iter().map(Input::balance);
         inputs.chain(self.outputs.iter().map(Output::balance)).filter_map(Result::err)
@@ -79,8 +80,8 @@ impl Snapshot {
         self.imbalances().next().map_or(Ok(()), Err)
     }
 
-    /// The ledger once the process has ended: what was only in its memory is lost, be it that it waited
-    /// or that it was set aside there.
+    /// The ledger after the process has ended: waiting records and dead letters that only its memory held
+    /// are lost.
     #[must_use]
     pub fn ended(mut self) -> Self {
         if self.is_durable {
@@ -90,10 +91,10 @@ impl Snapshot {
             input.lost += input.waiting() + std::mem::take(&mut input.dead_letters);
         }
         for output in &mut self.outputs {
-            let left = output.waiting() + std::mem::take(&mut output.dead_letters);
+            let gone = output.waiting() + std::mem::take(&mut output.dead_letters);
             let shutdown = output.lost.iter_mut().find(|(why, _)| *why == Lost::Shutdown);
             if let Some((_, n)) = shutdown {
-                *n += left;
+                *n += gone;
             }
         }
         self
@@ -109,12 +110,12 @@ impl Snapshot {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Ledger;
     use super::*;
+    use crate::counts::Ledger;
     use livekit_otel_model::{Signal, Source};
 
     #[test]
-    fn a_row_with_more_ended_than_accepted_is_an_imbalance_and_not_nothing_waiting() {
+    fn a_row_with_more_outcomes_than_accepted_is_an_imbalance() {
         let ledger = Ledger::default();
         ledger.accepted(Source::Events, 5);
         ledger.processed(Source::Events, 3);
@@ -125,15 +126,15 @@ mod tests {
         let snapshot = ledger.snapshot();
         let found: Vec<_> = snapshot.imbalances().map(|imbalance| imbalance.to_string()).collect();
         let expected = [
-            "events: 1 more processed, set aside or lost than accepted",
-            "logs: 1 more delivered, set aside or lost than accepted",
+            "events: processed, dead letters and lost exceed accepted by 1",
+            "logs: delivered, dead letters and lost exceed accepted by 1",
         ];
         assert_eq!(found, expected);
         assert!(snapshot.check().is_err());
     }
 
     #[test]
-    fn what_is_in_memory_only_is_lost_with_the_process_and_what_is_on_disk_is_not() {
+    fn records_in_memory_are_lost_with_the_process_and_records_on_disk_are_not() {
         let ledger = Ledger::default();
         ledger.accepted(Source::Webhook, 6);
         ledger.processed(Source::Webhook, 3);

@@ -1,4 +1,4 @@
-//! The connections of the listeners, counted.
+//! Connections, by listener.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -12,7 +12,7 @@ pub enum Listener {
     Webhooks,
     Streams,
     Admin,
-    /// The page of rooms.
+    /// The live view (`--ui`).
     Page,
 }
 
@@ -20,13 +20,13 @@ impl Listener {
     /// All, in the order of a report.
     pub const ALL: [Self; 4] = [Self::Webhooks, Self::Streams, Self::Admin, Self::Page];
 
-    /// What it is called where its accept loop breaks off.
+    /// Its name in a report of a panic.
     pub fn place(self) -> &'static str {
         match self {
             Self::Webhooks => "the listener for webhooks",
             Self::Streams => "the listener for streams",
-            Self::Admin => "the listener for the operator",
-            Self::Page => "the listener for the page of rooms",
+            Self::Admin => "the admin listener",
+            Self::Page => "the listener for the live view",
         }
     }
 
@@ -42,25 +42,25 @@ impl Listener {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Counts {
+pub(crate) struct Counts {
     open: AtomicU64,
     displaced: AtomicU64,
 }
 
 impl Counts {
-    pub(super) fn opened(&self) {
+    pub(crate) fn opened(&self) {
         self.open.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn closed(&self) {
+    pub(crate) fn closed(&self) {
         self.open.fetch_sub(1, Relaxed);
     }
 
-    pub(super) fn displaced(&self) {
+    pub(crate) fn displaced(&self) {
         self.displaced.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn of(&self, listener: Listener) -> Connections {
+    pub(crate) fn row(&self, listener: Listener) -> Connections {
         let (open, displaced) = (self.open.load(Relaxed), self.displaced.load(Relaxed));
         Connections { listener, open, displaced }
     }
@@ -73,6 +73,6 @@ pub struct Connections {
     pub listener: Listener,
     /// Open connections.
     pub open: u64,
-    /// Connections that were closed at the cap, to make place for others.
+    /// Connections that were closed at the cap, in favor of newer ones.
     pub displaced: u64,
 }

@@ -1,4 +1,4 @@
-//! Parts that run as long as the program does: one that ends by a panic does not go unnoticed.
+//! Parts that run as long as the program does: their panics are noted.
 
 use std::sync::Arc;
 
@@ -6,74 +6,75 @@ use parking_lot::{Mutex, MutexGuard};
 use thiserror::Error;
 use tokio::sync::Notify;
 
-use crate::Imbalance;
+use crate::balance::Imbalance;
 
-/// Something that is wrong with the program itself.
+/// A bug of this program that showed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum Fault {
-    /// A part that runs as long as the program does ended by a panic.
-    #[error("{0} broke off: this is a fault of livekit-otel")]
-    BrokeOff(&'static str),
+    /// A part that runs as long as the program does panicked.
+    #[error("{0} panicked: this is a bug in livekit-otel")]
+    Panicked(&'static str),
     /// A count is wrong.
     #[error("the ledger does not add up: {0}")]
     Imbalance(#[source] Imbalance),
 }
 
-/// What broke off; a handle that is cheap to clone.
+/// The parts that panicked; a handle that is cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Faults(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    broken: Mutex<Vec<&'static str>>,
-    more: Notify,
+    panicked: Mutex<Vec<&'static str>>,
+    noted: Notify,
 }
 
 /// Held by a part for as long as it runs.
 #[derive(Debug)]
 pub struct Watched {
-    what: &'static str,
+    part: &'static str,
     faults: Faults,
 }
 
 impl Faults {
-    /// Notes `what` as broken off where the thread or task that holds the result panics.
-    pub fn watched(&self, what: &'static str) -> Watched {
-        Watched { what, faults: self.clone() }
+    /// Notes a panic of `part` if the thread or task that holds the result panics.
+    pub fn watched(&self, part: &'static str) -> Watched {
+        Watched { part, faults: self.clone() }
     }
 
-    /// `part`, watched.
-    pub async fn watch<T>(&self, what: &'static str, part: impl Future<Output = T>) -> T {
-        let _watched = self.watched(what);
-        part.await
+    /// Runs the future, and notes a panic of `part` if it panics.
+    pub async fn watch<T>(&self, part: &'static str, running: impl Future<Output = T>) -> T {
+        let _watched = self.watched(part);
+        running.await
     }
 
-    /// Returns once something broke off.
+    /// Returns once a part has panicked.
     pub async fn any(&self) {
         loop {
-            let more = self.0.more.notified();
-            if !self.broken().is_empty() {
+            let noted = self.0.noted.notified();
+            if !self.panicked().is_empty() {
                 return;
             }
-            more.await;
+            noted.await;
         }
     }
 
-    /// All that broke off.
+    /// All parts that panicked.
     pub fn all(&self) -> Vec<&'static str> {
-        self.broken().clone()
+        self.panicked().clone()
     }
 
-    fn broken(&self) -> MutexGuard<'_, Vec<&'static str>> {
-        self.0.broken.lock()
+    fn panicked(&self) -> MutexGuard<'_, Vec<&'static str>> {
+        self.0.panicked.lock()
     }
 }
 
 impl Drop for Watched {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.faults.broken().push(self.what);
-            self.faults.0.more.notify_waiters();
+            self.faults.panicked().push(self.part);
+            self.faults.0.noted.notify_waiters();
         }
     }
 }
@@ -83,12 +84,12 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_part_that_panics_is_noted_and_one_that_ends_or_is_ended_is_not() {
+    async fn only_parts_that_panic_are_noted() {
         let faults = Faults::default();
         faults.watch("one that ends", async {}).await;
         let watched = faults.clone();
         let waiting = tokio::spawn(async move {
-            watched.watch("one that is ended", std::future::pending::<()>()).await;
+            watched.watch("one that is aborted", std::future::pending::<()>()).await;
         });
         waiting.abort();
         assert!(waiting.await.unwrap_err().is_cancelled());

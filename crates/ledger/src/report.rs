@@ -1,28 +1,31 @@
-//! The ledger as a table: what came in, what went out, and whether that is all.
+//! The ledger as a table, and whether every record is accounted for.
 
 use std::io::{self, Write};
 
-use crate::Input;
-use crate::Lost;
-use crate::Output;
-use crate::Snapshot;
+use crate::reason::Lost;
+use crate::snapshot::{Input, Output, Snapshot};
+
+pub use crate::grouped::grouped;
 
 const COLUMNS: usize = 5;
+// The name of a row, and the longest caption with a space before it.
+const MIN_WIDTH: usize = NAME + 13 * COLUMNS;
+const NAME: usize = 12;
 
-/// Writes the ledger as two tables of up to `width` columns (at least 60 are taken), the reasons
-/// of what was refused or lost, and last whether every record is accounted for.
+/// Writes two tables of up to `width` columns (at least 77), the reasons why records were refused or
+/// lost, and whether every record is accounted for.
 ///
 /// # Errors
 /// Those of `out`.
 pub fn render_ledger(ledger: &Snapshot, out: &mut impl Write, width: usize) -> io::Result<()> {
-    let cell = (width.max(60) - 12) / COLUMNS;
-    let heads = ["accepted", "duplicates", "merged", "set aside", "refused"];
+    let cell = (width.max(MIN_WIDTH) - NAME) / COLUMNS;
+    let heads = ["accepted", "duplicates", "merged", "dead letters", "refused"];
     row(out, cell, "in", heads)?;
     for input in &ledger.inputs {
         row(out, cell, input.source.as_str(), input_cells(input).each_ref().map(String::as_str))?;
     }
     writeln!(out)?;
-    row(out, cell, "out", ["accepted", "delivered", "waiting", "set aside", "lost"])?;
+    row(out, cell, "out", ["accepted", "delivered", "waiting", "dead letters", "lost"])?;
     for output in &ledger.outputs {
         row(
             out,
@@ -38,7 +41,7 @@ pub fn render_ledger(ledger: &Snapshot, out: &mut impl Write, width: usize) -> i
     writeln!(out, "  {}", verdict(ledger))
 }
 
-// Last, as it is what is read first.
+// In the last line, which is read first.
 fn verdict(ledger: &Snapshot) -> String {
     if ledger.check().is_err() {
         return "NOT every record is accounted for: the counts above are wrong.".to_owned();
@@ -49,7 +52,7 @@ fn verdict(ledger: &Snapshot) -> String {
     }
 }
 
-// What was not to be sent, and what a later point says, is nobody's loss.
+// A superseded point has a successor, and what is disabled was not meant to be sent.
 fn lost_for_good(ledger: &Snapshot) -> u64 {
     let records = ledger.outputs.iter().flat_map(|output| &output.lost);
     let records = records.filter(|(why, _)| !matches!(why, Lost::Superseded | Lost::Disabled));
@@ -75,7 +78,7 @@ fn output_cells(output: &Output) -> [String; COLUMNS] {
     [output.accepted, output.delivered, output.waiting(), output.dead_letters, lost].map(grouped)
 }
 
-/// A line for each reason that something was refused or lost for, and one for what was unknown.
+/// Lines that name each reason for refused and lost records, and other anomalies.
 pub fn reasons(ledger: &Snapshot) -> Vec<String> {
     let refused = ledger.inputs.iter().flat_map(|input| {
         let name = input.source.as_str();
@@ -92,7 +95,7 @@ pub fn reasons(ledger: &Snapshot) -> Vec<String> {
         .collect();
     lines.extend(ledger.inputs.iter().filter(|input| input.unusable > 0).map(|input| {
         let (name, n) = (input.source.as_str(), grouped(input.unusable));
-        format!("{name}: {n} of no use (they did not say whose they are)")
+        format!("{name}: {n} unusable (without a room, participant or track)")
     }));
     lines.extend(ledger.inputs.iter().filter(|input| input.lost > 0).map(|input| {
         let why = Lost::Shutdown.as_str();
@@ -102,7 +105,7 @@ pub fn reasons(ledger: &Snapshot) -> Vec<String> {
     let inputs = ledger.inputs.iter().map(|input| (input.source.as_str(), input.waiting()));
     let outputs = ledger.outputs.iter().map(|output| (output.signal.as_str(), output.waiting()));
     let waiting = inputs.chain(outputs).filter(|(_, n)| *n > 0);
-    lines.extend(waiting.map(|(name, n)| format!("{name}: {} wait {place}", grouped(n))));
+    lines.extend(waiting.map(|(name, n)| format!("{name}: {} waiting {place}", grouped(n))));
     lines.extend(ledger.imbalances().map(|imbalance| imbalance.to_string()));
     for (what, n) in [
         ("entries of the journal were damaged", ledger.journal_damaged),
@@ -131,28 +134,13 @@ pub fn reasons(ledger: &Snapshot) -> Vec<String> {
     lines
 }
 
-/// A count with a comma between thousands: `1,204`.
-pub fn grouped(n: u64) -> String {
-    let digits = n.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Ledger;
-    use crate::Lost;
-    use crate::Refused;
-    use livekit_otel_model::Signal;
-    use livekit_otel_model::Source;
+    use crate::counts::Ledger;
+    use crate::reason::Refused;
     use livekit_otel_model::event::Unknown;
+    use livekit_otel_model::{Signal, Source};
 
     fn rendered(ledger: &Ledger) -> String {
         let mut out = Vec::new();
@@ -161,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_all_settled_is_accounted_for() {
+    fn settled_records_are_accounted_for() {
         let ledger = Ledger::default();
         ledger.accepted(Source::Events, 1204);
         ledger.processed(Source::Events, 1200);
@@ -180,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_or_was_counted_twice_is_said() {
+    fn waiting_records_and_imbalances_are_listed() {
         let ledger = Ledger::default();
         ledger.accepted(Source::Webhook, 3);
         ledger.queued(Signal::Traces, 5);
@@ -189,13 +177,16 @@ mod tests {
         let text = rendered(&ledger);
 
         assert!(text.contains("NOT every record is accounted for:"), "{text}");
-        assert!(text.contains("webhook: 3 wait in memory"), "{text}");
-        assert!(text.contains("traces: 2 more delivered, set aside or lost"), "{text}");
+        assert!(text.contains("webhook: 3 waiting in memory"), "{text}");
+        assert!(
+            text.contains("traces: delivered, dead letters and lost exceed accepted by 2"),
+            "{text}"
+        );
         assert!(!text.contains("Every record"), "{text}");
     }
 
     #[test]
-    fn only_what_is_gone_without_a_successor_is_said_to_be_lost() {
+    fn superseded_and_disabled_records_are_not_called_lost() {
         let ledger = Ledger::default();
         ledger.queued(Signal::Metrics, 9);
         ledger.lost(Signal::Metrics, Lost::Superseded, 5);
@@ -210,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_and_the_unknown_are_told_with_their_reason() {
+    fn refusals_and_unknown_contents_are_listed_by_reason() {
         let ledger = Ledger::default();
         ledger.refused(Source::Webhook, Refused::Unauthorized);
         ledger.refused(Source::Webhook, Refused::Busy);
@@ -219,13 +210,5 @@ mod tests {
         assert!(text.contains("webhook: 1 refused (unauthorized)"), "{text}");
         assert!(text.contains("webhook: 1 refused (busy)"), "{text}");
         assert!(text.contains("unknown to this version: event types 2, fields 1"), "{text}");
-    }
-
-    #[test]
-    fn thousands_are_grouped() {
-        let cases = [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")];
-        for (n, text) in cases {
-            assert_eq!(grouped(n), text);
-        }
     }
 }

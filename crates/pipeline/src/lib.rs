@@ -311,7 +311,7 @@ impl Pipeline {
         tracing::error!(
             entry = number,
             kind,
-            "an input made the pipeline panic twice: it is set aside"
+            "an input made the pipeline panic twice: it becomes a dead letter"
         );
         if replayed {
             self.parts.ledger.accepted(source, items);

@@ -273,7 +273,7 @@ impl Telemetry {
         let Some(flushed) = self.inner.flush() else { return Ok(()) };
         // A pipeline that a shutdown has ended has flushed.
         let is_shut = || self.inner.is_closing.load(Ordering::Acquire);
-        flushed.await.or_else(|_| if is_shut() { Ok(()) } else { Err(Fault::BrokeOff(PIPELINE)) })
+        flushed.await.or_else(|_| if is_shut() { Ok(()) } else { Err(Fault::Panicked(PIPELINE)) })
     }
 
     /// Takes no more calls, does what is queued, stops the notifier, flushes, stops the analytics
@@ -301,7 +301,7 @@ impl Telemetry {
         if let Some((running, clock)) = otel {
             broken.extend(running.shutdown(clock, deadline).await);
         }
-        let mut faults: Vec<_> = broken.into_iter().map(Fault::BrokeOff).collect();
+        let mut faults: Vec<_> = broken.into_iter().map(Fault::Panicked).collect();
         let ledger = inner.ledger.snapshot().ended();
         if let Err(imbalance) = ledger.check() {
             tracing::error!(%imbalance, "the ledger does not add up");

@@ -31,8 +31,8 @@ pub(in crate::ui) fn delivery(ledger: &Snapshot, look: &Look) -> String {
     let main = html! {
         h1 { "Delivery" }
         p {
-            "Every record is in one column: accepted = processed + waiting + set aside of what comes "
-            "in, accepted = delivered + waiting + set aside + lost of what goes out."
+            "Every record is in one column. In: accepted = processed + waiting + dead letters. "
+            "Out: accepted = delivered + waiting + dead letters + lost."
         }
         (table("In", "in", &IN, inputs))
         (table("Out", "out", &OUT, outputs))
@@ -53,7 +53,7 @@ const IN: [Head; 8] = [
     Head::Number("Accepted"),
     Head::Number("Processed"),
     Head::Number("Waiting"),
-    Head::Number("Set aside"),
+    Head::Number("Dead letters"),
     Head::Number("Duplicates"),
     Head::Number("Merged"),
     Head::Number("Refused"),
@@ -63,7 +63,7 @@ const OUT: [Head; 6] = [
     Head::Number("Accepted"),
     Head::Number("Delivered"),
     Head::Number("Waiting"),
-    Head::Number("Set aside"),
+    Head::Number("Dead letters"),
     Head::Number("Lost"),
 ];
 

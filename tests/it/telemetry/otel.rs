@@ -426,8 +426,8 @@ async fn a_pipeline_that_panics_is_a_fault_of_a_flush_and_of_the_report() {
     telemetry.room_started(&room());
     assert_eq!(telemetry.force_flush().await, Ok(()));
     telemetry.room_started(&Room { name: PANICS.into(), ..room() });
-    let broke_off = Fault::BrokeOff("the pipeline");
-    assert_eq!(telemetry.force_flush().await, Err(broke_off.clone()));
+    let panicked = Fault::Panicked("the pipeline");
+    assert_eq!(telemetry.force_flush().await, Err(panicked.clone()));
     let report = telemetry.shutdown(Instant::now() + Duration::from_mins(1)).await;
-    assert_eq!((report.faults, report.undelivered), (vec![broke_off], 1));
+    assert_eq!((report.faults, report.undelivered), (vec![panicked], 1));
 }
