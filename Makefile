@@ -8,8 +8,10 @@ REAL := --test real --test stack
 
 .PHONY: ci fmt lint test test-real doc package deny demo stack bench fuzz soak
 
-# Longer than a developer wants to wait for.
+# More rounds than a developer wants to wait for.
 ci: export CRASH_ROUNDS ?= 200
+ci: export HISTORIES ?= 5000
+ci: export SOAK_SECONDS := 5
 ci: fmt lint test test-real doc package deny
 
 fmt:
@@ -21,6 +23,8 @@ lint:
 	$(CARGO) clippy --locked --all-targets --no-default-features -- -D warnings
 	$(CARGO) clippy --locked $(REAL) --no-default-features -- -D warnings
 
+# More threads than cores: many tests wait for a timer or for the disk.
+test: export RUST_TEST_THREADS ?= 8
 test:
 	$(CARGO) test --locked
 

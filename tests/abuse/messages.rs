@@ -56,12 +56,16 @@ fn half_messages(to: &str, more: &[(&str, &str)]) -> Connection {
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_that_lack_their_last_byte_take_no_more_than_their_budget() {
     let server = Server::start();
-    let mut held = Vec::new();
-    for _ in 0..4 {
-        held.push(half_messages(&server.program.grpc, &[]));
+    let sending = [(); 4].map(|()| {
+        let to = server.program.grpc.clone();
+        std::thread::spawn(move || half_messages(&to, &[]))
+    });
+    while !sending.iter().all(std::thread::JoinHandle::is_finished) {
         server.is_well().await;
     }
-    assert_eq!(held.len(), 4);
+    let held = sending.map(|sending| sending.join().unwrap());
+    server.is_well().await;
+    drop(held);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -61,15 +61,22 @@ fn shapes() -> Vec<(&'static str, String)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_http_is_refused_and_harms_nobody() {
     let server = Server::start();
-    for (what, shape) in shapes() {
-        for to in [&server.program.http, &server.program.admin] {
-            let answer = exchange(to, &shape, SOON);
-            let refused = answer.is_empty()
-                || answer.starts_with("HTTP/1.1 4")
-                || answer.starts_with("HTTP/1.0 4");
-            assert!(refused, "{what}: {answer}");
+    let refused = |what: &str, shape: &str, to: &str| {
+        let answer = exchange(to, shape, SOON);
+        let refused = answer.is_empty()
+            || answer.starts_with("HTTP/1.1 4")
+            || answer.starts_with("HTTP/1.0 4");
+        assert!(refused, "{what}: {answer}");
+    };
+    // All at once: many are waited for until the time is over.
+    std::thread::scope(|scope| {
+        for (what, shape) in shapes() {
+            for to in [&server.program.http, &server.program.admin] {
+                let shape = shape.clone();
+                scope.spawn(move || refused(what, &shape, to));
+            }
         }
-    }
+    });
     server.is_well().await;
     assert_eq!(accepted(&server), 2, "the honest ones and nothing else");
 }

@@ -123,7 +123,7 @@ async fn recovers(config: &Path, collector: &Collector, bytes: u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_small_volume_that_was_full_accepts_again_and_loses_and_repeats_nothing() {
-    const MIB: u64 = 8;
+    const MIB: u64 = 4;
     let Some(volume) = Volume::mount(MIB) else {
         // Past what captures a test's output: nobody should take it for checked.
         let line = b"\nSKIPPED: a small full volume is NOT tested, as no tmpfs can be mounted (root can)\n";

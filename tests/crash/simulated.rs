@@ -70,7 +70,7 @@ impl Expected {
 async fn a_simulated_load_arrives_whenever_the_program_is_killed() {
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let seed = super::variable("CRASH_SEED").unwrap_or(u64::from(clock.subsec_nanos()));
-    let seconds = super::variable("SOAK_SECONDS").unwrap_or(5);
+    let seconds = super::variable("SOAK_SECONDS").unwrap_or(3);
     eprintln!("CRASH_SEED={seed} SOAK_SECONDS={seconds}");
     let duration = Duration::from_secs(seconds * 60);
     let settings = Settings {

@@ -325,8 +325,10 @@ fn is_once(spans: &[Span]) -> bool {
     ids.len() == spans.len()
 }
 
+// `HISTORIES` sets how many; `make ci` tries 5,000.
 fn cases() -> ProptestConfig {
-    ProptestConfig { cases: 5_000, ..ProptestConfig::default() }
+    let cases = std::env::var("HISTORIES").ok().map_or(1_000, |many| many.parse().unwrap());
+    ProptestConfig { cases, ..ProptestConfig::default() }
 }
 
 proptest! {

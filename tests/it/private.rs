@@ -55,6 +55,7 @@ fn fill(journal: &Path) {
         .args(["-c", &serve])
         .env_clear()
         .env("LIVEKIT_KEYS", format!("{KEY}: {SECRET}"))
+        .env("LIVEKIT_OTEL_SHUTDOWN_TIMEOUT", "3s")
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()

@@ -204,6 +204,8 @@ async fn the_log_has_the_rule_once_and_nothing_of_the_token() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+    // A subscriber that is alone never gets an event that another thread, without one, logs first.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let _logging = tracing::subscriber::set_default(subscriber);
     let server = serving(|_| {}).await;
     let channel = channel(&server).await;
