@@ -1,16 +1,16 @@
-//! File descriptors, of which a process may have too few for the connections that it takes: then no probe
-//! gets through, and the journal can open no file.
+//! File descriptors. Without a free one, probes fail and the journal can't open files, so connections
+//! must leave some.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-// For the journal, the exporter, the page of rooms and the operator's connections.
+// For the journal, the exporter, the live view and the admin listener.
 const OTHERS: u64 = 256;
-// Those for webhooks and for streams.
+// For webhooks and for streams.
 const LISTENERS: u64 = 2;
 
-/// How many connections each listener takes, of `wanted`: the process has room for that many file
-/// descriptors from now on. Where it may not have so many, they are fewer, and a line of the log says so.
-pub(crate) fn for_connections(wanted: usize) -> usize {
+/// Raises the limit of file descriptors, and returns how many connections each listener can accept: at
+/// most `wanted`. The log reports fewer.
+pub(crate) fn reserve_for_connections(wanted: usize) -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     let limit = match setrlimit(Resource::Nofile, raised) {
@@ -23,13 +23,13 @@ pub(crate) fn for_connections(wanted: usize) -> usize {
             descriptors = limit,
             wanted,
             connections,
-            "the process may have too few file descriptors (RLIMIT_NOFILE) for listen.max_connections: it takes fewer"
+            "RLIMIT_NOFILE allows fewer connections than listen.max_connections"
         );
     }
     connections
 }
 
-// No limit is unlimited.
+// `None` is no limit.
 fn within(wanted: usize, limit: Option<u64>) -> usize {
     let Some(limit) = limit else { return wanted };
     let each = (limit.saturating_sub(OTHERS) / LISTENERS).max(1);

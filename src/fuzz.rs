@@ -1,6 +1,5 @@
-//! What reads bytes from outside, one function for each target of `fuzz/`. They panic where a
-//! promise is broken.
-#![allow(clippy::missing_panics_doc)] // it is what they are for
+//! The targets of `fuzz/`: one function for each parser of external bytes. A panic is a finding.
+#![allow(clippy::missing_panics_doc)] // findings are panics
 
 use std::collections::BTreeMap;
 use std::time::UNIX_EPOCH;
@@ -24,10 +23,10 @@ use livekit_otel_model::Source;
 use livekit_otel_model::event::{Decoded, Time};
 use livekit_otel_tools::capture::{Capture, Line};
 
-/// A target: its name, which is also its corpus', and what it does with an input.
+/// A target: its name, which is also its corpus', and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
-/// All of them.
+/// All targets.
 pub const TARGETS: &[Target] = &[
     ("webhook", webhook),
     ("capture", capture),
@@ -36,20 +35,20 @@ pub const TARGETS: &[Target] = &[
     ("journal", journal),
 ];
 
-// The key that the webhook's tokens name.
+// The API key of the webhooks' tokens.
 const KEY: &str = "fuzz";
-// Its secret, as made up as the key.
+// The made-up secret of the key.
 const SECRET: &str = "made-up-secret-of-thirty-two-characters";
 
-/// A webhook: its token, a line feed, its body. The body is read whatever the token is.
+/// A webhook: its token, a line feed, its body. The body is parsed even if the token is not valid.
 pub fn webhook(data: &[u8]) {
     let end = data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len());
     let (token, rest) = data.split_at(end);
     if is_signed(token, SECRET) {
-        assert!(!is_signed(token, "another-secret-of-some-length-too"), "any secret will do");
+        assert!(!is_signed(token, "another-secret-of-some-length-too"), "two secrets verify one token");
     }
     if let Some(body) = rest.get(1..) {
-        play(&told([proto::webhook(body)]));
+        play(&timed([proto::webhook(body)]));
     }
 }
 
@@ -58,11 +57,11 @@ fn is_signed(token: &[u8], secret: &str) -> bool {
     let headers = HeaderMap::from_iter([(AUTHORIZATION, token)]);
     let mut keys = Keys::default();
     keys.insert(KEY, secret);
-    // The corpus was signed in 1970.
+    // The corpus is signed for 1970.
     token::webhook(&headers, &keys, UNIX_EPOCH).is_ok()
 }
 
-/// A capture's lines, told at their times.
+/// The lines of a capture, applied at their times.
 pub fn capture(data: &[u8]) {
     let Ok(capture) = Capture::parse(data) else { return };
     let line = |line: &Line| Some((Time::from_millis(line.at)?, read(line).ok()?.decoded));
@@ -92,7 +91,7 @@ pub fn analytics(mut data: &[u8]) {
             _ => proto::node_rooms(message),
         });
     }
-    play(&told(reads));
+    play(&timed(reads));
 }
 
 /// A configuration: the file and, after a zero, lines of variables.
@@ -107,7 +106,7 @@ pub fn config(data: &[u8]) {
     }
 }
 
-/// What a journal's directory holds, after its kind: 0 a segment, 1 an entry, 2 a part of a snapshot.
+/// A part of a journal's directory, after its kind: 0 a segment, 1 an entry, 2 a part of a snapshot.
 pub fn journal(data: &[u8]) {
     let Some((kind, rest)) = data.split_first() else { return };
     match kind % 3 {
@@ -132,23 +131,22 @@ pub fn journal(data: &[u8]) {
     }
 }
 
-// What could be read, told a second after the other.
-fn told(reads: impl IntoIterator<Item = Result<Read, Unreadable>>) -> Vec<(Time, Decoded)> {
+// Messages that could be parsed, one second apart.
+fn timed(reads: impl IntoIterator<Item = Result<Read, Unreadable>>) -> Vec<(Time, Decoded)> {
     let seconds = (1_795_406_961..).filter_map(Time::from_secs);
     seconds.zip(reads.into_iter().flatten()).map(|(at, read)| (at, read.decoded)).collect()
 }
 
-// Through all that follows a successful read. The same inputs give the same outputs, over a restart
-// too.
-fn play(told: &[(Time, Decoded)]) {
-    let Some((start, _)) = told.first() else { return };
-    let out = played(*start, told, None);
-    let again = played(*start, told, Some(told.len() / 2));
+// Applies messages to an engine. The same messages must have the same outputs, also across a restart.
+fn play(messages: &[(Time, Decoded)]) {
+    let Some((start, _)) = messages.first() else { return };
+    let out = played(*start, messages, None);
+    let again = played(*start, messages, Some(messages.len() / 2));
     for span in &out.spans {
         assert!(span.end >= span.start, "{} ends before it starts", span.name);
         assert_ne!(span.span_id, [0; 8]);
     }
-    // Numbers that are none differ from themselves, and not in text.
+    // As text, since NaN does not equal itself.
     assert_eq!(format!("{out:?}"), format!("{again:?}"));
 }
 
@@ -156,7 +154,7 @@ fn new(start: Time) -> Engine {
     Engine::new(session::Settings::default(), stats::Settings::default(), start)
 }
 
-// Saved, and loaded again.
+// The engine, saved and loaded.
 fn restarted(engine: &Engine) -> Engine {
     let mut parts: Vec<Vec<u8>> = Vec::new();
     let mut put = |part: &[u8]| {
@@ -172,11 +170,11 @@ fn restarted(engine: &Engine) -> Engine {
     next
 }
 
-fn played(start: Time, told: &[(Time, Decoded)], restart: Option<usize>) -> Batch {
+fn played(start: Time, messages: &[(Time, Decoded)], restart: Option<usize>) -> Batch {
     let mut engine = new(start);
     let mut out = Batch::default();
     let mut now = start;
-    for (nth, (at, decoded)) in told.iter().enumerate() {
+    for (nth, (at, decoded)) in messages.iter().enumerate() {
         if restart == Some(nth) {
             engine = restarted(&engine);
         }
@@ -184,7 +182,7 @@ fn played(start: Time, told: &[(Time, Decoded)], restart: Option<usize>) -> Batc
         engine.tick(now, &mut out);
         assert!(
             engine.next_deadline().is_none_or(|next| next > now),
-            "a tick leaves nothing that is due"
+            "a tick left a timer that is due"
         );
         engine.apply(decoded, now, true, &mut out);
     }
@@ -198,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_corpus_has_a_token_that_is_signed() {
+    fn the_corpus_has_a_valid_token() {
         let seed = include_str!("../fuzz/corpus/webhook/token-valid");
         let (token, _) = seed.split_once('\n').unwrap();
         assert!(is_signed(token.as_bytes(), SECRET));

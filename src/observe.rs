@@ -1,7 +1,6 @@
-//! What the program tells of itself: its log, its own traces if asked for, its ledger as metrics.
+//! The program's own log, and its own traces if they are enabled.
 
 mod own_traces;
-pub mod prometheus;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{IsTerminal, Write};
@@ -19,46 +18,46 @@ use tracing_subscriber::{Layer, Registry, fmt};
 use crate::config::{LogFormat, LogSettings};
 use livekit_otel_export as export;
 
-/// What ours is logged and traced as.
+/// The target of this program's log and spans, as a prefix.
 const OURS: &str = "livekit_otel";
 
-// By prefix: `hyper` is `hyper_util` too, `opentelemetry` all of its crates.
+// Prefixes: `hyper` includes `hyper_util`, `opentelemetry` all its crates.
 const NOISY: [&str; 5] = ["h2", "hyper", "tonic", "tower", "opentelemetry"];
 
 const FLUSH: Duration = Duration::from_secs(5);
 
-/// Why the log or the program's own traces can't start.
+/// Why the log or the own traces can't start.
 #[derive(Debug, Error)]
 pub enum InitError {
-    /// Something in this process logs already.
-    #[error("a log was set up before")]
+    /// The process has a log already.
+    #[error("the process has a log already")]
     AlreadySet,
     /// The exporter of the program's own traces can't be built.
-    #[error("the program's own traces can't be sent: {0}")]
+    #[error("the program's own traces can't be sent")]
     Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
-    /// A PEM file of the traces' target can't be read.
+    /// A PEM file for the traces' target can't be read.
     #[error("the program's own traces can't be sent: {path} can't be read: {kind}")]
     Certificate {
         /// The file.
         path: String,
-        /// Why.
+        /// The reason.
         kind: std::io::ErrorKind,
     },
-    /// Own traces over HTTP have no TLS.
+    /// Own traces over HTTP don't support TLS.
     #[error("the program's own traces can't be sent over http/protobuf with https: use grpc")]
     HttpsWithoutGrpc,
-    /// Own traces are sent on a tokio runtime, and there is none.
+    /// There is no tokio runtime to send own traces on.
     #[error("the program's own traces need a tokio runtime")]
     NoRuntime,
 }
 
-/// Keeps the program's own traces going; [`Guard::shutdown`] sends the last of them.
+/// Keeps the own traces running; [`Guard::shutdown`] sends the last of them.
 #[derive(Debug)]
 #[must_use = "the last of the own traces are lost without its shutdown"]
 pub struct Guard(Option<SdkTracerProvider>);
 
 impl Guard {
-    /// Sends what is left of the own traces, for 5 s at most.
+    /// Sends the remaining own traces, within 5 s.
     pub async fn shutdown(self) {
         let Some(provider) = self.0 else { return };
         let shutdown = move || provider.shutdown_with_timeout(FLUSH);
@@ -68,22 +67,22 @@ impl Guard {
     }
 }
 
-/// Logs where a thread panics from now on, for the whole process, and never the panic's text: it may be of
-/// what the thread worked on. Before [`init_logging`] it is a line on stderr.
+/// Makes the process log the place of each panic, without the panic's text, which may contain data of
+/// rooms. Before [`init_logging`], the place is a line on stderr.
 pub fn log_panics() {
     std::panic::set_hook(Box::new(|info| {
         let thread = std::thread::current();
         let thread = thread.name().unwrap_or("without a name");
         let location =
             info.location().map_or_else(String::new, |at| format!("{}:{}", at.file(), at.line()));
-        // Functions and lines, where RUST_BACKTRACE asks for them.
+        // If RUST_BACKTRACE is set.
         let backtrace = Backtrace::capture();
         let is_captured = backtrace.status() == BacktraceStatus::Captured;
         let backtrace = is_captured.then(|| tracing::field::display(&backtrace));
         if dispatcher::has_been_set() {
             tracing::error!(location, thread, backtrace, "a thread panicked: its text is left out");
         } else {
-            // Where stderr is closed nothing can be said.
+            // Nothing can be reported if stderr is closed.
             let _ = writeln!(
                 std::io::stderr(),
                 "livekit-otel: a thread panicked at {location} ({thread}): its text is left out"
@@ -92,11 +91,11 @@ pub fn log_panics() {
     }));
 }
 
-/// Logs on stderr from now on, for the whole process; with `own_traces` also sends the spans of
-/// this crate where its traces go, if those are sent at all. Those need the current tokio runtime.
+/// Makes the process log on stderr. With `own_traces`, also sends the program's own spans to the target
+/// of its traces, if that is enabled; this needs a tokio runtime.
 ///
 /// # Errors
-/// Where the process has a log already, or the traces' target can't be used.
+/// If the process has a log already, or the traces' target can't be used.
 pub fn init_logging(
     log: &LogSettings,
     own_traces: Option<&export::Settings>,
@@ -105,7 +104,7 @@ pub fn init_logging(
         Some(settings) if settings.traces.enabled => Some(own_traces::provider(settings)?),
         _ => None,
     };
-    let dispatch = dispatch(*log, provider.as_ref(), std::io::stderr, colour());
+    let dispatch = dispatch(*log, provider.as_ref(), std::io::stderr, is_coloured());
     dispatcher::set_global_default(dispatch).map_err(|_| InitError::AlreadySet)?;
     Ok(Guard(provider))
 }
@@ -114,19 +113,19 @@ fn dispatch<W>(
     log: LogSettings,
     provider: Option<&SdkTracerProvider>,
     writer: W,
-    colour: bool,
+    is_coloured: bool,
 ) -> Dispatch
 where
     W: for<'a> fmt::MakeWriter<'a> + Send + Sync + 'static,
 {
     let layer = fmt::layer().with_writer(writer);
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match log.format {
-        LogFormat::Text => layer.with_ansi(colour).boxed(),
+        LogFormat::Text => layer.with_ansi(is_coloured).boxed(),
         LogFormat::Json => layer.with_ansi(false).json().flatten_event(true).boxed(),
     };
     let noisy = NOISY.map(|target| (target, log.level.min(LevelFilter::WARN)));
     let levels = Targets::new().with_default(log.level).with_targets(noisy);
-    // Only ours: what sends the spans must not make more of them.
+    // Only own spans: sending spans must not create more.
     let traces = provider.map(|provider| {
         tracing_opentelemetry::layer()
             .with_tracer(provider.tracer(env!("CARGO_PKG_NAME")))
@@ -135,8 +134,8 @@ where
     Dispatch::new(Registry::default().with(layer.with_filter(levels)).with(traces))
 }
 
-// https://no-color.org: any value that is not empty.
-fn colour() -> bool {
+// https://no-color.org: any value but an empty one.
+fn is_coloured() -> bool {
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     std::io::stderr().is_terminal() && !no_color
 }

@@ -188,7 +188,7 @@ impl Server {
             keys: keys.clone(),
             journal,
             ledger: Arc::clone(&ledger),
-            set_aside: Arc::clone(&set_aside),
+            dead_letters: Arc::clone(&set_aside),
         };
         let api =
             config.api.map(|api| reconcile::Prepared::new(api, shared.clone())).transpose()?;
@@ -325,7 +325,7 @@ pub async fn run(
         }
         None => tracing::warn!("no journal.dir: what waits is in memory only, and lost in a crash"),
     }
-    config.max_connections = descriptors::for_connections(config.max_connections);
+    config.max_connections = descriptors::reserve_for_connections(config.max_connections);
     let mut server = Server::start(config).await?;
     // Before it is said to listen: a signal that comes first would end the process.
     let (hangup, mut signals) = (signal(SignalKind::hangup()), Signals::new());

@@ -1,4 +1,4 @@
-//! The program's own traces, over the SDK's own exporter.
+//! The program's own traces, sent by the SDK's exporter.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 use super::InitError;
 use livekit_otel_export::settings::{Protocol, Settings, Target};
 
-/// Sends spans to where the traces go, in batches.
+/// Sends spans in batches to the target of the traces.
 pub(super) fn provider(settings: &Settings) -> Result<SdkTracerProvider, InitError> {
     let runtime = Handle::try_current().map_err(|_| InitError::NoRuntime)?;
     let inner = match settings.traces.protocol {
@@ -60,11 +60,11 @@ fn tls(target: &Target) -> Result<Option<tonic::transport::ClientTlsConfig>, Ini
 }
 
 fn http(target: &Target) -> Result<SpanExporter, InitError> {
-    // The exporter's default client of hyper knows no TLS.
+    // The exporter's default hyper client does not support TLS.
     if target.endpoint.scheme_str() == Some("https") {
         return Err(InitError::HttpsWithoutGrpc);
     }
-    // The exporter percent-decodes what it is given.
+    // The exporter percent-decodes header values.
     let header = |(name, value): &(http::HeaderName, http::HeaderValue)| {
         let value = value.to_str().ok()?.replace('%', "%25");
         Some((name.to_string(), value))
@@ -79,7 +79,8 @@ fn http(target: &Target) -> Result<SpanExporter, InitError> {
         .build()?)
 }
 
-/// The batch processor exports on a thread of its own; hyper's client wants a runtime there.
+/// Enters a runtime to export: the batch processor has a thread of its own, and hyper's client needs a
+/// runtime.
 #[derive(Debug)]
 struct OnRuntime {
     inner: SpanExporter,

@@ -1,7 +1,7 @@
-//! The log's lines, and own traces at a collector.
+//! Lines of the log, and own traces at a collector.
 
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::http::HeaderMap;
@@ -11,6 +11,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
+use parking_lot::Mutex;
 use prost::Message;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -25,7 +26,7 @@ struct Written(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Written {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
+        self.0.lock().write(bytes)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
@@ -39,11 +40,11 @@ fn logged(level: LevelFilter, format: LogFormat, log: impl FnOnce()) -> String {
     let settings = LogSettings { level, format };
     let dispatch = dispatch(settings, None, move || writer.clone(), false);
     dispatcher::with_default(&dispatch, log);
-    String::from_utf8(written.0.lock().unwrap().clone()).unwrap()
+    String::from_utf8(written.0.lock().clone()).unwrap()
 }
 
 #[test]
-fn noisy_crates_are_logged_from_warn_on() {
+fn noisy_crates_are_logged_at_warn_and_above() {
     let text = logged(LevelFilter::DEBUG, LogFormat::Text, || {
         tracing::debug!(target: "livekit_otel::serve", "ours");
         tracing::info!(target: "h2::codec", "one");
@@ -57,7 +58,7 @@ fn noisy_crates_are_logged_from_warn_on() {
 }
 
 #[test]
-fn noisy_crates_are_no_louder_than_the_level() {
+fn noisy_crates_are_not_logged_below_the_level() {
     let text = logged(LevelFilter::ERROR, LogFormat::Text, || {
         tracing::warn!(target: "tonic", "trouble");
         tracing::error!(target: "tonic", "disaster");

@@ -1,4 +1,4 @@
-//! What an operator asks: a listener of its own, so that no sender can keep a probe out.
+//! The endpoints for an operator. They have a listener of their own, so that senders can't block probes.
 
 use std::sync::Arc;
 
@@ -10,32 +10,31 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::sync::watch;
 
-use super::Shared;
-use crate::observe::prometheus;
+use super::{Shared, prometheus};
 use livekit_otel_durable::journal::{DeadLetters, IntakeBudget};
 use livekit_otel_ledger::Ledger;
 use livekit_otel_ledger::status::Status;
 use livekit_otel_pipeline::own::Own;
 
-/// What is answered with. It does not hold the journal, whose end it would hold up.
+/// The state of the endpoints. It does not hold the journal, which could not end then.
 #[derive(Debug, Clone)]
 pub(super) struct Admin {
     own: Own,
     ledger: Arc<Ledger>,
-    room: Option<Arc<IntakeBudget>>,
-    set_aside: Arc<DeadLetters>,
+    budget: Option<Arc<IntakeBudget>>,
+    dead_letters: Arc<DeadLetters>,
     stop: watch::Receiver<bool>,
 }
 
 impl Admin {
     pub(super) fn new(shared: &Shared, stop: watch::Receiver<bool>) -> Self {
-        let room = shared.journal.is_durable().then(|| Arc::clone(shared.journal.budget()));
+        let budget = shared.journal.is_durable().then(|| Arc::clone(shared.journal.budget()));
         let ledger = Arc::clone(&shared.ledger);
-        let own = Own::new(Arc::clone(&ledger), room.clone());
-        Self { own, ledger, room, set_aside: Arc::clone(&shared.set_aside), stop }
+        let own = Own::new(Arc::clone(&ledger), budget.clone());
+        Self { own, ledger, budget, dead_letters: Arc::clone(&shared.dead_letters), stop }
     }
 
-    /// GET /healthz (the process lives) and GET /readyz (it accepts).
+    /// GET /healthz (the process lives) and GET /readyz (it accepts input).
     pub(super) fn probes(self) -> Router {
         Router::new()
             .route("/healthz", get(async || "ok\n"))
@@ -43,12 +42,12 @@ impl Admin {
             .with_state(self)
     }
 
-    /// GET /status: the ledger, counts and nothing of rooms or people.
+    /// GET /status: the ledger, which holds counts and no data of rooms or participants.
     pub(super) fn status(self) -> Router {
         Router::new().route("/status", get(status)).with_state(self)
     }
 
-    /// All of these, and GET /metrics: the program's own metrics for Prometheus.
+    /// These, and GET /metrics: the program's own metrics for Prometheus.
     pub(super) fn all(self) -> Router {
         let metrics = Router::new().route("/metrics", get(metrics)).with_state(self.clone());
         self.clone().probes().merge(self.status()).merge(metrics)
@@ -64,8 +63,8 @@ async fn ready(State(admin): State<Admin>) -> Response {
 }
 
 async fn status(State(admin): State<Admin>) -> Response {
-    let disk_bytes = admin.room.as_ref().map(|room| room.on_disk());
-    let status = Status::new(admin.ledger.snapshot(), disk_bytes, admin.set_aside.len());
+    let disk_bytes = admin.budget.as_ref().map(|budget| budget.on_disk());
+    let status = Status::new(admin.ledger.snapshot(), disk_bytes, admin.dead_letters.len());
     let json = serde_json::to_vec_pretty(&status).unwrap_or_default();
     ([(CONTENT_TYPE, "application/json")], json).into_response()
 }
@@ -85,11 +84,11 @@ mod tests {
     use livekit_otel_livekit::keys::KeyRing;
 
     #[tokio::test]
-    async fn it_is_not_ready_while_it_drains() {
+    async fn it_is_not_ready_during_shutdown() {
         let ledger = Arc::<Ledger>::default();
         let (journal, _) = journal::in_memory(1000, &ledger);
-        let set_aside = Arc::new(DeadLetters::in_memory(0));
-        let shared = Shared { keys: KeyRing::default(), journal, ledger, set_aside };
+        let dead_letters = Arc::new(DeadLetters::in_memory(0));
+        let shared = Shared { keys: KeyRing::default(), journal, ledger, dead_letters };
         for (stopped, ready) in [(false, 200), (true, 503)] {
             let (_, stop) = watch::channel(stopped);
             let mut router = Admin::new(&shared, stop).all();

@@ -1,5 +1,5 @@
-//! `livekit.AnalyticsRecorderService`: the streams on which a LiveKit server tells its events and
-//! stats. Upstream's protobufs/rpc/analytics.proto has the service; livekit-protocol has only its
+//! `livekit.AnalyticsRecorderService`: the streams on which a LiveKit server sends events and stats.
+//! Upstream's protobufs/rpc/analytics.proto defines the service; livekit-protocol has only its
 //! messages, so the three methods are routed here.
 
 use std::collections::VecDeque;
@@ -27,15 +27,15 @@ use livekit_otel_livekit as proto;
 use livekit_otel_livekit::token::{self, Refusals};
 use livekit_otel_model::Source;
 
-// A sender that never closes its streams is quiet for this long: what it had sent is read.
+// At shutdown, all that a sender has sent is read once it is quiet for this time.
 const QUIET: Duration = Duration::from_millis(100);
-// One that is never quiet is not waited for any longer: the time to deliver is needed too.
+// The limit for a sender that is never quiet, as delivery needs time too.
 const DRAIN: Duration = Duration::from_secs(1);
 
-// A stream is read on while so many of its messages are not confirmed yet.
+// Reading of a stream pauses at more unconfirmed messages.
 const MAX_UNCONFIRMED: usize = 256;
 
-// What was taken of a stream and is not in the journal yet, for certain.
+// Messages of a stream that may not be in the journal yet.
 type Unconfirmed = VecDeque<Pending>;
 
 /// The service.
@@ -51,7 +51,7 @@ pub struct AnalyticsRecorder {
 }
 
 impl AnalyticsRecorder {
-    /// `stop` turning true ends the open streams, once what was sent on them is in the journal.
+    /// `stop` ends the open streams, once what was sent on them is in the journal.
     pub(super) fn new(
         shared: Shared,
         open: OpenStreams,
@@ -104,7 +104,7 @@ impl AnalyticsRecorder {
         Reading { budget, share, used, max: self.max_message }
     }
 
-    // The rule that a token fails is in the log, and not for who sends it.
+    // The log has the reason of a refusal; the sender does not get it.
     fn authenticate(&self, source: Source, headers: &http::HeaderMap) -> Result<(), Status> {
         if !self.needs_token {
             return Ok(());
@@ -117,7 +117,7 @@ impl AnalyticsRecorder {
         })
     }
 
-    // Until the sender closes the stream, sends what can't be read, or the program stops.
+    // Reads until the sender closes the stream, a message can't be read, or the program stops.
     async fn ingest(self, source: Source, mut stream: Messages) -> Result<(), Status> {
         let _open = (source == Source::Events).then(|| self.open.open());
         let mut stopped = pin!(stopped(self.stop.clone()));
@@ -139,16 +139,16 @@ impl AnalyticsRecorder {
         }
     }
 
-    // Reads what the sender had sent when the program was stopped. Where it has not ended its stream,
-    // it is not acknowledged: more may be on the way.
+    // At shutdown, reads what was sent. A stream that its sender has not closed is not acknowledged, as
+    // more may be on the way.
     async fn drain(
         &self,
         source: Source,
         mut stream: Messages,
         mut unconfirmed: Unconfirmed,
     ) -> Result<(), Status> {
-        let until = Instant::now() + DRAIN;
-        while Instant::now() < until {
+        let deadline = Instant::now() + DRAIN;
+        while Instant::now() < deadline {
             let Ok(message) = tokio::time::timeout(QUIET, stream.next()).await else { break };
             match self.received(source, message)? {
                 Some(message) => self.accept(source, message, &mut unconfirmed).await?,
@@ -159,7 +159,7 @@ impl AnalyticsRecorder {
         Err(Status::unavailable("stopping"))
     }
 
-    // `None` where the sender has closed the stream.
+    // `None` once the sender has closed the stream.
     fn received(
         &self,
         source: Source,
@@ -187,7 +187,7 @@ impl AnalyticsRecorder {
         let input = accepted(source, Some(read), bytes, true);
         let pending = self.shared.journal.append(input).await;
         let pending = pending.map_err(|full| self.busy(source, &full))?;
-        // From here on it has its room in the journal's.
+        // The journal's budget has the message now.
         drop(lease);
         unconfirmed.push_back(pending);
         while unconfirmed.len() > MAX_UNCONFIRMED {
@@ -196,7 +196,7 @@ impl AnalyticsRecorder {
         Ok(())
     }
 
-    // Returns once all of a stream is in the journal.
+    // Waits until all messages of a stream are in the journal.
     async fn confirm(&self, source: Source, mut unconfirmed: Unconfirmed) -> Result<(), Status> {
         while !unconfirmed.is_empty() {
             self.confirm_one(source, &mut unconfirmed).await?;
@@ -204,7 +204,7 @@ impl AnalyticsRecorder {
         Ok(())
     }
 
-    // Returns once the first of them is; dropped before, it can be asked again.
+    // Waits until the first message is in the journal. A dropped call loses nothing.
     async fn confirm_one(
         &self,
         source: Source,

@@ -1,20 +1,22 @@
-//! The memory that messages may take before they are in the journal: one budget for all connections of a
-//! listener, and a share of it for each.
+//! The memory for messages that are not in the journal yet: one budget for all connections of a listener,
+//! and a share of it for each connection.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-// Where others wait, a message that has not come within this makes place, the oldest first.
+// If others wait, the oldest message that has not arrived after this time is displaced.
 const PATIENCE: Duration = Duration::from_secs(3);
-// A connection has this part of the whole, and room for two of the largest: one as it comes, and unpacked.
+// A connection's share is this part of the budget, and at least two of the largest messages: one as it
+// arrives, and decompressed.
 const SHARE: usize = 4;
 const LARGEST: usize = 2;
 
-/// What the unfinished messages of a listener may take.
+/// The memory for unfinished messages of a listener.
 #[derive(Debug, Clone)]
 pub(super) struct Budget(Arc<Shared>);
 
@@ -38,12 +40,12 @@ struct Message {
     displaced: Arc<Notify>,
 }
 
-/// A connection's part of a [`Budget`].
+/// A connection's share of a [`Budget`].
 #[derive(Debug, Clone)]
 pub(super) struct Share(Arc<Semaphore>);
 
 impl Budget {
-    /// Of `bytes` in all; more where two messages of the `largest` are more.
+    /// A budget of `bytes`, and at least of two messages of the `largest` size.
     pub(super) fn new(bytes: usize, largest: usize) -> Self {
         let largest = (LARGEST * largest).max(1);
         let bytes = bytes.max(largest).min(u32::MAX as usize);
@@ -52,16 +54,16 @@ impl Budget {
         Self(Arc::new(Shared { bytes, share, unfinished: Mutex::default() }))
     }
 
-    /// Of a connection.
+    /// Returns a share for a new connection.
     pub(super) fn share(&self) -> Share {
         Share(Arc::new(Semaphore::new(self.0.share)))
     }
 
-    /// Room for a message of so many bytes, at most the largest, once there is some.
-    pub(super) async fn take(&self, share: &Share, bytes: usize) -> Lease {
-        // None is larger than a share, so that none waits for ever.
+    /// Waits for `bytes` of memory for a message, at most the largest.
+    pub(super) async fn reserve(&self, share: &Share, bytes: usize) -> Lease {
+        // At most a share, since more would wait forever.
         let bytes = u32::try_from(bytes.clamp(1, self.0.share)).unwrap_or(u32::MAX);
-        // A connection's messages wait for each other, and not at the head of everybody's queue.
+        // First the share: messages of one connection wait for each other without blocking other connections.
         let of_share = self.permit(&share.0, bytes, Some(share)).await;
         let of_all = self.permit(&self.0.bytes, bytes, None).await;
         let mut unfinished = self.unfinished();
@@ -89,15 +91,15 @@ impl Budget {
         loop {
             tokio::select! {
                 biased;
-                // It is never closed.
+                // The semaphore is never closed.
                 permit = &mut permit => return permit.ok(),
-                () = self.waited(share) => {}
+                () = self.displace_oldest(share) => {}
             }
         }
     }
 
-    // Returns after the oldest unfinished message, of a share or of all, had to make place.
-    async fn waited(&self, share: Option<&Share>) {
+    // Displaces the oldest unfinished message, of a share or of all, once it had its time.
+    async fn displace_oldest(&self, share: Option<&Share>) {
         let is_of = |message: &Message| share.is_none_or(|of| Arc::ptr_eq(&of.0, &message.share.0));
         let oldest = {
             let unfinished = self.unfinished();
@@ -112,11 +114,11 @@ impl Budget {
     }
 
     fn unfinished(&self) -> MutexGuard<'_, Unfinished> {
-        self.0.unfinished.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.unfinished.lock()
     }
 }
 
-/// Room that a message has, until it is dropped.
+/// Memory that a message has reserved, until this is dropped.
 #[derive(Debug)]
 pub(super) struct Lease {
     budget: Budget,
@@ -126,12 +128,12 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    /// Returns once the message has to make place for others.
+    /// Returns once the message must release its memory to others.
     pub(super) async fn displaced(&self) {
         self.displaced.notified().await;
     }
 
-    /// The message has come: it keeps its room for as long as the journal makes it wait.
+    /// The message has arrived: it is not displaced while it waits for the journal.
     pub(super) fn finished(&self) {
         self.budget.unfinished().messages.remove(&self.number);
     }
@@ -152,30 +154,30 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_has_no_more_than_its_share() {
+    async fn a_connection_gets_no_more_than_its_share() {
         let budget = Budget::new(100, 10);
         let [one, other] = [budget.share(), budget.share()];
-        let first = now(budget.take(&one, 20)).await.unwrap();
-        assert!(now(budget.take(&one, 10)).await.is_none());
-        assert!(now(budget.take(&other, 20)).await.is_some());
+        let first = now(budget.reserve(&one, 20)).await.unwrap();
+        assert!(now(budget.reserve(&one, 10)).await.is_none());
+        assert!(now(budget.reserve(&other, 20)).await.is_some());
         drop(first);
-        assert!(now(budget.take(&one, 10)).await.is_some());
+        assert!(now(budget.reserve(&one, 10)).await.is_some());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_oldest_unfinished_message_makes_place_for_one_that_waits() {
+    async fn the_oldest_unfinished_message_is_displaced_by_one_that_waits() {
         let budget = Budget::new(100, 50);
         let shares = [(); 3].map(|()| budget.share());
-        let first = budget.take(&shares[0], 50).await;
-        let second = budget.take(&shares[1], 50).await;
-        // What has come is not taken back: only the second is unfinished.
+        let first = budget.reserve(&shares[0], 50).await;
+        let second = budget.reserve(&shares[1], 50).await;
+        // The first has arrived and is not displaced: only the second is unfinished.
         first.finished();
-        let waiting = budget.take(&shares[2], 50);
+        let waiting = budget.reserve(&shares[2], 50);
         tokio::pin!(waiting);
         assert!(now(&mut waiting).await.is_none());
         assert!(now(second.displaced()).await.is_none());
         tokio::select! {
-            _ = &mut waiting => panic!("there is no room yet"),
+            _ = &mut waiting => panic!("no memory is free yet"),
             () = second.displaced() => {}
         }
         drop(second);
@@ -183,22 +185,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_message_that_nobody_waits_behind_may_take_its_time() {
+    async fn a_message_is_not_displaced_if_no_other_waits() {
         let budget = Budget::new(100, 50);
         let share = budget.share();
-        let lease = budget.take(&share, 50).await;
-        let _other = budget.take(&budget.share(), 50).await;
+        let lease = budget.reserve(&share, 50).await;
+        let _other = budget.reserve(&budget.share(), 50).await;
         assert!(tokio::time::timeout(PATIENCE * 3, lease.displaced()).await.is_err());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nothing_is_left_taken_of_what_was_given_up() {
+    async fn a_dropped_lease_or_call_releases_its_memory() {
         let budget = Budget::new(100, 50);
         let share = budget.share();
-        let lease = budget.take(&share, 100).await;
-        assert!(now(budget.take(&share, 1)).await.is_none());
+        let lease = budget.reserve(&share, 100).await;
+        assert!(now(budget.reserve(&share, 1)).await.is_none());
         drop(lease);
         assert!(budget.unfinished().messages.is_empty());
-        assert!(now(budget.take(&share, 100)).await.is_some());
+        assert!(now(budget.reserve(&share, 100)).await.is_some());
     }
 }

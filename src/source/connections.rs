@@ -1,23 +1,23 @@
-//! The connections of a listener: at the cap, the one that was of no use for longest makes place for the
-//! next.
+//! The connections of a listener: at the limit, a new one displaces the one that was idle for longest.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::budget::{Budget, Share};
 use livekit_otel_ledger::{Ledger, Listener};
 
-// One with an open request makes place too where nothing came on it for so long, as no other does.
+// A connection with an open request is displaced if nothing arrived on it for this time, and none is idle.
 const QUIET: Duration = Duration::from_secs(30);
-// Between looks for one of those.
-const LOOK: Duration = Duration::from_secs(1);
-// That the cap is reached is logged once in this time.
-const SAID: Duration = Duration::from_mins(1);
+// Interval of checks for such a connection.
+const RECHECK: Duration = Duration::from_secs(1);
+// A listener at its limit is logged once in this time.
+const LOG_INTERVAL: Duration = Duration::from_mins(1);
 
 /// The connections of a listener.
 #[derive(Debug, Clone)]
@@ -37,15 +37,15 @@ struct Shared {
 struct Places {
     next: u64,
     taken: BTreeMap<u64, Arc<Use>>,
-    said: Option<Instant>,
+    logged: Option<Instant>,
 }
 
-/// What a connection is used for.
+/// How a connection is used.
 #[derive(Debug)]
 pub(super) struct Use {
     since: Instant,
     requests: AtomicUsize,
-    // Milliseconds from `since` to the last sign of use.
+    // Milliseconds from `since` to the last use.
     used: AtomicU64,
     displaced: Notify,
     share: OnceLock<Share>,
@@ -62,12 +62,12 @@ impl Use {
         }
     }
 
-    /// Its part of its listener's budget.
+    /// The connection's share of its listener's budget.
     pub(super) fn share(&self, budget: &Budget) -> Share {
         self.share.get_or_init(|| budget.share()).clone()
     }
 
-    /// A part of a request came.
+    /// Records that a part of a request arrived.
     pub(super) fn touch(&self) {
         let used = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.used.store(used, Relaxed);
@@ -83,32 +83,32 @@ impl Use {
 }
 
 impl Connections {
-    /// Up to `max` at once, each for up to `idle` without a request.
+    /// At most `max` connections, each for at most `idle` without a request.
     pub(super) fn new(listener: Listener, max: usize, idle: Duration, ledger: Arc<Ledger>) -> Self {
         let places = Mutex::default();
         let shared = Shared { listener, max, idle, ledger, places, freed: Notify::new() };
         Self(Arc::new(shared))
     }
 
-    /// A place for a connection, once there is one.
+    /// Waits for a place for a new connection.
     pub(super) async fn place(&self) -> Place {
         loop {
             let freed = self.0.freed.notified();
-            if let Some(place) = self.free() {
+            if let Some(place) = self.try_place() {
                 return place;
             }
-            // Either is a reason to look again.
-            let _ = tokio::time::timeout(LOOK, freed).await;
+            // Try again after either.
+            let _ = tokio::time::timeout(RECHECK, freed).await;
         }
     }
 
-    fn free(&self) -> Option<Place> {
+    fn try_place(&self) -> Option<Place> {
         let mut places = self.places();
         if places.taken.len() >= self.0.max {
-            self.say(&mut places);
-            let quiet = |of: &Use| !of.is_open() || of.used().elapsed() >= QUIET;
-            let candidates = places.taken.iter().filter(|(_, of)| quiet(of));
-            let oldest = candidates.min_by_key(|(_, of)| (of.is_open(), of.used()));
+            self.log_limit(&mut places);
+            let quiet = |usage: &Use| !usage.is_open() || usage.used().elapsed() >= QUIET;
+            let candidates = places.taken.iter().filter(|(_, usage)| quiet(usage));
+            let oldest = candidates.min_by_key(|(_, usage)| (usage.is_open(), usage.used()));
             let oldest = oldest.map(|(number, _)| *number)?;
             let displaced = places.taken.remove(&oldest)?;
             displaced.displaced.notify_one();
@@ -116,60 +116,60 @@ impl Connections {
         }
         let number = places.next;
         places.next += 1;
-        let of = Arc::new(Use::new());
-        places.taken.insert(number, Arc::clone(&of));
+        let usage = Arc::new(Use::new());
+        places.taken.insert(number, Arc::clone(&usage));
         drop(places);
         self.0.ledger.connected(self.0.listener);
-        Some(Place { connections: self.clone(), number, of })
+        Some(Place { connections: self.clone(), number, usage })
     }
 
-    fn say(&self, places: &mut Places) {
-        if places.said.is_none_or(|said| said.elapsed() >= SAID) {
-            places.said = Some(Instant::now());
+    fn log_limit(&self, places: &mut Places) {
+        if places.logged.is_none_or(|logged| logged.elapsed() >= LOG_INTERVAL) {
+            places.logged = Some(Instant::now());
             let (listener, max) = (self.0.listener.as_str(), self.0.max);
             tracing::warn!(
                 listener,
                 max,
-                "listen.max_connections is reached: the one that is idle for longest makes place for the next"
+                "listen.max_connections is reached: each new connection closes the one that is idle for longest"
             );
         }
     }
 
     fn places(&self) -> MutexGuard<'_, Places> {
-        self.0.places.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.places.lock()
     }
 }
 
-/// A connection's place among those of its listener, until it is dropped.
+/// A connection's place among those of its listener, until this is dropped.
 #[derive(Debug)]
 pub(super) struct Place {
     connections: Connections,
     number: u64,
-    of: Arc<Use>,
+    usage: Arc<Use>,
 }
 
 impl Place {
-    pub(super) fn of(&self) -> &Arc<Use> {
-        &self.of
+    pub(super) fn usage(&self) -> &Arc<Use> {
+        &self.usage
     }
 
-    /// A request of it, until it is dropped.
+    /// Opens a request on the connection, until the result is dropped.
     pub(super) fn request(self: &Arc<Self>) -> OpenRequest {
-        self.of.requests.fetch_add(1, Relaxed);
-        self.of.touch();
+        self.usage.requests.fetch_add(1, Relaxed);
+        self.usage.touch();
         OpenRequest(Arc::clone(self))
     }
 
-    /// Returns once another connection has its place.
+    /// Returns once another connection has taken the place.
     pub(super) async fn displaced(&self) {
-        self.of.displaced.notified().await;
+        self.usage.displaced.notified().await;
     }
 
-    /// Returns once there was no request for the idle time.
+    /// Returns once the connection had no request for the idle time.
     pub(super) async fn idle(&self) {
         let idle = self.connections.0.idle;
         loop {
-            let since = if self.of.is_open() { Instant::now() } else { self.of.used() };
+            let since = if self.usage.is_open() { Instant::now() } else { self.usage.used() };
             if since.elapsed() >= idle {
                 return;
             }
@@ -186,14 +186,14 @@ impl Drop for Place {
     }
 }
 
-/// A request whose answer is not all written yet.
+/// A request whose answer is not completely written yet.
 #[derive(Debug)]
 pub(super) struct OpenRequest(Arc<Place>);
 
 impl Drop for OpenRequest {
     fn drop(&mut self) {
-        self.0.of.touch();
-        self.0.of.requests.fetch_sub(1, Relaxed);
+        self.0.usage.touch();
+        self.0.usage.requests.fetch_sub(1, Relaxed);
         self.0.connections.0.freed.notify_waiters();
     }
 }
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn at_the_cap_the_one_without_a_request_that_is_oldest_makes_place() {
+    async fn at_the_limit_the_connection_that_is_idle_for_longest_is_displaced() {
         let (connections, ledger) = connections(3);
         let mut places = Vec::new();
         for _ in 0..3 {
@@ -221,7 +221,7 @@ mod tests {
             tokio::time::advance(Duration::from_secs(1)).await;
         }
         let _open = places[0].request();
-        // Used again, so that the third is the oldest.
+        // Used again, so that the third is idle for longest.
         drop(places[1].request());
         let _new = now(connections.place()).await.unwrap();
         let displaced = places.iter().map(|place| now(place.displaced()));
@@ -231,11 +231,11 @@ mod tests {
         assert_eq!((row.open, row.displaced), (4, 1), "until the third is dropped");
         drop(places);
         let row = &ledger.snapshot().connections[Listener::Streams as usize];
-        assert_eq!((row.open, row.displaced), (2, 1), "one is held by its request");
+        assert_eq!((row.open, row.displaced), (2, 1), "one is kept by its request");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn where_all_have_requests_a_new_one_waits_for_an_end_or_for_one_that_is_quiet() {
+    async fn if_all_have_requests_a_new_connection_waits_for_an_end_or_for_a_quiet_one() {
         let (connections, _) = connections(2);
         let places = [Arc::new(connections.place().await), Arc::new(connections.place().await)];
         let mut open = places.each_ref().map(|place| Some(place.request()));
@@ -245,7 +245,7 @@ mod tests {
         let _open = third.request();
         assert!(now(connections.place()).await.is_none());
         tokio::time::advance(Duration::from_secs(29)).await;
-        third.of().touch();
+        third.usage().touch();
         tokio::time::advance(Duration::from_secs(2)).await;
         let _fourth = now(connections.place()).await.unwrap();
         assert!(now(places[0].displaced()).await.is_some());
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_is_idle_once_it_had_no_request_for_the_time() {
+    async fn a_connection_is_idle_after_a_time_without_requests() {
         let (connections, _) = connections(1);
         let place = Arc::new(connections.place().await);
         let request = place.request();

@@ -1,5 +1,5 @@
-//! A close that an answer survives: a sender that is still at its body gets a reset, and loses the answer
-//! with it, where the connection is closed before what it sends is read.
+//! Closes a connection so that the answer arrives. If a connection is closed while its sender still
+//! sends a body, the sender gets a reset, which discards the answer.
 
 use std::io;
 use std::pin::Pin;
@@ -10,11 +10,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-// A body that is refused is read on for so long, and so far, and thrown away.
+// Limits to reading and discarding the rest of a refused body.
 const TIME: Duration = Duration::from_secs(2);
 const BYTES: usize = 8 << 20;
 
-/// A connection whose shutdown reads what still comes.
+/// A connection whose shutdown first reads what still arrives.
 #[derive(Debug)]
 pub(super) struct Lingering {
     stream: TcpStream,
@@ -23,7 +23,7 @@ pub(super) struct Lingering {
 
 #[derive(Debug)]
 struct Closing {
-    until: Pin<Box<Sleep>>,
+    deadline: Pin<Box<Sleep>>,
     left: usize,
 }
 
@@ -73,21 +73,21 @@ impl AsyncWrite for Lingering {
         let closing = match closing {
             Some(closing) => closing,
             None => {
-                // The answer's end: who reads it need not wait for ours.
+                // Ends the answer, so that its reader need not wait for the rest.
                 ready!(Pin::new(&mut *stream).poll_shutdown(context))?;
-                closing.insert(Closing { until: Box::pin(sleep(TIME)), left: BYTES })
+                closing.insert(Closing { deadline: Box::pin(sleep(TIME)), left: BYTES })
             }
         };
         let mut scratch = [0; 16 << 10];
         loop {
             let mut part = ReadBuf::new(&mut scratch);
-            // How it ends, and when, is the sender's affair.
+            // An end or an error ends the shutdown too.
             let read = Pin::new(&mut *stream).poll_read(context, &mut part);
             let size = part.filled().len();
             match read {
                 Poll::Ready(Ok(())) if size > 0 && size < closing.left => closing.left -= size,
                 Poll::Ready(_) => return Poll::Ready(Ok(())),
-                Poll::Pending => return closing.until.as_mut().poll(context).map(Ok),
+                Poll::Pending => return closing.deadline.as_mut().poll(context).map(Ok),
             }
         }
     }

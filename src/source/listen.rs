@@ -1,5 +1,5 @@
-//! The two listeners, and how they stop: what was accepted is in the journal, and nothing holds
-//! the journal any more.
+//! The listeners for webhooks, for analytics streams and for an operator. After a stop, all that they
+//! accepted is in the journal, and none of them keeps the journal open.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,69 +26,69 @@ use super::{OpenStreams, Shared};
 use livekit_otel_ledger::faults::Faults;
 use livekit_otel_ledger::{Ledger, Listener};
 
-// Finds out about senders that are gone without a word, so that nobody waits for their twins.
+// Detects senders that are gone without a close, so that no webhook waits for a twin of theirs.
 const KEEPALIVE: Duration = Duration::from_secs(20);
-// Of the admin listener and of the page of rooms.
+// For the admin listener and the live view.
 const FEW_CONNECTIONS: usize = 64;
-// A webhook's head has a token of some hundred bytes.
+// The head of a webhook has a token of a few hundred bytes.
 const MAX_HEADERS: usize = 64;
 const MAX_HEAD: usize = 32 << 10;
-// A server opens three.
+// A LiveKit server opens three.
 const MAX_STREAMS: u32 = 64;
-// What may come of a stream, and of all streams of a connection, before it is read: hyper holds it. A frame
-// is no larger than HTTP/2 lets none be.
+// Limits to the unread bytes that hyper buffers for a stream, and for all streams of a connection. The
+// frame size is HTTP/2's minimum.
 const STREAM_WINDOW: u32 = 64 << 10;
 const CONNECTION_WINDOW: u32 = 128 << 10;
 const MAX_FRAME: u32 = 16 << 10;
-// An answer is some bytes.
+// An answer has a few bytes.
 const MAX_SEND: usize = 16 << 10;
-// Streams that the peer resets before they are looked at, and that are reset here for its faults: more of
-// them end the connection.
+// A connection is closed at more streams that the peer resets before they are handled, or that are
+// reset for the peer's errors.
 const MAX_RESETS: usize = 64;
 
-/// [`Settings::max_connections`], unless it is set.
+/// The default of [`Settings::max_connections`].
 pub const MAX_CONNECTIONS: usize = 512;
-/// [`Settings::unfinished`], unless it is set.
+/// The default of [`Settings::unfinished`].
 pub const UNFINISHED: usize = 64 << 20;
-/// [`Settings::idle_timeout`], unless it is set: LiveKit's sender keeps connections open, and opens
-/// another where one was closed.
+/// The default of [`Settings::idle_timeout`]. LiveKit's sender keeps connections open, and opens another
+/// if one is closed.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Who may tell over the analytics streams.
+/// How senders of analytics streams authenticate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum GrpcAuth {
-    /// Whoever reaches the listener, as with LiveKit's own service.
+    /// Not at all, as with LiveKit's own service: all who reach the listener may send.
     #[default]
     None,
-    /// Who has a server's access token, signed by one of LiveKit's keys.
+    /// With a server's access token, signed by one of LiveKit's keys.
     Token,
-    /// Who has a certificate of the authority that is trusted for it.
+    /// With a certificate of the authority that is trusted for this.
     Certificate,
 }
 
-/// Where to listen, and how much to take at once.
+/// Where to listen, and how much to accept at once.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// For webhooks.
+    /// Address for webhooks.
     pub http: SocketAddr,
-    /// For the analytics streams.
+    /// Address for analytics streams.
     pub grpc: SocketAddr,
-    /// For what an operator asks, where that is served.
+    /// Address for an operator, if there is one.
     pub admin: Option<SocketAddr>,
-    /// Whether the webhooks' listener has the ledger too.
+    /// Whether the webhook listener serves the ledger too.
     pub status_on_webhooks: bool,
-    /// How many connections each of the first two takes at once; more than none.
+    /// How many connections each of the first two accepts at once; at least one.
     pub max_connections: usize,
-    /// How long a connection may have no request, and a request's head may take.
+    /// How long a connection may be without a request, and how long a request's head may take.
     pub idle_timeout: Duration,
-    /// How much the messages that have not come to their end, or are not in the journal yet, may take
-    /// in all, in bytes: one half for webhooks, one for streams, a quarter of that for a connection.
+    /// Memory for messages that have not arrived completely or are not in the journal yet, in bytes:
+    /// one half for webhooks, one for streams. One connection gets a quarter of its half.
     pub unfinished: usize,
     /// Largest webhook, in bytes.
     pub max_body: usize,
     /// Largest message of an analytics stream, in bytes.
     pub max_message: usize,
-    /// Who may tell over the analytics streams.
+    /// How senders of analytics streams authenticate.
     pub grpc_auth: GrpcAuth,
     /// TLS for webhooks.
     pub http_tls: Option<tls::Files>,
@@ -97,7 +97,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Without TLS, for whoever reaches it.
+    /// Defaults, without TLS, authentication and an admin listener.
     pub fn plain(http: SocketAddr, grpc: SocketAddr, max_body: usize, max_message: usize) -> Self {
         Self {
             http,
@@ -119,29 +119,29 @@ impl Settings {
 /// Why a listener can't start.
 #[derive(Debug, Error)]
 pub enum BindError {
-    /// Its address can't be used.
-    #[error("can't listen on {address} for {what}: {error}")]
+    /// The address can't be used.
+    #[error("can't listen on {address} for {what}")]
     Address {
-        /// For what.
+        /// What the listener is for.
         what: &'static str,
-        /// Which.
+        /// The address.
         address: SocketAddr,
-        /// Why.
-        error: std::io::Error,
+        /// The cause.
+        source: std::io::Error,
     },
-    /// Its certificates can't be used.
+    /// A certificate can't be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
 }
 
-/// The running listeners. Dropped, they stop without being waited for.
+/// The running listeners. A drop stops them without waiting.
 #[derive(Debug)]
 pub struct Listeners {
-    /// Where webhooks are taken.
+    /// The address for webhooks.
     pub http: SocketAddr,
-    /// Where the analytics streams are taken.
+    /// The address for analytics streams.
     pub grpc: SocketAddr,
-    /// Where an operator asks; it is served until this is dropped, through a stop.
+    /// For an operator; served until it is dropped, even during a stop.
     pub(crate) admin: Option<Site>,
     acceptors: Vec<Acceptor>,
     stop: watch::Sender<bool>,
@@ -149,31 +149,31 @@ pub struct Listeners {
     pub(crate) faults: Faults,
 }
 
-/// A listener for a router of another's, plain HTTP/1.1. Dropped, it stops.
+/// A plain HTTP/1.1 listener for any router. A drop stops it.
 #[derive(Debug)]
 pub(crate) struct Site {
-    /// Where it is.
+    /// The listener's address.
     pub(crate) address: SocketAddr,
-    // Its end is the stop.
+    // Dropping it stops the listener.
     stop: watch::Sender<bool>,
     tasks: Tasks,
     serving: JoinHandle<()>,
 }
 
 impl Site {
-    /// Stops, and returns once nothing of it is left.
+    /// Stops, and returns once all tasks have ended.
     pub(crate) async fn stop(self) {
         drop(self.stop);
-        // One that broke off has ended too.
+        // A task that panicked has ended too.
         let _ = self.serving.await;
         self.tasks.abort().await;
     }
 }
 
-/// Listens on an address; port 0 takes a free one.
+/// Listens on an address; port 0 is a free one.
 ///
 /// # Errors
-/// Where it can't be used.
+/// If the address can't be used.
 pub(crate) async fn site(
     what: &'static str,
     address: SocketAddr,
@@ -188,15 +188,15 @@ pub(crate) async fn site(
     let connections = Connections::new(of, FEW_CONNECTIONS, IDLE_TIMEOUT, ledger);
     let server = Server { listener, router, builder, tls: None, connections };
     let (faults, serving) = (faults.clone(), server.serve(tasks.clone(), stopping));
-    // Not one of `tasks`: it would hold itself.
+    // Not in `tasks`, which it holds itself.
     let serving = tokio::spawn(async move { faults.watch(of.place(), serving).await });
     Ok(Site { address, stop, tasks, serving })
 }
 
-/// Listens on both addresses; port 0 takes a free one.
+/// Listens on all addresses; port 0 is a free one.
 ///
 /// # Errors
-/// Where an address can't be used; then neither listens.
+/// If an address or a certificate can't be used; then nothing listens.
 pub async fn bind(settings: &Settings, shared: Shared) -> Result<Listeners, BindError> {
     let acceptor = |files: &Option<tls::Files>, protocol| {
         files.clone().map(|files| Acceptor::new(files, protocol)).transpose()
@@ -213,7 +213,7 @@ pub async fn bind(settings: &Settings, shared: Shared) -> Result<Listeners, Bind
         None => None,
         Some(address) => {
             let of = (Listener::Admin, Arc::clone(&shared.ledger));
-            Some(site("the operator", address, admin.clone().all(), of, &faults).await?)
+            Some(site("an operator", address, admin.clone().all(), of, &faults).await?)
         }
     };
     let connections = |of| {
@@ -279,34 +279,34 @@ async fn listener(
     what: &'static str,
     address: SocketAddr,
 ) -> Result<(TcpListener, SocketAddr), BindError> {
-    let failed = |error| BindError::Address { what, address, error };
+    let failed = |source| BindError::Address { what, address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let local = listener.local_addr().map_err(failed)?;
     Ok((listener, local))
 }
 
 impl Listeners {
-    /// Reads the certificates again, for connections from now on.
+    /// Reads the certificates again, for new connections.
     ///
     /// # Errors
-    /// Where one can't be used: those of before stay in use.
+    /// If one can't be used; then its listener keeps the previous one.
     pub fn reload(&self) -> Result<(), TlsError> {
         self.acceptors.iter().try_for_each(Acceptor::reload)
     }
 
-    /// Stops accepting; what is being sent is finished and acknowledged until `deadline`, and cut
-    /// off then, without an acknowledgement. No source holds the journal any more afterwards.
+    /// Stops accepting. What senders have begun is finished and acknowledged until `deadline`, then
+    /// aborted without an acknowledgement. After that, no listener keeps the journal open.
     pub async fn stop(self, deadline: Instant) {
-        // Nobody left to hear it is as good.
+        // An error means that no task is left.
         let _ = self.stop.send(true);
         if tokio::time::timeout_at(deadline, self.tasks.ended()).await.is_err() {
-            tracing::warn!("connections that did not end in time are cut off");
+            tracing::warn!("connections that did not end in time are closed");
             self.tasks.abort().await;
         }
     }
 
     #[cfg(test)]
-    pub(super) fn told(&self) -> watch::Receiver<bool> {
+    pub(super) fn stopping(&self) -> watch::Receiver<bool> {
         self.stop.subscribe()
     }
 }

@@ -1,5 +1,5 @@
-//! The messages of a gRPC stream (gRPC over HTTP/2, "Length-Prefixed-Message"), read as far as there is room
-//! for them: what is not read yet holds its sender back by HTTP/2's windows.
+//! Reads the messages of a gRPC stream (gRPC over HTTP/2, "Length-Prefixed-Message") once there is
+//! memory for them. Until then, HTTP/2's windows hold the sender back.
 
 use std::convert::Infallible;
 use std::io::Read;
@@ -23,37 +23,38 @@ use tonic::Status;
 use super::budget::{Budget, Lease, Share};
 use super::connections::Use;
 use livekit_otel_ledger::Refused;
+use livekit_otel_transport::chain;
 
-/// From a message's first byte to its last, once there is room for it.
+/// Time limit for the head of a message, and for its body once memory is reserved.
 pub(super) const MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
 
 const ENCODING: &str = "grpc-encoding";
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
-// Whether a message is packed, and how large it is.
+// A flag for compression, and the length.
 const HEAD: usize = 5;
 
-/// Why a stream can't be read on.
+/// Why the rest of a stream can't be read.
 #[derive(Debug, Error)]
 pub(super) enum Fault {
-    /// A message that says that it is larger than one may be.
-    #[error("a message of {size} bytes, where {max} is the most")]
+    /// The length of a message is above the limit.
+    #[error("a message of {size} bytes exceeds the limit of {max}")]
     TooLarge { size: usize, max: usize },
-    /// No message.
+    /// The bytes are not a message.
     #[error("{0}")]
     Malformed(&'static str),
-    /// It did not come in its time.
+    /// A message did not arrive within its time limit.
     #[error("a message took longer than {} s", MESSAGE_TIMEOUT.as_secs())]
     Slow,
-    /// It did not come while others waited for its room.
-    #[error("others waited for the room of a message that did not come")]
+    /// A message did not arrive while others waited for its memory.
+    #[error("a message did not arrive while others waited for its memory")]
     Displaced,
-    /// The sender broke it off.
-    #[error("the stream broke off: {0}")]
-    Gone(axum::Error),
+    /// The sender is gone.
+    #[error("the stream broke off")]
+    Gone(#[source] axum::Error),
 }
 
 impl Fault {
-    /// How it is counted; one whose sender is gone is not.
+    /// The reason that the ledger counts; none if the sender is gone.
     pub(super) fn refused(&self) -> Option<Refused> {
         match self {
             Self::TooLarge { .. } => Some(Refused::TooLarge),
@@ -64,10 +65,10 @@ impl Fault {
     }
 }
 
-// A sender gives up what is out of range or internal, and sends the rest again.
+// A sender drops messages answered with out of range or internal, and sends all others again.
 impl From<Fault> for Status {
     fn from(fault: Fault) -> Self {
-        let what = fault.to_string();
+        let what = chain(&fault);
         match fault {
             Fault::TooLarge { .. } => Self::out_of_range(what),
             Fault::Malformed(_) => Self::internal(what),
@@ -78,14 +79,14 @@ impl From<Fault> for Status {
     }
 }
 
-/// A message, and the room that it takes until it is in the journal.
+/// A message, and its memory, which is reserved until the journal has the message.
 #[derive(Debug)]
 pub(super) struct Message {
     pub(super) bytes: Bytes,
     pub(super) lease: Lease,
 }
 
-/// What the messages of a stream are read with.
+/// How the messages of a stream are read.
 #[derive(Debug, Clone)]
 pub(super) struct Reading {
     pub(super) budget: Budget,
@@ -96,13 +97,13 @@ pub(super) struct Reading {
     pub(super) max: usize,
 }
 
-/// Messages as they come. A call of `next` that is dropped loses nothing.
+/// Messages as they arrive. A dropped call of `next` loses nothing.
 pub(super) type Messages = Pin<Box<dyn Stream<Item = Result<Message, Fault>> + Send>>;
 
-/// The messages of a body, one after the other.
+/// Returns the messages of a body, one after the other.
 ///
 /// # Errors
-/// Where its messages are packed in a way that is not known.
+/// If the body's compression is not supported.
 pub(super) fn messages(
     headers: &HeaderMap,
     body: Body,
@@ -112,7 +113,7 @@ pub(super) fn messages(
         None | Some(b"identity") => false,
         Some(b"gzip") => true,
         Some(_) => {
-            let mut status = Status::unimplemented("only gzip and identity are known");
+            let mut status = Status::unimplemented("only gzip and identity are supported");
             let known = tonic::metadata::MetadataValue::from_static("identity,gzip");
             status.metadata_mut().insert("grpc-accept-encoding", known);
             return Err(status);
@@ -125,7 +126,7 @@ pub(super) fn messages(
     Ok(Box::pin(try_unfold(incoming, next)))
 }
 
-/// An empty message, and the end of a stream whose messages are all in the journal.
+/// The answer to a stream whose messages are all in the journal: an empty message and status 0.
 pub(super) fn acknowledged() -> Response<tonic::body::Body> {
     let trailers = HeaderMap::from_iter([(GRPC_STATUS, HeaderValue::from_static("0"))]);
     let frames = [Frame::data(Bytes::from_static(&[0; 5])), Frame::trailers(trailers)];
@@ -137,28 +138,28 @@ pub(super) fn acknowledged() -> Response<tonic::body::Body> {
 }
 
 impl Reading {
-    fn fits(&self, size: usize) -> Result<usize, Fault> {
+    fn checked(&self, size: usize) -> Result<usize, Fault> {
         let max = self.max;
         if size > max { Err(Fault::TooLarge { size, max }) } else { Ok(size) }
     }
 
-    async fn take(&self, size: usize) -> Lease {
-        self.budget.take(&self.share, size).await
+    async fn reserve(&self, size: usize) -> Lease {
+        self.budget.reserve(&self.share, size).await
     }
 
-    // Its last four bytes say how much it is.
-    async fn unpack(&self, packed: Message) -> Result<Message, Fault> {
-        const BROKEN: Fault = Fault::Malformed("a message that is no gzip");
-        let size = packed.bytes.last_chunk().ok_or(BROKEN)?;
-        let size = self.fits(u32::from_le_bytes(*size) as usize)?;
+    // The last four bytes of gzip are the size of its content.
+    async fn decompress(&self, compressed: Message) -> Result<Message, Fault> {
+        const BROKEN: Fault = Fault::Malformed("a message is not valid gzip");
+        let size = compressed.bytes.last_chunk().ok_or(BROKEN)?;
+        let size = self.checked(u32::from_le_bytes(*size) as usize)?;
         let lease = tokio::select! {
-            lease = self.take(size) => lease,
-            () = packed.lease.displaced() => return Err(Fault::Displaced),
+            lease = self.reserve(size) => lease,
+            () = compressed.lease.displaced() => return Err(Fault::Displaced),
         };
         let mut bytes = Vec::with_capacity(size);
-        // One byte more shows that it lies.
-        let mut unpacked = GzDecoder::new(&*packed.bytes).take(size as u64 + 1);
-        match unpacked.read_to_end(&mut bytes) {
+        // One byte more detects a wrong size.
+        let mut content = GzDecoder::new(&*compressed.bytes).take(size as u64 + 1);
+        match content.read_to_end(&mut bytes) {
             Ok(read) if read == size => Ok(Message { bytes: bytes.into(), lease }),
             Ok(_) | Err(_) => Err(BROKEN),
         }
@@ -167,7 +168,7 @@ impl Reading {
 
 struct Incoming {
     body: Body,
-    // What of the newest part of the body is not read yet.
+    // The rest of the newest part of the body.
     part: Bytes,
     is_gzip: bool,
     reading: Reading,
@@ -175,27 +176,27 @@ struct Incoming {
 
 impl Incoming {
     async fn next(&mut self) -> Result<Option<Message>, Fault> {
-        // Between messages a sender may be quiet for as long as it likes.
+        // There is no time limit between messages.
         if !self.more().await? {
             return Ok(None);
         }
         let head = timeout(MESSAGE_TIMEOUT, self.fill(HEAD)).await;
         let mut head = head.map_err(|_| Fault::Slow)??;
-        let is_packed = match head.get_u8() {
+        let is_compressed = match head.get_u8() {
             0 => false,
             1 if self.is_gzip => true,
-            1 => return Err(Fault::Malformed("a packed message on a stream without an encoding")),
-            _ => return Err(Fault::Malformed("no frame of gRPC")),
+            1 => return Err(Fault::Malformed("a compressed message on a stream without an encoding")),
+            _ => return Err(Fault::Malformed("not a gRPC frame")),
         };
-        let size = self.reading.fits(head.get_u32() as usize)?;
+        let size = self.reading.checked(head.get_u32() as usize)?;
         let message = self.read(size).await?;
-        let message = if is_packed { self.reading.unpack(message).await? } else { message };
+        let message = if is_compressed { self.reading.decompress(message).await? } else { message };
         message.lease.finished();
         Ok(Some(message))
     }
 
     async fn read(&mut self, size: usize) -> Result<Message, Fault> {
-        let lease = self.reading.take(size).await;
+        let lease = self.reading.reserve(size).await;
         let bytes = tokio::select! {
             bytes = timeout(MESSAGE_TIMEOUT, self.fill(size)) => bytes.map_err(|_| Fault::Slow)??,
             () = lease.displaced() => return Err(Fault::Displaced),
@@ -203,12 +204,12 @@ impl Incoming {
         Ok(Message { bytes, lease })
     }
 
-    // The next so many bytes, copied: a part of a body may hold much more memory than it is long.
+    // Copies the next `size` bytes: a part of a body may keep more memory alive than its length.
     async fn fill(&mut self, size: usize) -> Result<Bytes, Fault> {
         let mut bytes = BytesMut::with_capacity(size);
         while bytes.len() < size {
             if !self.more().await? {
-                return Err(Fault::Malformed("a message broke off"));
+                return Err(Fault::Malformed("a message is incomplete"));
             }
             let missing = size - bytes.len();
             bytes.extend_from_slice(&self.part.split_to(missing.min(self.part.len())));
@@ -216,14 +217,14 @@ impl Incoming {
         Ok(bytes.freeze())
     }
 
-    // Has a part of the body, or says that it has ended.
+    // Waits until `part` is not empty; false at the end of the body.
     async fn more(&mut self) -> Result<bool, Fault> {
         while self.part.is_empty() {
             let Some(frame) = self.body.frame().await else { return Ok(false) };
             if let Some(used) = &self.reading.used {
                 used.touch();
             }
-            // Trailers say nothing.
+            // Trailers are ignored.
             self.part = frame.map_err(Fault::Gone)?.into_data().unwrap_or_default();
         }
         Ok(true)
@@ -266,7 +267,7 @@ mod tests {
         [&[flag], &length[..], message].concat()
     }
 
-    fn packed(message: &[u8]) -> Vec<u8> {
+    fn gzipped(message: &[u8]) -> Vec<u8> {
         let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
         gzip.write_all(message).unwrap();
         gzip.finish().unwrap()
@@ -279,9 +280,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn messages_are_read_however_they_are_cut() {
+    async fn messages_are_read_however_they_are_split() {
         let (one, other) = (b"one message".as_slice(), b"");
-        let all = [framed(0, one), framed(0, other), framed(1, &packed(one))].concat();
+        let all = [framed(0, one), framed(0, other), framed(1, &gzipped(one))].concat();
         for size in [1, 3, 7, all.len()] {
             let (sender, mut messages) = open(Some("gzip"));
             for part in all.chunks(size) {
@@ -296,13 +297,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_message_has_the_status_that_senders_know() {
+    async fn invalid_messages_are_answered_with_the_status_that_senders_expect() {
         let large = vec![0; MAX + 1];
         assert_eq!(fault(0, None, &large).await, Code::OutOfRange);
-        assert_eq!(fault(1, Some("gzip"), &packed(&large)).await, Code::OutOfRange);
+        assert_eq!(fault(1, Some("gzip"), &gzipped(&large)).await, Code::OutOfRange);
         assert_eq!(fault(2, None, b"").await, Code::Internal);
         assert_eq!(fault(1, None, b"").await, Code::Internal);
-        assert_eq!(fault(1, Some("gzip"), b"nothing of gzip\0\0\0").await, Code::Internal);
+        assert_eq!(fault(1, Some("gzip"), b"not valid gzip\0\0\0").await, Code::Internal);
         let (sender, mut messages) = open(None);
         sender.send(Ok(Bytes::from_static(b"\0\0\0\0\x05half"))).unwrap();
         drop(sender);
@@ -314,20 +315,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_message_that_does_not_come_to_its_end_is_given_up() {
+    async fn an_incomplete_message_times_out() {
         for part in [b"\0\0".as_slice(), b"\0\0\0\0\x05half"] {
             let (sender, mut messages) = open(None);
             sender.send(Ok(Bytes::from_static(part))).unwrap();
             let slow = messages.next().await.unwrap().unwrap_err();
             assert_eq!(Status::from(slow).code(), Code::DeadlineExceeded);
         }
-        // Between messages it may be quiet.
+        // Between messages there is no time limit.
         let (_sender, mut messages) = open(None);
         assert!(timeout(MESSAGE_TIMEOUT * 2, messages.next()).await.is_err());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_call_that_is_dropped_loses_nothing() {
+    async fn a_dropped_call_of_next_loses_nothing() {
         let (sender, mut messages) = open(None);
         for part in framed(0, b"one").chunks(2) {
             assert!(timeout(Duration::from_millis(1), messages.next()).await.is_err());

@@ -1,5 +1,7 @@
-//! Where telemetry comes from: signed webhooks, the analytics streams, captures of them, and what
-//! LiveKit's API lists.
+//! The sources of telemetry: signed webhooks, analytics streams, and the rooms that LiveKit's API
+//! lists. The admin listener is here too.
+//!
+//! Uses no other module of this package. What a source acknowledges is in the journal before.
 
 mod admin;
 pub mod analytics;
@@ -8,6 +10,7 @@ mod connections;
 mod linger;
 pub mod listen;
 mod messages;
+mod prometheus;
 pub mod reconcile;
 mod server;
 mod tasks;
@@ -27,20 +30,20 @@ use livekit_otel_livekit::{self as proto, Read, Unreadable};
 use livekit_otel_model::Source;
 use livekit_otel_model::event::{Decoded, Time, Unknown};
 
-/// What all sources write to.
+/// What all sources share.
 #[derive(Debug, Clone)]
 pub struct Shared {
-    /// The keys that webhooks may be signed with.
+    /// The keys that verify webhooks and tokens.
     pub keys: KeyRing,
-    /// Where what is accepted goes.
+    /// Receives accepted input.
     pub journal: Journal,
-    /// Where all is counted.
+    /// Counts what is accepted and refused.
     pub ledger: Arc<Ledger>,
-    /// Where what can't be read is kept.
-    pub set_aside: Arc<DeadLetters>,
+    /// Keeps signed webhooks that can't be read.
+    pub dead_letters: Arc<DeadLetters>,
 }
 
-/// How many streams of analytics events are open: while there is one, a webhook's twin is expected.
+/// Counts the open streams of analytics events. While there is one, a webhook's twin is expected.
 #[derive(Debug, Clone, Default)]
 struct OpenStreams(Arc<AtomicUsize>);
 
@@ -64,7 +67,7 @@ impl Drop for OpenStream {
     }
 }
 
-// `None` where it can't be read: it is kept as it came.
+// Without `read`, the input can't be read and is kept as raw bytes.
 fn accepted(source: Source, read: Option<Read>, raw: Bytes, twin_expected: bool) -> Accepted {
     let at = Time::from_system(SystemTime::now());
     let size = raw.len();
@@ -87,8 +90,8 @@ fn parse(source: Source, raw: &[u8]) -> Result<Read, Unreadable> {
     }
 }
 
-/// Reads again what a journal kept; gives what it tells, where it can be read, how many items that is,
-/// and how many more are of no use.
+/// Reads an input of the journal again. Returns the message, if it can be read, its number of items, and
+/// how many more items are unusable.
 pub fn read_again(source: Source, raw: &Bytes) -> (Option<Decoded>, u64, u64) {
     parse(source, raw).map_or((None, 1, 0), |read| (Some(read.decoded), read.items, read.unusable))
 }

@@ -1,4 +1,4 @@
-//! LiveKit's API, asked at intervals which rooms and participants there are: one input a round.
+//! Lists rooms and participants with LiveKit's API at intervals. Each round is one input.
 
 use std::pin::pin;
 use std::time::{Duration, SystemTime};
@@ -20,61 +20,61 @@ use livekit_otel_ledger::faults::Faults;
 use livekit_otel_livekit::{ApiRooms, Unreadable};
 use livekit_otel_model::Source;
 use livekit_otel_model::event::Time;
+use livekit_otel_transport::chain;
 use livekit_otel_transport::client::{self, Client};
 
-// For one answer, and for room in the journal.
+// For one answer, and for the journal.
 const TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_ANSWER: usize = 8 << 20;
-// From this size on no more is asked in a round; what was not, is in the next.
+// A round ends at this size, this many rooms or this time (the list must not be old when it is
+// compared). The next round continues after the last room.
 const MAX_LIST: usize = 8 << 20;
-// So are those after as many rooms.
 const MAX_ROOMS: usize = 1000;
-// And those after so long: a list must not be old when it is compared.
 const MAX_ROUND: Duration = Duration::from_secs(30);
 const TOKEN_TTL: Duration = Duration::from_mins(1);
 
-/// Where the API is, and how often it is asked.
+/// The API's address, and how often its rooms are listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Its base, over http or https.
+    /// The base URL, http or https.
     pub url: Uri,
-    /// The API key that signs; its secret is that of [`Shared::keys`].
+    /// The API key that signs requests; its secret is in [`Shared::keys`].
     pub key: String,
-    /// From one round to the next.
+    /// Time from one round to the next.
     pub interval: Duration,
 }
 
 /// The system's certificates can't be used.
 #[derive(Debug, Error)]
-#[error("LiveKit's API can't be asked: {0}")]
+#[error("can't connect to LiveKit's API: {0}")]
 pub struct StartError(String);
 
-// Why a question has no answer.
+// Why a round fails.
 #[derive(Debug, Error)]
-enum AskError {
+enum ApiError {
     #[error("there is no secret for the API key")]
     NoSecret,
-    #[error("no token can be made: {0}")]
+    #[error("the token can't be created")]
     Token(#[from] AccessTokenError),
-    #[error("no request can be made: {0}")]
+    #[error("the request can't be created")]
     Request(#[from] http::Error),
-    #[error("it can't be reached: {0}")]
+    #[error("the request failed")]
     Unreachable(#[from] hyper_util::client::legacy::Error),
-    #[error("it did not answer in time")]
+    #[error("no answer in time")]
     Timeout,
-    #[error("it answered {0}")]
+    #[error("the answer is {0}")]
     Status(StatusCode),
-    #[error("its answer is too large")]
+    #[error("the answer is too large")]
     TooLarge,
-    #[error("its answer broke off")]
-    BrokeOff,
+    #[error("the answer is incomplete")]
+    Incomplete,
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
     #[error("the journal is full")]
     Busy,
 }
 
-impl AskError {
+impl ApiError {
     fn refused(&self) -> Refused {
         match self {
             Self::NoSecret
@@ -90,18 +90,18 @@ impl AskError {
     }
 }
 
-/// All that it takes to ask.
+/// A reconciler that is not started yet.
 #[derive(Debug)]
 pub struct Prepared {
     settings: Settings,
     client: Client,
     shared: Shared,
-    // The SID up to which rooms were asked who is in them.
-    asked: String,
+    // The last room whose participants were listed.
+    last_listed: String,
     is_failing: bool,
 }
 
-/// The task that asks. Dropped, it stops without being waited for.
+/// The running task. A drop stops it without waiting.
 #[derive(Debug)]
 pub struct Reconciler {
     stop: watch::Sender<bool>,
@@ -109,13 +109,13 @@ pub struct Reconciler {
 }
 
 impl Reconciler {
-    /// Ends it; a list that the journal is taking is waited for until `deadline`.
+    /// Stops, and waits until `deadline` for a list that is being written to the journal.
     pub async fn stop(mut self, deadline: Instant) {
-        // Nobody left to hear it is as good.
+        // An error means that the task has ended.
         let _ = self.stop.send(true);
         if tokio::time::timeout_at(deadline, &mut self.task).await.is_err() {
             self.task.abort();
-            // It holds the journal until it is gone.
+            // It keeps the journal open until it has ended.
             let _ = self.task.await;
         }
     }
@@ -123,13 +123,13 @@ impl Reconciler {
 
 impl Prepared {
     /// # Errors
-    /// Where the API is asked over https, and the system has no certificates.
+    /// If the API is used over https, and the system has no certificates.
     pub fn new(settings: Settings, shared: Shared) -> Result<Self, StartError> {
         let client = client::new(settings.url.scheme_str() == Some("https")).map_err(StartError)?;
-        Ok(Self { settings, client, shared, asked: String::new(), is_failing: false })
+        Ok(Self { settings, client, shared, last_listed: String::new(), is_failing: false })
     }
 
-    /// Asks from now on.
+    /// Starts the task.
     pub(crate) fn start(self, faults: &Faults) -> Reconciler {
         let (stop, stopping) = watch::channel(false);
         let faults = faults.clone();
@@ -157,45 +157,45 @@ impl Prepared {
                 Ok((rooms, failed)) => self.accept(&rooms).await.and(failed.map_or(Ok(()), Err)),
                 Err(error) => Err(error),
             };
-            self.note(done);
+            self.log(done);
         }
     }
 
-    // The rooms and who is in them, as far as that could be learned.
-    async fn list(&mut self) -> Result<(ApiRooms, Option<AskError>), AskError> {
-        let began = Instant::now();
+    // The rooms with their participants, as far as they could be listed, and the error that ended the round.
+    async fn list(&mut self) -> Result<(ApiRooms, Option<ApiError>), ApiError> {
+        let started = Instant::now();
         let at = Time::from_system(SystemTime::now());
         let grants = VideoGrants { room_list: true, ..VideoGrants::default() };
-        let answer = self.ask("ListRooms", grants, Bytes::new()).await?;
+        let answer = self.request("ListRooms", grants, Bytes::new()).await?;
         let mut rooms = ApiRooms::new(at, &answer)?;
         let all: Vec<_> =
             rooms.rooms().map(|(sid, name)| (sid.to_owned(), name.to_owned())).collect();
-        let first = all.partition_point(|(sid, _)| *sid <= self.asked);
-        let asked = (first..all.len()).chain(0..first).take(MAX_ROOMS);
+        let first = all.partition_point(|(sid, _)| *sid <= self.last_listed);
+        let order = (first..all.len()).chain(0..first).take(MAX_ROOMS);
         let mut size = rooms.size();
-        for nth in asked {
-            if size >= MAX_LIST || began.elapsed() >= MAX_ROUND {
+        for nth in order {
+            if size >= MAX_LIST || started.elapsed() >= MAX_ROUND {
                 break;
             }
             let (sid, name) = &all[nth];
-            self.asked.clone_from(sid);
+            self.last_listed.clone_from(sid);
             let grants =
                 VideoGrants { room_admin: true, room: name.clone(), ..VideoGrants::default() };
-            let answer = self.ask("ListParticipants", grants, ApiRooms::request(name)).await;
+            let answer = self.request("ListParticipants", grants, ApiRooms::request(name)).await;
             match answer.and_then(|answer| Ok(rooms.add(nth, &answer)?)) {
                 Ok(more) => size += more,
-                // It has ended since.
-                Err(AskError::Status(StatusCode::NOT_FOUND)) => {}
+                // The room has ended.
+                Err(ApiError::Status(StatusCode::NOT_FOUND)) => {}
                 Err(error) => return Ok((rooms, Some(error))),
             }
         }
         Ok((rooms, None))
     }
 
-    async fn ask(&self, method: &str, grants: VideoGrants, body: Bytes) -> Result<Bytes, AskError> {
+    async fn request(&self, method: &str, grants: VideoGrants, body: Bytes) -> Result<Bytes, ApiError> {
         let Settings { url, key, .. } = &self.settings;
         let keys = self.shared.keys.now();
-        let secret = keys.secret(key).ok_or(AskError::NoSecret)?;
+        let secret = keys.secret(key).ok_or(ApiError::NoSecret)?;
         let token = AccessToken::with_api_key(key, secret);
         let token = token.with_ttl(TOKEN_TTL).with_grants(grants).to_jwt()?;
         let mut authorization =
@@ -206,42 +206,43 @@ impl Prepared {
             .header(CONTENT_TYPE, "application/protobuf")
             .body(Full::new(body))?;
         let answer = tokio::time::timeout(TIMEOUT, self.send(request)).await;
-        answer.map_err(|_| AskError::Timeout)?
+        answer.map_err(|_| ApiError::Timeout)?
     }
 
-    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Bytes, AskError> {
+    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Bytes, ApiError> {
         let response = self.client.request(request).await?;
         if response.status() != StatusCode::OK {
-            return Err(AskError::Status(response.status()));
+            return Err(ApiError::Status(response.status()));
         }
         match Limited::new(response.into_body(), MAX_ANSWER).collect().await {
             Ok(body) => Ok(body.to_bytes()),
-            Err(error) if error.is::<LengthLimitError>() => Err(AskError::TooLarge),
-            Err(_) => Err(AskError::BrokeOff),
+            Err(error) if error.is::<LengthLimitError>() => Err(ApiError::TooLarge),
+            Err(_) => Err(ApiError::Incomplete),
         }
     }
 
-    async fn accept(&self, rooms: &ApiRooms) -> Result<(), AskError> {
+    async fn accept(&self, rooms: &ApiRooms) -> Result<(), ApiError> {
         let raw = rooms.encode();
         let input = accepted(Source::Api, Some(parse(Source::Api, &raw)?), raw, false);
-        let taken = tokio::time::timeout(TIMEOUT, self.shared.journal.append(input)).await;
-        let mut pending = taken.map_err(|_| AskError::Busy)?.map_err(|_| AskError::Busy)?;
-        pending.durable().await.map_err(|_| AskError::Busy)
+        let appended = tokio::time::timeout(TIMEOUT, self.shared.journal.append(input)).await;
+        let mut pending = appended.map_err(|_| ApiError::Busy)?.map_err(|_| ApiError::Busy)?;
+        pending.durable().await.map_err(|_| ApiError::Busy)
     }
 
-    // A streak of failures is told once.
-    fn note(&mut self, done: Result<(), AskError>) {
+    // Only the first of successive failures is a warning.
+    fn log(&mut self, done: Result<(), ApiError>) {
         let was_failing = std::mem::replace(&mut self.is_failing, done.is_err());
         let host = self.settings.url.host().unwrap_or_default();
         match done {
-            Ok(()) if was_failing => tracing::info!(host, "LiveKit's API answers again"),
+            Ok(()) if was_failing => tracing::info!(host, "LiveKit's API lists rooms again"),
             Ok(()) => {}
             Err(error) => {
                 self.shared.ledger.refused(Source::Api, error.refused());
+                let error = chain(&error);
                 if was_failing {
-                    tracing::debug!(host, %error, "LiveKit's API does not say which rooms there are");
+                    tracing::debug!(host, error, "LiveKit's API could not list rooms");
                 } else {
-                    tracing::warn!(host, %error, "LiveKit's API does not say which rooms there are");
+                    tracing::warn!(host, error, "LiveKit's API could not list rooms");
                 }
             }
         }

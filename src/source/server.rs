@@ -1,4 +1,5 @@
-//! A listener at work. Its connections are tasks of ours: those that axum and tonic spawn can't be ended.
+//! Serves a listener. Its connections are tasks of this crate, since those of axum and tonic can't be
+//! aborted.
 
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
@@ -22,12 +23,12 @@ use super::linger::Lingering;
 use super::tasks::{Tasks, stopped};
 use super::tls::Acceptor;
 
-// Between attempts to accept, where the system has no file descriptor left.
+// Between attempts to accept after an error, such as that no file descriptor is left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
-// For an idle connection's last frames.
+// For the last frames of an idle connection.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// A listener with what it serves.
+/// A listener, and what it serves.
 pub(super) struct Server {
     pub(super) listener: TcpListener,
     pub(super) router: Router,
@@ -37,7 +38,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Accepts until the stop.
+    /// Accepts connections until `stop`.
     pub(super) async fn serve(self, tasks: Tasks, stop: watch::Receiver<bool>) {
         loop {
             let accepted = tokio::select! {
@@ -77,9 +78,9 @@ async fn connection(
     service: Served,
     stop: watch::Receiver<bool>,
 ) {
-    // An answer is small and waited for. Where it can't be set, the answer is late, not lost.
+    // A sender waits for its small answer. Without this option, the answer is only late.
     let _ = stream.set_nodelay(true);
-    // HTTP/2 has no time limit for its first bytes, and no end before them.
+    // hyper's HTTP/2 has no time limit for the first bytes, and no graceful shutdown before them.
     let mut byte = [0];
     let first = tokio::select! {
         first = stream.peek(&mut byte) => first,
@@ -90,12 +91,12 @@ async fn connection(
         return;
     }
     let stream = Lingering::new(stream);
-    let Some(tls) = tls else { return speak(stream, builder, service, stop).await };
-    // A handshake is no slower than a head may be.
+    let Some(tls) = tls else { return serve_http(stream, builder, service, stop).await };
+    // A handshake has the time limit of a request's head.
     #[cfg(feature = "tls")]
     tokio::select! {
         accepted = tls.accept(stream) => match accepted {
-            Ok(stream) => speak(stream, builder, service, stop).await,
+            Ok(stream) => serve_http(stream, builder, service, stop).await,
             Err(error) => tracing::debug!(%error, "a TLS handshake failed"),
         },
         () = service.place.idle() => tracing::debug!("a TLS handshake took too long"),
@@ -104,7 +105,7 @@ async fn connection(
     drop(tls);
 }
 
-async fn speak(
+async fn serve_http(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     builder: Builder<Tasks>,
     service: Served,
@@ -129,7 +130,7 @@ async fn speak(
     }
 }
 
-/// A router, which sees the connection of each request as an extension, and keeps it in use.
+/// A router. Each request has its connection as an extension, and keeps it in use.
 #[derive(Clone)]
 struct Served {
     router: Router,
@@ -143,7 +144,7 @@ impl hyper::service::Service<Request<Incoming>> for Served {
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let open = self.place.request();
-        request.extensions_mut().insert(Arc::clone(self.place.of()));
+        request.extensions_mut().insert(Arc::clone(self.place.usage()));
         let mut router = self.router.clone();
         Box::pin(async move {
             let response = router.call(request).await?;
@@ -152,7 +153,7 @@ impl hyper::service::Service<Request<Incoming>> for Served {
     }
 }
 
-/// An answer's body, with the request that it is the answer to.
+/// The body of an answer, which keeps its request open.
 struct Answer {
     body: Body,
     _open: OpenRequest,

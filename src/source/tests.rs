@@ -1,4 +1,4 @@
-//! How the sources stop, and what a replay does to them.
+//! How the listeners stop, and replays to them.
 
 use std::io::BufReader;
 use std::net::SocketAddr;
@@ -37,7 +37,7 @@ const KEY: &str = "devkey";
 const SECRET: &str = "made-up-secret-of-thirty-two-characters";
 const BODY: &str = r#"{"event":"room_started","id":"EV_1","room":{"sid":"RM_1"}}"#;
 const ROOMY: usize = 1 << 20;
-// Far longer than anything here takes: a test that waits for it fails.
+// Far longer than any step: a test that waits for it fails.
 const LONG: Duration = Duration::from_mins(1);
 const SOON: Duration = Duration::from_secs(5);
 
@@ -54,8 +54,8 @@ async fn listening(journal_bytes: usize) -> Fixture {
     keys.insert(KEY, SECRET);
     let ledger = Arc::new(Ledger::default());
     let (journal, reader) = journal::in_memory(journal_bytes, &ledger);
-    let set_aside = Arc::new(DeadLetters::in_memory(1000));
-    let shared = Shared { keys: keys.into(), journal, ledger: Arc::clone(&ledger), set_aside };
+    let dead_letters = Arc::new(DeadLetters::in_memory(1000));
+    let shared = Shared { keys: keys.into(), journal, ledger: Arc::clone(&ledger), dead_letters };
     let listeners = bind(&settings, shared).await.unwrap();
     Fixture { listeners, reader, ledger }
 }
@@ -77,8 +77,8 @@ async fn until(what: impl Fn() -> bool) {
     timeout(SOON, condition).await.unwrap();
 }
 
-// A webhook whose body is asked for and has not come.
-async fn begun(to: SocketAddr) -> TcpStream {
+// A webhook whose server waits for the body.
+async fn begin_webhook(to: SocketAddr) -> TcpStream {
     let token = sign(BODY.as_bytes(), KEY, SECRET).unwrap();
     let length = BODY.len();
     let head = format!(
@@ -87,9 +87,9 @@ async fn begun(to: SocketAddr) -> TcpStream {
     );
     let mut stream = TcpStream::connect(to).await.unwrap();
     stream.write_all(head.as_bytes()).await.unwrap();
-    let mut asked = [0; 25];
-    stream.read_exact(&mut asked).await.unwrap();
-    assert!(asked.starts_with(b"HTTP/1.1 100 Continue"), "{}", asked.escape_ascii());
+    let mut status = [0; 25];
+    stream.read_exact(&mut status).await.unwrap();
+    assert!(status.starts_with(b"HTTP/1.1 100 Continue"), "{}", status.escape_ascii());
     stream
 }
 
@@ -123,11 +123,11 @@ async fn events(to: SocketAddr, gzip: bool) -> (mpsc::Sender<Bytes>, Answer) {
     (messages, answer)
 }
 
-// Tells the listeners to stop, and has them told when this returns.
+// Stops the listeners; they have the signal when this returns.
 async fn stopping(listeners: Listeners, within: Duration) -> JoinHandle<()> {
-    let told = listeners.told();
+    let signal = listeners.stopping();
     let stopped = tokio::spawn(listeners.stop(Instant::now() + within));
-    until(|| *told.borrow()).await;
+    until(|| *signal.borrow()).await;
     stopped
 }
 
@@ -140,7 +140,7 @@ async fn what_was_sent_before_the_stop_is_read_before_it_is_acknowledged() {
         messages.send(message.clone()).await.unwrap();
     }
     drop(messages);
-    // The journal has room for one: the others have come and are not read.
+    // The journal has memory for one; the others have arrived and are not read.
     until(|| row(&ledger, Source::Events).accepted == 1).await;
     let stopped = stopping(listeners, LONG).await;
     for _ in 0..3 {
@@ -162,7 +162,7 @@ async fn a_stream_that_is_never_quiet_is_not_acknowledged() {
     let stopped = stopping(listeners, LONG).await;
     assert!(timeout(SOON, answer).await.unwrap().unwrap().is_err());
     timeout(SOON, stopped).await.unwrap().unwrap();
-    // The journal is let go of, so that its reader ends.
+    // The listeners dropped the journal, so that its reader ends.
     timeout(SOON, reading).await.unwrap().unwrap();
     timeout(SOON, sending).await.unwrap().unwrap();
 }
@@ -170,7 +170,7 @@ async fn a_stream_that_is_never_quiet_is_not_acknowledged() {
 #[tokio::test]
 async fn a_webhook_that_has_begun_is_finished_by_the_stop() {
     let Fixture { listeners, mut reader, .. } = listening(ROOMY).await;
-    let mut stream = begun(listeners.http).await;
+    let mut stream = begin_webhook(listeners.http).await;
     let stopped = stopping(listeners, LONG).await;
     stream.write_all(BODY.as_bytes()).await.unwrap();
     let answer = answer(stream).await;
@@ -180,18 +180,18 @@ async fn a_webhook_that_has_begun_is_finished_by_the_stop() {
     assert!(timeout(SOON, reader.next()).await.unwrap().is_none());
 }
 
-// On two threads, as a connection may be at work on the other while it is ended.
+// On two threads, so that a connection can run while it is aborted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_holds_the_journal_after_the_deadline() {
+async fn nothing_keeps_the_journal_open_after_the_deadline() {
     let message = an_event();
     let Fixture { listeners, mut reader, ledger } = listening(message.len()).await;
-    let _slow = begun(listeners.http).await;
+    let _slow = begin_webhook(listeners.http).await;
     let (messages, answer) = events(listeners.grpc, false).await;
     for _ in 0..2 {
         messages.send(message.clone()).await.unwrap();
     }
     until(|| row(&ledger, Source::Events).accepted == 1).await;
-    // Neither the body nor room in the journal comes.
+    // Neither the body nor memory in the journal arrives.
     timeout(SOON, listeners.stop(Instant::now())).await.unwrap();
     assert!(reader.try_next().is_some());
     assert!(timeout(SOON, reader.next()).await.unwrap().is_none());
@@ -199,7 +199,7 @@ async fn nothing_holds_the_journal_after_the_deadline() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_kept_does_not_hold_the_stop_up() {
+async fn a_kept_connection_does_not_delay_the_stop() {
     let Fixture { listeners, .. } = listening(ROOMY).await;
     // Accepted before the next one is, and never used.
     let _unused = TcpStream::connect(listeners.http).await.unwrap();
@@ -212,7 +212,7 @@ async fn a_connection_that_is_kept_does_not_hold_the_stop_up() {
 }
 
 #[tokio::test]
-async fn an_open_stream_does_not_hold_the_stop_up() {
+async fn an_open_stream_does_not_delay_the_stop() {
     let Fixture { listeners, mut reader, .. } = listening(ROOMY).await;
     // Accepted before the next one is, and never used.
     let _unused = TcpStream::connect(listeners.grpc).await.unwrap();
@@ -225,9 +225,9 @@ async fn an_open_stream_does_not_hold_the_stop_up() {
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_is_refused_as_malformed() {
+async fn an_incomplete_body_is_refused_as_malformed() {
     let fixture = listening(ROOMY).await;
-    let mut stream = begun(fixture.listeners.http).await;
+    let mut stream = begin_webhook(fixture.listeners.http).await;
     stream.write_all(&BODY.as_bytes()[..10]).await.unwrap();
     stream.shutdown().await.unwrap();
     drop(stream);
@@ -235,7 +235,7 @@ async fn a_body_that_breaks_off_is_refused_as_malformed() {
 }
 
 #[tokio::test]
-async fn a_sender_of_too_much_reads_why_it_is_refused() {
+async fn a_sender_of_too_large_a_body_receives_the_refusal() {
     let fixture = listening(ROOMY).await;
     let token = sign(BODY.as_bytes(), KEY, SECRET).unwrap();
     let head = format!(
@@ -244,7 +244,7 @@ async fn a_sender_of_too_much_reads_why_it_is_refused() {
     );
     let mut stream = TcpStream::connect(fixture.listeners.http).await.unwrap();
     stream.write_all(head.as_bytes()).await.unwrap();
-    // As a client that writes all before it reads: it may not get to its end.
+    // As a client that writes all before it reads; the write may fail.
     let _ = timeout(SOON, stream.write_all(&vec![b' '; 4_000_000])).await.unwrap();
     let answer = answer(stream).await;
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
@@ -262,7 +262,7 @@ async fn compressed_messages_are_accepted() {
 }
 
 #[tokio::test]
-async fn a_frame_that_is_no_message_is_refused_as_malformed() {
+async fn an_invalid_frame_is_refused_as_malformed() {
     let fixture = listening(ROOMY).await;
     let client: Client<_, Full<Bytes>> =
         Client::builder(TokioExecutor::new()).http2_only(true).build_http();
@@ -294,7 +294,7 @@ fn destination(listeners: &Listeners, secret: &str) -> Destination {
 }
 
 #[tokio::test]
-async fn a_replayed_call_is_accepted_whole() {
+async fn all_of_a_replayed_call_is_accepted() {
     let fixture = listening(ROOMY).await;
     let capture = example();
     let mut done = 0;
@@ -307,10 +307,10 @@ async fn a_replayed_call_is_accepted_whole() {
         lines.map(|line| line.body[field].as_array().unwrap().len() as u64).sum::<u64>()
     };
     assert_eq!(row(&fixture.ledger, Source::Webhook).accepted, 18);
-    let told = items(Source::Events, "events");
-    assert_eq!(row(&fixture.ledger, Source::Events).accepted, told);
-    let told = items(Source::Stats, "stats");
-    assert_eq!(row(&fixture.ledger, Source::Stats).accepted, told);
+    let events = items(Source::Events, "events");
+    assert_eq!(row(&fixture.ledger, Source::Events).accepted, events);
+    let stats = items(Source::Stats, "stats");
+    assert_eq!(row(&fixture.ledger, Source::Stats).accepted, stats);
 }
 
 #[tokio::test]
@@ -324,7 +324,7 @@ async fn a_refused_webhook_ends_the_replay_with_its_line() {
 }
 
 #[tokio::test]
-async fn a_busy_server_gets_the_webhook_again() {
+async fn a_webhook_is_sent_again_to_a_busy_server() {
     let Fixture { listeners, mut reader, ledger } = listening(BODY.len()).await;
     let line = format!(r#"{{"at":1,"kind":"webhook","body":{BODY}}}"#);
     let capture = Capture::parse(format!("{line}\n{line}\n").as_bytes()).unwrap();
@@ -343,12 +343,12 @@ async fn a_busy_server_gets_the_webhook_again() {
 }
 
 #[tokio::test]
-async fn a_stream_without_a_message_does_not_hold_the_stop_up() {
+async fn a_stream_without_a_message_does_not_delay_the_stop() {
     let Fixture { listeners, mut reader, .. } = listening(ROOMY).await;
     let (_messages, answer) = events(listeners.grpc, false).await;
     let opened = async {
         loop {
-            let mut stream = begun(listeners.http).await;
+            let mut stream = begin_webhook(listeners.http).await;
             stream.write_all(BODY.as_bytes()).await.unwrap();
             if reader.next_input().await.unwrap().twin_expected {
                 return;

@@ -1,18 +1,19 @@
-//! TLS on the listeners, with certificates that can be replaced while it runs.
+//! TLS for the listeners, with certificates that can be replaced at run time.
 
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
+use parking_lot::RwLock;
 use thiserror::Error;
 
-/// Certificates of the listeners: PEM files.
+/// The certificates of a listener, as PEM files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Files {
-    /// The certificate, with those that lead to its authority.
+    /// The certificate, followed by its chain.
     pub certificate: PathBuf,
-    /// Its key.
+    /// The certificate's private key.
     pub key: PathBuf,
-    /// The authority of the clients' certificates, where they must have one.
+    /// The authority of client certificates, if clients need one.
     pub client_ca: Option<PathBuf>,
 }
 
@@ -24,7 +25,7 @@ pub struct TlsError {
     error: String,
 }
 
-/// Accepts TLS on one listener.
+/// Accepts TLS connections of one listener.
 #[derive(Debug, Clone)]
 pub struct Acceptor {
     files: Files,
@@ -38,47 +39,48 @@ type Config = Arc<rustls::ServerConfig>;
 type Config = std::convert::Infallible;
 
 impl Acceptor {
-    /// Reads the files; `protocol` is what is spoken over it, as ALPN names it.
+    /// Reads the files; `protocol` is the ALPN name of the protocol over TLS.
     ///
     /// # Errors
-    /// Where one can't be used.
+    /// If a file can't be used.
     pub fn new(files: Files, protocol: &'static [u8]) -> Result<Self, TlsError> {
         let current = Arc::new(RwLock::new(config(&files, protocol)?));
         Ok(Self { files, protocol, current })
     }
 
-    /// Reads the files again, for connections from now on.
+    /// Reads the files again, for new connections.
     ///
     /// # Errors
-    /// Where one can't be used: those of before stay in use.
+    /// If a file can't be used; then the previous certificates stay in use.
     pub fn reload(&self) -> Result<(), TlsError> {
         let config = config(&self.files, self.protocol)?;
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = config;
+        *self.current.write() = config;
         Ok(())
     }
 
-    /// The server's side of a handshake.
+    /// Performs the server's side of a handshake.
     ///
     /// # Errors
-    /// Where the client broke it off, or has no certificate that it needs.
+    /// If the client ends it, or lacks a certificate that it needs.
     #[cfg(feature = "tls")]
     pub(super) async fn accept(
         &self,
         stream: super::linger::Lingering,
     ) -> std::io::Result<tokio_rustls::server::TlsStream<super::linger::Lingering>> {
-        let config = self.current.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let config = self.current.read().clone();
         tokio_rustls::TlsAcceptor::from(config).accept(stream).await
     }
 }
 
 #[cfg(feature = "tls")]
 fn config(files: &Files, protocol: &'static [u8]) -> Result<Config, TlsError> {
+    use livekit_otel_transport::chain;
     use rustls::pki_types::pem::PemObject;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-    let wrong = |what: &std::path::Path, error: &dyn std::fmt::Display| TlsError {
+    let wrong = |what: &std::path::Path, error: &dyn std::error::Error| TlsError {
         what: what.display().to_string(),
-        error: error.to_string(),
+        error: chain(error),
     };
     let certificates = |path: &PathBuf| -> Result<Vec<_>, TlsError> {
         let certificates = CertificateDer::pem_file_iter(path);

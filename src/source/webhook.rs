@@ -26,12 +26,12 @@ use livekit_otel_ledger::Refused;
 use livekit_otel_livekit::token::{self, Refusal, Refusals};
 use livekit_otel_model::Source;
 
-// LiveKit's sender gives up on a webhook after 15 s in all: a slower body is of no use to it.
+// LiveKit's sender gives up after 15 s in all.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-// Of which this is for the room that it takes.
-const ROOM_TIMEOUT: Duration = Duration::from_secs(4);
+// For the memory of a body.
+const BUDGET_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// What the handlers share.
+/// The state of the handlers.
 #[derive(Debug, Clone)]
 pub(super) struct Webhooks {
     shared: Shared,
@@ -58,7 +58,7 @@ impl Webhooks {
     fn refuse(&self, why: Refused, status: StatusCode) -> Response {
         self.shared.ledger.refused(Source::Webhook, why);
         tracing::debug!(why = why.as_str(), "webhook refused");
-        // Nothing that is left of the body is read.
+        // The rest of the body is not read.
         (status, [(CONNECTION, "close")]).into_response()
     }
 
@@ -77,8 +77,8 @@ impl Webhooks {
         let size = length.and_then(|length| usize::try_from(length).ok());
         let used = head.extensions.get::<Arc<Use>>();
         let share = used.map_or_else(|| self.budget.share(), |used| used.share(&self.budget));
-        let lease = self.budget.take(&share, size.unwrap_or(self.max_body));
-        let lease = timeout(ROOM_TIMEOUT, lease).await.map_err(|_| self.busy("2"))?;
+        let lease = self.budget.reserve(&share, size.unwrap_or(self.max_body));
+        let lease = timeout(BUDGET_TIMEOUT, lease).await.map_err(|_| self.busy("2"))?;
         let body = collect(Limited::new(body, self.max_body), size.unwrap_or(0), used);
         let body = tokio::select! {
             body = timeout(BODY_TIMEOUT, body) => body,
@@ -95,13 +95,13 @@ impl Webhooks {
         }
     }
 
-    // A body that is signed: from here on it is LiveKit's word, and not lost.
+    // The body is signed, so it must not be lost, even if it can't be read.
     async fn accept(&self, body: Bytes, lease: Lease) -> Response {
         let read = match parse(Source::Webhook, &body) {
             Ok(read) => Some(read),
             Err(unreadable) => {
-                tracing::warn!(%unreadable, "a signed webhook is set aside");
-                if !self.shared.set_aside.has_capacity(body.len()) {
+                tracing::warn!(%unreadable, "a signed webhook can't be read and becomes a dead letter");
+                if !self.shared.dead_letters.has_capacity(body.len()) {
                     return self.busy("3");
                 }
                 None
@@ -109,7 +109,7 @@ impl Webhooks {
         };
         let input = accepted(Source::Webhook, read, body, self.open.any());
         let Ok(mut pending) = self.shared.journal.try_append(input) else { return self.busy("1") };
-        // From here on it has its room in the journal's.
+        // The journal's budget has the message now.
         drop(lease);
         if pending.durable().await.is_err() {
             return self.busy("2");
@@ -133,9 +133,9 @@ async fn collect(
     Ok(bytes.freeze())
 }
 
-// The span is the program's own, named by OpenTelemetry's conventions for HTTP servers.
+// The span follows OpenTelemetry's conventions for HTTP servers.
 async fn webhook(State(webhooks): State<Arc<Webhooks>>, request: Request) -> Response {
-    // At this level the log does not format its fields for each webhook.
+    // At this level, the log does not format the fields for each webhook.
     let span = tracing::debug_span!(
         "POST /webhook",
         otel.kind = "server",
@@ -154,7 +154,7 @@ async fn verify_and_accept(webhooks: &Webhooks, request: Request) -> Response {
         webhooks.refuse(Refused::Unauthorized, StatusCode::UNAUTHORIZED)
     };
     let (parts, body) = request.into_parts();
-    // The token is checked before anything of the body is read.
+    // The token is checked before the body is read.
     let keys = webhooks.shared.keys.now();
     let hash = match token::webhook(&parts.headers, &keys, SystemTime::now()) {
         Ok(hash) => hash,
@@ -193,23 +193,23 @@ mod tests {
         keys.insert("key", SECRET);
         let ledger = Arc::new(Ledger::default());
         let (journal, _) = journal::in_memory(1000, &ledger);
-        let set_aside = Arc::new(DeadLetters::in_memory(0));
-        let shared = Shared { keys: keys.into(), journal, ledger: Arc::clone(&ledger), set_aside };
+        let dead_letters = Arc::new(DeadLetters::in_memory(0));
+        let shared = Shared { keys: keys.into(), journal, ledger: Arc::clone(&ledger), dead_letters };
         (
             Webhooks::new(shared, OpenStreams::default(), (Budget::new(1000, 1000), 1000)).router(),
             ledger,
         )
     }
 
-    // A body that never comes, and whether it was asked for.
+    // A body that never arrives, and whether it was read.
     fn pending() -> (Body, Arc<AtomicBool>) {
-        let asked = Arc::new(AtomicBool::new(false));
-        let flag = Arc::clone(&asked);
+        let is_read = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&is_read);
         let stream = futures_util::stream::poll_fn(move |_| {
             flag.store(true, Relaxed);
             std::task::Poll::<Option<Result<Bytes, Infallible>>>::Pending
         });
-        (Body::from_stream(stream), asked)
+        (Body::from_stream(stream), is_read)
     }
 
     async fn post(router: &mut Router, token: Option<&str>, body: Body) -> StatusCode {
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_does_not_come_is_not_waited_for_forever() {
+    async fn a_body_that_does_not_arrive_times_out() {
         let (mut router, ledger) = router();
         let (body, _) = pending();
         let token = sign(b"{}", "key", SECRET).unwrap();
@@ -229,18 +229,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_without_a_valid_token_is_not_asked_for() {
+    async fn a_body_without_a_valid_token_is_not_read() {
         let (mut router, _) = router();
         let wrong = sign(b"{}", "key", "a-wrong-secret-of-some-length-too").unwrap();
         for token in [None, Some("Bearer "), Some(wrong.as_str())] {
-            let (body, asked) = pending();
+            let (body, is_read) = pending();
             assert_eq!(post(&mut router, token, body).await, StatusCode::UNAUTHORIZED);
-            assert!(!asked.load(Relaxed), "{token:?}");
+            assert!(!is_read.load(Relaxed), "{token:?}");
         }
     }
 
     #[test]
-    fn a_key_with_an_empty_secret_signs_nothing() {
+    fn a_key_with_an_empty_secret_verifies_no_token() {
         // HS256 over {"alg":"HS256","typ":"JWT"}.{"iss":"keyless","exp":99999999999} with "".
         let token = concat!(
             "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.",
@@ -248,7 +248,7 @@ mod tests {
             "m4D0iRlT6wvhREvHw1F05tLx1vNe3G_fyvhK7Y__W4U",
         );
         let verifier = TokenVerifier::with_api_key("keyless", "");
-        assert!(verifier.verify(token).is_ok(), "the token is as good as one can make it");
+        assert!(verifier.verify(token).is_ok(), "the token itself is valid");
         let mut keys = Keys::default();
         keys.insert("keyless", "");
         let headers = axum::http::HeaderMap::from_iter([(AUTHORIZATION, token.parse().unwrap())]);
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_was_signed_long_ago_signs_nothing_however_long_it_lasts() {
+    fn a_token_that_was_signed_long_ago_is_refused_even_before_it_expires() {
         // HS256 over {"alg":"HS256","typ":"JWT"}.{"iss":"key","nbf":1700000000,"exp":99999999999}.
         let old = concat!(
             "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.",
@@ -269,12 +269,12 @@ mod tests {
         for name in ["key", "another"] {
             // With one key and with several.
             keys.insert(name, SECRET);
-            let signed = [old, &new].map(|token| {
+            let refused = [old, &new].map(|token| {
                 let headers =
                     axum::http::HeaderMap::from_iter([(AUTHORIZATION, token.parse().unwrap())]);
                 token::webhook(&headers, &keys, SystemTime::now()).err()
             });
-            assert_eq!(signed, [Some(Refusal::Old), None]);
+            assert_eq!(refused, [Some(Refusal::Old), None]);
         }
     }
 }

@@ -63,8 +63,8 @@ impl Ui {
     ) -> Result<(Self, Tap), BindError> {
         let what = "the page of rooms";
         if !address.ip().is_loopback() {
-            let error = std::io::Error::other("is no loopback address");
-            return Err(BindError::Address { what, address, error });
+            let source = std::io::Error::other("it is not a loopback address");
+            return Err(BindError::Address { what, address, source });
         }
         let store = Mutex::new(Store::new(Limits::default()));
         let of = (Listener::Page, Arc::clone(&ledger));

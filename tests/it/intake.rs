@@ -95,8 +95,8 @@ async fn listening(change: impl FnOnce(&mut Settings)) -> Fixture {
     let keys = KeyRing::from(one(KEY, SECRET));
     let ledger = Arc::new(Ledger::default());
     let (journal, reader) = journal::in_memory(10_000, &ledger);
-    let set_aside = Arc::new(DeadLetters::in_memory(1000));
-    let shared = Shared { keys: keys.clone(), journal, ledger: Arc::clone(&ledger), set_aside };
+    let dead_letters = Arc::new(DeadLetters::in_memory(1000));
+    let shared = Shared { keys: keys.clone(), journal, ledger: Arc::clone(&ledger), dead_letters };
     let listeners = listen::bind(&settings, shared).await.unwrap();
     Fixture { listeners, keys, ledger, _reader: reader }
 }
@@ -189,8 +189,8 @@ async fn a_certificate_that_can_not_be_read_stops_the_start_with_its_path() {
         Settings::plain(([127, 0, 0, 1], 0).into(), ([127, 0, 0, 1], 0).into(), 1, 1);
     settings.http_tls = Some(Files { key: pki.path("nowhere"), ..pki.files(false) });
     let (journal, _) = journal::in_memory(1, &Arc::default());
-    let set_aside = Arc::new(DeadLetters::in_memory(0));
-    let shared = Shared { keys: KeyRing::default(), journal, ledger: Arc::default(), set_aside };
+    let dead_letters = Arc::new(DeadLetters::in_memory(0));
+    let shared = Shared { keys: KeyRing::default(), journal, ledger: Arc::default(), dead_letters };
     let error = listen::bind(&settings, shared).await.unwrap_err().to_string();
     assert!(error.contains("nowhere"), "{error}");
 }

@@ -37,8 +37,8 @@ async fn listening(journal_bytes: usize, set_aside_bytes: u64) -> Fixture {
     keys.insert("second", "another-made-up-secret-of-some-length");
     let ledger = Arc::new(Ledger::default());
     let (journal, reader) = journal::in_memory(journal_bytes, &ledger);
-    let set_aside = Arc::new(DeadLetters::in_memory(set_aside_bytes));
-    let shared = Shared { keys: keys.into(), journal, ledger: Arc::clone(&ledger), set_aside };
+    let dead_letters = Arc::new(DeadLetters::in_memory(set_aside_bytes));
+    let shared = Shared { keys: keys.into(), journal, ledger: Arc::clone(&ledger), dead_letters };
     let listeners = listen::bind(&settings, shared).await.unwrap();
     Fixture { listeners, reader, ledger }
 }

@@ -35,9 +35,9 @@ use crate::port::nobody;
 async fn listening(grpc: SocketAddr) -> (Listeners, Reader) {
     let ledger = Arc::new(Ledger::default());
     let (journal, reader) = journal::in_memory(1 << 20, &ledger);
-    let set_aside = Arc::new(DeadLetters::in_memory(1000));
+    let dead_letters = Arc::new(DeadLetters::in_memory(1000));
     let settings = listen::Settings::plain("127.0.0.1:0".parse().unwrap(), grpc, 1000, 1000);
-    let shared = Shared { keys: Keys::default().into(), journal, ledger, set_aside };
+    let shared = Shared { keys: Keys::default().into(), journal, ledger, dead_letters };
     (listen::bind(&settings, shared).await.unwrap(), reader)
 }
 

@@ -1,5 +1,5 @@
-//! The program's own metrics as Prometheus' text, version 0.0.4, under the names that Prometheus' OTLP
-//! receiver gives them.
+//! The program's own metrics in Prometheus' text format, version 0.0.4, with the names that Prometheus'
+//! OTLP receiver uses.
 
 use std::fmt::Write;
 
@@ -8,18 +8,18 @@ use livekit_otel_pipeline::own::{FAMILIES, Family, Kind, Own};
 /// The media type of [`text`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4";
 
-/// All of them as they stand.
+/// Returns their current values.
 pub fn text(own: &Own) -> String {
     let observed = own.observe();
     let mut text = String::new();
     for family in &FAMILIES {
         let name = name(family);
         let kind = if family.kind == Kind::Counter { "counter" } else { "gauge" };
-        // What is written into a string can't fail.
+        // Writing to a string can't fail.
         let _ = writeln!(text, "# HELP {name} {}.\n# TYPE {name} {kind}", family.brief);
         (family.points)(&observed, &mut |value, attributes| {
             let labels = attributes.iter().map(|(key, value)| (underscored(key), value));
-            // The values are words of ours: none wants escaping.
+            // Values are names of this program, and need no escapes.
             let labels: Vec<_> = labels.map(|(key, value)| format!("{key}=\"{value}\"")).collect();
             let labels =
                 if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
@@ -29,7 +29,7 @@ pub fn text(own: &Own) -> String {
     text
 }
 
-// OpenTelemetry's rules: a unit that is no annotation, then `_total` for what only grows.
+// OpenTelemetry's rules: the unit unless it is an annotation, then `_total` for counters.
 fn name(family: &Family) -> String {
     let unit = if family.unit == "By" { "_bytes" } else { "" };
     let total = if family.kind == Kind::Counter { "_total" } else { "" };
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_count_of_the_programs_own_has_an_alert() {
+    fn each_own_counter_has_an_alert() {
         let alerts =
             concat!(env!("CARGO_MANIFEST_DIR"), "/collector-config/prometheus/alerts.yaml");
         let alerts = std::fs::read_to_string(alerts).unwrap();
