@@ -45,7 +45,10 @@ pub fn webhook(data: &[u8]) {
     let end = data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len());
     let (token, rest) = data.split_at(end);
     if is_signed(token, SECRET) {
-        assert!(!is_signed(token, "another-secret-of-some-length-too"), "two secrets verify one token");
+        assert!(
+            !is_signed(token, "another-secret-of-some-length-too"),
+            "two secrets verify one token"
+        );
     }
     if let Some(body) = rest.get(1..) {
         play(&timed([proto::webhook(body)]));

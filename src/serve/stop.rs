@@ -1,68 +1,57 @@
-//! How a server stops: stage by stage, each with a bound of its own, so that a sender that does not
-//! finish takes no time from the delivery.
+//! Stops a server in stages. Each stage has its own deadline, so that a sender that does not finish
+//! takes no time from delivery.
 
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, timeout_at};
 
 use super::{Server, ended};
 use livekit_otel_ledger::Snapshot;
 use livekit_otel_ledger::faults::{Fault, Faults};
 
-// Of the time for all: how long senders may finish what they began, …
+// Senders have this fraction of the shutdown timeout to finish what they began, …
 const SOURCES: u32 = 5;
-// … and at most. A body that takes longer is sent again by LiveKit.
+// … and at most this time. LiveKit sends a slower body again.
 const MAX_SOURCES: Duration = Duration::from_secs(2);
-// How much of it what was accepted may take until it is processed.
+// The fraction of the shutdown timeout until accepted input is processed.
 const PIPELINE: u32 = 2;
-// A last collection of the program's own metrics takes no time where nothing is wrong.
+// For the last collection of the program's own metrics, which normally takes no time.
 const CLOCK: Duration = Duration::from_secs(1);
-// On top of all: to write the snapshot that a restart begins with.
+// After the shutdown timeout, for the snapshot that the next start loads.
 const SAVING: Duration = Duration::from_secs(5);
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Report {
-    /// The ledger at the end.
+    /// The ledger after the shutdown.
     pub ledger: Snapshot,
-    /// How many inputs and records were in memory only as the program ended, and are lost: what could
-    /// not be processed or delivered in time, and what was set aside there. What is on disk for the
-    /// next start is none of them.
+    /// How many inputs and records are lost, as they were in memory only: those that were not processed
+    /// or delivered in time, and dead letters. Those on disk for the next start do not count.
     pub undelivered: u64,
-    /// What went wrong inside of the program.
+    /// Faults of the program itself.
     pub faults: Vec<Fault>,
 }
 
 impl Report {
-    /// Why the run is a failure, a line for each reason; empty where it is none.
+    /// Why the run is a failure, one line for each reason; empty for a success.
     pub fn failures(&self) -> Vec<String> {
         let mut failures: Vec<_> = self.faults.iter().map(Fault::to_string).collect();
         if self.undelivered > 0 {
             let n = self.undelivered;
-            failures.push(format!("{n} records are lost: they were in memory only at the end"));
+            failures.push(format!("{n} records are lost: they were in memory only"));
         }
         failures
     }
 }
 
-/// How a run ended.
-#[derive(Debug)]
-pub enum Outcome {
-    /// It drained.
-    Drained(Box<Report>),
-    /// A second signal, of this number, ended it before it had.
-    Interrupted(u8),
-}
-
-// When each stage is over, at the latest.
-struct Bounds {
+// The deadline of each stage.
+struct Deadlines {
     sources: Instant,
     pipeline: Instant,
     delivery: Instant,
 }
 
-impl Bounds {
+impl Deadlines {
     fn new(now: Instant, timeout: Duration) -> Self {
         Self {
             sources: now + (timeout / SOURCES).min(MAX_SOURCES),
@@ -73,59 +62,62 @@ impl Bounds {
 }
 
 impl Server {
-    /// Stops accepting, processes and delivers, within the shutdown timeout: senders have a fifth of it
-    /// and at most 2 s to finish what they began, what was accepted is processed in half of it, and the
-    /// rest is for the delivery. What is open ends, or with a journal on disk waits there, with all
-    /// else, for the next start; what that needs is written in up to 5 s more.
+    /// Stops accepting, then processes and delivers, within the shutdown timeout: senders have a fifth of
+    /// it, at most 2 s, to finish what they began; accepted input is processed within half of it; the
+    /// rest is for delivery. Open spans end, unless the journal is on disk: then they and all that is
+    /// undelivered wait for the next start. Writing the snapshot for it takes up to 5 s more.
     pub async fn shutdown(mut self) -> Report {
-        let bounds = Bounds::new(Instant::now(), self.shutdown_timeout);
+        let deadlines = Deadlines::new(Instant::now(), self.shutdown_timeout);
         let listening = self.listeners.faults.clone();
         let reconciler = async {
             if let Some(reconciler) = self.reconciler {
-                reconciler.stop(bounds.sources).await;
+                reconciler.stop(deadlines.sources).await;
             }
         };
-        tokio::join!(self.listeners.stop(bounds.sources), reconciler);
-        // With the sources gone the journal ends, and with it the pipeline.
-        let ended = timeout_at(bounds.pipeline, ended(&mut self.pipeline)).await;
+        tokio::join!(self.listeners.stop(deadlines.sources), reconciler);
+        // Without sources the journal ends, and then the pipeline.
+        let ended = timeout_at(deadlines.pipeline, ended(&mut self.pipeline)).await;
         let is_broken = matches!(ended, Ok(None));
         if ended.is_err() {
             if let Some(pipeline) = self.pipeline {
                 pipeline.abort();
-                // Only once it is gone nothing is processed behind the count.
+                // Until it has ended, it could process more than is counted below.
                 let _ = pipeline.await;
             }
-            tracing::warn!("not all that was accepted could be processed in time");
+            tracing::warn!("accepted input could not be processed in time");
         }
-        let clock = (Instant::now() + CLOCK).min(bounds.delivery);
+        let clock = (Instant::now() + CLOCK).min(deadlines.delivery);
         if timeout_at(clock, self.clock.stop()).await.is_err() {
             tracing::warn!("the last metrics could not be collected in time");
         }
-        if let Some(watch) = self.watch {
+        if let Some(watch) = self.memory_watch {
             watch.abort();
         }
-        self.exporter.shutdown(bounds.delivery).await;
+        self.exporter.shutdown(deadlines.delivery).await;
         if let Ok(ended) = ended {
             let exporter = self.exporter.clone();
-            // On a thread that is not waited for where the disk hangs.
+            // On a blocking thread, which the timeout can leave behind if the disk hangs.
             let saved = tokio::task::spawn_blocking(move || match ended {
                 Some(ended) => ended.save(),
-                // The state of what broke off is not to be used; what it had made is.
+                // The state of a panicked pipeline can't be used; its outputs can.
                 None => {
                     if let Err(error) = exporter.save() {
-                        tracing::error!(%error, "what waits can't be put on disk");
+                        tracing::error!(%error, "undelivered records can't be written to disk");
                     }
                 }
             });
             if timeout_at(Instant::now() + SAVING, saved).await.is_err() {
-                tracing::warn!("no snapshot was written in time: the next start reads the journal");
+                tracing::warn!(
+                    "the snapshot was not written in time: the next start replays the journal"
+                );
             }
         }
         if let Some(admin) = self.admin {
             admin.stop().await;
         }
         let ledger = self.ledger.snapshot().ended();
-        // On disk what is lost is the program's own metrics, told again after the next start.
+        // With a disk, only the program's own metrics are lost; they are cumulative, and sent again after the
+        // next start.
         let undelivered = if self.is_durable { 0 } else { ledger.lost_by_shutdown() };
         let parts = [self.faults, listening, self.exporter.faults().clone()];
         let broken = is_broken.then_some("the pipeline").into_iter();
@@ -139,49 +131,17 @@ impl Server {
     }
 }
 
-/// SIGTERM as an orchestrator sends it, and SIGINT, as by ctrl-c.
-pub(super) struct Signals([Option<Signal>; 2]);
-
-impl Signals {
-    /// Takes both from now on. Without a handler a signal ends the process on its own.
-    pub(super) fn new() -> Self {
-        Self([SignalKind::terminate(), SignalKind::interrupt()].map(|kind| signal(kind).ok()))
-    }
-
-    /// The number of the next one.
-    pub(super) async fn next(&mut self) -> u8 {
-        let [terminate, interrupt] = &mut self.0;
-        let next = async |signal: &mut Option<Signal>| {
-            let received = match signal {
-                Some(signal) => signal.recv().await,
-                None => None,
-            };
-            if received.is_none() {
-                std::future::pending::<()>().await;
-            }
-        };
-        tokio::select! {
-            () = next(terminate) => number(SignalKind::terminate()),
-            () = next(interrupt) => number(SignalKind::interrupt()),
-        }
-    }
-}
-
-fn number(kind: SignalKind) -> u8 {
-    u8::try_from(kind.as_raw_value()).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn senders_that_do_not_finish_leave_most_of_the_time_to_the_delivery() {
+    fn senders_that_do_not_finish_leave_most_of_the_time_for_delivery() {
         let now = Instant::now();
-        for (timeout, sources) in [(10_000, 2000), (1000, 200), (60_000, 2000)] {
+        for (timeout, expected) in [(10_000, 2000), (1000, 200), (60_000, 2000)] {
             let timeout = Duration::from_millis(timeout);
-            let Bounds { sources: until, pipeline, delivery } = Bounds::new(now, timeout);
-            assert_eq!(until - now, Duration::from_millis(sources));
+            let Deadlines { sources, pipeline, delivery } = Deadlines::new(now, timeout);
+            assert_eq!(sources - now, Duration::from_millis(expected));
             assert_eq!((pipeline - now, delivery - now), (timeout / 2, timeout));
         }
     }

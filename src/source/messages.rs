@@ -185,7 +185,11 @@ impl Incoming {
         let is_compressed = match head.get_u8() {
             0 => false,
             1 if self.is_gzip => true,
-            1 => return Err(Fault::Malformed("a compressed message on a stream without an encoding")),
+            1 => {
+                return Err(Fault::Malformed(
+                    "a compressed message on a stream without an encoding",
+                ));
+            }
             _ => return Err(Fault::Malformed("not a gRPC frame")),
         };
         let size = self.reading.checked(head.get_u32() as usize)?;

@@ -6,10 +6,10 @@ use std::fmt::Write;
 use livekit_otel_pipeline::own::{FAMILIES, Family, Kind, Own};
 
 /// The media type of [`text`].
-pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4";
+pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4";
 
 /// Returns their current values.
-pub fn text(own: &Own) -> String {
+pub(super) fn text(own: &Own) -> String {
     let observed = own.observe();
     let mut text = String::new();
     for family in &FAMILIES {

@@ -192,7 +192,12 @@ impl Prepared {
         Ok((rooms, None))
     }
 
-    async fn request(&self, method: &str, grants: VideoGrants, body: Bytes) -> Result<Bytes, ApiError> {
+    async fn request(
+        &self,
+        method: &str,
+        grants: VideoGrants,
+        body: Bytes,
+    ) -> Result<Bytes, ApiError> {
         let Settings { url, key, .. } = &self.settings;
         let keys = self.shared.keys.now();
         let secret = keys.secret(key).ok_or(ApiError::NoSecret)?;

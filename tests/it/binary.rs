@@ -142,7 +142,7 @@ async fn sighup_replaces_the_keys_and_a_wrong_file_leaves_them() {
     assert!(serve.replay().status.success());
     write("livekit: {keys: {other: another-made-up-secret-of-some-length}}");
     hangup(&serve);
-    serve.wait_for("read again");
+    serve.wait_for("reloaded");
     assert!(!serve.replay().status.success());
     let (_, said) = serve.terminate();
     assert!(!said.contains("another-made-up-secret"), "{said}");

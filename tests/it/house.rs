@@ -102,7 +102,10 @@ fn what_the_page_shows_is_computed_without_a_socket_and_a_clock() {
     for place in ["src/ui/store", "src/ui/pages", "crates/tools/src/labels.rs"] {
         never_in(place, &words);
     }
-    only_in("crate::ui", &["src/ui", "src/serve.rs", "src/demo/run.rs", "src/commands/demo.rs"]);
+    only_in(
+        "crate::ui",
+        &["src/ui", "src/serve", "src/serve.rs", "src/demo/run.rs", "src/commands/demo.rs"],
+    );
     // What is not escaped.
     only_in("PreEscaped", &[]);
 }

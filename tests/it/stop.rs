@@ -85,7 +85,7 @@ async fn a_second_signal_ends_the_program_at_once() {
     let mut serve = Serve::start(&format!("http://{collector}"), &timeout);
     assert!(serve.replay().status.success());
     let pid = serve.child.id().to_string();
-    for (signal, what) in [("-TERM", "draining"), ("-INT", "second signal")] {
+    for (signal, what) in [("-TERM", "shutting down"), ("-INT", "second signal")] {
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
         serve.wait_for(what);
     }

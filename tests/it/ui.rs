@@ -206,7 +206,7 @@ fn serve_says_where_its_page_is() {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
-    let line = lines.find(|line| line.contains("rooms are shown"));
+    let line = lines.find(|line| line.contains("serving the live view"));
     child.kill().unwrap();
     child.wait().unwrap();
     let line = line.unwrap();

@@ -39,7 +39,7 @@ fn the_page_is_read_by_eye_by_ear_and_with_the_keyboard() {
                 session: {linger: 1s}\n";
     std::fs::write(&config, text).unwrap();
     let program = Program::start(&config);
-    let line = program.log.iter().find(|line| line.contains("rooms are shown")).unwrap();
+    let line = program.log.iter().find(|line| line.contains("serving the live view")).unwrap();
     let line: serde_json::Value = serde_json::from_str(&line).unwrap();
     let fields = line.get("fields").unwrap_or(&line);
     let url = fields["url"].as_str().unwrap().to_owned();

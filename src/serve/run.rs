@@ -1,0 +1,102 @@
+//! Runs a server until a signal or a fault.
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::signals::Signals;
+use super::stop::Report;
+use super::{Server, StartError, ended};
+use crate::config::{Config, Errors};
+use crate::descriptors;
+use livekit_otel_livekit::keys::Keys;
+use livekit_otel_transport::chain;
+
+/// How a run ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// After a shutdown.
+    Drained(Box<Report>),
+    /// By a second signal, of this number, during the shutdown.
+    Interrupted(u8),
+}
+
+/// Runs until SIGTERM or SIGINT, then shuts down; a second of them ends that. At each SIGHUP, takes the
+/// keys from `reload`, and reads the listeners' certificates again.
+///
+/// # Errors
+/// If the server can't start.
+pub async fn run(
+    mut config: Config,
+    reload: impl Fn() -> Result<Keys, Errors>,
+) -> Result<Outcome, StartError> {
+    log_journal(&config);
+    let targets = [&config.export.traces, &config.export.logs, &config.export.metrics];
+    let is_disabled = targets.iter().all(|target| !target.enabled);
+    let endpoint = config.export.traces.endpoint.clone();
+    config.max_connections = descriptors::reserve_for_connections(config.max_connections);
+    let mut server = Server::start(config).await?;
+    // Before "listening" is logged: without a handler, an early signal ends the process.
+    let (hangup, mut signals) = (signal(SignalKind::hangup()), Signals::new());
+    log_listeners(&server);
+    if is_disabled {
+        tracing::warn!("export is disabled: input is counted and not sent");
+    } else {
+        tracing::info!(collector = endpoint.host().unwrap_or_default(), "sending");
+    }
+    let mut pipeline = server.pipeline.take();
+    tokio::select! {
+        _ = signals.next() => {}
+        () = reloading(&server, hangup, reload) => {}
+        // Nothing processes what is accepted: end, so that a supervisor restarts the program.
+        _ = ended(&mut pipeline) => {}
+        () = server.broken() => {}
+    }
+    server.pipeline = pipeline;
+    tracing::info!("shutting down; a second signal ends the program at once");
+    tokio::select! {
+        biased;
+        report = server.shutdown() => Ok(Outcome::Drained(Box::new(report))),
+        signal = signals.next() => {
+            tracing::error!("ended by a second signal before all was delivered");
+            Ok(Outcome::Interrupted(signal))
+        }
+    }
+}
+
+fn log_journal(config: &Config) {
+    match &config.journal {
+        Some(journal) => {
+            let directory = journal.directory.display();
+            tracing::info!(%directory, "undelivered records are kept on disk");
+        }
+        None => {
+            tracing::warn!(
+                "no journal.dir: a crash loses undelivered records, which are in memory"
+            );
+        }
+    }
+}
+
+fn log_listeners(server: &Server) {
+    let admin = server.admin().map(tracing::field::display);
+    tracing::info!(http = %server.http(), grpc = %server.grpc(), admin, "listening");
+    if let Some(ui) = server.ui() {
+        tracing::info!(url = ui.url(), "serving the live view");
+    }
+}
+
+// Never returns.
+async fn reloading(
+    server: &Server,
+    hangup: std::io::Result<Signal>,
+    reload: impl Fn() -> Result<Keys, Errors>,
+) {
+    let Ok(mut hangup) = hangup else { return std::future::pending().await };
+    while hangup.recv().await.is_some() {
+        let keys = reload().map_err(|errors| chain(&errors));
+        match keys.and_then(|keys| server.reload(keys).map_err(|error| chain(&error))) {
+            Ok(()) => tracing::info!("reloaded keys and certificates"),
+            Err(error) => tracing::error!(error, "not reloaded: the previous ones stay in use"),
+        }
+    }
+    std::future::pending::<()>().await;
+}

@@ -1,0 +1,193 @@
+//! Starts a server.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use thiserror::Error;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::Server;
+use super::storage::Storage;
+use crate::config::Config;
+use crate::source::Shared;
+use crate::source::{listen, reconcile};
+use crate::ui::Ui;
+use livekit_otel_durable::journal::IntakeBudget;
+use livekit_otel_durable::memory;
+use livekit_otel_durable::store::directory::OpenError;
+use livekit_otel_engine::Engine;
+use livekit_otel_export::{self as export, Exporter};
+use livekit_otel_ledger::Ledger;
+use livekit_otel_ledger::faults::Faults;
+use livekit_otel_livekit::keys::KeyRing;
+use livekit_otel_model::event::Time;
+use livekit_otel_pipeline::own::Own;
+use livekit_otel_pipeline::periodic::Clock;
+use livekit_otel_pipeline::{self as pipeline, Durable, Ticks};
+
+// How long a failed start waits for the journal's writer.
+const WRITER_TIMEOUT: Duration = Duration::from_secs(5);
+const CLOCK: &str = "the clock of the metrics";
+
+/// Why a server can't start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// A listener can't start.
+    #[error(transparent)]
+    Bind(#[from] listen::BindError),
+    /// LiveKit's API can't be used.
+    #[error(transparent)]
+    Api(#[from] reconcile::StartError),
+    /// The exporter's settings can't be used.
+    #[error(transparent)]
+    Export(#[from] export::StartError),
+    /// The journal's directory can't be used.
+    #[error("the journal can't be opened")]
+    Directory(#[from] OpenError),
+    /// A file in the journal's directory can't be used.
+    #[error("the journal can't be opened")]
+    Journal(#[from] std::io::Error),
+}
+
+impl Server {
+    /// Starts on the current tokio runtime.
+    ///
+    /// # Errors
+    /// If a listener, the journal or the exporter can't start; then nothing keeps running.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let ledger = Arc::new(Ledger::default());
+        let mut storage = Storage::open(&config, &ledger)?;
+        let exporter = Exporter::start_with(
+            &config.export,
+            Arc::clone(&ledger),
+            &storage.dead_letters,
+            storage.outbox(),
+        )?;
+        let writer = storage.writer.take();
+        // Boxed, as it is large.
+        let started = Box::pin(Self::start_with(config, storage, ledger, exporter.clone())).await;
+        if started.is_err() {
+            // Records on disk are for the next start.
+            exporter.shutdown(Instant::now()).await;
+            if let Some(writer) = writer {
+                // The writer keeps the directory locked, and may be blocked by the disk.
+                let ended = tokio::task::spawn_blocking(move || writer.join());
+                let _ = tokio::time::timeout(WRITER_TIMEOUT, ended).await;
+            }
+        }
+        started
+    }
+
+    async fn start_with(
+        config: Config,
+        storage: Storage,
+        ledger: Arc<Ledger>,
+        exporter: Exporter,
+    ) -> Result<Self, StartError> {
+        let Storage { journal, reader, dead_letters, disk, faults, .. } = storage;
+        let is_durable = disk.is_some();
+        let budget = Arc::clone(journal.budget());
+        let settings = listeners(&config);
+        let keys = KeyRing::from(config.keys);
+        let shared = Shared {
+            keys: keys.clone(),
+            journal,
+            ledger: Arc::clone(&ledger),
+            dead_letters: Arc::clone(&dead_letters),
+        };
+        let api =
+            config.api.map(|api| reconcile::Prepared::new(api, shared.clone())).transpose()?;
+        let mut listeners = listen::bind(&settings, shared).await?;
+        let admin = listeners.admin.take();
+        let (ui, tap) = match config.ui {
+            None => (None, None),
+            Some(address) => {
+                let trace_url = config.session.trace_url.clone();
+                let privacy = config.export.privacy.clone();
+                let started = Ui::start(address, privacy, Arc::clone(&ledger), trace_url, &faults);
+                let (ui, tap) = started.await?;
+                (Some(ui), Some(tap))
+            }
+        };
+        let reconciler = api.map(|api| api.start(&faults));
+        let now = Time::from_system(SystemTime::now());
+        let durable =
+            disk.map(|disk| Durable { checkpoints: disk.checkpoints, exporter: exporter.clone() });
+        let parts = pipeline::Parts {
+            engine: Engine::new(config.session, config.stats, now),
+            sink: Arc::new(exporter.clone()),
+            ledger: Arc::clone(&ledger),
+            dead_letters,
+            durable,
+            tap,
+            clock: pipeline::Clock::default(),
+        };
+        let (ticks, pipeline) = pipeline::start(parts, reader);
+        let own = Own::new(Arc::clone(&ledger), is_durable.then(|| Arc::clone(&budget)));
+        let clock = start_clock(config.stats_interval, own, ticks, &exporter, &faults);
+        let memory_watch = config.memory_limit.map(|limit| watch_memory(limit, budget, &faults));
+        Ok(Self {
+            listeners,
+            admin,
+            reconciler,
+            keys,
+            pipeline: Some(pipeline),
+            clock,
+            exporter,
+            ledger,
+            ui,
+            memory_watch,
+            is_durable,
+            shutdown_timeout: config.shutdown_timeout,
+            faults,
+        })
+    }
+}
+
+fn listeners(config: &Config) -> listen::Settings {
+    listen::Settings {
+        http: config.http,
+        grpc: config.grpc,
+        admin: Some(config.admin),
+        status_on_webhooks: config.status_on_webhooks,
+        max_connections: config.max_connections,
+        idle_timeout: config.idle_timeout,
+        unfinished: config.unfinished,
+        max_body: config.max_body,
+        max_message: config.max_message,
+        grpc_auth: config.grpc_auth,
+        http_tls: config.http_tls.clone(),
+        grpc_tls: config.grpc_tls.clone(),
+    }
+}
+
+// The clock flushes the stats, and sends the program's own metrics.
+fn start_clock(
+    interval: Duration,
+    own: Own,
+    ticks: Ticks,
+    exporter: &Exporter,
+    faults: &Faults,
+) -> Clock {
+    let (exporter, ticking, collecting) = (exporter.clone(), faults.clone(), faults.clone());
+    Clock::start(
+        interval,
+        own,
+        move || {
+            let _watched = ticking.watched(CLOCK);
+            ticks.post();
+        },
+        move |metrics| {
+            let _watched = collecting.watched(CLOCK);
+            exporter.sdk_metrics(metrics);
+        },
+    )
+}
+
+fn watch_memory(limit: u64, budget: Arc<IntakeBudget>, faults: &Faults) -> JoinHandle<()> {
+    let faults = faults.clone();
+    tokio::spawn(async move {
+        faults.watch("the watch of the memory", memory::watch(limit, budget)).await;
+    })
+}

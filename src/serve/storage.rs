@@ -1,0 +1,80 @@
+//! The journal and the dead letters, in memory or on disk.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use super::StartError;
+use crate::config::{Config, JournalConfig};
+use crate::source;
+use livekit_otel_durable::journal::{self, DeadLetters, Journal};
+use livekit_otel_durable::store::Directory;
+use livekit_otel_export as export;
+use livekit_otel_ledger::Ledger;
+use livekit_otel_ledger::faults::Faults;
+use livekit_otel_pipeline::Checkpoints;
+
+/// Where input is kept until it is processed, and records until they are delivered.
+pub(super) struct Storage {
+    pub(super) journal: Journal,
+    pub(super) reader: journal::Reader,
+    pub(super) dead_letters: Arc<DeadLetters>,
+    pub(super) disk: Option<Disk>,
+    /// Panics of the journal's threads; the server adds its own.
+    pub(super) faults: Faults,
+    /// The thread that writes the journal.
+    pub(super) writer: Option<JoinHandle<()>>,
+}
+
+pub(super) struct Disk {
+    directory: Arc<Directory>,
+    // Bytes of a file of the journal.
+    segment: u64,
+    pub(super) checkpoints: Checkpoints,
+}
+
+impl Storage {
+    pub(super) fn open(config: &Config, ledger: &Arc<Ledger>) -> Result<Self, StartError> {
+        match &config.journal {
+            Some(journal) => Self::on_disk(config, journal, ledger),
+            None => Ok(Self::in_memory(config, ledger)),
+        }
+    }
+
+    fn in_memory(config: &Config, ledger: &Arc<Ledger>) -> Self {
+        let (journal, reader) = journal::in_memory(config.journal_bytes, ledger);
+        let dead_letters = Arc::new(DeadLetters::in_memory(config.set_aside_bytes));
+        Self { journal, reader, dead_letters, disk: None, faults: Faults::default(), writer: None }
+    }
+
+    fn on_disk(
+        config: &Config,
+        journal: &JournalConfig,
+        ledger: &Arc<Ledger>,
+    ) -> Result<Self, StartError> {
+        let directory = Arc::new(Directory::open(&journal.directory, Arc::clone(&journal.disk))?);
+        let dead_letters = Arc::new(DeadLetters::on_disk(&directory, config.set_aside_bytes)?);
+        let total = directory.space().map_or(u64::MAX, |space| space.total);
+        let least = journal::Settings::least(config.max_body.max(config.max_message) as u64);
+        if total < least {
+            let directory = journal.directory.display();
+            tracing::warn!(
+                %directory, total, least,
+                "the journal's volume is too small for the largest message, which may never be accepted"
+            );
+        }
+        let settings = journal.settings.on_volume(total);
+        let checkpoints = Checkpoints::open(&directory, settings);
+        let next = checkpoints.next();
+        let opened = journal::open(&directory, next, settings, source::read_again, ledger)?;
+        let journal::Opened { journal, reader, first, saved, faults, thread } = opened;
+        let checkpoints = checkpoints.attach(journal.ticker(), first, saved);
+        let disk = Some(Disk { directory, segment: settings.segment(), checkpoints });
+        Ok(Self { journal, reader, dead_letters, disk, faults, writer: Some(thread) })
+    }
+
+    /// The disk for records that do not fit into the exporter's memory.
+    pub(super) fn outbox(&self) -> Option<export::Disk<'_>> {
+        let Disk { directory, segment, .. } = self.disk.as_ref()?;
+        Some(export::Disk { directory, room: self.journal.budget(), segment: *segment })
+    }
+}
