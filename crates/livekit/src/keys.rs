@@ -1,8 +1,10 @@
-//! LiveKit's API keys, which sign webhooks and what its API is asked.
+//! LiveKit's API keys, which sign webhooks and requests to its API.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
 
 /// API keys and their secrets. `Debug` shows the keys only.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -12,7 +14,7 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Adds a key; a key given twice keeps the last secret.
+    /// Adds a key, or replaces its secret.
     pub fn insert(&mut self, key: impl Into<String>, secret: impl Into<String>) {
         self.secrets.insert(key.into(), secret.into());
     }
@@ -22,46 +24,46 @@ impl Keys {
         self.secrets.get(key).map(String::as_str)
     }
 
-    /// Lets none but these open the analytics streams, where a token is asked for.
+    /// Accepts only tokens of these keys on analytics streams, if streams need a token.
     pub fn restrict_streams(&mut self, keys: impl IntoIterator<Item = String>) {
         self.for_streams = Some(keys.into_iter().collect());
     }
 
-    /// Those that may open the analytics streams; `None` where all may.
+    /// The keys whose tokens may open analytics streams; `None` if all may.
     pub fn for_streams(&self) -> Option<&BTreeSet<String>> {
         self.for_streams.as_ref()
     }
 
-    /// The key and its secret, where there is one only.
+    /// The key and its secret, if there is exactly one.
     pub fn only(&self) -> Option<(&str, &str)> {
         let mut keys = self.secrets.iter().map(|(key, secret)| (key.as_str(), secret.as_str()));
         keys.next().filter(|_| self.secrets.len() == 1)
     }
 
-    /// One of the keys, and its secret.
+    /// The first key in alphabetical order, and its secret.
     pub fn first(&self) -> Option<(String, String)> {
         self.secrets.iter().next().map(|(key, secret)| (key.clone(), secret.clone()))
     }
 
-    /// Whether there is none.
+    /// Whether there are no keys.
     pub fn is_empty(&self) -> bool {
         self.secrets.is_empty()
     }
 }
 
-/// The keys that are in force now; all clones see those that replace them.
+/// The current keys. Clones share them, and all see a replacement.
 #[derive(Debug, Clone, Default)]
 pub struct KeyRing(Arc<RwLock<Arc<Keys>>>);
 
 impl KeyRing {
-    /// The keys.
+    /// The current keys.
     pub fn now(&self) -> Arc<Keys> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.0.read())
     }
 
-    /// Replaces them.
+    /// Replaces the keys.
     pub fn replace(&self, keys: Keys) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+        *self.0.write() = Arc::new(keys);
     }
 }
 

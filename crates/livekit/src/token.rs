@@ -1,10 +1,8 @@
-//! Access tokens (livekit/protocol auth/): what each opens, and the rule that refuses it.
+//! Access tokens (livekit/protocol auth/): what a token allows, and why it is refused.
 //!
-//! All that a LiveKit deployment does is signed by the same few keys: its webhooks, its API's
-//! requests, and the tokens that its participants are given. So a valid signature says little; what a
-//! token was made for says the rest.
+//! A LiveKit deployment signs everything with the same few keys: webhooks, API requests, and its
+//! participants' tokens. So a valid signature is not enough, and a token's grants decide.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
@@ -12,6 +10,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use livekit_token::{AccessToken, AccessTokenError, ObservabilityGrants, TokenVerifier};
+use parking_lot::Mutex;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
@@ -19,32 +18,33 @@ use thiserror::Error;
 use crate::keys::Keys;
 use livekit_otel_model::REMEMBERED;
 
-/// The longest that a token which opens the streams may last, from its `nbf` or `iat` to its `exp`.
-/// LiveKit's libraries make them for 6 hours where nothing else is asked for.
+/// The longest validity of a token that opens streams, from its `nbf` or `iat` to its `exp`. The
+/// default of LiveKit's libraries is 6 hours.
 const LONGEST: Duration = Duration::from_hours(24);
-/// How long a token lasts that is made here: it is looked at when its stream opens.
+/// The validity of a token made here. It is checked only when its stream opens.
 const MINTED: Duration = Duration::from_mins(1);
-// How far clocks may be apart, in seconds: as much as `TokenVerifier` allows.
+// How far clocks may differ, in seconds: the leeway of `TokenVerifier`.
 const LEEWAY: u64 = 60;
-// Those of servers have some hundred bytes.
+// Servers' tokens have a few hundred bytes.
 const MAX_TOKEN: usize = 8 << 10;
-// From one warning to the next.
+// The least time between two warnings.
 const QUIET: Duration = Duration::from_mins(1);
 
-// A claim, and the name in it; a claim that is no map has none.
+// A claim and a name in it; the name is empty for a claim that is not a map.
 type Grant<'a> = [&'a str; 2];
 
-// What opens the streams.
+// Grants that open streams.
 const OPENING: [Grant<'_>; 2] = [["observability", "write"], ["video", "roomList"]];
-// What a token may grant beside: LiveKit's API as far as it is of no room and no participant.
-const BESIDE: [Grant<'_>; 5] = [
+// Grants that a token may also have: the parts of LiveKit's API that concern no single room or
+// participant.
+const ALSO_ALLOWED: [Grant<'_>; 5] = [
     ["video", "roomCreate"],
     ["video", "roomRecord"],
     ["video", "ingressAdmin"],
     ["sip", "admin"],
     ["sip", "call"],
 ];
-// What is known of participants' and agents' tokens, to name it in the log.
+// Known grants of participants and agents, which the log may name.
 const NAMED: [Grant<'_>; 12] = [
     ["video", "roomJoin"],
     ["video", "roomAdmin"],
@@ -59,11 +59,11 @@ const NAMED: [Grant<'_>; 12] = [
     ["agent", "admin"],
     ["inference", "perform"],
 ];
-// Claims that say whose a token is, and when; they grant nothing.
+// Claims that describe a token and grant nothing.
 const DESCRIBING: [&str; 10] =
     ["iss", "sub", "nbf", "iat", "exp", "jti", "identity", "name", "metadata", "attributes"];
 
-/// The rule that a request's token fails; it shows nothing of the token.
+/// The rule that a request's token breaks. It shows nothing of the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[allow(missing_docs)] // each has its text
 pub enum Refusal {
@@ -115,11 +115,11 @@ pub enum Refusal {
     NoGrant,
 }
 
-/// The hash of the body that a webhook's token signs. One that was signed longer ago than ids are
-/// remembered is none, however long it claims to last: it may be a replay.
+/// Returns the hash of the body that a webhook's token signs. A token that was signed longer ago
+/// than message ids are remembered is refused, even if it is still valid, since it may be a replay.
 ///
 /// # Errors
-/// With the rule that the token fails.
+/// The rule that the token breaks.
 pub fn webhook(headers: &HeaderMap, keys: &Keys, now: SystemTime) -> Result<[u8; 32], Refusal> {
     let token = Verified::of(headers, keys, now)?;
     if seconds(now).saturating_sub(token.begins) > REMEMBERED.as_secs() {
@@ -130,13 +130,13 @@ pub fn webhook(headers: &HeaderMap, keys: &Keys, now: SystemTime) -> Result<[u8;
     hash.ok_or(Refusal::NoHash)
 }
 
-/// Whether a token opens the analytics streams: a server's does, which grants
-/// `observability.write` or `video.roomList`, and beside them nothing but what [`BESIDE`] has.
-/// Where the keys for streams are listed, one of them must have signed it, and one that grants
-/// nothing at all opens them too.
+/// Checks whether a token opens analytics streams. Only a server's token does: it grants
+/// `observability.write` or `video.roomList`, and besides these at most the grants of
+/// [`ALSO_ALLOWED`]. If the keys for streams are listed, one of them must have signed it, and a
+/// token without any grant is accepted too.
 ///
 /// # Errors
-/// With the rule that the token fails.
+/// The rule that the token breaks.
 pub fn streams(headers: &HeaderMap, keys: &Keys, now: SystemTime) -> Result<(), Refusal> {
     let token = Verified::of(headers, keys, now)?;
     if token.ends.saturating_sub(token.begins) > LONGEST.as_secs() {
@@ -150,10 +150,10 @@ pub fn streams(headers: &HeaderMap, keys: &Keys, now: SystemTime) -> Result<(), 
         return Err(Refusal::Webhook);
     }
     let is_servers = |grant: &Grant<'_>, value: &Value| {
-        *value == Value::Bool(true) && OPENING.iter().chain(&BESIDE).any(|each| each == grant)
+        *value == Value::Bool(true) && OPENING.iter().chain(&ALSO_ALLOWED).any(|each| each == grant)
     };
     if let Some((grant, _)) = granted.iter().find(|(grant, value)| !is_servers(grant, value)) {
-        let named = OPENING.iter().chain(&BESIDE).chain(&NAMED).find(|named| *named == grant);
+        let named = OPENING.iter().chain(&ALSO_ALLOWED).chain(&NAMED).find(|named| *named == grant);
         return Err(Refusal::Grants(named.copied().unwrap_or_default()));
     }
     let opens = granted.iter().any(|(grant, _)| OPENING.contains(grant));
@@ -161,10 +161,10 @@ pub fn streams(headers: &HeaderMap, keys: &Keys, now: SystemTime) -> Result<(), 
     if opens || needs_no_grant { Ok(()) } else { Err(Refusal::NoGrant) }
 }
 
-/// A server's token for the analytics streams.
+/// Makes a server's token for analytics streams.
 ///
 /// # Errors
-/// Where key or secret are empty.
+/// If the key or the secret is empty.
 pub fn mint(key: &str, secret: &str) -> Result<String, AccessTokenError> {
     AccessToken::with_api_key(key, secret)
         .with_ttl(MINTED)
@@ -172,23 +172,20 @@ pub fn mint(key: &str, secret: &str) -> Result<String, AccessTokenError> {
         .to_jwt()
 }
 
-/// The token that signs `body`, as LiveKit's server makes it: 5 minutes, with the body's hash.
+/// Makes the token that signs a webhook's `body`, like LiveKit's server: valid for 5 minutes, with
+/// the body's hash.
 ///
 /// # Errors
-/// Where key or secret are empty.
-pub fn sign(
-    body: &[u8],
-    key: &str,
-    secret: &str,
-) -> Result<String, livekit_token::AccessTokenError> {
-    livekit_token::AccessToken::with_api_key(key, secret)
+/// If the key or the secret is empty.
+pub fn sign(body: &[u8], key: &str, secret: &str) -> Result<String, AccessTokenError> {
+    AccessToken::with_api_key(key, secret)
         .with_ttl(Duration::from_mins(5))
         .with_sha256(&STANDARD.encode(Sha256::digest(body)))
         .to_jwt()
 }
 
-// What a token grants; what is false or empty grants nothing. What is not known to describe counts, so
-// that the grants of tomorrow do, and those that Go reads in another case.
+// A token's grants; a false or empty value grants nothing. Every claim that is not known to
+// describe the token counts, which includes future grants, and those that Go reads in another case.
 fn granted(claims: &Map<String, Value>) -> Vec<(Grant<'_>, &Value)> {
     let mut granted = Vec::new();
     for (claim, value) in claims.iter().filter(|(claim, _)| !DESCRIBING.contains(&claim.as_str())) {
@@ -203,10 +200,10 @@ fn granted(claims: &Map<String, Value>) -> Vec<(Grant<'_>, &Value)> {
     granted
 }
 
-// Names from outside are not shown.
+// Shows no name that comes from a token.
 fn named(grant: &Grant<'_>) -> String {
     match grant {
-        ["", ""] => "something that is not known".to_owned(),
+        ["", ""] => "something unknown".to_owned(),
         [claim, ""] => format!("`{claim}`"),
         [claim, name] => format!("`{claim}.{name}`"),
     }
@@ -223,7 +220,7 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-// A token that one of the keys signed, now that it is valid.
+// A valid token that one of the keys signed.
 struct Verified {
     key: String,
     claims: Map<String, Value>,
@@ -237,7 +234,7 @@ impl Verified {
         let parts: Vec<_> = token.split('.').collect();
         let [header, claims, _] = parts[..] else { return Err(Refusal::Malformed) };
         let (header, claims) = (object(header)?, object(claims)?);
-        // RFC 7515, 4.1.11: what is in it must be understood, and it must not be empty.
+        // RFC 7515, 4.1.11: every extension in `crit` must be understood.
         if header.contains_key("crit") {
             return Err(Refusal::Critical);
         }
@@ -248,12 +245,12 @@ impl Verified {
         if key.is_empty() {
             return Err(Refusal::NoIssuer);
         }
-        // An empty secret would be everybody's.
+        // Anybody can sign with an empty secret.
         let secret = keys.secret(&key).filter(|secret| !secret.is_empty());
         let secret = secret.ok_or(Refusal::UnknownKey)?;
         let time = time(&claims, now);
         if TokenVerifier::with_api_key(&key, secret).verify(token).is_err() {
-            // It looks at more than the signature.
+            // The verifier checks more than the signature; find out what failed.
             time?;
             let has_audience = claims.get("aud").is_some_and(|audience| !audience.is_null());
             return Err(if has_audience { Refusal::Audience } else { Refusal::Signature });
@@ -273,7 +270,7 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
         return Err(Refusal::TooLong);
     }
     let token = header.to_str().map_err(|_| Refusal::Malformed)?;
-    // LiveKit's webhooks have no scheme.
+    // LiveKit's webhooks have the token without a scheme.
     Ok(token.strip_prefix("Bearer ").unwrap_or(token))
 }
 
@@ -282,7 +279,7 @@ fn object(part: &str) -> Result<Map<String, Value>, Refusal> {
     serde_json::from_slice(&json).map_err(|_| Refusal::Malformed)
 }
 
-// When a token begins, which is the earlier one of `nbf` and `iat`, and when it ends.
+// When a token becomes valid (the earlier of `nbf` and `iat`), and when it expires.
 fn time(claims: &Map<String, Value>, now: SystemTime) -> Result<(u64, u64), Refusal> {
     let now = seconds(now);
     let mut begins = None;
@@ -305,35 +302,35 @@ fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// Says why requests are refused: of each at debug, and once a minute as a warning, so that who
-/// configured something wrongly sees it, and nobody fills the log.
+/// Logs why requests are refused: each at debug level, and at most once a minute as a warning, so
+/// that an operator sees a wrong configuration and no client can fill the log.
 #[derive(Debug, Default)]
-pub struct Refusals(Mutex<Unsaid>);
+pub struct Refusals(Mutex<Unlogged>);
 
 #[derive(Debug, Default)]
-struct Unsaid {
-    said: Option<Instant>,
+struct Unlogged {
+    warned: Option<Instant>,
     refused: u64,
 }
 
 impl Refusals {
-    /// `what` was refused: a listener's word for its requests.
+    /// Logs a refused request; `what` names the kind of request.
     pub fn note(&self, what: &'static str, rule: Refusal) {
-        tracing::debug!(what, %rule, "refused for its token");
+        tracing::debug!(what, %rule, "request refused for its token");
         if let Some(refused) = self.due(Instant::now()) {
-            tracing::warn!(what, refused, %rule, "refused for their tokens, the last one by this rule");
+            tracing::warn!(what, refused, %rule, "requests refused for their tokens, the last one by this rule");
         }
     }
 
-    // How many were refused since the last warning, where another one is due.
+    // If a warning is due, how many requests were refused since the last one.
     fn due(&self, now: Instant) -> Option<u64> {
-        let mut unsaid = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        unsaid.refused += 1;
-        if unsaid.said.is_some_and(|said| now.saturating_duration_since(said) < QUIET) {
+        let mut unlogged = self.0.lock();
+        unlogged.refused += 1;
+        if unlogged.warned.is_some_and(|warned| now.saturating_duration_since(warned) < QUIET) {
             return None;
         }
-        unsaid.said = Some(now);
-        Some(std::mem::take(&mut unsaid.refused))
+        unlogged.warned = Some(now);
+        Some(std::mem::take(&mut unlogged.refused))
     }
 }
 

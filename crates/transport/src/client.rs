@@ -34,6 +34,11 @@ pub fn tcp() -> HttpConnector {
     http
 }
 
+/// A client for `http` alone.
+pub fn plain() -> Legacy<HttpConnector, Full<Bytes>> {
+    Legacy::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(tcp())
+}
+
 /// With `https`, a system without certificates is an error: why they can't be used.
 pub fn new(https: bool) -> Result<Client, String> {
     // The timer closes connections that nothing was sent on for long.

@@ -1,4 +1,4 @@
-//! `WebhookEvent`, `AnalyticsEvent` and `AnalyticsNodeRooms` to [`Event`].
+//! Reads `WebhookEvent`, `AnalyticsEvent` and `AnalyticsNodeRooms` into [`Event`].
 
 use std::time::Duration;
 
@@ -14,23 +14,23 @@ use livekit_otel_model::event::{
 };
 use livekit_otel_model::semconv::key;
 
-/// A webhook; `None` where it names no event.
+/// Reads a webhook; `None` if it names no event.
 pub(super) fn from_webhook(message: &lk::WebhookEvent, unknown: &mut Unknown) -> Option<Event> {
     if message.event.is_empty() {
         return None;
     }
     let kind = webhook_kind(&message.event, unknown);
-    let mut told = Details::default();
+    let mut details = Details::default();
     if let Some(egress) = &message.egress_info {
-        details::egress(egress, &mut told, unknown);
+        details::egress(egress, &mut details, unknown);
     }
     if let Some(ingress) = &message.ingress_info {
-        details::ingress(ingress, &mut told, unknown);
+        details::ingress(ingress, &mut details, unknown);
     }
     if let Some(job) = &message.job {
-        details::job(job, &mut told);
+        details::job(job, &mut details);
     }
-    details::room_end_reason(message.room_end_reason, &mut told, unknown);
+    details::room_end_reason(message.room_end_reason, &mut details, unknown);
     let job_room = message.job.as_ref().and_then(|job| job.room.as_ref());
     let egress = message.egress_info.as_ref();
     let ingress = message.ingress_info.as_ref();
@@ -50,18 +50,18 @@ pub(super) fn from_webhook(message: &lk::WebhookEvent, unknown: &mut Unknown) ->
         participant: participant(message.participant.as_ref(), "", unknown),
         track: track(message.track.as_ref(), "", "", unknown),
         publisher: None,
-        error: told.error,
+        error: details.error,
         rtp: None,
         delivery: None,
-        details: told.attributes,
+        details: details.attributes,
         caller: None,
     })
 }
 
-/// An event of the analytics stream.
+/// Reads an event of the analytics stream.
 pub(super) fn from_analytics(message: &lk::AnalyticsEvent, unknown: &mut Unknown) -> Event {
     let kind = analytics_kind(message.r#type, unknown);
-    let told = details::of_analytics(message, &kind, unknown);
+    let details = details::of_analytics(message, &kind, unknown);
     let whole_seconds = message.timestamp.as_ref().is_some_and(|at| at.nanos == 0);
     let webhook = message.webhook.as_ref();
     Event {
@@ -77,22 +77,22 @@ pub(super) fn from_analytics(message: &lk::AnalyticsEvent, unknown: &mut Unknown
             .or_else(|| webhook.and_then(|info| bare_track(&info.track_id)))
             .or_else(|| message.api_call.as_ref().and_then(|info| bare_track(&info.track_id))),
         publisher: message.publisher.as_ref().and_then(|info| ParticipantSid::new(&info.sid)),
-        error: told.error,
+        error: details.error,
         rtp: message.rtp_stats.as_ref().map(|stats| Box::new(rtp_totals(stats))),
         work: work::of_analytics(message, &kind).map(Box::new),
         delivery: webhook.map(|info| Box::new(delivery(info))),
-        details: told.attributes,
+        details: details.attributes,
         caller: None,
         kind,
     }
 }
 
-/// A node's decoded of the rooms that it holds.
+/// Reads the event with which a node reports its rooms.
 pub(super) fn from_node_rooms(message: &lk::AnalyticsNodeRooms) -> Event {
     let participants: usize = message.rooms.iter().map(|room| room.participants.len()).sum();
-    let mut told = Details::default();
-    told.int(key::NODE_ROOMS, message.rooms.len());
-    told.int(key::NODE_PARTICIPANTS, participants);
+    let mut details = Details::default();
+    details.int(key::NODE_ROOMS, message.rooms.len());
+    details.int(key::NODE_PARTICIPANTS, participants);
     Event {
         id: "".into(),
         origin: Origin::Analytics,
@@ -107,7 +107,7 @@ pub(super) fn from_node_rooms(message: &lk::AnalyticsNodeRooms) -> Event {
         rtp: None,
         work: None,
         delivery: None,
-        details: told.attributes,
+        details: details.attributes,
         caller: None,
     }
 }
@@ -165,7 +165,8 @@ fn participant(
 ) -> Option<Participant> {
     let Some(info) = info else { return bare_participant(sid) };
     let joined = Time::from_millis(info.joined_at_ms).or_else(|| Time::from_secs(info.joined_at));
-    // Only a full description says the kind: proto3 leaves out STANDARD, as short ones leave out all.
+    // Only a full description has a kind: proto3 omits STANDARD, and a short description omits all
+    // kinds.
     let is_full = joined.is_some();
     let kind = (is_full || info.kind != 0)
         .then(|| any(info.kind, lk::participant_info::Kind::as_str_name, "", unknown))
@@ -204,7 +205,7 @@ fn track(
     let source = track_source(info.source, unknown);
     let mime_type = text(&info.mime_type).or_else(|| text(mime));
     let kind = track_kind(info.r#type, unknown).filter(|kind| {
-        // AUDIO is 0: without anything else it only means that the message is short.
+        // AUDIO is 0, so alone it only means that the description is short.
         *kind != TrackKind::Audio || source.is_some() || mime_type.is_some()
     });
     let sid = TrackSid::new(sid).or_else(|| TrackSid::new(&info.sid))?;

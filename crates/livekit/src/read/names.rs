@@ -1,4 +1,4 @@
-//! Enum values to emitted names, and times to [`Time`].
+//! Turns enum values into emitted names, and timestamps into [`Time`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use pbjson_types::Timestamp;
 
 use livekit_otel_model::event::{EventKind, Time, TrackKind, TrackSource, Unknown};
 
-// The seconds of the year 1970, which upstream writes for "unset" as it does 0001.
+// Upstream writes a time in 1970, or in the year 1, for "unset".
 const UNSET_BEFORE: i64 = 365 * 24 * 3600;
 
-/// A message's timestamp; `None` where it is unset.
+/// A message's timestamp; `None` if it is unset.
 pub(super) fn time(stamp: Option<&Timestamp>) -> Option<Time> {
     let stamp = stamp?;
     if stamp.seconds < UNSET_BEFORE {
@@ -21,8 +21,8 @@ pub(super) fn time(stamp: Option<&Timestamp>) -> Option<Time> {
     Time::from_secs(stamp.seconds).map(|at| at + Duration::from_nanos(nanos.into()))
 }
 
-/// An enum's value by its proto name in lower case without `prefix`; `None` where it is 0
-/// (unspecified) or unknown, which is counted.
+/// The proto name of an enum's value, in lower case and without `prefix`; `None` if the value is 0
+/// (unspecified) or unknown. Unknown values are counted.
 pub(super) fn named<E>(
     value: i32,
     name: impl Fn(&E) -> &'static str,
@@ -38,7 +38,7 @@ where
     any(value, name, prefix, unknown)
 }
 
-/// As [`named`], for enums whose 0 has a meaning.
+/// Like [`named`], for enums whose 0 has a meaning.
 pub(super) fn any<E>(
     value: i32,
     name: impl Fn(&E) -> &'static str,
@@ -82,8 +82,8 @@ pub(super) fn track_source(value: i32, unknown: &mut Unknown) -> Option<TrackSou
     }
 }
 
-/// The kind that a webhook's `event` names: `participant_joined` tells of the media connection,
-/// which the analytics call `PARTICIPANT_ACTIVE` (livekit pkg/telemetry/events.go).
+/// The kind of a webhook's `event`. `participant_joined` reports the media connection, which is
+/// `PARTICIPANT_ACTIVE` in the analytics (livekit pkg/telemetry/events.go).
 pub(super) fn webhook_kind(event: &str, unknown: &mut Unknown) -> EventKind {
     match event {
         "room_started" => EventKind::RoomCreated,

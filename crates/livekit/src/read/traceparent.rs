@@ -1,5 +1,5 @@
-//! A client's own trace: the W3C `traceparent` that it, or who made its token, put into its
-//! participant's attributes or metadata under that name.
+//! Finds the trace of a client: a W3C `traceparent` in a participant's attributes or metadata, set
+//! by the client or by the application that made its token.
 
 use livekit_protocol as lk;
 use serde::Deserialize;
@@ -7,10 +7,10 @@ use serde::Deserialize;
 use livekit_otel_model::event::Caller;
 
 const KEY: &str = "traceparent";
-// A larger metadata is the application's own, and not worth reading for this.
+// Larger metadata is not searched.
 const LONGEST_METADATA: usize = 4096;
 
-/// The span that a participant says it belongs to.
+/// The span that a participant names as its caller.
 pub(super) fn of(info: &lk::ParticipantInfo) -> Option<Caller> {
     if let Some(value) = info.attributes.get(KEY) {
         return parse(value);
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_found_in_attributes_and_in_metadata() {
+    fn a_traceparent_is_found_in_attributes_and_in_metadata() {
         let expected = parse(GOOD);
         assert_eq!(expected.unwrap().span_id, [0, 0xf0, 0x67, 0xaa, 0x0b, 0xa9, 0x02, 0xb7]);
         assert_eq!(of(&participant(&[("traceparent", GOOD)], "")), expected);
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_traceparent_is_none() {
+    fn an_invalid_traceparent_is_ignored() {
         for bad in [
             "",
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",

@@ -1,4 +1,4 @@
-//! `AnalyticsStat` to [`StreamStat`].
+//! Reads `AnalyticsStat` into [`StreamStat`].
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use livekit_otel_model::event::{
     Counts, Direction, NodeId, ParticipantSid, RoomName, RoomSid, StreamStat, TrackSid, Unknown,
 };
 
-/// A finished window; `None` where it does not say whose it is.
+/// Reads a finished window; `None` if it lacks its room, participant or track.
 pub(super) fn window(stat: &lk::AnalyticsStat, unknown: &mut Unknown) -> Option<StreamStat> {
     let direction = match lk::StreamType::try_from(stat.kind) {
         Ok(lk::StreamType::Upstream) => Direction::Upstream,
@@ -70,7 +70,7 @@ fn stream_counts(stream: &lk::AnalyticsStream) -> Counts {
     }
 }
 
-/// A message that an SFU reports of a stream, as the stats workers read it.
+/// A stream's stats message from an SFU, as the stats workers read it.
 #[derive(Debug, Clone, Copy)]
 pub struct StatReport<'a>(pub &'a lk::AnalyticsStat);
 
@@ -116,7 +116,7 @@ impl Report for StatReport<'_> {
     }
 }
 
-// Unix nanoseconds; 0, which is 1970, where there is no time, as Go's `AsTime` has it.
+// Unix nanoseconds; 0 (1970) for no time, like Go's `AsTime`.
 fn nanos(time: Option<&Timestamp>) -> i64 {
     time.map_or(0, |time| {
         time.seconds.saturating_mul(1_000_000_000).saturating_add(time.nanos.into())

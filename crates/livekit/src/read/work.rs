@@ -1,5 +1,5 @@
-//! Egresses, ingresses, SIP calls and transfers, agents' jobs, API calls and deliveries of webhooks as
-//! [`Work`].
+//! Reads egresses, ingresses, SIP calls and transfers, agents' jobs, API calls and webhook
+//! deliveries into [`Work`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,13 +9,13 @@ use livekit_protocol as lk;
 use super::names::{any, named, time};
 use livekit_otel_model::event::{EventKind, Failure, Time, Unknown, Work, WorkKind};
 
-/// The work that an event of the analytics tells of.
+/// The work that an analytics event reports.
 pub(super) fn of_analytics(message: &lk::AnalyticsEvent, kind: &EventKind) -> Option<Work> {
     match kind {
         EventKind::EgressStarted | EventKind::EgressUpdated | EventKind::EgressEnded => {
             match &message.egress {
                 Some(info) => egress(info),
-                None => told(WorkKind::Egress, &message.egress_id, None, None),
+                None => unfinished(WorkKind::Egress, &message.egress_id, None, None),
             }
         }
         EventKind::IngressStarted | EventKind::IngressUpdated | EventKind::IngressEnded => {
@@ -36,7 +36,7 @@ pub(super) fn of_analytics(message: &lk::AnalyticsEvent, kind: &EventKind) -> Op
     .map(|work| Work { is_over: work.is_over || ends(kind), ..work })
 }
 
-/// The work that a webhook tells of.
+/// The work that a webhook reports.
 pub(super) fn of_webhook(message: &lk::WebhookEvent, kind: &EventKind) -> Option<Work> {
     let egress = message.egress_info.as_ref().and_then(egress);
     let ingress = || match kind {
@@ -60,7 +60,12 @@ fn ends(kind: &EventKind) -> bool {
     )
 }
 
-fn told(kind: WorkKind, id: &str, started: Option<Time>, ended: Option<Time>) -> Option<Work> {
+fn unfinished(
+    kind: WorkKind,
+    id: &str,
+    started: Option<Time>,
+    ended: Option<Time>,
+) -> Option<Work> {
     let id = (!id.is_empty()).then(|| id.into())?;
     Some(Work { kind, id, started, ended, is_over: false, of: None, failure: None })
 }
@@ -87,8 +92,12 @@ fn egress(info: &lk::EgressInfo) -> Option<Work> {
         EgressLimitReached => Some("egress_limit_reached"),
         EgressStarting | EgressActive | EgressEnding | EgressComplete => None,
     };
-    let work =
-        told(WorkKind::Egress, &info.egress_id, nanos(info.started_at), nanos(info.ended_at))?;
+    let work = unfinished(
+        WorkKind::Egress,
+        &info.egress_id,
+        nanos(info.started_at),
+        nanos(info.ended_at),
+    )?;
     Some(Work {
         is_over: failed.is_some() || status == EgressComplete,
         failure: failed.map(|error_type| failure(error_type, &info.error)),
@@ -104,7 +113,7 @@ fn ingress(info: &lk::IngressInfo) -> Option<Work> {
     }
     let status = Status::try_from(state.status).unwrap_or(Status::EndpointInactive);
     let id = format!("{}/{}", info.ingress_id, state.resource_id);
-    let work = told(WorkKind::Ingress, &id, nanos(state.started_at), nanos(state.ended_at))?;
+    let work = unfinished(WorkKind::Ingress, &id, nanos(state.started_at), nanos(state.ended_at))?;
     let failed = status == Status::EndpointError;
     Some(Work {
         is_over: failed || status == Status::EndpointComplete,
@@ -116,12 +125,12 @@ fn ingress(info: &lk::IngressInfo) -> Option<Work> {
 fn sip_call(message: &lk::AnalyticsEvent, kind: &EventKind) -> Option<Work> {
     use lk::SipCallStatus;
     let Some(info) = &message.sip_call else {
-        return told(WorkKind::SipCall, &message.sip_call_id, None, None);
+        return unfinished(WorkKind::SipCall, &message.sip_call_id, None, None);
     };
     let status = SipCallStatus::try_from(info.call_status).unwrap_or(SipCallStatus::ScsActive);
     let id = if info.call_id.is_empty() { &message.sip_call_id } else { &info.call_id };
     let started = nanos(info.created_at_ns).or(nanos(info.started_at_ns));
-    let work = told(WorkKind::SipCall, id, started, nanos(info.ended_at_ns))?;
+    let work = unfinished(WorkKind::SipCall, id, started, nanos(info.ended_at_ns))?;
     let failed = status == SipCallStatus::ScsError;
     let error_type = || sip_status(info.call_status_code.as_ref(), "sip_call_failed");
     Some(Work {
@@ -133,7 +142,7 @@ fn sip_call(message: &lk::AnalyticsEvent, kind: &EventKind) -> Option<Work> {
 
 fn sip_transfer(message: &lk::AnalyticsEvent, kind: &EventKind) -> Option<Work> {
     let info = message.sip_transfer.as_ref()?;
-    let work = told(
+    let work = unfinished(
         WorkKind::SipTransfer,
         &info.transfer_id,
         nanos(info.transfer_initiated_at_ns),
@@ -150,7 +159,7 @@ fn sip_transfer(message: &lk::AnalyticsEvent, kind: &EventKind) -> Option<Work> 
     })
 }
 
-// `sip_busy_here`: SIP's own names of its status codes are few.
+// Such as `sip_busy_here`. SIP names few of its status codes.
 fn sip_status(status: Option<&lk::SipStatus>, otherwise: &str) -> Arc<str> {
     let code = status.map_or(0, |status| status.code);
     let unknown = &mut Unknown::default();
@@ -160,7 +169,8 @@ fn sip_status(status: Option<&lk::SipStatus>, otherwise: &str) -> Arc<str> {
 
 fn job(info: &lk::Job) -> Option<Work> {
     let state = info.state.clone().unwrap_or_default();
-    let work = told(WorkKind::AgentJob, &info.id, nanos(state.started_at), nanos(state.ended_at))?;
+    let work =
+        unfinished(WorkKind::AgentJob, &info.id, nanos(state.started_at), nanos(state.ended_at))?;
     let failed = state.status == lk::JobStatus::JsFailed as i32;
     Some(Work {
         is_over: failed || state.status == lk::JobStatus::JsSuccess as i32,
@@ -171,7 +181,7 @@ fn job(info: &lk::Job) -> Option<Work> {
 
 fn api_call(id: &str, info: &lk::ApiCallInfo) -> Option<Work> {
     let started = time(info.started_at.as_ref());
-    // Twirp's codes are few; anything else is not one.
+    // Twirp has few codes; anything that does not look like one is not sent.
     let code = &info.twirp_error_code;
     let is_code =
         code.len() < 32 && code.chars().all(|each| each == '_' || each.is_ascii_lowercase());
@@ -180,14 +190,14 @@ fn api_call(id: &str, info: &lk::ApiCallInfo) -> Option<Work> {
     Some(Work {
         is_over: true,
         failure: (!code.is_empty()).then(|| failure(error_type, message)),
-        ..told(WorkKind::ApiCall, id, started, end(started, info.duration_ns))?
+        ..unfinished(WorkKind::ApiCall, id, started, end(started, info.duration_ns))?
     })
 }
 
 fn delivery(id: &str, info: &lk::WebhookInfo) -> Option<Work> {
     let started = time(info.sent_at.as_ref());
     let status = info.http_status_code;
-    // Errors may quote the whole URL, which may hold a secret.
+    // Errors may quote the whole URL, which may have a secret.
     let failure = if info.is_dropped {
         Some(failure("webhook_dropped", "the server gave the webhook up"))
     } else if status >= 400 {
@@ -200,7 +210,7 @@ fn delivery(id: &str, info: &lk::WebhookInfo) -> Option<Work> {
     Some(Work {
         is_over: true,
         failure,
-        ..told(WorkKind::WebhookDelivery, id, started, end(started, info.send_duration_ns))?
+        ..unfinished(WorkKind::WebhookDelivery, id, started, end(started, info.send_duration_ns))?
     })
 }
 
@@ -208,7 +218,7 @@ fn end(started: Option<Time>, took: i64) -> Option<Time> {
     started.map(|at| at + Duration::from_nanos(u64::try_from(took).unwrap_or(0)))
 }
 
-/// How far a participant is, by LiveKit's name.
+/// A participant's state, by LiveKit's name.
 pub(super) fn state(info: &lk::ParticipantInfo, unknown: &mut Unknown) -> Option<Arc<str>> {
     any(info.state, lk::participant_info::State::as_str_name, "", unknown)
 }

@@ -1,18 +1,21 @@
-//! Lists of rooms: a node's, and LiveKit's API's, of which no more is kept than is read.
+//! Reads lists of rooms, from a node and from LiveKit's API. Of the API's responses only the fields
+//! that are read are kept.
 
 use bytes::Bytes;
 use livekit_protocol as lk;
 use lk::participant_info::{Kind, KindDetail, State};
 use prost::Message;
 
+use super::events;
+use super::limits::{MOST_ROOMS, limit};
 use super::names::{any, time};
-use super::{MOST_ROOMS, Unreadable, events, limit};
+use super::unreadable::Unreadable;
 use livekit_otel_model::event::rooms::{ListedParticipant, ListedRoom, Rooms, Scope};
 use livekit_otel_model::event::{
     Identity, NodeId, ParticipantSid, RoomName, RoomSid, Time, Unknown,
 };
 
-// Of `livekit.Room`, by its tags: metadata and the TURN password are not even decoded.
+// A part of `livekit.Room`, by its tags. Metadata and the TURN password are not even decoded.
 #[derive(Clone, PartialEq, Message)]
 struct Room {
     #[prost(string, tag = "1")]
@@ -25,7 +28,7 @@ struct Room {
     creation_time_ms: i64,
 }
 
-// Of `livekit.ParticipantInfo`, by its tags.
+// A part of `livekit.ParticipantInfo`, by its tags.
 #[derive(Clone, PartialEq, Message)]
 struct Participant {
     #[prost(string, tag = "1")]
@@ -58,7 +61,7 @@ struct ParticipantList {
     participants: Vec<Participant>,
 }
 
-// A room and, where that is known, who is there: a message of our own, for the journal.
+// A room and its participants, if they are known. This message is our own, for the journal.
 #[derive(Clone, PartialEq, Message)]
 struct Listed {
     #[prost(message, optional, tag = "1")]
@@ -67,7 +70,7 @@ struct Listed {
     participants: Option<ParticipantList>,
 }
 
-// All of them.
+// All listed rooms.
 #[derive(Clone, PartialEq, Message)]
 struct Listing {
     #[prost(message, repeated, tag = "1")]
@@ -76,17 +79,17 @@ struct Listing {
     at_nanos: u64,
 }
 
-/// The rooms that LiveKit's API lists, answer after answer.
+/// The rooms that LiveKit's API lists, collected from its responses.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ApiRooms(Listing);
 
 impl ApiRooms {
-    /// Reads the answer to `ListRooms`, which was asked for at that time.
+    /// Reads the response to `ListRooms`, which was requested at that time.
     ///
     /// # Errors
-    /// Where it is no such answer.
-    pub fn new(at: Time, answer: &[u8]) -> Result<Self, Unreadable> {
-        let RoomList { mut rooms } = decode(answer)?;
+    /// If the bytes are not such a response.
+    pub fn new(at: Time, response: &[u8]) -> Result<Self, Unreadable> {
+        let RoomList { mut rooms } = decode(response)?;
         rooms.retain(|room| !room.sid.is_empty() && !room.name.is_empty());
         rooms.sort_by(|a, b| a.sid.cmp(&b.sid));
         let listed = |room| Listed { room: Some(room), participants: None };
@@ -100,17 +103,18 @@ impl ApiRooms {
         rooms.map(|room| (room.sid.as_str(), room.name.as_str()))
     }
 
-    /// The request of `ListParticipants` for the room of that name.
+    /// The `ListParticipants` request for the room of that name.
     pub fn request(room: &str) -> Bytes {
         lk::ListParticipantsRequest { room: room.to_owned() }.encode_to_vec().into()
     }
 
-    /// Reads the answer to it, for the `nth` room; gives how many bytes of it are kept.
+    /// Reads the response to [`ApiRooms::request`] for the `nth` room, and returns how many bytes
+    /// of it are kept.
     ///
     /// # Errors
-    /// Where it is no such answer.
-    pub fn add(&mut self, nth: usize, answer: &[u8]) -> Result<usize, Unreadable> {
-        let participants: ParticipantList = decode(answer)?;
+    /// If the bytes are not such a response.
+    pub fn add(&mut self, nth: usize, response: &[u8]) -> Result<usize, Unreadable> {
+        let participants: ParticipantList = decode(response)?;
         let size = participants.encoded_len();
         if let Some(listed) = self.0.rooms.get_mut(nth) {
             listed.participants = Some(participants);
@@ -118,12 +122,12 @@ impl ApiRooms {
         Ok(size)
     }
 
-    /// How many bytes it is.
+    /// Its encoded size in bytes.
     pub fn size(&self) -> usize {
         self.0.encoded_len()
     }
 
-    /// What [`super::api_rooms`] reads.
+    /// Encodes it for [`super::api_rooms`].
     pub fn encode(&self) -> Bytes {
         self.0.encode_to_vec().into()
     }
@@ -131,10 +135,10 @@ impl ApiRooms {
 
 fn decode<T: Message + Default>(bytes: &[u8]) -> Result<T, Unreadable> {
     limit(bytes, MOST_ROOMS)?;
-    T::decode(bytes).map_err(|_| Unreadable("no such protobuf message".to_owned()))
+    T::decode(bytes).map_err(|_| Unreadable::protobuf())
 }
 
-/// What [`ApiRooms`] encoded.
+/// Reads the bytes that [`ApiRooms::encode`] made.
 pub(super) fn of_api(message: &[u8], unknown: &mut Unknown) -> Result<Rooms, Unreadable> {
     let listing: Listing = decode(message)?;
     let room = |listed: &Listed| {
@@ -155,7 +159,7 @@ pub(super) fn of_api(message: &[u8], unknown: &mut Unknown) -> Result<Rooms, Unr
     Ok(Rooms { at, scope: Scope::Deployment, rooms, event: None })
 }
 
-// One that is there.
+// `None` for a participant that has left.
 fn participant(info: &Participant, unknown: &mut Unknown) -> Option<ListedParticipant> {
     if info.state == State::Disconnected as i32 {
         return None;
@@ -169,7 +173,7 @@ fn participant(info: &Participant, unknown: &mut Unknown) -> Option<ListedPartic
     })
 }
 
-/// A node's, and the event of decoded them.
+/// Reads a node's rooms, and the event that reports them.
 pub(super) fn of_node(message: &lk::AnalyticsNodeRooms) -> Rooms {
     let room = |room: &lk::AnalyticsRoom| {
         let there = room.participants.iter().filter(|who| who.state != State::Disconnected as i32);
@@ -201,12 +205,12 @@ pub(super) fn of_node(message: &lk::AnalyticsNodeRooms) -> Rooms {
 mod tests {
     use super::*;
 
-    fn answer<T: Message>(message: &T) -> Vec<u8> {
+    fn response<T: Message>(message: &T) -> Vec<u8> {
         message.encode_to_vec()
     }
 
     #[test]
-    fn of_the_apis_messages_only_what_is_read_is_kept() {
+    fn only_the_fields_that_are_read_are_kept_of_the_apis_responses() {
         let at = Time::from_secs(1_795_406_960).unwrap();
         let hidden = || "hidden".to_owned();
         let room = |sid: &str, name: &str| lk::Room {
@@ -219,7 +223,7 @@ mod tests {
             ..lk::Room::default()
         };
         let rooms = vec![room("RM_2", "two"), room("RM_1", "one"), room("", "none")];
-        let mut listed = ApiRooms::new(at, &answer(&lk::ListRoomsResponse { rooms })).unwrap();
+        let mut listed = ApiRooms::new(at, &response(&lk::ListRoomsResponse { rooms })).unwrap();
         assert_eq!(listed.rooms().collect::<Vec<_>>(), [("RM_1", "one"), ("RM_2", "two")]);
         let participant = |sid: &str, state: State, details: Vec<i32>| lk::ParticipantInfo {
             sid: sid.to_owned(),
@@ -238,7 +242,7 @@ mod tests {
             participant("PA_2", State::Disconnected, Vec::new()),
             participant("PA_3", State::Active, vec![KindDetail::Forwarded as i32]),
         ];
-        listed.add(1, &answer(&lk::ListParticipantsResponse { participants })).unwrap();
+        listed.add(1, &response(&lk::ListParticipantsResponse { participants })).unwrap();
 
         let raw = listed.encode();
         assert!(!raw.windows(6).any(|bytes| bytes == b"hidden"));
@@ -262,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_none_is_refused() {
+    fn a_response_that_is_not_a_list_is_refused() {
         let at = Time::from_secs(1_795_406_960).unwrap();
         assert!(ApiRooms::new(at, b"<html>").is_err());
         assert!(ApiRooms::new(at, &[0x0a, 0x00].repeat(MOST_ROOMS + 1)).is_err());

@@ -1,5 +1,5 @@
-//! Proto3 JSON from a server that may be newer than this program: what it has no name for is
-//! left out and counted, where livekit-protocol's own reading would refuse the whole message.
+//! Reads proto3 JSON from a server that may be newer than this program. Unknown fields and enum
+//! values are left out and counted; livekit-protocol's own reader refuses a message that has one.
 
 use std::cell::Cell;
 use std::fmt;
@@ -11,10 +11,10 @@ use serde::de::{
 use serde::forward_to_deserialize_any;
 use serde_json::Value;
 
-use super::Unreadable;
+use super::unreadable::Unreadable;
 use livekit_otel_model::event::Unknown;
 
-// A signed message with more unknown values than this is of no version that is near ours.
+// A signed message with more unknown values is of a version too far from this one.
 const MAX_UNKNOWN_VALUES: u64 = 256;
 
 /// Reads a message, leaving out unknown fields and enum values.
@@ -31,13 +31,13 @@ pub(super) fn read<T: DeserializeOwned>(
                 return Ok(message);
             }
             Err(Error { unknown_value: true, path }) if remove(&mut json, &path) => {}
-            Err(error) => return Err(Unreadable(format!("wrong value at `{error}`"))),
+            Err(error) => return Err(Unreadable::new(format!("wrong value at `{error}`"))),
         }
     }
-    Err(Unreadable("too many unknown values".to_owned()))
+    Err(Unreadable::new("too many unknown values"))
 }
 
-// Takes the value at `path` (innermost step first) out of the message.
+// Removes the value at `path` (innermost step first) from the message.
 fn remove(json: &mut Value, path: &[Step]) -> bool {
     let Some((last, way)) = path.split_first() else { return false };
     let parent = way.iter().rev().try_fold(json, |value, step| match step {
@@ -59,12 +59,12 @@ fn remove(json: &mut Value, path: &[Step]) -> bool {
 #[derive(Debug)]
 enum Step {
     Field(String),
-    // A key of a map is the sender's data, not a name of the schema.
+    // The key of a map is the sender's data, not a name of the schema.
     Key(String),
     Index(usize),
 }
 
-// Where reading stopped, innermost step first. Carries no value: those may be secrets.
+// Where reading stopped, innermost step first. It carries no value, which may be a secret.
 #[derive(Debug)]
 struct Error {
     unknown_value: bool,
@@ -103,7 +103,7 @@ impl serde::de::Error for Error {
         Self { unknown_value: true, path: Vec::new() }
     }
 
-    // How an enum says that it has no such number.
+    // Enums report an unknown number with this error.
     fn invalid_value(unexpected: Unexpected<'_>, _: &dyn serde::de::Expected) -> Self {
         let number = matches!(unexpected, Unexpected::Signed(_) | Unexpected::Unsigned(_));
         Self { unknown_value: number, path: Vec::new() }

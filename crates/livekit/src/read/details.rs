@@ -1,0 +1,223 @@
+//! The allowlisted fields that only a log record carries.
+
+use std::sync::Arc;
+
+use livekit_protocol as lk;
+
+use super::names::{any, named};
+use livekit_otel_model::event::{Detail, DetailValue, EventKind, Unknown};
+use livekit_otel_model::semconv::key;
+
+/// What a message reports in addition to its time and its entities.
+#[derive(Default)]
+pub(super) struct Details {
+    pub(super) attributes: Vec<Detail>,
+    pub(super) error: Option<Arc<str>>,
+}
+
+impl Details {
+    fn push(&mut self, key: &'static str, value: DetailValue) {
+        self.attributes.push(Detail { key, value });
+    }
+
+    pub(super) fn text(&mut self, key: &'static str, text: &str) {
+        if !text.is_empty() {
+            self.push(key, DetailValue::Text(text.into()));
+        }
+    }
+
+    fn name(&mut self, key: &'static str, name: Option<Arc<str>>) {
+        if let Some(name) = name {
+            self.push(key, DetailValue::Text(name));
+        }
+    }
+
+    pub(super) fn int(&mut self, key: &'static str, count: usize) {
+        self.push(key, DetailValue::Int(i64::try_from(count).unwrap_or(i64::MAX)));
+    }
+
+    fn seconds(&mut self, key: &'static str, nanos: i64) {
+        if nanos > 0 {
+            self.push(key, DetailValue::Float(nanos as f64 / 1e9));
+        }
+    }
+
+    fn failed(&mut self, message: &str) {
+        if self.error.is_none() && !message.is_empty() {
+            self.error = Some(message.into());
+        }
+    }
+}
+
+/// The details of an analytics event.
+pub(super) fn of_analytics(
+    message: &lk::AnalyticsEvent,
+    kind: &EventKind,
+    unknown: &mut Unknown,
+) -> Details {
+    let mut details = Details::default();
+    details.failed(&message.error);
+    if let Some(client) = &message.client_info {
+        self::client(client, &mut details, unknown);
+    }
+    if let Some(meta) = &message.client_meta {
+        client_meta(meta, &mut details, unknown);
+    }
+    if *kind == EventKind::TrackMaxSubscribedVideoQuality {
+        let quality = message.max_subscribed_video_quality;
+        details.name(key::VIDEO_QUALITY, any(quality, lk::VideoQuality::as_str_name, "", unknown));
+    }
+    if message.rtp_stats.is_some() && message.video_layer > 0 {
+        details.push(key::VIDEO_LAYER, DetailValue::Int(message.video_layer.into()));
+    }
+    match &message.egress {
+        Some(info) => egress(info, &mut details, unknown),
+        None => details.text(key::EGRESS_ID, &message.egress_id),
+    }
+    match &message.ingress {
+        Some(info) => ingress(info, &mut details, unknown),
+        None => details.text(key::INGRESS_ID, &message.ingress_id),
+    }
+    sip(message, &mut details, unknown);
+    if let Some(report) = &message.report {
+        self::report(report, &mut details, unknown);
+    }
+    if let Some(call) = &message.api_call {
+        api_call(call, &mut details);
+    }
+    if let Some(info) = &message.webhook {
+        webhook(info, &mut details);
+    }
+    room_end_reason(message.room_end_reason, &mut details, unknown);
+    details
+}
+
+fn client(info: &lk::ClientInfo, details: &mut Details, unknown: &mut Unknown) {
+    details.name(key::CLIENT_SDK, named(info.sdk, lk::client_info::Sdk::as_str_name, "", unknown));
+    details.text(key::CLIENT_VERSION, &info.version);
+    details.text(key::CLIENT_OS, &info.os);
+}
+
+fn client_meta(meta: &lk::AnalyticsClientMeta, details: &mut Details, unknown: &mut Unknown) {
+    details.text(key::REGION, &meta.region);
+    details.text(key::CLIENT_CONNECTION_TYPE, &meta.connection_type);
+    details.seconds(key::CLIENT_CONNECT_TIME, i64::from(meta.client_connect_time) * 1_000_000);
+    details.text(key::CLIENT_COUNTRY, meta.country.as_deref().unwrap_or_default());
+    let reason = named(meta.reconnect_reason, lk::ReconnectReason::as_str_name, "RR_", unknown);
+    details.name(key::RECONNECT_REASON, reason);
+}
+
+pub(super) fn egress(info: &lk::EgressInfo, details: &mut Details, unknown: &mut Unknown) {
+    details.text(key::EGRESS_ID, &info.egress_id);
+    let status = any(info.status, lk::EgressStatus::as_str_name, "EGRESS_", unknown);
+    details.name(key::EGRESS_STATUS, status);
+    details.failed(&info.error);
+}
+
+pub(super) fn ingress(info: &lk::IngressInfo, details: &mut Details, unknown: &mut Unknown) {
+    details.text(key::INGRESS_ID, &info.ingress_id);
+    if let Some(state) = &info.state {
+        let status =
+            any(state.status, lk::ingress_state::Status::as_str_name, "ENDPOINT_", unknown);
+        details.name(key::INGRESS_STATUS, status);
+        details.failed(&state.error);
+    }
+}
+
+pub(super) fn job(job: &lk::Job, details: &mut Details) {
+    details.text(key::AGENT_JOB_ID, &job.id);
+    details.text(key::AGENT_NAME, &job.agent_name);
+    if let Some(state) = &job.state {
+        details.failed(&state.error);
+    }
+}
+
+pub(super) fn room_end_reason(reason: i32, details: &mut Details, unknown: &mut Unknown) {
+    let reason = named(reason, lk::RoomEndReason::as_str_name, "ROOM_END_", unknown);
+    details.name(key::ROOM_END_REASON, reason);
+}
+
+fn sip(message: &lk::AnalyticsEvent, details: &mut Details, unknown: &mut Unknown) {
+    let transfer = message.sip_transfer.as_ref();
+    let call = message.sip_call.as_ref();
+    let call_id = call.map(|call| call.call_id.as_str());
+    let call_id = call_id.or(transfer.map(|transfer| transfer.call_id.as_str()));
+    details.text(key::SIP_CALL_ID, call_id.unwrap_or(&message.sip_call_id));
+    details.text(key::SIP_TRUNK_ID, &message.sip_trunk_id);
+    details.text(key::SIP_DISPATCH_RULE_ID, &message.sip_dispatch_rule_id);
+    if let Some(call) = call {
+        let status = any(call.call_status, lk::SipCallStatus::as_str_name, "SCS_", unknown);
+        details.name(key::SIP_CALL_STATUS, status);
+        let direction = call.call_direction;
+        details.name(
+            key::SIP_CALL_DIRECTION,
+            named(direction, lk::SipCallDirection::as_str_name, "SCD_", unknown),
+        );
+        details.name(
+            key::SIP_DISCONNECT_REASON,
+            named(call.disconnect_reason, lk::DisconnectReason::as_str_name, "", unknown),
+        );
+        sip_status(call.call_status_code.as_ref(), details);
+        details.failed(&call.error);
+    }
+    if let Some(transfer) = transfer {
+        details.text(key::SIP_TRANSFER_ID, &transfer.transfer_id);
+        sip_status(transfer.transfer_status_code.as_ref(), details);
+        details.failed(&transfer.error);
+    }
+}
+
+fn sip_status(status: Option<&lk::SipStatus>, details: &mut Details) {
+    if let Some(status) = status.filter(|status| status.code > 0) {
+        details.push(key::SIP_STATUS_CODE, DetailValue::Int(status.code.into()));
+    }
+}
+
+fn report(report: &lk::ReportInfo, details: &mut Details, unknown: &mut Unknown) {
+    if let Some(lk::report_info::Message::FeatureUsage(usage)) = &report.message {
+        let feature = any(usage.feature, lk::feature_usage_info::Feature::as_str_name, "", unknown);
+        details.name(key::REPORT_FEATURE, feature);
+    }
+}
+
+fn api_call(call: &lk::ApiCallInfo, details: &mut Details) {
+    if !call.method.is_empty() {
+        details.text(key::RPC_METHOD, &format!("{}/{}", call.service, call.method));
+    }
+    details.text(key::RPC_RESPONSE_STATUS_CODE, &call.twirp_error_code);
+    details.seconds(key::DURATION, call.duration_ns);
+    details.failed(&call.twirp_error_message);
+}
+
+// Not the URL, whose query may have a secret.
+fn webhook(info: &lk::WebhookInfo, details: &mut Details) {
+    details.text(key::WEBHOOK_EVENT, &info.event);
+    details.text(key::WEBHOOK_EVENT_ID, &info.event_id);
+    details.seconds(key::WEBHOOK_QUEUE_DURATION, info.queue_duration_ns);
+    details.seconds(key::DURATION, info.send_duration_ns);
+    details.text(key::HTTP_REQUEST_METHOD, "POST");
+    if info.http_status_code > 0 {
+        let status = info.http_status_code.into();
+        details.push(key::HTTP_RESPONSE_STATUS_CODE, DetailValue::Int(status));
+    }
+    server(&info.url, details);
+    if info.is_dropped {
+        details.push(key::WEBHOOK_DROPPED, DetailValue::Bool(true));
+    }
+    if info.num_dropped > 0 {
+        details.push(key::WEBHOOK_DROPPED_COUNT, DetailValue::Int(info.num_dropped.into()));
+    }
+    // Both errors may quote the whole URL, so only the failure itself is sent.
+    if !info.send_error.is_empty() || !info.service_error.is_empty() {
+        details.failed("the webhook could not be sent");
+    }
+}
+
+// The host and port alone, since paths and queries may be secrets.
+fn server(target: &str, details: &mut Details) {
+    let Ok(target) = target.parse::<http::Uri>() else { return };
+    details.text(key::SERVER_ADDRESS, target.host().unwrap_or_default());
+    if let Some(port) = target.port_u16() {
+        details.int(key::SERVER_PORT, port.into());
+    }
+}
