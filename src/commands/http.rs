@@ -6,9 +6,8 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+
+use livekit_otel_transport::client;
 
 /// For the head of an answer, and for its body.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
@@ -26,7 +25,6 @@ pub(super) enum RequestError {
 pub(super) async fn request(
     request: Request<Full<Bytes>>,
 ) -> Result<Response<Incoming>, RequestError> {
-    let client: Client<HttpConnector, _> = Client::builder(TokioExecutor::new()).build_http();
-    let answer = tokio::time::timeout(TIMEOUT, client.request(request)).await;
+    let answer = tokio::time::timeout(TIMEOUT, client::plain().request(request)).await;
     answer.map_err(|_| RequestError::Timeout)?.map_err(RequestError::Failed)
 }

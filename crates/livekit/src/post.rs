@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, InvalidHeaderValue, RETRY_AFTER};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
 use http_body_util::Full;
 use hyper_util::client::legacy::connect::Connect;
@@ -14,31 +14,20 @@ use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 
 use crate::token::sign;
-use livekit_otel_transport::{chain, client};
-
-/// Why a webhook can't be signed.
-#[derive(Debug, Error)]
-pub enum SignError {
-    /// The key or the secret is empty.
-    #[error("the webhook can't be signed: {0}")]
-    Key(#[from] AccessTokenError),
-    /// The token is not a header's value.
-    #[error("the webhook's token can't be sent: {0}")]
-    Header(#[from] InvalidHeaderValue),
-}
+use livekit_otel_transport::client;
 
 /// Why a webhook was not accepted.
 #[derive(Debug, Error)]
 pub enum PostError {
     /// The request can't be made.
-    #[error("the request can't be made: {0}")]
+    #[error("the request can't be made")]
     Request(#[from] http::Error),
     /// There was no response in time.
     #[error("no response in {} s", .0.as_secs())]
     Timeout(Duration),
     /// The receiver can't be reached, or the connection broke.
-    #[error("{}", chain(.0))]
-    Connection(Error),
+    #[error("the connection failed")]
+    Connection(#[source] Error),
     /// The receiver answered with another status than 2xx.
     #[error("the receiver answered {status}")]
     Refused {
@@ -61,8 +50,10 @@ impl SignedWebhook {
     ///
     /// # Errors
     /// If the key or the secret is empty.
-    pub fn new(body: Bytes, key: &str, secret: &str) -> Result<Self, SignError> {
-        let mut token = HeaderValue::from_str(&sign(&body, key, secret)?)?;
+    pub fn new(body: Bytes, key: &str, secret: &str) -> Result<Self, AccessTokenError> {
+        // A JWT has only characters that a header may have.
+        let token = HeaderValue::try_from(sign(&body, key, secret)?);
+        let mut token = token.map_err(|_| AccessTokenError::InvalidKeys)?;
         token.set_sensitive(true);
         Ok(Self { body, token })
     }

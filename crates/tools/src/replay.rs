@@ -16,7 +16,7 @@ use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
 use super::capture::{Capture, Line, kind};
-use super::post::{PostError, Webhooks};
+use super::post::{WebhookError, Webhooks};
 use livekit_otel_livekit::token;
 use livekit_otel_livekit::{self as proto, Unreadable};
 use livekit_otel_model::Source;
@@ -156,11 +156,11 @@ pub async fn replay(
     Ok(sent)
 }
 
-fn of_line(line: usize, error: PostError) -> ReplayError {
+fn of_line(line: usize, error: WebhookError) -> ReplayError {
     match error {
-        PostError::Sign(error) => ReplayError::Sign(error),
-        PostError::Refused(status) => ReplayError::Refused { line, status },
-        PostError::Unreachable(error) => ReplayError::Unreachable { line, error },
+        WebhookError::Sign(error) => ReplayError::Sign(error),
+        WebhookError::Refused(status) => ReplayError::Refused { line, status },
+        WebhookError::Unreachable(error) => ReplayError::Unreachable { line, error },
     }
 }
 

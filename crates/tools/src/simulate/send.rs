@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::report::{Outcome, Report};
 use super::{Due, Message, Simulation};
-use crate::post::{PostError, Webhooks};
+use crate::post::{WebhookError, Webhooks};
 use crate::replay::{Destination, pause};
 use livekit_otel_model::Source;
 use livekit_otel_model::event::Time;
@@ -214,7 +214,7 @@ fn lock(counted: &Counted) -> std::sync::MutexGuard<'_, Outcome> {
 async fn post(poster: Arc<Webhooks>, mut waiting: mpsc::Receiver<Bytes>, counted: Counted) {
     while let Some(body) = waiting.recv().await {
         let posted = patiently(&poster, body, &counted).await;
-        let is_gone = matches!(posted, Err(PostError::Unreachable(_)));
+        let is_gone = matches!(posted, Err(WebhookError::Unreachable(_)));
         let mut counted = lock(&counted);
         match posted {
             Ok(()) => counted.acknowledged += 1,
@@ -229,13 +229,13 @@ async fn post(poster: Arc<Webhooks>, mut waiting: mpsc::Receiver<Bytes>, counted
 }
 
 // A server that is away is waited for.
-async fn patiently(poster: &Webhooks, body: Bytes, counted: &Counted) -> Result<(), PostError> {
+async fn patiently(poster: &Webhooks, body: Bytes, counted: &Counted) -> Result<(), WebhookError> {
     let again = || lock(counted).retried += 1;
     let until = Instant::now() + PATIENCE;
     let mut pause = Duration::from_secs(1);
     loop {
         match poster.send(body.clone(), again).await {
-            Err(PostError::Unreachable(_)) if Instant::now() + pause < until => {
+            Err(WebhookError::Unreachable(_)) if Instant::now() + pause < until => {
                 again();
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
