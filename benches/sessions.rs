@@ -7,6 +7,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 
+use livekit_otel_durable::memory;
 use livekit_otel_engine::session::{Outputs, Sessions, Settings};
 use livekit_otel_model::event::{
     Event, EventKind, Identity, Origin, Participant, ParticipantSid, ReportedTime, Room, RoomName,
@@ -145,9 +146,7 @@ fn event(kind: EventKind, of: usize, track: Option<usize>, nth: u64) -> Event {
     }
 }
 
-// The process's memory now, in bytes (proc(5)).
+// The process's memory now, in bytes, with 1000 for each KiB.
 fn resident() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().strip_suffix(" kB").unwrap().parse::<f64>().unwrap() * 1000.0
+    (memory::resident(None).unwrap() >> 10) as f64 * 1000.0
 }

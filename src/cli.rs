@@ -131,7 +131,7 @@ pub struct ServeArgs {
     /// How senders of analytics streams authenticate: none, token or certificate [env: LIVEKIT_OTEL_GRPC_AUTH]
     #[arg(long, value_name = "HOW")]
     pub grpc_auth: Option<String>,
-    /// Allow a gRPC address that other machines can reach, with --grpc-auth none
+    /// Accept analytics streams from other machines without authentication
     #[arg(long)]
     pub insecure_listen: bool,
     /// URL of the collector, for all signals [env: OTEL_EXPORTER_OTLP_ENDPOINT]

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use livekit_otel_durable::memory;
+
 /// A running server; killed when it is dropped.
 pub struct Process(Child);
 
@@ -26,11 +28,9 @@ impl Process {
         (ticks(11) + ticks(12)) / 100.0
     }
 
-    /// Memory now, in MB.
+    /// Memory now, in MB of 1000 KiB.
     pub fn resident(&self) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().strip_suffix(" kB").unwrap().parse::<f64>().unwrap() / 1000.0
+        (memory::resident(Some(self.0.id())).unwrap() >> 10) as f64 / 1000.0
     }
 }
 

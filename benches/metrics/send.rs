@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use livekit_otel::config::Config;
 use livekit_otel_durable::journal::{self, Accepted, DeadLetters};
+use livekit_otel_durable::memory;
 use livekit_otel_engine::Engine;
 use livekit_otel_engine::session;
 use livekit_otel_engine::stats::NodeReports;
@@ -109,7 +110,7 @@ fn flush(name: &str, streams: usize, endpoint: &str, protocol: Protocol, target:
                     tokio::task::yield_now().await;
                 }
             }
-            let (before, began) = (memory("VmRSS:"), Instant::now());
+            let (before, began) = (megabytes(memory::resident(None)), Instant::now());
             // Peaks count from here (proc(5)).
             std::fs::write("/proc/self/clear_refs", "5").unwrap();
             ticks.post_with(NodeReports::default()).await.unwrap();
@@ -118,7 +119,7 @@ fn flush(name: &str, streams: usize, endpoint: &str, protocol: Protocol, target:
                 tokio::task::yield_now().await;
             }
             took = began.elapsed();
-            grew = memory("VmHWM:") - before;
+            grew = megabytes(memory::peak(None)) - before;
         }
         drop(journal);
         task.await.unwrap();
@@ -132,10 +133,9 @@ fn flush(name: &str, streams: usize, endpoint: &str, protocol: Protocol, target:
     })
 }
 
-fn memory(field: &str) -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
-    line.trim().strip_suffix(" kB").unwrap().parse::<f64>().unwrap() / 1000.0
+// Of 1000 KiB.
+fn megabytes(bytes: Option<u64>) -> f64 {
+    (bytes.unwrap() >> 10) as f64 / 1000.0
 }
 
 struct Otelcol {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use livekit_otel_durable::memory;
 use livekit_otel_transport::frames::RawCodec;
 use livekit_token::AccessToken;
 use sha2::{Digest, Sha256};
@@ -59,10 +60,7 @@ impl Server {
 
     /// Its memory, in bytes.
     pub(crate) fn resident(&self) -> u64 {
-        let path = format!("/proc/{}/status", self.program.child.id());
-        let status = std::fs::read_to_string(path).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() << 10
+        memory::resident(Some(self.program.child.id())).unwrap()
     }
 
     // A webhook's last answer. LiveKit's sender obeys a 503's Retry-After, for a time.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use livekit_otel_durable::memory;
 use livekit_otel_model::event::Time;
 use livekit_otel_tools::simulate::send::{self, send};
 use livekit_otel_tools::simulate::{Settings, Simulation};
@@ -189,11 +190,8 @@ struct Size {
 async fn measure(pid: u32, to: Arc<Mutex<Vec<Size>>>) {
     let began = Instant::now();
     loop {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-        if let Some(kib) = kib {
-            to.lock().unwrap().push(Size { at: began.elapsed(), bytes: kib << 10 });
+        if let Some(bytes) = memory::resident(Some(pid)) {
+            to.lock().unwrap().push(Size { at: began.elapsed(), bytes });
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }

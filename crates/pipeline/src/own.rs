@@ -38,7 +38,7 @@ impl Own {
         Observed {
             ledger: self.ledger.snapshot(),
             on_disk: self.budget.as_ref().map(|budget| budget.on_disk()),
-            resident: memory::resident(),
+            resident: memory::resident(None),
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use livekit_otel_durable::memory;
 use livekit_otel_tools::demo::Received;
 
 use super::super::{Built, build};
@@ -30,16 +31,12 @@ pub(super) struct Cost {
 }
 
 pub(super) fn cost(running: &Running) -> Cost {
-    let of =
-        |what: &str| std::fs::read_to_string(format!("/proc/{}/{what}", running.id())).unwrap();
-    let stat = of("stat");
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", running.id())).unwrap();
     let fields: Vec<_> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
     // In hundredths of a second.
     let ticks: u64 = [11, 12].iter().map(|field| fields[*field].parse::<u64>().unwrap()).sum();
-    let status = of("status");
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    let kilobytes: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
-    Cost { seconds: ticks as f64 / 100.0, megabytes: kilobytes / 1024 }
+    let peak = memory::peak(Some(running.id())).unwrap();
+    Cost { seconds: ticks as f64 / 100.0, megabytes: peak >> 20 }
 }
 
 // What it is that a file is measured on.
