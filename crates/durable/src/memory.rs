@@ -1,4 +1,4 @@
-//! The process's memory, watched: over a limit nothing more is accepted until it is below again.
+//! Pauses intake while the process is near its memory limit.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,25 +7,25 @@ use crate::journal::IntakeBudget;
 
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// Stops what comes in while the process takes more than `limit` bytes, for as long as it is polled.
+/// Pauses intake while the process uses more than 7/8 of `limit` bytes, for as long as this is polled.
 pub async fn watch(limit: u64, budget: Arc<IntakeBudget>) {
-    // What is on its way in when it is stopped needs budget too.
+    // The rest is for requests in progress when intake is paused.
     let limit = limit - limit / 8;
     let mut interval = tokio::time::interval(INTERVAL);
     let mut over = false;
     loop {
         interval.tick().await;
         let Some(resident) = resident(None) else {
-            tracing::warn!("the process's memory can't be read: memory_limit is not kept");
+            tracing::warn!("the process's memory can't be read: memory_limit has no effect");
             return;
         };
         if over != (resident > limit) {
             over = !over;
             budget.set_paused(over);
             if over {
-                tracing::error!(resident, "memory_limit is near: nothing more is accepted");
+                tracing::error!(resident, "memory_limit is near: intake is paused");
             } else {
-                tracing::info!(resident, "memory is below its limit again");
+                tracing::info!(resident, "memory is below its limit again: intake resumes");
             }
         }
     }

@@ -1,5 +1,5 @@
-//! How much may be accepted: what memory, `journal.max_bytes` and the volume have room for, with what
-//! the pipeline needs to make room again kept free.
+//! How much may be accepted: limited by memory, `journal.max_bytes` and the volume, less what the next
+//! snapshot needs.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,32 +12,32 @@ use tokio::sync::Notify;
 use crate::store::Disk;
 use livekit_otel_model::Signal;
 
-// The reserve's part of a limit: what waits is stopped before what would give up.
+// The reserve is this part of a limit: senders that can wait stop before senders that would give up.
 const RESERVE: u64 = 8;
-// For files' ends, directories and letters; of a small limit a part of it.
+// For the ends of files, directories and dead letters; 1/16 of a small limit.
 const SLACK: u64 = 256 << 10;
 // How old a measurement of the volume may be.
 const MEASURED_FOR: Duration = Duration::from_millis(200);
 
-/// Which part of a limit may be used.
+/// Which part of a limit a sender may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
     All,
     BelowReserve,
 }
 
-/// What there is room for: in memory, and on disk.
+/// The memory and disk that intake may use.
 ///
-/// Only a snapshot frees what the journal has, and it takes room itself: as much as the last one, and
-/// what was accepted since. So a byte of the journal counts three times, and the last snapshot and what
-/// is to be put on disk with the next one twice.
+/// Only a snapshot frees space of the journal, and it takes space itself: as much as the last snapshot, and
+/// as the inputs accepted since. So a byte of the journal counts three times; a byte of the last snapshot,
+/// or of records that the next snapshot writes to disk, counts twice.
 #[derive(Debug)]
 pub struct IntakeBudget {
     in_memory: AtomicUsize,
     max_memory: usize,
     journal: AtomicU64,
     snapshot: AtomicU64,
-    // By signal: on disk, and in memory until the next snapshot.
+    // By signal: records on disk, and records in memory until the next snapshot.
     outbox: [AtomicU64; 3],
     unwritten: [AtomicU64; 3],
     max_disk: u64,
@@ -51,28 +51,28 @@ pub struct IntakeBudget {
 struct Volume {
     directory: PathBuf,
     disk: Arc<dyn Disk>,
-    // All that the directory could have of it.
+    // All that the directory could use.
     limit: AtomicU64,
     measured: Mutex<Option<Instant>>,
-    // A write found no room.
+    // The last write found the volume full.
     refused: AtomicBool,
 }
 
-/// What takes room.
+/// What uses the disk, or will.
 #[derive(Debug, Clone, Copy)]
 pub enum Holder {
-    /// What was accepted.
+    /// The journal.
     Journal,
-    /// The state at an entry.
+    /// The last snapshot.
     Snapshot,
-    /// What waits for delivery, on disk.
+    /// A signal's waiting records on disk.
     Outbox(Signal),
-    /// What waits for delivery in memory, and is put on disk with the next snapshot.
+    /// A signal's waiting records in memory, which the next snapshot writes to disk.
     Unwritten(Signal),
 }
 
 impl IntakeBudget {
-    /// In memory alone.
+    /// Limits memory alone.
     pub(super) fn new(max_memory: usize) -> Self {
         Self {
             in_memory: AtomicUsize::new(0),
@@ -89,7 +89,7 @@ impl IntakeBudget {
         }
     }
 
-    /// And up to `max_disk` bytes of the volume that `directory` is on.
+    /// Limits disk too: to `max_disk` bytes, and to the volume that holds `directory`.
     pub(super) fn on(self, max_disk: u64, directory: PathBuf, disk: Arc<dyn Disk>) -> Self {
         let volume = Volume {
             directory,
@@ -103,13 +103,13 @@ impl IntakeBudget {
         budget
     }
 
-    /// Takes room in memory for `size` bytes, where there is any and the disk has some left.
-    pub(super) fn take(&self, size: usize, part: Part) -> bool {
+    /// Takes `size` bytes of memory if they fit, and if the disk has as much left.
+    pub(super) fn try_take(&self, size: usize, part: Part) -> bool {
         if self.paused.load(Relaxed) || !self.has_disk(size, part) {
             return false;
         }
         let limit = left(self.max_memory as u64, part);
-        // What is larger than all there is waits until it is alone.
+        // A size above the limit fits once nothing else is held.
         let fits =
             |taken: usize| (taken == 0 || (taken + size) as u64 <= limit).then_some(taken + size);
         self.in_memory.fetch_update(Relaxed, Relaxed, fits).is_ok()
@@ -132,50 +132,50 @@ impl IntakeBudget {
         fits
     }
 
-    /// Takes it whether there is any or not.
+    /// Takes `size` bytes even if they do not fit.
     pub(super) fn force(&self, size: usize) {
         self.in_memory.fetch_add(size, Relaxed);
     }
 
-    /// Takes room below the reserve, once there is some.
-    pub(super) async fn wait(&self, size: usize) {
+    /// Takes `size` bytes below the reserve, once they fit.
+    pub(super) async fn take_when_free(&self, size: usize) {
         loop {
             let freed = self.freed.notified();
-            if self.take(size, Part::BelowReserve) {
+            if self.try_take(size, Part::BelowReserve) {
                 return;
             }
-            // Room that others leave on the volume is not announced.
+            // Nobody announces space that other programs free on the volume.
             let _ = tokio::time::timeout(MEASURED_FOR, freed).await;
         }
     }
 
-    /// Gives back what was taken.
+    /// Returns bytes that were taken.
     pub(super) fn free(&self, size: usize) {
         self.in_memory.fetch_sub(size, Relaxed);
         self.freed.notify_waiters();
     }
 
-    /// Notes how much a holder has.
+    /// Sets how much `holder` uses.
     pub fn set_usage(&self, holder: Holder, bytes: u64) {
-        let place = match holder {
+        let usage = match holder {
             Holder::Journal => &self.journal,
             Holder::Snapshot => &self.snapshot,
             Holder::Outbox(signal) => &self.outbox[signal as usize],
             Holder::Unwritten(signal) => &self.unwritten[signal as usize],
         };
-        let before = place.swap(bytes, Relaxed);
+        let before = usage.swap(bytes, Relaxed);
         if bytes < before {
             self.freed.notify_waiters();
         }
     }
 
-    /// How much is on disk.
+    /// How much is used on disk, in bytes.
     pub fn on_disk(&self) -> u64 {
         let outbox = sum(&self.outbox);
         self.journal.load(Relaxed) + self.snapshot.load(Relaxed) + outbox
     }
 
-    // What is on disk, and what the next snapshot takes.
+    // The space in use, and what the next snapshot takes.
     fn needed(&self) -> u64 {
         let journal = self.journal.load(Relaxed);
         let next = self.snapshot.load(Relaxed) + 2 * journal + sum(&self.unwritten);
@@ -187,27 +187,27 @@ impl IntakeBudget {
         self.max_disk.min(volume)
     }
 
-    /// Whether a snapshot should be written while there is room for it.
+    /// Whether a snapshot should be written while the disk has space for it.
     pub fn is_short(&self) -> bool {
         self.needed() > self.limit() / 4 * 3
     }
 
-    /// Whether nothing is accepted for want of room on disk.
+    /// Whether the disk has no space left for intake.
     pub fn is_full(&self) -> bool {
         let refused = |volume: &Volume| volume.refused.load(Relaxed);
         self.volume.as_ref().is_some_and(refused) || self.needed() >= self.limit()
     }
 
-    /// Returns once something found no room on disk.
+    /// Returns once something did not fit on disk.
     pub async fn wait_for_shortage(&self) {
         self.short.notified().await;
     }
 
-    /// Notes whether a write found room.
-    pub(super) fn wrote(&self, found_room: bool) {
+    /// Notes whether a write fitted on the volume.
+    pub(super) fn wrote(&self, fitted: bool) {
         let Some(volume) = &self.volume else { return };
-        let was_refused = volume.refused.swap(!found_room, Relaxed);
-        if !found_room {
+        let was_refused = volume.refused.swap(!fitted, Relaxed);
+        if !fitted {
             self.measure();
             self.short.notify_one();
         } else if was_refused {
@@ -215,7 +215,7 @@ impl IntakeBudget {
         }
     }
 
-    /// Asks the volume how much it has left, unless it was asked just before.
+    /// Measures the free space of the volume, unless that was done recently.
     pub(super) fn measure_if_old(&self) {
         if self.volume.as_ref().is_some_and(|volume| !volume.is_measured()) {
             self.measure();
@@ -225,14 +225,14 @@ impl IntakeBudget {
     fn measure(&self) {
         let Some(volume) = &self.volume else { return };
         *volume.measured.lock() = Some(Instant::now());
-        // One that does not say is not full before a write fails.
+        // A volume that can't be measured counts as empty until a write fails.
         let space = volume.disk.space(&volume.directory);
         let free = space.map_or(u64::MAX, |space| space.free);
         volume.limit.store(self.on_disk().saturating_add(free), Relaxed);
         self.freed.notify_waiters();
     }
 
-    /// Stops all that comes in, or lets it in again: the process takes too much memory.
+    /// Pauses or resumes intake: the process uses too much memory.
     pub fn set_paused(&self, paused: bool) {
         self.paused.store(paused, Relaxed);
         self.freed.notify_waiters();

@@ -1,5 +1,5 @@
-//! What can't be processed or delivered, kept as it came with the reason: in memory up to a number of
-//! bytes, or in files that `livekit-otel deadletter` lists.
+//! Dead letters: inputs that can't be processed and requests that can't be delivered, kept unchanged with
+//! the reason, in memory or in files that `livekit-otel deadletter` lists.
 
 use std::fs;
 use std::io;
@@ -18,19 +18,19 @@ use livekit_otel_model::event::Time;
 const FOLDER: &str = "deadletter";
 const SUFFIX: &str = "letter";
 
-/// What a letter's payload is.
+/// The kind of a dead letter's payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Payload {
-    /// A webhook's body, whose signature was right.
+    /// The body of a webhook whose signature was valid.
     Webhook,
-    /// A message of analytics events.
+    /// A batch of analytics events.
     Events,
-    /// A message of stats windows.
+    /// A batch of stats windows.
     Stats,
     /// A message of a node's rooms.
     NodeRooms,
-    /// A list of LiveKit's API, as it was reduced.
+    /// A reduced list of LiveKit's API.
     Api,
     /// An encoded OTLP request of spans.
     Traces,
@@ -68,43 +68,43 @@ impl From<Source> for Payload {
     }
 }
 
-/// What is known of a letter beside its payload.
+/// A dead letter without its payload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadLetter {
-    /// What the payload is.
+    /// The payload's kind.
     pub payload: Payload,
     /// How many records or items it holds.
     pub items: u64,
-    /// When it was set aside.
+    /// When it was kept.
     pub at: Time,
     /// Why.
     pub reason: String,
 }
 
-/// What became of something that was to be kept.
+/// The result of storing a dead letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stored {
-    /// It is kept.
+    /// It is stored.
     Yes,
-    /// There is no room left for it.
+    /// The limit leaves no space for it.
     Full,
-    /// The disk failed; another time it may not.
+    /// The disk failed; a retry may succeed.
     Failed,
 }
 
-/// Where things are set aside.
+/// Stores dead letters.
 #[derive(Debug)]
 pub struct DeadLetters {
     place: Place,
     max_bytes: u64,
-    // One after the other, so that what is kept is what there was room for.
-    turn: tokio::sync::Mutex<()>,
+    // One is stored at a time, so that the limit holds.
+    storing: tokio::sync::Mutex<()>,
     held: Mutex<Held>,
 }
 
 #[derive(Debug, Default)]
 struct Held {
-    letters: usize,
+    count: usize,
     bytes: u64,
 }
 
@@ -115,12 +115,12 @@ enum Place {
 }
 
 impl DeadLetters {
-    /// Keeps up to `max_bytes`, until the process ends.
+    /// Holds up to `max_bytes`, until the process ends.
     pub fn in_memory(max_bytes: u64) -> Self {
         Self::new(Place::Memory(Mutex::default()), max_bytes, Held::default())
     }
 
-    /// Keeps up to `max_bytes` in files.
+    /// Holds up to `max_bytes` in files.
     ///
     /// # Errors
     /// Those of the file system.
@@ -128,7 +128,7 @@ impl DeadLetters {
         store::create_directory(&directory.path().join(FOLDER))?;
         let mut held = Held::default();
         for letter in dead_letter_files(directory.path())? {
-            held.letters += 1;
+            held.count += 1;
             held.bytes += fs::metadata(&letter).map_or(0, |file| file.len());
         }
         let place = Place::Disk(Arc::clone(directory));
@@ -136,60 +136,59 @@ impl DeadLetters {
     }
 
     fn new(place: Place, max_bytes: u64, held: Held) -> Self {
-        Self { place, max_bytes, turn: tokio::sync::Mutex::default(), held: Mutex::new(held) }
+        Self { place, max_bytes, storing: tokio::sync::Mutex::default(), held: Mutex::new(held) }
     }
 
-    /// Whether there is room for so many bytes more.
+    /// Whether the limit allows so many bytes more.
     pub fn has_capacity(&self, bytes: usize) -> bool {
         self.held().bytes + bytes as u64 <= self.max_bytes
     }
 
-    /// Keeps `payload` where there is room. The same payload under the same `id` is kept once, as a
-    /// replay sets it aside again; another one under that id is kept beside it.
+    /// Stores `payload` if the limit allows. The same payload under the same `id` is stored once, as a
+    /// replay stores it again; another payload under that id is stored beside it.
     pub async fn store(&self, id: &str, letter: &DeadLetter, payload: &Bytes) -> Stored {
-        let _turn = self.turn.lock().await;
+        let _one = self.storing.lock().await;
         if !self.has_capacity(payload.len()) {
             return Stored::Full;
         }
         self.put(id, letter, payload).await
     }
 
-    /// Keeps `payload`, which was acknowledged: whether there is room for it was asked before.
+    /// Stores `payload` regardless of the limit, as it is acknowledged already.
     pub async fn store_over_limit(&self, id: &str, letter: &DeadLetter, payload: &Bytes) -> Stored {
-        let _turn = self.turn.lock().await;
+        let _one = self.storing.lock().await;
         self.put(id, letter, payload).await
     }
 
-    // Whoever asks what is held does not wait for the disk.
+    // The lock of what is held is not taken during disk access, so that readers don't wait.
     async fn put(&self, id: &str, letter: &DeadLetter, payload: &Bytes) -> Stored {
         match &self.place {
-            Place::Memory(kept) => {
-                let mut kept = kept.lock();
-                kept.push((letter.clone(), payload.clone()));
+            Place::Memory(letters) => {
+                letters.lock().push((letter.clone(), payload.clone()));
             }
             Place::Disk(directory) => {
                 match write(directory, id.to_owned(), letter, payload).await {
                     Ok(true) => {}
                     Ok(false) => return Stored::Yes,
                     Err(error) => {
-                        tracing::error!(%error, "a letter can't be set aside");
+                        tracing::error!(%error, "a dead letter can't be stored");
                         return Stored::Failed;
                     }
                 }
             }
         }
         let mut held = self.held();
-        held.letters += 1;
+        held.count += 1;
         held.bytes += payload.len() as u64;
         Stored::Yes
     }
 
-    /// How many are kept.
+    /// How many are stored.
     pub fn len(&self) -> usize {
-        self.held().letters
+        self.held().count
     }
 
-    /// Whether nothing is kept.
+    /// Whether none is stored.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -199,7 +198,7 @@ impl DeadLetters {
     }
 }
 
-// The name of a new letter's file; none where this payload has one. A letter is never overwritten.
+// The name of a new file; `None` if one holds this payload. A dead letter is never overwritten.
 fn vacant(directory: &Path, id: &str, payload: &Bytes) -> Option<String> {
     let ids = std::iter::once(id.to_owned()).chain((2..).map(|nth: u64| format!("{id}-{nth}")));
     for name in ids.map(|id| format!("{FOLDER}/{id}.{SUFFIX}")) {
@@ -207,14 +206,14 @@ fn vacant(directory: &Path, id: &str, payload: &Bytes) -> Option<String> {
         if !path.exists() {
             return Some(name);
         }
-        if read(&path).is_ok_and(|(_, kept)| kept == *payload) {
+        if read(&path).is_ok_and(|(_, stored)| stored == *payload) {
             return None;
         }
     }
     None
 }
 
-// On a thread that may block: it reads and syncs. Whether the payload was not kept before.
+// Runs on a thread for blocking calls. Returns whether the payload was not stored before.
 async fn write(
     directory: &Arc<Directory>,
     id: String,
@@ -231,26 +230,27 @@ async fn write(
         })?;
         Ok(true)
     };
-    // Not a panic's text, which may be of the payload.
+    // Without the panic's message, which may quote the payload.
     let written = tokio::task::spawn_blocking(write).await;
-    written.unwrap_or_else(|_| Err(io::Error::other("the thread that writes it broke off")))
+    written.unwrap_or_else(|_| Err(io::Error::other("the thread that writes it panicked")))
 }
 
-/// A letter's file can't be read.
+/// A dead letter's file can't be read.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum Unreadable {
-    /// The file system says so.
+    /// The file system failed.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// It is damaged, or another version's.
+    /// It is damaged or of another version.
     #[error("it is damaged or of another version")]
     Damaged,
 }
 
-/// The files of the letters under a journal's directory, the oldest first.
+/// The files of dead letters in a journal's directory, sorted by name; none if it has no such folder.
 ///
 /// # Errors
-/// Those of the file system; no such directory is no letter.
+/// Those of the file system.
 pub fn dead_letter_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(directory.join(FOLDER)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -267,12 +267,12 @@ pub fn dead_letter_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Reads a letter.
+/// Reads a dead letter and its payload.
 ///
 /// # Errors
 /// [`Unreadable`].
-pub fn read(letter: &Path) -> Result<(DeadLetter, Bytes), Unreadable> {
-    let bytes = fs::read(letter)?;
+pub fn read(file: &Path) -> Result<(DeadLetter, Bytes), Unreadable> {
+    let bytes = fs::read(file)?;
     let mut frames = Frames::new(&bytes);
     let mut next = || frames.next().map(|(_, record)| record).ok_or(Unreadable::Damaged);
     let head = serde_json::from_slice(next()?).map_err(|_| Unreadable::Damaged)?;
@@ -297,30 +297,30 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn under_one_id_the_same_is_kept_once_and_another_beside_it() {
+    async fn one_id_stores_the_same_payload_once_and_another_beside_it() {
         let place = tempfile::tempdir().unwrap();
         for _ in 0..2 {
             let directory = Arc::new(Directory::open(place.path(), Arc::new(Files)).unwrap());
-            let set_aside = DeadLetters::on_disk(&directory, 1 << 20).unwrap();
+            let dead_letters = DeadLetters::on_disk(&directory, 1 << 20).unwrap();
             for payload in ["a", "b", "c", "b"] {
                 assert_eq!(
-                    set_aside.store("logs-1", &letter("no"), &payload.into()).await,
+                    dead_letters.store("logs-1", &letter("no"), &payload.into()).await,
                     Stored::Yes
                 );
             }
-            assert_eq!(set_aside.len(), 3);
+            assert_eq!(dead_letters.len(), 3);
         }
         assert_eq!(payloads(place.path()), ["a", "b", "c"]);
     }
 
     #[tokio::test]
-    async fn a_letter_that_can_not_be_read_is_not_overwritten() {
+    async fn an_unreadable_dead_letter_is_not_overwritten() {
         let place = tempfile::tempdir().unwrap();
         let directory = Arc::new(Directory::open(place.path(), Arc::new(Files)).unwrap());
-        let set_aside = DeadLetters::on_disk(&directory, 1 << 20).unwrap();
+        let dead_letters = DeadLetters::on_disk(&directory, 1 << 20).unwrap();
         let damaged = place.path().join(FOLDER).join("logs-1.letter");
         fs::write(&damaged, "damaged").unwrap();
-        assert_eq!(set_aside.store("logs-1", &letter("no"), &"a".into()).await, Stored::Yes);
+        assert_eq!(dead_letters.store("logs-1", &letter("no"), &"a".into()).await, Stored::Yes);
         assert_eq!(fs::read(&damaged).unwrap(), b"damaged");
         assert_eq!(dead_letter_files(place.path()).unwrap().len(), 2);
     }

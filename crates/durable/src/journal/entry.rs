@@ -1,8 +1,8 @@
-//! Entries as bytes: what came, as it came, and what is needed to read it again in the same way.
+//! What the journal holds, and its encoding. An input is stored unchanged, with what is needed to read it
+//! again in the same way.
 
 use bytes::Bytes;
 
-use super::{Accepted, Entry};
 use livekit_otel_model::Source;
 use livekit_otel_model::event::{Decoded, Time, Unknown};
 
@@ -12,8 +12,52 @@ const TWIN_EXPECTED: u8 = 1;
 // Kind, flags and time.
 const HEAD: usize = 10;
 
-/// Reads what came from a source as it was read the first time; gives what it tells, how many items
-/// that is, and how many more are of no use.
+/// A verified input.
+#[derive(Debug)]
+pub struct Accepted {
+    /// When it was received.
+    pub at: Time,
+    /// Its source.
+    pub source: Source,
+    /// How many items it holds, for the ledger.
+    pub items: u64,
+    /// How many more items it holds that do not name their room, participant or track.
+    pub unusable: u64,
+    /// Its contents that this version does not know; none when it is read again.
+    pub unknown: Unknown,
+    /// Whether the other source is connected, so that a webhook waits for its twin.
+    pub twin_expected: bool,
+    /// The decoded message; `None` if it can't be read: it becomes a dead letter.
+    pub decoded: Option<Decoded>,
+    /// The bytes that were received; empty if it never was encoded.
+    pub raw: Bytes,
+    /// Its size in bytes, or its approximate size in memory.
+    pub size: usize,
+}
+
+/// An input of the engine. Replayed in the same order, entries produce the same outputs.
+#[derive(Debug)]
+pub enum Entry {
+    /// A verified input.
+    Input(Accepted),
+    /// Fires timers due by this time.
+    Tick(Time),
+    /// Flushes the instruments.
+    Flush(Time),
+}
+
+impl Entry {
+    /// Its time.
+    pub fn at(&self) -> Time {
+        match self {
+            Self::Input(input) => input.at,
+            Self::Tick(at) | Self::Flush(at) => *at,
+        }
+    }
+}
+
+/// Reads a source's message in the same way as at its arrival. Returns the decoded message, the number of
+/// its usable items, and the number of the unusable ones.
 pub type Read = fn(Source, &Bytes) -> (Option<Decoded>, u64, u64);
 
 pub(super) fn encode_input(input: &Accepted) -> Vec<u8> {
@@ -38,7 +82,7 @@ fn head(kind: u8, flags: u8, at: Time, more: usize) -> Vec<u8> {
     record
 }
 
-/// The entry that a record is; `None` where it is none of this version's.
+/// Decodes a record; `None` if it is not an entry of this version.
 pub fn decode(record: &Bytes, read: Read) -> Option<Entry> {
     let head: [u8; HEAD] = record.get(..HEAD)?.try_into().ok()?;
     let [kind, flags, at @ ..] = head;

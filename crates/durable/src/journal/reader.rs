@@ -1,21 +1,25 @@
-//! The reading side: from memory, and from the disk where it is behind.
+//! The reading side: from memory, or from the disk when it is behind.
 
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::entry::{self, Read};
+use super::budget::IntakeBudget;
+use super::entry::{self, Accepted, Entry, Read};
+use super::queue::Append;
 use super::tail::{Next, Tail};
-use super::{Accepted, Append, Entry, IntakeBudget};
 use crate::store;
 use livekit_otel_ledger::Ledger;
 
-/// The entries in their order.
+/// Between attempts to read a disk that fails.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(500);
+
+/// Reads the entries in order.
 #[derive(Debug)]
-pub struct Reader(From);
+pub struct Reader(Backing);
 
 #[derive(Debug)]
-enum From {
+enum Backing {
     Memory { queue: mpsc::UnboundedReceiver<Append>, budget: Arc<IntakeBudget> },
     Disk(Box<Disk>),
 }
@@ -26,22 +30,22 @@ struct Disk {
     readers: store::Readers,
     on_disk: Option<store::Reader>,
     next: u64,
-    // Up to here it is from before this process.
+    // The last entry that an earlier process wrote.
     replayed: u64,
     read: Read,
     ledger: Arc<Ledger>,
 }
 
-/// An entry, and what the journal knows of it.
+/// An entry with its place in the journal.
 #[derive(Debug)]
 pub struct Numbered {
     /// Its number; 0 in memory.
     pub number: u64,
-    /// Itself.
+    /// The entry.
     pub entry: Entry,
-    /// Whether it was accepted before this process began.
+    /// Whether an earlier process wrote it.
     pub replayed: bool,
-    /// How much it takes on disk, in bytes.
+    /// Its size on disk, in bytes.
     pub size: usize,
 }
 
@@ -50,7 +54,7 @@ impl Reader {
         queue: mpsc::UnboundedReceiver<Append>,
         budget: Arc<IntakeBudget>,
     ) -> Self {
-        Self(From::Memory { queue, budget })
+        Self(Backing::Memory { queue, budget })
     }
 
     pub(super) fn on_disk(
@@ -60,38 +64,30 @@ impl Reader {
         ledger: Arc<Ledger>,
     ) -> Self {
         let replayed = tail.durable();
-        let on_disk = None;
-        Self(From::Disk(Box::new(Disk { tail, readers, on_disk, next: 1, replayed, read, ledger })))
+        let disk = Disk { tail, readers, on_disk: None, next: 1, replayed, read, ledger };
+        Self(Backing::Disk(Box::new(disk)))
     }
 
-    /// Begins behind the entry `number`.
+    /// Continues after the entry `number`.
     pub fn skip(&mut self, number: u64) {
-        if let From::Disk(disk) = &mut self.0 {
+        if let Backing::Disk(disk) = &mut self.0 {
             disk.next = number + 1;
             disk.on_disk = None;
         }
     }
 
-    /// Whether all that was accepted before this process began was read.
-    pub fn is_caught_up(&self) -> bool {
-        match &self.0 {
-            From::Memory { .. } => true,
-            From::Disk(disk) => disk.next > disk.replayed,
-        }
-    }
-
-    /// The next entry; `None` once every [`super::Journal`] is gone and all is read.
+    /// The next entry; `None` once every [`super::Journal`] is dropped and all entries are read.
     pub async fn next(&mut self) -> Option<Numbered> {
         match &mut self.0 {
-            From::Memory { queue, budget } => {
+            Backing::Memory { queue, budget } => {
                 let appended = queue.recv().await?;
                 Some(in_memory(appended, budget))
             }
-            From::Disk(disk) => disk.next().await,
+            Backing::Disk(disk) => disk.next().await,
         }
     }
 
-    /// The next input, over ticks: for who has no engine to tell them to.
+    /// The next input, skipping ticks and flushes, for readers without an engine.
     pub async fn next_input(&mut self) -> Option<Accepted> {
         loop {
             if let Entry::Input(input) = self.next().await?.entry {
@@ -100,26 +96,26 @@ impl Reader {
         }
     }
 
-    /// How many entries there are now, in memory.
+    /// How many entries wait now in a journal in memory; 0 for one on disk.
     pub fn len(&self) -> usize {
         match &self.0 {
-            From::Memory { queue, .. } => queue.len(),
-            From::Disk(_) => 0,
+            Backing::Memory { queue, .. } => queue.len(),
+            Backing::Disk(_) => 0,
         }
     }
 
-    /// Whether there are none now, in memory.
+    /// Whether [`Reader::len`] is 0.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The next entry if there is one now.
+    /// The next entry if one is available now.
     pub fn try_next(&mut self) -> Option<Numbered> {
         match &mut self.0 {
-            From::Memory { queue, budget } => Some(in_memory(queue.try_recv().ok()?, budget)),
-            From::Disk(disk) => match disk.tail.next(disk.next) {
+            Backing::Memory { queue, budget } => Some(in_memory(queue.try_recv().ok()?, budget)),
+            Backing::Disk(disk) => match disk.tail.next(disk.next) {
                 Next::Entry(number, entry, size) => Some(disk.take(number, entry, size)),
-                // An error is found again, and told, by who waits for the next one.
+                // `next` meets an error again, and logs it.
                 Next::OnDisk(last) => disk.read_on(last).ok().flatten(),
                 Next::Wait | Next::Closed => None,
             },
@@ -130,7 +126,7 @@ impl Reader {
 fn in_memory(appended: Append, budget: &IntakeBudget) -> Numbered {
     budget.free(appended.size);
     if let Some(durable) = appended.durable {
-        // It is as much in the journal as it will ever be.
+        // In memory, no later moment makes it more durable. The sender need not wait for this.
         let _ = durable.send(());
     }
     Numbered { number: 0, entry: appended.entry, replayed: false, size: 0 }
@@ -145,12 +141,12 @@ impl Disk {
                     Ok(Some(read)) => return Some(read),
                     Ok(None) => {}
                     Err(error) => {
-                        tracing::error!(%error, "the journal can't be read; trying again");
-                        tokio::time::sleep(super::writer::PAUSE).await;
+                        tracing::error!(%error, "the journal can't be read; retrying");
+                        tokio::time::sleep(PAUSE).await;
                     }
                 },
                 Next::Wait => {
-                    // A file that is held open keeps its budget after it is dropped.
+                    // An open file would occupy the disk even after its segment is removed.
                     self.on_disk = None;
                     self.tail.arrived().await;
                 }
@@ -171,7 +167,7 @@ impl Disk {
         let damage = on_disk.take_damage();
         if !damage.is_none() {
             let (records, bytes) = (damage.records, damage.bytes);
-            tracing::error!(records, bytes, "a part of the journal is damaged; the rest is kept");
+            tracing::error!(records, bytes, "a part of the journal is damaged; the rest is read");
             self.ledger.damaged(damage.records);
         }
         let Some((number, record)) = read? else {

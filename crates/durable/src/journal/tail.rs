@@ -1,13 +1,13 @@
-//! The part of a journal that is still in memory.
+//! The newest entries of a journal on disk, kept in memory for its reader.
 
 use std::collections::VecDeque;
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-use super::Entry;
+use super::entry::Entry;
 
-/// The newest entries of a journal on disk, as long as its reader keeps up.
+/// The newest entries, as long as the reader keeps up with them.
 #[derive(Debug, Default)]
 pub(super) struct Tail {
     inner: Mutex<Inner>,
@@ -20,15 +20,16 @@ struct Inner {
     entries: VecDeque<(u64, Entry, usize)>,
     bytes: usize,
     durable: u64,
-    // The reader has to read from the disk: nothing is added meanwhile.
+    // Whether the reader must read from the disk first: nothing is added meanwhile.
     behind: bool,
     closed: bool,
 }
 
-/// What there is for a reader.
+/// The next entry for the reader.
 pub(super) enum Next {
+    /// The entry, with its number and its size on disk.
     Entry(u64, Entry, usize),
-    /// On disk, up to this number.
+    /// It is on disk, as are all up to this number.
     OnDisk(u64),
     Wait,
     Closed,
@@ -40,7 +41,7 @@ impl Tail {
         Self { inner: Mutex::new(inner), arrived: Notify::new(), max_bytes }
     }
 
-    /// Adds what is on disk now, each with its size there.
+    /// Adds entries that are on disk now, each with its size there.
     pub(super) fn add(&self, first: u64, entries: impl IntoIterator<Item = (Entry, usize)>) {
         let mut inner = self.inner();
         for (number, (entry, size)) in (first..).zip(entries) {
@@ -62,7 +63,7 @@ impl Tail {
         self.arrived.notify_one();
     }
 
-    /// The entry `number`, or where it is.
+    /// Takes the entry `number`, or returns where it is.
     pub(super) fn next(&self, number: u64) -> Next {
         let mut inner = self.inner();
         if inner.entries.front().is_some_and(|(first, ..)| *first == number)
@@ -80,7 +81,7 @@ impl Tail {
         if inner.closed { Next::Closed } else { Next::Wait }
     }
 
-    /// The newest that is on disk.
+    /// The number of the newest entry on disk.
     pub(super) fn durable(&self) -> u64 {
         self.inner().durable
     }

@@ -1,49 +1,20 @@
-//! The directory of one process: locked, and whole files that replace each other.
+//! A directory that one process has locked, with files that are replaced as a whole.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use thiserror::Error;
-
 use super::disk::{Disk, Space, sync_directory};
 use super::frame::{LONGEST, encode, too_long};
 use super::private;
 
+pub use super::error::OpenError;
+
 const LOCK: &str = "lock";
 const DRAFT: &str = "draft";
 
-/// Why a directory can't be used.
-#[derive(Debug, Error)]
-pub enum OpenError {
-    /// Another process has it.
-    #[error("{} is in use by another livekit-otel: each needs a journal.dir of its own", .0.display())]
-    InUse(PathBuf),
-    /// It can't be made, read or written.
-    #[error("{} can't be used: {error}", path.display())]
-    Io {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
-    /// Others may open it, and that can't be changed.
-    #[error(
-        "{} has mode {mode:04o}, so that others may open it, and can't be made private: {error}",
-        path.display()
-    )]
-    Exposed {
-        /// Which file or directory.
-        path: PathBuf,
-        /// Its mode.
-        mode: u32,
-        /// Why it can't be changed.
-        error: io::Error,
-    },
-}
-
-/// A directory that no other process has; until it is dropped.
+/// A directory, locked against other processes until this is dropped.
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
@@ -52,8 +23,8 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Makes the directory where it is not there, and locks it. Where others may open it, or what is
-    /// in it, they no longer may, and a line of the log says so.
+    /// Locks the directory, creating it if necessary. If other users may open it or anything in it, takes
+    /// their access away and logs that.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -62,8 +33,8 @@ impl Directory {
         private::create_directory(path).map_err(failed)?;
         let was_open = private::tighten(path, false, &fs::metadata(path).map_err(failed)?)?;
         let options = private::options().create(true).truncate(false).write(true).clone();
-        // Whoever might write here before may have put a link there, or a pipe that nobody reads.
-        let options = private::as_it_is(options);
+        // Another user may have put a link there, or a pipe that nobody reads.
+        let options = private::without_following(options);
         let lock = options.open(path.join(LOCK)).map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -74,12 +45,12 @@ impl Directory {
         let open = u64::from(was_open) + private::tighten_all(path)?;
         if open > 0 {
             let directory = path.display();
-            tracing::warn!(%directory, files = open, "others could open the journal: they no longer can");
+            tracing::warn!(%directory, files = open, "other users could open the journal: they no longer can");
         }
         Ok(Self { path: path.to_owned(), disk, _lock: lock })
     }
 
-    /// Whether a process has it, or had it once.
+    /// Whether any process ever locked `path`.
     pub fn was_at(path: &Path) -> bool {
         path.join(LOCK).is_file()
     }
@@ -89,7 +60,7 @@ impl Directory {
         &self.path
     }
 
-    /// How much room its volume has.
+    /// The size and the free space of its volume.
     ///
     /// # Errors
     /// Those of the file system.
@@ -97,12 +68,13 @@ impl Directory {
         self.disk.space(&self.path)
     }
 
-    /// What writes its files.
+    /// The disk that writes its files.
     pub fn disk(&self) -> &Arc<dyn Disk> {
         &self.disk
     }
 
-    /// Writes a file of records, all of it or none: it replaces what had its name.
+    /// Writes a file of records as a whole, or not at all, in place of the file of that name. Returns its
+    /// size.
     ///
     /// # Errors
     /// Those of the file system, and of `write`.
@@ -118,7 +90,7 @@ impl Directory {
             Ok(bytes)
         });
         if replaced.is_err() {
-            // It only takes room; the next one writes over it.
+            // It only takes space; the next one overwrites it.
             let _ = fs::remove_file(&draft);
         }
         replaced
@@ -145,7 +117,7 @@ impl Directory {
     }
 }
 
-// What a process that was killed left takes room, and is of no use.
+// A process that was killed leaves incomplete files, which only take space.
 fn remove_drafts(directory: &Path) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
@@ -159,7 +131,7 @@ fn remove_drafts(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A file of records that is being written.
+/// A file of records while it is written.
 #[derive(Debug)]
 pub struct Records<'a> {
     to: BufWriter<Through<'a>>,
@@ -172,7 +144,7 @@ impl Records<'_> {
     /// Adds a record.
     ///
     /// # Errors
-    /// Those of the file system, and where the record is longer than [`LONGEST`].
+    /// Those of the file system, and if the record is longer than [`LONGEST`].
     pub fn put(&mut self, record: &[u8]) -> io::Result<()> {
         if record.len() > LONGEST {
             return Err(too_long());

@@ -1,4 +1,4 @@
-//! The calls that can fail on a disk, so that a test can make them.
+//! The calls that fail on a bad disk, behind a trait so that tests can make them fail.
 
 use std::fmt::Debug;
 use std::fs::File;
@@ -7,23 +7,23 @@ use std::path::Path;
 
 use super::private;
 
-/// How large a volume is, and what of it is free, in bytes.
+/// The size of a volume, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Space {
     /// All of it.
     pub total: u64,
-    /// What may still be written.
+    /// How much may still be written.
     pub free: u64,
 }
 
-/// Whether a write failed for want of room.
+/// Whether a write failed because the disk or the quota is full.
 pub fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
-/// The file system, as far as its faults matter.
+/// The file system, as far as its failures matter.
 pub trait Disk: Debug + Send + Sync {
-    /// Makes a new file that only its owner may open.
+    /// Creates a file that only its owner may open.
     ///
     /// # Errors
     /// Those of the file system.
@@ -31,7 +31,7 @@ pub trait Disk: Debug + Send + Sync {
         private::options().create_new(true).write(true).read(true).open(path)
     }
 
-    /// Writes some of `bytes`; gives how many.
+    /// Writes some of `bytes`; returns how many.
     ///
     /// # Errors
     /// Those of the file system.
@@ -39,28 +39,28 @@ pub trait Disk: Debug + Send + Sync {
         file.write(bytes)
     }
 
-    /// Returns once what was written would survive a loss of power.
+    /// Returns once all that was written would survive a loss of power.
     ///
     /// # Errors
-    /// Those of the file system: what was written since the last time may be gone.
+    /// Those of the file system: all that was written since the last sync may be lost.
     fn sync(&self, file: &File) -> io::Result<()> {
         file.sync_data()
     }
 
-    /// How much room the volume has that `directory` is on.
+    /// The size and the free space of the volume that holds `directory`.
     ///
     /// # Errors
     /// Those of the file system.
     fn space(&self, directory: &Path) -> io::Result<Space> {
         let volume = rustix::fs::statvfs(directory)?;
-        // One without a size has no limit (tmpfs(5)).
+        // A volume without a size has no limit (tmpfs(5)).
         let bytes =
             |blocks: u64| if volume.f_blocks == 0 { u64::MAX } else { blocks * volume.f_frsize };
         Ok(Space { total: bytes(volume.f_blocks), free: bytes(volume.f_bavail) })
     }
 }
 
-/// The system's own.
+/// The system's files.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Files;
 
@@ -82,7 +82,7 @@ pub(super) fn write_all(disk: &dyn Disk, file: &File, mut bytes: &[u8]) -> io::R
     Ok(())
 }
 
-/// Makes the names in a directory survive a loss of power.
+/// Returns once the names in a directory would survive a loss of power.
 ///
 /// # Errors
 /// Those of the file system.

@@ -1,10 +1,10 @@
-//! A record on disk: a mark, its length, its number and a checksum over all of it, so that a reader
-//! finds the next one behind a damaged one.
+//! A record on disk: a mark, its length, its number and a checksum, so that a reader finds the record after
+//! a damaged one.
 
 use std::ops::Range;
 
 const MARK: [u8; 4] = *b"\xABlko";
-/// What stands before a record.
+/// The size of what precedes a record.
 pub(super) const HEAD: usize = 20;
 /// The longest record, in bytes; a longer length is damage.
 pub const LONGEST: usize = 64 << 20;
@@ -14,10 +14,10 @@ pub(super) fn too_long() -> std::io::Error {
     std::io::Error::new(std::io::ErrorKind::InvalidInput, what)
 }
 
-/// What could not be read.
+/// Unreadable data.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Damage {
-    /// Records known to be missing, by their numbers.
+    /// Records that are missing, by their numbers.
     pub records: u64,
     /// Bytes that belong to no readable record.
     pub bytes: u64,
@@ -37,7 +37,7 @@ impl Damage {
     }
 }
 
-/// Adds a record to `to`.
+/// Appends a record to `to`.
 pub fn encode(number: u64, record: &[u8], to: &mut Vec<u8>) {
     let length = u32::try_from(record.len()).unwrap_or(u32::MAX);
     to.extend(MARK);
@@ -55,14 +55,14 @@ fn checksum(length: u32, number: u64, record: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-/// What stands at a place.
+/// The bytes at a place.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
     Record {
         number: u64,
         record: Range<usize>,
     },
-    /// It may be one, once there are so many bytes from here on.
+    /// A record may begin here: that takes so many bytes to decide.
     Needs(usize),
     /// No record.
     Damaged,
@@ -88,7 +88,7 @@ pub(super) fn find(bytes: &[u8], at: usize) -> Found {
         return Found::Damaged;
     }
     let Some(record) = rest.get(HEAD..HEAD + length) else { return Found::Needs(HEAD + length) };
-    // Both are of 4 bytes.
+    // It was read from 4 bytes.
     let length = u32::try_from(length).unwrap_or(u32::MAX);
     if u64::from(checksum(length, number, record)) != sum {
         return Found::Damaged;
@@ -97,14 +97,14 @@ pub(super) fn find(bytes: &[u8], at: usize) -> Found {
     Found::Record { number, record: start..start + record.len() }
 }
 
-/// Where the next record may begin behind `at`.
+/// Where the next record may begin after `at`.
 pub(super) fn resume(bytes: &[u8], at: usize) -> usize {
     let rest = bytes.get(at + 1..).unwrap_or_default();
     let mark = rest.iter().position(|byte| *byte == MARK[0]);
     mark.map_or(bytes.len(), |offset| at + 1 + offset)
 }
 
-/// The readable records of `bytes`, in their order.
+/// The readable records of `bytes`, in order.
 #[derive(Debug)]
 pub struct Frames<'a> {
     bytes: &'a [u8],

@@ -1,5 +1,5 @@
-//! A log of numbered records in segments: appended in groups, read from any number, dropped from
-//! its front.
+//! A log of numbered records in segments: appended in groups, read from any number, removed from its
+//! front.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
@@ -13,10 +13,9 @@ use super::names::{first_of, path_of};
 use super::private;
 use super::reader::Readers;
 
-// A sync of what makes a file no longer need not write the file's length: so it is made longer by so
-// many zeros at once.
+// A sync that does not change a file's length is cheaper. So files grow by this many zeros at once.
 const RESERVE: u64 = 256 << 10;
-// So many files that are full wait for a sync, as each is held open.
+// At most this many full segments wait for a sync, as each is an open file.
 const MAX_UNSYNCED: usize = 64;
 
 #[derive(Debug)]
@@ -26,17 +25,17 @@ struct Segment {
     bytes: u64,
 }
 
-// What is behind the last record.
+// What follows the last record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Clean,
-    // What a failed write left may be there.
+    // Perhaps a part of a failed write.
     Torn,
-    // And what could not be synced.
+    // Perhaps a part of a failed write, in a file whose sync failed.
     Distrusted,
 }
 
-/// The writing side. Its records are numbered from 1.
+/// The writing side of a log. Records are numbered from 1.
 #[derive(Debug)]
 pub struct Log {
     directory: PathBuf,
@@ -44,20 +43,20 @@ pub struct Log {
     segments: VecDeque<Segment>,
     segment: u64,
     file: Option<File>,
-    // How long its file is, with the zeros behind its end.
+    // The length of the file, with the zeros at its end.
     reserved: u64,
     next: u64,
     end: End,
-    // Whether something was written to the last segment since the last sync.
+    // Whether the last segment was written to since the last sync.
     unsynced: bool,
-    // Segments before it that were not synced, by their first numbers.
+    // Earlier segments that were not synced, by their first records.
     before: Vec<(u64, File)>,
-    // Whether the name of a segment may not be on disk.
+    // Whether the name of a segment may not be synced.
     unnamed: bool,
     buffer: Vec<u8>,
 }
 
-/// What of a log would not survive a loss of power: to be synced without the log.
+/// The files of a log that are not synced, to be synced on another thread.
 #[derive(Debug)]
 pub struct Unsynced {
     directory: PathBuf,
@@ -67,10 +66,10 @@ pub struct Unsynced {
 }
 
 impl Unsynced {
-    /// Returns once it would.
+    /// Returns once they would survive a loss of power.
     ///
     /// # Errors
-    /// Those of the file system: [`Log::put_back`] has it synced another time.
+    /// Those of the file system: [`Log::put_back`] leaves them for the next sync.
     pub fn sync(&self) -> io::Result<()> {
         for (_, file) in &self.files {
             self.disk.sync(file)?;
@@ -80,12 +79,11 @@ impl Unsynced {
 }
 
 impl Log {
-    /// Opens the log in `directory`, which is made where it is not there. What an interrupted write
-    /// left at its end is cut off, and counted. A segment of at least `segment` bytes is followed by
-    /// the next.
+    /// Opens the log in `directory`, creating it if necessary. Cuts an incomplete write off its end, and
+    /// returns how much that was. A new segment begins once one has `segment` bytes.
     ///
     /// # Errors
-    /// Those of the file system. Damage is none.
+    /// Those of the file system. Damage is not an error.
     pub fn open(directory: &Path, disk: Arc<dyn Disk>, segment: u64) -> io::Result<(Self, Damage)> {
         private::create_directory(directory)?;
         let mut segments: Vec<Segment> = Vec::new();
@@ -133,44 +131,44 @@ impl Log {
         Ok(Damage { records: 0, bytes: torn as u64 })
     }
 
-    /// The number that the next record will get.
+    /// The number of the next record.
     pub fn next(&self) -> u64 {
         self.next
     }
 
-    /// The number of the first record that is still here, or will be.
+    /// The number of the first record that the log has, or of the next one.
     pub fn first(&self) -> u64 {
         self.segments.front().map_or(self.next, |segment| segment.first)
     }
 
-    /// How much it takes on disk.
+    /// Its size on disk, in bytes.
     pub fn bytes(&self) -> u64 {
         let zeros = self.segments.back().map_or(0, |last| self.reserved.saturating_sub(last.bytes));
         zeros + self.segments.iter().map(|segment| segment.bytes).sum::<u64>()
     }
 
-    /// Whether there is no record.
+    /// Whether it has no record.
     pub fn is_empty(&self) -> bool {
         self.segments.iter().all(|segment| segment.bytes == 0)
     }
 
-    /// Numbers the next record `number`, where the log is behind that: those between are elsewhere.
+    /// Numbers the next record `number` if that is ahead of the log: the records between are elsewhere.
     ///
     /// # Errors
-    /// Those of the file system: the log is as before.
+    /// Those of the file system: the log is unchanged.
     pub fn skip_to(&mut self, number: u64) -> io::Result<()> {
         if number > self.next {
-            self.leave()?;
+            self.close_segment()?;
             self.next = number;
         }
         Ok(())
     }
 
-    /// Appends a group, and with `sync` returns once it would survive a loss of power.
+    /// Appends a group. With `sync`, returns once it would survive a loss of power.
     ///
     /// # Errors
-    /// Those of the file system, and where a record is longer than [`LONGEST`], as it could not be
-    /// read again: none of the group is in the log.
+    /// Those of the file system, and if a record is longer than [`LONGEST`], as it could not be read back:
+    /// none of the group is in the log.
     pub fn append<R: AsRef<[u8]>>(&mut self, records: &[R], sync: bool) -> io::Result<()> {
         self.repair()?;
         if records.is_empty() {
@@ -196,11 +194,11 @@ impl Log {
                 if self.end == End::Clean {
                     self.end = End::Torn;
                 }
-                // Where that fails too it is tried again before the next group.
+                // If that fails too, the next group retries it.
                 let _ = self.repair();
             }
         }
-        // One large group should not be kept for ever.
+        // Frees the memory of a large group.
         self.buffer.shrink_to(1 << 20);
         appended
     }
@@ -223,7 +221,7 @@ impl Log {
             self.reserved = reserve;
             match write_at(&*self.disk, file, start, &self.buffer) {
                 Err(error) if self::is_full(&error) && zeros > 0 => {
-                    // There may be room for the records alone.
+                    // The records may fit without the zeros.
                     file.set_len(start)?;
                     self.reserved = end;
                     write_at(&*self.disk, file, start, &self.buffer[..records])?;
@@ -243,10 +241,10 @@ impl Log {
         Ok(())
     }
 
-    /// Begins a segment with the next record.
+    /// Begins a segment at the next record.
     ///
     /// # Errors
-    /// Those of the file system: the log is as before.
+    /// Those of the file system: the log is unchanged.
     pub fn rotate(&mut self) -> io::Result<()> {
         let path = path_of(&self.directory, self.next);
         if self.segments.back().is_some_and(|last| last.bytes == 0 && last.first == self.next) {
@@ -254,7 +252,7 @@ impl Log {
             self.reserved = 0;
             return Ok(());
         }
-        self.leave()?;
+        self.close_segment()?;
         self.file = Some(self.disk.create(&path)?);
         self.segments.push_back(Segment { first: self.next, bytes: 0 });
         self.reserved = 0;
@@ -262,8 +260,8 @@ impl Log {
         Ok(())
     }
 
-    // Writes no more to the last segment, which has no gaps and no zeros at its end.
-    fn leave(&mut self) -> io::Result<()> {
+    // Ends the last segment, and cuts the zeros off its end.
+    fn close_segment(&mut self) -> io::Result<()> {
         let Some((file, last)) = self.file.take().zip(self.segments.back()) else { return Ok(()) };
         if let Err(error) = file.set_len(last.bytes) {
             self.file = Some(file);
@@ -276,16 +274,16 @@ impl Log {
         if self.before.len() > MAX_UNSYNCED { self.sync() } else { Ok(()) }
     }
 
-    /// Begins a segment where the last one has a record up to `number`, so that it can be dropped.
+    /// Begins a segment if the last one has a record up to `number`, so that it can be removed.
     ///
     /// # Errors
-    /// Those of the file system: the log is as before.
+    /// Those of the file system: the log is unchanged.
     pub fn roll(&mut self, number: u64) -> io::Result<()> {
         let holds = |last: &Segment| last.bytes > 0 && last.first <= number;
         if self.segments.back().is_some_and(holds) { self.rotate() } else { Ok(()) }
     }
 
-    /// Returns once all that was appended would survive a loss of power.
+    /// Returns once all records would survive a loss of power.
     ///
     /// # Errors
     /// Those of the file system.
@@ -305,7 +303,7 @@ impl Log {
         Ok(())
     }
 
-    /// Takes what is to be synced, so that more can be appended meanwhile.
+    /// Takes the files that are not synced, so that more can be appended while they are.
     ///
     /// # Errors
     /// Those of the file system: nothing is taken.
@@ -322,23 +320,23 @@ impl Log {
         Ok(Unsynced { directory, disk, files, named })
     }
 
-    /// Has what could not be synced synced with the next.
+    /// Leaves files that could not be synced for the next sync.
     pub fn put_back(&mut self, unsynced: Unsynced) {
         self.unnamed |= !unsynced.named;
         self.before.extend(unsynced.files);
-        self.forget_dropped();
+        self.close_removed();
     }
 
-    // A file that is held open keeps its room after it is dropped.
-    fn forget_dropped(&mut self) {
+    // An open file would occupy the disk even after its segment is removed.
+    fn close_removed(&mut self) {
         let first = self.first();
-        self.before.retain(|(of, _)| *of >= first);
+        self.before.retain(|(segment, _)| *segment >= first);
     }
 
-    /// Drops the segments that hold nothing past `number`.
+    /// Removes the segments whose records are all up to `number`.
     ///
     /// # Errors
-    /// Those of the file system; what was not dropped is dropped the next time.
+    /// Those of the file system; the next call removes the rest.
     pub fn drop_until(&mut self, number: u64) -> io::Result<()> {
         while self.segments.len() > 1 && self.segments[1].first <= number + 1 {
             match fs::remove_file(path_of(&self.directory, self.segments[0].first)) {
@@ -346,17 +344,17 @@ impl Log {
                 _ => {}
             }
             self.segments.pop_front();
-            self.forget_dropped();
+            self.close_removed();
         }
         Ok(())
     }
 
-    /// Makes readers of it.
+    /// Creates readers of it.
     pub fn readers(&self) -> Readers {
         Readers::new(&self.directory)
     }
 
-    // Cuts what a failed write may have left.
+    // Cuts off what a failed write may have left.
     fn repair(&mut self) -> io::Result<()> {
         if self.end == End::Clean {
             return Ok(());
@@ -364,8 +362,8 @@ impl Log {
         if let (Some(file), Some(last)) = (&self.file, self.segments.back()) {
             file.set_len(last.bytes)?;
             self.reserved = last.bytes;
-            // A file whose sync failed is not to be trusted with more: a later one that succeeds
-            // may mean nothing. What is in it was synced before.
+            // After a failed sync of a file, a sync that succeeds may mean nothing, so a new file is begun.
+            // The records that stay in this one were synced before.
             if self.end == End::Distrusted && last.bytes > 0 {
                 self.file = None;
                 self.unsynced = false;

@@ -1,13 +1,13 @@
-//! Files that outlive the process: logs of checksummed records in segments, and the directory that
-//! holds them. Blocking; knows nothing of what the records mean.
+//! Files that outlive the process: logs of checksummed records in segments, and the directory that holds
+//! them. All calls block; records are bytes without a meaning here.
 //!
-//! Why files of our own and not an embedded store: what was acknowledged must be readable whatever
-//! happened to its neighbours. Of 100,000 records of 700 bytes, with 64 bytes overwritten in the
-//! middle, redb 4.6 refuses to open the file at all and fjall 3.1 drops the 50,000 after them without
-//! a word; here 99,999 are read and one is counted as damaged.
+//! Why not an embedded store: an acknowledged record must stay readable when its neighbours are damaged. Of
+//! 100,000 records of 700 bytes, with 64 bytes overwritten in the middle, redb 4.6 does not open the file,
+//! and fjall 3.1 silently drops the 50,000 after them. Here 99,999 are read and one is counted as damaged.
 
 pub mod directory;
 mod disk;
+mod error;
 mod frame;
 mod log;
 mod names;

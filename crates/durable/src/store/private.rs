@@ -1,5 +1,5 @@
-//! Files and directories that only their owner may read: they hold what LiveKit sent as it came, with
-//! the passwords in it.
+//! Files and directories that only their owner may read: they hold LiveKit's messages unchanged, with the
+//! passwords in them.
 
 use std::fs::{self, DirBuilder, Metadata, OpenOptions, Permissions};
 use std::io;
@@ -8,23 +8,23 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-use super::directory::OpenError;
+use super::error::OpenError;
 
 const OTHERS: u32 = 0o077;
 
-/// Options that make a file which only its owner may open.
+/// Options that create files which only their owner may open.
 pub(crate) fn options() -> OpenOptions {
     OpenOptions::new().mode(0o600).clone()
 }
 
-/// Options that follow no link, and wait for no other end of a pipe.
-pub(super) fn as_it_is(mut options: OpenOptions) -> OpenOptions {
+/// Options that follow no symbolic link, and do not wait for the other end of a pipe.
+pub(super) fn without_following(mut options: OpenOptions) -> OpenOptions {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     options.custom_flags(flags.bits().cast_signed());
     options
 }
 
-/// Makes a directory that only its owner may enter, with those above it, where it is not there.
+/// Creates a directory that only its owner may enter, and its parents, if they do not exist.
 ///
 /// # Errors
 /// Those of the file system.
@@ -32,8 +32,8 @@ pub(crate) fn create_directory(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// Takes from others what they may do with the file or directory at `path`; whether they might do
-/// anything. What a symbolic link leads to is not changed.
+/// Takes other users' access to `path` away. Returns whether they had any. Fails instead of changing the
+/// target of a symbolic link.
 pub(super) fn tighten(path: &Path, is_link: bool, found: &Metadata) -> Result<bool, OpenError> {
     let mode = found.permissions().mode() & 0o7777;
     if mode & OTHERS == 0 {
@@ -48,7 +48,7 @@ pub(super) fn tighten(path: &Path, is_link: bool, found: &Metadata) -> Result<bo
     tightened.map(|()| true).map_err(exposed)
 }
 
-/// As [`tighten`], of all that is in a directory; gives how many were open to others.
+/// Tightens everything in a directory. Returns how many files and directories others could open.
 pub(super) fn tighten_all(directory: &Path) -> Result<u64, OpenError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -60,12 +60,12 @@ pub(super) fn tighten_all(directory: &Path) -> Result<u64, OpenError> {
         let path = entry.path();
         let is_link = entry.file_type().map_err(failed(&path))?.is_symlink();
         let found = match fs::metadata(&path) {
-            // A link to nothing, or gone meanwhile.
+            // A dangling link, or removed meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             found => found.map_err(failed(&path))?,
         };
         if !found.is_dir() && !found.is_file() {
-            // To open a pipe is to wait for ever.
+            // Opening a pipe would block forever.
             return Err(failed(&path)(io::Error::other("it is neither a file nor a directory")));
         }
         open += u64::from(tighten(&path, is_link, &found)?);

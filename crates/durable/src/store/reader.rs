@@ -1,4 +1,4 @@
-//! The reading side of a log: record by record, over what is damaged.
+//! The reading side of a log, which skips damage.
 
 use std::fs::{self, File};
 use std::io;
@@ -10,31 +10,31 @@ use bytes::Bytes;
 use super::frame::{Damage, Found, HEAD, find, resume};
 use super::names::{first_of, path_of};
 
-// What is read at once; a longer record is read whole.
+// Bytes per read; a longer record is read as a whole.
 const CHUNK: usize = 256 << 10;
 
-/// Reads a log's records in their order. Another thread may append meanwhile.
+/// Reads a log's records in order. Another thread may append meanwhile.
 #[derive(Debug)]
 pub struct Reader {
     directory: PathBuf,
-    // One file that is all there is to read.
+    // Set for a single file.
     file: Option<File>,
     is_file: bool,
-    // The next record that is wanted.
+    // The number of the next record.
     next: u64,
     segment: Option<(u64, File)>,
     // The segment that was read to its end.
     done: Option<u64>,
-    // The part of the segment's file that is in memory, and how far it was read.
+    // A part of the segment's file, its place in the file, and how far it was parsed.
     buffer: Vec<u8>,
     offset: u64,
     at: usize,
-    // Whether all that is in memory was read after what is asked for had been appended.
+    // Whether the buffer was filled after the requested records were appended.
     is_fresh: bool,
     damage: Damage,
 }
 
-/// Makes readers of a log.
+/// Creates readers of a log.
 #[derive(Debug, Clone)]
 pub struct Readers(PathBuf);
 
@@ -43,7 +43,7 @@ impl Readers {
         Self(directory.to_owned())
     }
 
-    /// One that reads from the record `from` on, or from the first behind it that is there.
+    /// A reader that begins at the record `from`, or at the first existing one after it.
     pub fn from(&self, from: u64) -> Reader {
         Reader {
             directory: self.0.clone(),
@@ -62,7 +62,7 @@ impl Readers {
 }
 
 impl Reader {
-    /// Reads a file as [`super::Directory::replace`] writes them.
+    /// Reads a file that [`super::Directory::replace`] wrote.
     ///
     /// # Errors
     /// Those of the file system.
@@ -79,11 +79,11 @@ impl Reader {
         Ok(self.next(u64::MAX - 1)?.map(|(_, record)| record))
     }
 
-    /// The next readable record up to `last`, with its number; `None` once there is no more. Only
-    /// records that were appended before are asked for, so what can't be read then is damaged.
+    /// The next readable record up to `last`, with its number; `None` if there is none. All records up to
+    /// `last` must have been appended, so a record that can't be read is damaged.
     ///
     /// # Errors
-    /// Those of the file system; the next call tries again.
+    /// Those of the file system; the next call retries.
     pub fn next(&mut self, last: u64) -> io::Result<Option<(u64, Bytes)>> {
         self.is_fresh = false;
         while self.next <= last {
@@ -122,24 +122,24 @@ impl Reader {
         Ok(None)
     }
 
-    /// What could not be read since the last time that this was asked.
+    /// Takes the damage that was found since the last call.
     pub fn take_damage(&mut self) -> Damage {
         std::mem::take(&mut self.damage)
     }
 
     fn lost_until(&mut self, number: u64) {
-        // How many a file had is not known at its end.
+        // A file does not say how many records it should have.
         if !self.is_file || number < u64::MAX {
             self.damage.records += number - self.next;
         }
         self.next = number;
     }
 
-    // Over a byte that is no record's, or into the next segment at the end of this one.
+    // Skips to the next possible record, or to the next segment at the end of this one.
     fn skip(&mut self) {
         if self.at < self.buffer.len() {
             let to = resume(&self.buffer, self.at);
-            // Zeros are where nothing was written yet.
+            // Zeros were never written.
             let written = self.buffer[self.at..to].iter().filter(|byte| **byte != 0);
             self.damage.bytes += written.count() as u64;
             self.at = to;
@@ -148,7 +148,7 @@ impl Reader {
         }
     }
 
-    // Reads again what is in memory from `at` on: the writer may have been there since.
+    // Reads the buffer again from `at` on: the writer may have written there since.
     fn reload(&mut self) -> io::Result<()> {
         self.offset += self.at as u64;
         self.buffer.clear();
@@ -158,7 +158,7 @@ impl Reader {
         Ok(())
     }
 
-    // Reads on until `needed` bytes are there behind `at`; `false` where the file has no more.
+    // Reads until the buffer has `needed` bytes after `at`; `false` if the file has fewer.
     fn fill(&mut self, needed: usize) -> io::Result<bool> {
         let Some((_, file)) = &self.segment else { return Ok(false) };
         self.buffer.drain(..self.at);
@@ -182,7 +182,7 @@ impl Reader {
         filled.map(|()| end >= needed)
     }
 
-    // Opens the segment that holds the next record, or the first behind it; `false` where none is.
+    // Opens the segment that holds the next record, or the first one after it; `false` if there is none.
     fn open(&mut self) -> io::Result<bool> {
         if self.is_file {
             self.segment = self.file.take().map(|file| (1, file));
@@ -196,7 +196,7 @@ impl Reader {
         let holding = firsts.iter().rposition(|first| *first <= self.next).unwrap_or(0);
         let mut candidates = firsts.iter().skip(holding).filter(|first| Some(**first) > self.done);
         let Some(first) = candidates.next() else {
-            // More may be appended to the last one.
+            // More may be appended to the last segment.
             self.done = None;
             return Ok(false);
         };

@@ -1,5 +1,5 @@
-//! A small value that is written over and over: two slots in one file, in turn, so that a torn write
-//! leaves the one before. It takes no new room on a full disk.
+//! A small value that is overwritten often, in two alternating slots of one file: an incomplete write leaves
+//! the value before, and a full disk is no obstacle.
 
 use std::fs::File;
 use std::io;
@@ -11,7 +11,7 @@ use super::private;
 
 const SLOT: usize = 512;
 
-/// The file and the number of its newest slot.
+/// A file of two slots.
 #[derive(Debug)]
 pub struct Slots {
     file: File,
@@ -20,7 +20,7 @@ pub struct Slots {
 }
 
 impl Slots {
-    /// Opens the file, which is made where it is not there; gives the newest value that can be read.
+    /// Opens the file, creating it if necessary. Returns the newest readable value too.
     ///
     /// # Errors
     /// Those of the file system.
@@ -35,23 +35,23 @@ impl Slots {
         let number = newest.map_or(0, |(number, _)| number);
         let value = newest.map(|(_, value)| value.to_vec());
         if value.is_none() {
-            // So that no later write needs room.
+            // No later write needs more space.
             file.write_all_at(&bytes[..2 * SLOT], 0)?;
         }
         Ok((Self { file, number, buffer: Vec::with_capacity(SLOT) }, value))
     }
 
-    /// Writes a value, over the one before the last.
+    /// Writes a value over the one before the last.
     ///
     /// # Errors
-    /// Those of the file system, and where the value is longer than a slot.
+    /// Those of the file system, and if the value is longer than a slot.
     pub fn write(&mut self, value: &[u8]) -> io::Result<()> {
         self.buffer.clear();
         encode(self.number + 1, value, &mut self.buffer);
         if self.buffer.len() > SLOT {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        // A shorter value leaves nothing of a longer one.
+        // Overwrites a longer value completely.
         self.buffer.resize(SLOT, 0);
         let slot = if self.number.is_multiple_of(2) { 0 } else { SLOT as u64 };
         self.file.write_all_at(&self.buffer, slot)?;
@@ -59,7 +59,7 @@ impl Slots {
         Ok(())
     }
 
-    /// The file, to be synced without this: then the value would survive a loss of power.
+    /// The file, to be synced on another thread.
     ///
     /// # Errors
     /// Those of the file system.

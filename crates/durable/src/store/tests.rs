@@ -8,11 +8,11 @@ use proptest::prelude::*;
 
 use super::*;
 
-// A disk that fails when it is told to.
+// A disk that fails on demand.
 #[derive(Debug, Default)]
 struct Faulty {
     // Bytes that still fit; usize::MAX is no limit.
-    room: AtomicUsize,
+    space: AtomicUsize,
     // How long a file can be.
     longest: AtomicUsize,
     no_sync: AtomicBool,
@@ -21,7 +21,7 @@ struct Faulty {
 impl Faulty {
     fn new() -> Arc<Self> {
         let disk = Self::default();
-        disk.room.store(usize::MAX, Relaxed);
+        disk.space.store(usize::MAX, Relaxed);
         disk.longest.store(usize::MAX, Relaxed);
         Arc::new(disk)
     }
@@ -29,15 +29,15 @@ impl Faulty {
 
 impl Disk for Faulty {
     fn write(&self, mut file: &File, bytes: &[u8]) -> io::Result<usize> {
-        let room = self.room.load(Relaxed);
+        let space = self.space.load(Relaxed);
         let at = usize::try_from(file.stream_position()?).unwrap();
-        let fits = self.longest.load(Relaxed).saturating_sub(at).min(room);
+        let fits = self.longest.load(Relaxed).saturating_sub(at).min(space);
         if fits == 0 {
             return Err(io::ErrorKind::StorageFull.into());
         }
         let written = Files.write(file, &bytes[..bytes.len().min(fits)])?;
-        if room != usize::MAX {
-            self.room.fetch_sub(written, Relaxed);
+        if space != usize::MAX {
+            self.space.fetch_sub(written, Relaxed);
         }
         Ok(written)
     }
@@ -71,7 +71,7 @@ fn record(nth: u64) -> Vec<u8> {
 }
 
 #[test]
-fn what_was_appended_is_read_again_after_it_was_opened_again() {
+fn records_are_read_back_after_a_reopen() {
     let at = tempfile::tempdir().unwrap();
     let (mut log, _) = open(at.path());
     log.append(&[record(1), record(2)], true).unwrap();
@@ -86,7 +86,7 @@ fn what_was_appended_is_read_again_after_it_was_opened_again() {
 }
 
 #[test]
-fn a_torn_end_is_cut_and_counted() {
+fn an_incomplete_write_is_cut_off_and_counted() {
     let at = tempfile::tempdir().unwrap();
     let (mut log, _) = open(at.path());
     log.append(&[record(1), record(2)], true).unwrap();
@@ -103,7 +103,7 @@ fn a_torn_end_is_cut_and_counted() {
 
 proptest! {
     #[test]
-    fn damage_anywhere_costs_only_the_records_that_it_hit(
+    fn damage_loses_only_the_records_that_it_hits(
         thousandth in 0usize..1000,
         bytes in proptest::collection::vec(any::<u8>(), 1..400),
     ) {
@@ -119,7 +119,6 @@ proptest! {
         content[start..start + bytes.len()].copy_from_slice(&bytes);
         fs::write(&file, &content).unwrap();
         let (read, damage) = all(&log);
-        // A record ends where all before it and itself do.
         let mut end = 0;
         let hit = records.iter().filter(|record| {
             let begin = end;
@@ -139,18 +138,18 @@ proptest! {
 }
 
 #[test]
-fn a_failed_group_leaves_nothing_and_the_next_one_goes_on() {
+fn a_failed_group_leaves_nothing_and_the_next_one_is_appended() {
     for cut in [0, 7, 30, 100] {
         let at = tempfile::tempdir().unwrap();
         let disk = Faulty::new();
         let (mut log, _) = Log::open(at.path(), Arc::<Faulty>::clone(&disk), 8 << 20).unwrap();
         log.append(&[record(1)], true).unwrap();
-        disk.room.store(cut, Relaxed);
+        disk.space.store(cut, Relaxed);
         let full = log.append(&[record(2), record(3)], true).unwrap_err();
         assert_eq!(full.kind(), io::ErrorKind::StorageFull);
         assert_eq!(log.next(), 2);
         assert_eq!(all(&log).0.len(), 1);
-        disk.room.store(usize::MAX, Relaxed);
+        disk.space.store(usize::MAX, Relaxed);
         log.append(&[record(4)], true).unwrap();
         drop(log);
         let (log, damage) = open(at.path());
@@ -174,7 +173,7 @@ fn a_group_that_could_not_be_synced_is_not_in_the_log() {
 }
 
 #[test]
-fn its_front_is_dropped_by_segments() {
+fn segments_are_removed_from_the_front() {
     let at = tempfile::tempdir().unwrap();
     let (mut log, _) = open(at.path());
     for nth in 1..=3 {
@@ -193,28 +192,28 @@ fn its_front_is_dropped_by_segments() {
 }
 
 #[test]
-fn the_segment_that_is_written_to_is_dropped_once_nothing_in_it_is_needed() {
+fn the_last_segment_is_removed_once_none_of_its_records_is_needed() {
     let at = tempfile::tempdir().unwrap();
     let (mut log, _) = open(at.path());
     log.append(&[record(1), record(2)], true).unwrap();
-    let taken = |at: &Path| {
+    let used = |at: &Path| {
         let files = fs::read_dir(at).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len());
         files.sum::<u64>()
     };
-    assert_eq!(taken(at.path()), log.bytes());
+    assert_eq!(used(at.path()), log.bytes());
     log.roll(0).unwrap();
     log.drop_until(0).unwrap();
     assert_eq!(log.first(), 1);
     log.roll(2).unwrap();
     log.drop_until(2).unwrap();
-    assert_eq!((log.first(), log.bytes(), taken(at.path())), (3, 0, 0));
+    assert_eq!((log.first(), log.bytes(), used(at.path())), (3, 0, 0));
     log.append(&[record(3)], true).unwrap();
     let (log, _) = open(at.path());
     assert_eq!(all(&log).0, [(3, record(3))]);
 }
 
 #[test]
-fn records_find_room_where_the_zeros_behind_them_do_not() {
+fn records_are_written_without_zeros_if_only_they_fit() {
     let at = tempfile::tempdir().unwrap();
     let disk = Faulty::new();
     let (mut log, _) = Log::open(at.path(), Arc::<Faulty>::clone(&disk), 8 << 20).unwrap();
@@ -227,7 +226,7 @@ fn records_find_room_where_the_zeros_behind_them_do_not() {
 }
 
 #[test]
-fn a_record_that_could_not_be_read_again_is_refused() {
+fn a_record_too_long_to_be_read_back_is_refused() {
     let at = tempfile::tempdir().unwrap();
     let (mut log, _) = open(at.path());
     let refused = log.append(&[vec![0; LONGEST + 1]], true).unwrap_err();
@@ -240,7 +239,7 @@ fn a_record_that_could_not_be_read_again_is_refused() {
 }
 
 #[test]
-fn what_could_not_be_synced_aside_is_synced_with_the_next() {
+fn files_that_could_not_be_synced_are_synced_next_time() {
     let at = tempfile::tempdir().unwrap();
     let disk = Faulty::new();
     let (mut log, _) = Log::open(at.path(), Arc::<Faulty>::clone(&disk), 1 << 10).unwrap();
@@ -261,7 +260,7 @@ fn what_could_not_be_synced_aside_is_synced_with_the_next() {
 }
 
 #[test]
-fn what_a_killed_process_left_of_a_file_is_removed() {
+fn incomplete_files_of_a_killed_process_are_removed() {
     let at = tempfile::tempdir().unwrap();
     fs::create_dir(at.path().join("deadletter")).unwrap();
     let drafts =
@@ -291,7 +290,7 @@ fn a_reader_follows_the_writer() {
 }
 
 #[test]
-fn numbers_that_are_elsewhere_are_skipped() {
+fn skipped_numbers_leave_a_gap() {
     let at = tempfile::tempdir().unwrap();
     let (mut log, _) = open(at.path());
     log.append(&[record(1)], false).unwrap();
@@ -303,7 +302,7 @@ fn numbers_that_are_elsewhere_are_skipped() {
 }
 
 #[test]
-fn a_torn_slot_leaves_the_value_before() {
+fn an_incomplete_write_of_a_slot_leaves_the_value_before() {
     let at = tempfile::tempdir().unwrap();
     let path = at.path().join("slots");
     let (mut slots, value) = Slots::open(&path).unwrap();
@@ -313,14 +312,14 @@ fn a_torn_slot_leaves_the_value_before() {
         assert_eq!(Slots::open(&path).unwrap().1.as_deref(), Some(value));
     }
     let mut bytes = fs::read(&path).unwrap();
-    // "three" went over "one".
+    // "three" overwrote "one".
     bytes[22] ^= 1;
     fs::write(&path, bytes).unwrap();
     assert_eq!(Slots::open(&path).unwrap().1.as_deref(), Some(b"two".as_slice()));
 }
 
 #[test]
-fn a_pipe_or_a_link_that_another_put_in_place_of_a_file_is_refused_and_not_waited_for() {
+fn a_pipe_or_a_link_in_place_of_a_file_is_refused_without_waiting() {
     use rustix::fs::{CWD, FileType, Mode, mknodat};
     let pipe = |at: &Path| mknodat(CWD, at, FileType::Fifo, Mode::from(0o600), 0).unwrap();
     for name in ["lock", "snapshot"] {
@@ -335,11 +334,11 @@ fn a_pipe_or_a_link_that_another_put_in_place_of_a_file_is_refused_and_not_waite
     fs::create_dir(&journal).unwrap();
     std::os::unix::fs::symlink(&elsewhere, journal.join("lock")).unwrap();
     assert!(Directory::open(&journal, Arc::new(Files)).is_err());
-    assert!(!elsewhere.exists(), "a file is made where the link leads to");
+    assert!(!elsewhere.exists(), "the link was followed");
 }
 
 #[test]
-fn a_directory_is_one_processes() {
+fn a_directory_is_locked() {
     let at = tempfile::tempdir().unwrap();
     let first = Directory::open(at.path(), Arc::new(Files)).unwrap();
     let second = Directory::open(at.path(), Arc::new(Files));
@@ -354,7 +353,7 @@ fn a_file_is_replaced_whole_or_not_at_all() {
     let disk = Faulty::new();
     let directory = Directory::open(at.path(), Arc::<Faulty>::clone(&disk)).unwrap();
     directory.replace("state", |records| records.put(b"old")).unwrap();
-    disk.room.store(10, Relaxed);
+    disk.space.store(10, Relaxed);
     assert!(directory.replace("state", |records| records.put(b"new")).is_err());
     let bytes = fs::read(at.path().join("state")).unwrap();
     assert_eq!(Frames::new(&bytes).collect::<Vec<_>>(), [(1, b"old".as_slice())]);
