@@ -47,7 +47,7 @@ pub struct Settings {
 /// The system's certificates can't be used.
 #[derive(Debug, Error)]
 #[error("can't connect to LiveKit's API: {0}")]
-pub struct StartError(String);
+pub struct StartError(#[source] client::CertificatesError);
 
 // Why a round fails.
 #[derive(Debug, Error)]

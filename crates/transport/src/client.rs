@@ -1,4 +1,4 @@
-//! The HTTP client: it follows no redirect.
+//! An HTTP client that follows no redirect.
 
 use std::time::Duration;
 
@@ -8,26 +8,33 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::Client as Legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use thiserror::Error;
 
 #[cfg(feature = "tls")]
 type Connector = hyper_rustls::HttpsConnector<HttpConnector>;
 #[cfg(not(feature = "tls"))]
 type Connector = HttpConnector;
 
-/// Sends requests over HTTP/1.1, with TLS where the build has it.
+/// Sends requests over HTTP/1.1, and over TLS with the feature `tls`.
 pub type Client = Legacy<Connector, Full<Bytes>>;
 
 const MAX_ANSWER: usize = 64 * 1024;
 
-/// An answer's body, where it was whole `within` that time and no longer than 64 KiB. Of one that is longer
-/// the connection is closed; one that was read to its end is used again.
+/// The system's certificates can't be used.
+#[derive(Debug, Error)]
+#[error(transparent)]
+pub struct CertificatesError(Box<dyn std::error::Error + Send + Sync>);
+
+/// Reads an answer's body; `None` if it is longer than 64 KiB, or incomplete `within` that time. After a
+/// longer body the connection is closed, otherwise it is reused.
 pub async fn read(body: Incoming, within: Duration) -> Option<Bytes> {
     let body = Limited::new(body, MAX_ANSWER).collect();
     let body = tokio::time::timeout(within, body).await.ok()?;
     Some(body.ok()?.to_bytes())
 }
 
-/// Connections whose last bytes do not wait for an acknowledgement, which Linux delays by 40 ms.
+/// TCP connections without Nagle's algorithm: it holds the last bytes until the receiver's acknowledgement,
+/// which Linux delays by 40 ms.
 pub fn tcp() -> HttpConnector {
     let mut http = HttpConnector::new();
     http.set_nodelay(true);
@@ -36,31 +43,33 @@ pub fn tcp() -> HttpConnector {
 
 /// A client for `http` alone.
 pub fn plain() -> Legacy<HttpConnector, Full<Bytes>> {
+    // The timer closes idle connections.
     Legacy::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(tcp())
 }
 
-/// With `https`, a system without certificates is an error: why they can't be used.
-pub fn new(https: bool) -> Result<Client, String> {
-    // The timer closes connections that nothing was sent on for long.
+/// Creates a client.
+///
+/// # Errors
+/// With `https`, if the system's certificates can't be used.
+pub fn new(https: bool) -> Result<Client, CertificatesError> {
     let mut builder = Legacy::builder(TokioExecutor::new());
     Ok(builder.pool_timer(TokioTimer::new()).build(connector(https)?))
 }
 
 #[cfg(feature = "tls")]
-fn connector(https: bool) -> Result<Connector, String> {
+fn connector(https: bool) -> Result<Connector, CertificatesError> {
     use hyper_rustls::ConfigBuilderExt;
 
-    let error = |error: &dyn std::fmt::Display| error.to_string();
     let builder = || {
         let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
         rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .map_err(|failed| error(&failed))
+            .map_err(|error| CertificatesError(error.into()))
     };
     let config = match builder()?.with_native_roots() {
         Ok(config) => config,
-        Err(none) if https => return Err(error(&none)),
-        // Some machines have none, and need none; an extra https webhook fails then.
+        Err(error) if https => return Err(CertificatesError(error.into())),
+        // A system may have no certificates and need none.
         Err(_) => builder()?.with_root_certificates(rustls::RootCertStore::empty()),
     };
     let mut http = tcp();
@@ -73,7 +82,7 @@ fn connector(https: bool) -> Result<Connector, String> {
 }
 
 #[cfg(not(feature = "tls"))]
-#[allow(clippy::unnecessary_wraps)] // with TLS there are certificates to read
-fn connector(_: bool) -> Result<Connector, String> {
+#[allow(clippy::unnecessary_wraps)] // it fails with TLS only
+fn connector(_: bool) -> Result<Connector, CertificatesError> {
     Ok(tcp())
 }

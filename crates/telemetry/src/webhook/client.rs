@@ -5,7 +5,8 @@ pub(super) use livekit_otel_transport::client::Client;
 
 /// With `https`, a system without certificates is an error.
 pub(super) fn new(https: bool) -> Result<Client, WebhookError> {
-    livekit_otel_transport::client::new(https).map_err(WebhookError::Certificates)
+    livekit_otel_transport::client::new(https)
+        .map_err(|error| WebhookError::Certificates(error.to_string()))
 }
 
 /// Whether the receiver's certificate is not trusted: no retry mends that.

@@ -1,4 +1,4 @@
-//! gRPC messages as the bytes that they are on the wire: what `export` and the senders of `source` write.
+//! gRPC messages as bytes.
 
 pub mod status;
 
@@ -6,7 +6,7 @@ use bytes::{Buf, BufMut, Bytes};
 use tonic::Status;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 
-/// gRPC's frames without a message type. `google.protobuf.Empty` is no bytes.
+/// A codec for encoded messages. `google.protobuf.Empty` is zero bytes.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RawCodec;
 

@@ -1,5 +1,5 @@
-//! Answers to unary calls and client streams, of which the status decides: tonic reads a message
-//! before the status, and makes an error of a message that it can't read.
+//! Answers to unary calls and client streams, judged by their status alone. tonic reads the message before
+//! the status, and fails if it can't read the message.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -16,35 +16,36 @@ use tonic::codegen::Service;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 
-// What is longer is discarded: the messages of answers are a few bytes.
+// Longer messages are discarded: those of answers are a few bytes.
 const MAX_MESSAGE: usize = 64 * 1024;
 const FRAME_HEAD: usize = 5;
 
 const GRPC_STATUS: &str = "grpc-status";
 const GRPC_DETAILS: &str = "grpc-status-details-bin";
 
-/// The most bytes of headers or trailers that a channel should take: a status stands among them,
-/// beside a message of any length.
+/// The most bytes of headers or trailers that a channel should accept: the status is in them, with an error
+/// text of any length.
 pub const MAX_HEADERS: u32 = 8 << 20;
 
-/// Why there is no status: what answered does not speak gRPC, or broke off.
+/// Why an answer has no status.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum NoStatus {
-    /// Something else than a gRPC server answered.
+    /// The answer is not from a gRPC server.
     #[error("the answer is {content_type} with HTTP status {status}, which is not gRPC")]
     NotGrpc {
         /// The HTTP status.
         status: StatusCode,
-        /// As far as it is short and can be shown.
+        /// The beginning of the content type.
         content_type: String,
     },
     /// The stream ended before its status.
-    #[error("the answer broke off before its status")]
-    BrokeOff,
+    #[error("the answer ended before its status")]
+    Incomplete,
 }
 
-/// A channel that gives the first message of an answer, or an empty one where that is too long or
-/// can't be read, and the status as it came.
+/// A channel that returns the status of an answer unchanged, and its first message. The message is empty if
+/// it is too long or can't be read.
 #[derive(Debug, Clone)]
 pub struct ByStatus<S>(pub S);
 
@@ -77,31 +78,31 @@ async fn read(answer: Response<Body>) -> Result<Response<Body>, BoxError> {
     if status.is_none() && !is_grpc(head.status, &head.headers) {
         return Err(of_http(head.status, &head.headers));
     }
-    // To its end, which only the caller's time limit bounds: the status comes last.
+    // The status comes last, so this reads to the end. Only the caller's timeout bounds it.
     while status.is_none() {
         match body.frame().await.transpose()?.map(Frame::into_data) {
-            Some(Ok(data)) => keep(&mut first, &data),
+            Some(Ok(data)) => buffer(&mut first, &data),
             Some(Err(frame)) => status = frame.into_trailers().ok(),
             None => break,
         }
     }
     let mut status =
-        status.filter(|status| status.contains_key(GRPC_STATUS)).ok_or(NoStatus::BrokeOff)?;
+        status.filter(|status| status.contains_key(GRPC_STATUS)).ok_or(NoStatus::Incomplete)?;
     remove_unreadable_details(&mut status);
-    // The only place of the status is the end.
+    // The status is in the trailers only.
     head.status = StatusCode::OK;
     head.headers.clear();
     let frames = [Ok::<_, Status>(Frame::data(message(first))), Ok(Frame::trailers(status))];
     Ok(Response::from_parts(head, Body::new(StreamBody::new(stream::iter(frames)))))
 }
 
-// One byte more than what is kept says that there is more.
-fn keep(first: &mut BytesMut, data: &Bytes) {
-    let room = FRAME_HEAD + MAX_MESSAGE + 1 - first.len();
-    first.put_slice(&data[..data.len().min(room)]);
+// One byte more than the longest message shows that a message is longer.
+fn buffer(first: &mut BytesMut, data: &Bytes) {
+    let free = FRAME_HEAD + MAX_MESSAGE + 1 - first.len();
+    first.put_slice(&data[..data.len().min(free)]);
 }
 
-// The frame of the first message; of an empty one where it is compressed, too long or not whole.
+// The frame of the first message, or of an empty one if that is compressed, too long or incomplete.
 fn message(mut first: BytesMut) -> Bytes {
     let mut frame = BytesMut::zeroed(FRAME_HEAD);
     if first.len() >= FRAME_HEAD && first.len() <= FRAME_HEAD + MAX_MESSAGE {
@@ -122,8 +123,8 @@ fn is_grpc(status: StatusCode, headers: &HeaderMap) -> bool {
         && content_type.is_some_and(|text| text.starts_with(b"application/grpc"))
 }
 
-// What an HTTP status stands for where there is no other (gRPC, "HTTP to gRPC Status Code Mapping").
-// A redirect and a page say nothing of the call.
+// The status of an answer without one (gRPC, "HTTP to gRPC Status Code Mapping"). A redirect or a web page
+// is not an answer to the call.
 fn of_http(status: StatusCode, headers: &HeaderMap) -> BoxError {
     let code = match status.as_u16() {
         100..=399 => {
@@ -147,7 +148,7 @@ pub fn content_type(headers: &HeaderMap) -> String {
     text.unwrap_or("of no content type").chars().take(LONGEST_CONTENT_TYPE).collect()
 }
 
-// tonic panics where they are no base64.
+// tonic panics if they are not base64.
 fn remove_unreadable_details(status: &mut HeaderMap) {
     let metadata = MetadataMap::from_headers(std::mem::take(status));
     let is_readable =
