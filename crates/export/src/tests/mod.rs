@@ -62,6 +62,17 @@ async fn bound() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
+// An address that is the test's until its process ends. A socket stays bound to it and never listens, so that it
+// refuses connections until somebody binds it by its number.
+fn reserved() -> SocketAddr {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = socket.local_addr().unwrap();
+    std::mem::forget(socket);
+    address
+}
+
 fn scripted(answers: Vec<Scripted>) -> (LogsServiceServer<Script>, Requests) {
     let (requests, received) = mpsc::unbounded_channel();
     let script = Script { answers: Mutex::new(answers.into()), requests };
@@ -168,12 +179,11 @@ async fn a_record_reaches_the_collector_with_resource_scope_and_headers() {
 
 #[tokio::test]
 async fn what_comes_before_the_collector_is_delivered_when_it_is_there() {
-    let (listener, address) = bound().await;
-    drop(listener);
+    let address = reserved();
     let fixture = exporting(&settings(&format!("http://{address}"), Protocol::Grpc));
     fixture.log(&["early"]);
     // The first attempt has failed once the record is in flight and not delivered.
-    tokio::time::timeout(Duration::from_secs(5), async {
+    tokio::time::timeout(Duration::from_mins(1), async {
         while !fixture.exporter.0.queues[Signal::Logs as usize].as_ref().unwrap().is_drained() {
             tokio::task::yield_now().await;
         }
@@ -247,8 +257,7 @@ async fn an_answer_that_says_later_is_asked_again() {
 
 #[tokio::test]
 async fn the_end_counts_what_no_collector_took() {
-    let (listener, address) = bound().await;
-    drop(listener);
+    let address = reserved();
     let fixture = exporting(&settings(&format!("http://{address}"), Protocol::Grpc));
     fixture.log(&["a", "b"]);
     let undelivered = fixture.exporter.shutdown(Instant::now()).await;
@@ -259,8 +268,7 @@ async fn the_end_counts_what_no_collector_took() {
 
 #[tokio::test]
 async fn a_full_queue_keeps_what_it_has_and_counts_the_rest() {
-    let (listener, address) = bound().await;
-    drop(listener);
+    let address = reserved();
     let mut settings = settings(&format!("http://{address}"), Protocol::Grpc);
     settings.max_queue_bytes = encode::log(&Privacy::Plain, &record("a")).bytes.len() * 2;
     let fixture = exporting(&settings);

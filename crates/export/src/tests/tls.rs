@@ -21,7 +21,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 
-use super::{Fixture, bound, exporting, settings};
+use super::{Fixture, bound, exporting, reserved, settings};
 use crate::answer::Answer;
 use crate::settings::{Protocol, Settings, Tls};
 use crate::transport::Transport;
@@ -232,7 +232,8 @@ async fn replaced_certificates_are_used_without_a_restart() {
     for protocol in PROTOCOLS {
         let (before, after) = (Pki::new(), Pki::new());
         let files = before.files();
-        let (tcp, at) = bound().await;
+        let at = reserved();
+        let tcp = TcpListener::bind(at).await.unwrap();
         let collector = Collector::start(protocol, tcp, &before);
         let fixture = exporting(&https(protocol, at, files.tls()));
         fixture.log(&["a"]);
@@ -269,7 +270,8 @@ async fn certificates_that_can_not_be_used_leave_the_old_ones_and_are_told_once(
     for protocol in PROTOCOLS {
         let pki = Pki::new();
         let files = pki.files();
-        let (tcp, at) = bound().await;
+        let at = reserved();
+        let tcp = TcpListener::bind(at).await.unwrap();
         let collector = Collector::start(protocol, tcp, &pki);
         let settings = https(protocol, at, files.tls());
         let transport = Transport::new(Signal::Logs, &settings.logs).unwrap();
