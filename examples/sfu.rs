@@ -1,19 +1,17 @@
-//! An SFU that embeds the telemetry service: a call of two, and what a collector gets of it.
+//! An SFU with the telemetry service: a call of two participants, and what a collector receives.
 //!
-//! `cargo run --example sfu` needs nothing else: the collector is in this process. To send to one of
-//! yours, leave out `endpoint` and set `OTEL_EXPORTER_OTLP_ENDPOINT`.
+//! `cargo run --example sfu` needs nothing else: the collector is in this process. To send to your own,
+//! leave out `endpoint` and set `OTEL_EXPORTER_OTLP_ENDPOINT`.
 
 use std::error::Error;
 use std::time::{Duration, SystemTime};
 
-use livekit_otel_export::configure::ProcessEnv;
-use livekit_otel_model::event::{Direction, Time, TrackKind, TrackSource};
 use livekit_otel_telemetry::messages::{
     self, AnalyticsStat, AnalyticsStream, ParticipantInfo, Room, RoomEndReason, TrackInfo,
 };
 use livekit_otel_telemetry::{
-    Activation, OtelSettings, ParticipantContext, ReferenceGuard, StatsKey, Telemetry,
-    TelemetryService, TrackClass, TrackContext,
+    Activation, Direction, OtelSettings, ParticipantContext, ReferenceGuard, StatsKey, Telemetry,
+    TelemetryService, Time, TrackClass, TrackContext, TrackKind, TrackSource,
 };
 use livekit_otel_tools::demo::Collector;
 use livekit_otel_tools::demo::Style;
@@ -23,9 +21,8 @@ use tokio::time::{Instant, sleep};
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let collector = Collector::start().await?;
-    let settings = OtelSettings::from_env(&ProcessEnv)?
-        .service_name("my-sfu")
-        .endpoint(&collector.endpoint().parse()?);
+    let settings =
+        OtelSettings::from_env()?.service_name("my-sfu").endpoint(&collector.endpoint())?;
     let telemetry = Telemetry::builder().node_id("ND_1").otel(settings).start()?;
 
     let room = room();
@@ -33,18 +30,17 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (ada, bob) = (participant("PA_ada"), participant("PA_bob"));
     let guards = [ReferenceGuard::new(), ReferenceGuard::new()];
     for (who, guard) in [&ada, &bob].into_iter().zip(&guards) {
-        let at = ParticipantContext { room: &room, participant: who };
+        let at = ParticipantContext::new(&room, who);
         telemetry.participant_joined(at, None, None, true, Some(guard));
         sleep(Duration::from_millis(20)).await;
         telemetry.participant_active(at, None, Activation::default(), Some(guard));
     }
     let camera = camera();
-    let published =
-        TrackContext { room: &room, participant_sid: &ada.sid, identity: "ada", track: &camera };
+    let published = TrackContext::new(&room, &ada.sid, &camera).identity("ada");
     telemetry.track_publish_requested(published, true);
     sleep(Duration::from_millis(10)).await;
     telemetry.track_published(published, true);
-    let subscribed = TrackContext { participant_sid: &bob.sid, identity: "bob", ..published };
+    let subscribed = TrackContext::new(&room, &bob.sid, &camera).identity("bob");
     telemetry.track_subscribe_requested(subscribed);
     sleep(Duration::from_millis(5)).await;
     telemetry.track_subscribed(subscribed, Some(&ada), true);
@@ -61,8 +57,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     telemetry.track_unpublished(published, true, true);
     for (who, guard) in [&ada, &bob].into_iter().zip(&guards) {
-        let at = ParticipantContext { room: &room, participant: who };
-        telemetry.participant_left(at, true, Some(guard));
+        telemetry.participant_left(ParticipantContext::new(&room, who), true, Some(guard));
     }
     telemetry.room_ended(&room, RoomEndReason::RoomEndIdleTimeout);
 

@@ -1,9 +1,8 @@
-//! OpenTelemetry for LiveKit: what a LiveKit server tells of its rooms, as traces, logs and
-//! metrics over OTLP.
+//! The livekit-otel server, embedded in a program of your own.
 //!
-//! The program `livekit-otel` is this library with a command line. To have it inside a program of
-//! yours, start a [`serve::Server`]: it listens for webhooks and analytics streams and sends what
-//! they tell to a collector.
+//! The binary `livekit-otel` is this library with a command line. A [`serve::Server`] receives a LiveKit
+//! server's webhooks and analytics streams, and sends traces, logs and metrics to a collector over
+//! OTLP.
 //!
 //! ```no_run
 //! use livekit_otel::config::Config;
@@ -23,53 +22,26 @@
 //! # }
 //! ```
 //!
-//! An SFU or agent in Rust needs no server: it tells a [`telemetry::Telemetry`] of its rooms,
-//! participants and tracks, by the methods of LiveKit's own telemetry service. Begin with
-//! `examples/sfu.rs`, which makes a call of two and prints what a collector gets of it.
+//! An SFU or agent in Rust needs no server, but the crate [`livekit_otel_telemetry`].
+//!
+//! Without sockets and clocks there is [`livekit_otel_engine::Engine`]: events go in with their times,
+//! finished spans, log records and metric points come out.
 //!
 //! ```
-//! use livekit_otel_telemetry::messages::{Room, RoomEndReason};
-//! use livekit_otel_telemetry::{OtelSettings, Telemetry, TelemetryService};
-//! use std::time::Duration;
-//! use tokio::time::Instant;
-//!
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let collector = livekit_otel_tools::demo::Collector::start().await?;
-//! # let endpoint = collector.endpoint().parse()?;
-//! let settings = OtelSettings::default().service_name("my-sfu").endpoint(&endpoint);
-//! let telemetry = Telemetry::builder().otel(settings).start()?;
-//! let room = Room { sid: "RM_1".into(), name: "standup".into(), ..Room::default() };
-//! telemetry.room_started(&room);
-//! telemetry.room_ended(&room, RoomEndReason::RoomEndApiDelete);
-//! let report = telemetry.shutdown(Instant::now() + Duration::from_secs(10)).await;
-//! assert_eq!(report.undelivered, 0);
-//! # assert_eq!(collector.stop().await.traces.len(), 1);
-//! # Ok(())
-//! # }
-//! ```
-//!
-//! Below that, [`engine::Engine`] is the same without any socket or clock: what was told goes in
-//! with its time, finished spans, log records and metric points come out.
-//!
-//! ```
-//! use livekit_otel_engine::{Batch, Engine};
+//! use livekit_otel_engine::{Batch, Engine, session, stats};
 //! use livekit_otel_model::event::Time;
-//! use livekit_otel_livekit;
-//! use livekit_otel_engine::session;
-//! use livekit_otel_engine::stats;
 //!
 //! let now = Time::from_secs(1_795_406_961).ok_or("unset")?;
 //! let mut engine = Engine::new(session::Settings::default(), stats::Settings::default(), now);
 //! let mut out = Batch::default();
 //! let webhook = br#"{"event": "room_started", "id": "EV_1", "createdAt": "1795406961",
 //!     "room": {"sid": "RM_XHuZ4ggjTArt", "name": "standup"}}"#;
-//! engine.apply(&proto::webhook(webhook)?.decoded, now, false, &mut out);
+//! engine.apply(&livekit_otel_livekit::webhook(webhook)?.decoded, now, false, &mut out);
 //! assert_eq!(&*out.logs[0].event_name, "lk.room.created");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! ARCHITECTURE.md, at the top of the repository, draws how the modules fit together.
+//! ARCHITECTURE.md in the repository shows the crates of the workspace and their dependencies.
 
 pub mod cli;
 pub mod commands;

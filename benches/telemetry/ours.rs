@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use livekit_otel_engine::stats::worker::{Reported, Who, Workers};
 use livekit_otel_livekit::StatReport;
-use livekit_otel_model::event::{Direction, Time, TrackKind, TrackSource};
+use livekit_otel_model::event::Time;
 use livekit_otel_telemetry::messages::{ParticipantInfo, Room};
 use livekit_otel_telemetry::{
-    NullTelemetry, OtelSettings, ParticipantContext, ReferenceGuard, StatsKey, Telemetry,
-    TelemetryService, TrackClass,
+    Direction, NullTelemetry, OtelSettings, ParticipantContext, ReferenceGuard, StatsKey,
+    Telemetry, TelemetryService, TrackClass, TrackKind, TrackSource,
 };
 use tokio::runtime::Runtime;
 
@@ -21,7 +21,7 @@ pub struct Ours {
 }
 
 impl Ours {
-    /// A service that tells nobody, with all participants joined.
+    /// A service whose messages are dropped, with all participants joined.
     pub fn start(load: &Load) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -34,7 +34,7 @@ impl Ours {
         });
         for chunk in load.members.chunks(10_000) {
             for (room, participant) in chunk {
-                let at = ParticipantContext { room, participant };
+                let at = ParticipantContext::new(room, participant);
                 let guard = ReferenceGuard::new();
                 telemetry.participant_joined(at, None, None, false, Some(&guard));
             }
@@ -99,13 +99,13 @@ impl Ours {
         (u64::try_from(info.bytes_current).unwrap_or_default(), info.count_total)
     }
 
-    /// A flush to a service that takes messages and drops them.
+    /// A flush to a service that drops the messages.
     pub fn flush(&self) -> Took {
         took(|| self.telemetry.flush_stats()).1
     }
 }
 
-/// A report into its stream's window, by itself: no lock, and nothing of the node.
+/// A report into its stream's window alone: no lock, and no metrics of the node.
 pub fn record(load: &Load) -> Took {
     const WINDOWS: u32 = 50;
     let mut workers = workers(load);
@@ -136,7 +136,7 @@ fn workers(load: &Load) -> Workers {
     workers
 }
 
-/// What is left to coalesce when a window's reports are in, ns CPU per stream.
+/// The work that is left for a flush once a window's reports are recorded, ns CPU per stream.
 pub fn coalesce(load: &Load) -> f64 {
     let mut workers = workers(load);
     for _ in 0..REPORTS {
@@ -154,16 +154,12 @@ pub fn coalesce(load: &Load) -> f64 {
     took.cpu_ns_per(load.keys.len())
 }
 
-/// A flush of which every stream is a series of its own, until it is encoded as OTLP; nothing is
-/// sent.
+/// A flush in which every stream has its own series, up to its encoding as OTLP; nothing is sent.
 pub fn otlp(load: &Load) -> Took {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let mut settings = OtelSettings { journal_bytes: usize::MAX, ..OtelSettings::default() };
-    let export = &mut settings.export;
-    for target in [&mut export.traces, &mut export.logs, &mut export.metrics] {
-        target.enabled = false;
-    }
+    let settings = OtelSettings::default().max_unprocessed_bytes(usize::MAX);
+    let settings = settings.traces(false).logs(false).metrics(false);
     let telemetry = runtime.block_on(async {
         Telemetry::builder().flush_interval(Duration::from_hours(24)).otel(settings).start()
     });
@@ -176,7 +172,7 @@ pub fn otlp(load: &Load) -> Took {
                 (format!("RM_{:09}", nth / 100), format!("PA_{nth:012}"), format!("TR_{nth:012}"));
             let who = ParticipantInfo { sid: who, ..ParticipantInfo::default() };
             let room = Room { sid: room, name: "a room".into(), ..Room::default() };
-            let at = ParticipantContext { room: &room, participant: &who };
+            let at = ParticipantContext::new(&room, &who);
             telemetry.participant_joined(at, None, None, false, None);
             if nth % 10_000 == 0 {
                 runtime.block_on(telemetry.idle());
@@ -192,7 +188,7 @@ pub fn otlp(load: &Load) -> Took {
             }
         }
     };
-    // The first opens the series, with a zero point each.
+    // The first window opens the series, with a zero point each.
     window();
     runtime.block_on(telemetry.force_flush()).unwrap();
     window();

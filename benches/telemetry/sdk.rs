@@ -1,5 +1,5 @@
-//! The OpenTelemetry SDK recording what a stats call does: the stream's 15 measurements, by bound
-//! instruments and by instruments that are given the attributes each time, and the node's 14.
+//! The OpenTelemetry SDK recording what a stats call records: the stream's 15 measurements, by bound
+//! instruments and by instruments that get the attributes each time, and the node's 14.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ fn provider(streams: usize) -> SdkMeterProvider {
     let reader = PeriodicReader::builder(InMemoryMetricExporter::default())
         .with_interval(Duration::from_hours(24))
         .build();
-    // Its default takes 2000 series.
+    // By default it accepts 2000 series.
     let unlimited = move |_: &opentelemetry_sdk::metrics::Instrument| {
         Stream::builder().with_cardinality_limit(streams + 1).build().ok()
     };
@@ -79,7 +79,7 @@ pub fn unbound(load: &Load) -> Took {
             gauges.iter().zip(values).for_each(|(gauge, value)| gauge.record(value, attributes));
         }
     };
-    // The first makes the series.
+    // The first pass makes the series.
     record();
     took(|| (0..PASSES / 10).for_each(|_| record())).1 / (PASSES / 10)
 }

@@ -8,12 +8,11 @@ use std::time::Duration;
 
 use livekit_otel::config::Config;
 use livekit_otel::serve::Server;
-use livekit_otel_livekit::keys::Keys;
 use livekit_otel_model::Source;
 use livekit_otel_telemetry::messages::{
     ParticipantInfo, Room, RoomEndReason, WebhookEvent, WebhookInfo,
 };
-use livekit_otel_telemetry::webhook::{WebhookEndpoint, WebhookNotifier, WebhookSettings};
+use livekit_otel_telemetry::webhook::{Keys, WebhookEndpoint, WebhookNotifier, WebhookSettings};
 use livekit_otel_telemetry::{NotifyError, QueuedNotifier};
 use livekit_token::Claims;
 use tokio::net::TcpListener;
@@ -64,16 +63,11 @@ fn keys() -> Keys {
     keys
 }
 
-fn settings(endpoints: impl Into<Vec<WebhookEndpoint>>) -> WebhookSettings {
-    WebhookSettings {
-        endpoints: endpoints.into(),
-        keys: keys(),
-        default_key: KEY.to_owned(),
-        max_age: LONG,
-        min_backoff: Duration::from_millis(1),
-        max_backoff: Duration::from_millis(2),
-        ..WebhookSettings::default()
-    }
+fn settings(endpoints: impl IntoIterator<Item = WebhookEndpoint>) -> WebhookSettings {
+    WebhookSettings::new(keys(), KEY)
+        .endpoints(endpoints)
+        .max_age(LONG)
+        .backoff(Duration::from_millis(1), Duration::from_millis(2))
 }
 
 fn to(receiver: &Receiver) -> WebhookSettings {
@@ -181,7 +175,7 @@ async fn a_resource_keeps_its_order_and_does_not_wait_for_another() {
 #[tokio::test]
 async fn what_a_full_queue_does_not_take_is_told_and_counted_in_the_next() {
     let mut receiver = Receiver::start().await;
-    let mut notifying = Notifying::start(&WebhookSettings { max_depth: 1, ..to(&receiver) });
+    let mut notifying = Notifying::start(&to(&receiver).max_depth(1));
     notifying.notify(&event("first", "room")).unwrap();
     let first = receiver.next().await;
     notifying.notify(&event("second", "room")).unwrap();
@@ -206,7 +200,7 @@ async fn what_a_full_queue_does_not_take_is_told_and_counted_in_the_next() {
 async fn what_waited_too_long_is_told_and_counted_in_the_next() {
     let mut receiver = Receiver::start().await;
     let max_age = Duration::from_secs(1);
-    let mut notifying = Notifying::start(&WebhookSettings { max_age, ..to(&receiver) });
+    let mut notifying = Notifying::start(&to(&receiver).max_age(max_age));
     notifying.notify(&event("first", "room")).unwrap();
     let first = receiver.next().await;
     notifying.notify(&event("old", "room")).unwrap();
@@ -246,7 +240,7 @@ async fn a_receiver_that_suffers_is_asked_again_with_a_new_token() {
 #[tokio::test]
 async fn a_webhook_is_given_up_after_its_retries_and_counted_in_the_next() {
     let mut receiver = Receiver::start().await;
-    let mut notifying = Notifying::start(&WebhookSettings { retries: 2, ..to(&receiver) });
+    let mut notifying = Notifying::start(&to(&receiver).retries(2));
     notifying.notify(&event("EV_1", "room")).unwrap();
     for _ in 0..3 {
         receiver.next().await.answer(500);
@@ -276,7 +270,7 @@ async fn a_receiver_that_says_when_is_asked_again_then() {
 #[tokio::test]
 async fn who_waits_to_ask_again_holds_up_nobody() {
     let mut receiver = Receiver::start().await;
-    let notifying = Notifying::start(&WebhookSettings { max_requests: 1, ..to(&receiver) });
+    let notifying = Notifying::start(&to(&receiver).max_requests(1));
     notifying.notify(&event("EV_1", "busy")).unwrap();
     receiver.next().await.answer_with(503, &[("retry-after", "60")]);
     notifying.notify(&event("EV_2", "other")).unwrap();
@@ -302,7 +296,7 @@ async fn an_answer_that_wont_change_ends_it_and_no_redirect_is_followed() {
 async fn an_attempt_ends_with_its_time_and_is_tried_again() {
     let mut receiver = Receiver::start().await;
     let timeout = Duration::from_millis(500);
-    let mut notifying = Notifying::start(&WebhookSettings { timeout, retries: 1, ..to(&receiver) });
+    let mut notifying = Notifying::start(&to(&receiver).timeout(timeout).retries(1));
     notifying.notify(&event("EV_1", "room")).unwrap();
     let _unanswered = (receiver.next().await, receiver.next().await);
     let info = notifying.told().await;
@@ -339,7 +333,7 @@ async fn a_dead_url_does_not_hold_up_another() {
     let mut receiver = Receiver::start().await;
     let mut dead = Receiver::start().await;
     let endpoints = [&dead, &receiver].map(|to| WebhookEndpoint::new(to.url("/")));
-    let notifying = Notifying::start(&WebhookSettings { max_requests: 1, ..settings(endpoints) });
+    let notifying = Notifying::start(&settings(endpoints).max_requests(1));
     for room in ["a", "b", "c"] {
         notifying.notify(&event(room, room)).unwrap();
     }
@@ -415,7 +409,7 @@ async fn a_dropped_notifier_still_sends_what_is_queued() {
 #[tokio::test]
 async fn a_hook_that_panics_ends_neither_the_queue_nor_who_queues() {
     let mut receiver = Receiver::start().await;
-    let notifying = Notifying::start(&WebhookSettings { max_depth: 1, ..to(&receiver) });
+    let notifying = Notifying::start(&to(&receiver).max_depth(1));
     notifying.notifier.register_processed_hook(Arc::new(|_| panic!("the hook's own fault")));
     notifying.notify(&event("1", "room")).unwrap();
     let first = receiver.next().await;

@@ -29,9 +29,9 @@ fn accepted(server: &Server, source: Source) -> u64 {
 #[tokio::test]
 async fn a_forwarder_that_has_a_key_is_let_in() {
     let server = serving().await;
-    let endpoint = format!("http://{}", server.grpc()).parse().unwrap();
-    let tokens = Some(Tokens::minted(KEY, SECRET).unwrap());
-    let settings = ForwardSettings { tokens, ..ForwardSettings::to(endpoint) };
+    let tokens = Tokens::minted(KEY, SECRET).unwrap();
+    let endpoint = format!("http://{}", server.grpc());
+    let settings = ForwardSettings::to(&endpoint).unwrap().tokens(tokens);
     let forwarder = AnalyticsForwarder::start(settings).unwrap();
     forwarder.send_event(AnalyticsEvent { id: "AE_1".into(), ..AnalyticsEvent::default() });
     assert_eq!(forwarder.shutdown(Instant::now() + Duration::from_mins(1)).await, 0);

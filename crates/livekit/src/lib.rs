@@ -3,13 +3,15 @@
 //! [`read`](mod@read) turns webhooks, analytics messages and API responses into the events of
 //! [`livekit_otel_model`]. It reads an allowlist of fields and ignores every other field. [`token`]
 //! verifies and makes access tokens with the [`keys`] of a deployment, and [`post`] sends one
-//! signed webhook.
+//! signed webhook. [`encode`] makes the messages and [`guid`] the ids that a server sends.
 //!
 //! This is the only crate that depends on `livekit_protocol`; others use it as [`messages`]. It
 //! knows no engine, no journal and no OTLP. Its tests read handwritten and recorded messages;
 //! `tests/it/fields.rs` fills every field of LiveKit's definitions and checks that no secret is
 //! read.
 
+pub mod encode;
+pub mod guid;
 pub mod keys;
 pub mod post;
 pub mod read;

@@ -1,4 +1,4 @@
-//! Where finished messages go: LiveKit's `AnalyticsService`.
+//! The receiver of finished messages: LiveKit's `AnalyticsService`.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,29 +7,30 @@ use tokio::time::Instant;
 
 use livekit_otel_livekit::messages::{AnalyticsEvent, AnalyticsNodeRooms, AnalyticsStat};
 
-/// Takes the messages that a LiveKit server sends to its analytics recorder (livekit
-/// pkg/telemetry/analyticsservice.go). A call returns at once: it queues, and counts what it has
-/// no room for.
+/// Receives the messages that a LiveKit server sends to its analytics recorder (livekit
+/// pkg/telemetry/analyticsservice.go). Calls return at once: an implementation queues messages, and
+/// counts those that it drops.
 ///
-/// The implementation stamps what it sends: `id` (`AE_…`, `AS_…`), the node, a sequence number.
+/// The implementation stamps what it sends with an `id` (`AE_…`, `AS_…`), the node, and a sequence
+/// number. By default a method does nothing, so that methods can be added later.
+#[expect(unused_variables, reason = "the default bodies ignore the message")]
 pub trait AnalyticsService: Send + Sync {
     /// The finished stats windows of one participant.
-    fn send_stats(&self, stats: Vec<AnalyticsStat>);
+    fn send_stats(&self, stats: Vec<AnalyticsStat>) {}
 
     /// An event.
-    fn send_event(&self, event: AnalyticsEvent);
+    fn send_event(&self, event: AnalyticsEvent) {}
 
-    /// The rooms that this node holds.
-    fn send_node_room_states(&self, rooms: AnalyticsNodeRooms);
+    /// The rooms of this node.
+    fn send_node_room_states(&self, rooms: AnalyticsNodeRooms) {}
 
-    /// Takes no more, and sends what it has until `deadline`. By default there is nothing to do.
+    /// Accepts no more messages, and sends those that it has until `deadline`.
     fn stop(&self, deadline: Instant) -> Stopping<'_> {
-        let _ = deadline;
         Box::pin(std::future::ready(()))
     }
 }
 
-/// A service on its way to its end.
+/// Ends once a service has stopped.
 pub type Stopping<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 impl<T: AnalyticsService + ?Sized> AnalyticsService for Arc<T> {

@@ -1,31 +1,31 @@
-//! What is done with a call when it is its turn: the stats worker, the node's counts, the webhook
-//! and the event (livekit pkg/telemetry/events.go).
+//! Applies a call: to the stats workers, the node's counts, the webhooks and the events (livekit
+//! pkg/telemetry/events.go).
 
-use super::call::{
-    Call, EgressStep, IngressStep, ParticipantCall, ParticipantStep, TrackCall, TrackStep,
-};
-use super::encode::{self, webhook};
+use super::call::{Call, ParticipantCall, ParticipantStep};
 use super::node::NodeMetrics;
 use super::outlet::Outlet;
 use livekit_otel_engine::stats::calls::{AttemptState, Count, JoinState};
 use livekit_otel_engine::stats::worker::{Acquired, Who, Workers};
-use livekit_otel_livekit as proto;
+use livekit_otel_livekit::encode::{self, EgressStep, IngressStep, TrackCall, TrackStep, webhook};
 use livekit_otel_livekit::messages::{
     AnalyticsEvent, AnalyticsEventType as Type, EgressInfo, IngressInfo, Room, RoomEndReason,
     WebhookEvent,
 };
+use livekit_otel_livekit::track_kind;
 use livekit_otel_model::event::{Caller, Time, TrackKind};
 
 pub(super) fn call(call: Call, caller: Option<Caller>, workers: &mut Workers, outlet: &Outlet) {
     let now = outlet.now();
     let event = |kind| encode::event(kind, now);
     match call {
-        // The shard's own: a report tells nobody before the flush.
+        // The shard applies reports itself.
         Call::Stats(..) => {}
         Call::RoomStarted(room) => room_started(*room, caller, outlet),
         Call::RoomEnded(room, reason) => room_ended(*room, reason, caller, now, outlet),
         Call::Participant(call) => participant(*call, caller, workers, now, outlet),
-        Call::Track(call) => track(*call, caller, now, outlet),
+        Call::Track { call, should_send_event } => {
+            track(*call, should_send_event, caller, now, outlet);
+        }
         Call::Egress(step, info) => egress(step, *info, caller, now, outlet),
         Call::Ingress(step, info) => ingress(step, *info, caller, now, outlet),
         Call::LocalRoomState(rooms) => outlet.node_rooms(*rooms),
@@ -48,7 +48,7 @@ fn participant(
     now: Time,
     outlet: &Outlet,
 ) {
-    let told = match &call.step {
+    let kind = match &call.step {
         ParticipantStep::Joined { should_send_event, .. } => {
             if let Acquired::Created(_) = acquire(&call, workers, &outlet.metrics) {
                 let state = JoinState::RtcConnected;
@@ -83,12 +83,29 @@ fn participant(
             should_send_event.then(|| left(released.was_connected, &call, outlet))
         }
     };
-    if let Some(kind) = told {
-        outlet.event(encode::of_participant_call(kind, call, now), caller);
+    if let Some(kind) = kind {
+        outlet.event(participant_event(kind, call, now), caller);
     }
 }
 
-// One who never was connected did not leave.
+fn participant_event(kind: Type, call: ParticipantCall, now: Time) -> AnalyticsEvent {
+    let ParticipantCall { room, participant, step, .. } = call;
+    let (client_info, client_meta) = match step {
+        ParticipantStep::Joined { client_info, client_meta, .. } => (client_info, client_meta),
+        ParticipantStep::Active { client_meta, .. } => (None, client_meta),
+        ParticipantStep::Resumed { node_id, reason } => {
+            (None, Some(Box::new(encode::resumed(node_id, reason))))
+        }
+        ParticipantStep::Left { .. } => (None, None),
+    };
+    AnalyticsEvent {
+        client_info: client_info.map(|info| *info),
+        client_meta: client_meta.map(|meta| *meta),
+        ..encode::of_participant(kind, room, participant, now)
+    }
+}
+
+// A participant that never was active did not leave: its connection was aborted.
 fn left(was_connected: bool, call: &ParticipantCall, outlet: &Outlet) -> Type {
     if was_connected {
         notify(webhook::PARTICIPANT_LEFT, call, outlet);
@@ -114,19 +131,22 @@ fn acquire(call: &ParticipantCall, workers: &mut Workers, metrics: &NodeMetrics)
 }
 
 fn notify(event: &str, call: &ParticipantCall, outlet: &Outlet) {
-    let webhook = WebhookEvent {
+    let make = || WebhookEvent {
         event: event.to_owned(),
         room: Some(call.room.clone()),
         participant: Some(call.participant.clone()),
         ..WebhookEvent::default()
     };
-    outlet.webhook(webhook, &[]);
+    outlet.webhook(make, &[]);
 }
 
 fn room_started(room: Room, caller: Option<Caller>, outlet: &Outlet) {
-    let event = webhook::ROOM_STARTED.to_owned();
-    let started = WebhookEvent { event, room: Some(room.clone()), ..WebhookEvent::default() };
-    outlet.webhook(started, &[]);
+    let make = || WebhookEvent {
+        event: webhook::ROOM_STARTED.to_owned(),
+        room: Some(room.clone()),
+        ..WebhookEvent::default()
+    };
+    outlet.webhook(make, &[]);
     outlet.event(encode::room_created(room), caller);
 }
 
@@ -138,22 +158,24 @@ fn room_ended(
     outlet: &Outlet,
 ) {
     let room_end_reason = reason as i32;
-    let finished = WebhookEvent {
+    let make = || WebhookEvent {
         event: webhook::ROOM_FINISHED.to_owned(),
         room: Some(room.clone()),
         room_end_reason,
         ..WebhookEvent::default()
     };
-    outlet.webhook(finished, &[]);
+    outlet.webhook(make, &[]);
     let event = AnalyticsEvent { room_end_reason, ..encode::of_room(Type::RoomEnded, room, now) };
     outlet.event(event, caller);
 }
 
 fn egress(step: EgressStep, info: EgressInfo, caller: Option<Caller>, now: Time, outlet: &Outlet) {
-    let event = encode::egress_webhook(step).to_owned();
-    let egress_info = Some(info.clone());
-    let webhook = WebhookEvent { event, egress_info, ..WebhookEvent::default() };
-    outlet.webhook(webhook, encode::extra_webhooks(&info));
+    let make = || WebhookEvent {
+        event: encode::egress_webhook(step).to_owned(),
+        egress_info: Some(info.clone()),
+        ..WebhookEvent::default()
+    };
+    outlet.webhook(make, encode::extra_webhooks(&info));
     outlet.event(encode::of_egress(step, info, now), caller);
 }
 
@@ -165,19 +187,29 @@ fn ingress(
     outlet: &Outlet,
 ) {
     if let Some(event) = encode::ingress_webhook(step) {
-        let (event, ingress_info) = (event.to_owned(), Some(info.clone()));
-        outlet.webhook(WebhookEvent { event, ingress_info, ..WebhookEvent::default() }, &[]);
+        let make = || WebhookEvent {
+            event: event.to_owned(),
+            ingress_info: Some(info.clone()),
+            ..WebhookEvent::default()
+        };
+        outlet.webhook(make, &[]);
     }
     outlet.event(encode::of_ingress(step, info, now), caller);
 }
 
-fn track(call: TrackCall, caller: Option<Caller>, now: Time, outlet: &Outlet) {
+fn track(
+    call: TrackCall,
+    should_send_event: bool,
+    caller: Option<Caller>,
+    now: Time,
+    outlet: &Outlet,
+) {
     count_track(&call, &outlet.metrics);
-    if !call.should_send_event {
+    if !should_send_event {
         return;
     }
-    if let Some(webhook) = encode::track_webhook(&call) {
-        outlet.webhook(webhook, &[]);
+    if let Some(name) = encode::track_webhook(&call.step) {
+        outlet.webhook(|| encode::of_track_webhook(name, &call), &[]);
     }
     outlet.event(encode::of_track(call, now), caller);
 }
@@ -211,7 +243,7 @@ fn count_track(call: &TrackCall, metrics: &NodeMetrics) {
     }
 }
 
-// An unknown type is a newer server's; it counts as data.
+// A type that this version does not know counts as data.
 fn kind_of(value: i32) -> TrackKind {
-    proto::track_kind(value).unwrap_or(TrackKind::Data)
+    track_kind(value).unwrap_or(TrackKind::Data)
 }

@@ -1,28 +1,28 @@
-//! A call as it waits for its turn.
+//! A call of the service while it waits in its room's queue.
 
-use crate::Activation;
+use super::service::Activation;
 use livekit_otel_engine::stats::worker::{ReferenceGuard, StatsKey};
+use livekit_otel_livekit::encode::{EgressStep, IngressStep, TrackCall};
 use livekit_otel_livekit::messages::{
     AnalyticsClientMeta, AnalyticsNodeRooms, AnalyticsStat, ApiCallInfo, ClientInfo, EgressInfo,
-    IngressInfo, ParticipantInfo, ReconnectReason, ReportInfo, Room, RoomEndReason, RtpStats,
-    TrackInfo, VideoQuality, WebhookInfo,
+    IngressInfo, ParticipantInfo, ReconnectReason, ReportInfo, Room, RoomEndReason, WebhookInfo,
 };
 use livekit_otel_model::event::Caller;
 
-/// What to do, and in which span it was asked for.
+/// A call, and the span that it was made in.
 #[derive(Debug)]
-pub struct Job {
-    pub call: Call,
-    pub caller: Option<Caller>,
+pub(super) struct Job {
+    pub(super) call: Call,
+    pub(super) caller: Option<Caller>,
 }
 
 #[derive(Debug)]
-pub enum Call {
+pub(super) enum Call {
     Stats(StatsKey, Box<AnalyticsStat>),
     RoomStarted(Box<Room>),
     RoomEnded(Box<Room>, RoomEndReason),
     Participant(Box<ParticipantCall>),
-    Track(Box<TrackCall>),
+    Track { call: Box<TrackCall>, should_send_event: bool },
     Egress(EgressStep, Box<EgressInfo>),
     Ingress(IngressStep, Box<IngressInfo>),
     LocalRoomState(Box<AnalyticsNodeRooms>),
@@ -32,15 +32,15 @@ pub enum Call {
 }
 
 #[derive(Debug)]
-pub struct ParticipantCall {
-    pub room: Room,
-    pub participant: ParticipantInfo,
-    pub guard: Option<ReferenceGuard>,
-    pub step: ParticipantStep,
+pub(super) struct ParticipantCall {
+    pub(super) room: Room,
+    pub(super) participant: ParticipantInfo,
+    pub(super) guard: Option<ReferenceGuard>,
+    pub(super) step: ParticipantStep,
 }
 
 #[derive(Debug)]
-pub enum ParticipantStep {
+pub(super) enum ParticipantStep {
     Joined {
         client_info: Option<Box<ClientInfo>>,
         client_meta: Option<Box<AnalyticsClientMeta>>,
@@ -59,57 +59,15 @@ pub enum ParticipantStep {
     },
 }
 
-#[derive(Debug)]
-pub struct TrackCall {
-    pub room: Room,
-    pub participant_sid: String,
-    pub identity: String,
-    pub track: TrackInfo,
-    pub should_send_event: bool,
-    pub step: TrackStep,
-}
-
-#[derive(Debug)]
-pub enum TrackStep {
-    PublishRequested,
-    Published,
-    Unpublished { was_published_locally: bool },
-    SubscribeRequested,
-    Subscribed { publisher: Option<ParticipantInfo> },
-    Unsubscribed,
-    SubscribeFailed { error: String, is_user_error: bool },
-    Muted,
-    Unmuted,
-    PublishedUpdate,
-    MaxSubscribedVideoQuality { mime_type: String, max_quality: VideoQuality },
-    PublishRtpStats { mime_type: String, layer: i32, stats: RtpStats },
-    SubscribeRtpStats { mime_type: String, stats: RtpStats },
-}
-
-#[derive(Debug, Clone, Copy)]
-pub enum EgressStep {
-    Started,
-    Updated,
-    Ended,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub enum IngressStep {
-    Created,
-    Deleted,
-    Started,
-    Updated,
-    Ended,
-}
-
 impl Call {
-    /// What its order is kept by: the room's SID, or the id of what happens in none.
-    pub fn room(&self) -> &str {
+    /// Calls with the same key keep their order: the room's SID, or the id of something outside of
+    /// rooms.
+    pub(super) fn order_key(&self) -> &str {
         match self {
             Self::Stats(key, _) => key.room_sid(),
             Self::RoomStarted(room) | Self::RoomEnded(room, _) => &room.sid,
             Self::Participant(call) => &call.room.sid,
-            Self::Track(call) => &call.room.sid,
+            Self::Track { call, .. } => &call.room.sid,
             Self::Egress(_, info) if info.room_id.is_empty() => &info.egress_id,
             Self::Egress(_, info) => &info.room_id,
             Self::Ingress(_, info) => &info.ingress_id,

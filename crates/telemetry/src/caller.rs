@@ -1,5 +1,5 @@
-//! The span that a call is made in, linked both ways: an API handler's trace leads to the room's,
-//! and the room's back to it.
+//! Links the span that a call is made in and the spans of the room to each other: from an API
+//! handler's trace to the room's, and back.
 
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
@@ -7,7 +7,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 use livekit_otel_engine::session::ids;
 use livekit_otel_model::event::{Caller, ParticipantSid, RoomSid, TrackSid};
 
-/// What a call is about.
+/// The subject of a call.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Target<'a> {
     pub(super) room: &'a str,
@@ -16,8 +16,8 @@ pub(super) struct Target<'a> {
     pub(super) track: &'a str,
 }
 
-/// Links the current `tracing` span to the span of what the call is about; gives the current one.
-/// Without one, or without tracing-opentelemetry's layer, there is nothing to link.
+/// Links the current `tracing` span to the span of the call's subject, and returns the current one.
+/// `None` outside of a span, and without tracing-opentelemetry's layer.
 pub(super) fn link(target: Target<'_>) -> Option<Caller> {
     let span = tracing::Span::current();
     if span.is_disabled() {
@@ -29,8 +29,8 @@ pub(super) fn link(target: Target<'_>) -> Option<Caller> {
     if !current.is_valid() {
         return None;
     }
-    if let Some(told) = span_context(target) {
-        span.add_link(told);
+    if let Some(subject) = span_context(target) {
+        span.add_link(subject);
     }
     Some(Caller { trace_id: current.trace_id().to_bytes(), span_id: current.span_id().to_bytes() })
 }

@@ -1,14 +1,12 @@
 //! The service's calls, queued.
 
-use super::call::{
-    Call, EgressStep, IngressStep, ParticipantCall, ParticipantStep, TrackCall, TrackStep,
-};
+use super::analytics::AnalyticsService;
+use super::call::{Call, ParticipantCall, ParticipantStep};
 use super::caller::{self, Target};
-use super::{
-    Activation, AnalyticsService, ParticipantContext, Telemetry, TelemetryService, TrackContext,
-    encode,
-};
+use super::live::Telemetry;
+use super::service::{Activation, ParticipantContext, TelemetryService, TrackContext};
 use livekit_otel_engine::stats::worker::{ReferenceGuard, StatsKey};
+use livekit_otel_livekit::encode::{self, EgressStep, IngressStep, TrackCall, TrackStep};
 use livekit_otel_livekit::messages::{
     AnalyticsClientMeta, AnalyticsEvent, AnalyticsNodeRooms, AnalyticsStat, ApiCallInfo,
     ClientInfo, EgressInfo, IngressInfo, ParticipantInfo, ReconnectReason, ReportInfo, Room,
@@ -17,7 +15,7 @@ use livekit_otel_livekit::messages::{
 
 impl AnalyticsService for Telemetry {
     fn send_stats(&self, stats: Vec<AnalyticsStat>) {
-        self.outlet().sent_stats(stats);
+        self.outlet().finished_stats(stats);
     }
 
     fn send_event(&self, event: AnalyticsEvent) {
@@ -63,10 +61,9 @@ impl Telemetry {
             participant_sid: at.participant_sid.to_owned(),
             identity: at.identity.to_owned(),
             track: at.track.clone(),
-            should_send_event,
             step,
         };
-        self.enqueue(Call::Track(Box::new(call)), caller);
+        self.enqueue(Call::Track { call: Box::new(call), should_send_event }, caller);
     }
 
     fn on_egress(&self, step: EgressStep, info: &EgressInfo) {
@@ -83,7 +80,7 @@ impl Telemetry {
 
 impl TelemetryService for Telemetry {
     fn track_stats(&self, key: &StatsKey, stat: &AnalyticsStat) {
-        self.take_report(key, stat);
+        self.apply_report(key, stat);
     }
 
     fn room_started(&self, room: &Room) {
@@ -270,10 +267,12 @@ impl TelemetryService for Telemetry {
     }
 
     fn notify_egress_event(&self, event: &str, info: &EgressInfo) {
-        let event = event.to_owned();
-        let egress_info = Some(info.clone());
-        let webhook = WebhookEvent { event, egress_info, ..WebhookEvent::default() };
-        self.outlet().webhook(webhook, encode::extra_webhooks(info));
+        let make = || WebhookEvent {
+            event: event.to_owned(),
+            egress_info: Some(info.clone()),
+            ..WebhookEvent::default()
+        };
+        self.outlet().webhook(make, encode::extra_webhooks(info));
     }
 
     fn flush_stats(&self) {

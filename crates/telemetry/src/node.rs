@@ -1,9 +1,10 @@
-//! What a node sees beside the service's calls: upstream's prometheus package has functions for it
+//! What a node measures besides the service's calls. Upstream's prometheus package has functions for it
 //! (livekit pkg/telemetry/prometheus/packets.go and rooms.go).
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use livekit_otel_engine::stats::calls::{AttemptState, Calls, Count, JoinState, Timing};
 use livekit_otel_engine::stats::worker::StatsKey;
@@ -11,11 +12,11 @@ use livekit_otel_engine::stats::{Histograms, NodeReports};
 use livekit_otel_model::event::TrackKind;
 use livekit_otel_model::event::report::Report;
 
-// One for each of so many threads: two seldom meet, and each is small.
+// Each thread prefers one lane: two threads seldom meet, and each lane is small.
 const LANES: usize = 16;
 
-/// What a node sees: the streams' reports, and what no call of the service tells. Never waits for
-/// longer than another record takes.
+/// A node's measurements: the streams' reports, and what no call of the service reports. A call waits
+/// for no longer than another one takes to record.
 #[derive(Debug)]
 pub struct NodeMetrics {
     histograms: Histograms,
@@ -28,44 +29,44 @@ impl NodeMetrics {
         Self { histograms, lanes: std::array::from_fn(lane) }
     }
 
-    /// A participant's connecting came as far as this, or failed here. `is_warp`: its media
-    /// connects together with its signalling. The service counts `RtcConnected` and `RtcActive`
-    /// itself.
+    /// A participant's connection reached this state, or failed in it. `is_warp`: its media connects
+    /// together with its signalling. The service counts `RtcConnected` and `RtcActive` itself.
     pub fn join(&self, state: JoinState, is_warp: bool) {
         self.add(Count::Joins { state, is_warp }, 1);
     }
 
-    /// Tries to publish that were given up.
+    /// Attempts to publish that were cancelled.
     pub fn publish_cancels(&self, kind: TrackKind, cancels: u32) {
         self.add(Count::Publishes(kind, AttemptState::Cancel), cancels.into());
     }
 
-    /// Tries to subscribe that were given up.
+    /// Attempts to subscribe that were cancelled.
     pub fn subscribe_cancels(&self, cancels: u32) {
         self.add(Count::Subscribes(AttemptState::Cancel), cancels.into());
     }
 
-    /// A session took so long: to its join response, to its media, or in all. The timing has the
-    /// client's protocol version.
+    /// How long a session took to its join response, to its media, or in all, as `timing` says. The
+    /// timing has the client's protocol version.
     pub fn session(&self, timing: Timing, took: Duration) {
         self.with(|calls| calls.took(timing, took));
     }
 
-    /// A packet was forwarded so long after it came.
+    /// The time between a packet's arrival and its forwarding.
     pub fn forward_latency(&self, latency: Duration) {
         self.with(|calls| calls.took(Timing::ForwardLatency, latency));
     }
 
-    /// The long-term means of forwarding, as they are now.
+    /// The current long-term means of forwarding.
     pub fn forward_means(&self, latency: Duration, jitter: Duration) {
         self.with(|calls| calls.forward(latency, jitter));
     }
 
-    /// Takes what was recorded since the last time. With [`super::Builder::otel`] each flush does.
+    // Takes what was recorded since the last time. With `Builder::otel` each flush does.
+    #[doc(hidden)]
     pub fn drain(&self) -> NodeReports {
         let mut reports = NodeReports::new(self.histograms);
         for lane in &self.lanes {
-            reports.take(&mut lane.lock().unwrap_or_else(PoisonError::into_inner));
+            reports.take(&mut lane.lock());
         }
         reports
     }
@@ -82,15 +83,15 @@ impl NodeMetrics {
         record(self.lane().calls());
     }
 
-    // This thread's lane, or another that is free.
+    // This thread's lane, or another one that is free.
     fn lane(&self) -> MutexGuard<'_, NodeReports> {
         let own = own_lane();
         for nth in 0..LANES {
-            if let Ok(lane) = self.lanes[(own + nth) % LANES].try_lock() {
+            if let Some(lane) = self.lanes[(own + nth) % LANES].try_lock() {
                 return lane;
             }
         }
-        self.lanes[own].lock().unwrap_or_else(PoisonError::into_inner)
+        self.lanes[own].lock()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Who is told of events by webhook: LiveKit's `QueuedNotifier`.
+//! The sender of webhooks: LiveKit's `QueuedNotifier`.
 
 use std::sync::Arc;
 
@@ -7,22 +7,23 @@ use tokio::time::Instant;
 
 use super::analytics::Stopping;
 use livekit_otel_livekit::messages::{WebhookConfig, WebhookEvent, WebhookInfo};
-pub use livekit_otel_pipeline::Clock;
+use livekit_otel_pipeline::Clock;
 
-/// Is called for each webhook that was sent, failed or was dropped, with what became of it.
+/// Called for each webhook that was sent, failed or was dropped, with its result.
 pub type ProcessedHook = Arc<dyn Fn(WebhookInfo) + Send + Sync>;
 
-/// Why a webhook was not queued. It was given to the [`ProcessedHook`] as dropped, where it could
-/// have been sent at all.
+/// Why a webhook was not queued. Unless its target can't be used at all, the [`ProcessedHook`]
+/// receives it as dropped.
 #[derive(Debug, Clone, Copy, Error, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum NotifyError {
-    /// Too many wait for the same resource.
+    /// Too many webhooks wait for the same resource.
     #[error("the queue is full")]
     QueueFull,
     /// The notifier was stopped.
     #[error("the notifier is closed")]
     Closed,
-    /// An extra webhook names a signing key that has no secret here.
+    /// An extra webhook names a signing key without a secret here.
     #[error("no secret for the signing key")]
     UnknownKey,
     /// An extra webhook's URL can't be used.
@@ -30,31 +31,30 @@ pub enum NotifyError {
     BadUrl,
 }
 
-/// Queues webhooks and sends them (livekit protocol, webhook/notifier.go). A call returns at once.
+/// Queues webhooks and sends them (livekit protocol, webhook/notifier.go). Calls return at once.
+#[expect(unused_variables, reason = "the default bodies ignore their arguments")]
 pub trait QueuedNotifier: Send + Sync {
     /// Queues `event` for each configured URL and for each of `extra`, the webhooks that a request
-    /// (an egress) brought along.
+    /// (for an egress) names.
     ///
     /// # Errors
-    /// Where at least one of them could not be queued; the others are.
+    /// If at least one of them could not be queued; the others are queued.
     fn queue_notify(
         &self,
         event: &WebhookEvent,
         extra: &[WebhookConfig],
     ) -> Result<(), NotifyError>;
 
-    /// Has `hook` called from now on for each webhook that was processed; replaces the one before.
-    fn register_processed_hook(&self, hook: ProcessedHook);
+    /// Calls `hook` from now on for each processed webhook, in place of the previous hook. By
+    /// default nothing is called.
+    fn register_processed_hook(&self, hook: ProcessedHook) {}
 
-    /// Has the times that it reports come from `clock` from now on. By default it keeps its own.
-    fn set_clock(&self, clock: Clock) {
-        let _ = clock;
-    }
+    /// Takes the times in its reports from `clock` from now on. By default it keeps its own clock.
+    fn set_clock(&self, clock: Clock) {}
 
-    /// Takes no more, and sends what it has until `deadline`; of the rest the hook is told that it
-    /// was dropped. By default there is nothing to do.
+    /// Accepts no more webhooks, and sends those that it has until `deadline`. The hook receives the
+    /// rest as dropped. By default there is nothing to do.
     fn stop(&self, deadline: Instant) -> Stopping<'_> {
-        let _ = deadline;
         Box::pin(std::future::ready(()))
     }
 }

@@ -1,50 +1,27 @@
-//! Where what the service makes goes: to the OpenTelemetry engine of this process, to an
-//! analytics service, to webhooks.
+//! The receivers of what the service makes: the OpenTelemetry engine of this process, an analytics
+//! service, and webhooks.
 
 use std::fmt;
 use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::Poll;
 
 use tokio::time::Instant;
 
-use super::encode::timestamp;
+use super::analytics::{AnalyticsService, Stopping};
 use super::engine::Inlet;
+use super::guarded::Guarded;
 use super::node::NodeMetrics;
-use super::stamp::new_id;
-use super::{AnalyticsService, Clock, QueuedNotifier, Stopping};
+use super::notify::QueuedNotifier;
 use livekit_otel_engine::stats::worker::{Coalesced, Flushed};
+use livekit_otel_livekit::encode::timestamp;
+use livekit_otel_livekit::guid;
 use livekit_otel_livekit::messages::{
     AnalyticsEvent, AnalyticsNodeRooms, AnalyticsStat, AnalyticsStream, AnalyticsVideoLayer,
     StreamType, WebhookConfig, WebhookEvent,
 };
 use livekit_otel_model::event::{Caller, Direction, NodeId, Time};
-
-/// Runs what the caller of the library wrote. A panic of it ends only the call, and is counted.
-#[derive(Debug, Default)]
-pub(super) struct Guarded(AtomicU64);
-
-impl Guarded {
-    /// How many calls panicked.
-    pub(super) fn panics(&self) -> u64 {
-        self.0.load(Relaxed)
-    }
-
-    /// `None` where it panicked.
-    pub(super) fn call<T>(&self, what: &'static str, call: impl FnOnce() -> T) -> Option<T> {
-        let returned = catch_unwind(AssertUnwindSafe(call)).ok();
-        if returned.is_none() {
-            let panics = self.0.fetch_add(1, Relaxed) + 1;
-            // The 1st, 2nd, 4th, 8th, …: one that always panics must not flood the log.
-            if panics.is_power_of_two() {
-                tracing::error!(what, panics, "code of the application panicked in a call");
-            }
-        }
-        returned
-    }
-}
+use livekit_otel_pipeline::Clock;
 
 pub(super) struct Outlet {
     pub(super) clock: Clock,
@@ -84,6 +61,7 @@ impl Outlet {
         self.stopped("analytics service", stopping).await;
     }
 
+    // Polls the application's future, guarded.
     async fn stopped(&self, what: &'static str, stopping: Option<Stopping<'_>>) {
         let Some(mut stopping) = stopping else { return };
         poll_fn(|context| {
@@ -93,13 +71,13 @@ impl Outlet {
         .await;
     }
 
-    fn tell_analytics(&self, send: impl FnOnce(&dyn AnalyticsService)) {
+    fn to_analytics(&self, send: impl FnOnce(&dyn AnalyticsService)) {
         if let Some(analytics) = &self.analytics {
             self.guarded.call("analytics service", || send(&**analytics));
         }
     }
 
-    /// Stamps an event and sends it everywhere.
+    /// Stamps an event and sends it to the engine and to the analytics service.
     pub(super) fn event(&self, mut event: AnalyticsEvent, caller: Option<Caller>) {
         if event.node_id.is_empty()
             && let Some(node) = &self.node
@@ -107,18 +85,19 @@ impl Outlet {
             node.as_str().clone_into(&mut event.node_id);
         }
         if event.id.is_empty() {
-            event.id = new_id("AE_");
+            event.id = guid::new("AE_");
         }
         if let Some(engine) = &self.engine {
             engine.event(&event, caller, self.now());
         }
-        self.tell_analytics(|analytics| analytics.send_event(event));
+        self.to_analytics(|analytics| analytics.send_event(event));
     }
 
-    /// Stamps a webhook and queues it.
-    pub(super) fn webhook(&self, mut event: WebhookEvent, extra: &[WebhookConfig]) {
+    /// Makes, stamps and queues a webhook, if there is a notifier.
+    pub(super) fn webhook(&self, make: impl FnOnce() -> WebhookEvent, extra: &[WebhookConfig]) {
         let Some(notifier) = &self.notifier else { return };
-        event.id = new_id("EV_");
+        let mut event = make();
+        event.id = guid::new("EV_");
         event.created_at = timestamp(self.now()).seconds;
         let queued = self.guarded.call("notifier", || notifier.queue_notify(&event, extra));
         if let Some(Err(error)) = queued {
@@ -126,12 +105,12 @@ impl Outlet {
         }
     }
 
-    /// Sends a worker's windows, finished at `at`, everywhere.
+    /// Sends a worker's windows, which were finished at `at`, to the engine and to the analytics service.
     pub(super) fn stats(&self, flushed: &Flushed, at: Time) {
         if let Some(engine) = &self.engine {
             engine.windows(flushed, at, self.node.as_ref());
         }
-        self.tell_analytics(|analytics| {
+        self.to_analytics(|analytics| {
             let stat = |(track, direction, window): &(Arc<str>, Direction, Coalesced)| {
                 stat(flushed, track, *direction, window, at)
             };
@@ -139,12 +118,12 @@ impl Outlet {
         });
     }
 
-    /// Sends finished windows as they are.
-    pub(super) fn sent_stats(&self, stats: Vec<AnalyticsStat>) {
+    /// Sends finished windows unchanged.
+    pub(super) fn finished_stats(&self, stats: Vec<AnalyticsStat>) {
         if let Some(engine) = &self.engine {
             engine.stats(&stats, self.now());
         }
-        self.tell_analytics(|analytics| analytics.send_stats(stats));
+        self.to_analytics(|analytics| analytics.send_stats(stats));
     }
 
     /// Sends a node's rooms.
@@ -158,14 +137,14 @@ impl Outlet {
         if let Some(engine) = &self.engine {
             engine.node_rooms(&rooms, self.now());
         }
-        self.tell_analytics(|analytics| analytics.send_node_room_states(rooms));
+        self.to_analytics(|analytics| analytics.send_node_room_states(rooms));
     }
 }
 
-// Go's zero time, which upstream writes where no report had a stream.
+// Go's zero time, which upstream writes if no report had a stream.
 const YEAR_ONE: i64 = -62_135_596_800;
 
-// A finished window as upstream's workers send it: one stream, with the highest layer alone.
+// A finished window as upstream's workers send it: one stream, with its highest layer only.
 fn stat(
     flushed: &Flushed,
     track: &str,

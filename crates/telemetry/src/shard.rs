@@ -1,8 +1,9 @@
-//! Some rooms: their queue, their stats workers, and whose turn it is.
+//! A part of the rooms: their queue of calls, and their stats workers.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+
+use parking_lot::Mutex;
 
 use super::apply;
 use super::call::{Call, Job};
@@ -18,7 +19,7 @@ use livekit_otel_model::event::report::Report;
 pub(super) struct Shard {
     state: Mutex<State>,
     queue: Mutex<Vec<Job>>,
-    // How many are in the queue, so that a report need not lock it to see that it is empty.
+    // The queue's length, so that a report need not lock it to see that it is empty.
     waiting: AtomicUsize,
     invalid: AtomicU64,
 }
@@ -26,20 +27,17 @@ pub(super) struct Shard {
 #[derive(Debug, Default)]
 struct State {
     workers: Workers,
-    // The queue's other half, so that neither is made anew.
+    // Swapped with the queue, so that neither is allocated again.
     batch: Vec<Job>,
 }
 
-// So many reports one may do for others.
+// How many queued reports the thread of a report may apply for others.
 const FEW: usize = 32;
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Shard {
-    /// Takes in a report at once if nobody is at these rooms and nothing but a few reports is
-    /// before it; `None` where it has to be queued. Gives how many others were done by the way.
+    /// Applies a report at once if no other thread is at these rooms and at most a few reports are
+    /// queued before it; `None` if it has to be queued. Returns how many queued reports were applied
+    /// too.
     pub(super) fn try_report(
         &self,
         key: &StatsKey,
@@ -47,8 +45,8 @@ impl Shard {
         node: &NodeMetrics,
     ) -> Option<usize> {
         let (done, reported) = {
-            let mut state = self.try_state()?;
-            // What this thread queued before is seen here.
+            let mut state = self.state.try_lock()?;
+            // What this thread queued before is visible here.
             let done = match self.waiting.load(Ordering::SeqCst) {
                 0 => 0,
                 waiting if waiting <= FEW => self.run_reports(&mut state, node)?,
@@ -60,8 +58,9 @@ impl Shard {
         Some(done + self.help(node))
     }
 
-    /// Does the few reports that are queued, unless somebody is at these rooms: then that one will.
-    /// Who queues and who lets go of the rooms both look, so that nothing is left behind.
+    /// Applies the few reports that are queued, unless another thread is at these rooms: then that one
+    /// will. The thread that queues and the thread that releases the rooms both look, so that no report
+    /// is left behind.
     pub(super) fn help(&self, node: &NodeMetrics) -> usize {
         let mut done = 0;
         loop {
@@ -70,7 +69,7 @@ impl Shard {
             if waiting == 0 || waiting > FEW {
                 return done;
             }
-            let Some(mut state) = self.try_state() else { return done };
+            let Some(mut state) = self.state.try_lock() else { return done };
             match self.run_reports(&mut state, node) {
                 Some(more) => done += more,
                 None => return done,
@@ -78,19 +77,11 @@ impl Shard {
         }
     }
 
-    fn try_state(&self) -> Option<MutexGuard<'_, State>> {
-        match self.state.try_lock() {
-            Ok(state) => Some(state),
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
-    }
-
-    // Does what is queued where that is reports alone; gives how many.
+    // Applies the queue if it holds nothing but reports; returns how many.
     fn run_reports(&self, state: &mut State, node: &NodeMetrics) -> Option<usize> {
         let mut batch = std::mem::take(&mut state.batch);
         {
-            let mut queue = lock(&self.queue);
+            let mut queue = self.queue.lock();
             if queue.iter().all(|job| matches!(job.call, Call::Stats(..))) {
                 std::mem::swap(&mut *queue, &mut batch);
                 self.waiting.store(0, Ordering::SeqCst);
@@ -107,44 +98,43 @@ impl Shard {
         (done > 0).then_some(done)
     }
 
-    /// Queues a job. Waits for no longer than another needs to do the same.
+    /// Queues a job. Waits for no longer than another thread takes to do the same.
     pub(super) fn push(&self, job: Job) {
-        let mut queue = lock(&self.queue);
+        let mut queue = self.queue.lock();
         queue.push(job);
         self.waiting.store(queue.len(), Ordering::SeqCst);
     }
 
-    /// How many wait.
+    /// How many jobs wait.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Acquire)
     }
 
-    /// Does what is queued, in its order; gives how many that were.
+    /// Applies the queued jobs in their order; returns how many.
     pub(super) fn run(&self, outlet: &Outlet) -> usize {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         let mut batch = std::mem::take(&mut state.batch);
         {
-            let mut queue = lock(&self.queue);
+            let mut queue = self.queue.lock();
             std::mem::swap(&mut *queue, &mut batch);
             self.waiting.store(0, Ordering::Release);
         }
         let done = batch.len();
         for job in batch.drain(..) {
-            // A notifier or an analytics service of the user's that panics ends only this call.
             let applied = AssertUnwindSafe(|| self.apply(&mut state, job, outlet));
             if catch_unwind(applied).is_err() {
-                tracing::error!("a call broke off: what it tells is lost");
+                tracing::error!("a call panicked: what it reports is lost");
             }
         }
         state.batch = batch;
         done
     }
 
-    /// Finishes the windows; gives how many reports were invalid.
+    /// Finishes the windows; returns how many reports were invalid.
     pub(super) fn flush(&self, now: Time, windows: &mut Vec<Flushed>, node: &NodeMetrics) -> u64 {
-        let unheld = lock(&self.state).workers.flush(now, |flushed| windows.push(flushed));
+        let unheld = self.state.lock().workers.flush(now, |flushed| windows.push(flushed));
         if unheld > 0 {
-            // Nobody will say that they have left.
+            // No call will report that these participants left.
             node.add(Count::Participants, -unheld);
         }
         self.invalid.swap(0, Ordering::Relaxed)
@@ -152,11 +142,11 @@ impl Shard {
 
     /// How many workers and streams there are.
     pub(super) fn held(&self) -> (usize, usize) {
-        let state = lock(&self.state);
+        let state = self.state.lock();
         (state.workers.len(), state.workers.streams())
     }
 
-    // A participant without a worker counts on the node; what is invalid does not.
+    // A valid report counts on the node, even of a participant without a worker.
     fn count(&self, reported: Reported, key: &StatsKey, report: &impl Report, node: &NodeMetrics) {
         match reported {
             Reported::Taken => node.report(key, report),

@@ -21,28 +21,22 @@ fn events(names: &[&str]) -> Vec<String> {
     names.iter().map(|&name| name.to_owned()).collect()
 }
 
+fn excluding(event: &str) -> FilterParams {
+    FilterParams { exclude_events: events(&[event]), ..FilterParams::default() }
+}
+
 #[tokio::test]
 async fn each_url_has_its_own_key_and_filter() {
     let mut receiver = Receiver::start().await;
-    let mut settings = settings([
+    let endpoints = [
         WebhookEndpoint::new(receiver.url("/all?query=kept")),
-        WebhookEndpoint {
-            key: Some(OTHER_KEY.to_owned()),
-            filter: FilterParams {
-                include_events: events(&["room_finished"]),
-                ..FilterParams::default()
-            },
-            ..WebhookEndpoint::new(receiver.url("/finished"))
-        },
-        WebhookEndpoint {
-            filter: FilterParams {
-                exclude_events: events(&["room_finished"]),
-                ..FilterParams::default()
-            },
-            ..WebhookEndpoint::new(receiver.url("/unfinished"))
-        },
-    ]);
-    settings.filter.exclude_events = events(&["track_published"]);
+        WebhookEndpoint::new(receiver.url("/finished")).key(OTHER_KEY).filter(FilterParams {
+            include_events: events(&["room_finished"]),
+            ..FilterParams::default()
+        }),
+        WebhookEndpoint::new(receiver.url("/unfinished")).filter(excluding("room_finished")),
+    ];
+    let settings = settings(endpoints).filter(excluding("track_published"));
     let mut notifying = Notifying::start(&settings);
     let expected = [
         ("room_started", vec![("/all?query=kept", KEY), ("/unfinished", KEY)]),
@@ -69,9 +63,9 @@ async fn each_url_has_its_own_key_and_filter() {
 #[tokio::test]
 async fn an_extra_webhook_has_its_own_key_and_filter() {
     let mut receiver = Receiver::start().await;
-    let mut settings = settings([]);
-    settings.filter.include_events = events(&["track_published"]);
-    let mut notifying = Notifying::start(&settings);
+    let including =
+        FilterParams { include_events: events(&["track_published"]), ..FilterParams::default() };
+    let mut notifying = Notifying::start(&settings([]).filter(including));
     let notify = |extra: WebhookConfig| {
         let event = WebhookEvent {
             event: "egress_ended".to_owned(),
@@ -137,10 +131,7 @@ async fn settings_that_cant_work_are_refused_without_their_secrets() {
         let fine = WebhookEndpoint::new("http://127.0.0.1:1/");
         WebhookNotifier::start(&settings([fine, endpoint])).unwrap_err()
     };
-    let unknown = WebhookEndpoint {
-        key: Some("unknown".to_owned()),
-        ..WebhookEndpoint::new("http://127.0.0.1:1/")
-    };
+    let unknown = WebhookEndpoint::new("http://127.0.0.1:1/").key("unknown");
     assert_eq!(start(unknown), WebhookError::UnknownKey(1));
     let error = start(WebhookEndpoint::new("hidden://127.0.0.1:1/?hidden"));
     assert_eq!(error, WebhookError::BadUrl(1));
@@ -159,9 +150,9 @@ fn without_a_runtime_there_is_no_notifier() {
 #[tokio::test]
 async fn secrets_dont_show_in_debug() {
     let url = "http://user:hidden@127.0.0.1:1/hook?token=hidden";
-    let mut settings = settings([WebhookEndpoint::new(url)]);
+    let settings = settings([WebhookEndpoint::new(url)]);
     let notifier = WebhookNotifier::start(&settings).unwrap();
-    settings.endpoints.push(WebhookEndpoint::new("hidden, for it is no URL"));
+    let settings = settings.endpoint(WebhookEndpoint::new("hidden, for it is no URL"));
     for shown in [format!("{settings:?}"), format!("{notifier:?}")] {
         assert!(shown.contains("http://127.0.0.1:1/hook"), "{shown}");
         for secret in ["hidden", SECRET, OTHER_SECRET] {

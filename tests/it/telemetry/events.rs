@@ -120,7 +120,7 @@ async fn one_who_becomes_active_is_told_with_its_connect_time() {
 async fn a_migration_is_no_joining() {
     let it = Recorded::start();
     let (room, who) = (room(), participant());
-    let activation = Activation { is_migration: true, is_warp: true };
+    let activation = Activation::default().migration(true).warp(true);
     it.telemetry.participant_active(of(&room, &who), None, activation, None);
     assert_eq!(it.types().await, [Type::ParticipantActive]);
     assert_eq!(it.webhooks().await, [""; 0]);
@@ -355,7 +355,7 @@ async fn what_is_sent_directly_waits_for_nothing() {
 async fn a_track_without_an_identity_is_told_without_one() {
     let it = Recorded::start();
     let (room, track) = (room(), video());
-    let at = TrackContext { room: &room, participant_sid: "PA_9", identity: "", track: &track };
+    let at = TrackContext::new(&room, "PA_9", &track);
     it.telemetry.track_published(at, true);
     let events = it.events().await;
     assert_eq!(events[0].participant.as_ref().unwrap().sid, "PA_9");

@@ -5,20 +5,17 @@ use std::time::Duration;
 
 use livekit_otel::config::Config;
 use livekit_otel::serve::Server;
-use livekit_otel_engine::stats::Histograms;
-use livekit_otel_engine::stats::calls::{JoinState, Timing};
-use livekit_otel_livekit::keys::Keys;
-use livekit_otel_model::event::{Direction, Time, TrackKind, TrackSource};
 use livekit_otel_model::semconv::{event, key, metric, span};
 use livekit_otel_pipeline::panics::PANICS;
 use livekit_otel_telemetry::messages::{
     AnalyticsNodeRooms, AnalyticsStat, AnalyticsStream, ParticipantInfo, Room, RoomEndReason,
     TrackInfo, TrackSource as Source, TrackType,
 };
-use livekit_otel_telemetry::webhook::{WebhookEndpoint, WebhookNotifier, WebhookSettings};
+use livekit_otel_telemetry::webhook::{Keys, WebhookEndpoint, WebhookNotifier, WebhookSettings};
 use livekit_otel_telemetry::{
-    Activation, AnalyticsForwarder, Fault, ForwardSettings, OtelSettings, ParticipantContext,
-    ReferenceGuard, Report, StatsKey, Telemetry, TelemetryService, TrackClass, TrackContext,
+    Activation, AnalyticsForwarder, Direction, Fault, ForwardSettings, Histograms, JoinState,
+    OtelSettings, ParticipantContext, ReferenceGuard, Report, StatsKey, Telemetry,
+    TelemetryService, Time, Timing, TrackClass, TrackContext, TrackKind, TrackSource,
 };
 use livekit_otel_tools::demo::Collector;
 use livekit_otel_tools::demo::Telemetry as Received;
@@ -33,7 +30,7 @@ use crate::equality::points::Value;
 use super::recorder::{of, on, participant, room, sent, stat};
 
 fn start(collector: &Collector) -> Telemetry {
-    let settings = OtelSettings::default().endpoint(&collector.endpoint().parse().unwrap());
+    let settings = OtelSettings::default().endpoint(&collector.endpoint()).unwrap();
     Telemetry::builder().node_id("ND_1").otel(settings).start().unwrap()
 }
 
@@ -173,9 +170,8 @@ async fn a_node_counts_reports_where_a_participant_has_windows() {
 async fn a_bad_value_of_a_report_leads_to_its_participants_span() {
     for histograms in [Histograms::Explicit, Histograms::Exponential] {
         let collector = Collector::start().await.unwrap();
-        let endpoint = collector.endpoint().parse().unwrap();
-        let mut settings = OtelSettings::default().endpoint(&endpoint);
-        settings.stats.histograms = histograms;
+        let settings = OtelSettings::default().endpoint(&collector.endpoint()).unwrap();
+        let settings = settings.histograms(histograms);
         let telemetry = Telemetry::builder().otel(settings).start().unwrap();
         let (room, who) = (room(), participant());
         telemetry.participant_joined(of(&room, &who), None, None, true, None);
@@ -302,14 +298,11 @@ async fn what_is_told_after_the_end_is_refused_and_counted() {
 async fn a_participant_that_is_told_of_in_no_room_makes_no_span() {
     let collector = Collector::start().await.unwrap();
     let telemetry = start(&collector);
-    let at = ParticipantContext { room: &Room::default(), participant: &participant() };
+    let (room, who) = (Room::default(), participant());
+    let at = ParticipantContext::new(&room, &who);
     telemetry.participant_joined(at, None, None, true, None);
-    let track = TrackContext {
-        room: &Room::default(),
-        participant_sid: "",
-        identity: "",
-        track: &TrackInfo::default(),
-    };
+    let info = TrackInfo::default();
+    let track = TrackContext::new(&room, "", &info);
     telemetry.track_published(track, true);
     let (_, received) = end(&telemetry, collector).await;
     assert_eq!(received.spans.len(), 0);
@@ -325,15 +318,10 @@ async fn a_webhook_that_was_sent_or_failed_is_an_event() {
     let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let endpoints = [receiver.http(), nobody]
         .map(|address| WebhookEndpoint::new(format!("http://{address}/webhook")));
-    let notifier = WebhookNotifier::start(&WebhookSettings {
-        endpoints: endpoints.into(),
-        keys,
-        default_key: "devkey".into(),
-        retries: 0,
-        ..WebhookSettings::default()
-    });
+    let settings = WebhookSettings::new(keys, "devkey").endpoints(endpoints).retries(0);
+    let notifier = WebhookNotifier::start(&settings);
     let collector = Collector::start().await.unwrap();
-    let settings = OtelSettings::default().endpoint(&collector.endpoint().parse().unwrap());
+    let settings = OtelSettings::default().endpoint(&collector.endpoint()).unwrap();
     let builder = Telemetry::builder().otel(settings).notifier(Arc::new(notifier.unwrap()));
     let telemetry = builder.start().unwrap();
     telemetry.room_started(&room());
@@ -360,8 +348,8 @@ async fn an_sfu_feeds_a_central_serve() {
         target.endpoint = collector.endpoint().parse().unwrap();
     }
     let central = Server::start(config).await.unwrap();
-    let to = format!("http://{}", central.grpc()).parse().unwrap();
-    let settings = ForwardSettings { node_id: "ND_1".into(), ..ForwardSettings::to(to) };
+    let settings = ForwardSettings::to(&format!("http://{}", central.grpc())).unwrap();
+    let settings = settings.node_id("ND_1");
     let forwarder = AnalyticsForwarder::start(settings).unwrap();
     let telemetry = Telemetry::builder().analytics(Arc::new(forwarder)).start().unwrap();
     call(&telemetry, &room(), &participant());
@@ -382,18 +370,13 @@ async fn an_sfu_feeds_a_central_serve() {
 #[tokio::test]
 async fn all_times_come_from_the_clock_that_was_given() {
     let collector = Collector::start().await.unwrap();
-    let settings = OtelSettings::default().endpoint(&collector.endpoint().parse().unwrap());
+    let settings = OtelSettings::default().endpoint(&collector.endpoint()).unwrap();
     // In 2001. Nobody listens at that port: what became of the webhook is told too.
     let fixed = Time::from_secs(1_000_000_000).unwrap();
     let mut keys = Keys::default();
     keys.insert("key", "made-up-secret-of-thirty-two-characters");
-    let webhooks = WebhookSettings {
-        endpoints: vec![WebhookEndpoint::new("http://127.0.0.1:1/")],
-        keys,
-        default_key: "key".to_owned(),
-        retries: 0,
-        ..WebhookSettings::default()
-    };
+    let endpoint = WebhookEndpoint::new("http://127.0.0.1:1/");
+    let webhooks = WebhookSettings::new(keys, "key").endpoint(endpoint).retries(0);
     let notifier = Arc::new(WebhookNotifier::start(&webhooks).unwrap());
     let telemetry = Telemetry::builder().otel(settings).notifier(notifier).clock(move || fixed);
     let telemetry = telemetry.start().unwrap();

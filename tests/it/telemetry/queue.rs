@@ -13,8 +13,7 @@ use livekit_otel_telemetry::messages::{
 };
 use livekit_otel_telemetry::{
     Activation, AnalyticsService, Builder, NotifyError, OtelSettings, ParticipantContext,
-    ProcessedHook, QueuedNotifier, ReferenceGuard, StatsKey, Stopping, Telemetry, TelemetryService,
-    TrackClass,
+    QueuedNotifier, ReferenceGuard, StatsKey, Stopping, Telemetry, TelemetryService, TrackClass,
 };
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -84,19 +83,11 @@ async fn a_service_that_is_dropped_does_what_is_queued() {
 
 struct Panics;
 
-impl AnalyticsService for Panics {
-    fn send_stats(&self, _: Vec<AnalyticsStat>) {}
-    fn send_event(&self, _: AnalyticsEvent) {}
-    fn send_node_room_states(&self, _: AnalyticsNodeRooms) {}
-}
-
 impl QueuedNotifier for Panics {
     fn queue_notify(&self, event: &WebhookEvent, _: &[WebhookConfig]) -> Result<(), NotifyError> {
         assert!(event.event != "room_started", "on purpose");
         Ok(())
     }
-
-    fn register_processed_hook(&self, _: ProcessedHook) {}
 }
 
 #[tokio::test]
@@ -176,7 +167,7 @@ async fn an_analytics_service_that_panics_ends_no_flush() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_analytics_service_that_panics_does_not_end_the_clock_of_the_metrics() {
     // Nobody is there: nothing is delivered.
-    let settings = OtelSettings::default().endpoint(&"http://127.0.0.1:1".parse().unwrap());
+    let settings = OtelSettings::default().endpoint("http://127.0.0.1:1").unwrap();
     goes_on(Telemetry::builder().otel(settings)).await;
 }
 
@@ -205,7 +196,7 @@ fn member(thread: usize, nth: usize) -> Member {
 
 // One participant's life, as its SFU tells it: joined, stats, active, left, and again.
 fn live(telemetry: &Telemetry, member: &Member) {
-    let at = ParticipantContext { room: &member.room, participant: &member.who };
+    let at = ParticipantContext::new(&member.room, &member.who);
     let class = TrackClass { source: None, kind: TrackKind::Audio };
     let (room, who) = (&member.room.sid, &member.who.sid);
     let key = StatsKey::for_track(room, who, "TR_1", Direction::Upstream, "", class);

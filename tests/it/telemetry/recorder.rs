@@ -130,7 +130,7 @@ pub(crate) fn participant() -> ParticipantInfo {
 }
 
 pub(crate) fn of<'a>(room: &'a Room, participant: &'a ParticipantInfo) -> ParticipantContext<'a> {
-    ParticipantContext { room, participant }
+    ParticipantContext::new(room, participant)
 }
 
 pub(crate) fn on<'a>(
@@ -138,7 +138,7 @@ pub(crate) fn on<'a>(
     who: &'a ParticipantInfo,
     track: &'a TrackInfo,
 ) -> TrackContext<'a> {
-    TrackContext { room, participant_sid: &who.sid, identity: &who.identity, track }
+    TrackContext::new(room, &who.sid, track).identity(&who.identity)
 }
 
 pub(crate) fn stat(streams: impl IntoIterator<Item = AnalyticsStream>) -> AnalyticsStat {

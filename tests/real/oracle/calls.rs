@@ -349,33 +349,32 @@ impl Call {
             }
             Self::Joined(whose, send, nth) => {
                 let (room, participant) = whole(*whose);
-                let at = ParticipantContext { room: &room, participant: &participant };
+                let at = ParticipantContext::new(&room, &participant);
                 let info: ClientInfo = message(client_info());
                 to.participant_joined(at, Some(&info), Some(&meta), *send, guard(nth).as_ref());
             }
             Self::Active(whose, is_migration, nth) => {
                 let (room, participant) = whole(*whose);
-                let at = ParticipantContext { room: &room, participant: &participant };
-                let activation = Activation { is_migration: *is_migration, is_warp: false };
+                let at = ParticipantContext::new(&room, &participant);
+                let activation = Activation::default().migration(*is_migration);
                 to.participant_active(at, Some(&meta), activation, guard(nth).as_ref());
             }
             Self::Resumed(whose, reason) => {
                 let (room, participant) = whole(*whose);
-                let at = ParticipantContext { room: &room, participant: &participant };
+                let at = ParticipantContext::new(&room, &participant);
                 let reason = ReconnectReason::try_from(*reason).unwrap();
                 to.participant_resumed(at, "ND_1", reason);
             }
             Self::Left(whose, send, nth) => {
                 let (room, participant) = whole(*whose);
-                let at = ParticipantContext { room: &room, participant: &participant };
+                let at = ParticipantContext::new(&room, &participant);
                 to.participant_left(at, *send, guard(nth).as_ref());
             }
             Self::Track(whose, nth, name, send) => {
                 let room: Room = message(given.room(whose.0));
                 let participant_sid = &*given.participant_sid(*whose);
                 let track: TrackInfo = message(track(*nth));
-                let at =
-                    TrackContext { room: &room, participant_sid, identity: "ada", track: &track };
+                let at = TrackContext::new(&room, participant_sid, &track).identity("ada");
                 let publisher = message(given.participant((whose.0, 9)));
                 on_track(to, at, name, *send, &publisher);
             }

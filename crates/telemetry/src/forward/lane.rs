@@ -1,14 +1,36 @@
-//! The messages of one kind, from the call until they are acknowledged.
+//! The messages of one kind, from the call to their acknowledgement.
 
 use std::collections::VecDeque;
 use std::pin::pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tonic::Code;
 
-use super::{Forwarded, Retried};
+/// The counts of one kind of messages: accepted = acknowledged + dropped + waiting.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Forwarded {
+    /// Passed to the forwarder.
+    pub accepted: u64,
+    /// Acknowledged by the receiver.
+    pub acknowledged: u64,
+    /// Not sent: the buffer was full, or the message is too large for the receiver.
+    pub dropped: u64,
+    /// Not acknowledged yet.
+    pub waiting: u64,
+}
+
+/// The messages that were not acknowledged at first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Retried {
+    /// How often a message was sent again, or will be.
+    pub messages: u64,
+    /// Why, the last time: the description of the gRPC status.
+    pub last: Option<&'static str>,
+}
 
 #[derive(Debug)]
 pub(super) struct Lane {
@@ -34,10 +56,9 @@ impl Lane {
         Self { buffer: Mutex::default(), changed: Notify::new(), shorter: Notify::new(), max_bytes }
     }
 
-    /// Takes a message where there is room for it; otherwise it is dropped, and those before it
-    /// keep their order.
+    /// Accepts a message, or drops it if the buffer is full. The earlier messages keep their order.
     pub(super) fn push(&self, message: Bytes) {
-        let mut buffer = self.lock();
+        let mut buffer = self.buffer.lock();
         buffer.accepted += 1;
         let is_full = buffer.bytes.saturating_add(message.len()) > self.max_bytes;
         if is_full || buffer.is_closed {
@@ -50,14 +71,14 @@ impl Lane {
         self.changed.notify_one();
     }
 
-    /// The message after `sent` others that are not acknowledged.
+    /// The message after the first `sent` of those that are not acknowledged.
     pub(super) fn get(&self, sent: usize) -> Option<Bytes> {
-        self.lock().messages.get(sent).cloned()
+        self.buffer.lock().messages.get(sent).cloned()
     }
 
-    /// The oldest `sent` were acknowledged.
+    /// Removes the oldest `sent`, which were acknowledged.
     pub(super) fn acknowledge(&self, sent: usize) {
-        let mut buffer = self.lock();
+        let mut buffer = self.buffer.lock();
         for _ in 0..sent {
             if let Some(message) = buffer.messages.pop_front() {
                 buffer.bytes -= message.len();
@@ -68,32 +89,32 @@ impl Lane {
         self.shorter.notify_waiters();
     }
 
-    /// The oldest `sent` were not acknowledged.
+    /// Counts the oldest `sent`, which were not acknowledged.
     pub(super) fn retry(&self, sent: usize, why: Code) {
-        let mut buffer = self.lock();
+        let mut buffer = self.buffer.lock();
         buffer.retried.messages += sent as u64;
-        buffer.retried.last = Some(why);
+        buffer.retried.last = Some(why.description());
     }
 
     pub(super) fn retried(&self) -> Retried {
-        self.lock().retried
+        self.buffer.lock().retried
     }
 
     /// Waits until fewer than `most` wait.
-    pub(super) async fn room(&self, most: usize) {
+    pub(super) async fn wait_for_capacity(&self, most: usize) {
         loop {
             let mut shorter = pin!(self.shorter.notified());
             shorter.as_mut().enable();
-            if self.lock().messages.len() < most {
+            if self.buffer.lock().messages.len() < most {
                 return;
             }
             shorter.await;
         }
     }
 
-    /// The oldest can't be sent.
+    /// Drops the oldest, which can't be sent.
     pub(super) fn drop_first(&self) {
-        let mut buffer = self.lock();
+        let mut buffer = self.buffer.lock();
         if let Some(message) = buffer.messages.pop_front() {
             buffer.bytes -= message.len();
             buffer.dropped += 1;
@@ -102,32 +123,28 @@ impl Lane {
         self.shorter.notify_waiters();
     }
 
-    /// Takes no more.
+    /// Accepts no more messages.
     pub(super) fn close(&self) {
-        self.lock().is_closed = true;
+        self.buffer.lock().is_closed = true;
         self.changed.notify_one();
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.lock().is_closed
+        self.buffer.lock().is_closed
     }
 
-    /// Waits until something was taken, or it was closed; may return without.
+    /// Waits until a message was accepted or the lane was closed. May return early.
     pub(super) async fn changed(&self) {
         self.changed.notified().await;
     }
 
     pub(super) fn counts(&self) -> Forwarded {
-        let buffer = self.lock();
+        let buffer = self.buffer.lock();
         Forwarded {
             accepted: buffer.accepted,
             acknowledged: buffer.acknowledged,
             dropped: buffer.dropped,
             waiting: buffer.messages.len() as u64,
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Buffer> {
-        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,5 +1,5 @@
-//! One stream after the other: opened when there is something to send, ended after an interval,
-//! and what it did not acknowledge sent again on the next.
+//! One stream after the other. A stream is opened when there is a message, and ended after an interval;
+//! messages that it did not acknowledge are sent again on the next one.
 
 use std::error::Error;
 use std::pin::pin;
@@ -37,19 +37,31 @@ pub(super) struct Streams {
     pub(super) gzip: bool,
 }
 
-// How a stream ended: how many were sent on it, and the answer.
+// How a stream ended: how many messages were sent, and the answer.
 struct Ended {
     sent: usize,
     answer: Result<(), Status>,
 }
 
+// What is remembered from one stream to the next.
+struct State {
+    pause: Duration,
+    is_failing: bool,
+    // This many messages are sent one per stream, to find the one that is too large.
+    suspects: usize,
+}
+
+impl State {
+    async fn back_off(&mut self) {
+        tokio::time::sleep(jittered(self.pause)).await;
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
 impl Streams {
-    /// Until the lane is closed and empty.
+    /// Sends until the lane is closed and empty.
     pub(super) async fn run(self, lane: Arc<Lane>) {
-        let mut pause = FIRST_PAUSE;
-        let mut is_failing = false;
-        // So many are sent one a stream, to find the one that the receiver can't take.
-        let mut suspects = 0_usize;
+        let mut state = State { pause: FIRST_PAUSE, is_failing: false, suspects: 0 };
         loop {
             if lane.get(0).is_none() {
                 if lane.is_closed() {
@@ -58,55 +70,57 @@ impl Streams {
                 lane.changed().await;
                 continue;
             }
-            let metadata = match self.metadata() {
-                Ok(metadata) => metadata,
+            match self.metadata() {
+                Ok(metadata) => {
+                    let most = if state.suspects > 0 { 1 } else { self.max_messages };
+                    let ended = self.stream(&lane, most, metadata).await;
+                    self.on_ended(ended, &lane, &mut state).await;
+                }
                 Err(error) => {
                     lane.retry(0, Code::Unauthenticated);
-                    if !std::mem::replace(&mut is_failing, true) {
+                    if !std::mem::replace(&mut state.is_failing, true) {
                         let (kind, cause) = (self.kind, error.source().map(ToString::to_string));
                         tracing::warn!(kind, %error, cause, "no token for the analytics: retrying");
                     }
-                    tokio::time::sleep(jittered(pause)).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                    continue;
-                }
-            };
-            let most = if suspects > 0 { 1 } else { self.max_messages };
-            let Ended { sent, answer } = self.stream(&lane, most, metadata).await;
-            if let Err(status) = &answer {
-                lane.retry(sent, status.code());
-            }
-            match answer {
-                Ok(()) => {
-                    lane.acknowledge(sent);
-                    suspects = suspects.saturating_sub(sent);
-                    pause = FIRST_PAUSE;
-                    if std::mem::take(&mut is_failing) {
-                        tracing::info!(kind = self.kind, "the analytics receiver is back");
-                    }
-                }
-                Err(status) if is_too_large(&status) && sent == 1 => {
-                    lane.drop_first();
-                    suspects = suspects.saturating_sub(1);
-                    tracing::warn!(kind = self.kind, "dropped a message that is too large");
-                }
-                Err(status) if is_too_large(&status) && sent > 1 => suspects = sent,
-                Err(status) => {
-                    if !std::mem::replace(&mut is_failing, true) {
-                        let (kind, code) = (self.kind, status.code());
-                        tracing::warn!(kind, ?code, "the analytics receiver is away: retrying");
-                    }
-                    if is_hopeless(&status) {
-                        pause = LONGEST_PAUSE;
-                    }
-                    tokio::time::sleep(jittered(pause)).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    state.back_off().await;
                 }
             }
         }
     }
 
-    // Of the next stream.
+    async fn on_ended(&self, Ended { sent, answer }: Ended, lane: &Lane, state: &mut State) {
+        if let Err(status) = &answer {
+            lane.retry(sent, status.code());
+        }
+        match answer {
+            Ok(()) => {
+                lane.acknowledge(sent);
+                state.suspects = state.suspects.saturating_sub(sent);
+                state.pause = FIRST_PAUSE;
+                if std::mem::take(&mut state.is_failing) {
+                    tracing::info!(kind = self.kind, "the analytics receiver is back");
+                }
+            }
+            Err(status) if is_too_large(&status) && sent == 1 => {
+                lane.drop_first();
+                state.suspects = state.suspects.saturating_sub(1);
+                tracing::warn!(kind = self.kind, "dropped a message that is too large");
+            }
+            Err(status) if is_too_large(&status) && sent > 1 => state.suspects = sent,
+            Err(status) => {
+                if !std::mem::replace(&mut state.is_failing, true) {
+                    let (kind, code) = (self.kind, status.code());
+                    tracing::warn!(kind, ?code, "the analytics receiver is away: retrying");
+                }
+                if needs_operator(&status) {
+                    state.pause = LONGEST_PAUSE;
+                }
+                state.back_off().await;
+            }
+        }
+    }
+
+    // The headers of the next stream.
     fn metadata(&self) -> Result<MetadataMap, TokenError> {
         let mut headers = http::HeaderMap::new();
         if let Some(tokens) = &self.tokens {
@@ -115,7 +129,7 @@ impl Streams {
         Ok(MetadataMap::from_headers(headers))
     }
 
-    // Sends up to `most`, ends the stream and waits for its answer.
+    // Sends up to `most` messages, ends the stream and waits for its answer.
     async fn stream(&self, lane: &Lane, most: usize, metadata: MetadataMap) -> Ended {
         let (messages, outgoing) = mpsc::channel(64);
         let mut answer = pin!(self.answer(outgoing, metadata));
@@ -168,12 +182,12 @@ impl Streams {
     }
 }
 
-// An answer before the end says nothing of what was read: all is sent again.
+// An answer before the end does not say what was read, so everything is sent again.
 fn too_early(answer: Result<(), Status>) -> Status {
     answer.err().unwrap_or_else(|| Status::unavailable("ended by the receiver"))
 }
 
-// As tonic's and Go's servers answer.
+// How tonic's and Go's servers answer.
 fn is_too_large(status: &Status) -> bool {
     match status.code() {
         Code::OutOfRange => true,
@@ -182,8 +196,8 @@ fn is_too_large(status: &Status) -> bool {
     }
 }
 
-// What the receiver's operator has to mend.
-fn is_hopeless(status: &Status) -> bool {
+// Only the receiver's operator can fix these.
+fn needs_operator(status: &Status) -> bool {
     let code = status.code();
     matches!(code, Code::Unimplemented | Code::Unauthenticated | Code::PermissionDenied)
 }

@@ -1,5 +1,4 @@
-//! The tokens of a forwarder's streams. A token expires, so that one is asked for whenever a stream
-//! is opened.
+//! The tokens of a forwarder's streams. Tokens expire, so each stream gets a new one.
 
 use std::error::Error;
 use std::fmt;
@@ -10,10 +9,10 @@ use thiserror::Error as ThisError;
 
 use livekit_otel_livekit::token::mint;
 
-/// Gives the token of each stream.
+/// Provides the token of each stream.
 ///
-/// A `livekit-otel serve` with `listen.grpc_auth: token` takes one that grants `observability.write`
-/// and lasts for at most 24 hours, as [`Tokens::minted`] makes them.
+/// A `livekit-otel serve` with `listen.grpc_auth: token` accepts a token that grants
+/// `observability.write` and is valid for at most 24 hours, such as one of [`Tokens::minted`].
 #[derive(Clone)]
 pub struct Tokens(Arc<Provider>);
 
@@ -21,48 +20,51 @@ type Provider = dyn Fn() -> Result<String, TokenError> + Send + Sync;
 
 /// Why there is no token.
 #[derive(Debug, ThisError)]
+#[non_exhaustive]
 pub enum TokenError {
     /// The API key or its secret is empty.
     #[error("the API key or its secret is empty")]
     NoKey,
-    /// The token can't be in a header.
-    #[error("the token has characters that no header may have")]
+    /// The token can't be a header's value.
+    #[error("the token has characters that are not allowed in a header")]
     Characters,
-    /// It can't be signed.
+    /// The token can't be signed.
     #[error("the token can't be signed")]
-    Sign(#[source] livekit_token::AccessTokenError),
-    /// The provider has none.
+    Sign(#[source] Box<dyn Error + Send + Sync>),
+    /// The provider failed.
     #[error("the provider has no token")]
     Provider(#[source] Box<dyn Error + Send + Sync>),
 }
 
 impl Tokens {
-    /// A new one for each stream, signed with one of LiveKit's API keys: it grants
-    /// `observability.write` and lasts for a minute.
+    /// A new token for each stream, signed with one of LiveKit's API keys: it grants
+    /// `observability.write` and is valid for a minute.
     ///
     /// # Errors
-    /// Where the key or its secret is empty.
+    /// If the key or its secret is empty.
     pub fn minted(key: impl Into<String>, secret: impl Into<String>) -> Result<Self, TokenError> {
         let (key, secret) = (key.into(), secret.into());
         if key.is_empty() || secret.is_empty() {
             return Err(TokenError::NoKey);
         }
-        Ok(Self(Arc::new(move || mint(&key, &secret).map_err(TokenError::Sign))))
+        Ok(Self(Arc::new(move || {
+            mint(&key, &secret).map_err(|error| TokenError::Sign(Box::new(error)))
+        })))
     }
 
-    /// The same for each stream. What is sent after it expired is refused.
+    /// The same token for each stream. Streams are refused once it has expired.
     ///
     /// # Errors
-    /// Where it can't be in a header.
+    /// If it can't be a header's value.
     pub fn fixed(token: impl Into<String>) -> Result<Self, TokenError> {
         let token = token.into();
         header(&token)?;
         Ok(Self(Arc::new(move || Ok(token.clone()))))
     }
 
-    /// What `provider` gives, which is called before each stream is opened: each second, and more
-    /// often under load. It must not block. Where it fails nothing is sent, and it is called again
-    /// after 0.1 to 5 s.
+    /// A token of `provider`, which is called before each stream is opened: each second, and more often
+    /// under load. It must not block. If it fails nothing is sent, and it is called again after 0.1 to
+    /// 5 s.
     pub fn from_fn<E: Into<Box<dyn Error + Send + Sync>>>(
         provider: impl Fn() -> Result<String, E> + Send + Sync + 'static,
     ) -> Self {

@@ -1,21 +1,21 @@
-//! The HTTP client, and what it says of certificates.
+//! The HTTP client, and its errors about certificates.
 
 use super::settings::WebhookError;
 pub(super) use livekit_otel_transport::client::Client;
 
-/// With `https`, a system without certificates is an error.
+/// With `https`, it is an error if the system has no certificates.
 pub(super) fn new(https: bool) -> Result<Client, WebhookError> {
     livekit_otel_transport::client::new(https)
         .map_err(|error| WebhookError::Certificates(error.to_string()))
 }
 
-/// Whether the receiver's certificate is not trusted: no retry mends that.
+/// Whether the receiver's certificate is not trusted, which no retry changes.
 #[cfg(feature = "tls")]
 pub(super) fn is_untrusted(error: &(dyn std::error::Error + 'static)) -> bool {
     if let Some(tls) = error.downcast_ref() {
         return matches!(tls, rustls::Error::InvalidCertificate(_));
     }
-    // An io::Error has what it wraps not as its source, but that one's source.
+    // The source of an io::Error is not the error that it wraps, but the wrapped one's source.
     let wrapped = match error.downcast_ref::<std::io::Error>() {
         Some(io) => io.get_ref().map(|wrapped| wrapped as &(dyn std::error::Error + 'static)),
         None => error.source(),

@@ -1,8 +1,8 @@
-//! Which events a webhook is told of (livekit protocol, webhook/filter.go).
+//! Which events a webhook receives (livekit protocol, webhook/filter.go).
 
 use livekit_otel_livekit::messages::FilterParams;
 
-/// Whether `event` is let through. Where something is included, what is excluded has no meaning.
+/// Whether `event` is sent. If the filter includes any events, it ignores those that it excludes.
 pub(super) fn allows(filter: &FilterParams, event: &str) -> bool {
     let named = |events: &[String]| events.iter().any(|each| each == event);
     if filter.include_events.is_empty() {
@@ -22,7 +22,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_included_goes_before_what_is_excluded() {
+    fn included_events_take_precedence_over_excluded_ones() {
         let table = [
             (filter(&[], &[]), true),
             (filter(&["room_started"], &[]), true),

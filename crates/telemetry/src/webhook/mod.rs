@@ -1,9 +1,8 @@
-//! Sends webhooks as LiveKit's server does (livekit protocol, webhook/resource_url_notifier.go):
-//! in order for each resource and URL, none waiting for another's.
+//! Sends webhooks as LiveKit's server does (livekit protocol, webhook/resource_url_notifier.go): in
+//! order for each resource and URL, and independently of the others.
 
 mod client;
 mod filter;
-pub mod info;
 mod queue;
 mod send;
 mod settings;
@@ -11,42 +10,46 @@ mod target;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::StatusCode;
+use parking_lot::RwLock;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
+pub use livekit_otel_livekit::keys::Keys;
 pub use settings::{WebhookEndpoint, WebhookError, WebhookSettings};
 
 use self::queue::{Key, Queues, Worker};
 use self::send::{SendError, Sender, Signing};
 use self::target::{Target, TargetId};
-use super::{Clock, NotifyError, ProcessedHook, QueuedNotifier, Stopping};
-use livekit_otel_livekit::keys::Keys;
+use super::analytics::Stopping;
+use super::notify::{NotifyError, ProcessedHook, QueuedNotifier};
+use livekit_otel_livekit::encode::{Took, processed, resource};
 use livekit_otel_livekit::messages::{FilterParams, WebhookConfig, WebhookEvent, WebhookInfo};
+use livekit_otel_pipeline::Clock;
 
-/// Tells webhooks of events. Dropped without a [`shutdown`](Self::shutdown), it still sends what
-/// is queued for as long as its runtime lives.
+/// Sends events to webhooks. A notifier that is dropped without a [`shutdown`](Self::shutdown) still
+/// sends its queued events, as long as its runtime lives.
 pub struct WebhookNotifier {
     shared: Arc<Shared>,
     endpoints: Vec<(FilterParams, Arc<Target>)>,
     filter: FilterParams,
-    // One bound for all extra webhooks.
+    // Shared by all extra webhooks.
     extra_requests: Arc<Semaphore>,
     runtime: Handle,
 }
 
-// What the workers need.
+// Shared with the workers.
 struct Shared {
     queues: Arc<Queues<Job>>,
     sender: Sender,
     max_age: Duration,
     hook: RwLock<Option<ProcessedHook>>,
     clock: RwLock<Clock>,
-    // True once there is no time left to send.
+    // True once the deadline has passed.
     cut: watch::Sender<bool>,
 }
 
@@ -62,7 +65,7 @@ impl WebhookNotifier {
     /// Starts on the current tokio runtime.
     ///
     /// # Errors
-    /// Where an endpoint's URL or key can't be used, or there is no runtime.
+    /// If an endpoint's URL or key can't be used, or there is no runtime.
     pub fn start(settings: &WebhookSettings) -> Result<Self, WebhookError> {
         let runtime = Handle::try_current().map_err(|_| WebhookError::NoRuntime)?;
         let requests = settings.max_requests.clamp(1, Semaphore::MAX_PERMITS);
@@ -94,10 +97,10 @@ impl WebhookNotifier {
         Ok(notifier)
     }
 
-    /// Replaces the keys. What is queued is signed with the new ones.
+    /// Replaces the keys. Queued events are signed with the new ones.
     ///
     /// # Errors
-    /// Where they lack an endpoint's; the keys stay as they were then.
+    /// If an endpoint's key is missing; then the keys do not change.
     pub fn set_keys(&self, keys: Keys, default_key: &str) -> Result<(), WebhookError> {
         let signing = Signing { keys, default_key: default_key.to_owned() };
         let unknown = |(_, target): &(FilterParams, Arc<Target>)| {
@@ -110,14 +113,15 @@ impl WebhookNotifier {
         Ok(())
     }
 
-    /// Takes no more, and sends what is queued. What is still queued at the deadline is told as
-    /// dropped; what was being sent, and may have been received, as failed.
+    /// Accepts no more events, and sends those that are queued until `deadline` of tokio's clock. Those
+    /// that are still queued then are reported as dropped, and those that were being sent, which may
+    /// have been received, as failed.
     pub async fn shutdown(&self, deadline: Instant) {
         let queues = &self.shared.queues;
         queues.close();
         if tokio::time::timeout_at(deadline, queues.ended()).await.is_err() {
             self.shared.cut.send_replace(true);
-            // From here on they wait for nothing.
+            // From here on the workers wait for nothing.
             queues.ended().await;
         }
     }
@@ -142,7 +146,7 @@ impl WebhookNotifier {
                 Ok(())
             }
             Err(error) => {
-                let info = info::of(event, &target.shown, None, None);
+                let info = processed(event, &target.printable, None, None);
                 self.shared.dropped(target, info, &error.to_string());
                 Err(error)
             }
@@ -167,7 +171,7 @@ impl QueuedNotifier for WebhookNotifier {
         extra: &[WebhookConfig],
     ) -> Result<(), NotifyError> {
         let name = &event.event;
-        let resource = info::resource(event);
+        let resource = resource(event);
         let event = Arc::new(event.clone());
         let mut queued = Ok(());
         if filter::allows(&self.filter, name) {
@@ -188,11 +192,11 @@ impl QueuedNotifier for WebhookNotifier {
     }
 
     fn register_processed_hook(&self, hook: ProcessedHook) {
-        *self.shared.hook.write().unwrap_or_else(PoisonError::into_inner) = Some(hook);
+        *self.shared.hook.write() = Some(hook);
     }
 
     fn set_clock(&self, clock: Clock) {
-        *self.shared.clock.write().unwrap_or_else(PoisonError::into_inner) = clock;
+        *self.shared.clock.write() = clock;
     }
 
     fn stop(&self, deadline: Instant) -> Stopping<'_> {
@@ -208,14 +212,15 @@ impl Drop for WebhookNotifier {
 
 impl fmt::Debug for WebhookNotifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let endpoints: Vec<_> = self.endpoints.iter().map(|(_, target)| &target.shown).collect();
+        let endpoints: Vec<_> =
+            self.endpoints.iter().map(|(_, target)| &target.printable).collect();
         f.debug_struct("WebhookNotifier").field("endpoints", &endpoints).finish_non_exhaustive()
     }
 }
 
 impl Shared {
     fn now(&self) -> SystemTime {
-        let clock = self.clock.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let clock = self.clock.read().clone();
         UNIX_EPOCH + Duration::from_nanos(clock.now().nanos())
     }
 
@@ -240,7 +245,7 @@ impl Shared {
             permit => {
                 let why = if permit.is_some() { "too old" } else { "the notifier is closed" };
                 worker.add_missed(1);
-                let info = info::of(&job.event, &job.target.shown, queued, None);
+                let info = processed(&job.event, &job.target.printable, queued, None);
                 self.dropped(&job.target, info, why);
             }
         }
@@ -249,13 +254,13 @@ impl Shared {
     async fn send(
         &self,
         job: &Job,
-        queued: info::Span,
+        queued: Took,
         permit: OwnedSemaphorePermit,
         worker: &Worker<Job>,
     ) {
         let mut event = WebhookEvent::clone(&job.event);
         let missed = worker.take_missed();
-        #[allow(deprecated)] // upstream's receivers are told it all the same
+        #[allow(deprecated)] // upstream's receivers still get it
         {
             event.num_dropped = missed;
         }
@@ -266,7 +271,7 @@ impl Shared {
             () = self.cut() => Err(SendError::Stopped),
         };
         let sent = (sent_at, began.elapsed());
-        let mut info = info::of(&event, &job.target.shown, Some(queued), Some(sent));
+        let mut info = processed(&event, &job.target.printable, Some(queued), Some(sent));
         info.http_status_code = status(&answer).map_or(0, |status| status.as_u16().into());
         let host = job.target.uri.host();
         if let Err(error) = answer {
@@ -276,19 +281,19 @@ impl Shared {
         } else {
             tracing::debug!(event = event.event, id = event.id, host, "webhook sent");
         }
-        self.tell(info);
+        self.report(info);
     }
 
     fn dropped(&self, target: &Target, mut info: WebhookInfo, why: &str) {
         let host = target.uri.host();
         tracing::info!(event = info.event, id = info.event_id, host, why, "webhook dropped");
         info.is_dropped = true;
-        self.tell(info);
+        self.report(info);
     }
 
-    fn tell(&self, info: WebhookInfo) {
-        let hook = self.hook.read().unwrap_or_else(PoisonError::into_inner).clone();
-        // A hook that panics must end neither the queue nor who queues.
+    fn report(&self, info: WebhookInfo) {
+        let hook = self.hook.read().clone();
+        // A hook that panics must end neither the queue nor the caller that queues.
         if hook.is_some_and(|hook| catch_unwind(AssertUnwindSafe(|| hook(info))).is_err()) {
             tracing::error!("the hook for webhooks panicked");
         }

@@ -1,22 +1,23 @@
-//! A queue for each resource at each target, and who works it off.
+//! A queue for each resource at each target, and its worker.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use super::target::TargetId;
-use crate::NotifyError;
+use crate::notify::NotifyError;
 
-/// What has an order of its own.
+/// Events with the same key keep their order.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     pub(super) target: TargetId,
     pub(super) resource: String,
 }
 
-/// All queues that there are. Each has a [`Worker`].
+/// All queues. Each has a [`Worker`].
 pub(super) struct Queues<J> {
     open: Mutex<Open<J>>,
     workers: watch::Sender<usize>,
@@ -45,13 +46,13 @@ impl<J> Queues<J> {
         Self { open, workers: watch::Sender::new(0), max_depth, idle }
     }
 
-    /// Queues a job. A new queue's worker comes back: it is the caller's to run.
+    /// Queues a job. Returns the worker of a new queue, which the caller has to run.
     pub(super) fn push(
         self: &Arc<Self>,
         key: Key,
         job: J,
     ) -> Result<Option<Worker<J>>, NotifyError> {
-        let mut open = lock(&self.open);
+        let mut open = self.open.lock();
         if open.closed {
             return Err(NotifyError::Closed);
         }
@@ -68,9 +69,9 @@ impl<J> Queues<J> {
         pushed.map(|()| worker)
     }
 
-    /// Takes no more. The workers end once their queues are empty.
+    /// Accepts no more jobs. The workers end once their queues are empty.
     pub(super) fn close(&self) {
-        let mut open = lock(&self.open);
+        let mut open = self.open.lock();
         open.closed = true;
         #[expect(clippy::disallowed_methods, clippy::iter_over_hash_type, reason = "all are woken")]
         for queue in open.queues.values() {
@@ -93,7 +94,7 @@ impl<J> Default for Queue<J> {
 
 impl<J> Queue<J> {
     fn push(&self, job: J, max_depth: usize) -> Result<(), NotifyError> {
-        let mut waiting = lock(&self.waiting);
+        let mut waiting = self.waiting.lock();
         if waiting.jobs.len() >= max_depth {
             waiting.missed = waiting.missed.saturating_add(1);
             return Err(NotifyError::QueueFull);
@@ -104,7 +105,7 @@ impl<J> Queue<J> {
     }
 }
 
-/// Takes the jobs of one queue, in their order. The queue goes with it.
+/// Takes the jobs of one queue, in their order. The queue is removed with it.
 pub(super) struct Worker<J> {
     queues: Arc<Queues<J>>,
     key: Key,
@@ -112,11 +113,11 @@ pub(super) struct Worker<J> {
 }
 
 impl<J> Worker<J> {
-    /// Waits for the next job. None once the queue is empty and either idle or closed: it is
-    /// removed then, and a later job makes a new one.
+    /// Waits for the next job. `None` once the queue is empty and either idle or closed; it is then
+    /// removed, and a later job makes a new one.
     pub(super) async fn next(&self) -> Option<J> {
         loop {
-            let job = lock(&self.queue.waiting).jobs.pop_front();
+            let job = self.queue.waiting.lock().jobs.pop_front();
             if job.is_some() {
                 return job;
             }
@@ -130,21 +131,21 @@ impl<J> Worker<J> {
         }
     }
 
-    /// How many events the receiver missed since one was sent, and starts again at none.
+    /// How many events the receiver missed since one was sent; the count starts again at 0.
     pub(super) fn take_missed(&self) -> i32 {
-        std::mem::take(&mut lock(&self.queue.waiting).missed)
+        std::mem::take(&mut self.queue.waiting.lock().missed)
     }
 
     /// Counts events that the receiver missed.
     pub(super) fn add_missed(&self, missed: i32) {
-        let mut waiting = lock(&self.queue.waiting);
+        let mut waiting = self.queue.waiting.lock();
         waiting.missed = waiting.missed.saturating_add(missed);
     }
 
-    // Under the lock that a push takes: no job gets into a queue that is removed.
+    // Under the lock that a push takes, so that no job gets into a removed queue.
     fn retire(&self, idle: bool) -> bool {
-        let mut open = lock(&self.queues.open);
-        let retired = (idle || open.closed) && lock(&self.queue.waiting).jobs.is_empty();
+        let mut open = self.queues.open.lock();
+        let retired = (idle || open.closed) && self.queue.waiting.lock().jobs.is_empty();
         if retired {
             open.queues.remove(&self.key);
         }
@@ -154,18 +155,14 @@ impl<J> Worker<J> {
 
 impl<J> Drop for Worker<J> {
     fn drop(&mut self) {
-        let mut open = lock(&self.queues.open);
-        // A retired one's key may have a new queue already.
+        let mut open = self.queues.open.lock();
+        // The key of a removed queue may have a new one already.
         if open.queues.get(&self.key).is_some_and(|queue| Arc::ptr_eq(queue, &self.queue)) {
             open.queues.remove(&self.key);
         }
         drop(open);
         self.queues.workers.send_modify(|workers| *workers -= 1);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -185,7 +182,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_idle_queue_is_removed_and_made_anew() {
+    async fn an_idle_queue_is_removed_and_made_again() {
         let queues = queues();
         let worker = queues.push(key("room"), 1).unwrap().unwrap();
         assert!(queues.push(key("room"), 2).unwrap().is_none());
@@ -200,7 +197,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_queue_counts_what_it_does_not_take() {
+    async fn a_full_queue_counts_the_jobs_that_it_refuses() {
         let queues = queues();
         let worker = queues.push(key("room"), 1).unwrap().unwrap();
         queues.push(key("room"), 2).unwrap();
@@ -212,7 +209,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_closed_queue_gives_what_it_holds_and_ends() {
+    async fn a_closed_queue_returns_its_jobs_and_ends() {
         let queues = queues();
         let worker = queues.push(key("room"), 1).unwrap().unwrap();
         queues.close();
@@ -225,7 +222,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_worker_that_waits_hears_of_a_job_and_of_the_end() {
+    async fn a_waiting_worker_wakes_for_a_job_and_for_the_end() {
         let queues = queues();
         let worker = queues.push(key("room"), 1).unwrap().unwrap();
         let began = Instant::now();

@@ -1,13 +1,13 @@
 //! Sends one webhook, signed anew and retried as LiveKit's sender does (hashicorp's
 //! go-retryablehttp with its defaults).
 
-use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body_util::Full;
+use parking_lot::RwLock;
 use thiserror::Error;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
@@ -19,11 +19,11 @@ use livekit_otel_livekit::keys::Keys;
 use livekit_otel_livekit::messages::WebhookEvent;
 use livekit_otel_livekit::token::sign;
 
-// A receiver that wishes for more is asked earlier all the same: its queue waits for it.
-const LONGEST_WISH: Duration = Duration::from_mins(5);
-const LONGEST_TEXT: usize = 200;
+// A longer `Retry-After` is not honoured, as the whole queue waits for it.
+const MAX_RETRY_AFTER: Duration = Duration::from_mins(5);
+const MAX_TEXT: usize = 200;
 
-/// Why a webhook was not taken.
+/// Why a webhook was not delivered.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(super) enum SendError {
     #[error("the event can't be written as JSON")]
@@ -40,13 +40,13 @@ pub(super) enum SendError {
     Connection(String),
     #[error("{0}")]
     Untrusted(String),
-    #[error("the notifier was stopped before it was taken")]
+    #[error("the notifier was stopped before it was delivered")]
     Stopped,
 }
 
 impl SendError {
-    // A redirect is not followed and a 4xx won't change; what the receiver suffers from may.
-    fn is_passing(&self) -> bool {
+    // A redirect is not followed and a 4xx won't change; an error of the receiver may pass.
+    fn is_transient(&self) -> bool {
         match self {
             Self::Status { status, .. } => match status.as_u16() {
                 429 => true,
@@ -59,14 +59,15 @@ impl SendError {
     }
 }
 
-/// The secrets to sign with.
+/// The secrets that sign.
 pub(super) struct Signing {
     pub(super) keys: Keys,
     pub(super) default_key: String,
 }
 
 impl Signing {
-    /// The key's name and its secret; without a name, the default key's. An empty secret is none.
+    /// The key's name and its secret; the default key's if there is no name. An empty secret does not
+    /// count.
     pub(super) fn secret<'a>(&'a self, key: Option<&'a str>) -> Option<(&'a str, &'a str)> {
         let key = key.unwrap_or(&self.default_key);
         let secret = self.keys.secret(key).filter(|secret| !secret.is_empty())?;
@@ -74,7 +75,7 @@ impl Signing {
     }
 }
 
-/// How often a webhook is tried again, and when.
+/// How often and when a webhook is sent again.
 #[derive(Debug, Clone, Copy)]
 struct Retries {
     most: u32,
@@ -83,20 +84,20 @@ struct Retries {
 }
 
 impl Retries {
-    // The pause after the attempt that had `before` ones before it; none where it was the last.
+    // The pause after an attempt with `before` earlier ones; `None` if it was the last.
     fn pause(&self, before: u32, error: &SendError) -> Option<Duration> {
-        if before >= self.most || !error.is_passing() {
+        if before >= self.most || !error.is_transient() {
             return None;
         }
         if let SendError::Status { after: Some(after), .. } = error {
-            return Some((*after).min(LONGEST_WISH));
+            return Some((*after).min(MAX_RETRY_AFTER));
         }
         let backoff = self.min.saturating_mul(2u32.saturating_pow(before)).min(self.max);
         Some(jittered(backoff))
     }
 }
 
-// Up to a quarter more: senders that lost one receiver don't come back to it in step.
+// Up to a quarter more, so that senders that lost one receiver do not return to it at once.
 fn jittered(backoff: Duration) -> Duration {
     backoff.saturating_add(backoff / 4000 * fastrand::u32(..1000))
 }
@@ -110,7 +111,7 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    /// With `https`, a system without certificates is an error.
+    /// With `https`, it is an error if the system has no certificates.
     pub(super) fn new(settings: &WebhookSettings, https: bool) -> Result<Self, WebhookError> {
         let WebhookSettings { retries, min_backoff, max_backoff, timeout, .. } = *settings;
         let signing =
@@ -124,15 +125,15 @@ impl Sender {
     }
 
     pub(super) fn set_signing(&self, signing: Signing) {
-        *self.signing.write().unwrap_or_else(PoisonError::into_inner) = signing;
+        *self.signing.write() = signing;
     }
 
     pub(super) fn can_sign(&self, key: Option<&str>) -> bool {
-        self.signing.read().unwrap_or_else(PoisonError::into_inner).secret(key).is_some()
+        self.signing.read().secret(key).is_some()
     }
 
-    /// Sends `event` and tries again; gives the status that it was taken with. `permit` is for the
-    /// first attempt: a pause holds none.
+    /// Sends `event`, with retries; returns the status of its success. `permit` is for the first attempt:
+    /// a pause holds none.
     pub(super) async fn send(
         &self,
         target: &Target,
@@ -147,7 +148,7 @@ impl Sender {
             drop(permit);
             let Err(error) = answer else { return answer };
             let Some(pause) = self.retries.pause(before, &error) else { return Err(error) };
-            tracing::debug!(host = target.uri.host(), %error, ?pause, "webhook is tried again");
+            tracing::debug!(host = target.uri.host(), %error, ?pause, "webhook is sent again");
             tokio::time::sleep(pause).await;
             permit = target.permit().await;
             before += 1;
@@ -162,7 +163,7 @@ impl Sender {
             .map_err(|_| SendError::Timeout)?
             .map_err(|error| of_client(&error))?;
         let (head, answer) = response.into_parts();
-        // Its words are of no use, but a connection that was read to the end is used again.
+        // The body is ignored, but a connection that was read to its end is used again.
         let left = self.timeout.saturating_sub(began.elapsed());
         let _ = livekit_otel_transport::client::read(answer, left).await;
         if head.status.is_success() {
@@ -170,7 +171,7 @@ impl Sender {
         }
         Err(SendError::Status {
             status: head.status,
-            after: retry_after(head.status, &head.headers),
+            after: parse_retry_after(head.status, &head.headers),
         })
     }
 
@@ -186,13 +187,13 @@ impl Sender {
     }
 
     fn token(&self, target: &Target, body: &[u8]) -> Result<String, SendError> {
-        let signing = self.signing.read().unwrap_or_else(PoisonError::into_inner);
+        let signing = self.signing.read();
         let (key, secret) = signing.secret(target.key.as_deref()).ok_or(SendError::UnknownKey)?;
         sign(body, key, secret).map_err(|_| SendError::Request)
     }
 }
 
-fn retry_after(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
+fn parse_retry_after(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
     if !matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
         return None;
     }
@@ -201,13 +202,8 @@ fn retry_after(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
 }
 
 fn of_client(error: &hyper_util::client::legacy::Error) -> SendError {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    let text = text.chars().filter(|each| !each.is_control()).take(LONGEST_TEXT).collect();
+    let text = livekit_otel_transport::chain(error);
+    let text = text.chars().filter(|each| !each.is_control()).take(MAX_TEXT).collect();
     if client::is_untrusted(error) {
         SendError::Untrusted(text)
     } else {
@@ -225,21 +221,24 @@ mod tests {
     fn status(status: u16, after: Option<&str>) -> SendError {
         let status = StatusCode::from_u16(status).unwrap();
         let headers = after.map(|after| (RETRY_AFTER, after.parse().unwrap()));
-        let after = retry_after(status, &HeaderMap::from_iter(headers));
+        let after = parse_retry_after(status, &HeaderMap::from_iter(headers));
         SendError::Status { status, after }
     }
 
     #[test]
-    fn what_may_pass_is_tried_again() {
-        let passing = |error: &SendError| RETRIES.pause(0, error).is_some();
+    fn transient_errors_are_retried() {
+        let is_transient = |error: &SendError| RETRIES.pause(0, error).is_some();
         for code in (100..=599).filter(|code| !(200..300).contains(code)) {
             let expected = code == 429 || (code >= 500 && code != 501);
-            assert_eq!(passing(&status(code, None)), expected, "{code}");
+            assert_eq!(is_transient(&status(code, None)), expected, "{code}");
         }
-        assert!(passing(&SendError::Timeout) && passing(&SendError::Connection(String::new())));
+        assert!(
+            is_transient(&SendError::Timeout)
+                && is_transient(&SendError::Connection(String::new()))
+        );
         let untrusted = SendError::Untrusted(String::new());
         for error in [SendError::Encode, SendError::UnknownKey, SendError::Request, untrusted] {
-            assert!(!passing(&error), "{error}");
+            assert!(!is_transient(&error), "{error}");
         }
     }
 
@@ -259,12 +258,12 @@ mod tests {
     }
 
     #[test]
-    fn a_wish_for_later_is_obeyed_on_429_and_503() {
+    fn retry_after_is_honoured_on_429_and_503() {
         let pause = |error| RETRIES.pause(0, &error).unwrap();
         for code in [429, 503] {
             assert_eq!(pause(status(code, Some("7"))), Duration::from_secs(7));
             assert_eq!(pause(status(code, Some("0"))), Duration::ZERO);
-            assert_eq!(pause(status(code, Some("86400"))), LONGEST_WISH);
+            assert_eq!(pause(status(code, Some("86400"))), MAX_RETRY_AFTER);
             for odd in ["-1", "soon"] {
                 assert!(pause(status(code, Some(odd))) >= RETRIES.min);
             }

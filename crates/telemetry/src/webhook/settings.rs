@@ -1,4 +1,4 @@
-//! What the notifier is told at start.
+//! The settings of a notifier.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,42 +9,32 @@ use super::target;
 use livekit_otel_livekit::keys::Keys;
 use livekit_otel_livekit::messages::FilterParams;
 
-/// Whom the notifier tells, and how long it tries.
+/// Where webhooks go, and how long the notifier tries.
 #[derive(Debug, Clone)]
+#[must_use]
 pub struct WebhookSettings {
-    /// Who is told of every event that the filters let through.
-    pub endpoints: Vec<WebhookEndpoint>,
-    /// The API keys and their secrets.
-    pub keys: Keys,
-    /// The key that signs where an endpoint or an extra webhook names none.
-    pub default_key: String,
-    /// Which events any of the endpoints is told of. Extra webhooks have only their own filter.
-    pub filter: FilterParams,
-    /// How many events may wait for one resource at one URL; 200.
-    pub max_depth: usize,
-    /// An event that waited for longer is not sent; 30 s.
-    pub max_age: Duration,
-    /// A queue that was empty for so long is removed; 5 minutes.
-    pub idle: Duration,
-    /// How many requests there may be at once to one endpoint, and to all extra webhooks together:
-    /// a dead endpoint does not hold up the others. At least 1; 50.
-    pub max_requests: usize,
-    /// How long one attempt may take; 10 s.
-    pub timeout: Duration,
-    /// How often an event is tried again; 4.
-    pub retries: u32,
-    /// The pause before the first retry, which doubles with each; 1 s.
-    pub min_backoff: Duration,
-    /// The longest pause before a retry; 30 s.
-    pub max_backoff: Duration,
+    pub(super) endpoints: Vec<WebhookEndpoint>,
+    pub(super) keys: Keys,
+    pub(super) default_key: String,
+    pub(super) filter: FilterParams,
+    pub(super) max_depth: usize,
+    pub(super) max_age: Duration,
+    pub(super) idle: Duration,
+    pub(super) max_requests: usize,
+    pub(super) timeout: Duration,
+    pub(super) retries: u32,
+    pub(super) min_backoff: Duration,
+    pub(super) max_backoff: Duration,
 }
 
-impl Default for WebhookSettings {
-    fn default() -> Self {
+impl WebhookSettings {
+    /// No endpoints yet. `default_key` is the key in `keys` that signs unless an endpoint or an extra
+    /// webhook names another one.
+    pub fn new(keys: Keys, default_key: impl Into<String>) -> Self {
         Self {
             endpoints: Vec::new(),
-            keys: Keys::default(),
-            default_key: String::new(),
+            keys,
+            default_key: default_key.into(),
             filter: FilterParams::default(),
             max_depth: 200,
             max_age: Duration::from_secs(30),
@@ -56,23 +46,95 @@ impl Default for WebhookSettings {
             max_backoff: Duration::from_secs(30),
         }
     }
+
+    /// Adds an endpoint, which receives every event that the filters allow.
+    pub fn endpoint(mut self, endpoint: WebhookEndpoint) -> Self {
+        self.endpoints.push(endpoint);
+        self
+    }
+
+    /// Adds endpoints.
+    pub fn endpoints(mut self, endpoints: impl IntoIterator<Item = WebhookEndpoint>) -> Self {
+        self.endpoints.extend(endpoints);
+        self
+    }
+
+    /// The events that endpoints receive. Extra webhooks have only their own filter.
+    pub fn filter(mut self, filter: FilterParams) -> Self {
+        self.filter = filter;
+        self
+    }
+
+    /// The most events that wait for one resource at one URL; 200.
+    pub fn max_depth(mut self, events: usize) -> Self {
+        self.max_depth = events;
+        self
+    }
+
+    /// How long an event may wait before it is dropped; 30 s.
+    pub fn max_age(mut self, age: Duration) -> Self {
+        self.max_age = age;
+        self
+    }
+
+    /// How long a queue may be empty before it is removed; 5 minutes.
+    pub fn idle(mut self, time: Duration) -> Self {
+        self.idle = time;
+        self
+    }
+
+    /// The most concurrent requests to one endpoint, and to all extra webhooks together, so that a dead
+    /// endpoint does not delay the others. At least 1; 50.
+    pub fn max_requests(mut self, requests: usize) -> Self {
+        self.max_requests = requests;
+        self
+    }
+
+    /// How long one attempt may take; 10 s.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// How often an event is sent again; 4.
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.retries = retries;
+        self
+    }
+
+    /// The pause before the first retry, which doubles with each, and the longest pause; 1 s and 30 s.
+    pub fn backoff(mut self, min: Duration, max: Duration) -> Self {
+        (self.min_backoff, self.max_backoff) = (min, max);
+        self
+    }
 }
 
-/// One webhook that is always told. `Debug` shows no more of its URL than scheme, host and path.
+/// A configured webhook. `Debug` shows only scheme, host and path of its URL.
 #[derive(Clone, Default)]
+#[must_use]
 pub struct WebhookEndpoint {
-    /// An http or https URL. A user and password in it are not sent.
-    pub url: String,
-    /// The API key that signs what goes there, if not the default one.
-    pub key: Option<String>,
-    /// Which events go there.
-    pub filter: FilterParams,
+    pub(super) url: String,
+    pub(super) key: Option<String>,
+    pub(super) filter: FilterParams,
 }
 
 impl WebhookEndpoint {
-    /// Signed with the default key, without a filter.
+    /// To an http or https URL, signed with the default key, without a filter. A user and password in
+    /// the URL are not sent.
     pub fn new(url: impl Into<String>) -> Self {
         Self { url: url.into(), ..Self::default() }
+    }
+
+    /// The API key that signs, in place of the default one.
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// The events that it receives.
+    pub fn filter(mut self, filter: FilterParams) -> Self {
+        self.filter = filter;
+        self
     }
 }
 
@@ -80,15 +142,16 @@ impl fmt::Debug for WebhookEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let uri = target::parse(&self.url);
         f.debug_struct("WebhookEndpoint")
-            .field("url", &uri.as_ref().map(target::shown))
+            .field("url", &uri.as_ref().map(target::printable))
             .field("key", &self.key)
             .field("filter", &self.filter)
             .finish()
     }
 }
 
-/// Why the notifier can't start, or not have its keys replaced. An endpoint is named by its place.
+/// Why the notifier can't start, or can't replace its keys. An endpoint is named by its index.
 #[derive(Debug, Clone, Error, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum WebhookError {
     /// An endpoint's URL can't be used.
     #[error("webhook endpoint {0}: not an http URL, or https where the build has TLS")]

@@ -6,44 +6,44 @@ use http::Uri;
 use http::uri::PathAndQuery;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// What tells targets apart: each has queues of its own.
+/// Identifies a target: each has its own queues.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) enum TargetId {
-    /// The endpoint of this place in the settings.
+    /// The endpoint with this index in the settings.
     Endpoint(usize),
     /// An extra webhook, by its whole URL.
     Extra(Uri),
 }
 
-/// A URL, and what is needed to send something there.
+/// A URL, and how to send there.
 pub(super) struct Target {
     pub(super) id: TargetId,
     pub(super) uri: Uri,
-    /// What of the URL may be told.
-    pub(super) shown: String,
-    /// The key that signs; none is the default one.
+    /// The URL without its secrets.
+    pub(super) printable: String,
+    /// The key that signs; `None` for the default one.
     pub(super) key: Option<String>,
     pub(super) requests: Arc<Semaphore>,
 }
 
 impl Target {
-    /// `uri` is one that [`parse`] gave.
+    /// `uri` is from [`parse`].
     pub(super) fn new(
         id: TargetId,
         uri: Uri,
         key: Option<String>,
         requests: Arc<Semaphore>,
     ) -> Self {
-        Self { id, shown: shown(&uri), uri, key, requests }
+        Self { id, printable: printable(&uri), uri, key, requests }
     }
 
-    /// The right to have a request open. None never comes: the semaphore is not closed.
+    /// The permit of one request. Never `None`, as the semaphore is not closed.
     pub(super) async fn permit(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.requests).acquire_owned().await.ok()
     }
 }
 
-/// An http or https URL without its userinfo, which must not leave.
+/// An http or https URL without its user and password, which must not be sent.
 pub(super) fn parse(url: &str) -> Option<Uri> {
     let uri: Uri = url.trim().parse().ok()?;
     let scheme = uri
@@ -56,8 +56,8 @@ pub(super) fn parse(url: &str) -> Option<Uri> {
     uri.host().is_some_and(|host| !host.is_empty()).then_some(uri)
 }
 
-/// Scheme, host, port and path: a query may hold a secret.
-pub(super) fn shown(uri: &Uri) -> String {
+/// Scheme, host, port and path: a query may contain a secret.
+pub(super) fn printable(uri: &Uri) -> String {
     let authority = uri.authority().map_or("", |authority| authority.as_str());
     format!("{}://{authority}{}", uri.scheme_str().unwrap_or_default(), uri.path())
 }
@@ -67,15 +67,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_is_told_without_userinfo_and_query() {
+    fn a_printable_url_has_no_user_and_no_query() {
         let table = [
             ("http://host", "http://host/"),
             ("http://user:hidden@host:81/hook?token=hidden", "http://host:81/hook"),
             ("http://[::1]:80/a/b?c", "http://[::1]:80/a/b"),
         ];
-        for (url, told) in table {
+        for (url, expected) in table {
             let uri = parse(url).unwrap();
-            assert_eq!(shown(&uri), told);
+            assert_eq!(printable(&uri), expected);
             assert!(!uri.to_string().contains('@'), "{uri}");
         }
         let uri = parse("http://user@host/hook?token=kept").unwrap();
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_http_url_is_refused() {
+    fn a_url_must_be_an_http_url_with_a_host() {
         for url in ["", "/hook", "host:80", "ftp://host/", "http://", "http://user@/", "http:///a"]
         {
             assert!(parse(url).is_none(), "{url}");

@@ -7,22 +7,18 @@ use super::plan::{Failure, Plan, Visit};
 use super::random::Random;
 use super::steps::{Link, LinkStep, Step, TrackStep, What};
 use super::{Message, Settings};
+use livekit_otel_livekit::encode::{self, TrackCall, TrackStep as Happened, timestamp, webhook};
 use livekit_otel_livekit::messages::{
     AnalyticsClientMeta, AnalyticsEvent, AnalyticsEventType as Type, AnalyticsStat,
     AnalyticsStream, ClientInfo, Codec, DisconnectReason, ParticipantInfo, Room, StreamType,
     TrackInfo, WebhookEvent, WebhookInfo, client_info::Sdk, participant_info::State,
 };
 use livekit_otel_model::event::Time;
-use livekit_otel_telemetry::call::{
-    ParticipantCall, ParticipantStep, TrackCall, TrackStep as ReportedTime,
-};
-use livekit_otel_telemetry::encode::{self, timestamp, webhook};
-use livekit_otel_telemetry::webhook::info;
 
 // How long a webhook takes a server, as it tells it.
 const QUEUED: Duration = Duration::from_millis(1);
 const SENT: Duration = Duration::from_millis(3);
-// ReportedTime with each delivery; it leaves nowhere.
+// In the event of each delivery; nothing is sent there.
 const URL: &str = "http://127.0.0.1:9290/webhook";
 
 // A server's own list: it makes most of a message of a room or a participant.
@@ -84,12 +80,8 @@ impl Reporter<'_> {
             os: "linux".to_owned(),
             ..ClientInfo::default()
         };
-        let step = ParticipantStep::Joined {
-            client_info: Some(Box::new(client)),
-            client_meta: Some(Box::new(meta)),
-            should_send_event: true,
-        };
-        self.participant(Type::ParticipantJoined, nth, State::Joined, step, now);
+        let event = self.participant(Type::ParticipantJoined, nth, State::Joined, now);
+        self.event(AnalyticsEvent { client_info: Some(client), client_meta: Some(meta), ..event });
     }
 
     fn active(&mut self, nth: usize, now: Time) {
@@ -102,9 +94,8 @@ impl Reporter<'_> {
             connection_type: "udp".to_owned(),
             ..AnalyticsClientMeta::default()
         };
-        let activation = livekit_otel_telemetry::Activation::default();
-        let step = ParticipantStep::Active { client_meta: Some(Box::new(meta)), activation };
-        self.participant(Type::ParticipantActive, nth, State::Active, step, now);
+        let event = self.participant(Type::ParticipantActive, nth, State::Active, now);
+        self.event(AnalyticsEvent { client_meta: Some(meta), ..event });
     }
 
     fn left(&mut self, nth: usize, now: Time) {
@@ -116,39 +107,31 @@ impl Reporter<'_> {
         };
         let who = self.info(visit, State::Disconnected);
         self.webhook(name, Some(who), now);
-        let step = ParticipantStep::Left { should_send_event: true };
-        self.participant(kind, nth, State::Disconnected, step, now);
+        let event = self.participant(kind, nth, State::Disconnected, now);
+        self.event(event);
     }
 
-    fn participant(
-        &mut self,
-        kind: Type,
-        nth: usize,
-        state: State,
-        step: ParticipantStep,
-        now: Time,
-    ) {
+    fn participant(&self, kind: Type, nth: usize, state: State, now: Time) -> AnalyticsEvent {
         let participant = self.info(&self.plan.visits[nth], state);
-        let call = ParticipantCall { room: self.room(), participant, guard: None, step };
-        self.event(encode::of_participant_call(kind, call, now));
+        encode::of_participant(kind, self.room(), participant, now)
     }
 
     fn track(&mut self, visit: usize, nth: usize, what: TrackStep, now: Time) {
         let track = &self.plan.visits[visit].tracks[nth];
         let media = media::of(nth);
         let step = match what {
-            TrackStep::Requested => ReportedTime::PublishRequested,
-            TrackStep::Updated => ReportedTime::PublishedUpdate,
-            TrackStep::Published => ReportedTime::Published,
-            TrackStep::Muted => ReportedTime::Muted,
-            TrackStep::Unmuted => ReportedTime::Unmuted,
-            TrackStep::Unpublished => ReportedTime::Unpublished { was_published_locally: true },
+            TrackStep::Requested => Happened::PublishRequested,
+            TrackStep::Updated => Happened::PublishedUpdate,
+            TrackStep::Published => Happened::Published,
+            TrackStep::Muted => Happened::Muted,
+            TrackStep::Unmuted => Happened::Unmuted,
+            TrackStep::Unpublished => Happened::Unpublished { was_published_locally: true },
             TrackStep::Totals => {
                 let part = track.part(track.published, track.published, track.unpublished);
                 let quality = &self.plan.visits[visit].quality;
                 let times = (track.published, track.unpublished);
                 let stats = self.totals(media, quality, part, times);
-                ReportedTime::PublishRtpStats { mime_type: media.mime.to_owned(), layer: 0, stats }
+                Happened::PublishRtpStats { mime_type: media.mime.to_owned(), layer: 0, stats }
             }
         };
         let is_muted = what == TrackStep::Muted;
@@ -161,25 +144,25 @@ impl Reporter<'_> {
         let track = &publisher.tracks[link.track];
         let media = media::of(link.track);
         let step = match what {
-            LinkStep::Requested => ReportedTime::SubscribeRequested,
+            LinkStep::Requested => Happened::SubscribeRequested,
             LinkStep::Subscribed => {
                 let who = ParticipantInfo {
                     sid: publisher.sid.clone(),
                     identity: publisher.identity.clone(),
                     ..ParticipantInfo::default()
                 };
-                ReportedTime::Subscribed { publisher: Some(who) }
+                Happened::Subscribed { publisher: Some(who) }
             }
             LinkStep::Failed => {
                 let error = "no permission to subscribe".to_owned();
-                ReportedTime::SubscribeFailed { error, is_user_error: true }
+                Happened::SubscribeFailed { error, is_user_error: true }
             }
-            LinkStep::Unsubscribed => ReportedTime::Unsubscribed,
+            LinkStep::Unsubscribed => Happened::Unsubscribed,
             LinkStep::Totals => {
                 let part = track.part(link.answered, link.answered, link.ended);
                 let quality = &self.plan.visits[link.subscriber].quality;
                 let stats = self.totals(media, quality, part, (link.answered, link.ended));
-                ReportedTime::SubscribeRtpStats { mime_type: media.mime.to_owned(), stats }
+                Happened::SubscribeRtpStats { mime_type: media.mime.to_owned(), stats }
             }
         };
         let info = match what {
@@ -200,7 +183,7 @@ impl Reporter<'_> {
         media::totals(media, quality, part.after, times, to.saturating_sub(from))
     }
 
-    fn on_track(&mut self, visit: usize, track: TrackInfo, step: ReportedTime, now: Time) {
+    fn on_track(&mut self, visit: usize, track: TrackInfo, step: Happened, now: Time) {
         let visit = &self.plan.visits[visit];
         let room =
             Room { sid: self.plan.sid.clone(), name: self.plan.name.clone(), ..Room::default() };
@@ -209,11 +192,10 @@ impl Reporter<'_> {
             participant_sid: visit.sid.clone(),
             identity: visit.identity.clone(),
             track,
-            should_send_event: true,
             step,
         };
-        if let Some(webhook) = encode::track_webhook(&call) {
-            self.send_webhook(webhook, now);
+        if let Some(name) = encode::track_webhook(&call.step) {
+            self.send_webhook(encode::of_track_webhook(name, &call), now);
         }
         self.event(encode::of_track(call, now));
     }
@@ -361,7 +343,7 @@ impl Reporter<'_> {
             return;
         }
         let (queued, sent) = ((system(now), QUEUED), (system(now + QUEUED), SENT));
-        let info = info::of(&webhook, URL, Some(queued), Some(sent));
+        let info = encode::processed(&webhook, URL, Some(queued), Some(sent));
         let info = WebhookInfo { http_status_code: 200, ..info };
         self.told.push(Message::Webhook(Box::new(webhook)));
         let event = encode::event(Type::Webhook, now + QUEUED + SENT);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use livekit_otel_telemetry::spelled;
+use livekit_otel_livekit::guid;
 
 /// splitmix64: good enough for a load, and the same everywhere.
 #[derive(Debug, Clone)]
@@ -52,7 +52,7 @@ impl Random {
 
     /// An id as LiveKit's, with its prefix.
     pub(super) fn id(&mut self, prefix: &str) -> String {
-        spelled(prefix, u128::from(self.next()) << 64 | u128::from(self.next()))
+        guid::from_bits(prefix, u128::from(self.next()) << 64 | u128::from(self.next()))
     }
 }
 

@@ -142,13 +142,12 @@ impl Targets {
             reach(&to.analytics).await?;
             let is_signed = !to.key.is_empty();
             let tokens = is_signed.then(|| Tokens::minted(&to.key, &to.secret)).transpose()?;
-            forwarder = Some(AnalyticsForwarder::start(ForwardSettings {
-                tokens,
-                node_id: simulation.node().to_owned(),
-                // What waits is bounded by its number.
-                max_bytes: usize::MAX,
-                ..ForwardSettings::to(to.analytics.clone())
-            })?);
+            let settings = ForwardSettings::to(&to.analytics.to_string())?
+                .tokens(tokens)
+                .node_id(simulation.node())
+                // Messages are limited by their number.
+                .max_bytes(usize::MAX);
+            forwarder = Some(AnalyticsForwarder::start(settings)?);
         }
         let (events, stats) = (Outcome::default(), Outcome::default());
         Ok(Self { connections, posting, webhooks, forwarder, events, stats })
@@ -170,11 +169,11 @@ impl Targets {
                 return connection.send(body.into()).await.is_ok();
             }
             (Message::Event(event), Some(forwarder)) => {
-                forwarder.room(Source::Events, WAITING_MESSAGES).await;
+                forwarder.wait_for_capacity(Source::Events, WAITING_MESSAGES).await;
                 forwarder.send_event(*event);
             }
             (Message::Stats(stats), Some(forwarder)) => {
-                forwarder.room(Source::Stats, WAITING_MESSAGES).await;
+                forwarder.wait_for_capacity(Source::Stats, WAITING_MESSAGES).await;
                 forwarder.send_stats(stats);
             }
             _ => {}
@@ -191,9 +190,8 @@ impl Targets {
         if let Some(forwarder) = &self.forwarder {
             forwarder.shutdown(deadline).await;
             for (source, outcome) in [(Source::Events, self.events), (Source::Stats, self.stats)] {
-                let counts = forwarder.counts().into_iter().find(|(kind, _)| *kind == source);
-                let acknowledged = counts.map_or(0, |(_, counts)| counts.acknowledged);
-                let Retried { messages: retried, last } = forwarder.retried(source);
+                let acknowledged = forwarder.counts(source).acknowledged;
+                let Retried { messages: retried, last, .. } = forwarder.retried(source);
                 let error = last.map(|code| format!("a stream failed: {code}"));
                 outcomes.push((source, Outcome { acknowledged, retried, error, ..outcome }));
             }

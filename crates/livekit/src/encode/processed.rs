@@ -1,18 +1,18 @@
-//! What the hook is told of a webhook (livekit protocol, webhook/notifier.go).
+//! What became of a webhook (livekit protocol, webhook/notifier.go).
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use pbjson_types::Timestamp;
 
-use livekit_otel_livekit::messages::{
+use crate::messages::{
     EgressInfo, EgressStatus, IngressInfo, WebhookEvent, WebhookInfo, ingress_state,
 };
 
 /// When something began, and how long it took.
-pub(crate) type Span = (SystemTime, Duration);
+pub type Took = (SystemTime, Duration);
 
-/// What an event is of: events of one resource keep their order.
-pub(super) fn resource(event: &WebhookEvent) -> &str {
+/// The resource that an event is about: events of one resource keep their order.
+pub fn resource(event: &WebhookEvent) -> &str {
     if let Some(egress) = &event.egress_info {
         &egress.egress_id
     } else if let Some(ingress) = &event.ingress_info {
@@ -28,14 +28,15 @@ pub(super) fn resource(event: &WebhookEvent) -> &str {
     }
 }
 
-/// The info of an event that waited during `queued` and was sent during `sent`, where it was.
-pub fn of(
+/// The info of a webhook. `queued` is how long it waited, `sent` how long it was being sent; each is
+/// `None` if it did not come to that.
+pub fn processed(
     event: &WebhookEvent,
     url: &str,
-    queued: Option<Span>,
-    sent: Option<Span>,
+    queued: Option<Took>,
+    sent: Option<Took>,
 ) -> WebhookInfo {
-    #[allow(deprecated)] // upstream tells it all the same
+    #[allow(deprecated)] // upstream sends it all the same
     let num_dropped = event.num_dropped;
     let mut info = WebhookInfo {
         event_id: event.id.clone(),
@@ -101,7 +102,7 @@ fn nanos(took: Duration) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use livekit_otel_livekit::messages::{IngressState, ParticipantInfo, Room, TrackInfo};
+    use crate::messages::{IngressState, ParticipantInfo, Room, TrackInfo};
 
     fn everything() -> WebhookEvent {
         WebhookEvent {
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_of_the_first_resource_that_it_names() {
+    fn an_event_is_about_the_first_resource_that_it_names() {
         let mut event = everything();
         assert_eq!(resource(&event), "EG_1");
         event.egress_info = None;
@@ -151,10 +152,10 @@ mod tests {
     }
 
     #[test]
-    fn the_info_names_all_that_the_event_is_about() {
+    fn the_info_names_everything_that_the_event_is_about() {
         let queued = (UNIX_EPOCH + Duration::from_millis(1_500), Duration::from_nanos(7));
         let sent = (UNIX_EPOCH + Duration::from_secs(2), Duration::from_nanos(9));
-        let info = of(&everything(), "http://host/", Some(queued), Some(sent));
+        let info = processed(&everything(), "http://host/", Some(queued), Some(sent));
         let expected = WebhookInfo {
             event_id: "EV_1".to_owned(),
             event: "egress_ended".to_owned(),
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ingress_tells_its_state_and_what_was_not_sent_has_no_time() {
+    fn an_ingress_has_its_state_and_an_unsent_webhook_has_no_times() {
         let mut event = everything();
         event.egress_info = None;
         event.ingress_info = Some(IngressInfo {
@@ -191,7 +192,7 @@ mod tests {
             }),
             ..IngressInfo::default()
         });
-        let info = of(&event, "", None, None);
+        let info = processed(&event, "", None, None);
         assert_eq!(info.service_status, "ENDPOINT_ERROR");
         assert_eq!((info.service_error.as_str(), info.service_error_code), ("no stream", 0));
         assert_eq!((info.queued_at, info.sent_at), (None, None));

@@ -1,26 +1,29 @@
-//! The messages that calls become: analytics events and webhooks, as upstream makes them (livekit
-//! pkg/telemetry/events.go).
+//! The messages that a LiveKit server sends about what happens: analytics events and webhooks, as
+//! upstream makes them (livekit pkg/telemetry/events.go).
+
+mod processed;
+
+pub use processed::{Took, processed, resource};
 
 use pbjson_types::Timestamp;
 
-use super::call::{
-    EgressStep, IngressStep, ParticipantCall, ParticipantStep, TrackCall, TrackStep,
-};
-use livekit_otel_livekit::messages::{
+use crate::messages::{
     AnalyticsClientMeta, AnalyticsEvent, AnalyticsEventType as Type, EgressInfo, IngressInfo,
-    ParticipantInfo, Room, TrackInfo, WebhookConfig, WebhookEvent, egress_info::Request,
+    ParticipantInfo, ReconnectReason, Room, RtpStats, TrackInfo, VideoQuality, WebhookConfig,
+    WebhookEvent, egress_info::Request,
 };
 use livekit_otel_model::event::Time;
 
-/// A webhook's name (livekit protocol, webhook/consts.go).
+/// The names of webhooks (livekit protocol, webhook/consts.go).
+#[allow(missing_docs)] // each is its value
 pub mod webhook {
     pub const ROOM_STARTED: &str = "room_started";
     pub const ROOM_FINISHED: &str = "room_finished";
     pub const PARTICIPANT_JOINED: &str = "participant_joined";
     pub const PARTICIPANT_LEFT: &str = "participant_left";
     pub const PARTICIPANT_CONNECTION_ABORTED: &str = "participant_connection_aborted";
-    pub(crate) const TRACK_PUBLISHED: &str = "track_published";
-    pub(crate) const TRACK_UNPUBLISHED: &str = "track_unpublished";
+    pub const TRACK_PUBLISHED: &str = "track_published";
+    pub const TRACK_UNPUBLISHED: &str = "track_unpublished";
     pub(super) const EGRESS_STARTED: &str = "egress_started";
     pub(super) const EGRESS_UPDATED: &str = "egress_updated";
     pub(super) const EGRESS_ENDED: &str = "egress_ended";
@@ -28,7 +31,61 @@ pub mod webhook {
     pub(super) const INGRESS_ENDED: &str = "ingress_ended";
 }
 
-/// A time as a message has it.
+/// What happens to a track, with what only that event carries.
+#[derive(Debug)]
+#[allow(missing_docs)] // named after the methods of upstream's TelemetryService
+pub enum TrackStep {
+    PublishRequested,
+    Published,
+    Unpublished { was_published_locally: bool },
+    SubscribeRequested,
+    Subscribed { publisher: Option<ParticipantInfo> },
+    Unsubscribed,
+    SubscribeFailed { error: String, is_user_error: bool },
+    Muted,
+    Unmuted,
+    PublishedUpdate,
+    MaxSubscribedVideoQuality { mime_type: String, max_quality: VideoQuality },
+    PublishRtpStats { mime_type: String, layer: i32, stats: RtpStats },
+    SubscribeRtpStats { mime_type: String, stats: RtpStats },
+}
+
+/// What happens to a track.
+#[derive(Debug)]
+pub struct TrackCall {
+    /// The room.
+    pub room: Room,
+    /// The publisher or the subscriber.
+    pub participant_sid: String,
+    /// Its identity; empty where it is unknown.
+    pub identity: String,
+    /// The track.
+    pub track: TrackInfo,
+    /// What happens.
+    pub step: TrackStep,
+}
+
+/// What happens to an egress.
+#[derive(Debug, Clone, Copy)]
+#[allow(missing_docs)]
+pub enum EgressStep {
+    Started,
+    Updated,
+    Ended,
+}
+
+/// What happens to an ingress.
+#[derive(Debug, Clone, Copy)]
+#[allow(missing_docs)]
+pub enum IngressStep {
+    Created,
+    Deleted,
+    Started,
+    Updated,
+    Ended,
+}
+
+/// A time as a field of a message.
 pub fn timestamp(at: Time) -> Timestamp {
     let (seconds, nanos) = (at.nanos() / 1_000_000_000, at.nanos() % 1_000_000_000);
     Timestamp {
@@ -37,7 +94,7 @@ pub fn timestamp(at: Time) -> Timestamp {
     }
 }
 
-/// An event of nothing in particular.
+/// An event with nothing but its type and time.
 pub fn event(kind: Type, now: Time) -> AnalyticsEvent {
     AnalyticsEvent {
         r#type: kind as i32,
@@ -46,7 +103,8 @@ pub fn event(kind: Type, now: Time) -> AnalyticsEvent {
     }
 }
 
-/// A room was created: told with its creation in whole seconds, and by its SID only in the room.
+/// A room was created. Its time is the room's creation in whole seconds, and its SID is in `room`
+/// alone.
 pub fn room_created(room: Room) -> AnalyticsEvent {
     let timestamp = Timestamp { seconds: room.creation_time, nanos: 0 };
     AnalyticsEvent {
@@ -62,7 +120,8 @@ pub fn of_room(kind: Type, room: Room, now: Time) -> AnalyticsEvent {
     AnalyticsEvent { room_id: room.sid.clone(), room: Some(room), ..event(kind, now) }
 }
 
-fn of_participant(
+/// An event of a participant.
+pub fn of_participant(
     kind: Type,
     room: Room,
     participant: ParticipantInfo,
@@ -75,30 +134,16 @@ fn of_participant(
     }
 }
 
-/// The event of a call about a participant.
-pub fn of_participant_call(kind: Type, call: ParticipantCall, now: Time) -> AnalyticsEvent {
-    let ParticipantCall { room, participant, step, .. } = call;
-    let (client_info, client_meta) = match step {
-        ParticipantStep::Joined { client_info, client_meta, .. } => (client_info, client_meta),
-        ParticipantStep::Active { client_meta, .. } => (None, client_meta),
-        ParticipantStep::Resumed { node_id, reason } => {
-            let meta = AnalyticsClientMeta {
-                node: node_id,
-                reconnect_reason: reason as i32,
-                ..AnalyticsClientMeta::default()
-            };
-            (None, Some(Box::new(meta)))
-        }
-        ParticipantStep::Left { .. } => (None, None),
-    };
-    AnalyticsEvent {
-        client_info: client_info.map(|info| *info),
-        client_meta: client_meta.map(|meta| *meta),
-        ..of_participant(kind, room, participant, now)
+/// What a resume says of the connection: the node and the reason.
+pub fn resumed(node_id: String, reason: ReconnectReason) -> AnalyticsClientMeta {
+    AnalyticsClientMeta {
+        node: node_id,
+        reconnect_reason: reason as i32,
+        ..AnalyticsClientMeta::default()
     }
 }
 
-/// A participant of which no more is known.
+/// A participant of which only this is known.
 fn minimal(sid: &str, identity: &str) -> ParticipantInfo {
     ParticipantInfo {
         sid: sid.to_owned(),
@@ -107,28 +152,32 @@ fn minimal(sid: &str, identity: &str) -> ParticipantInfo {
     }
 }
 
-/// The webhook of a call about a track, where it has one.
-pub fn track_webhook(call: &TrackCall) -> Option<WebhookEvent> {
-    let name = match call.step {
-        TrackStep::Published => webhook::TRACK_PUBLISHED,
-        TrackStep::Unpublished { .. } => webhook::TRACK_UNPUBLISHED,
-        _ => return None,
-    };
-    Some(WebhookEvent {
+/// The name of a track's webhook; only its publication and its end have one.
+pub fn track_webhook(step: &TrackStep) -> Option<&'static str> {
+    match step {
+        TrackStep::Published => Some(webhook::TRACK_PUBLISHED),
+        TrackStep::Unpublished { .. } => Some(webhook::TRACK_UNPUBLISHED),
+        _ => None,
+    }
+}
+
+/// The webhook with this name of what happens to a track.
+pub fn of_track_webhook(name: &str, call: &TrackCall) -> WebhookEvent {
+    WebhookEvent {
         event: name.to_owned(),
         room: Some(call.room.clone()),
         participant: Some(minimal(&call.participant_sid, &call.identity)),
         track: Some(call.track.clone()),
         ..WebhookEvent::default()
-    })
+    }
 }
 
-/// The event of a call about a track.
+/// The event of what happens to a track.
 pub fn of_track(call: TrackCall, now: Time) -> AnalyticsEvent {
     let kind = track_event(&call.step);
-    let TrackCall { room, participant_sid: sid, identity, track, step, .. } = call;
+    let TrackCall { room, participant_sid: sid, identity, track, step } = call;
     let mut event = match step {
-        // Totals name their participant and track by SID alone.
+        // Totals carry the SIDs of their participant and track, and nothing else of them.
         TrackStep::PublishRtpStats { .. } | TrackStep::SubscribeRtpStats { .. } => {
             AnalyticsEvent { participant_id: sid, track_id: track.sid, ..of_room(kind, room, now) }
         }
@@ -188,7 +237,7 @@ fn track_event(step: &TrackStep) -> Type {
 }
 
 /// The event of an egress.
-pub(super) fn of_egress(step: EgressStep, info: EgressInfo, now: Time) -> AnalyticsEvent {
+pub fn of_egress(step: EgressStep, info: EgressInfo, now: Time) -> AnalyticsEvent {
     let kind = match step {
         EgressStep::Started => Type::EgressStarted,
         EgressStep::Updated => Type::EgressUpdated,
@@ -203,7 +252,7 @@ pub(super) fn of_egress(step: EgressStep, info: EgressInfo, now: Time) -> Analyt
 }
 
 /// The name of an egress's webhook.
-pub(super) fn egress_webhook(step: EgressStep) -> &'static str {
+pub fn egress_webhook(step: EgressStep) -> &'static str {
     match step {
         EgressStep::Started => webhook::EGRESS_STARTED,
         EgressStep::Updated => webhook::EGRESS_UPDATED,
@@ -211,9 +260,8 @@ pub(super) fn egress_webhook(step: EgressStep) -> &'static str {
     }
 }
 
-/// The webhooks that an egress's request brought along (livekit protocol,
-/// egress/notify_options.go).
-pub(super) fn extra_webhooks(info: &EgressInfo) -> &[WebhookConfig] {
+/// The webhooks that an egress's request names (livekit protocol, egress/notify_options.go).
+pub fn extra_webhooks(info: &EgressInfo) -> &[WebhookConfig] {
     match &info.request {
         Some(Request::Egress(request)) => &request.webhooks,
         Some(Request::Replay(request)) => &request.webhooks,
@@ -227,7 +275,7 @@ pub(super) fn extra_webhooks(info: &EgressInfo) -> &[WebhookConfig] {
 }
 
 /// The event of an ingress.
-pub(super) fn of_ingress(step: IngressStep, info: IngressInfo, now: Time) -> AnalyticsEvent {
+pub fn of_ingress(step: IngressStep, info: IngressInfo, now: Time) -> AnalyticsEvent {
     let kind = match step {
         IngressStep::Created => Type::IngressCreated,
         IngressStep::Deleted => Type::IngressDeleted,
@@ -239,7 +287,7 @@ pub(super) fn of_ingress(step: IngressStep, info: IngressInfo, now: Time) -> Ana
 }
 
 /// The name of an ingress's webhook; only its start and its end have one.
-pub(super) fn ingress_webhook(step: IngressStep) -> Option<&'static str> {
+pub fn ingress_webhook(step: IngressStep) -> Option<&'static str> {
     match step {
         IngressStep::Started => Some(webhook::INGRESS_STARTED),
         IngressStep::Ended => Some(webhook::INGRESS_ENDED),

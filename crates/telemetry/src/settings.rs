@@ -1,0 +1,254 @@
+//! The settings of the OpenTelemetry output.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::endpoint::{self, EndpointError};
+use livekit_otel_engine::session::{self, Scope};
+use livekit_otel_engine::stats::{self, Histograms, Level};
+use livekit_otel_export as export;
+use livekit_otel_export::configure::{self, Document, Env, Errors, Flags, Reader, option, values};
+use livekit_otel_export::settings::{Protocol, Target};
+use livekit_otel_model::privacy::Privacy;
+use livekit_otel_model::signal::Temporality;
+
+// What the server keeps in memory if it has no journal on disk.
+const JOURNAL_BYTES: usize = 64 << 20;
+const DEAD_LETTER_BYTES: u64 = 16 << 20;
+
+/// How a [`super::Telemetry`] makes and delivers spans, log records and metrics.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct OtelSettings {
+    pub(super) session: session::Settings,
+    pub(super) stats: stats::Settings,
+    pub(super) export: export::Settings,
+    pub(super) journal_bytes: usize,
+    pub(super) dead_letter_bytes: u64,
+}
+
+struct Variables<F>(F);
+
+impl<F: Fn(&str) -> Option<String>> Env for Variables<F> {
+    fn get(&self, name: &str) -> Option<String> {
+        (self.0)(name)
+    }
+}
+
+impl Default for OtelSettings {
+    /// OpenTelemetry's defaults: a collector on this machine, over gRPC.
+    fn default() -> Self {
+        Self::read(&Variables(|_: &str| None)).0
+    }
+}
+
+impl OtelSettings {
+    /// As OpenTelemetry's environment variables say (`OTEL_EXPORTER_OTLP_*`, `OTEL_SERVICE_NAME`,
+    /// `OTEL_RESOURCE_ATTRIBUTES`, …), with its defaults for those that are not set.
+    ///
+    /// # Errors
+    /// All errors in the variables, each with its variable.
+    pub fn from_env() -> Result<Self, Errors> {
+        Self::from_variables(|name| std::env::var(name).ok())
+    }
+
+    /// As [`OtelSettings::from_env`], with the values that `variable` returns for their names.
+    ///
+    /// # Errors
+    /// All errors in the variables, each with its variable.
+    pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Errors> {
+        let (settings, problems) = Self::read(&Variables(variable));
+        if problems.is_empty() { Ok(settings) } else { Err(Errors(problems)) }
+    }
+
+    fn read(env: &dyn Env) -> (Self, Vec<configure::Problem>) {
+        let mut reader = Reader { env, file: Document::default(), problems: Vec::new() };
+        let export = configure::read(&Flags::default(), &mut reader);
+        let level = option(&reader, "--stats-level", None, "stats.level");
+        let level = reader.parse(level, |text| values::one_of(text, &Level::NAMES));
+        let stats = stats::Settings {
+            level: level.unwrap_or_default(),
+            temporality: export.temporality,
+            ..stats::Settings::default()
+        };
+        let settings = Self {
+            session: session::Settings::default(),
+            stats,
+            export,
+            journal_bytes: JOURNAL_BYTES,
+            dead_letter_bytes: DEAD_LETTER_BYTES,
+        };
+        (settings, reader.problems)
+    }
+
+    fn targets(&mut self) -> [&mut Target; 3] {
+        let export = &mut self.export;
+        [&mut export.traces, &mut export.logs, &mut export.metrics]
+    }
+}
+
+/// Where the signals go.
+impl OtelSettings {
+    /// To this collector over gRPC, whatever the environment says: `http://127.0.0.1:4317`. An
+    /// `https` endpoint needs the feature `tls`.
+    ///
+    /// # Errors
+    /// If it is not an http or https URL with a host.
+    pub fn endpoint(mut self, endpoint: &str) -> Result<Self, EndpointError> {
+        let endpoint = endpoint::parse(endpoint)?;
+        for target in self.targets() {
+            target.endpoint = endpoint.clone();
+            target.protocol = Protocol::Grpc;
+        }
+        Ok(self)
+    }
+
+    /// Whether traces are sent.
+    pub fn traces(mut self, is_sent: bool) -> Self {
+        self.export.traces.enabled = is_sent;
+        self
+    }
+
+    /// Whether logs are sent.
+    pub fn logs(mut self, is_sent: bool) -> Self {
+        self.export.logs.enabled = is_sent;
+        self
+    }
+
+    /// Whether metrics are sent.
+    pub fn metrics(mut self, is_sent: bool) -> Self {
+        self.export.metrics.enabled = is_sent;
+        self
+    }
+
+    /// How long one attempt to send may take; 10 s.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        for target in self.targets() {
+            target.timeout = timeout;
+        }
+        self
+    }
+
+    /// The resource's `service.name`, whatever the environment says.
+    pub fn service_name(self, name: &str) -> Self {
+        self.attribute("service.name", name)
+    }
+
+    /// An attribute of the resource, in place of one with the same key. `service.name` comes first.
+    pub fn attribute(mut self, key: &str, value: &str) -> Self {
+        let resource = &mut self.export.resource;
+        resource.retain(|(each, _)| each != key);
+        let place = if key == "service.name" { 0 } else { resource.len() };
+        resource.insert(place, (key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// How personal data is sent; unchanged by default.
+    pub fn privacy(mut self, privacy: Privacy) -> Self {
+        self.export.privacy = privacy;
+        self
+    }
+}
+
+/// How rooms become spans.
+impl OtelSettings {
+    /// How long a participant's spans wait after its end for its last stats; 35 s. Longer than the
+    /// interval of the flushes ([`super::Builder::flush_interval`]).
+    pub fn linger(mut self, linger: Duration) -> Self {
+        self.session.linger = linger;
+        self
+    }
+
+    /// A room that reported nothing for this long counts as over; 24 h.
+    pub fn silent_after(mut self, silence: Duration) -> Self {
+        self.session.silent_after = silence;
+        self
+    }
+
+    /// How long ended rooms are kept for late events; 1 h.
+    pub fn keep_ended(mut self, time: Duration) -> Self {
+        self.session.keep_ended = time;
+        self
+    }
+
+    /// What shares a trace; a room and everything in it.
+    pub fn trace_scope(mut self, scope: Scope) -> Self {
+        self.session.scope = scope;
+        self
+    }
+
+    /// The most spans of a trace; 5000.
+    pub fn max_spans(mut self, spans: usize) -> Self {
+        self.session.max_spans = spans;
+        self
+    }
+
+    /// Whether each subscription has a span. A room's subscriptions grow as the square of its
+    /// participants; not by default.
+    pub fn subscription_spans(mut self, are_made: bool) -> Self {
+        self.session.subscriptions = are_made;
+        self
+    }
+
+    /// The URL that shows a trace, with `{trace_id}` in place of its id.
+    pub fn trace_url(mut self, url: &str) -> Self {
+        self.session.trace_url = Some(Arc::from(url));
+        self
+    }
+}
+
+/// How streams become metrics.
+impl OtelSettings {
+    /// What has its own series; each participant.
+    pub fn level(mut self, level: Level) -> Self {
+        self.stats.level = level;
+        self
+    }
+
+    /// The most series of streams of each instrument; 100,000. Further streams share one series.
+    pub fn cardinality_limit(mut self, series: usize) -> Self {
+        self.stats.cardinality_limit = series;
+        self
+    }
+
+    /// How many of the participants with the worst media are named; none by default.
+    pub fn top_n(mut self, participants: usize) -> Self {
+        self.stats.top_n = participants;
+        self
+    }
+
+    /// The buckets of histograms.
+    pub fn histograms(mut self, histograms: Histograms) -> Self {
+        self.stats.histograms = histograms;
+        self
+    }
+
+    /// Whether sums and histograms count from their start or from the last flush.
+    pub fn temporality(mut self, temporality: Temporality) -> Self {
+        self.stats.temporality = temporality;
+        self.export.temporality = temporality;
+        self
+    }
+}
+
+/// Limits of memory.
+impl OtelSettings {
+    /// The most bytes of events and stats that wait to be processed; 64 MiB. Further ones are refused
+    /// and counted.
+    pub fn max_unprocessed_bytes(mut self, bytes: usize) -> Self {
+        self.journal_bytes = bytes;
+        self
+    }
+
+    /// The most encoded bytes of each signal that wait for delivery; 64 MiB.
+    pub fn max_queue_bytes(mut self, bytes: usize) -> Self {
+        self.export.max_queue_bytes = bytes;
+        self
+    }
+
+    /// The most bytes of records that are kept because they can't be delivered; 16 MiB.
+    pub fn dead_letter_bytes(mut self, bytes: u64) -> Self {
+        self.dead_letter_bytes = bytes;
+        self
+    }
+}
