@@ -28,7 +28,7 @@ use livekit_otel_ledger::faults::Faults;
 use livekit_otel_ledger::{Ledger, Snapshot};
 use livekit_otel_livekit::keys::{KeyRing, Keys};
 use livekit_otel_pipeline::Ended;
-use livekit_otel_pipeline::periodic::Clock;
+use livekit_otel_pipeline::periodic::FlushTimer;
 
 /// A running server.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub struct Server {
     keys: KeyRing,
     // None once it has ended.
     pipeline: Option<JoinHandle<Ended>>,
-    clock: Clock,
+    clock: FlushTimer,
     exporter: Exporter,
     ledger: Arc<Ledger>,
     ui: Option<Ui>,

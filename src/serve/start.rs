@@ -23,7 +23,7 @@ use livekit_otel_ledger::faults::Faults;
 use livekit_otel_livekit::keys::KeyRing;
 use livekit_otel_model::event::Time;
 use livekit_otel_pipeline::own::Own;
-use livekit_otel_pipeline::periodic::Clock;
+use livekit_otel_pipeline::periodic::FlushTimer;
 use livekit_otel_pipeline::{self as pipeline, Durable, Ticks};
 
 // How long a failed start waits for the journal's writer.
@@ -169,9 +169,9 @@ fn start_clock(
     ticks: Ticks,
     exporter: &Exporter,
     faults: &Faults,
-) -> Clock {
+) -> FlushTimer {
     let (exporter, ticking, collecting) = (exporter.clone(), faults.clone(), faults.clone());
-    Clock::start(
+    FlushTimer::start(
         interval,
         own,
         move || {

@@ -146,7 +146,7 @@ async fn a_snapshot_that_the_pipeline_panics_at_is_named_and_a_failure() {
     for _ in 0..3 {
         let (code, said) = ends(serve(&collector, Some(directory.path())));
         assert_eq!(code, Some(1), "{said}");
-        assert!(said.contains("the pipeline panicked as it loaded the snapshot"), "{said}");
+        assert!(said.contains("the pipeline panicked while it loaded the snapshot"), "{said}");
         assert!(said.contains("the pipeline panicked: this is a bug in livekit-otel"), "{said}");
     }
     std::fs::remove_file(directory.path().join("snapshot")).unwrap();

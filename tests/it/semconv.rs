@@ -17,7 +17,7 @@ use livekit_otel_model::semconv;
 use livekit_otel_model::signal::{Attribute, Data, Metric, Value};
 use livekit_otel_model::{Signal, Source};
 use livekit_otel_pipeline::own::Own;
-use livekit_otel_pipeline::periodic::Clock;
+use livekit_otel_pipeline::periodic::FlushTimer;
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
 use serde_json::{Value as Json, json};
 
@@ -233,7 +233,7 @@ async fn own_metrics() -> BTreeSet<[String; 3]> {
     let sink = Arc::clone(&seen);
     let (journal, _reader) = livekit_otel_durable::journal::in_memory(1000, &ledger);
     let own = Own::new(ledger, Some(Arc::clone(journal.budget())));
-    let clock = Clock::start(
+    let clock = FlushTimer::start(
         Duration::from_hours(1),
         own,
         || {},

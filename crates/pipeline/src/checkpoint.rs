@@ -1,5 +1,5 @@
-//! Snapshots of the engine, and the way back from them: a restart reads the last one, and of the
-//! journal only what came after it.
+//! Snapshots of the engine, and their restoration: a restart reads the last snapshot, and only the later
+//! entries of the journal.
 
 use std::io;
 use std::sync::Arc;
@@ -18,22 +18,22 @@ use livekit_otel_ledger::{Ledger, Processed};
 use livekit_otel_model::Source;
 
 const NAME: &str = "snapshot";
-const UNKNOWN: &str = "the state before it is not known, and what waits may be sent twice";
+const UNKNOWN: &str = "the state before it is unknown, and waiting records may be sent twice";
 const MAX_AGE: Duration = Duration::from_mins(5);
-// Less than this is read again in no time.
+// A restart reads less than this again in no time.
 const WORTH_IT: u64 = 64 << 10;
-// After one that failed.
+// Between attempts after a failure.
 const PAUSE: Duration = Duration::from_secs(2);
-// Between two where nothing is accepted for want of room: the last may have freed enough, and what has
-// ended meanwhile may make the next one smaller.
+// Between snapshots while the disk is full: the last one may have freed enough, or rooms that ended since
+// may make the next one smaller.
 const FULL: Duration = Duration::from_secs(1);
 const FULL_AND_LITTLE_TO_FREE: Duration = Duration::from_mins(1);
 
-/// What a snapshot begins with.
+/// The first part of a snapshot.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
     version: u32,
-    /// The last entry of the journal that it has.
+    /// The last entry of the journal that it covers.
     pub journal: u64,
     outputs: [export::Saved; 3],
     inputs: [Processed; 5],
@@ -45,7 +45,7 @@ pub struct Checkpoints {
     directory: Arc<Directory>,
     settings: journal::Settings,
     head: Option<Head>,
-    // The rest of the snapshot that a restart begins with.
+    // The rest of the snapshot, until it is restored.
     rest: Option<Reader>,
     is_whole: bool,
     is_missing: bool,
@@ -59,7 +59,7 @@ pub struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// Looks for a snapshot.
+    /// Opens the last snapshot, if there is one.
     pub fn open(directory: &Arc<Directory>, settings: journal::Settings) -> Self {
         let mut checkpoints = Self {
             directory: Arc::clone(directory),
@@ -106,13 +106,13 @@ impl Checkpoints {
         checkpoints
     }
 
-    /// The number of the entry that follows the snapshot.
+    /// The number of the first entry after the snapshot.
     pub fn next(&self) -> u64 {
         self.head.as_ref().map_or(0, |head| head.journal) + 1
     }
 
-    /// Goes on with the journal, whose first entry is `first`; `saved` tells it what is in a
-    /// snapshot.
+    /// Attaches the journal, whose first entry is `first`. `saved` is set to the last entry that a snapshot
+    /// covers.
     #[must_use]
     pub fn attach(mut self, ticker: Ticker, first: u64, saved: Arc<AtomicU64>) -> Self {
         if self.is_missing && first != 1 {
@@ -126,17 +126,17 @@ impl Checkpoints {
         self
     }
 
-    /// Where they are.
+    /// The directory of the snapshots.
     pub(super) fn directory(&self) -> &Arc<Directory> {
         &self.directory
     }
 
-    /// The last entry of the journal that a snapshot of this process has; 0 before there is one.
+    /// The last entry that a snapshot of this process covers; 0 before there is one.
     pub(super) fn saved(&self) -> u64 {
         self.saved.load(Relaxed)
     }
 
-    /// Brings all back to the snapshot; gives the last entry of the journal that it has.
+    /// Restores the snapshot. Returns the last entry of the journal that it covers.
     pub(super) fn restore(
         &mut self,
         engine: &mut Engine,
@@ -157,36 +157,36 @@ impl Checkpoints {
             let rooms = loaded.missing_rooms();
             tracing::error!(
                 snapshot = %snapshot.display(), parts = missing, rooms, is_cut = !loaded.ended,
-                "a part of the snapshot is missing, and with it the state of rooms; the rest is kept"
+                "parts of the snapshot are missing, and with them the state of rooms; the rest is restored"
             );
             ledger.snapshot_damaged(missing);
         }
-        // What the journal makes of another state has other numbers.
+        // A replay onto an incomplete state produces other outputs, so their numbers don't match.
         exporter.restore(Some(head.outputs), missing == 0);
         self.applied = head.journal;
         head.journal
     }
 
-    /// Puts a tick or a flush into the journal.
+    /// Appends a tick or a flush to the journal.
     pub(super) fn post(&self, entry: Entry) {
         if let Some(ticker) = &self.ticker {
-            // It comes back by the journal, or not at all.
+            // It is applied when it is read from the journal.
             drop(ticker.post(entry));
         }
     }
 
-    /// Whether nothing was applied yet, now or before.
+    /// Whether no entry was ever applied.
     pub(super) fn is_new(&self) -> bool {
         self.applied == 0
     }
 
-    /// The entry `number` was applied.
+    /// Notes that the entry `number` was applied.
     pub(super) fn applied(&mut self, number: u64, bytes: usize) {
         self.applied = number;
         self.unsaved += bytes as u64;
     }
 
-    /// What there is room for.
+    /// The limits of memory and disk.
     pub(super) fn budget(&self) -> Option<&Arc<IntakeBudget>> {
         self.ticker.as_ref().map(Ticker::budget)
     }
@@ -196,15 +196,17 @@ impl Checkpoints {
         if self.unsaved == 0 || (self.failed && age < PAUSE) {
             return false;
         }
-        // A large state is written less often, so that it is not most of what is written.
-        let long = self.settings.snapshot.max(self.size);
-        // But never so late that the journal is full before.
-        let long = long.min(self.settings.max_bytes / 4);
-        self.unsaved >= long || (self.unsaved >= WORTH_IT && age >= MAX_AGE) || self.frees(age)
+        // A large state is written less often, so that snapshots are not most of the writes.
+        let enough = self.settings.snapshot.max(self.size);
+        // But before the journal is full.
+        let enough = enough.min(self.settings.max_bytes / 4);
+        self.unsaved >= enough
+            || (self.unsaved >= WORTH_IT && age >= MAX_AGE)
+            || self.would_free_space(age)
     }
 
-    // Whether room is short, and a snapshot frees some.
-    fn frees(&self, age: Duration) -> bool {
+    // Whether the disk is nearly full, and a snapshot would free space.
+    fn would_free_space(&self, age: Duration) -> bool {
         let Some(budget) = self.budget().filter(|budget| budget.is_short()) else { return false };
         let worth_it = WORTH_IT.min(self.settings.max_bytes / 16);
         if self.unsaved >= worth_it.max(self.size / 4) {
@@ -214,7 +216,7 @@ impl Checkpoints {
         budget.is_full() && age >= pause
     }
 
-    /// Writes a snapshot. Where that fails the journal keeps what the one before does not have.
+    /// Writes a snapshot. If that fails, the journal keeps all entries that the last one does not cover.
     pub(super) fn save(&mut self, engine: &Engine, exporter: &Exporter, ledger: &Ledger) {
         self.since = Instant::now();
         if self.unsaved == 0 {
@@ -233,10 +235,10 @@ impl Checkpoints {
                 if had_failed {
                     tracing::info!("snapshots can be written again");
                 }
-                tracing::debug!(size, entries = self.applied, "a snapshot is written");
+                tracing::debug!(size, entries = self.applied, "a snapshot was written");
             }
             Err(error) if !had_failed => {
-                tracing::error!(%error, "no snapshot can be written; trying again");
+                tracing::error!(%error, "no snapshot can be written; retrying");
             }
             Err(error) => tracing::debug!(%error, "no snapshot can be written"),
         }
@@ -266,12 +268,12 @@ impl Checkpoints {
     }
 }
 
-/// What was read of a snapshot.
+/// The result of loading a snapshot.
 #[derive(Debug, Default)]
 struct Loaded {
     damaged: u64,
     rooms: u64,
-    // As it says itself, where it does.
+    // The number of rooms that the snapshot states.
     all_rooms: Option<u64>,
     ended: bool,
 }
@@ -281,7 +283,7 @@ impl Loaded {
         self.all_rooms.map_or(0, |all| all.saturating_sub(self.rooms))
     }
 
-    // Parts; of what is cut off the rooms are known, and it is one at least.
+    // How many parts. Of a snapshot that is cut off, only the number of rooms is known: at least one part.
     fn missing(&self) -> u64 {
         self.damaged.max(self.missing_rooms()).max(u64::from(!self.ended))
     }

@@ -1,4 +1,4 @@
-//! What the time is.
+//! The source of the current time.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,17 +6,17 @@ use std::time::SystemTime;
 
 use livekit_otel_model::event::Time;
 
-/// What the time is: by default the system's.
+/// The source of the current time: the system's clock by default.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> Time + Send + Sync>);
 
 impl Clock {
-    /// As `now` has it.
+    /// A clock that calls `now`.
     pub fn new(now: impl Fn() -> Time + Send + Sync + 'static) -> Self {
         Self(Arc::new(now))
     }
 
-    /// The time now.
+    /// The current time.
     pub fn now(&self) -> Time {
         (self.0)()
     }

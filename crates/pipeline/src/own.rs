@@ -1,4 +1,4 @@
-//! What the program counts of itself, once: as instruments of the SDK and as Prometheus' text.
+//! The metrics of the program itself, as instruments of the SDK and as text for Prometheus.
 
 use std::sync::Arc;
 
@@ -7,14 +7,14 @@ use livekit_otel_durable::memory;
 use livekit_otel_ledger::{Ledger, Snapshot};
 use livekit_otel_model::semconv::{key, metric};
 
-/// Where the counts come from.
+/// The sources of the counts.
 #[derive(Debug, Clone)]
 pub struct Own {
     ledger: Arc<Ledger>,
     budget: Option<Arc<IntakeBudget>>,
 }
 
-/// The counts at a moment.
+/// The counts at one moment.
 #[derive(Debug)]
 pub struct Observed {
     ledger: Snapshot,
@@ -23,17 +23,17 @@ pub struct Observed {
 }
 
 impl Own {
-    /// Of a ledger, and of the journal's room where it is on disk.
+    /// Counts of a ledger, and of the disk if the journal is there.
     pub fn new(ledger: Arc<Ledger>, budget: Option<Arc<IntakeBudget>>) -> Self {
         Self { ledger, budget }
     }
 
-    /// The names of all metrics of the program's own, as OTLP has them.
+    /// The names of all these metrics, as in OTLP.
     pub fn names() -> impl Iterator<Item = &'static str> {
         FAMILIES.iter().map(|family| family.name)
     }
 
-    /// What the metrics are computed from, now.
+    /// Reads the counts now.
     pub fn observe(&self) -> Observed {
         Observed {
             ledger: self.ledger.snapshot(),
@@ -49,7 +49,7 @@ impl From<Arc<Ledger>> for Own {
     }
 }
 
-/// What becomes of a metric's value.
+/// How a metric's value changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// It only grows.
@@ -58,10 +58,10 @@ pub enum Kind {
     UpDown,
 }
 
-/// Takes a value with its attributes.
+/// Receives a value with its attributes.
 type Point<'a> = dyn FnMut(i64, &[(&'static str, &'static str)]) + 'a;
 
-/// A metric of the program's own.
+/// A metric of the program itself.
 pub struct Family {
     /// Its name.
     pub name: &'static str,
@@ -69,13 +69,13 @@ pub struct Family {
     pub unit: &'static str,
     /// Its description.
     pub brief: &'static str,
-    /// Counter or not.
+    /// How its value changes.
     pub kind: Kind,
-    /// Passes its points on.
+    /// Passes its points to the callback.
     pub points: fn(&Observed, &mut Point<'_>),
 }
 
-/// All of them.
+/// All metrics of the program itself.
 pub static FAMILIES: [Family; 13] = [
     Family {
         name: metric::LEDGER_ITEMS,
@@ -222,7 +222,7 @@ fn records(observed: &Observed, point: &mut Point<'_>) {
 
 fn waiting(observed: &Observed, point: &mut Point<'_>) {
     for row in &observed.ledger.outputs {
-        // Below 0 where more ended than was accepted: that is not to be hidden.
+        // Negative if a row does not add up, so that the error shows.
         let waiting = row.balance().map_or_else(|wrong| -n(wrong.settled - wrong.accepted), n);
         point(waiting, &[(key::LEDGER_SIGNAL, row.signal.as_str())]);
     }

@@ -1,33 +1,33 @@
-//! Faults on purpose, for tests of what a panic costs; no part of a release build.
-#![allow(clippy::missing_panics_doc)] // it is what they are for
+//! Deliberate panics, for tests of their consequences; not part of a release build.
+#![allow(clippy::missing_panics_doc)] // all of them panic
 
 use livekit_otel_model::event::Decoded;
 
-use crate::Passed;
+use crate::tap::Passed;
 
-/// What makes the pipeline panic where an input holds it: a fault that only tests have.
+/// The pipeline panics at an input that contains this.
 pub const PANICS: &str = "made-up-fault-of-the-pipeline";
 
-/// The same for the load of a snapshot that holds it.
+/// The pipeline panics while it loads a snapshot that contains this.
 pub const PANICS_AT_LOAD: &str = "made-up-fault-of-a-snapshot";
 
-/// The same for the page of rooms, by a room's name.
+/// The live view panics at a room of this name.
 pub const PANICS_ON_PAGE: &str = "made-up-fault-of-the-page";
 
-/// Panics where the input holds `text`.
+/// Panics if `raw` contains `text`.
 pub fn panic_if_asked(raw: &[u8], text: &str) {
     let mut parts = raw.windows(text.len());
     assert!(!parts.any(|part| part == text.as_bytes()), "{text}");
 }
 
-/// Panics where an event's room has the name [`PANICS`]: a library's input has no bytes.
-pub fn panic_if_told(decoded: Option<&Decoded>) {
+/// Panics if an event's room has the name [`PANICS`]: inputs of the library have no bytes.
+pub fn panic_if_room_named(decoded: Option<&Decoded>) {
     let Some(Decoded::Events(events)) = decoded else { return };
     let mut rooms = events.iter().filter_map(|event| event.room.as_ref()?.name.as_ref());
     assert!(!rooms.any(|name| name.as_str() == PANICS), "{PANICS}");
 }
 
-/// Panics where a record has [`PANICS_ON_PAGE`].
+/// Panics if a log record contains [`PANICS_ON_PAGE`].
 pub fn panic_on_page(passed: &Passed) {
     let Passed::Logs(logs) = passed else { return };
     let mut values = logs.iter().flat_map(|log| &log.attributes).map(|attribute| &attribute.value);

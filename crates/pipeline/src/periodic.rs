@@ -1,5 +1,5 @@
-//! The SDK's periodic reader as the clock of the stats flush, and the program's own metrics: all of their
-//! rows, also those that count nothing yet, as no rate sees a series begin with what it should tell of.
+//! The SDK's periodic reader, which times the flushes, and the metrics of the program itself. Rows that count
+//! nothing yet are exported too: a rate misses the first count of a series that begins with it.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,22 +17,21 @@ use parking_lot::Mutex;
 
 use super::own::{FAMILIES, Family, Kind, Observed, Own};
 
-/// A periodic reader that ticks at each collection and hands on the ledger's counts.
-pub struct Clock {
+/// A periodic reader that ticks at each collection and exports the ledger's counts.
+pub struct FlushTimer {
     provider: SdkMeterProvider,
     stopped: Arc<AtomicBool>,
 }
 
-impl fmt::Debug for Clock {
+impl fmt::Debug for FlushTimer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Clock").field("stopped", &self.stopped).finish_non_exhaustive()
+        f.debug_struct("FlushTimer").field("stopped", &self.stopped).finish_non_exhaustive()
     }
 }
 
-impl Clock {
-    /// Calls `tick`, then `export` with the ledger's counts, every `interval` (one of
-    /// zero means the SDK's 60 s). Both are called on the reader's own thread and should return at
-    /// once: they hold up the next tick.
+impl FlushTimer {
+    /// Calls `tick`, then `export` with the ledger's counts, every `interval` (zero means the SDK's 60 s).
+    /// Both run on the reader's own thread and should return quickly: they delay the next tick.
     pub fn start(
         interval: Duration,
         own: impl Into<Own>,
@@ -41,18 +40,18 @@ impl Clock {
     ) -> Self {
         let own = own.into();
         let stopped = Arc::new(AtomicBool::new(false));
-        let exporter = HandOn { export, stopped: Arc::clone(&stopped) };
+        let exporter = CallbackExporter { export, stopped: Arc::clone(&stopped) };
         let reader = PeriodicReader::builder(exporter).with_interval(interval).build();
-        // The exporter has the resource: what is handed on gets it there.
+        // Without a resource: the OTLP exporter adds it.
         let provider = SdkMeterProvider::builder().with_reader(reader).build();
         let meter = provider.meter(env!("CARGO_PKG_NAME"));
         let unless_stopped = Arc::clone(&stopped);
         let counts = Counts::default();
         let read = counts.clone();
         let mut first = Some(move || {
-            read.take(own.observe());
+            read.set(own.observe());
             if !unless_stopped.load(Ordering::Acquire) {
-                unless_it_panics(&tick);
+                catch_panic(&tick);
             }
         });
         for family in &FAMILIES {
@@ -65,11 +64,11 @@ impl Clock {
         Self { provider, stopped }
     }
 
-    /// Ticks and exports one last time, then ends the reader's thread.
+    /// Ticks and exports once more, then ends the reader's thread.
     pub async fn stop(self) {
         let stop = move || {
-            // The SDK's shutdown waits 5 s for its own collection, whatever is asked: the flush
-            // waits for as long as it takes, and what shutdown collects after it is not new.
+            // The SDK's shutdown waits for its own collection, but never longer than 5 s. The flush waits as
+            // long as it takes, and leaves nothing new for the shutdown to collect.
             let flushed = self.provider.force_flush();
             self.stopped.store(true, Ordering::Release);
             flushed.and(self.provider.shutdown())
@@ -77,18 +76,17 @@ impl Clock {
         match tokio::task::spawn_blocking(stop).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "the last metrics could not be collected"),
-            Err(_) => tracing::warn!("the last collection of metrics broke off"),
+            Err(_) => tracing::warn!("the last collection of metrics panicked"),
         }
     }
 }
 
-/// The ledger at the begin of a collection: what a tick makes meanwhile would be in some rows and not in
-/// others.
+/// The counts at the start of a collection: those that a tick adds would be in some rows and not in others.
 #[derive(Clone, Default)]
 struct Counts(Arc<Mutex<Option<Arc<Observed>>>>);
 
 impl Counts {
-    fn take(&self, observed: Observed) {
+    fn set(&self, observed: Observed) {
         *self.0.lock() = Some(Arc::new(observed));
     }
 
@@ -97,23 +95,23 @@ impl Counts {
     }
 }
 
-// A panic would end the reader's thread, and with it all flushes.
-fn unless_it_panics(call: impl FnOnce()) {
+// A panic would end the reader's thread, and all flushes with it.
+fn catch_panic(call: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(call)).is_err() {
-        tracing::error!("a collection of metrics broke off: the next one goes on");
+        tracing::error!("a collection of metrics panicked: the next one is not affected");
     }
 }
 
-/// A push exporter that does not wait for delivery.
-struct HandOn<F> {
+/// Calls a function with the collected metrics.
+struct CallbackExporter<F> {
     export: F,
     stopped: Arc<AtomicBool>,
 }
 
-impl<F: Fn(&ResourceMetrics) + Send + Sync + 'static> PushMetricExporter for HandOn<F> {
+impl<F: Fn(&ResourceMetrics) + Send + Sync + 'static> PushMetricExporter for CallbackExporter<F> {
     fn export(&self, metrics: &ResourceMetrics) -> impl Future<Output = OTelSdkResult> + Send {
         if !self.stopped.load(Ordering::Acquire) {
-            unless_it_panics(|| (self.export)(metrics));
+            catch_panic(|| (self.export)(metrics));
         }
         std::future::ready(Ok(()))
     }
@@ -150,7 +148,7 @@ fn instrument(
         Kind::Counter => {
             let callback = move |counter: &dyn AsyncInstrument<u64>| {
                 each(&mut |value, attributes| {
-                    // What only grows is never below 0.
+                    // A counter is never negative.
                     counter.observe(value.unsigned_abs(), attributes);
                 });
             };
@@ -208,45 +206,46 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_ticks_every_interval_without_any_counts() {
+    async fn it_ticks_every_interval() {
         let (ticks, mut ticked) = mpsc::unbounded_channel();
         let tick = move || ticks.send(()).unwrap_or_default();
-        let clock = Clock::start(Duration::from_millis(5), Arc::<Ledger>::default(), tick, |_| {});
+        let timer =
+            FlushTimer::start(Duration::from_millis(5), Arc::<Ledger>::default(), tick, |_| {});
         for _ in 0..3 {
             assert_eq!(ticked.recv().await, Some(()));
         }
-        clock.stop().await;
+        timer.stop().await;
     }
 
     #[tokio::test]
-    async fn a_tick_that_panics_does_not_end_the_clock() {
+    async fn a_tick_that_panics_does_not_end_the_timer() {
         let (ticks, mut ticked) = mpsc::unbounded_channel();
         let tick = move || {
             ticks.send(()).unwrap_or_default();
             panic!("made up");
         };
-        let clock = Clock::start(Duration::from_millis(5), Arc::default(), tick, |_| panic!());
+        let timer = FlushTimer::start(Duration::from_millis(5), Arc::default(), tick, |_| panic!());
         for _ in 0..3 {
             let next = tokio::time::timeout(Duration::from_secs(20), ticked.recv()).await;
             assert_eq!(next, Ok(Some(())));
         }
-        clock.stop().await;
+        timer.stop().await;
     }
 
     #[tokio::test]
     async fn stopping_ticks_once_more_and_ends() {
         let (ticks, mut ticked) = mpsc::unbounded_channel();
         let tick = move || ticks.send(()).unwrap_or_default();
-        let clock = Clock::start(LONG, Arc::<Ledger>::default(), tick, |_| {});
+        let timer = FlushTimer::start(LONG, Arc::<Ledger>::default(), tick, |_| {});
         assert!(ticked.try_recv().is_err());
-        clock.stop().await;
+        timer.stop().await;
         assert_eq!(ticked.recv().await, Some(()));
         // The reader's thread and with it the sender are gone.
         assert_eq!(ticked.recv().await, None);
     }
 
     #[tokio::test]
-    async fn the_ledgers_counts_arrive() {
+    async fn all_rows_of_the_ledger_are_exported() {
         let ledger = Arc::new(Ledger::default());
         ledger.accepted(Source::Webhook, 3);
         ledger.refused(Source::Stats, Refused::Busy);
@@ -258,15 +257,15 @@ mod tests {
         let exports = Arc::new(Mutex::new(Vec::new()));
         let exported = Arc::clone(&exports);
         let export = move |metrics: &ResourceMetrics| exported.lock().push(rows(metrics));
-        Clock::start(LONG, ledger, || {}, export).stop().await;
+        FlushTimer::start(LONG, ledger, || {}, export).stop().await;
         let exports = exports.lock();
         let (memory, rows): (Vec<_>, Vec<_>) =
             exports.concat().into_iter().partition(|row| row.starts_with("lk.otel.memory"));
         assert_eq!(memory.len(), 1);
         let (zero, counted): (Vec<_>, Vec<_>) =
             rows.into_iter().partition(|row| row.ends_with(" = 0"));
-        // Five sources in ten rows, three signals in ten and one; what was forgotten, the journal,
-        // the snapshot; what is unknown; four listeners in two.
+        // Five sources with ten rows, three signals with ten and one; five single rows for what was forgotten,
+        // the journal and the snapshot; three kinds of unknown contents; four listeners with two.
         assert_eq!(zero.len() + counted.len(), 5 * 10 + 3 * 11 + 5 + 3 + 4 * 2);
         let first_loss =
             "lk.otel.records{lk.otel.outcome=lost,lk.otel.reason=rejected,lk.otel.signal=logs} = 0";
@@ -287,7 +286,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_rows_of_a_collection_add_up_whatever_its_tick_makes() {
+    async fn the_rows_of_a_collection_add_up_whatever_its_tick_counts() {
         let ledger = Arc::new(Ledger::default());
         ledger.queued(Signal::Metrics, 5);
         let ticked = Arc::clone(&ledger);
@@ -295,7 +294,7 @@ mod tests {
         let exports = Arc::new(Mutex::new(Vec::new()));
         let exported = Arc::clone(&exports);
         let export = move |metrics: &ResourceMetrics| exported.lock().push(rows(metrics));
-        Clock::start(LONG, ledger, tick, export).stop().await;
+        FlushTimer::start(LONG, ledger, tick, export).stop().await;
         let mut counted = exports.lock().concat();
         counted.retain(|row| !row.ends_with(" = 0") && !row.starts_with("lk.otel.memory"));
         assert_eq!(
@@ -308,13 +307,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn more_that_ended_than_was_accepted_is_below_nothing_waiting() {
+    async fn more_outcomes_than_accepted_is_a_negative_number_of_waiting_records() {
         let ledger = Arc::new(Ledger::default());
         ledger.delivered(Signal::Traces, 2);
         let exports = Arc::new(Mutex::new(Vec::new()));
         let exported = Arc::clone(&exports);
         let export = move |metrics: &ResourceMetrics| exported.lock().push(rows(metrics));
-        Clock::start(LONG, ledger, || {}, export).stop().await;
+        FlushTimer::start(LONG, ledger, || {}, export).stop().await;
         let counted = exports.lock().concat();
         let waiting = "lk.otel.waiting{lk.otel.signal=traces} = -2";
         assert!(counted.iter().any(|row| row == waiting), "{counted:#?}");

@@ -1,6 +1,6 @@
-//! Entries that the pipeline panicked at. One that it panicked at twice is set aside, so that a restart
-//! does not end as the one before. Which those are is on disk before anything behind them is processed,
-//! and as long as a replay may come to them: a replay makes the same outputs under the same numbers.
+//! Entries at which the pipeline panicked. After a second panic an entry is skipped, so that a restart does
+//! not panic again. The list is on disk before any later entry is processed, until no replay can reach the
+//! entry: a replay must produce the same outputs under the same numbers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,49 +11,49 @@ use livekit_otel_durable::store::{Directory, Reader};
 use livekit_otel_export::{Exporter, Saved};
 
 const NAME: &str = "quarantine";
-// The first panic may be the memory's or the disk's fault; the second at the same entry is not.
-const TIMES: u32 = 2;
+// The cause of one panic may be memory or the disk; a second one at the same entry is the entry's.
+const MAX_PANICS: u32 = 2;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Crash {
     times: u32,
-    // How far outputs were numbered: those behind the entry go on from there.
+    // The highest numbers of outputs: those of later entries continue from there.
     outputs: [Saved; 3],
 }
 
-/// The entries of one journal that were panicked at, by their numbers.
+/// The entries of one journal at which the pipeline panicked, by number.
 #[derive(Debug)]
 pub(super) struct Quarantine {
     directory: Arc<Directory>,
     exporter: Exporter,
     crashes: BTreeMap<u64, Crash>,
-    // What is being processed.
+    // The entry that is being processed; 0 before the first one.
     at: u64,
 }
 
 impl Quarantine {
-    /// Reads which they are.
+    /// Reads the list.
     pub(super) fn open(directory: &Arc<Directory>, exporter: &Exporter) -> Self {
         let crashes = read(directory);
         let (directory, exporter) = (Arc::clone(directory), exporter.clone());
         Self { directory, exporter, crashes, at: 0 }
     }
 
-    /// The entry `number` is processed from now on; gives how far outputs were numbered where it is not
-    /// to be processed.
+    /// Notes that the entry `number` is being processed. If it must be skipped, returns the numbers that
+    /// outputs continue from.
     pub(super) fn begin(&mut self, number: u64) -> Option<[Saved; 3]> {
         self.at = number;
         let crash = self.crashes.get(&number);
-        crash.filter(|crash| crash.times >= TIMES).map(|crash| crash.outputs)
+        crash.filter(|crash| crash.times >= MAX_PANICS).map(|crash| crash.outputs)
     }
 
-    /// Whether the entry `number` may be one that was panicked at: what is processed together with others
-    /// is only known by the last of them.
+    /// Whether the entry `number` may be one with a panic. It is applied alone then, so that the outputs of
+    /// all entries before it have their numbers.
     pub(super) fn may_panic(&self, number: u64) -> bool {
         self.crashes.last_key_value().is_some_and(|(last, _)| number <= *last)
     }
 
-    /// A snapshot has all until the entry `number`: a replay does not come to it again.
+    /// Forgets the entries up to `number`: a snapshot covers them, so no replay reaches them.
     pub(super) fn forget_until(&mut self, number: u64) {
         let rest = self.crashes.split_off(&(number + 1));
         if !std::mem::replace(&mut self.crashes, rest).is_empty() {
@@ -64,9 +64,9 @@ impl Quarantine {
     fn note(&mut self) {
         let crash = self.crashes.entry(self.at).or_default();
         crash.times += 1;
-        let made = self.exporter.numbered();
-        for (outputs, made) in crash.outputs.iter_mut().zip(made) {
-            *outputs = (*outputs).max(made);
+        let numbered = self.exporter.numbered();
+        for (outputs, numbered) in crash.outputs.iter_mut().zip(numbered) {
+            *outputs = (*outputs).max(numbered);
         }
         self.write();
     }
@@ -76,7 +76,7 @@ impl Quarantine {
             .map_err(std::io::Error::other)
             .and_then(|bytes| self.directory.replace(NAME, |records| records.put(&bytes)));
         if let Err(error) = written {
-            tracing::error!(%error, "which entries the pipeline panicked at can't be noted");
+            tracing::error!(%error, "the list of entries that made the pipeline panic can't be written");
         }
     }
 }
@@ -87,12 +87,12 @@ fn read(directory: &Directory) -> BTreeMap<u64, Crash> {
     };
     let record = reader.next_of_file().ok().flatten();
     record.and_then(|record| postcard::from_bytes(&record).ok()).unwrap_or_else(|| {
-        tracing::error!("which entries the pipeline panicked at can't be read");
+        tracing::error!("the list of entries that made the pipeline panic can't be read");
         BTreeMap::new()
     })
 }
 
-// The pipeline drops it as it panics, and only then something is to be noted.
+// A panic of the pipeline drops this: only then is there something to note.
 impl Drop for Quarantine {
     fn drop(&mut self) {
         if !std::thread::panicking() {
@@ -102,8 +102,8 @@ impl Drop for Quarantine {
             let directory = self.directory.path().display();
             tracing::error!(
                 %directory,
-                "the pipeline panicked as it loaded the snapshot: so will each start. Without the file `snapshot` it \
-                 reads the journal alone, and lacks what only the snapshot has of rooms"
+                "the pipeline panicked while it loaded the snapshot, and will at each start. If the file `snapshot` is \
+                 removed, it reads the journal alone, and lacks the state that only the snapshot has"
             );
             return;
         }
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_entry_is_left_out_after_its_second_panic_until_a_snapshot_has_it() {
+    async fn an_entry_is_skipped_after_its_second_panic_until_a_snapshot_covers_it() {
         let path = tempfile::tempdir().unwrap();
         let directory = Arc::new(Directory::open(path.path(), Arc::new(Files)).unwrap());
         let settings = Settings::default();

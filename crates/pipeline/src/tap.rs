@@ -1,5 +1,5 @@
-//! A copy of what passes, for whoever looks at it. Nothing waits for them: what they are too slow
-//! for is left out, and counted.
+//! A bounded copy of the pipeline's outputs, for the live view. A slow reader never blocks the pipeline:
+//! records that do not fit are dropped and counted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -9,17 +9,17 @@ use tokio::sync::mpsc;
 use livekit_otel_model::event::{StreamStat, Time};
 use livekit_otel_model::signal::{LogRecord, Span};
 
-// Some 20 MB.
-const MOST_WAITING: usize = 20_000;
+// About 20 MB.
+const MAX_WAITING: usize = 20_000;
 
-/// What passed at once.
+/// A batch of the engine's outputs, or of stats windows.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Passed {
     /// Finished spans.
     Spans(Vec<Span>),
     /// Log records.
     Logs(Vec<LogRecord>),
-    /// Stats windows that were not told before, and when they came.
+    /// Stats windows that are not duplicates, and when they were received.
     Windows(Vec<StreamStat>, Time),
 }
 
@@ -33,14 +33,14 @@ impl Passed {
     }
 }
 
-/// The end that the pipeline has.
+/// The pipeline's end.
 #[derive(Debug, Clone)]
 pub struct Tap {
     to: mpsc::UnboundedSender<Passed>,
     counts: Arc<Counts>,
 }
 
-/// The end of whoever looks at it.
+/// The reader's end.
 #[derive(Debug)]
 pub struct Tapped {
     from: mpsc::UnboundedReceiver<Passed>,
@@ -53,7 +53,7 @@ struct Counts {
     missed: AtomicU64,
 }
 
-/// Both ends.
+/// Creates both ends.
 pub fn tap() -> (Tap, Tapped) {
     let (to, from) = mpsc::unbounded_channel();
     let counts = Arc::new(Counts::default());
@@ -61,32 +61,32 @@ pub fn tap() -> (Tap, Tapped) {
 }
 
 impl Tap {
-    /// Passes it on, if there is room.
+    /// Passes records on if they fit.
     pub fn pass(&self, passed: Passed) {
         let n = passed.len();
         let waiting = self.counts.waiting.load(Relaxed);
-        // What is more than all the room is taken once there is nothing else.
-        if waiting > 0 && waiting + n > MOST_WAITING {
+        // A batch above the limit fits if nothing else waits.
+        if waiting > 0 && waiting + n > MAX_WAITING {
             self.counts.missed.fetch_add(n as u64, Relaxed);
             return;
         }
         if n > 0 {
             self.counts.waiting.fetch_add(n, Relaxed);
-            // Nobody need look at it.
+            // The reader may be gone.
             let _ = self.to.send(passed);
         }
     }
 }
 
 impl Tapped {
-    /// The next of what passed; `None` once the pipeline has ended.
+    /// The next records; `None` once the pipeline has ended.
     pub async fn next(&mut self) -> Option<Passed> {
         let passed = self.from.recv().await?;
         self.counts.waiting.fetch_sub(passed.len(), Relaxed);
         Some(passed)
     }
 
-    /// How many records there was no room for, so far.
+    /// How many records were dropped so far.
     pub fn missed(&self) -> u64 {
         self.counts.missed.load(Relaxed)
     }
@@ -111,26 +111,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_nobody_looks_at_in_time_is_left_out_and_counted() {
+    async fn records_that_a_slow_reader_leaves_no_space_for_are_counted() {
         let (tap, mut tapped) = tap();
-        tap.pass(logs(MOST_WAITING - 1));
+        tap.pass(logs(MAX_WAITING - 1));
         tap.pass(logs(2));
         tap.pass(logs(1));
         assert_eq!(tapped.missed(), 2);
-        assert_eq!(tapped.next().await.map(|passed| passed.len()), Some(MOST_WAITING - 1));
-        tap.pass(logs(MOST_WAITING - 1));
+        assert_eq!(tapped.next().await.map(|passed| passed.len()), Some(MAX_WAITING - 1));
+        tap.pass(logs(MAX_WAITING - 1));
         assert_eq!(tapped.missed(), 2);
         drop(tap);
         assert_eq!(tapped.next().await.map(|passed| passed.len()), Some(1));
-        assert_eq!(tapped.next().await.map(|passed| passed.len()), Some(MOST_WAITING - 1));
+        assert_eq!(tapped.next().await.map(|passed| passed.len()), Some(MAX_WAITING - 1));
         assert_eq!(tapped.next().await, None);
     }
 
     #[tokio::test]
-    async fn more_than_all_the_room_is_taken_where_nothing_waits() {
+    async fn a_batch_above_the_limit_passes_if_nothing_waits() {
         let (tap, mut tapped) = tap();
-        tap.pass(logs(MOST_WAITING + 1));
-        assert_eq!(tapped.next().await.map(|passed| passed.len()), Some(MOST_WAITING + 1));
+        tap.pass(logs(MAX_WAITING + 1));
+        assert_eq!(tapped.next().await.map(|passed| passed.len()), Some(MAX_WAITING + 1));
         assert_eq!(tapped.missed(), 0);
     }
 }

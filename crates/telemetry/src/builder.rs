@@ -170,7 +170,7 @@ fn start_flushes(
     shared: &Arc<Shared>,
     running: Option<&Running>,
     interval: Duration,
-) -> Option<periodic::Clock> {
+) -> Option<periodic::FlushTimer> {
     let weak = Arc::downgrade(shared);
     if let Some(running) = running {
         // Zero would be the SDK's own default.

@@ -85,17 +85,17 @@ impl Running {
         interval: Duration,
         ledger: &Arc<Ledger>,
         tick: impl Fn() + Send + Sync + 'static,
-    ) -> periodic::Clock {
+    ) -> periodic::FlushTimer {
         let exporter = self.exporter.clone();
         let export = move |metrics: &_| exporter.sdk_metrics(metrics);
-        periodic::Clock::start(interval, Arc::clone(ledger), tick, export)
+        periodic::FlushTimer::start(interval, Arc::clone(ledger), tick, export)
     }
 
     /// Processes the rest and delivers it, once the inlet is closed. The ledger counts what was not
     /// delivered. Returns the parts that panicked.
     pub(super) async fn shutdown(
         mut self,
-        clock: periodic::Clock,
+        clock: periodic::FlushTimer,
         deadline: Instant,
     ) -> Vec<&'static str> {
         let mut panicked = Vec::new();

@@ -26,7 +26,7 @@ use livekit_otel_pipeline::periodic;
 #[derive(Debug)]
 pub struct Telemetry {
     pub(super) shared: Arc<Shared>,
-    pub(super) otel: Mutex<Option<(Running, periodic::Clock)>>,
+    pub(super) otel: Mutex<Option<(Running, periodic::FlushTimer)>>,
 }
 
 /// The result of a service's run.
