@@ -36,12 +36,12 @@ pub fn run() {
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let before = program.cpu();
     let report = runtime.block_on(send(simulation, &to, std::future::pending(), |_| {})).unwrap();
-    let told: u64 = report.outcomes.iter().map(|(_, outcome)| outcome.told).sum();
-    let cpu = (program.cpu() - before) * 1e6 / told as f64;
+    let sent: u64 = report.outcomes.iter().map(|(_, outcome)| outcome.sent).sum();
+    let cpu = (program.cpu() - before) * 1e6 / sent as f64;
     println!("simulated: 100 rooms of 10 at once, sent and served by the same two cores");
     for (source, outcome) in &report.outcomes {
         let rate = outcome.acknowledged as f64 / report.took.as_secs_f64();
-        println!("  {:<10}{:>9} messages, {rate:.0} a second", source.as_str(), outcome.told);
+        println!("  {:<10}{:>9} messages, {rate:.0} a second", source.as_str(), outcome.sent);
     }
     println!("  {cpu:.1} µs CPU each; {} not acknowledged", report.unacknowledged());
     assert_eq!(report.unacknowledged(), 0);

@@ -152,7 +152,7 @@ async fn serves_and_takes_what_is_sent(serve: &str, collector: &Collector) {
     // Not for the minute that it says.
     let simulate = here(&senders(" simulate ")).replace(" --duration 1m", " --duration 20s");
     let report = succeeds(&format!("{simulate} --speed inf"));
-    assert!(report.contains("All of it was acknowledged."), "{report}");
+    assert!(report.contains("Everything was acknowledged."), "{report}");
     let pid = child.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     assert!(child.wait().unwrap().success());

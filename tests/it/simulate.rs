@@ -300,8 +300,8 @@ async fn a_server_takes_it_all_and_tells_of_each_participant() {
     assert_eq!(served.undelivered, 0);
     adds_up(&served.ledger);
     for (source, outcome) in &report.outcomes {
-        assert!(outcome.told > 0 && outcome.error.is_none(), "{source:?}: {outcome:?}");
-        assert_eq!(outcome.told, outcome.acknowledged);
+        assert!(outcome.sent > 0 && outcome.error.is_none(), "{source:?}: {outcome:?}");
+        assert_eq!(outcome.sent, outcome.acknowledged);
     }
     let population = report.population;
     assert!(population.participants > 20);
@@ -364,7 +364,7 @@ async fn what_is_refused_is_reported_with_its_reason() {
     let simulation = Simulation::new(settings, start());
     let report = send::send(simulation, &to, pending(), |_| {}).await.unwrap();
     let [(Source::Webhook, outcome)] = &report.outcomes[..] else { panic!("{report:?}") };
-    assert_eq!((outcome.acknowledged, outcome.unacknowledged()), (0, outcome.told));
+    assert_eq!((outcome.acknowledged, outcome.unacknowledged()), (0, outcome.sent));
     assert!(outcome.error.as_ref().unwrap().contains("401"), "{outcome:?}");
     let mut text = Vec::new();
     report.render(&mut text).unwrap();
@@ -424,7 +424,7 @@ async fn a_busy_server_is_asked_again_when_it_says_and_that_is_counted() {
     let report = send::send(Simulation::new(settings, start()), &to, pending(), |_| {}).await;
     let report = report.unwrap();
     let [(Source::Webhook, outcome)] = &report.outcomes[..] else { panic!("{report:?}") };
-    assert!(outcome.told > 10);
-    assert_eq!((outcome.acknowledged, outcome.retried), (outcome.told, outcome.told));
-    assert_eq!(requests.load(Relaxed), 2 * outcome.told);
+    assert!(outcome.sent > 10);
+    assert_eq!((outcome.acknowledged, outcome.retried), (outcome.sent, outcome.sent));
+    assert_eq!(requests.load(Relaxed), 2 * outcome.sent);
 }

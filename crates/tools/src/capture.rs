@@ -1,7 +1,7 @@
-//! Captures: what a LiveKit server told, a JSON object a line.
+//! Captures: the recorded messages of a LiveKit server, as one JSON object per line.
 //!
 //! A line has `at` (Unix ms), `kind` (`webhook`, `events`, `stats` or `nodeRooms`) and `body` (the
-//! message as proto3 JSON). Anything else, such as `auth`, is not read.
+//! message as proto3 JSON). Other fields, such as `auth`, are ignored.
 
 use std::io::BufRead;
 
@@ -11,27 +11,28 @@ use thiserror::Error;
 
 use livekit_otel_model::Source;
 
-/// A capture that was read.
+/// A decoded capture.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Capture {
-    /// Its lines, in the file's order.
+    /// Its lines, in the order of the file.
     pub lines: Vec<Line>,
 }
 
-/// A message that was told.
+/// A recorded message.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Line {
-    /// Its line in the file, from 1.
+    /// The number of its line, from 1.
     pub number: usize,
-    /// When it was told, Unix ms.
+    /// When it was sent, in Unix milliseconds.
     pub at: i64,
-    /// How it was told.
+    /// The source that sent it.
     pub source: Source,
     /// The message as proto3 JSON.
     pub body: Value,
 }
 
-/// Lines that can't be read. Says where, never what: a line may hold secrets.
+/// Lines that can't be read. The text shows their numbers but not their content, which may have
+/// secrets.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("{}", describe(.0))]
 pub struct CaptureError(Vec<(usize, String)>);
@@ -55,10 +56,10 @@ struct RawLine {
 }
 
 impl Capture {
-    /// Reads a capture; blank lines are passed over.
+    /// Reads a capture. Blank lines are ignored.
     ///
     /// # Errors
-    /// All lines that can't be read, or that there is none.
+    /// If lines can't be read, all of them; or if there are no lines.
     pub fn parse(from: impl BufRead) -> Result<Self, CaptureError> {
         let mut lines = Vec::new();
         let mut errors = Vec::new();
@@ -85,25 +86,25 @@ impl Capture {
 
 fn line(number: usize, text: &str) -> Result<Line, String> {
     let raw: RawLine = serde_json::from_str(text)
-        .map_err(|error| format!("no line of a capture, at column {}", error.column()))?;
+        .map_err(|error| format!("not a line of a capture, at column {}", error.column()))?;
     let source = match raw.kind.as_str() {
         "webhook" => Source::Webhook,
         "events" => Source::Events,
         "stats" => Source::Stats,
         "nodeRooms" => Source::NodeRooms,
-        _ => return Err("`kind` is none of webhook, events, stats, nodeRooms".to_owned()),
+        _ => return Err("`kind` must be webhook, events, stats or nodeRooms".to_owned()),
     };
     Ok(Line { number, at: raw.at, source, body: Value::Object(raw.body) })
 }
 
-/// The `kind` of a source's lines.
+/// The `kind` of lines from a source.
 pub(super) fn kind(source: Source) -> &'static str {
     match source {
         Source::Webhook => "webhook",
         Source::Events => "events",
         Source::Stats => "stats",
         Source::NodeRooms => "nodeRooms",
-        // It is asked for, and in no capture.
+        // Captures have no responses of the API.
         Source::Api => "api",
     }
 }
@@ -113,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bad_lines_are_named_all_at_once_without_what_they_hold() {
+    fn all_bad_lines_are_reported_at_once_without_their_content() {
         let text = "{\"at\":1,\"kind\":\"events\",\"body\":{}}\n\nsecret\n{\"at\":1,\"kind\":\"secret\",\"body\":1}\n";
         let error = Capture::parse(text.as_bytes()).unwrap_err().to_string();
         assert!(error.contains("line 3: ") && error.contains("line 4: "), "{error}");

@@ -1,13 +1,14 @@
-//! What spans tell, in words for people: the terminal's report and the page say the same.
+//! Names and remarks for spans, as people read them. The demo's report and the live view share
+//! them.
 
 use livekit_otel_model::semconv::{key, span};
 use livekit_otel_model::signal::{Attribute, Value};
 
-/// Attributes, however they are kept.
+/// Attributes that can be looked up by key.
 pub trait AttributeLookup {
-    /// The text under `key`; `None` where there is none or it is empty.
+    /// The text under `key`; `None` if there is none or it is empty.
     fn text(&self, key: &str) -> Option<&str>;
-    /// The number under `key`, whole or not.
+    /// The integer or floating-point number under `key`.
     fn number(&self, key: &str) -> Option<f64>;
 }
 
@@ -35,22 +36,22 @@ pub fn rank(name: &str) -> usize {
     order.iter().position(|known| *known == name).unwrap_or(order.len())
 }
 
-/// What a span below a participant is called. `track` are the attributes of the track's own span,
-/// `publisher` is who publishes it.
+/// The label of a span below a participant. `track` has the attributes of the track's own span, and
+/// `publisher` names its publisher.
 pub fn label<T: AttributeLookup + ?Sized>(
     name: &str,
     own: &T,
     track: Option<&T>,
     publisher: Option<&str>,
 ) -> String {
-    let told = |key| own.text(key).or_else(|| track.and_then(|track| track.text(key)));
-    let source = told(key::TRACK_SOURCE).or_else(|| told(key::TRACK_KIND));
+    let text = |key| own.text(key).or_else(|| track.and_then(|track| track.text(key)));
+    let source = text(key::TRACK_SOURCE).or_else(|| text(key::TRACK_KIND));
     let source = source.map(|source| source.replace('_', " "));
     let source = source.as_deref().or(own.text(key::TRACK_SID)).unwrap_or("track");
     match name {
         span::PARTICIPANT_CONNECT => "connect".to_owned(),
         span::TRACK_PUBLISH => format!("publish {source}"),
-        span::TRACK => format!("track {source} {}", told(key::TRACK_MIME_TYPE).unwrap_or_default()),
+        span::TRACK => format!("track {source} {}", text(key::TRACK_MIME_TYPE).unwrap_or_default()),
         span::TRACK_SUBSCRIBE => match publisher {
             Some(publisher) => format!("subscribe {source} of {publisher}"),
             None => format!("subscribe {source}"),
@@ -59,38 +60,38 @@ pub fn label<T: AttributeLookup + ?Sized>(
     }
 }
 
-/// What else a span tells that a reader would ask for.
-pub fn remarks<T: AttributeLookup + ?Sized>(told: &T) -> Vec<String> {
-    let mut notes = Vec::new();
-    if let Some(muted) = told.number(key::TRACK_MUTED_DURATION).filter(|s| *s > 0.0)
+/// Remarks about a span, for details that its label lacks.
+pub fn remarks<T: AttributeLookup + ?Sized>(attributes: &T) -> Vec<String> {
+    let mut remarks = Vec::new();
+    if let Some(muted) = attributes.number(key::TRACK_MUTED_DURATION).filter(|s| *s > 0.0)
         && let Some(muted) = seconds(muted)
     {
-        notes.push(format!("muted {muted}"));
+        remarks.push(format!("muted {muted}"));
     }
-    if let Some(attempts) = told.number(key::ATTEMPTS).filter(|n| *n > 1.0) {
-        notes.push(format!("{attempts:.0} attempts"));
+    if let Some(attempts) = attributes.number(key::ATTEMPTS).filter(|n| *n > 1.0) {
+        remarks.push(format!("{attempts:.0} attempts"));
     }
-    if let Some(result) = told.text(key::SUBSCRIBE_RESULT)
+    if let Some(result) = attributes.text(key::SUBSCRIBE_RESULT)
         && !matches!(result, "subscribed" | "failed")
     {
-        notes.push(format!("ended as {}", result.replace('_', " ")));
+        remarks.push(format!("ended as {}", result.replace('_', " ")));
     }
-    if told.text(key::PUBLISH_RESULT) == Some("unknown") {
-        notes.push("result unknown".to_owned());
+    if attributes.text(key::PUBLISH_RESULT) == Some("unknown") {
+        remarks.push("result unknown".to_owned());
     }
-    if let Some(reason) = told.text(key::PARTICIPANT_DISCONNECT_REASON) {
-        notes.push(format!("left: {}", reason.replace('_', " ")));
+    if let Some(reason) = attributes.text(key::PARTICIPANT_DISCONNECT_REASON) {
+        remarks.push(format!("left: {}", reason.replace('_', " ")));
     }
-    if let Some(reason) = told.text(key::ROOM_END_REASON) {
-        notes.push(format!("ended: {}", reason.replace('_', " ")));
+    if let Some(reason) = attributes.text(key::ROOM_END_REASON) {
+        remarks.push(format!("ended: {}", reason.replace('_', " ")));
     }
-    if let Some(rule) = told.text(key::END_INFERRED) {
-        notes.push(format!("end inferred: {}", rule.replace('_', " ")));
+    if let Some(rule) = attributes.text(key::END_INFERRED) {
+        remarks.push(format!("end inferred: {}", rule.replace('_', " ")));
     }
-    notes
+    remarks
 }
 
-/// Nanoseconds as a person reads them, in at most 7 columns: `0.7 ms`, `42.5 s`, `12m 05s`.
+/// Formats nanoseconds in at most 7 columns: `0.7 ms`, `42.5 s`, `12m 05s`.
 pub fn duration(nanos: u64) -> String {
     let rounded = |unit: u64| nanos.saturating_add(unit / 2) / unit;
     // Tenths of a millisecond and tenths of a second.
@@ -114,13 +115,13 @@ pub fn duration(nanos: u64) -> String {
     }
 }
 
-/// Seconds as [`duration`] writes them; `None` where they are no duration.
+/// Formats seconds like [`duration`]; `None` if they are not a duration.
 pub fn seconds(seconds: f64) -> Option<String> {
     let span = std::time::Duration::try_from_secs_f64(seconds).ok()?;
     Some(duration(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
 }
 
-/// A count with its noun: `1 track`, `1,204 tracks`.
+/// A count and its noun: `1 track`, `1,204 tracks`.
 pub fn count(n: usize, noun: &str) -> String {
     let grouped = livekit_otel_ledger::report::grouped(n as u64);
     if n == 1 { format!("{grouped} {noun}") } else { format!("{grouped} {noun}s") }

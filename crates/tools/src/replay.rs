@@ -1,5 +1,5 @@
-//! Sends a capture to a running server as a LiveKit server would: webhooks signed anew, analytics
-//! on their streams. The recorded times stay as they are.
+//! Sends a capture to a running server like a LiveKit server: webhooks with new signatures, and
+//! analytics on their streams. The recorded times are kept.
 
 use std::time::Duration;
 
@@ -23,18 +23,19 @@ use livekit_otel_model::Source;
 use livekit_otel_transport::frames::RawCodec;
 use livekit_otel_transport::frames::status::ByStatus;
 
-/// Where a capture, or a simulation, is sent.
+/// Where a capture or a simulation is sent.
 #[derive(Clone)]
 pub struct Destination {
-    /// The webhook's URL, http only.
+    /// The URL for webhooks; `http` only.
     pub webhook: Uri,
-    /// The analytics' address, as `http://host:port`.
+    /// The address for analytics streams, as `http://host:port`.
     pub analytics: Uri,
-    /// The key that signs the webhooks and the streams' tokens; without it streams have none.
+    /// The key that signs webhooks and the tokens of streams. If it is empty, streams have no
+    /// token.
     pub key: String,
     /// Its secret.
     pub secret: String,
-    /// How many times faster than recorded; infinite leaves out all pauses.
+    /// How many times faster than recorded to send. Infinity leaves out all pauses.
     pub speed: f64,
 }
 
@@ -59,12 +60,12 @@ pub struct Sent {
 /// Why a capture could not be sent.
 #[derive(Debug, Error)]
 pub enum ReplayError {
-    /// A line's body is no such message.
+    /// A line's body is not a message of its kind.
     #[error("line {line}: {error}")]
     Unreadable {
         /// The line in the file.
         line: usize,
-        /// What is wrong.
+        /// Why.
         error: Unreadable,
     },
     /// A webhook was refused.
@@ -72,10 +73,10 @@ pub enum ReplayError {
     Refused {
         /// The line in the file.
         line: usize,
-        /// The answer.
+        /// The status of the response.
         status: StatusCode,
     },
-    /// The webhook's server can't be reached.
+    /// A webhook could not be sent.
     #[error("line {line}: the webhook could not be sent: {error}")]
     Unreachable {
         /// The line in the file.
@@ -84,34 +85,34 @@ pub enum ReplayError {
         error: String,
     },
     /// The key or the secret is empty.
-    #[error("neither webhooks nor tokens can be signed: {0}")]
+    #[error("webhooks and tokens can't be signed: {0}")]
     Sign(#[from] AccessTokenError),
-    /// The analytics' server can't be reached.
+    /// The server of the analytics streams can't be reached.
     #[error("the analytics could not be sent: {0}")]
     Analytics(#[from] tonic::transport::Error),
     /// An analytics stream was refused.
     #[error("the {stream} stream was answered {code}: {message}")]
     Stream {
-        /// Which one.
+        /// The kind of its lines.
         stream: &'static str,
-        /// gRPC's code.
+        /// The gRPC status code.
         code: tonic::Code,
-        /// What the server says.
+        /// The message of the status.
         message: String,
     },
-    /// The server answered an analytics stream before its end: what it did not read is lost.
+    /// The server ended an analytics stream early, so unread messages are lost.
     #[error("the {stream} stream was ended by the server before all was sent")]
     Ended {
-        /// Which one.
+        /// The kind of its lines.
         stream: &'static str,
     },
 }
 
-/// Sends `capture`, calling `progress` with the number of lines sent so far. Returns once all that
-/// was sent is acknowledged.
+/// Sends `capture`, and calls `progress` with the number of lines sent so far. Returns when
+/// everything is acknowledged.
 ///
 /// # Errors
-/// At the first line that can't be sent.
+/// If a line can't be sent. The rest is not sent then.
 pub async fn replay(
     capture: &Capture,
     to: &Destination,
@@ -121,7 +122,7 @@ pub async fn replay(
     let mut streams = Vec::new();
     if Source::ALL.into_iter().any(|source| source != Source::Webhook && has(source)) {
         let channel = Endpoint::from(to.analytics.clone()).connect().await?;
-        // All are open before the first line: a webhook's twin is expected from then on.
+        // Opened before the first line, so that the server expects each webhook's analytics event.
         for source in Source::ALL.into_iter().filter(|source| has(*source)) {
             streams.extend(Stream::open(source, channel.clone(), to)?);
         }
@@ -164,7 +165,7 @@ fn of_line(line: usize, error: WebhookError) -> ReplayError {
     }
 }
 
-/// Until the place in the recorded time, at the replay's speed.
+/// Waits until `recorded` has passed since `began`, at the replay's speed.
 pub(crate) async fn pause(began: Instant, recorded: Duration, speed: f64) {
     let due = Duration::try_from_secs_f64(recorded.as_secs_f64() / speed).unwrap_or_default();
     if !due.is_zero() {
@@ -179,13 +180,13 @@ async fn send_on_stream(streams: &mut Vec<Stream>, line: &Line) -> Result<(), Re
         return Err(ReplayError::Ended { stream: kind(line.source) });
     };
     if streams[index].messages.send(Bytes::from(message)).await.is_err() {
-        // The server has ended it: its answer says why.
+        // The server has ended the stream, and its answer says why.
         return streams.swap_remove(index).ended().await;
     }
     Ok(())
 }
 
-// One client stream and its answer to come.
+// A client stream and its pending answer.
 struct Stream {
     source: Source,
     messages: mpsc::Sender<Bytes>,
@@ -204,7 +205,7 @@ impl Stream {
         let mut request = tonic::Request::new(ReceiverStream::new(outgoing));
         if !to.key.is_empty() {
             let token = format!("Bearer {}", token::mint(&to.key, &to.secret)?);
-            // A JWT is of characters that a header may have.
+            // A JWT has only characters that a header may have.
             let token = token.parse().map_err(|_| AccessTokenError::InvalidKeys)?;
             request.metadata_mut().insert("authorization", token);
         }
@@ -216,7 +217,7 @@ impl Stream {
         Ok(Some(Self { source, messages, answer }))
     }
 
-    // Sends what waits, and waits until it is acknowledged.
+    // Sends the queued messages and waits until they are acknowledged.
     async fn close(self) -> Result<(), ReplayError> {
         if self.answer.is_finished() {
             return self.ended().await;
@@ -225,7 +226,7 @@ impl Stream {
         answered(self.source, self.answer).await
     }
 
-    // An answer that came too early is an error, whatever it is.
+    // An early answer is an error, even a success.
     async fn ended(self) -> Result<(), ReplayError> {
         answered(self.source, self.answer).await?;
         Err(ReplayError::Ended { stream: kind(self.source) })
@@ -236,7 +237,7 @@ async fn answered(
     source: Source,
     answer: JoinHandle<Result<(), Status>>,
 ) -> Result<(), ReplayError> {
-    let answer = answer.await.map_err(|_| Status::internal("the stream broke off"));
+    let answer = answer.await.map_err(|_| Status::internal("the stream's task failed"));
     answer.and_then(|answer| answer).map_err(|status| ReplayError::Stream {
         stream: kind(source),
         code: status.code(),
@@ -248,7 +249,7 @@ async fn answered(
 mod tests {
     use super::*;
 
-    // A stream that the server has answered already, and well.
+    // A stream that the server has already answered with success.
     fn answered_early(source: Source) -> Stream {
         let (messages, _) = mpsc::channel(1);
         Stream { source, messages, answer: tokio::spawn(async { Ok(()) }) }

@@ -1,4 +1,4 @@
-//! An OTLP collector in this process: a real gRPC server on a free port that keeps what it gets.
+//! An OTLP collector in this process: a gRPC server on a free port that keeps all requests.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -14,12 +14,12 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::codec::CompressionEncoding::Gzip;
 use tonic::{Request, Response, Status};
 
-/// The largest message that it takes, in bytes: the default of collectors.
+/// The largest message that it accepts, in bytes. This is the default of collectors.
 const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
-/// How long a stop waits for open connections.
+/// How long a shutdown waits for open connections.
 const STOP_WAIT: Duration = Duration::from_secs(2);
 
-/// The requests that a [`Collector`] has answered, in their order per signal.
+/// The requests that a [`Collector`] has answered, in order for each signal.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Received {
     /// Requests with spans.
@@ -40,19 +40,19 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// Starts one on a free port of 127.0.0.1, for OTLP over gRPC, plain or with gzip. Messages
-    /// over 4 MiB are refused, as collectors do by default.
+    /// Starts a collector on a free port of 127.0.0.1, for OTLP over gRPC, plain or with gzip.
+    /// Messages over 4 MiB are refused, as collectors do by default.
     ///
     /// # Errors
-    /// No port could be had.
+    /// If no port is available.
     pub async fn start() -> io::Result<Self> {
         Self::start_on((Ipv4Addr::LOCALHOST, 0).into()).await
     }
 
-    /// As [`Collector::start`], on an address of your choice.
+    /// Like [`Collector::start`], on the given address.
     ///
     /// # Errors
-    /// The address could not be had.
+    /// If the address can't be used.
     pub async fn start_on(address: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
@@ -62,13 +62,13 @@ impl Collector {
         let server = tokio::spawn(async move {
             let connections = TcpListenerStream::new(listener);
             let stopped = async { drop(stopped.await) };
-            // It ends by `stop`; a failing connection ends only itself.
+            // It ends only by `stop`: a failing connection does not end the server.
             drop(router.serve_with_incoming_shutdown(connections, stopped).await);
         });
         Ok(Self { address, received, stop, server })
     }
 
-    /// Where it listens, as `OTEL_EXPORTER_OTLP_ENDPOINT` wants it: `http://127.0.0.1:port`.
+    /// Its address in the format of `OTEL_EXPORTER_OTLP_ENDPOINT`: `http://127.0.0.1:port`.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -78,8 +78,8 @@ impl Collector {
         self.received.borrow().clone()
     }
 
-    /// Waits until what it has received is as `wanted`, then gives it. Waits for ever where that
-    /// never comes: put a timeout around it.
+    /// Waits until `wanted` holds for the received requests, and returns them. May wait for ever,
+    /// so callers need a timeout.
     pub async fn received_when(&self, wanted: impl FnMut(&Received) -> bool) -> Received {
         let mut watched = self.received.subscribe();
         match watched.wait_for(wanted).await {
@@ -89,8 +89,8 @@ impl Collector {
         }
     }
 
-    /// Stops it: takes no more connections, ends the open ones (those that hang after 2 s by
-    /// force), and gives all that it has received.
+    /// Stops it, and returns all received requests. New connections are refused, and connections
+    /// that are still open after 2 s are closed by force.
     pub async fn stop(self) -> Received {
         drop(self.stop);
         let mut server = self.server;
@@ -115,7 +115,7 @@ fn router(received: &watch::Sender<Received>) -> tonic::transport::server::Route
     tonic::transport::Server::builder().add_service(traces).add_service(logs).add_service(metrics)
 }
 
-/// The three services: each keeps the request and says yes.
+/// The three services. Each keeps the request and answers with success.
 #[derive(Clone)]
 struct Keep(watch::Sender<Received>);
 
@@ -161,7 +161,7 @@ mod tests {
     use trace::trace_service_client::TraceServiceClient;
 
     #[tokio::test]
-    async fn what_is_sent_over_grpc_is_received_as_it_was() {
+    async fn requests_over_grpc_are_received_unchanged() {
         let sent = sample::call();
         let collector = Collector::start().await.unwrap();
 
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_compressed_request_is_taken() {
+    async fn a_compressed_request_is_accepted() {
         let collector = Collector::start().await.unwrap();
         let client = TraceServiceClient::connect(collector.endpoint()).await.unwrap();
         let request = sample::call().traces.remove(0);
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn after_a_stop_nobody_can_connect() {
+    async fn a_stopped_collector_accepts_no_connection() {
         let collector = Collector::start().await.unwrap();
         let endpoint = collector.endpoint();
         let _idle = TraceServiceClient::connect(endpoint.clone()).await.unwrap();

@@ -1,4 +1,4 @@
-//! How much came, by signal and name.
+//! The numbers of received records, by signal and name.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -12,7 +12,7 @@ const HALF: usize = 38;
 /// The most names of a signal that are shown.
 const MOST_NAMES: usize = 30;
 
-/// A row of a half: a head, a name with its count, or nothing.
+/// A cell of a half: a heading, a name with its count, or nothing.
 enum Cell {
     Head(String),
     Name(String),
@@ -39,7 +39,7 @@ pub(super) fn render<W: Write>(received: &Telemetry, page: &mut Page<'_, W>) -> 
     Ok(())
 }
 
-// The first two words of a metric's name: a list of all of them is longer than a screen.
+// The first two parts of a metric's name. A list of all names would not fit on a screen.
 fn family(name: &str) -> &str {
     let dots = name.match_indices('.').map(|(at, _)| at + 1);
     dots.take(2).last().map_or(name, |end| &name[..end])

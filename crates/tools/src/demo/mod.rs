@@ -1,4 +1,4 @@
-//! An OTLP receiver, and a report of what reached it.
+//! An OTLP receiver, and a report of what it received.
 //!
 //! The report is made from decoded OTLP alone, so that it shows what any collector would receive.
 

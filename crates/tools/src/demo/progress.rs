@@ -1,4 +1,4 @@
-//! How far something has come, on a terminal.
+//! A progress bar on a terminal.
 
 use std::io::IsTerminal;
 
@@ -11,26 +11,27 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// A bar of `total` steps, labelled with `what`.
+    /// A bar of `total` steps with the label `what`.
     pub fn new(total: u64, what: &'static str) -> Self {
         Self::on(target(std::io::stderr().is_terminal()), total, what)
     }
 
     fn on(target: ProgressDrawTarget, total: u64, what: &'static str) -> Self {
         let bar = ProgressBar::with_draw_target(Some(total), target).with_message(what);
-        // The template is fixed; the bar's own look is good enough should it ever be wrong.
+        // The template is constant, so it can't be invalid; if it ever is, the default style is
+        // used.
         if let Ok(style) = ProgressStyle::with_template("{msg} {bar:32} {pos}/{len}") {
             bar.set_style(style.progress_chars("█▏─"));
         }
         Self { bar }
     }
 
-    /// `done` steps are done; more than all counts as all.
+    /// Sets the number of completed steps, at most all.
     pub fn set(&self, done: u64) {
         self.bar.set_position(done.min(self.bar.length().unwrap_or(done)));
     }
 
-    /// Takes the bar off the terminal.
+    /// Removes the bar from the terminal.
     pub fn finish(self) {
         self.bar.finish_and_clear();
     }
@@ -45,12 +46,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_drawn_where_there_is_no_terminal() {
+    fn nothing_is_drawn_without_a_terminal() {
         assert!(target(false).is_hidden());
     }
 
     #[test]
-    fn it_never_passes_its_total() {
+    fn the_position_never_exceeds_the_total() {
         let progress = Progress::on(ProgressDrawTarget::hidden(), 120, "replay");
         progress.set(7);
         assert_eq!(progress.bar.position(), 7);

@@ -1,4 +1,4 @@
-//! How each participant's media fared, from the metric points.
+//! A table of each participant's quality, from the metric points.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -20,7 +20,8 @@ const SHOWN: [&str; 5] = [
     metric::STREAM_SCORE,
 ];
 
-/// A sum over the series of one row: the last value of a cumulative one, all values of a delta.
+/// A sum over the series of a row: the last value of a cumulative series, all values of a delta
+/// one.
 #[derive(Default)]
 struct Total {
     cumulative: BTreeMap<(String, u64), (u64, f64)>,
@@ -33,7 +34,7 @@ impl Total {
             *self.delta.get_or_insert(0.0) += value;
             return;
         }
-        // A new start is a counter that began again: its value adds to the former one's.
+        // A new start is a restarted counter, whose value adds to the old one's.
         let series = (format!("{:?}", point.attributes), point.start);
         let last = self.cumulative.entry(series).or_insert((point.time, value));
         if point.time >= last.0 {
@@ -80,7 +81,7 @@ struct Row<'a> {
 /// Room, participant and direction, upstream first.
 type Key<'a> = (&'a str, &'a str, bool, &'a str);
 
-/// Writes the table. A value that nobody measured is a dash.
+/// Writes the table, with a dash for each missing value.
 pub(super) fn render<W: Write>(received: &Telemetry, page: &mut Page<'_, W>) -> io::Result<()> {
     page.title("Quality", "  by participant and direction, from the metrics")?;
     let rows = rows(received);
@@ -102,7 +103,7 @@ pub(super) fn render<W: Write>(received: &Telemetry, page: &mut Page<'_, W>) -> 
         0 => {}
         n => page.line(&[(Ink::Dim, &format!("  … and {n} more"))])?,
     }
-    page.line(&[(Ink::Dim, "  round trip, jitter and score: of the last window that had them")])
+    page.line(&[(Ink::Dim, "  round trip, jitter and score: from the last window that has them")])
 }
 
 fn rows(received: &Telemetry) -> BTreeMap<Key<'_>, Row<'_>> {
@@ -167,12 +168,12 @@ fn cells(row: &Row<'_>) -> [String; 5] {
 }
 
 fn whole(n: f64) -> String {
-    // Counts are whole and far below 2^53; a negative one reads as 0.
+    // Counts are integers far below 2^53; a negative one becomes 0.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     grouped(n.round() as u64)
 }
 
-/// The share of what never came in all that should have: packets and those lost.
+/// The ratio of lost packets to all sent packets.
 fn loss(packets: Option<f64>, lost: Option<f64>) -> Option<String> {
     let lost = lost?;
     let sent = packets? + lost;

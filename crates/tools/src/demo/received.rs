@@ -1,5 +1,5 @@
-//! OTLP requests, flattened: spans, log records and metric points in plain terms. Nothing is
-//! left out but what the report has no use for (scopes, resources, exemplars).
+//! Decoded OTLP requests as flat lists of spans, log records and metric points, without what the
+//! report does not use (scopes, resources, exemplars).
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ pub enum Value {
     Float(f64),
     /// Text.
     Text(String),
-    /// Lists, maps, bytes and the absent value: none of ours.
+    /// A list, a map, bytes, or no value. livekit-otel sends none of these.
     Other,
 }
 
@@ -31,7 +31,7 @@ pub enum Value {
 pub struct Attributes(pub BTreeMap<String, Value>);
 
 impl Attributes {
-    /// The text under `key`; `None` where there is none or it is empty.
+    /// The text under `key`; `None` if there is none or it is empty.
     pub fn text(&self, key: &str) -> Option<&str> {
         match self.0.get(key) {
             Some(Value::Text(text)) if !text.is_empty() => Some(text),
@@ -39,7 +39,7 @@ impl Attributes {
         }
     }
 
-    /// The number under `key`, whole or not.
+    /// The integer or floating-point number under `key`.
     pub fn number(&self, key: &str) -> Option<f64> {
         match self.0.get(key) {
             Some(Value::Int(count)) => Some(*count as f64),
@@ -66,17 +66,17 @@ pub struct Span {
     pub trace_id: String,
     /// Its id, in hex.
     pub span_id: String,
-    /// The span above it, in hex; a root has none.
+    /// Its parent, in hex; `None` for a root.
     pub parent: Option<String>,
     /// Its name.
     pub name: String,
-    /// When it began, in Unix nanoseconds.
+    /// When it started, in Unix nanoseconds.
     pub start: u64,
     /// When it ended, in Unix nanoseconds.
     pub end: u64,
     /// Its attributes.
     pub attributes: Attributes,
-    /// The status message where the status is an error; it may be empty.
+    /// The status message if the status is an error; it may be empty.
     pub error: Option<String>,
     /// The spans that it is linked to: trace id and span id, in hex.
     pub links: Vec<(String, String)>,
@@ -85,39 +85,39 @@ pub struct Span {
 /// A log record.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogRecord {
-    /// Its event name; may be empty.
+    /// Its event name, which may be empty.
     pub event_name: String,
     /// When it happened, in Unix nanoseconds.
     pub time: u64,
-    /// OTLP's severity number, 1 to 24; 0 where unset.
+    /// OTLP's severity number, 1 to 24; 0 if unset.
     pub severity: i32,
     /// Its attributes.
     pub attributes: Attributes,
 }
 
-/// What a point's value counts from.
+/// The start of a point's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Counts {
-    /// Nothing: it is the last value.
+    /// None: the value is the last one.
     Gauge,
     /// The start of its series.
     Cumulative,
-    /// The point before it.
+    /// The previous point.
     Delta,
 }
 
 /// A metric point's value.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Measured {
-    /// `NO_RECORDED_VALUE`, or a point without any: the series has ended.
+    /// `NO_RECORDED_VALUE`, which ends a series, or a point without a value.
     Nothing,
     /// A number.
     Number(f64),
-    /// A distribution: how many values, and their sum where it is told.
+    /// A histogram or summary.
     Distribution {
-        /// How many values.
+        /// The number of values.
         count: u64,
-        /// Their sum.
+        /// Their sum, if it is known.
         sum: Option<f64>,
     },
 }
@@ -129,19 +129,19 @@ pub struct Point {
     pub name: String,
     /// The metric's UCUM unit.
     pub unit: String,
-    /// What the value counts from.
+    /// The start of the value.
     pub counts: Counts,
-    /// The series.
+    /// The attributes of its series.
     pub attributes: Attributes,
-    /// When its counting began, in Unix nanoseconds; 0 where unset.
+    /// When its series started, in Unix nanoseconds; 0 if unset.
     pub start: u64,
-    /// When it held, in Unix nanoseconds.
+    /// When it was measured, in Unix nanoseconds.
     pub time: u64,
     /// The value.
     pub value: Measured,
 }
 
-/// All that was received, in the order of its coming.
+/// All received records, in the order in which they arrived.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Telemetry {
     /// The spans.
@@ -153,7 +153,7 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// Reads the requests.
+    /// Decodes the requests.
     pub fn read(received: &Received) -> Self {
         let spans = received.traces.iter().flat_map(|request| &request.resource_spans);
         let spans = spans.flat_map(|resource| &resource.scope_spans).flat_map(|s| &s.spans);
@@ -168,7 +168,7 @@ impl Telemetry {
         }
     }
 
-    /// Whether there is nothing at all.
+    /// Whether nothing was received.
     pub fn is_empty(&self) -> bool {
         self.spans.is_empty() && self.logs.is_empty() && self.points.is_empty()
     }
@@ -322,19 +322,19 @@ mod tests {
     }
 
     #[test]
-    fn a_point_marked_as_without_value_has_none() {
+    fn a_point_without_recorded_value_has_none() {
         assert_eq!(one_point(0, 2).value, Measured::Number(3.0));
         assert_eq!(one_point(1, 2).value, Measured::Nothing);
     }
 
     #[test]
-    fn a_delta_is_told_from_a_cumulative_sum() {
+    fn delta_and_cumulative_sums_are_distinguished() {
         assert_eq!(one_point(0, 1).counts, Counts::Delta);
         assert_eq!(one_point(0, 2).counts, Counts::Cumulative);
     }
 
     #[test]
-    fn only_the_status_error_is_a_failure() {
+    fn only_an_error_status_is_a_failure() {
         let with = |code| {
             let status = trace::Status { message: "no".into(), code };
             span(&trace::Span { status: Some(status), ..Default::default() }).error

@@ -1,4 +1,4 @@
-//! The report: what the collector received, and the ledger beside it.
+//! The report of what the collector received, with the ledger.
 
 use std::io::{self, Write};
 
@@ -9,11 +9,11 @@ use super::text::{Ink, Page, Style, WIDTH, count};
 use super::{counts, quality, waterfall};
 use livekit_otel_ledger::{self as ledger, Snapshot};
 
-/// The most rooms that are shown.
+/// The most rooms in a report.
 const MOST_ROOMS: usize = 5;
 
 /// Writes the report, at most 80 columns wide: each room's waterfall, the quality table, the
-/// counts by signal, the ledger. What is cut is said.
+/// counts by signal, and the ledger. It says how much it leaves out.
 ///
 /// # Errors
 /// Those of `out`.
@@ -34,7 +34,7 @@ pub fn render(
         quality::render(&telemetry, &mut page)?;
         counts::render(&telemetry, &mut page)?;
     }
-    page.title("Ledger", "  what came in, what went out, what became of the rest")?;
+    page.title("Ledger", "  records received, delivered, waiting and lost")?;
     ledger::report::render_ledger(ledger, out, WIDTH)
 }
 

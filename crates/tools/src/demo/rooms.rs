@@ -1,4 +1,4 @@
-//! Spans, sorted into rooms and participants.
+//! Spans, grouped by room and participant.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -8,17 +8,17 @@ use livekit_otel_model::semconv::{key, span};
 
 /// A room's spans.
 pub(super) struct Room<'a> {
-    /// Its session id, or its trace's id where no span says it.
+    /// Its SID, or its trace's id if no span has the SID.
     pub(super) sid: &'a str,
-    /// Its own span, if it came.
+    /// Its own span, if it was received.
     pub(super) span: Option<&'a Span>,
-    /// Its participants, in the order of their coming.
+    /// Its participants, in the order in which they joined.
     pub(super) participants: Vec<Participant<'a>>,
-    /// Spans that belong to the room and to no participant that came.
+    /// Spans of the room that belong to no received participant.
     pub(super) others: Vec<&'a Span>,
-    /// The traces that they are in.
+    /// The traces of its spans.
     pub(super) traces: BTreeSet<&'a str>,
-    /// When the first of its spans began, in Unix nanoseconds.
+    /// When the first of its spans started, in Unix nanoseconds.
     pub(super) start: u64,
     /// When the last of its spans ended, in Unix nanoseconds.
     pub(super) end: u64,
@@ -26,19 +26,19 @@ pub(super) struct Room<'a> {
     tracks: HashMap<&'a str, &'a Span>,
 }
 
-/// A participant's span and those below it, in the order of [`crate::labels::rank`] and time.
+/// A participant's span and its children, ordered by [`crate::labels::rank`] and time.
 pub(super) struct Participant<'a> {
     pub(super) span: &'a Span,
     pub(super) children: Vec<&'a Span>,
 }
 
 impl<'a> Room<'a> {
-    /// The room's name, if any of its spans says it.
+    /// The room's name, if one of its spans has it.
     pub(super) fn name(&self) -> Option<&'a str> {
         self.all().find_map(|span| span.attributes.text(key::ROOM_NAME))
     }
 
-    /// Every span once.
+    /// All spans, each once.
     pub(super) fn all(&self) -> impl Iterator<Item = &'a Span> {
         let below = self.participants.iter().flat_map(|participant| {
             std::iter::once(participant.span).chain(participant.children.iter().copied())
@@ -46,7 +46,7 @@ impl<'a> Room<'a> {
         self.span.into_iter().chain(below).chain(self.others.iter().copied())
     }
 
-    /// The identity of the participant `sid`, or its sid where none is known.
+    /// The identity of the participant `sid`, or the SID if its identity is unknown.
     pub(super) fn who(&self, sid: &'a str) -> &'a str {
         self.identities.get(sid).copied().unwrap_or(sid)
     }
@@ -67,15 +67,15 @@ pub(super) fn failed(span: &Span) -> bool {
     span.error.is_some() || span.attributes.text(key::ERROR_TYPE).is_some()
 }
 
-/// The rooms that the spans tell of, by their start. A span that was sent twice counts once.
-/// Spans of no room (the program's own) are in none.
+/// The rooms of the spans, by their start. A span that was sent twice counts once. Spans without a
+/// room, such as the program's own, are left out.
 pub(super) fn rooms(spans: &[Span]) -> Vec<Room<'_>> {
     let mut seen = HashSet::new();
     let mut groups: BTreeMap<&str, Vec<&Span>> = BTreeMap::new();
-    // Deliveries have traces of their own; one that went well says nothing of the call.
-    let tells = |span: &&Span| span.name != span::WEBHOOK_DELIVERY || failed(span);
+    // A successful webhook delivery says nothing about the call.
+    let matters = |span: &&Span| span.name != span::WEBHOOK_DELIVERY || failed(span);
     let once = spans.iter().filter(|span| seen.insert((&span.trace_id, &span.span_id)));
-    for span in once.filter(tells) {
+    for span in once.filter(matters) {
         let sid = span.attributes.text(key::ROOM_SID);
         groups.entry(sid.unwrap_or(&span.trace_id)).or_default().push(span);
     }

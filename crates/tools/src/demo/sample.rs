@@ -1,4 +1,4 @@
-//! OTLP requests for tests: a call shaped like a captured one, and one with all that can go wrong.
+//! OTLP requests for tests: a call like the recorded one, and one where everything fails.
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -14,7 +14,7 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Sta
 use super::collector::Received;
 use livekit_otel_model::semconv::{event, key, metric, span};
 
-/// When the sample rooms begin: 2026-11-23 04:09:21.936 UTC, in Unix milliseconds.
+/// When the sample rooms start: 2026-11-23 04:09:21.936 UTC, in Unix milliseconds.
 const BEGIN: f64 = 1_795_406_961_936.0;
 const ROOM_SPAN: u64 = 1;
 
@@ -39,7 +39,7 @@ fn nanos(ms: f64) -> u64 {
     ((BEGIN + ms) * 1000.0).round() as u64 * 1000
 }
 
-/// A room being built: spans get their ids in turn.
+/// A room under construction. Spans get consecutive ids.
 pub(super) struct Room {
     sid: &'static str,
     trace: u8,
@@ -244,7 +244,7 @@ fn call_metrics() -> Vec<Metric> {
     ]
 }
 
-/// Three people, five tracks, ten subscribes, 42.5 s: the numbers of a captured call.
+/// Three participants, five tracks, ten subscriptions, 42.5 s, as in a recorded call.
 pub(super) fn call() -> Received {
     let events = [
         (event::PARTICIPANT_ACTIVE, 3),
@@ -270,7 +270,7 @@ pub(super) fn call() -> Received {
     }
 }
 
-/// A room where things fail, in the words of people who choose odd names.
+/// A room with failures and with names that try to control the terminal.
 pub(super) fn troubled() -> Received {
     let mut room = Room::new("RM_trouble", "ops \x1b[31mred\x1b[0m 会議", 0x7c, 95_000.0);
     room.spans[0].attributes.push(text(key::END_INFERRED, "shutdown"));

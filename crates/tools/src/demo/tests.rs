@@ -86,7 +86,7 @@ fn no_line_is_wider_than_80_columns() {
 }
 
 #[test]
-fn plain_text_has_no_escape_and_colours_change_nothing_else() {
+fn plain_text_has_no_escape_sequence_and_colours_add_nothing_else() {
     let plain = plain(&sample::call());
     assert!(!plain.contains('\x1b'));
     let coloured = shown(&sample::call(), Style::coloured());
@@ -99,7 +99,7 @@ fn plain_text_has_no_escape_and_colours_change_nothing_else() {
 }
 
 #[test]
-fn controls_in_what_others_wrote_never_reach_the_terminal() {
+fn control_characters_in_names_never_reach_the_terminal() {
     let text = plain(&sample::troubled());
     let reaches = |c: &char| (c.is_control() && *c != '\n') || *c == '\u{202e}';
     assert_eq!(text.chars().find(reaches), None);
@@ -109,7 +109,7 @@ fn controls_in_what_others_wrote_never_reach_the_terminal() {
 }
 
 #[test]
-fn nothing_received_is_said() {
+fn an_empty_report_says_that_nothing_arrived() {
     let text = plain(&Received::default());
     assert!(text.contains("Nothing arrived"), "{text}");
     assert!(text.contains("Every record is accounted for."), "{text}");
@@ -131,7 +131,7 @@ fn failures_and_inferred_ends_are_marked() {
 }
 
 #[test]
-fn what_is_cut_is_said_and_failures_are_shown_first() {
+fn left_out_spans_are_counted_and_failures_are_shown_first() {
     let text = plain(&sample::troubled());
     // 22 children: the failed subscribe is the last of them and still among the 12.
     assert!(text.contains("… and 10 more (track subscribe 10)"), "{text}");
@@ -176,7 +176,7 @@ fn participants_whose_room_has_not_arrived_are_shown() {
 }
 
 #[test]
-fn spans_that_are_of_no_room_are_only_counted() {
+fn spans_without_a_room_are_only_counted() {
     let mut own = Room::new("RM_x", "x", 3, 10.0);
     own.spans[0].name = "export".to_owned();
     own.spans[0].attributes.clear();
@@ -186,7 +186,7 @@ fn spans_that_are_of_no_room_are_only_counted() {
 }
 
 #[test]
-fn a_subscribe_that_its_track_outran_says_so() {
+fn a_subscription_ended_by_its_track_says_so() {
     let mut room = Room::new("RM_x", "x", 3, 1000.0);
     let ada = room.participant("PA_1", "ada", (0.0, 900.0));
     room.subscribe(ada, ("PA_2", "TR_2"), (800.0, 801.0));

@@ -1,4 +1,4 @@
-//! Lines of text for a terminal: cleaned, at most 80 columns wide, in colour only when asked.
+//! Lines of text for a terminal: printable, at most 80 columns wide, and in colour only on request.
 
 use std::io::{self, Write};
 
@@ -7,7 +7,7 @@ use unicode_width::UnicodeWidthChar;
 pub(super) use crate::labels::{count, duration, seconds};
 use livekit_otel_model::printable::shown;
 
-/// The columns of a line.
+/// The most columns of a line.
 pub(super) const WIDTH: usize = 80;
 
 /// Whether the report is in colour.
@@ -17,7 +17,7 @@ pub struct Style {
 }
 
 impl Style {
-    /// Text alone, for files and pipes.
+    /// Plain text, for files and pipes.
     pub fn plain() -> Self {
         Self { coloured: false }
     }
@@ -28,7 +28,7 @@ impl Style {
     }
 }
 
-/// How a part of a line is drawn.
+/// The style of a part of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ink {
     Plain,
@@ -50,7 +50,7 @@ impl Ink {
     }
 }
 
-/// Where lines go. Only it writes escape sequences: what others wrote is cleaned of them here.
+/// Writes lines. Only this writes escape sequences; those in names and messages are replaced.
 pub(super) struct Page<'a, W: Write> {
     out: &'a mut W,
     style: Style,
@@ -61,13 +61,13 @@ impl<'a, W: Write> Page<'a, W> {
         Self { out, style }
     }
 
-    /// A line of parts, cut where it passes 80 columns, without blanks at its end.
+    /// Writes a line of parts, cut at 80 columns and without trailing blanks.
     pub(super) fn line(&mut self, parts: &[(Ink, &str)]) -> io::Result<()> {
-        let mut room = WIDTH;
+        let mut columns = WIDTH;
         let mut cut: Vec<(Ink, String)> = Vec::with_capacity(parts.len());
         for (ink, text) in parts {
-            let text = shorten(text, room);
-            room -= width(&text);
+            let text = shorten(text, columns);
+            columns -= width(&text);
             cut.push((*ink, text));
         }
         while let Some((_, last)) = cut.last_mut() {
@@ -90,7 +90,7 @@ impl<'a, W: Write> Page<'a, W> {
         self.line(&[])
     }
 
-    /// A section's title over a rule; an empty line before it.
+    /// Writes an empty line, a section's title, and a rule.
     pub(super) fn title(&mut self, title: &str, more: &str) -> io::Result<()> {
         self.blank()?;
         self.line(&[(Ink::Bold, title), (Ink::Dim, more)])?;
@@ -98,14 +98,14 @@ impl<'a, W: Write> Page<'a, W> {
     }
 }
 
-/// The columns that `text` takes.
+/// The number of columns of `text`.
 pub(super) fn width(text: &str) -> usize {
     text.chars().map(|c| c.width().unwrap_or(0)).sum()
 }
 
-/// `text` without what a terminal would act on, cut to `columns` with an ellipsis.
+/// `text` without control characters, cut to `columns` with an ellipsis.
 pub(super) fn shorten(text: &str, columns: usize) -> String {
-    // Marks take no column; four for each is more than any script needs.
+    // Combining marks take no column. Four for each column are more than any script needs.
     let most = columns.saturating_mul(4);
     let chars = text.chars().map(shown);
     let mut line = String::new();
@@ -129,7 +129,7 @@ pub(super) fn shorten(text: &str, columns: usize) -> String {
     line
 }
 
-/// [`shorten`]ed and filled with blanks to exactly `columns`.
+/// `text`, [`shorten`]ed and padded on the right to exactly `columns`.
 pub(super) fn left(text: &str, columns: usize) -> String {
     let mut cell = shorten(text, columns);
     let blanks = columns - width(&cell);
@@ -137,7 +137,7 @@ pub(super) fn left(text: &str, columns: usize) -> String {
     cell
 }
 
-/// [`left`], with the blanks before the text.
+/// Like [`left`], but padded on the left.
 pub(super) fn right(text: &str, columns: usize) -> String {
     let cell = shorten(text, columns);
     " ".repeat(columns - width(&cell)) + &cell
@@ -158,18 +158,18 @@ mod tests {
     }
 
     #[test]
-    fn what_a_terminal_would_act_on_is_replaced() {
+    fn control_characters_are_replaced() {
         assert_eq!(shorten("a\x1b[2Jb\u{202e}c\r\n\u{9b}", 80), "a�[2Jb�c���");
     }
 
     #[test]
-    fn a_name_of_endless_marks_ends() {
+    fn a_name_with_endless_marks_is_cut() {
         let endless = format!("e{}", "\u{301}".repeat(10_000));
         assert!(shorten(&endless, 10).chars().count() <= 41);
     }
 
     #[test]
-    fn colours_do_not_take_columns_and_are_off_when_plain() {
+    fn colours_take_no_columns_and_plain_text_has_none() {
         let mut plain = Vec::new();
         Page::new(&mut plain, Style::plain())
             .line(&[(Ink::Alarm, "no"), (Ink::Dim, "  ")])

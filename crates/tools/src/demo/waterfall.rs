@@ -1,4 +1,4 @@
-//! A room's spans as a tree, each with its place in time.
+//! A room's spans as a tree, each with a bar on a common time axis.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -9,15 +9,15 @@ use super::text::{Ink, Page, count, duration, left, right, shorten, width};
 use crate::labels::{self, rank};
 use livekit_otel_model::semconv::{key, span};
 
-/// The columns of a label, with its branches.
+/// The columns of a label, including its branches.
 const LABEL: usize = 38;
 /// The columns of a time.
 const TIME: usize = 7;
 /// The columns of a bar.
 const BAR: usize = 24;
-/// The most participants of a room that are shown.
+/// The most participants of a room in the chart.
 const MOST_PARTICIPANTS: usize = 20;
-/// The most spans of a participant that are shown.
+/// The most spans of a participant in the chart.
 const MOST_CHILDREN: usize = 12;
 
 /// Writes the room's header and its tree.
@@ -97,7 +97,7 @@ impl<W: Write> Chart<'_, '_, '_, W> {
         self.page.line(&[(Ink::Dim, &heads), (Ink::Dim, &scale)])
     }
 
-    /// The participants that are not shown.
+    /// Counts the participants that are left out.
     fn rest(&mut self, branch: &str, rest: &[Participant<'_>]) -> io::Result<()> {
         let spans = rest.iter().flat_map(|p| p.children.iter().chain([&p.span]));
         let failures = spans.clone().filter(|span| failed(span)).count();
@@ -123,8 +123,8 @@ impl<W: Write> Chart<'_, '_, '_, W> {
         let label = match span.attributes.text(key::PARTICIPANT_IDENTITY) {
             Some(identity) => {
                 let sid = shorten(sid, 16);
-                let room = LABEL - 3 - 2 - width(&sid);
-                format!("{}  {sid}", shorten(identity, room))
+                let columns = LABEL - 3 - 2 - width(&sid);
+                format!("{}  {sid}", shorten(identity, columns))
             }
             None => sid.to_owned(),
         };
@@ -134,7 +134,7 @@ impl<W: Write> Chart<'_, '_, '_, W> {
         self.children(above, &participant.children)
     }
 
-    /// The spans below a participant or the room: failures are never cut before others.
+    /// The spans below a participant or the room. Failures are left out last.
     fn children(&mut self, above: &str, spans: &[&Span]) -> io::Result<()> {
         let mut kept: Vec<usize> = (0..spans.len()).collect();
         kept.sort_by_key(|&n| (!failed(spans[n]), n));
@@ -210,8 +210,9 @@ fn below(last: bool) -> &'static str {
     if last { "   " } else { "│  " }
 }
 
-/// The span's place in the room's time: a thin line for the room and its participants, blocks for
-/// the rest. One too short for a cell is a stroke at its start; a failure ends with a cross.
+/// The span's bar on the room's time axis: a thin line for the room and its participants, blocks
+/// for other spans. A span too short for a cell is a stroke at its start; a failure ends with a
+/// cross.
 fn bar(room: &Room<'_>, span: &Span) -> String {
     let whole = u128::from(room.end.saturating_sub(room.start)).max(1);
     let cell = |at: u64, up: u128| {

@@ -1,4 +1,4 @@
-//! What a LiveKit server tells of what happens: as [`livekit_otel_telemetry`] does.
+//! The messages that a LiveKit server sends for a step.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -15,13 +15,13 @@ use livekit_otel_livekit::messages::{
 };
 use livekit_otel_model::event::Time;
 
-// How long a webhook takes a server, as it tells it.
+// How long a server needs for a webhook, as it reports.
 const QUEUED: Duration = Duration::from_millis(1);
 const SENT: Duration = Duration::from_millis(3);
 // In the event of each delivery; nothing is sent there.
 const URL: &str = "http://127.0.0.1:9290/webhook";
 
-// A server's own list: it makes most of a message of a room or a participant.
+// A server's default list, which is most of the size of a message with a room.
 const CODECS: [&str; 10] = [
     "audio/PCMU",
     "audio/PCMA",
@@ -35,7 +35,7 @@ const CODECS: [&str; 10] = [
     "video/rtx",
 ];
 
-/// Tells of one room.
+/// Reports the steps of one room.
 #[derive(Debug)]
 pub(super) struct Reporter<'a> {
     pub(super) settings: &'a Settings,
@@ -44,12 +44,12 @@ pub(super) struct Reporter<'a> {
     pub(super) plan: &'a Plan,
     pub(super) links: &'a [Link],
     pub(super) ids: &'a mut Random,
-    pub(super) told: &'a mut Vec<Message>,
+    pub(super) messages: &'a mut Vec<Message>,
 }
 
 impl Reporter<'_> {
-    /// All that is told of `step`.
-    pub(super) fn tell(&mut self, step: Step) {
+    /// Adds the messages for `step`.
+    pub(super) fn report(&mut self, step: Step) {
         let now = self.start + step.at;
         match step.what {
             What::RoomCreated => {
@@ -200,7 +200,7 @@ impl Reporter<'_> {
         self.event(encode::of_track(call, now));
     }
 
-    // One message, as a stats worker's flush.
+    // One message, like a stats worker's flush.
     fn stats(&mut self, nth: usize, (from, to): (Duration, Duration), now: Time) {
         if !self.settings.analytics {
             return;
@@ -224,7 +224,7 @@ impl Reporter<'_> {
             let of = (visit, &*publication.sid, StreamType::Downstream);
             stats.extend(self.window(of, link.track, part, times, now));
         }
-        self.told.push(Message::Stats(stats));
+        self.messages.push(Message::Stats(stats));
     }
 
     fn window(
@@ -251,7 +251,7 @@ impl Reporter<'_> {
         })
     }
 
-    // What a server tells of a participant's signalling: without a type, and without times.
+    // A participant's signalling has neither type nor times.
     fn signalling(&mut self, visit: &Visit, kind: StreamType, now: Time) -> AnalyticsStat {
         let unset = Some(pbjson_types::Timestamp::default());
         let stream = AnalyticsStream {
@@ -324,7 +324,7 @@ impl Reporter<'_> {
         let id = self.ids.id("AE_");
         if self.settings.analytics {
             let node_id = self.node.to_owned();
-            self.told.push(Message::Event(Box::new(AnalyticsEvent { id, node_id, ..event })));
+            self.messages.push(Message::Event(Box::new(AnalyticsEvent { id, node_id, ..event })));
         }
     }
 
@@ -335,7 +335,7 @@ impl Reporter<'_> {
         self.send_webhook(webhook, now);
     }
 
-    // The event that tells of its delivery comes with it.
+    // Followed by the event that reports its delivery.
     fn send_webhook(&mut self, mut webhook: WebhookEvent, now: Time) {
         webhook.id = self.ids.id("EV_");
         webhook.created_at = timestamp(now).seconds;
@@ -345,7 +345,7 @@ impl Reporter<'_> {
         let (queued, sent) = ((system(now), QUEUED), (system(now + QUEUED), SENT));
         let info = encode::processed(&webhook, URL, Some(queued), Some(sent));
         let info = WebhookInfo { http_status_code: 200, ..info };
-        self.told.push(Message::Webhook(Box::new(webhook)));
+        self.messages.push(Message::Webhook(Box::new(webhook)));
         let event = encode::event(Type::Webhook, now + QUEUED + SENT);
         self.event(AnalyticsEvent { webhook: Some(info), ..event });
     }

@@ -1,4 +1,4 @@
-//! What streams carry, and what the network does to it.
+//! The media of streams, and how the network affects it.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use pbjson_types::Timestamp;
 use super::random::Random;
 use livekit_otel_livekit::messages::{AnalyticsStream, RtpStats, TrackSource, TrackType};
 
-/// What a track carries.
+/// The media of a track.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Media {
     pub(super) name: &'static str,
@@ -15,7 +15,7 @@ pub(super) struct Media {
     pub(super) source: TrackSource,
     pub(super) mime: &'static str,
     pub(super) size: (u32, u32),
-    // A second.
+    // Per second.
     packets: u32,
     packet_bytes: u32,
     frames: u32,
@@ -50,12 +50,13 @@ const fn video(
     Media { name, kind, source, mime, size, packets, packet_bytes: 1050, frames }
 }
 
-/// What a participant's `nth` track carries: after a screen share with its sound they are cameras.
+/// The media of a participant's `nth` track: microphone, camera, screen share, its audio, then
+/// cameras.
 pub(super) fn of(nth: usize) -> &'static Media {
     MEDIA.get(nth).unwrap_or(&MEDIA[1])
 }
 
-/// A participant's network.
+/// The quality of a participant's network.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Quality {
     loss: f64,
@@ -66,7 +67,7 @@ pub(super) struct Quality {
 const BAD: f64 = 0.2;
 
 impl Quality {
-    /// Most are good and some are bad; on average packets are lost as `loss` says.
+    /// Most networks are good and some are bad. On average, `loss` of the packets are lost.
     pub(super) fn draw(loss: f64, random: &mut Random) -> Self {
         // 0.8 x 0.25 + 0.2 x 4 = 1.
         let times =
@@ -80,26 +81,26 @@ impl Quality {
         }
     }
 
-    /// From 1 to 4.5, as LiveKit's.
+    /// LiveKit's score, from 1 to 4.5.
     pub(super) fn score(&self) -> f32 {
         let score = 4.5 - 12.0 * self.loss - f64::from(self.rtt_millis) / 1500.0;
         single(score.clamp(1.0, 4.5))
     }
 }
 
-// Far below 2^32: what is more is as much.
+// Counts are far below 2^32; larger numbers saturate.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn rounded(number: f64) -> u32 {
     number.round() as u32
 }
 
-// Scores and percentages are told so.
+// LiveKit's messages have scores and percentages in single precision.
 #[allow(clippy::cast_possible_truncation)]
 fn single(number: f64) -> f32 {
     number as f32
 }
 
-/// All that a stream carried since it began.
+/// A stream's totals since it started.
 #[derive(Debug, Clone, Copy, Default)]
 struct Carried {
     packets: u32,
@@ -127,14 +128,14 @@ impl Carried {
     }
 }
 
-/// A part of a stream's life: for how long it had carried before, and has after it.
+/// A part of a stream's life: how long media had flowed before it, and how long at its end.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Part {
     pub(super) before: Duration,
     pub(super) after: Duration,
 }
 
-/// What a window tells of a part; nothing where nothing was carried in it.
+/// The stats window of a part; `None` if no packet was carried in it.
 pub(super) fn window(media: &Media, quality: &Quality, part: Part) -> Option<AnalyticsStream> {
     let carried = |sounding| Carried::after(sounding, media, quality);
     let Carried { packets, frames, lost, plis } = carried(part.after).since(carried(part.before));
@@ -151,7 +152,7 @@ pub(super) fn window(media: &Media, quality: &Quality, part: Part) -> Option<Ana
     })
 }
 
-/// What a stream's totals tell of its life.
+/// The totals of a stream's whole life.
 pub(super) fn totals(
     media: &Media,
     quality: &Quality,
@@ -199,9 +200,9 @@ mod tests {
             after: Duration::from_secs(after),
         };
         let windows = [part(0, 7), part(7, 7), part(7, 31)];
-        let told = windows.map(|part| window(of(1), &quality, part));
-        assert!(told[1].is_none());
-        let sum = |of: fn(&AnalyticsStream) -> u32| told.iter().flatten().map(of).sum::<u32>();
+        let stats = windows.map(|part| window(of(1), &quality, part));
+        assert!(stats[1].is_none());
+        let sum = |of: fn(&AnalyticsStream) -> u32| stats.iter().flatten().map(of).sum::<u32>();
         let times = (Timestamp::default(), Timestamp::default());
         let lasted = Duration::from_secs(31);
         let totals = totals(of(1), &quality, lasted, times, lasted);
@@ -212,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn some_networks_are_bad_and_the_average_is_as_asked_for() {
+    fn some_networks_are_bad_and_the_average_loss_is_as_set() {
         let mut random = Random::of(&[1]);
         let drawn: Vec<_> = (0..20_000).map(|_| Quality::draw(0.02, &mut random)).collect();
         let average = drawn.iter().map(|each| each.loss).sum::<f64>() / drawn.len() as f64;

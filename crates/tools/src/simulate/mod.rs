@@ -1,8 +1,7 @@
-//! What a LiveKit server would tell of rooms that are not there: a load for those who size a
-//! deployment.
+//! The messages of a LiveKit server with simulated rooms: a load for sizing a deployment.
 //!
-//! [`Simulation`] is a function of its settings and its start, without socket or clock: it gives
-//! what is told, in its order, with the time since the start at which it is. [`send`] sends it.
+//! [`Simulation`] is a function of its settings and its start, without a socket or a clock. It
+//! yields messages in their order, each with its time since the start. [`send`] sends them.
 
 mod encode;
 mod media;
@@ -25,18 +24,18 @@ use random::Random;
 pub use settings::Settings;
 use steps::{Link, Step, What, links, steps};
 
-/// What is told, and when.
+/// A message and its time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Due {
-    /// Since the start.
+    /// The time since the start.
     pub at: Duration,
-    /// Of which of the rooms that are there at once.
+    /// The place of its room among the concurrent rooms.
     pub place: usize,
-    /// What is told.
+    /// The message.
     pub message: Message,
 }
 
-/// What is told, of one kind.
+/// A message of a LiveKit server.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs)]
 pub enum Message {
@@ -45,7 +44,7 @@ pub enum Message {
     Stats(Vec<AnalyticsStat>),
 }
 
-/// How many there were until now.
+/// How many there have been.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct Population {
@@ -54,24 +53,24 @@ pub struct Population {
     pub tracks: u64,
 }
 
-/// Rooms, from the first one's beginning until the last one's end.
+/// Simulated rooms, from the start of the first to the end of the last.
 #[derive(Debug)]
 pub struct Simulation {
     settings: Settings,
     start: Time,
     node: String,
-    // By when something happens next; the number keeps the order of what happens at one time.
+    // By the time of the next step. The number orders steps of the same time.
     rooms: BTreeMap<(Duration, u64), Room>,
     begun: u64,
-    told: VecDeque<Due>,
+    due: VecDeque<Due>,
     population: Population,
-    // When something happened last.
+    // The time of the last step.
     last: Duration,
-    // When all is told.
+    // When the last message is due.
     over: Duration,
 }
 
-// A room that has begun, or will.
+// A room that has started or will start.
 #[derive(Debug)]
 struct Room {
     place: usize,
@@ -84,7 +83,7 @@ struct Room {
 }
 
 impl Simulation {
-    /// Begins at `start`.
+    /// A simulation that starts at `start`.
     pub fn new(settings: Settings, start: Time) -> Self {
         let node = Random::of(&[settings.seed, start.nanos()]).id("ND_");
         let mut simulation = Self {
@@ -94,7 +93,7 @@ impl Simulation {
             node,
             rooms: BTreeMap::new(),
             begun: 0,
-            told: VecDeque::new(),
+            due: VecDeque::new(),
             population: Population::default(),
             settings,
         };
@@ -106,30 +105,30 @@ impl Simulation {
         simulation
     }
 
-    /// What is simulated.
+    /// Its settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// The id of the node that has the rooms.
+    /// The id of the node that hosts the rooms.
     pub fn node(&self) -> &str {
         &self.node
     }
 
-    /// When the next message is due, since the start; none where there is none any more.
+    /// When the next message is due, since the start; `None` after the last one.
     pub fn next_at(&mut self) -> Option<Duration> {
         self.fill();
-        self.told.front().map(|due| due.at)
+        self.due.front().map(|due| due.at)
     }
 
-    /// How many there were in what was told until now.
+    /// The rooms, participants and tracks in the messages so far.
     pub fn population(&self) -> Population {
         self.population
     }
 
-    /// All leave, and all rooms end: what follows tells that.
+    /// Lets all participants leave and all rooms end. The remaining messages report that.
     pub fn stop(&mut self) {
-        // What happened at the last moment has all happened.
+        // After all steps of the last moment.
         let at = self.last + Duration::from_nanos(1);
         self.over = self.over.min(at);
         for (_, mut room) in std::mem::take(&mut self.rooms) {
@@ -163,9 +162,9 @@ impl Simulation {
         }
     }
 
-    // Until something is told: not all that happens is.
+    // Takes steps until there is a message; some steps have none.
     fn fill(&mut self) {
-        while self.told.is_empty() {
+        while self.due.is_empty() {
             let Some((_, mut room)) = self.rooms.pop_first() else { return };
             let step = room.steps[room.done];
             if room.done == 0 {
@@ -177,7 +176,7 @@ impl Simulation {
             room.done += 1;
             self.last = step.at;
             self.count(step.what);
-            let mut told = Vec::new();
+            let mut messages = Vec::new();
             let mut reporter = Reporter {
                 settings: &self.settings,
                 start: self.start,
@@ -185,11 +184,11 @@ impl Simulation {
                 plan: &room.plan,
                 links: &room.links,
                 ids: &mut room.ids,
-                told: &mut told,
+                messages: &mut messages,
             };
-            reporter.tell(step);
+            reporter.report(step);
             let due = |message| Due { at: step.at, place: room.place, message };
-            self.told.extend(told.into_iter().map(due));
+            self.due.extend(messages.into_iter().map(due));
             self.wait(room);
         }
     }
@@ -213,6 +212,6 @@ impl Iterator for Simulation {
 
     fn next(&mut self) -> Option<Due> {
         self.fill();
-        self.told.pop_front()
+        self.due.pop_front()
     }
 }

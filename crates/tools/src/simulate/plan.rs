@@ -1,5 +1,5 @@
-//! One room's life, planned when it begins: who comes and goes, and what they publish. Times are
-//! since the simulation's start.
+//! The plan of one room, made when it starts: who joins and leaves, and what they publish. Times
+//! are since the simulation's start.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ const fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-// Rooms of a long simulation last no longer than this on average.
+// The longest average duration of rooms.
 const LONG_ROOM: Duration = Duration::from_mins(20);
-// The track that is shared for a while only: the third.
+// The third track is published only for a while.
 const SHARED: usize = 2;
 
-/// What LiveKit gives where a participant is lost, and nobody wished it.
+/// LiveKit's reasons for a participant that is disconnected unintentionally.
 const LOST: [DisconnectReason; 4] = [
     DisconnectReason::ConnectionTimeout,
     DisconnectReason::MediaFailure,
@@ -30,9 +30,9 @@ const LOST: [DisconnectReason; 4] = [
 pub(super) enum Failure {
     /// Its media never connects.
     Aborted,
-    /// It is lost.
+    /// It is disconnected.
     Lost(DisconnectReason),
-    /// It may not subscribe to the first track that it asks for.
+    /// Its first subscription is refused.
     Refused,
 }
 
@@ -45,7 +45,7 @@ pub(super) struct Plan {
     pub(super) visits: Vec<Visit>,
 }
 
-/// A participant's stay.
+/// A participant's visit of a room.
 #[derive(Debug, Clone)]
 pub(super) struct Visit {
     pub(super) sid: String,
@@ -60,7 +60,7 @@ pub(super) struct Visit {
     pub(super) tracks: Vec<Publication>,
 }
 
-/// A track that is published.
+/// A published track.
 #[derive(Debug, Clone)]
 pub(super) struct Publication {
     pub(super) sid: String,
@@ -77,7 +77,7 @@ impl Visit {
     }
 }
 
-// What chance decides, and what ids are made of: the same seed gives other ids at another time.
+// The random choices, and the ids. Unlike the choices, the ids also depend on the start time.
 struct Draw<'a> {
     settings: &'a Settings,
     random: Random,
@@ -85,7 +85,7 @@ struct Draw<'a> {
 }
 
 impl Plan {
-    /// The `nth` room of a place, which begins at `begin`.
+    /// Plans the `nth` room of a place, which starts at `begin`.
     pub(super) fn new(
         settings: &Settings,
         place: usize,
@@ -105,13 +105,13 @@ impl Plan {
         plan
     }
 
-    /// When the next room of the place begins, where there is time for one.
+    /// When the next room of the place starts, if there is time for one.
     pub(super) fn next(&self, settings: &Settings) -> Option<Duration> {
         let gap = mean(settings) / 100;
         (self.end + mean(settings) / 4 < settings.duration).then(|| self.end + gap.min(millis(500)))
     }
 
-    /// All leave at `at`, and nobody comes any more.
+    /// Lets all participants leave at `at`, and removes later visits.
     pub(super) fn cut(&mut self, at: Duration) {
         self.end = self.end.min(at);
         self.visits.retain(|visit| visit.join < at);
@@ -125,7 +125,7 @@ impl Plan {
     }
 }
 
-// How long rooms last on average.
+// The average duration of rooms.
 fn mean(settings: &Settings) -> Duration {
     (settings.duration / 3).min(LONG_ROOM)
 }
@@ -134,12 +134,12 @@ impl Draw<'_> {
     fn end(&mut self, begin: Duration) -> Duration {
         let (all, mean) = (self.settings.duration, mean(self.settings));
         let end = begin + self.random.between(mean / 2, mean * 3 / 2);
-        // No room follows for a moment only.
+        // No next room is started for a short rest of the time.
         let last = all.saturating_sub(self.random.up_to((all / 50).min(millis(2000))));
         if end + mean / 2 > all { last } else { end }
     }
 
-    // One participant after the other, for as long as the room is there.
+    // Fills a seat with one participant after the other until the room ends.
     fn seat(&mut self, plan: &mut Plan, name: &str) {
         let length = plan.end.saturating_sub(plan.begin);
         let close = plan.end.saturating_sub((length / 100).min(millis(500)));
@@ -152,7 +152,7 @@ impl Draw<'_> {
             if join + length / 8 > close {
                 return;
             }
-            // Some come back, the others are followed by somebody else.
+            // Some return; others are followed by another participant.
             who += u32::from(self.random.chance(0.75));
         }
     }
@@ -170,7 +170,7 @@ impl Draw<'_> {
         } else {
             join + self.random.between(length * 3 / 10, length)
         };
-        // Nobody comes for the last moments.
+        // Nobody joins in the last moments.
         let late = close.saturating_sub(self.random.up_to((length / 50).min(millis(1000))));
         let leave = if leave + length / 5 > close { late.max(join) } else { leave };
         let stay = leave.saturating_sub(join);
@@ -208,7 +208,7 @@ impl Draw<'_> {
         let asks = if nth == SHARED {
             self.random.between(stay / 10, stay / 3)
         } else {
-            // One after the other.
+            // Tracks are published one after the other.
             let pace = millis(100).min(stay / 40);
             pace * u32::try_from(nth).unwrap_or_default() + self.random.up_to(pace)
         };

@@ -1,15 +1,15 @@
-//! Numbers that a seed decides.
+//! Pseudo-random numbers from a seed.
 
 use std::time::Duration;
 
 use livekit_otel_livekit::guid;
 
-/// splitmix64: good enough for a load, and the same everywhere.
+/// splitmix64, which is good enough for a load and the same on every platform.
 #[derive(Debug, Clone)]
 pub(super) struct Random(u64);
 
 impl Random {
-    /// Other parts give other numbers, however close they are.
+    /// Different parts produce different numbers, even if they are close.
     pub(super) fn of(parts: &[u64]) -> Self {
         let mut mixed = Self(0);
         for part in parts {
@@ -27,7 +27,7 @@ impl Random {
         bits ^ (bits >> 31)
     }
 
-    /// From 0 to 1, without 1.
+    /// From 0 to 1, exclusive.
     pub(super) fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
@@ -50,7 +50,7 @@ impl Random {
         all[nth]
     }
 
-    /// An id as LiveKit's, with its prefix.
+    /// An id like LiveKit's, with its prefix.
     pub(super) fn id(&mut self, prefix: &str) -> String {
         guid::from_bits(prefix, u128::from(self.next()) << 64 | u128::from(self.next()))
     }
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn close_seeds_give_other_numbers_and_the_same_seed_the_same() {
+    fn close_seeds_produce_different_numbers_and_equal_seeds_equal_ones() {
         let first = |parts: &[u64]| Random::of(parts).next();
         let seeds = [[0, 0], [0, 1], [1, 0], [1, 1], [2, 0]];
         let numbers: std::collections::HashSet<u64> = seeds.iter().map(|of| first(of)).collect();
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_keep_to_their_range_and_fill_it() {
+    fn numbers_stay_in_their_range_and_fill_it() {
         let mut random = Random::of(&[1]);
         let (from, to) = (Duration::from_secs(2), Duration::from_secs(4));
         let drawn: Vec<Duration> = (0..1000).map(|_| random.between(from, to)).collect();

@@ -1,4 +1,4 @@
-//! What became of what was told.
+//! How many messages were sent and acknowledged.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -11,29 +11,29 @@ use livekit_otel_ledger::report::grouped;
 use livekit_otel_livekit::messages::{AnalyticsEventType, StreamType};
 use livekit_otel_model::Source;
 
-/// What became of the messages of one source.
+/// The outcome of the messages of one source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// How many were told.
-    pub told: u64,
+    /// How many were sent.
+    pub sent: u64,
     /// How many the server acknowledged.
     pub acknowledged: u64,
-    /// How many times one was sent again.
+    /// How many times a message was sent again.
     pub retried: u64,
-    /// Why one was not acknowledged: of the first.
+    /// The first error.
     pub error: Option<String>,
-    /// What was told in them, by its name.
+    /// The number of webhooks, events or windows in them, by name.
     pub kinds: BTreeMap<String, u64>,
 }
 
 impl Outcome {
-    /// How many nobody acknowledged.
+    /// How many were not acknowledged.
     pub fn unacknowledged(&self) -> u64 {
-        self.told.saturating_sub(self.acknowledged)
+        self.sent.saturating_sub(self.acknowledged)
     }
 
     pub(super) fn count(&mut self, message: &Message) {
-        self.told += 1;
+        self.sent += 1;
         let mut kind = |name: &str| *self.kinds.entry(name.to_owned()).or_default() += 1;
         match message {
             Message::Webhook(webhook) => kind(&webhook.event),
@@ -52,28 +52,28 @@ impl Outcome {
     }
 }
 
-/// What was simulated, and what became of it.
+/// The result of a simulation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
-    /// How many there were.
+    /// How many rooms, participants and tracks there were.
     pub population: Population,
-    /// How much of the simulation's time has passed.
+    /// How much simulated time has passed.
     pub simulated: Duration,
-    /// How long that took.
+    /// How long it took.
     pub took: Duration,
-    /// By source; those that nothing was sent to are left out.
+    /// By source. Sources that were not sent are left out.
     pub outcomes: Vec<(Source, Outcome)>,
 }
 
 const COLUMNS: usize = 5;
 
 impl Report {
-    /// How many messages nobody acknowledged.
+    /// How many messages were not acknowledged.
     pub fn unacknowledged(&self) -> u64 {
         self.outcomes.iter().map(|(_, outcome)| outcome.unacknowledged()).sum()
     }
 
-    /// For people.
+    /// Writes it as text.
     ///
     /// # Errors
     /// Those of `out`.
@@ -90,7 +90,7 @@ impl Report {
             seconds(self.took),
         )?;
         writeln!(out)?;
-        row(out, "messages", ["sent", "acknowledged", "retried", "not ack.", "a second"])?;
+        row(out, "messages", ["sent", "acknowledged", "retried", "not ack.", "per second"])?;
         for (source, outcome) in &self.outcomes {
             row(out, source.as_str(), self.cells(outcome).each_ref().map(String::as_str))?;
         }
@@ -107,16 +107,16 @@ impl Report {
             }
         }
         match self.unacknowledged() {
-            0 => writeln!(out, "  All of it was acknowledged."),
+            0 => writeln!(out, "  Everything was acknowledged."),
             left => writeln!(out, "  NOT acknowledged: {} messages", grouped(left)),
         }
     }
 
-    /// For machines.
+    /// Returns it as JSON.
     pub fn json(&self) -> Value {
         let sources = self.outcomes.iter().map(|(source, outcome)| {
             let value = json!({
-                "sent": outcome.told,
+                "sent": outcome.sent,
                 "acknowledged": outcome.acknowledged,
                 "retried": outcome.retried,
                 "unacknowledged": outcome.unacknowledged(),
@@ -139,12 +139,12 @@ impl Report {
     }
 
     fn cells(&self, outcome: &Outcome) -> [String; COLUMNS] {
-        let Outcome { told, acknowledged, retried, .. } = outcome;
+        let Outcome { sent, acknowledged, retried, .. } = outcome;
         let rate = format!("{:.0}", self.rate(outcome));
         let rate = rate.parse().map_or(rate, grouped);
-        let counts = [*told, *acknowledged, *retried, outcome.unacknowledged()].map(grouped);
-        let [told, acknowledged, retried, left] = counts;
-        [told, acknowledged, retried, left, rate]
+        let counts = [*sent, *acknowledged, *retried, outcome.unacknowledged()].map(grouped);
+        let [sent, acknowledged, retried, left] = counts;
+        [sent, acknowledged, retried, left, rate]
     }
 
     fn rate(&self, outcome: &Outcome) -> f64 {

@@ -1,4 +1,4 @@
-//! Sends a simulation to a running server, as a LiveKit server would.
+//! Sends a simulation to a running server, like a LiveKit server.
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,36 +23,37 @@ use livekit_otel_telemetry::{
     Tokens,
 };
 
-// So many connections; a room keeps to one, which keeps its order.
+// Each room uses one of these connections, which keeps its order.
 const CONNECTIONS: usize = 16;
 const WAITING_WEBHOOKS: usize = 16;
-// Four streams' worth.
+// As much as four streams.
 const WAITING_MESSAGES: usize = 2048;
-// A server that acknowledges nothing for so long is gone.
+// A server that acknowledges nothing for this long is considered gone.
 const PATIENCE: Duration = Duration::from_secs(30);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// Why a simulation could not begin.
+/// Why a simulation could not start.
 #[derive(Debug, Error)]
 pub enum SendError {
-    /// Nobody listens there.
+    /// The address can't be reached.
     #[error("{uri} can't be reached: {kind}")]
     Unreachable {
-        /// Where.
+        /// The address.
         uri: Uri,
         /// Why.
         kind: std::io::ErrorKind,
     },
-    /// The analytics' address can't be used.
+    /// The address for analytics can't be used.
     #[error("the analytics can't be sent: {0}")]
     Forward(#[from] ForwardError),
-    /// The analytics' tokens can't be made.
+    /// Tokens for the analytics can't be made.
     #[error("the analytics can't be sent: {0}")]
     Token(#[from] TokenError),
 }
 
-/// When a simulation begins that is sent from `now` on, so that nothing it tells is yet to come.
+/// The start of a simulation that is sent from `now` on, chosen so that no message is in the
+/// future.
 pub fn start(duration: Duration, speed: f64, now: Time) -> Time {
     let takes = Duration::try_from_secs_f64(duration.as_secs_f64() / speed).unwrap_or(duration);
     let ahead = duration.saturating_sub(takes);
@@ -60,12 +61,12 @@ pub fn start(duration: Duration, speed: f64, now: Time) -> Time {
     Time::from_nanos(nanos).unwrap_or(now)
 }
 
-/// Sends `simulation`, calling `progress` with how much of its time has passed. Returns once all
-/// that was sent is acknowledged, or nobody acknowledged anything for half a minute. Once `stop` is
-/// ready all leave, and all rooms end.
+/// Sends `simulation`, and calls `progress` with the simulated time that has passed. Returns when
+/// everything is acknowledged, or nothing was for half a minute. When `stop` is ready, all
+/// participants leave and all rooms end.
 ///
 /// # Errors
-/// Where there is nobody to send it to.
+/// If the server can't be reached.
 pub async fn send(
     mut simulation: Simulation,
     to: &Destination,
@@ -112,7 +113,7 @@ async fn reach(uri: &Uri) -> Result<(), SendError> {
 
 type Counted = Arc<Mutex<Outcome>>;
 
-// What is sent to, and what became of it.
+// The destinations and the outcomes.
 struct Targets {
     connections: Vec<mpsc::Sender<Bytes>>,
     posting: JoinSet<()>,
@@ -153,7 +154,8 @@ impl Targets {
         Ok(Self { connections, posting, webhooks, forwarder, events, stats })
     }
 
-    // Once there is room for it; false where the server is gone. What has no target is not sent.
+    // Waits for space in a queue. Returns false if the server is gone. A message without a
+    // destination is not sent.
     async fn send(&mut self, due: Due) -> bool {
         let message = due.message;
         match &message {
@@ -163,7 +165,7 @@ impl Targets {
         }
         match (message, &self.forwarder) {
             (Message::Webhook(webhook), _) if !self.connections.is_empty() => {
-                // LiveKit's own messages can always be written.
+                // LiveKit's messages can always be written as JSON.
                 let body = serde_json::to_vec(&webhook).unwrap_or_default();
                 let connection = &self.connections[due.place % self.connections.len()];
                 return connection.send(body.into()).await.is_ok();
@@ -181,7 +183,7 @@ impl Targets {
         true
     }
 
-    // Waits for what was not acknowledged yet.
+    // Waits until everything is acknowledged.
     async fn finish(mut self) -> Vec<(Source, Outcome)> {
         let deadline = Instant::now() + PATIENCE;
         let has_webhooks = !self.connections.is_empty();
@@ -208,7 +210,7 @@ fn lock(counted: &Counted) -> std::sync::MutexGuard<'_, Outcome> {
     counted.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-// One after the other, until the server is gone.
+// Posts one webhook after the other, until the server is gone.
 async fn post(poster: Arc<Webhooks>, mut waiting: mpsc::Receiver<Bytes>, counted: Counted) {
     while let Some(body) = waiting.recv().await {
         let posted = patiently(&poster, body, &counted).await;
@@ -226,19 +228,19 @@ async fn post(poster: Arc<Webhooks>, mut waiting: mpsc::Receiver<Bytes>, counted
     }
 }
 
-// A server that is away is waited for.
+// Waits for a server that can't be reached.
 async fn patiently(poster: &Webhooks, body: Bytes, counted: &Counted) -> Result<(), WebhookError> {
-    let again = || lock(counted).retried += 1;
+    let retrying = || lock(counted).retried += 1;
     let until = Instant::now() + PATIENCE;
     let mut pause = Duration::from_secs(1);
     loop {
-        match poster.send(body.clone(), again).await {
+        match poster.send(body.clone(), retrying).await {
             Err(WebhookError::Unreachable(_)) if Instant::now() + pause < until => {
-                again();
+                retrying();
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
-            answered => return answered,
+            outcome => return outcome,
         }
     }
 }

@@ -1,31 +1,31 @@
-//! What is simulated.
+//! The settings of a simulation.
 
 use std::time::Duration;
 
-/// What is simulated. The same settings and start give the same messages.
+/// The settings of a simulation. The same settings and start produce the same messages.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
-    /// How many rooms there are at once; at least 1.
+    /// The number of concurrent rooms; at least 1.
     pub rooms: usize,
-    /// How many participants are in each; at least 1.
+    /// The number of participants in each room; at least 1.
     pub participants: usize,
-    /// How many tracks each participant publishes.
+    /// The number of tracks that each participant publishes.
     pub tracks: usize,
-    /// Whether each participant is subscribed to the others' tracks: it grows with the square.
+    /// Whether each participant subscribes to the others' tracks. The load grows with the square.
     pub subscribe: bool,
-    /// From the first room's beginning to the last one's end; longer than nothing.
+    /// The time from the start of the first room to the end of the last; more than zero.
     pub duration: Duration,
-    /// How often stats windows are told; longer than nothing.
+    /// The length of a stats window; more than zero.
     pub interval: Duration,
-    /// What decides all that chance does.
+    /// The seed of all random choices.
     pub seed: u64,
-    /// The part of packets that is lost, over all participants.
+    /// The ratio of lost packets, over all participants.
     pub loss: f64,
-    /// The part of participants that fail.
+    /// The ratio of participants that fail.
     pub failures: f64,
-    /// Whether webhooks are told.
+    /// Whether webhooks are sent.
     pub webhooks: bool,
-    /// Whether events and stats are told.
+    /// Whether events and stats are sent.
     pub analytics: bool,
 }
 

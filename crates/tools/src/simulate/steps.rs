@@ -1,11 +1,11 @@
-//! What happens in a planned room, in its order.
+//! The steps of a planned room, in their order.
 
 use std::time::Duration;
 
 use super::media::Part;
 use super::plan::{Failure, Plan, Publication};
 
-/// Something that happens. Visits and tracks are named by their places in the plan.
+/// One step. Visits and tracks are identified by their places in the plan.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Step {
     pub(super) at: Duration,
@@ -43,7 +43,7 @@ pub(super) struct Link {
     pub(super) publisher: usize,
     pub(super) track: usize,
     pub(super) requested: Duration,
-    /// When media flows, or the subscription is refused.
+    /// When media starts to flow, or the subscription is refused.
     pub(super) answered: Duration,
     pub(super) ended: Duration,
     pub(super) is_refused: bool,
@@ -66,12 +66,12 @@ impl Link {
 }
 
 impl Publication {
-    /// Whether it is before its publisher leaves.
+    /// Whether it is published before its publisher leaves.
     fn is_published(&self) -> bool {
         self.published < self.unpublished
     }
 
-    /// For how long it had carried something at `at`: while it is muted it does not.
+    /// For how long media had flowed at `at`. A muted track has none.
     fn sounding(&self, at: Duration) -> Duration {
         let at = at.min(self.unpublished);
         let muted = self.mutes.iter().map(|(muted, unmuted)| {
@@ -81,7 +81,7 @@ impl Publication {
         at.saturating_sub(self.published).saturating_sub(muted.sum())
     }
 
-    /// What was carried from one time to another, of all that was since `since`.
+    /// The part from one time to another of the media since `since`.
     pub(super) fn part(&self, since: Duration, from: Duration, to: Duration) -> Part {
         let before = self.sounding(since.max(self.published));
         let carried = |at: Duration| self.sounding(at.max(since)).saturating_sub(before);
@@ -89,7 +89,7 @@ impl Publication {
     }
 }
 
-/// All subscriptions of a room, each subscriber's in the order of its asking.
+/// All subscriptions of a room, those of each subscriber in the order of their requests.
 pub(super) fn links(plan: &Plan) -> Vec<Link> {
     let mut links = Vec::new();
     for (subscriber, visit) in plan.visits.iter().enumerate().filter(|(_, each)| each.connects()) {
@@ -121,8 +121,8 @@ pub(super) fn links(plan: &Plan) -> Vec<Link> {
     links
 }
 
-/// All that happens in a room, its last stats included: windows are told each `interval`, and at
-/// `over` for the last time.
+/// All steps of a room, including its last stats. Windows are sent at each `interval`, the last one
+/// at `over`.
 pub(super) fn steps(plan: &Plan, links: &[Link], interval: Duration, over: Duration) -> Vec<Step> {
     let mut steps = vec![Step { at: plan.begin, what: What::RoomCreated }];
     for visit in 0..plan.visits.len() {
@@ -135,7 +135,7 @@ pub(super) fn steps(plan: &Plan, links: &[Link], interval: Duration, over: Durat
         windows(nth, (visit.active, visit.leave), interval, over, &mut steps);
     }
     steps.push(Step { at: plan.end, what: What::RoomEnded });
-    // What happens at one time keeps this order.
+    // A stable sort: steps of the same time keep this order.
     steps.sort_by_key(|step| step.at);
     steps
 }
@@ -167,7 +167,7 @@ fn of_visit(plan: &Plan, nth: usize, steps: &mut Vec<Step>) {
         push(publication.unpublished, step(TrackStep::Unpublished));
     }
     push(visit.leave, What::Left(nth));
-    // As a server tells them: after the leaving.
+    // Like a server, after the participant left.
     for (track, publication) in tracks().filter(|(_, each)| each.is_published()) {
         push(publication.unpublished, What::Track(nth, track, TrackStep::Totals));
     }
@@ -187,7 +187,7 @@ fn of_link(link: Link, steps: &mut Vec<Step>) {
     }
 }
 
-// The node's ticks, from the first after `active` to the first after `leave`.
+// At the node's ticks, from the first after `active` to the first after `leave`.
 fn windows(
     visit: usize,
     (active, leave): (Duration, Duration),
