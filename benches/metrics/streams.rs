@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 use livekit_otel_engine::session::{Census, Description, StreamContext};
 use livekit_otel_engine::stats::{Level, Settings, Stats};
 use livekit_otel_model::event::{
-    Counts, Direction, Identity, ParticipantSid, RoomName, RoomSid, StreamStat, Time, TrackKind,
-    TrackSid,
+    Counter, Counts, Direction, Identity, ParticipantSid, RoomName, RoomSid, StreamStat, Time,
+    TrackKind, TrackSid,
 };
 
 /// When the `nth` window ends: lately, so that no series has been silent for long.
@@ -82,20 +82,19 @@ fn stream(nth: usize) -> (StreamStat, StreamContext) {
         min_score: Some(3.5),
         start: Some(at(0)),
         end: None,
-        counts: Counts {
-            packets: 3000 + varied,
-            bytes: 3_000_000 + varied * 100,
-            retransmit_packets: varied % 5,
-            retransmit_bytes: 5000,
-            padding_packets: 10,
-            padding_bytes: 2000,
-            packets_lost: varied % 7,
-            packets_out_of_order: varied % 3,
-            frames: 900,
-            nacks: varied % 4,
-            plis: varied % 2,
-            firs: 0,
-        },
+        counts: Counts::from([
+            (Counter::Packets, 3000 + varied),
+            (Counter::Bytes, 3_000_000 + varied * 100),
+            (Counter::RetransmitPackets, varied % 5),
+            (Counter::RetransmitBytes, 5000),
+            (Counter::PaddingPackets, 10),
+            (Counter::PaddingBytes, 2000),
+            (Counter::PacketsLost, varied % 7),
+            (Counter::PacketsOutOfOrder, varied % 3),
+            (Counter::Frames, 900),
+            (Counter::Nacks, varied % 4),
+            (Counter::Plis, varied % 2),
+        ]),
         rtt: Some(Duration::from_millis(20 + varied)),
         jitter: Some(Duration::from_micros(900 + varied * 40)),
     };

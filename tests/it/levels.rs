@@ -6,7 +6,8 @@ use std::time::Duration;
 use livekit_otel_engine::session::{Census, Description, StreamContext};
 use livekit_otel_engine::stats::{Level, Settings, Stats, most_series};
 use livekit_otel_model::event::{
-    Counts, Direction, Identity, ParticipantSid, RoomName, RoomSid, StreamStat, TrackKind, TrackSid,
+    Counter, Counts, Direction, Identity, ParticipantSid, RoomName, RoomSid, StreamStat, TrackKind,
+    TrackSid,
 };
 use livekit_otel_model::signal::{Data, Metric, Number, Series, Value};
 
@@ -46,7 +47,7 @@ fn stat(room: usize, who: usize, track: usize, direction: Direction) -> StreamSt
         min_score: Some(4.0),
         start: Some(at(1000)),
         end: Some(at(29_000)),
-        counts: Counts { packets: 100, packets_lost: 1, ..Counts::default() },
+        counts: Counts::from([(Counter::Packets, 100), (Counter::PacketsLost, 1)]),
         rtt: Some(Duration::from_millis(20)),
         jitter: Some(Duration::from_millis(2)),
     }
@@ -201,7 +202,8 @@ fn the_worst_are_told_by_name_at_any_level_until_others_are() {
     let apply = |stats: &mut Stats, millis, scores: [f32; 4]| {
         for (who, score) in scores.into_iter().enumerate() {
             let round_trip = Duration::from_millis(10 * (who as u64 + 1));
-            let counts = Counts { packets: 99, packets_lost: 10 - who as u64, ..Counts::default() };
+            let lost = 10 - who as u64;
+            let counts = Counts::from([(Counter::Packets, 99), (Counter::PacketsLost, lost)]);
             let (score, rtt) = (Some(score), Some(round_trip));
             let now = at(millis);
             let stat = StreamStat {

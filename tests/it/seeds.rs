@@ -13,8 +13,8 @@ use livekit_otel_engine::stats::{Level, Settings};
 use livekit_otel_engine::{Batch, Engine};
 use livekit_otel_model::event::rooms::{ListedParticipant, ListedRoom, Rooms, Scope};
 use livekit_otel_model::event::{
-    Counts, Decoded, Direction, Event, NodeId, ParticipantSid, RoomName, RoomSid, StreamStat,
-    TrackSid,
+    Counter, Counts, Decoded, Direction, Event, NodeId, ParticipantSid, RoomName, RoomSid,
+    StreamStat, TrackSid,
 };
 
 use crate::history::{History, Telltale, saved_and_loaded};
@@ -178,7 +178,7 @@ fn window(event: &Event, millis: u64, random: &mut Random) -> Option<StreamStat>
         min_score: Some(1.0),
         start: Some(at(millis.saturating_sub(5_000))),
         end: Some(at(millis)),
-        counts: Counts { packets: random.below(1000), packets_lost: 3, ..Counts::default() },
+        counts: Counts::from([(Counter::Packets, random.below(1000)), (Counter::PacketsLost, 3)]),
         rtt: Some(Duration::from_millis(random.below(100))),
         jitter: Some(Duration::from_micros(random.below(100))),
     })

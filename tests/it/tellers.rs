@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use livekit_otel_model::event::Decoded;
+use livekit_otel_model::event::{Counter, Decoded};
 use livekit_otel_model::semconv::{event, key, span};
 use livekit_otel_model::signal::{Attribute, LogRecord, Span, SpanId, Value};
 
@@ -89,7 +89,7 @@ fn the_last_windows_and_rtp_stats_are_in_the_tracks_totals() {
             let upstream = stat.direction == livekit_otel_model::event::Direction::Upstream;
             if upstream && stat.is_media() {
                 let sum: &mut (i64, i64) = windows.entry(stat.track.to_string()).or_default();
-                sum.0 += i64::try_from(stat.counts.packets).unwrap();
+                sum.0 += i64::try_from(stat.counts[Counter::Packets]).unwrap();
                 sum.1 += 1;
             }
         }

@@ -20,7 +20,7 @@ pub mod token;
 pub use livekit_protocol as messages;
 pub use read::{
     ApiRooms, Read, StatReport, Unreadable, api_rooms, encode_capture, event, events, node_rooms,
-    rooms, stats, track_kind, webhook, windows,
+    rooms, stats, stream_of, track_kind, webhook, windows,
 };
 
 use livekit_otel_model::Source;

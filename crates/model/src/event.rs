@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::counts::{Counter, Counts};
 pub use decoded::{Decoded, Unknown};
 pub use ids::{Identity, NodeId, ParticipantSid, RoomName, RoomSid, TrackSid};
 pub use work::{Failure, Work, WorkKind};
@@ -395,42 +396,5 @@ impl StreamStat {
     /// they count in packets and bytes, never in quality.
     pub fn is_media(&self) -> bool {
         !self.track.as_str().starts_with("TR_SG") && !self.track.as_str().starts_with("TR_DT")
-    }
-}
-
-/// Counts of a stream over a window or a lifetime.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)] // named as in `AnalyticsStream`
-pub struct Counts {
-    pub packets: u64,
-    pub bytes: u64,
-    pub retransmit_packets: u64,
-    pub retransmit_bytes: u64,
-    pub padding_packets: u64,
-    pub padding_bytes: u64,
-    pub packets_lost: u64,
-    pub packets_out_of_order: u64,
-    pub frames: u64,
-    pub nacks: u64,
-    pub plis: u64,
-    pub firs: u64,
-}
-
-// Saturating: a hostile count must not end the process.
-impl std::ops::AddAssign for Counts {
-    fn add_assign(&mut self, more: Self) {
-        self.packets = self.packets.saturating_add(more.packets);
-        self.bytes = self.bytes.saturating_add(more.bytes);
-        self.retransmit_packets = self.retransmit_packets.saturating_add(more.retransmit_packets);
-        self.retransmit_bytes = self.retransmit_bytes.saturating_add(more.retransmit_bytes);
-        self.padding_packets = self.padding_packets.saturating_add(more.padding_packets);
-        self.padding_bytes = self.padding_bytes.saturating_add(more.padding_bytes);
-        self.packets_lost = self.packets_lost.saturating_add(more.packets_lost);
-        self.packets_out_of_order =
-            self.packets_out_of_order.saturating_add(more.packets_out_of_order);
-        self.frames = self.frames.saturating_add(more.frames);
-        self.nacks = self.nacks.saturating_add(more.nacks);
-        self.plis = self.plis.saturating_add(more.plis);
-        self.firs = self.firs.saturating_add(more.firs);
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! It knows no message format and does no I/O.
 
+mod counts;
 pub mod event;
 #[doc(hidden)]
 pub mod interned;

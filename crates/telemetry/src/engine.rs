@@ -164,7 +164,7 @@ impl Inlet {
             min_score: (window.min_score > 0.0).then_some(window.min_score),
             start: window.span.and_then(|(start, _)| time(start)),
             end: window.span.and_then(|(_, end)| time(end)),
-            counts: counts(window),
+            counts: Counts::from(&window.counts),
             rtt: (window.rtt > 0).then(|| Duration::from_millis(window.rtt.into())),
             jitter: (window.jitter > 0).then(|| Duration::from_micros(window.jitter.into())),
         };
@@ -214,22 +214,4 @@ impl Inlet {
 // 1970 means that the time is unset.
 fn time(nanos: i64) -> Option<Time> {
     Time::from_nanos(u64::try_from(nanos).ok()?)
-}
-
-fn counts(window: &Coalesced) -> Counts {
-    let sums = &window.sums;
-    Counts {
-        packets: sums.primary_packets.into(),
-        bytes: sums.primary_bytes,
-        retransmit_packets: sums.retransmit_packets.into(),
-        retransmit_bytes: sums.retransmit_bytes,
-        padding_packets: sums.padding_packets.into(),
-        padding_bytes: sums.padding_bytes,
-        packets_lost: sums.packets_lost.into(),
-        packets_out_of_order: sums.packets_out_of_order.into(),
-        frames: sums.frames.into(),
-        nacks: sums.nacks.into(),
-        plis: sums.plis.into(),
-        firs: sums.firs.into(),
-    }
 }

@@ -20,6 +20,7 @@ use livekit_otel_livekit::messages::{
     AnalyticsEvent, AnalyticsNodeRooms, AnalyticsStat, AnalyticsStream, AnalyticsVideoLayer,
     StreamType, WebhookConfig, WebhookEvent,
 };
+use livekit_otel_livekit::stream_of;
 use livekit_otel_model::event::{Caller, Direction, NodeId, Time};
 use livekit_otel_pipeline::Clock;
 
@@ -182,7 +183,6 @@ fn stream(window: &Coalesced) -> AnalyticsStream {
             nanos: i32::try_from(nanos.rem_euclid(1_000_000_000)).unwrap_or_default(),
         }
     };
-    let sums = &window.sums;
     let layer = window.layer.map(|layer| AnalyticsVideoLayer {
         layer: layer.layer,
         packets: layer.packets,
@@ -190,23 +190,11 @@ fn stream(window: &Coalesced) -> AnalyticsStream {
         frames: layer.frames,
     });
     AnalyticsStream {
-        primary_packets: sums.primary_packets,
-        primary_bytes: sums.primary_bytes,
-        retransmit_packets: sums.retransmit_packets,
-        retransmit_bytes: sums.retransmit_bytes,
-        padding_packets: sums.padding_packets,
-        padding_bytes: sums.padding_bytes,
-        packets_lost: sums.packets_lost,
-        packets_out_of_order: sums.packets_out_of_order,
-        frames: sums.frames,
         rtt: window.rtt,
         jitter: window.jitter,
-        nacks: sums.nacks,
-        plis: sums.plis,
-        firs: sums.firs,
         video_layers: layer.into_iter().collect(),
         start_time: Some(time(window.span.map(|span| span.0))),
         end_time: Some(time(window.span.map(|span| span.1))),
-        ..AnalyticsStream::default()
+        ..stream_of(&window.counts)
     }
 }

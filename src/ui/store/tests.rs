@@ -2,7 +2,9 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::ui::tests::seen;
-use livekit_otel_model::event::{Counts, Direction, ParticipantSid, RoomSid, StreamStat, TrackSid};
+use livekit_otel_model::event::{
+    Counter, Counts, Direction, ParticipantSid, RoomSid, StreamStat, TrackSid,
+};
 use livekit_otel_model::semconv::event;
 use livekit_otel_model::signal::{LogRecord, Severity, Span, SpanKind};
 
@@ -58,7 +60,7 @@ fn window(room: &str, who: &str, track: &str, secs: i64) -> StreamStat {
         min_score: None,
         start: Some(at(secs - 10)),
         end: Some(at(secs)),
-        counts: Counts { packets: 90, packets_lost: 10, ..Counts::default() },
+        counts: Counts::from([(Counter::Packets, 90), (Counter::PacketsLost, 10)]),
         rtt: None,
         jitter: None,
     }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use livekit_otel_model::event::{StreamStat, Time};
+use livekit_otel_model::event::{Counter, StreamStat, Time};
 
 /// All of a participant's media in one direction, over a stats window.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -53,8 +53,8 @@ impl Window {
     fn add(&mut self, stat: &StreamStat) {
         self.start = stat.start.map_or(self.start, |start| start.min(self.start));
         self.end = stat.end.map_or(self.end, |end| end.max(self.end));
-        self.packets = self.packets.saturating_add(stat.counts.packets);
-        self.lost = self.lost.saturating_add(stat.counts.packets_lost);
+        self.packets = self.packets.saturating_add(stat.counts[Counter::Packets]);
+        self.lost = self.lost.saturating_add(stat.counts[Counter::PacketsLost]);
         self.round_trip = self.round_trip.max(stat.rtt);
         self.jitter = self.jitter.max(stat.jitter);
         if let Some(score) = stat.score {

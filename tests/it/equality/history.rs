@@ -71,20 +71,6 @@ impl Window {
     }
 
     fn stat(&self, now: Time) -> StreamStat {
-        let [
-            packets,
-            bytes,
-            retransmit_packets,
-            retransmit_bytes,
-            padding_packets,
-            padding_bytes,
-            packets_lost,
-            packets_out_of_order,
-            frames,
-            nacks,
-            plis,
-            firs,
-        ] = self.counts.map(u64::from);
         StreamStat {
             id: "".into(),
             at: Some(self.at(now)),
@@ -99,20 +85,7 @@ impl Window {
             min_score: self.score,
             start: self.start(now),
             end: Some(self.at(now)),
-            counts: Counts {
-                packets,
-                bytes,
-                retransmit_packets,
-                retransmit_bytes,
-                padding_packets,
-                padding_bytes,
-                packets_lost,
-                packets_out_of_order,
-                frames,
-                nacks,
-                plis,
-                firs,
-            },
+            counts: Counts::from_fn(|counter| self.counts[counter as usize].into()),
             rtt: self.rtt.map(|rtt| Duration::from_millis(rtt.into())),
             jitter: self.jitter.map(|jitter| Duration::from_micros(jitter.into())),
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use livekit_otel_model::event::{Counts, RtpTotals, StreamStat};
+use livekit_otel_model::event::{Counter, Counts, RtpTotals, StreamStat};
 use livekit_otel_model::semconv::key;
 use livekit_otel_model::signal::Attribute;
 
@@ -44,10 +44,10 @@ impl WindowSum {
             return;
         }
         to.push(Attribute::new(key::STATS_WINDOWS, self.windows));
-        to.push(Attribute::new(key::STATS_PACKETS, self.counts.packets));
-        to.push(Attribute::new(key::STATS_BYTES, self.counts.bytes));
-        to.push(Attribute::new(key::STATS_PACKETS_LOST, self.counts.packets_lost));
-        to.push(Attribute::new(key::STATS_FRAMES, self.counts.frames));
+        to.push(Attribute::new(key::STATS_PACKETS, self.counts[Counter::Packets]));
+        to.push(Attribute::new(key::STATS_BYTES, self.counts[Counter::Bytes]));
+        to.push(Attribute::new(key::STATS_PACKETS_LOST, self.counts[Counter::PacketsLost]));
+        to.push(Attribute::new(key::STATS_FRAMES, self.counts[Counter::Frames]));
         if self.scored > 0 {
             let average = self.score_sum / self.scored as f64;
             to.push(Attribute::new(key::STATS_SCORE_AVERAGE, average));

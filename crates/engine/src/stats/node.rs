@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::histogram::{Histograms, Points};
 use super::lifecycle::of_track;
 use super::points::{Instrument, NodeSeries, Window, count_points, histogram_points};
-use super::tally::{BOUNDS, COUNTS, QUALITIES, Tally};
+use super::tally::{BOUNDS, COUNTERS, COUNTS, QUALITIES, Tally};
 use crate::session::StreamContext;
 use livekit_otel_model::event::{Direction, NodeId, StreamStat, TrackKind, TrackSource};
 use livekit_otel_model::semconv::{key, metric};
@@ -93,7 +93,7 @@ impl NodeStreams {
                 tally.clear();
             }
         }
-        for (instrument, points) in COUNTERS.into_iter().zip(counters) {
+        for ((_, instrument), points) in COUNTERS.into_iter().zip(counters) {
             to.push(instrument.counter(window.temporality, points));
         }
         for (instrument, points) in QUALITY.into_iter().zip(quality) {
@@ -127,42 +127,10 @@ fn kind_of(mime_type: Option<&str>) -> Option<TrackKind> {
     }
 }
 
-const fn instrument(
-    name: &'static str,
-    unit: &'static str,
-    description: &'static str,
-) -> Instrument {
-    Instrument { name, unit, description }
-}
-
-const COUNTERS: [Instrument; COUNTS] = [
-    instrument(
-        metric::NODE_PACKETS,
-        "{packet}",
-        "Packets, with padding; a publisher's retransmissions among them.",
-    ),
-    instrument(
-        metric::NODE_IO,
-        "By",
-        "Bytes, with padding; a publisher's retransmissions among them.",
-    ),
-    instrument(
-        metric::NODE_RETRANSMITTED_PACKETS,
-        "{packet}",
-        "Packets that the server sent again.",
-    ),
-    instrument(metric::NODE_RETRANSMITTED_IO, "By", "Bytes that the server sent again."),
-    instrument(metric::NODE_PACKETS_LOST, "{packet}", "Packets that never came."),
-    instrument(metric::NODE_PACKETS_OUT_OF_ORDER, "{packet}", "Packets that came late."),
-    instrument(metric::NODE_NACKS, "{nack}", "Requests to send a packet again."),
-    instrument(metric::NODE_PLIS, "{pli}", "Picture loss indications."),
-    instrument(metric::NODE_FIRS, "{fir}", "Full intra requests."),
-];
-
 const QUALITY: [Instrument; QUALITIES] = [
-    instrument(metric::NODE_LOSS, "1", "Part of a stream's packets that never came."),
-    instrument(metric::NODE_OUT_OF_ORDER, "1", "Part of a stream's packets that came late."),
-    instrument(metric::NODE_ROUND_TRIP, "s", "Round trip of a stream; a window's highest."),
-    instrument(metric::NODE_JITTER, "s", "Jitter of a stream; a window's highest."),
-    instrument(metric::NODE_SCORE, "{score}", "Quality score of a stream, 1 to 5."),
+    Instrument::new(metric::NODE_LOSS, "1", "Part of a stream's packets that never came."),
+    Instrument::new(metric::NODE_OUT_OF_ORDER, "1", "Part of a stream's packets that came late."),
+    Instrument::new(metric::NODE_ROUND_TRIP, "s", "Round trip of a stream; a window's highest."),
+    Instrument::new(metric::NODE_JITTER, "s", "Jitter of a stream; a window's highest."),
+    Instrument::new(metric::NODE_SCORE, "{score}", "Quality score of a stream, 1 to 5."),
 ];

@@ -33,6 +33,14 @@ pub(super) struct Instrument {
 }
 
 impl Instrument {
+    pub(super) const fn new(
+        name: &'static str,
+        unit: &'static str,
+        description: &'static str,
+    ) -> Self {
+        Self { name, unit, description }
+    }
+
     pub(super) fn counter(self, temporality: Temporality, points: Vec<NumberPoint>) -> Metric {
         self.metric(Data::Sum { monotonic: true, temporality, points })
     }

@@ -4,13 +4,59 @@ use serde::{Deserialize, Serialize};
 
 use super::exemplar::Origin;
 use super::histogram::{Histogram, Histograms, LATENCY_BOUNDS, RATIO_BOUNDS, SCORE_BOUNDS};
-use super::points::seconds;
+use super::points::{Instrument, seconds};
 use super::worker::StatsKey;
 use livekit_otel_model::event::report::StreamReport;
-use livekit_otel_model::event::{Direction, StreamStat, Time};
+use livekit_otel_model::event::{Counter, Counts, Direction, StreamStat, Time};
+use livekit_otel_model::semconv::metric;
 
-/// How many counts a tally has, in the order of the node's counters.
+/// How many counts a tally has.
 pub(super) const COUNTS: usize = 9;
+/// Which they are, in the order of a snapshot, and their instruments.
+pub(super) const COUNTERS: [(Counter, Instrument); COUNTS] = [
+    (
+        Counter::Packets,
+        Instrument::new(
+            metric::NODE_PACKETS,
+            "{packet}",
+            "Packets, with padding; a publisher's retransmissions among them.",
+        ),
+    ),
+    (
+        Counter::Bytes,
+        Instrument::new(
+            metric::NODE_IO,
+            "By",
+            "Bytes, with padding; a publisher's retransmissions among them.",
+        ),
+    ),
+    (
+        Counter::RetransmitPackets,
+        Instrument::new(
+            metric::NODE_RETRANSMITTED_PACKETS,
+            "{packet}",
+            "Packets that the server sent again.",
+        ),
+    ),
+    (
+        Counter::RetransmitBytes,
+        Instrument::new(metric::NODE_RETRANSMITTED_IO, "By", "Bytes that the server sent again."),
+    ),
+    (
+        Counter::PacketsLost,
+        Instrument::new(metric::NODE_PACKETS_LOST, "{packet}", "Packets that never came."),
+    ),
+    (
+        Counter::PacketsOutOfOrder,
+        Instrument::new(metric::NODE_PACKETS_OUT_OF_ORDER, "{packet}", "Packets that came late."),
+    ),
+    (
+        Counter::Nacks,
+        Instrument::new(metric::NODE_NACKS, "{nack}", "Requests to send a packet again."),
+    ),
+    (Counter::Plis, Instrument::new(metric::NODE_PLIS, "{pli}", "Picture loss indications.")),
+    (Counter::Firs, Instrument::new(metric::NODE_FIRS, "{fir}", "Full intra requests.")),
+];
 /// How many distributions: loss, out of order, round trip, jitter, score.
 pub(super) const QUALITIES: usize = 5;
 /// Their bounds, in this order.
@@ -22,16 +68,6 @@ pub(super) struct Tally {
     counts: [u64; COUNTS],
     quality: [Histogram; QUALITIES],
     changed: bool,
-}
-
-// What one window or report adds, in units that leave.
-struct Sample {
-    packets: u64,
-    bytes: u64,
-    retransmit: (u64, u64),
-    packets_lost: u64,
-    packets_out_of_order: u64,
-    feedback: [u64; 3],
 }
 
 // When and of whom a value was measured.
@@ -48,20 +84,12 @@ impl Tally {
 
     /// Adds a finished window of a participant, whose trace is its own or its room's.
     pub(super) fn window(&mut self, stat: &StreamStat, own_trace: Option<bool>) {
-        let counts = &stat.counts;
-        let sample = Sample {
-            packets: counts.packets.saturating_add(counts.padding_packets),
-            bytes: counts.bytes.saturating_add(counts.padding_bytes),
-            retransmit: (counts.retransmit_packets, counts.retransmit_bytes),
-            packets_lost: counts.packets_lost,
-            packets_out_of_order: counts.packets_out_of_order,
-            feedback: [counts.nacks, counts.plis, counts.firs],
-        };
-        self.count(stat.direction, &sample);
+        let counts = with_padding(stat.counts);
+        self.count(stat.direction, counts);
         if stat.is_media() {
             let origin = Origin::Participant(&stat.room, &stat.participant, own_trace);
             let measured = Measured { time: stat.at, origin };
-            self.part_of_packets(&sample, &measured);
+            self.part_of_packets(&counts, &measured);
             let rtt = stat.rtt.map(seconds);
             let jitter = stat.jitter.map(seconds);
             self.measure([rtt, jitter, stat.score.map(f64::from)], &measured);
@@ -70,19 +98,11 @@ impl Tally {
 
     /// Adds one stream of a report. Round trip and jitter are measured where they are not 0.
     pub(super) fn report(&mut self, key: &StatsKey, stream: &StreamReport) {
-        let counts = &stream.counts;
-        let sample = Sample {
-            packets: u64::from(counts.primary_packets) + u64::from(counts.padding_packets),
-            bytes: counts.primary_bytes.saturating_add(counts.padding_bytes),
-            retransmit: (counts.retransmit_packets.into(), counts.retransmit_bytes),
-            packets_lost: counts.packets_lost.into(),
-            packets_out_of_order: counts.packets_out_of_order.into(),
-            feedback: [counts.nacks.into(), counts.plis.into(), counts.firs.into()],
-        };
-        self.count(key.direction(), &sample);
+        let counts = with_padding(Counts::from(&stream.counts));
+        self.count(key.direction(), counts);
         if key.class().is_some() {
             let measured = Measured { time: None, origin: Origin::Stream(key) };
-            self.part_of_packets(&sample, &measured);
+            self.part_of_packets(&counts, &measured);
             let rtt = (stream.rtt > 0).then(|| f64::from(stream.rtt) / 1e3);
             let jitter = (stream.jitter > 0).then(|| f64::from(stream.jitter) / 1e6);
             self.measure([rtt, jitter, None], &measured);
@@ -95,36 +115,25 @@ impl Tally {
         self.measure([None, None, Some(score.into())], &measured);
     }
 
-    fn count(&mut self, direction: Direction, sample: &Sample) {
+    fn count(&mut self, direction: Direction, mut counts: Counts) {
         self.changed = true;
-        // Upstream counts a publisher's retransmissions as packets, the server's own apart.
-        let (folded, apart) = match direction {
-            Direction::Upstream => (sample.retransmit, (0, 0)),
-            Direction::Downstream => ((0, 0), sample.retransmit),
-        };
-        let [nacks, plis, firs] = sample.feedback;
-        let values = [
-            sample.packets.saturating_add(folded.0),
-            sample.bytes.saturating_add(folded.1),
-            apart.0,
-            apart.1,
-            sample.packets_lost,
-            sample.packets_out_of_order,
-            nacks,
-            plis,
-            firs,
-        ];
-        for (sum, value) in self.counts.iter_mut().zip(values) {
-            *sum = sum.saturating_add(value);
+        // As upstream: a publisher's retransmissions count as packets, the server's separately.
+        if direction == Direction::Upstream {
+            counts.fold(Counter::RetransmitPackets, Counter::Packets);
+            counts.fold(Counter::RetransmitBytes, Counter::Bytes);
+        }
+        for (sum, (counter, _)) in self.counts.iter_mut().zip(&COUNTERS) {
+            *sum = sum.saturating_add(counts[*counter]);
         }
     }
 
-    fn part_of_packets(&mut self, sample: &Sample, measured: &Measured<'_>) {
-        if sample.packets > 0 {
-            let packets = sample.packets as f64;
-            let parts = [sample.packets_lost, sample.packets_out_of_order];
+    fn part_of_packets(&mut self, counts: &Counts, measured: &Measured<'_>) {
+        let packets = counts[Counter::Packets];
+        if packets > 0 {
+            let parts = [counts[Counter::PacketsLost], counts[Counter::PacketsOutOfOrder]];
             for (histogram, part) in self.quality.iter_mut().zip(parts) {
-                histogram.record_of(part as f64 / packets, measured.time, &measured.origin);
+                let part = part as f64 / packets as f64;
+                histogram.record_of(part, measured.time, &measured.origin);
             }
         }
     }
@@ -167,4 +176,10 @@ impl Tally {
     pub(super) fn quality(&mut self) -> &mut [Histogram; QUALITIES] {
         &mut self.quality
     }
+}
+
+fn with_padding(mut counts: Counts) -> Counts {
+    counts.fold(Counter::PaddingPackets, Counter::Packets);
+    counts.fold(Counter::PaddingBytes, Counter::Bytes);
+    counts
 }

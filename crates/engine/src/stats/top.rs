@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::points::{Instrument, Window, seconds};
 use crate::session::StreamContext;
-use livekit_otel_model::event::{ParticipantSid, RoomSid, StreamStat};
+use livekit_otel_model::event::{Counter, ParticipantSid, RoomSid, StreamStat};
 use livekit_otel_model::semconv::{key, metric};
 use livekit_otel_model::signal::{Attribute, Metric, Number, NumberPoint, Series, Value};
 
@@ -69,9 +69,9 @@ impl Top {
         }
         let counts = &stat.counts;
         // Of the same packets as the node's loss.
-        let packets = counts.packets.saturating_add(counts.padding_packets);
+        let packets = counts[Counter::Packets].saturating_add(counts[Counter::PaddingPackets]);
         fared.packets = fared.packets.saturating_add(packets);
-        fared.lost = fared.lost.saturating_add(counts.packets_lost);
+        fared.lost = fared.lost.saturating_add(counts[Counter::PacketsLost]);
         fared.round_trip = fared.round_trip.max(stat.rtt);
     }
 

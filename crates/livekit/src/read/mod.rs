@@ -13,7 +13,7 @@ mod unreadable;
 mod work;
 
 pub use rooms::ApiRooms;
-pub use stats::StatReport;
+pub use stats::{StatReport, stream_of};
 pub use unreadable::Unreadable;
 
 use livekit_protocol as lk;

@@ -6,9 +6,10 @@ use livekit_protocol as lk;
 use pbjson_types::Timestamp;
 
 use super::names::time;
-use livekit_otel_model::event::report::{Layer, Report, StreamReport, Sums};
+use livekit_otel_model::event::report::{Layer, Report, ReportCounts, StreamReport};
 use livekit_otel_model::event::{
-    Counts, Direction, NodeId, ParticipantSid, RoomName, RoomSid, StreamStat, TrackSid, Unknown,
+    Counter, Counts, Direction, NodeId, ParticipantSid, RoomName, RoomSid, StreamStat, TrackSid,
+    Unknown,
 };
 
 /// Reads a finished window; `None` if it lacks its room, participant or track.
@@ -22,9 +23,9 @@ pub(super) fn window(stat: &lk::AnalyticsStat, unknown: &mut Unknown) -> Option<
         }
     };
     let streams = &stat.streams;
-    let mut counts = Counts::default();
+    let mut sum = Counts::default();
     for stream in streams {
-        counts += stream_counts(stream);
+        sum += Counts::from(&counts(stream));
     }
     // Upstream's rtt is in milliseconds, its jitter in microseconds; 0 is "not measured".
     let rtt = streams.iter().map(|stream| stream.rtt).max().filter(|rtt| *rtt > 0);
@@ -43,7 +44,7 @@ pub(super) fn window(stat: &lk::AnalyticsStat, unknown: &mut Unknown) -> Option<
         min_score: score(stat.min_score),
         start: streams.iter().filter_map(|stream| time(stream.start_time.as_ref())).min(),
         end: streams.iter().filter_map(|stream| time(stream.end_time.as_ref())).max(),
-        counts,
+        counts: sum,
         rtt: rtt.map(|millis| Duration::from_millis(millis.into())),
         jitter: jitter.map(|micros| Duration::from_micros(micros.into())),
     })
@@ -53,21 +54,45 @@ fn score(score: f32) -> Option<f32> {
     (score.is_finite() && score > 0.0).then_some(score)
 }
 
-fn stream_counts(stream: &lk::AnalyticsStream) -> Counts {
-    Counts {
-        packets: stream.primary_packets.into(),
-        bytes: stream.primary_bytes,
-        retransmit_packets: stream.retransmit_packets.into(),
-        retransmit_bytes: stream.retransmit_bytes,
-        padding_packets: stream.padding_packets.into(),
-        padding_bytes: stream.padding_bytes,
-        packets_lost: stream.packets_lost.into(),
-        packets_out_of_order: stream.packets_out_of_order.into(),
-        frames: stream.frames.into(),
-        nacks: stream.nacks.into(),
-        plis: stream.plis.into(),
-        firs: stream.firs.into(),
+fn counts(stream: &lk::AnalyticsStream) -> ReportCounts {
+    ReportCounts::from_fn(|counter| match counter {
+        Counter::Packets => stream.primary_packets.into(),
+        Counter::Bytes => stream.primary_bytes,
+        Counter::RetransmitPackets => stream.retransmit_packets.into(),
+        Counter::RetransmitBytes => stream.retransmit_bytes,
+        Counter::PaddingPackets => stream.padding_packets.into(),
+        Counter::PaddingBytes => stream.padding_bytes,
+        Counter::PacketsLost => stream.packets_lost.into(),
+        Counter::PacketsOutOfOrder => stream.packets_out_of_order.into(),
+        Counter::Frames => stream.frames.into(),
+        Counter::Nacks => stream.nacks.into(),
+        Counter::Plis => stream.plis.into(),
+        Counter::Firs => stream.firs.into(),
+    })
+}
+
+/// A message's stream with these counts, and nothing else.
+pub fn stream_of(counts: &ReportCounts) -> lk::AnalyticsStream {
+    // A count that is not bytes has 32 bits.
+    let narrow = |counter| u32::try_from(counts.get(counter)).unwrap_or(u32::MAX);
+    let mut stream = lk::AnalyticsStream::default();
+    for counter in Counter::ALL {
+        match counter {
+            Counter::Packets => stream.primary_packets = narrow(counter),
+            Counter::Bytes => stream.primary_bytes = counts.get(counter),
+            Counter::RetransmitPackets => stream.retransmit_packets = narrow(counter),
+            Counter::RetransmitBytes => stream.retransmit_bytes = counts.get(counter),
+            Counter::PaddingPackets => stream.padding_packets = narrow(counter),
+            Counter::PaddingBytes => stream.padding_bytes = counts.get(counter),
+            Counter::PacketsLost => stream.packets_lost = narrow(counter),
+            Counter::PacketsOutOfOrder => stream.packets_out_of_order = narrow(counter),
+            Counter::Frames => stream.frames = narrow(counter),
+            Counter::Nacks => stream.nacks = narrow(counter),
+            Counter::Plis => stream.plis = narrow(counter),
+            Counter::Firs => stream.firs = narrow(counter),
+        }
     }
+    stream
 }
 
 /// A stream's stats message from an SFU, as the stats workers read it.
@@ -85,20 +110,7 @@ impl Report for StatReport<'_> {
 
     fn streams(&self) -> impl Iterator<Item = StreamReport> {
         self.0.streams.iter().map(|stream| StreamReport {
-            counts: Sums {
-                primary_bytes: stream.primary_bytes,
-                retransmit_bytes: stream.retransmit_bytes,
-                padding_bytes: stream.padding_bytes,
-                primary_packets: stream.primary_packets,
-                retransmit_packets: stream.retransmit_packets,
-                padding_packets: stream.padding_packets,
-                packets_lost: stream.packets_lost,
-                packets_out_of_order: stream.packets_out_of_order,
-                frames: stream.frames,
-                nacks: stream.nacks,
-                plis: stream.plis,
-                firs: stream.firs,
-            },
+            counts: counts(stream),
             rtt: stream.rtt,
             jitter: stream.jitter,
             start: nanos(stream.start_time.as_ref()),

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Series, SpanId, TraceId};
+use crate::counts::Counter;
 use crate::event::Time;
 
 /// Whether points count from their series' start or from the previous flush.
@@ -212,7 +213,7 @@ pub struct Row {
 
 impl Row {
     /// How many sums.
-    pub const COUNTERS: usize = 12;
+    pub const COUNTERS: usize = Counter::COUNT;
     /// How many last values.
     pub const GAUGES: usize = 3;
 }

@@ -1,7 +1,7 @@
-//! What each series of streams has: twelve sums and three last values.
+//! What each series of streams has: the sums of [`Counter`] and three last values.
 
 use super::Level;
-use livekit_otel_model::event::Counts;
+use livekit_otel_model::event::Counter;
 use livekit_otel_model::semconv::metric;
 use livekit_otel_model::signal::{Column, Row};
 
@@ -9,42 +9,16 @@ const fn column(name: &'static str, unit: &'static str, description: &'static st
     Column { name, unit, description }
 }
 
-pub(super) static COUNTERS: [Column; Row::COUNTERS] = [
-    column(metric::STREAM_PACKETS, "{packet}", "Packets of streams."),
-    column(metric::STREAM_IO, "By", "Bytes of streams."),
-    column(
-        metric::STREAM_RETRANSMITTED_PACKETS,
-        "{packet}",
-        "Packets of streams that were sent again.",
-    ),
-    column(metric::STREAM_RETRANSMITTED_IO, "By", "Bytes of streams that were sent again."),
-    column(metric::STREAM_PADDING_PACKETS, "{packet}", "Packets of padding in streams."),
-    column(metric::STREAM_PADDING_IO, "By", "Bytes of padding in streams."),
-    column(metric::STREAM_PACKETS_LOST, "{packet}", "Packets of streams that never came."),
-    column(metric::STREAM_PACKETS_OUT_OF_ORDER, "{packet}", "Packets of streams that came late."),
-    column(metric::STREAM_FRAMES, "{frame}", "Frames of streams."),
-    column(metric::STREAM_NACKS, "{nack}", "Requests to send a packet of a stream again."),
-    column(metric::STREAM_PLIS, "{pli}", "Picture loss indications of streams."),
-    column(metric::STREAM_FIRS, "{fir}", "Full intra requests of streams."),
-];
-
-/// The sums, in the order of their columns.
-pub(super) fn counts(of: &Counts) -> [u64; Row::COUNTERS] {
-    [
-        of.packets,
-        of.bytes,
-        of.retransmit_packets,
-        of.retransmit_bytes,
-        of.padding_packets,
-        of.padding_bytes,
-        of.packets_lost,
-        of.packets_out_of_order,
-        of.frames,
-        of.nacks,
-        of.plis,
-        of.firs,
-    ]
-}
+pub(super) static COUNTERS: [Column; Row::COUNTERS] = {
+    let mut columns = [column("", "", ""); Row::COUNTERS];
+    let mut nth = 0;
+    while nth < columns.len() {
+        let (name, unit, description) = Counter::ALL[nth].metric();
+        columns[nth] = column(name, unit, description);
+        nth += 1;
+    }
+    columns
+};
 
 pub(super) static GAUGES: [Column; Row::GAUGES] = [
     column(metric::STREAM_ROUND_TRIP, "s", "Highest round trip of streams in their last windows."),

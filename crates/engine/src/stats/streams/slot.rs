@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::instruments::counts;
 use super::{Key, Level};
 use crate::session::StreamContext;
 use crate::stats::points::seconds;
@@ -108,7 +107,7 @@ impl Slot {
         };
         row.opens = temporality == Temporality::Cumulative && self.sent.is_none();
         row.time = Some(time);
-        row.counts = counts(&self.counts);
+        row.counts = self.counts.values();
         let (sum, scored) = self.scores;
         row.measured = [
             self.round_trip.map(seconds),

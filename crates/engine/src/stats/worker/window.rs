@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use livekit_otel_model::event::report::{Layer, Report, Sums};
+use livekit_otel_model::event::report::{Layer, Report, ReportCounts};
 
 const SCORES: usize = 8;
 const LAYERS: usize = 4;
@@ -11,7 +11,7 @@ const LAYERS: usize = 4;
 /// One stream's window. Reports past the inline scores and layers spill.
 #[derive(Debug, Default)]
 pub(super) struct Window {
-    sums: Sums,
+    counts: ReportCounts,
     start: i64,
     end: i64,
     rtt: u32,
@@ -47,7 +47,7 @@ struct PackedLayer {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Coalesced {
     /// The sums over all valid reports.
-    pub sums: Sums,
+    pub counts: ReportCounts,
     /// Earliest start and latest end, Unix nanoseconds, 0 where a stream had none; `None` where no
     /// valid report had a stream.
     pub span: Option<(i64, i64)>,
@@ -108,7 +108,7 @@ impl Window {
             self.has_stream = true;
             self.rtt = self.rtt.max(stream.rtt);
             self.jitter = self.jitter.max(stream.jitter);
-            self.sums.add(&stream.counts);
+            self.counts.add(&stream.counts);
         }
         for layer in report.layers() {
             self.add_layer(layer);
@@ -158,7 +158,7 @@ impl Window {
         let score =
             if window.score_count > 0 { window.score_sum / window.score_count as f32 } else { 0.0 };
         Some(Coalesced {
-            sums: window.sums,
+            counts: window.counts,
             span: window.has_stream.then_some((window.start, window.end)),
             rtt: window.rtt,
             jitter: window.jitter,
