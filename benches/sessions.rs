@@ -61,7 +61,7 @@ impl Decoded {
             done += batch.len();
             let began = Instant::now();
             for event in &batch {
-                self.sessions.event(event, event.told.unwrap().at, false, &mut self.out);
+                self.sessions.event(event, event.reported.unwrap().at, false, &mut self.out);
             }
             self.ns += began.elapsed().as_nanos();
             self.out = Outputs::default();
@@ -113,7 +113,7 @@ fn event(kind: EventKind, of: usize, track: Option<usize>, nth: u64) -> Event {
         id: format!("AE_{nth}").into(),
         origin: Origin::Analytics,
         kind,
-        told: Some(ReportedTime { at, whole_seconds: false }),
+        reported: Some(ReportedTime { at, whole_seconds: false }),
         node: None,
         room: Some(Room {
             sid: RoomSid::new(&format!("RM_{room:012}")),

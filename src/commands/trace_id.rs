@@ -4,7 +4,8 @@ use std::io::Write;
 
 use super::Failure;
 use crate::cli::TraceIdArgs;
-use livekit_otel_engine::session::{hex, ids};
+use livekit_otel_engine::ids;
+use livekit_otel_engine::session::hex;
 
 pub(super) fn run(args: &TraceIdArgs) -> Result<(), Failure> {
     let TraceIdArgs { room, participant, url } = args;

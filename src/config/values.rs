@@ -15,7 +15,7 @@ pub(super) use livekit_otel_export::configure::values::{
 use super::LogFormat;
 use crate::source::listen::GrpcAuth;
 use livekit_otel_durable::store;
-use livekit_otel_engine::session::Scope;
+use livekit_otel_engine::session::TraceScope;
 use livekit_otel_engine::stats::{Histograms, Level};
 
 pub(super) fn address(text: &str) -> Parsed<SocketAddr> {
@@ -135,8 +135,8 @@ pub(super) fn cardinality(text: &str) -> Parsed<usize> {
     parsed.ok_or_else(|| "must be a number from 1 to 10000000".to_owned())
 }
 
-pub(super) fn scope(text: &str) -> Parsed<Scope> {
-    one_of(text, &[("room", Scope::Room), ("participant", Scope::Participant)])
+pub(super) fn scope(text: &str) -> Parsed<TraceScope> {
+    one_of(text, &[("room", TraceScope::Room), ("participant", TraceScope::Participant)])
 }
 
 /// Fewer than this would not hold a call of two.

@@ -11,7 +11,7 @@ use crate::cli::ServeArgs;
 use crate::config::{self, Config, Env};
 use crate::serve::{Report, Server, StartError};
 use crate::ui::Ui;
-use livekit_otel_engine::session::ids;
+use livekit_otel_engine::ids;
 use livekit_otel_ledger::report::render_ledger;
 use livekit_otel_livekit::keys::Keys;
 use livekit_otel_model::event::RoomSid;

@@ -229,12 +229,12 @@ fn webhook(event: &Event) -> Option<Event> {
             | EventKind::TrackPublished
             | EventKind::TrackUnpublished
     );
-    let told = event.told.filter(|_| is_told)?;
+    let told = event.reported.filter(|_| is_told)?;
     let second = Time::from_nanos(told.at.nanos() / 1_000_000_000 * 1_000_000_000)?;
     Some(Event {
         id: event.id.replace("AE_", "EV_").into(),
         origin: Origin::Webhook,
-        told: Some(ReportedTime { at: second, whole_seconds: true }),
+        reported: Some(ReportedTime { at: second, whole_seconds: true }),
         ..event.clone()
     })
 }

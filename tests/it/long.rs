@@ -138,7 +138,7 @@ fn tell_join(engine: &mut Engine, room: &str, millis: u64, left: Option<u64>, ou
     engine.apply(&Decoded::Events(vec![event.clone()]), at(millis), false, out);
     if let Some(left) = left {
         event.kind = EventKind::ParticipantLeft;
-        event.told = Some(ReportedTime { at: at(left), whole_seconds: false });
+        event.reported = Some(ReportedTime { at: at(left), whole_seconds: false });
         engine.apply(&Decoded::Events(vec![event]), at(left), false, out);
     }
 }

@@ -15,7 +15,7 @@ pub(crate) fn event(kind: EventKind, told: Time, room: &str, created: Time) -> E
         id: "".into(),
         origin: Origin::Analytics,
         kind,
-        told: Some(ReportedTime { at: told, whole_seconds: false }),
+        reported: Some(ReportedTime { at: told, whole_seconds: false }),
         node: None,
         room: Some(Room {
             sid: RoomSid::new(room),

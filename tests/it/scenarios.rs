@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
 
-use livekit_otel_engine::session::{Scope, Settings};
+use livekit_otel_engine::session::{Settings, TraceScope};
 use livekit_otel_engine::stats;
 use livekit_otel_engine::{Batch, Engine};
 use livekit_otel_model::event::Time;
@@ -23,7 +23,7 @@ fn settings(scenario: &str) -> Settings {
         // A room's trace of three quarters of 20 takes in four of its ten participants.
         "long-room" => Settings { max_spans: 20, ..default },
         "subscriptions" => Settings { subscriptions: true, ..default },
-        "own-traces" => Settings { scope: Scope::Participant, ..default },
+        "own-traces" => Settings { scope: TraceScope::Participant, ..default },
         _ => default,
     }
 }

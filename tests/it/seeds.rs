@@ -11,7 +11,7 @@ use livekit_otel_engine::snapshot::Writer;
 use livekit_otel_engine::stats;
 use livekit_otel_engine::stats::{Level, Settings};
 use livekit_otel_engine::{Batch, Engine};
-use livekit_otel_model::event::rooms::{ListedParticipant, ListedRoom, Rooms, Scope};
+use livekit_otel_model::event::rooms::{Coverage, ListedParticipant, ListedRoom, Rooms};
 use livekit_otel_model::event::{
     Counter, Counts, Decoded, Direction, Event, NodeId, ParticipantSid, RoomName, RoomSid,
     StreamStat, TrackSid,
@@ -218,9 +218,9 @@ fn list(
             all.push(listed);
         }
     }
-    let scope = of.map_or(Scope::Deployment, |of| Scope::Node(node(of)));
+    let coverage = of.map_or(Coverage::Deployment, |of| Coverage::Node(node(of)));
     let rooms = if random.below(10) == 0 { Vec::new() } else { rooms };
-    Rooms { at: Some(at(millis)), scope, rooms, event: None }
+    Rooms { at: Some(at(millis)), coverage, rooms, event: None }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use livekit_otel_engine::stats::{Histograms, Level, NodeReports};
 use livekit_otel_engine::{Batch, Engine};
 use livekit_otel_ledger::{Ledger, Lost};
 use livekit_otel_livekit as proto;
-use livekit_otel_model::event::rooms::{ListedRoom, Rooms, Scope};
+use livekit_otel_model::event::rooms::{Coverage, ListedRoom, Rooms};
 use livekit_otel_model::event::{Decoded, RoomSid, TrackKind, Unknown};
 use livekit_otel_model::semconv;
 use livekit_otel_model::signal::{Attribute, Data, Metric, Value};
@@ -206,8 +206,9 @@ fn reconciled() -> Batch {
         created: Some(at(0)),
         participants: Some(Vec::new()),
     };
-    let list =
-        |rooms| Decoded::Rooms(Rooms { at: None, scope: Scope::Deployment, rooms, event: None });
+    let list = |rooms| {
+        Decoded::Rooms(Rooms { at: None, coverage: Coverage::Deployment, rooms, event: None })
+    };
     let settings = session::Settings::default();
     let mut engine = Engine::new(settings, stats::Settings::default(), at(0));
     let mut out = Batch::default();

@@ -1,6 +1,16 @@
-//! Sessions and instruments together: what was accepted goes in, with its time; what leaves comes
-//! out. Sans-IO, so that a journal read again gives the same outputs.
+//! The engine of livekit-otel: decoded messages go in with the time at which they were received, spans,
+//! log records and metric points come out. [`session`] makes spans and log records, [`stats`] makes
+//! metric points from stats windows and from the sessions' facts, and [`snapshot`] saves both.
+//!
+//! - It may know the types of the crate `model`, and how LiveKit's server behaves.
+//! - It must not know tokio, a socket, a file or a clock: time is an argument. The same inputs have the
+//!   same outputs, so a replayed journal repeats them.
+//! - Tests: `cargo test -p livekit-otel-engine` for the parts; the root package's `tests/it` for the
+//!   whole: golden files (`golden`), random histories (`history`), other hash seeds (`seeds`), the
+//!   OpenTelemetry SDK and a model (`equality`), snapshots (`restart`).
 
+mod facts;
+pub mod ids;
 pub mod session;
 pub mod snapshot;
 pub mod stats;
@@ -11,7 +21,7 @@ use session::{Outcome, Outputs, Sessions};
 use snapshot::{Part, Writer};
 use stats::{NodeReports, Stats};
 
-/// What leaves, in its order.
+/// The engine's outputs, in their order.
 #[derive(Debug, Default)]
 pub struct Batch {
     /// Finished spans.
@@ -20,16 +30,16 @@ pub struct Batch {
     pub logs: Vec<LogRecord>,
     /// Metric points of a flush.
     pub metrics: Vec<Metric>,
-    /// More of them: those of streams.
+    /// Metric points of a flush's series of streams.
     pub tables: Vec<Table>,
 }
 
-/// What became of a decoded's items, beside being applied.
+/// How many of a message's items were not simply applied.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Seen before.
+    /// Copies: their ids were seen before.
     pub duplicates: u64,
-    /// ReportedTime by the other origin too.
+    /// Reported by the other source too.
     pub merged: u64,
 }
 
@@ -42,7 +52,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Nothing told yet, at `now`.
+    /// Without any state, at `now`.
     pub fn new(session: session::Settings, stats: stats::Settings, now: Time) -> Self {
         Self {
             sessions: Sessions::new(session),
@@ -51,14 +61,13 @@ impl Engine {
         }
     }
 
-    /// The first time that it is told, where it has none of before: what the first points count
-    /// from.
+    /// Sets the start of the first points, if no snapshot was loaded.
     pub fn begin(&mut self, now: Time) {
         self.stats.begin(now);
     }
 
-    /// Applies what was told and came at `now`. `twin_expected`: the analytics are connected, so
-    /// a webhook waits for its twin there.
+    /// Applies a message that was received at `now`. With `twin_expected`, the analytics are connected,
+    /// so that a webhook waits for its twin from there.
     pub fn apply(
         &mut self,
         decoded: &Decoded,
@@ -74,8 +83,8 @@ impl Engine {
                 }
             }
             Decoded::Stats(stats) => {
-                let told = self.sessions.stats(stats, now, &mut self.outputs);
-                for (stat, (outcome, context)) in stats.iter().zip(told) {
+                let outcomes = self.sessions.stats(stats, now, &mut self.outputs);
+                for (stat, (outcome, context)) in stats.iter().zip(outcomes) {
                     tally.add(outcome);
                     if outcome != Outcome::Duplicate {
                         self.stats.window(stat, &context, now);
@@ -93,18 +102,18 @@ impl Engine {
         tally
     }
 
-    /// Lets go of what has waited until `now`.
+    /// Releases everything that is due at `now`.
     pub fn tick(&mut self, now: Time, out: &mut Batch) {
         self.sessions.tick(now, &mut self.outputs);
         self.pass_on(out);
     }
 
-    /// When [`Engine::tick`] has something to do next, if nothing comes before.
+    /// When [`Engine::tick`] is due next, if nothing is applied before.
     pub fn next_deadline(&self) -> Option<Time> {
         self.sessions.next_deadline()
     }
 
-    /// Adds what this process's node saw itself.
+    /// Adds the reports and calls of this process's own node.
     pub fn reports(&mut self, mut reports: NodeReports) {
         let sessions = &self.sessions;
         reports.find_spans(&|key| {
@@ -114,19 +123,19 @@ impl Engine {
         self.stats.reports(reports);
     }
 
-    /// Flushes the instruments: the periodic reader's tick.
+    /// Flushes the instruments, as the periodic reader asks for.
     pub fn flush(&mut self, now: Time, out: &mut Batch) {
         self.begin_flush(now, out);
         while self.flush_some(out) {}
     }
 
-    /// Flushes the nodes' instruments; [`Engine::flush_some`] goes on with those of streams, and
-    /// nothing is to be applied before it has come to an end.
+    /// Flushes the nodes' instruments. [`Engine::flush_some`] then flushes those of streams; nothing may
+    /// be applied until it has returned `false`.
     pub fn begin_flush(&mut self, now: Time, out: &mut Batch) {
         out.metrics.extend(self.stats.flush(now, &self.sessions.census()));
     }
 
-    /// The next of a flush's points, a bounded number of them; `false` where there are no more.
+    /// Flushes a bounded number of the streams' points; `false` if there are no more.
     pub fn flush_some(&mut self, out: &mut Batch) -> bool {
         let table = self.stats.flush_streams();
         let is_more = table.is_some();
@@ -134,12 +143,12 @@ impl Engine {
         is_more
     }
 
-    /// What was forgotten before its time, so far.
+    /// How much was forgotten early so far.
     pub fn forgotten(&self) -> session::Forgotten {
         self.sessions.forgotten()
     }
 
-    /// How many series have ended and wait for the flush.
+    /// How many series have ended and wait for a flush.
     pub fn ended_series(&self) -> usize {
         self.stats.ended_series()
     }
@@ -149,7 +158,7 @@ impl Engine {
         self.sessions.rooms()
     }
 
-    /// Writes all that a restart needs.
+    /// Writes everything that a restart needs.
     ///
     /// # Errors
     /// Those of `to`.
@@ -158,22 +167,22 @@ impl Engine {
         self.stats.save(to)
     }
 
-    /// Takes in a part that [`Engine::save`] wrote.
+    /// Reads a part that [`Engine::save`] wrote.
     ///
     /// # Errors
-    /// Where it can't be read.
+    /// If it can't be read.
     pub fn load(&mut self, part: Part, content: &[u8]) -> Result<(), snapshot::Error> {
         let known = self.sessions.load(part, content)? || self.stats.load(part, content)?;
         if known { Ok(()) } else { Err(snapshot::Error::Version) }
     }
 
-    /// Ends what is open by `rule` and lets go of everything; a flush is to follow.
+    /// Ends what is open by `rule` and releases everything; a flush has to follow.
     pub fn end(&mut self, now: Time, rule: &'static str, out: &mut Batch) {
         self.sessions.close(now, rule, &mut self.outputs);
         self.pass_on(out);
     }
 
-    /// Ends what is open by `rule`, lets go of everything and flushes.
+    /// Ends what is open by `rule`, releases everything and flushes.
     pub fn close(&mut self, now: Time, rule: &'static str, out: &mut Batch) {
         self.end(now, rule, out);
         self.flush(now, out);
@@ -189,7 +198,7 @@ impl Engine {
 }
 
 impl Batch {
-    /// All metric points, instrument by instrument: a copy, for who looks at them.
+    /// A copy of all metric points by instrument, for display and tests.
     pub fn all_metrics(&self) -> Vec<Metric> {
         let mut all = self.metrics.clone();
         for metric in self.tables.iter().flat_map(Table::metrics) {

@@ -1,5 +1,5 @@
-//! The state of sessions and instruments, in parts: written from time to time, so that a restart need
-//! not read all that was ever told. Parts are apart, so that a damaged one costs only itself.
+//! Snapshots of sessions and instruments, so that a restart need not replay the whole journal. A
+//! snapshot is a sequence of independent parts: a damaged one loses only its own content.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -7,34 +7,35 @@ use std::io;
 use serde::{Deserialize, Serialize, Serializer};
 use thiserror::Error;
 
-/// Of the parts' form.
+/// The version of the parts' format.
 pub const VERSION: u32 = 4;
-/// The oldest version that is read: its parts have the same form, and it lacks [`Part::Names`] and [`Part::Ended`].
+/// The oldest version that can be read: it has the same format without [`Part::Names`] and
+/// [`Part::Ended`].
 pub const OLDEST: u32 = 3;
 
-/// What a part holds.
+/// The content of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Part {
-    /// What the others belong to: always the first.
+    /// The header that the others belong to: always the first.
     Head = 1,
-    /// A room of [`crate::session`].
+    /// An open room.
     Room,
-    /// What happened in no room.
+    /// Events in no room.
     Roomless,
-    /// What goes on beside rooms.
+    /// Operations beside rooms, such as egresses.
     Works,
-    /// Rooms that are forgotten.
+    /// Ids of rooms that were forgotten.
     Gone,
-    /// When rooms are looked at next.
+    /// Deadlines of rooms.
     Wakes,
-    /// Ids that were seen.
+    /// Ids of received messages.
     Seen,
     /// The instruments of all nodes.
     Nodes,
     /// Series of streams.
     Series,
-    /// Nothing: all before it was written.
+    /// The end marker: everything before it was written.
     End,
     /// The newest room of each name.
     Names,
@@ -62,28 +63,28 @@ impl Part {
     ];
 }
 
-/// Why a part could not be written or read.
+/// Why a part can't be written or read.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// It is none of this version's.
+    /// It is not a part of this version.
     #[error("it is of another version")]
     Version,
-    /// Its form is wrong.
+    /// Its content is malformed.
     #[error("a part can't be read: {0}")]
     Form(#[from] postcard::Error),
-    /// It could not be written.
+    /// It can't be written.
     #[error(transparent)]
     Write(#[from] io::Error),
 }
 
-/// Takes the parts one after the other.
+/// Encodes parts and passes them on, one after the other.
 pub struct Writer<'a> {
     to: &'a mut dyn FnMut(&[u8]) -> io::Result<()>,
     buffer: Vec<u8>,
 }
 
 impl<'a> Writer<'a> {
-    /// Hands each encoded part to `to`.
+    /// Passes each encoded part to `to`.
     pub fn new(to: &'a mut dyn FnMut(&[u8]) -> io::Result<()>) -> Self {
         Self { to, buffer: Vec::new() }
     }
@@ -91,7 +92,7 @@ impl<'a> Writer<'a> {
     /// Writes a part.
     ///
     /// # Errors
-    /// Those of what takes it.
+    /// Those of the function that it is passed to.
     pub fn put(&mut self, part: Part, value: &impl Serialize) -> Result<(), Error> {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
@@ -107,25 +108,25 @@ impl std::fmt::Debug for Writer<'_> {
     }
 }
 
-/// What a part is and its content.
+/// A part's kind and its encoded content.
 ///
 /// # Errors
-/// Where it is none.
+/// If it is not a part.
 pub fn part(bytes: &[u8]) -> Result<(Part, &[u8]), Error> {
     let (kind, content) = bytes.split_first().ok_or(Error::Version)?;
     let part = Part::ALL.into_iter().find(|part| *part as u8 == *kind).ok_or(Error::Version)?;
     Ok((part, content))
 }
 
-/// A part's value.
+/// Decodes a part's content.
 ///
 /// # Errors
-/// Where it can't be read.
+/// If it can't be read.
 pub fn read<'de, T: Deserialize<'de>>(content: &'de [u8]) -> Result<T, Error> {
     Ok(postcard::from_bytes(content)?)
 }
 
-/// A map in the order of its keys, as that of a hash map is another in each process.
+/// Serializes a map in the order of its keys, as a hash map's order differs between processes.
 pub(crate) fn in_order<K: Ord + Serialize, V: Serialize, S: Serializer, H>(
     map: &HashMap<K, V, H>,
     to: S,
@@ -141,7 +142,7 @@ pub(crate) fn sorted<K: Ord, V, H>(map: &HashMap<K, V, H>) -> Vec<(&K, &V)> {
     entries
 }
 
-/// A set in its values' order.
+/// Serializes a set in the order of its values.
 pub(crate) fn set_in_order<T: Ord + Serialize, S: Serializer, H>(
     set: &HashSet<T, H>,
     to: S,

@@ -1,12 +1,12 @@
-//! Names that are constants of the program (keys, rules), in a snapshot: written as text, read back
-//! as the same kind of constant. A name is kept once, however often it is read.
+//! Constant names of the program (keys, rules) in a snapshot: written as text, read back as a
+//! `&'static str`. Each name is leaked once, however often it is read.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A constant name. Under its own word, as serde takes a `&str` for one that is borrowed.
+/// A constant name. An alias, as serde's derive borrows fields that are written as `&str`.
 pub type Name = &'static str;
 
 fn interned(text: &str) -> &'static str {
@@ -29,11 +29,11 @@ pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<&'static str, D
     <&str>::deserialize(from).map(interned)
 }
 
-/// The same, where there may be none.
+/// The same for an optional name.
 pub mod option {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    #[allow(clippy::ref_option, clippy::ref_option_ref)] // serde gives it so
+    #[allow(clippy::ref_option, clippy::ref_option_ref)] // serde's signature
     pub fn serialize<S: Serializer>(name: &Option<&'static str>, to: S) -> Result<S::Ok, S::Error> {
         name.serialize(to)
     }

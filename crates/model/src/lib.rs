@@ -1,7 +1,12 @@
-//! The data that the other crates exchange: events reported by LiveKit ([`event`]), and the spans, log
-//! records and metric points made from them ([`signal`]), under the names of [`semconv`], for a [`sink`].
+//! The data types that the other crates of livekit-otel exchange. LiveKit's messages are decoded to
+//! [`event`]; the engine turns events into the spans, log records and metric points of [`signal`],
+//! which are named in [`semconv`] and sent to a [`sink`].
 //!
-//! It knows no message format and does no I/O.
+//! - It may know the names and limits of LiveKit and of OpenTelemetry's conventions.
+//! - It must not know a message format (protobuf, OTLP, JSON), and does no I/O. It imports no other
+//!   crate of the workspace, and has no state but a cache of constant names.
+//! - Tests: `cargo test -p livekit-otel-model` for counters and printable text. The names are compared
+//!   with the registry in `semconv/` by the root package's `tests/it/semconv.rs`.
 
 mod counts;
 pub mod event;
@@ -19,6 +24,6 @@ use std::time::Duration;
 
 pub use source::{Signal, Source};
 
-/// How long an event's id is remembered. LiveKit's webhook tokens are valid for 5 minutes, and its
-/// sender retries for 15 seconds.
+/// How long an event's id is remembered, to find copies. LiveKit's webhook tokens are valid for 5
+/// minutes, and its sender retries for 15 seconds.
 pub const REMEMBERED: Duration = Duration::from_mins(15);

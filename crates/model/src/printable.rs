@@ -1,9 +1,10 @@
-//! What others wrote, made safe to show: on a terminal, on the page, in the log.
+//! Text from elsewhere, made safe to show on a terminal, on a page or in the log.
 
 use std::borrow::Cow;
 
-/// Whether what shows it would act on it instead: controls, and the invisible characters that reorder
-/// or hide text (Unicode's format characters and line separators), but those that join letters.
+/// Whether a terminal or page would act on the character instead of showing it: control characters,
+/// and the invisible ones that reorder or hide text (Unicode's format characters and line
+/// separators), except those that join letters.
 fn acts(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -12,12 +13,12 @@ fn acts(c: char) -> bool {
             | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// What is shown of a character: U+FFFD in place of one that would act.
+/// The character, or U+FFFD instead of one that would be acted on.
 pub fn shown(c: char) -> char {
     if acts(c) { '\u{fffd}' } else { c }
 }
 
-/// What is shown of a text, character by character.
+/// The text with each character as [`shown`] returns it.
 pub fn visible(text: &str) -> Cow<'_, str> {
     if text.contains(acts) { text.chars().map(shown).collect() } else { text.into() }
 }
@@ -27,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_would_act_is_replaced_and_the_rest_stays() {
+    fn control_characters_are_replaced_and_letters_stay() {
         let hostile = "a\x1b[2J\u{202e}b\u{2066}c\r\n\0\u{9b}\u{200b}\u{feff}";
         assert_eq!(visible(hostile), "a�[2J�b�c������");
         for text in ["ada", "عايدة", "می\u{200c}خواهم", "👩\u{200d}🚀", "会議室"]

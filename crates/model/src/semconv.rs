@@ -1,4 +1,4 @@
-//! Every name that leaves the program, once. Imports nothing of ours.
+//! Every name that leaves the program, once.
 //!
 //! Keys are LiveKit's own client keys where it has one; OpenTelemetry's semantic conventions where
 //! they have one (version 1.39.0); `lk.` in front of everything else.
@@ -6,7 +6,8 @@
 /// The schema of the OpenTelemetry names used.
 pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.39.0";
 
-/// The keys of personal data, which `privacy.pii` acts on. A free text is: nobody knows what it quotes.
+/// The keys of personal data, which `privacy.pii` applies to. An error message is among them, as it
+/// may quote anything.
 pub const PERSONAL: &[&str] = &[key::PARTICIPANT_IDENTITY, key::ERROR_MESSAGE];
 
 pub mod metric;
@@ -23,7 +24,7 @@ pub mod key {
     pub const PARTICIPANT_IDENTITY: &str = "lk.participant.identity";
     /// standard, ingress, egress, sip, agent, connector or bridge.
     pub const PARTICIPANT_KIND: &str = "lk.participant.kind";
-    /// Why it left: `client_initiated`, … as LiveKit names it.
+    /// Why the participant left, as LiveKit names it: `client_initiated`, ….
     pub const PARTICIPANT_DISCONNECT_REASON: &str = "lk.participant.disconnect_reason";
     /// The participant that publishes the track subscribed to.
     pub const PUBLISHER_SID: &str = "lk.publisher.sid";
@@ -71,21 +72,21 @@ pub mod key {
     pub const AGENT_NAME: &str = "lk.agent.name";
     /// The API call's service and method.
     pub const RPC_METHOD: &str = "rpc.method";
-    /// The API call's Twirp error code; absent where it succeeded.
+    /// The API call's Twirp error code; absent if it succeeded.
     pub const RPC_RESPONSE_STATUS_CODE: &str = "rpc.response.status_code";
     /// The method that a webhook is sent with.
     pub const HTTP_REQUEST_METHOD: &str = "http.request.method";
-    /// What a webhook's receiver answered.
+    /// The status that a webhook's receiver answered with.
     pub const HTTP_RESPONSE_STATUS_CODE: &str = "http.response.status_code";
     /// The host that a webhook is sent to.
     pub const SERVER_ADDRESS: &str = "server.address";
-    /// The port that a webhook is sent to, where it is named.
+    /// The port that a webhook is sent to, if the URL names it.
     pub const SERVER_PORT: &str = "server.port";
-    /// How long it took, in seconds.
+    /// How long an operation took, in seconds.
     pub const DURATION: &str = "lk.duration";
-    /// The feature that a report tells of.
+    /// The feature that a report is about.
     pub const REPORT_FEATURE: &str = "lk.report.feature";
-    /// The client's region, where the server knows it.
+    /// The client's region, if the server knows it.
     pub const REGION: &str = "lk.client.region";
     /// The client's SDK, in lower case.
     pub const CLIENT_SDK: &str = "lk.client.sdk";
@@ -95,15 +96,15 @@ pub mod key {
     pub const CLIENT_OS: &str = "lk.client.os";
     /// udp, tcp or turn.
     pub const CLIENT_CONNECTION_TYPE: &str = "lk.client.connection_type";
-    /// How long the client says that connecting took, in seconds.
+    /// How long connecting took, as the client reports it, in seconds.
     pub const CLIENT_CONNECT_TIME: &str = "lk.client.connect_time";
-    /// The client's country, where the server knows it.
+    /// The client's country, if the server knows it.
     pub const CLIENT_COUNTRY: &str = "lk.client.country";
     /// Why the client resumed, in lower case as LiveKit names it.
     pub const RECONNECT_REASON: &str = "lk.reconnect.reason";
     /// Why the room ended, in lower case as LiveKit names it.
     pub const ROOM_END_REASON: &str = "lk.room.end_reason";
-    /// The layer that RTP totals are of.
+    /// The layer of RTP totals.
     pub const VIDEO_LAYER: &str = "lk.video.layer";
     /// The highest quality that anyone subscribes to: low, medium, high or off.
     pub const VIDEO_QUALITY: &str = "lk.video.quality";
@@ -121,7 +122,7 @@ pub mod key {
     pub const NODE_ROOMS: &str = "lk.node.rooms";
     /// How many participants the node's rooms hold.
     pub const NODE_PARTICIPANTS: &str = "lk.node.participants";
-    /// Set on the series of all that is over a cardinality limit (OpenTelemetry, metrics SDK).
+    /// Set on the series that collects everything over a cardinality limit (OpenTelemetry, metrics SDK).
     pub const METRIC_OVERFLOW: &str = "otel.metric.overflow";
     /// upstream (from the participant) or downstream (to it).
     pub const DIRECTION: &str = "lk.direction";
@@ -129,9 +130,9 @@ pub mod key {
     pub const RTP_PACKETS: &str = "lk.rtp.packets";
     /// Bytes over the stream's life.
     pub const RTP_BYTES: &str = "lk.rtp.bytes";
-    /// Packets over the stream's life that never came.
+    /// Packets over the stream's life that never arrived.
     pub const RTP_PACKETS_LOST: &str = "lk.rtp.packets_lost";
-    /// Packets over the stream's life that came late.
+    /// Packets over the stream's life that arrived late.
     pub const RTP_PACKETS_OUT_OF_ORDER: &str = "lk.rtp.packets_out_of_order";
     /// Frames over the stream's life.
     pub const RTP_FRAMES: &str = "lk.rtp.frames";
@@ -165,55 +166,55 @@ pub mod key {
     pub const STATS_ROUND_TRIP_MAX: &str = "lk.stats.round_trip_max";
     /// The highest jitter, in seconds.
     pub const STATS_JITTER_MAX: &str = "lk.stats.jitter_max";
-    /// How often it was asked for before it was answered.
+    /// How often a subscription was requested before it was answered.
     pub const ATTEMPTS: &str = "lk.attempts";
-    /// Who told it: analytics, webhook or api.
+    /// The source: analytics, webhook or api.
     pub const SOURCE: &str = "lk.source";
-    /// A type that this version does not know, as its origin wrote it.
+    /// The event type that this version does not know, as its source wrote it.
     pub const EVENT_TYPE: &str = "lk.event.type";
-    /// 1s where the time is known to the second only.
+    /// `1s` if the time is known to the second only.
     pub const TIME_PRECISION: &str = "lk.time.precision";
-    /// The rule that set an end which nobody told: participant_left, room_ended, replaced (a room of
-    /// the same name began and this one was heard of no more), empty, silence, reconciled (two lists
-    /// in a row no longer had it) or shutdown. The end is then the newest time known.
+    /// The rule that inferred an end: participant_left, room_ended, replaced (a room of the same name
+    /// began and nothing more was reported of this one), empty, silence, reconciled (missing in two
+    /// lists in a row) or shutdown. The end is then the newest time known.
     pub const END_INFERRED: &str = "lk.end.inferred";
-    /// How far connecting got, where it did not get all the way: joining (its signal connection is
-    /// made) or joined (it has answered).
+    /// How far a failed connection attempt got: joining (its signal connection is made) or joined (it
+    /// has answered).
     pub const CONNECT_REACHED: &str = "lk.connect.reached";
     /// How often a participant's connection was resumed.
     pub const PARTICIPANT_RESUMES: &str = "lk.participant.resumes";
     /// How often a participant was moved to another node.
     pub const PARTICIPANT_MIGRATIONS: &str = "lk.participant.migrations";
-    /// How many spans were left out as the trace is as large as it may be.
+    /// How many spans were left out, as the trace has reached its limit.
     pub const SPANS_LEFT_OUT: &str = "lk.trace.spans_left_out";
-    /// How often the track was described anew while it was published.
+    /// How often the track's description was updated while it was published.
     pub const TRACK_UPDATES: &str = "lk.track.updates";
-    /// How often the highest quality that anyone subscribes to changed: layers that the publisher was
-    /// to begin or to stop sending.
+    /// How often the highest quality that anyone subscribes to changed, so that the publisher had to
+    /// begin or stop sending layers.
     pub const TRACK_QUALITY_CHANGES: &str = "lk.track.quality_changes";
-    /// Where the trace is looked at.
+    /// Where the trace can be viewed.
     pub const TRACE_URL: &str = "lk.trace.url";
-    /// true where nobody told of it, and it is known because LiveKit's API or its node listed it.
+    /// `true` if no event reported it, and it is only known from a list of LiveKit's API or its node.
     pub const RECONCILED: &str = "lk.reconciled";
     /// How a subscribe attempt ended: subscribed, failed, unsubscribed or track_unpublished.
     pub const SUBSCRIBE_RESULT: &str = "lk.subscribe.result";
-    /// How a publish attempt ended: published or, where nobody told, unknown.
+    /// How a publish attempt ended: published, or unknown if nothing was reported.
     pub const PUBLISH_RESULT: &str = "lk.publish.result";
-    /// How far connecting got: active or aborted.
+    /// The result of connecting: active or aborted.
     pub const CONNECT_RESULT: &str = "lk.connect.result";
-    /// How far a participant's connecting came: signal_connected, rtc_active, ….
+    /// A step of a participant's connecting: signal_connected, rtc_active, ….
     pub const JOIN_STATE: &str = "lk.join.state";
-    /// Whether its media connects together with its signalling; only where it does.
+    /// `true` if its media connects together with its signalling; otherwise absent.
     pub const JOIN_WARP: &str = "lk.join.warp";
-    /// What became of a try to publish or subscribe: attempt, success, failure or cancel.
+    /// The state of an attempt to publish or subscribe: attempt, success, failure or cancel.
     pub const ATTEMPT_STATE: &str = "lk.attempt.state";
     /// The client's signalling protocol version.
     pub const PROTOCOL_VERSION: &str = "lk.client.protocol_version";
-    /// Why it failed, with low cardinality.
+    /// Why an operation failed, with low cardinality.
     pub const ERROR_TYPE: &str = "error.type";
     /// What the server says went wrong.
     pub const ERROR_MESSAGE: &str = "error.message";
-    /// The origin's id of what it told.
+    /// The source's id of the event.
     pub const LOG_RECORD_UID: &str = "log.record.uid";
     /// traces, logs or metrics.
     pub const LEDGER_SIGNAL: &str = "lk.otel.signal";
@@ -221,12 +222,12 @@ pub mod key {
     pub const LEDGER_SOURCE: &str = "lk.otel.source";
     /// webhooks, streams, admin or page.
     pub const LISTENER: &str = "lk.otel.listener";
-    /// What became of the items, a column of the ledger.
+    /// The outcome of the items, a column of the ledger.
     pub const LEDGER_OUTCOME: &str = "lk.otel.outcome";
     /// Why they were refused or lost, or what was unknown: event_type, enum_value or field.
     pub const LEDGER_REASON: &str = "lk.otel.reason";
-    /// What was missed: room_missing, participant_missing (listed, and nobody told of it), room_gone
-    /// or participant_gone (listed no more, and nobody told its end).
+    /// What was missed: room_missing, participant_missing (listed, but never reported), room_gone or
+    /// participant_gone (no longer listed, but no end was reported).
     pub const DISAGREEMENT: &str = "lk.otel.disagreement";
 }
 
@@ -234,7 +235,7 @@ pub mod key {
 pub mod span {
     /// From a room's creation to its end.
     pub const ROOM: &str = "room";
-    /// From a participant's signal connection to its leaving.
+    /// From a participant's signal connection until it leaves.
     pub const PARTICIPANT: &str = "participant";
     /// From a participant's signal connection to its media connection.
     pub const PARTICIPANT_CONNECT: &str = "participant connect";
@@ -244,7 +245,7 @@ pub mod span {
     pub const TRACK: &str = "track";
     /// From the request to subscribe to a track to its answer.
     pub const TRACK_SUBSCRIBE: &str = "track subscribe";
-    /// From the answer to a subscription's end; only where it is asked for.
+    /// From the answer to a subscription's end; only with `traces.subscriptions`.
     pub const SUBSCRIPTION: &str = "subscription";
     /// From an egress's start to its end.
     pub const EGRESS: &str = "egress";
@@ -360,14 +361,14 @@ pub mod event {
     pub const AGENT_JOB_ENDED: &str = "lk.agent.job_ended";
     /// LiveKit's `AnalyticsNodeRooms`.
     pub const NODE_ROOMS: &str = "lk.node.rooms";
-    /// A list has an open room that nobody told of.
+    /// A list contains an open room that was never reported.
     pub const ROOM_MISSING: &str = "lk.room.missing";
-    /// Lists no longer have a room whose end nobody told.
+    /// Lists no longer contain a room, but no end was reported.
     pub const ROOM_GONE: &str = "lk.room.gone";
-    /// A list has a participant that nobody told of.
+    /// A list contains a participant that was never reported.
     pub const PARTICIPANT_MISSING: &str = "lk.participant.missing";
-    /// Lists no longer have a participant whose leaving nobody told.
+    /// Lists no longer contain a participant, but no leaving was reported.
     pub const PARTICIPANT_GONE: &str = "lk.participant.gone";
-    /// A type that this version does not know.
+    /// An event type that this version does not know.
     pub const UNKNOWN: &str = "lk.unknown";
 }

@@ -1,8 +1,8 @@
-//! What is counted apart: the sources of messages, and the signals that are sent.
+//! What is counted separately: the sources of messages, and the signals that are sent.
 
 use serde::{Deserialize, Serialize};
 
-/// Where a decoded came from.
+/// Where a message came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs)]

@@ -4,7 +4,7 @@
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use livekit_otel_engine::session::ids;
+use livekit_otel_engine::ids;
 use livekit_otel_model::event::{Caller, ParticipantSid, RoomSid, TrackSid};
 
 /// The subject of a call.

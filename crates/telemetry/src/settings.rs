@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::endpoint::{self, EndpointError};
-use livekit_otel_engine::session::{self, Scope};
+use livekit_otel_engine::session::{self, TraceScope};
 use livekit_otel_engine::stats::{self, Histograms, Level};
 use livekit_otel_export as export;
 use livekit_otel_export::configure::{self, Document, Env, Errors, Flags, Reader, option, values};
@@ -172,7 +172,7 @@ impl OtelSettings {
     }
 
     /// What shares a trace; a room and everything in it.
-    pub fn trace_scope(mut self, scope: Scope) -> Self {
+    pub fn trace_scope(mut self, scope: TraceScope) -> Self {
         self.session.scope = scope;
         self
     }

@@ -9,7 +9,7 @@ use livekit_otel_engine::{Batch, Engine};
 use livekit_otel_export::{Settings as Export, metric_requests, send_once};
 use livekit_otel_livekit as proto;
 use livekit_otel_model::Signal;
-use livekit_otel_model::event::rooms::{ListedRoom, Rooms, Scope};
+use livekit_otel_model::event::rooms::{Coverage, ListedRoom, Rooms};
 use livekit_otel_model::event::{Decoded, RoomSid, TrackKind};
 use serde_json::json;
 
@@ -59,7 +59,12 @@ fn lossy() -> Decoded {
 fn listed() -> Decoded {
     let sid = RoomSid::new("RM_listed").unwrap();
     let room = ListedRoom { sid, name: None, created: None, participants: None };
-    Decoded::Rooms(Rooms { at: None, scope: Scope::Deployment, rooms: vec![room], event: None })
+    Decoded::Rooms(Rooms {
+        at: None,
+        coverage: Coverage::Deployment,
+        rooms: vec![room],
+        event: None,
+    })
 }
 
 fn calls(settings: Settings) -> NodeReports {

@@ -1,8 +1,8 @@
-//! What several records say alike, as attributes.
+//! Attributes that several kinds of records share.
 
 use std::sync::Arc;
 
-use super::track::Description;
+use crate::facts::Description;
 use livekit_otel_model::event::{Detail, DetailValue};
 use livekit_otel_model::semconv::key;
 use livekit_otel_model::signal::{Attribute, Value};
@@ -18,7 +18,7 @@ pub(super) fn attribute(detail: &Detail) -> Attribute {
     Attribute { key: detail.key, value }
 }
 
-/// What a track is, as attributes.
+/// The attributes of a track's description.
 pub(super) fn track_attributes(track: &Description, to: &mut Vec<Attribute>) {
     if let Some(kind) = track.kind {
         to.push(Attribute::new(key::TRACK_KIND, kind.as_str()));

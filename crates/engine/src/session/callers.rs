@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use livekit_otel_model::event::Caller;
 use livekit_otel_model::signal::Link;
 
-// OpenTelemetry's limit of links per span; calls of one long span are one link.
+// OpenTelemetry's limit of links per span; calls of one span share a link.
 const MOST: usize = 128;
 
-/// Those of one thing, each once, in their order.
+/// The callers of one room, participant or track, each once, in their order.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Callers(Vec<Caller>);
 

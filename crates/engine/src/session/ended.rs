@@ -1,5 +1,5 @@
-//! Rooms that have ended, for what comes late of them: packed, as in a snapshot. What comes of one
-//! unpacks it; after a while it is packed again.
+//! Rooms that have ended, kept for late events and windows: packed, as in a snapshot. A late message
+//! unpacks its room, which is packed again after a while.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -10,10 +10,10 @@ use super::room::Room;
 use crate::snapshot::{Error, Part, Writer, read};
 use livekit_otel_model::event::{RoomName, RoomSid, Time};
 
-// What comes late mostly comes at once. A large room is not to be unpacked for each of it.
+// Late messages mostly arrive together. A large room must not be unpacked for each of them.
 pub(super) const QUIET: Duration = Duration::from_secs(10);
-// What a room takes beside its content: two SIDs, a name, and places in maps.
-const BESIDE: usize = 320;
+// The memory of a room beside its content: two SIDs, a name, and entries of maps.
+const OVERHEAD: usize = 320;
 
 #[derive(Debug)]
 struct Packed {
@@ -23,18 +23,18 @@ struct Packed {
     content: Box<[u8]>,
 }
 
-/// A room as a part of a snapshot.
+/// An ended room as a part of a snapshot.
 #[derive(Serialize, Deserialize)]
 struct Saved {
     until: Time,
     content: Vec<u8>,
 }
 
-/// All of them.
+/// All ended rooms.
 #[derive(Debug, Default)]
 pub(super) struct Ended {
     rooms: HashMap<RoomSid, Packed>,
-    // By when each is forgotten.
+    // By the time at which each is forgotten.
     order: BTreeSet<(Time, RoomSid)>,
     bytes: usize,
 }
@@ -49,7 +49,7 @@ impl Ended {
         self.rooms.get(sid).map(|packed| packed.start)
     }
 
-    /// Keeps a room until then. One that can't be written is not kept.
+    /// Keeps a room until that time. A room that can't be serialized is not kept.
     pub(super) fn pack(&mut self, room: &Room, until: Time) {
         if let Ok(content) = postcard::to_stdvec(room) {
             self.insert(room, until, content.into());
@@ -57,13 +57,13 @@ impl Ended {
     }
 
     fn insert(&mut self, room: &Room, until: Time, content: Box<[u8]>) {
-        self.bytes += content.len() + BESIDE;
+        self.bytes += content.len() + OVERHEAD;
         self.order.insert((until, room.sid.clone()));
         let packed = Packed { start: room.start(), name: room.name.clone(), until, content };
         self.rooms.insert(room.sid.clone(), packed);
     }
 
-    /// The room as it was, which is kept no more.
+    /// Removes the room and returns it as it was.
     pub(super) fn unpack(&mut self, sid: &RoomSid) -> Option<Box<Room>> {
         let packed = self.remove(sid)?;
         let mut room: Box<Room> = read(&packed.content).ok()?;
@@ -78,18 +78,18 @@ impl Ended {
 
     fn remove(&mut self, sid: &RoomSid) -> Option<Packed> {
         let packed = self.rooms.remove(sid)?;
-        self.bytes -= packed.content.len() + BESIDE;
+        self.bytes -= packed.content.len() + OVERHEAD;
         self.order.remove(&(packed.until, sid.clone()));
         Some(packed)
     }
 
-    /// When the next is forgotten.
-    pub(super) fn next(&self) -> Option<Time> {
+    /// When the next room is forgotten.
+    pub(super) fn next_deadline(&self) -> Option<Time> {
         self.order.first().map(|(until, _)| *until)
     }
 
-    /// A room that has been kept until `now`, or that there is no place for in `most` bytes; and
-    /// whether it is the latter.
+    /// Removes a room that was kept until `now`, or the oldest if all take more than `most` bytes; also
+    /// returns whether it is the latter.
     pub(super) fn forget(
         &mut self,
         now: Time,

@@ -1,7 +1,6 @@
-//! Why things fail: the values of `error.type`, which are few.
+//! Disconnect reasons that are failures, as values of `error.type`.
 
-/// Reasons of a disconnect that are nobody's wish (livekit_models.proto, `DisconnectReason`), and what
-/// each means.
+/// Reasons that nobody asked for (livekit_models.proto, `DisconnectReason`), and their messages.
 const DISCONNECTS: [(&str, &str); 6] = [
     ("state_mismatch", "the client resumed a session that the server does not know"),
     ("join_failure", "the client could not connect fully"),
@@ -11,12 +10,12 @@ const DISCONNECTS: [(&str, &str); 6] = [
     ("agent_error", "the agent failed"),
 ];
 
-/// Whether a participant that left for this reason, as LiveKit names it, failed.
+/// Whether this reason, as LiveKit names it, is a failure.
 pub(super) fn is_failure(reason: &str) -> bool {
     DISCONNECTS.iter().any(|(failure, _)| *failure == reason)
 }
 
-/// What such a reason means.
+/// The message of such a reason.
 pub(super) fn message(reason: &str) -> &'static str {
     DISCONNECTS.iter().find(|(failure, _)| *failure == reason).map_or("", |(_, message)| message)
 }

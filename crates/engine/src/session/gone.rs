@@ -1,15 +1,15 @@
-//! Rooms that were closed and forgotten: whatever is told of one later makes no second span of it.
+//! Rooms that were closed and forgotten, so that no later message makes a second span of one.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::ids;
+use crate::ids;
 use livekit_otel_model::event::{RoomSid, Time};
 use livekit_otel_model::signal::SpanId;
 
-/// Their spans' ids.
+/// The ids of their spans.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Gone {
     #[serde(serialize_with = "crate::snapshot::set_in_order")]
@@ -26,7 +26,7 @@ impl Gone {
         !self.known.is_empty() && self.known.contains(&ids::room(sid))
     }
 
-    /// Adds a room; gives how many there was no more place for among so many.
+    /// Adds a room. Keeps at most `most` of them; returns how many were dropped for that.
     pub(super) fn add(&mut self, sid: &RoomSid, now: Time, most: usize) -> u64 {
         let id = ids::room(sid);
         if self.known.insert(id) {

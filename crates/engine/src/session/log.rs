@@ -1,25 +1,25 @@
-//! Every event as a log record.
+//! Log records: one for each event.
 
 use std::sync::Arc;
 
 use super::attributes::{attribute, track_attributes};
+use super::event_time::EventTime;
 use super::failure;
-use super::ids;
 use super::room::Room;
 use super::settings::Settings;
-use super::stamp::Stamp;
 use super::totals::rtp_attributes;
+use crate::ids;
 use livekit_otel_model::event::{Event, EventKind, Origin, Time};
 use livekit_otel_model::semconv::{event as name, key};
 use livekit_otel_model::signal::{Attribute, LogRecord, Severity, SpanId, TraceId, Value};
 
-/// The record of an event that happened at `stamp` and came at `now`, in `room` where it has one, and
-/// that belongs to the span `context`.
+/// The record of an event that happened at `time` in `room`, if in any, and was received at `now`. It
+/// belongs to the span `context`.
 pub(super) fn record(
     event: &Event,
     room: Option<&Room>,
     context: Option<(TraceId, SpanId)>,
-    (stamp, now): (Stamp, Time),
+    (time, now): (EventTime, Time),
     settings: &Settings,
 ) -> LogRecord {
     let mut attributes = Vec::with_capacity(12);
@@ -40,7 +40,7 @@ pub(super) fn record(
     if let EventKind::Unknown(kind) = &event.kind {
         attributes.push(Attribute::new(key::EVENT_TYPE, Arc::clone(kind)));
     }
-    if !stamp.exact && event.told.is_some() {
+    if !time.exact && event.reported.is_some() {
         attributes.push(Attribute::new(key::TIME_PRECISION, "1s"));
     }
     let source = match event.origin {
@@ -53,7 +53,7 @@ pub(super) fn record(
     }
     LogRecord {
         event_name: event_name(&event.kind),
-        time: stamp.at,
+        time: time.at,
         observed: now,
         severity: severity(event),
         context,
@@ -61,16 +61,16 @@ pub(super) fn record(
     }
 }
 
-// Who and what it is of.
+// The room, participant and track that it is about.
 fn subject(event: &Event, room: Option<&Room>, to: &mut Vec<Attribute>) {
     let mut text = |key, value: Option<Arc<str>>| {
         if let Some(value) = value {
             to.push(Attribute { key, value: Value::Text(value) });
         }
     };
-    let told = event.room.as_ref();
-    text(key::ROOM_SID, told.and_then(|room| room.sid.as_ref()).map(|sid| sid.shared()));
-    let name = told.and_then(|room| room.name.as_ref());
+    let info = event.room.as_ref();
+    text(key::ROOM_SID, info.and_then(|room| room.sid.as_ref()).map(|sid| sid.shared()));
+    let name = info.and_then(|room| room.name.as_ref());
     let name = name.or_else(|| room.and_then(|room| room.name.as_ref()));
     text(key::ROOM_NAME, name.map(|name| name.shared()));
     if let Some(who) = &event.participant {
@@ -92,7 +92,7 @@ fn subject(event: &Event, room: Option<&Room>, to: &mut Vec<Attribute>) {
     }
 }
 
-/// The span that an event of a room belongs to: the track's, else the participant's, else the room's.
+/// The span that an event of a room belongs to: the track's, the participant's or the room's.
 pub(super) fn context(event: &Event, room: &Room) -> (TraceId, SpanId) {
     let sid = &room.sid;
     let Some(who) = &event.participant else { return (ids::trace(sid), ids::room(sid)) };
@@ -114,8 +114,8 @@ pub(super) fn context(event: &Event, room: &Room) -> (TraceId, SpanId) {
     (trace, span)
 }
 
-// Error: something asked for failed. Warn: someone was let down, or we don't know what was told.
-// Debug: what the server does on its own, many times in a call. Info: the rest.
+// Error: a request failed. Warn: a participant lost its connection, or the event is unknown. Debug:
+// what the server does on its own, many times in a call. Info: the rest.
 fn severity(event: &Event) -> Severity {
     match event.kind {
         EventKind::TrackSubscribeFailed => Severity::Error,
@@ -146,7 +146,7 @@ fn was_lost(event: &Event) -> bool {
     reason.is_some_and(failure::is_failure)
 }
 
-/// The name of an event; an unknown webhook has the name that the known ones' rule gives it.
+/// The name of an event; an unknown webhook is named by the rule of the known ones.
 pub(super) fn event_name(kind: &EventKind) -> Arc<str> {
     let known = match kind {
         EventKind::RoomCreated => name::ROOM_CREATED,
@@ -176,7 +176,7 @@ pub(super) fn event_name(kind: &EventKind) -> Arc<str> {
         EventKind::AgentJobStarted => name::AGENT_JOB_STARTED,
         EventKind::AgentJobEnded => name::AGENT_JOB_ENDED,
         EventKind::NodeRooms => name::NODE_ROOMS,
-        EventKind::Unknown(told) => return unknown_name(told),
+        EventKind::Unknown(kind) => return unknown_name(kind),
         other => service_name(other),
     };
     known.into()
@@ -210,10 +210,10 @@ fn service_name(kind: &EventKind) -> &'static str {
     }
 }
 
-// `room_upgraded` becomes `lk.room.upgraded`; a number, or no plain word, stays nameless.
-fn unknown_name(told: &str) -> Arc<str> {
-    let plain = told.len() <= 64
-        && told.starts_with(|first: char| first.is_ascii_lowercase())
-        && told.chars().all(|each| each.is_ascii_lowercase() || each == '_');
-    if plain { format!("lk.{}", told.replacen('_', ".", 1)).into() } else { name::UNKNOWN.into() }
+// `room_upgraded` becomes `lk.room.upgraded`; a number, or anything else, becomes `lk.unknown`.
+fn unknown_name(kind: &str) -> Arc<str> {
+    let plain = kind.len() <= 64
+        && kind.starts_with(|first: char| first.is_ascii_lowercase())
+        && kind.chars().all(|each| each.is_ascii_lowercase() || each == '_');
+    if plain { format!("lk.{}", kind.replacen('_', ".", 1)).into() } else { name::UNKNOWN.into() }
 }

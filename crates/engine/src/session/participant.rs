@@ -1,4 +1,4 @@
-//! One participant of a room, from its signal connection until its spans have left.
+//! One participant of a room, from its signal connection until its spans are released.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::attributes::attribute;
 use super::callers::Callers;
-use super::fact::Fact;
+use super::event_time::{EventTime, began, ended};
 use super::presence::Presence;
-use super::stamp::{Stamp, began, ended};
 use super::subscription::{Answer, Attempt, Subscription};
-use super::track::{Description, Track};
+use super::track::Track;
+use crate::facts::{Description, Fact};
 use livekit_otel_model::event::{
     Caller, Direction, Event, EventKind, Identity, NodeId, Origin, Participant as Info, StreamStat,
     Time, TrackSid,
@@ -20,14 +20,14 @@ use livekit_otel_model::interned::Name;
 use livekit_otel_model::semconv::key;
 use livekit_otel_model::signal::{Attribute, Value};
 
-/// How a participant's end came about.
+/// How a participant ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum End {
     /// It left after its media had connected.
     Left,
     /// Its media never connected.
     Aborted,
-    /// Nobody told; the rule that set it.
+    /// Its end is inferred by this rule.
     Inferred(#[serde(with = "livekit_otel_model::interned")] Name),
 }
 
@@ -37,31 +37,32 @@ pub(super) struct Participant {
     pub(super) newest: Time,
     pub(super) identity: Option<Identity>,
     pub(super) kind: Option<Arc<str>>,
-    // As told last.
+    // The newest by the reported time.
     pub(super) node: Option<(Time, NodeId)>,
-    pub(super) joined: Option<Stamp>,
-    pub(super) active: Option<Stamp>,
-    // How often the analytics told that it is active: once, and for each migration.
+    pub(super) joined: Option<EventTime>,
+    pub(super) active: Option<EventTime>,
+    // How often the analytics reported it as active: once, and for each migration.
     pub(super) actives: u64,
     pub(super) resumes: u64,
     pub(super) reached: Option<Reached>,
-    pub(super) end: Option<(Stamp, End)>,
+    pub(super) end: Option<(EventTime, End)>,
     pub(super) disconnect_reason: Option<Arc<str>>,
     pub(super) client: Vec<Attribute>,
     pub(super) callers: Callers,
-    pub(super) connect_told: bool,
-    // Boxed, as a map of one takes room for eleven.
+    // Whether the analytics reported its connecting.
+    pub(super) has_connect: bool,
+    // Boxed, as a map of one entry has space for eleven.
     pub(super) tracks: BTreeMap<TrackSid, Box<Track>>,
     pub(super) subscriptions: BTreeMap<TrackSid, Subscription>,
-    // Whether its trace is its own, not the room's.
+    // Whether it has a trace of its own instead of the room's.
     pub(super) own_trace: bool,
-    // Its spans, as far as they are known, and how many more its trace has room for.
+    // How many spans it has so far, how many more its trace may have, and how many were left out.
     pub(super) spans: usize,
     pub(super) left: usize,
     pub(super) left_out: u64,
-    // How many spans an attempt to subscribe may come to.
+    // How many spans an attempt to subscribe may have.
     pub(super) of_an_attempt: usize,
-    // When its end became known here, from which the linger counts.
+    // When its end became known here: the start of the linger.
     ended_at: Option<Time>,
     last_window: Option<Time>,
     pub(super) released: bool,
@@ -76,7 +77,7 @@ pub(super) enum Reached {
     Active,
 }
 
-/// What a participant is before anything else is told of it: its own span and that of its connecting.
+/// The spans that each participant may have: its own and that of its connecting.
 pub(super) const FIRST_SPANS: usize = 2;
 
 impl Participant {
@@ -96,7 +97,7 @@ impl Participant {
             disconnect_reason: None,
             client: Vec::new(),
             callers: Callers::default(),
-            connect_told: false,
+            has_connect: false,
             tracks: BTreeMap::new(),
             subscriptions: BTreeMap::new(),
             own_trace,
@@ -111,7 +112,7 @@ impl Participant {
         }
     }
 
-    /// Takes in what an event says of the participant itself.
+    /// Applies an event's description of the participant itself.
     pub(super) fn describe(&mut self, info: &Info, event: &Event, at: Time) {
         if let Some(identity) = &info.identity {
             self.identity = Some(identity.clone());
@@ -120,14 +121,14 @@ impl Participant {
             self.kind = Some(Arc::clone(kind));
         }
         if let Some(joined) = info.joined {
-            self.joined = Some(Stamp::exact(joined));
+            self.joined = Some(EventTime::exact(joined));
             self.newest = self.newest.max(joined);
         }
         if let Some(reason) = &info.disconnect_reason {
             self.disconnect_reason = Some(Arc::clone(reason));
         }
         if let Some(node) = &event.node
-            && self.node.as_ref().is_none_or(|(told, _)| *told <= at)
+            && self.node.as_ref().is_none_or(|(reported, _)| *reported <= at)
         {
             self.node = Some((at, node.clone()));
         }
@@ -150,8 +151,8 @@ impl Participant {
         }
     }
 
-    /// Notes the span that a call about it, or about a track that it publishes, was made in.
-    pub(super) fn learn_caller(&mut self, event: &Event, caller: Caller) {
+    /// Notes the span in which a call about it, or about a track that it publishes, was made.
+    pub(super) fn add_caller(&mut self, event: &Event, caller: Caller) {
         let is_publication =
             matches!(event.kind, EventKind::TrackPublished | EventKind::TrackUnpublished);
         let track = event.track.as_ref().filter(|_| is_publication);
@@ -161,11 +162,11 @@ impl Participant {
         }
     }
 
-    /// Applies an event of this participant. `now` is when it came, `stamp` when it happened.
+    /// Applies an event of this participant that happened at `time` and was received at `now`.
     pub(super) fn apply(
         &mut self,
         event: &Event,
-        stamp: Stamp,
+        time: EventTime,
         now: Time,
         description: &Description,
         facts: &mut Vec<Fact>,
@@ -173,44 +174,44 @@ impl Participant {
         if self.released {
             return;
         }
-        self.newest = self.newest.max(stamp.at);
+        self.newest = self.newest.max(time.at);
         match event.kind {
             EventKind::ParticipantJoined => {
-                began(&mut self.joined, stamp);
-                self.connect_told = true;
+                began(&mut self.joined, time);
+                self.has_connect = true;
             }
-            EventKind::ParticipantActive => self.on_active(event, stamp, facts),
+            EventKind::ParticipantActive => self.on_active(event, time, facts),
             EventKind::ParticipantResumed => self.resumes += 1,
-            EventKind::ParticipantLeft => self.on_end(stamp, End::Left, now),
-            EventKind::ParticipantConnectionAborted => self.on_end(stamp, End::Aborted, now),
+            EventKind::ParticipantLeft => self.on_end(time, End::Left, now),
+            EventKind::ParticipantConnectionAborted => self.on_end(time, End::Aborted, now),
             _ => {
                 if let Some(track) = &event.track {
-                    self.on_track(&track.sid, event, stamp, description, facts);
+                    self.on_track(&track.sid, event, time, description, facts);
                 }
             }
         }
     }
 
-    fn on_active(&mut self, event: &Event, stamp: Stamp, facts: &mut Vec<Fact>) {
+    fn on_active(&mut self, event: &Event, time: EventTime, facts: &mut Vec<Fact>) {
         let first = self.active.is_none_or(|active| !active.exact);
         self.reached = self.reached.max(Some(Reached::Active));
-        // Only the analytics tell it to the millisecond; a migration tells it again.
+        // Only the analytics report it to the millisecond; a migration reports it again.
         if event.origin == Origin::Analytics {
             self.actives += 1;
-            self.connect_told = true;
+            self.has_connect = true;
             if let (true, Some(joined)) = (first, self.joined) {
-                facts.push(Fact::Connected { took: stamp.at.since(joined.at), aborted: false });
+                facts.push(Fact::Connected { took: time.at.since(joined.at), aborted: false });
             }
         }
-        began(&mut self.active, stamp);
+        began(&mut self.active, time);
     }
 
-    /// Its end, told or inferred, became known at `now`. What is told is better than what is inferred.
-    pub(super) fn on_end(&mut self, stamp: Stamp, how: End, now: Time) {
-        let told = self.end.filter(|(_, known)| !matches!(known, End::Inferred(_)));
-        let mut at = told.map(|(at, _)| at);
-        ended(&mut at, stamp);
-        self.end = at.map(|at| (at, told.map_or(how, |(_, known)| known)));
+    /// Its end became known at `now`. A reported end wins over an inferred one.
+    pub(super) fn on_end(&mut self, time: EventTime, how: End, now: Time) {
+        let reported = self.end.filter(|(_, known)| !matches!(known, End::Inferred(_)));
+        let mut at = reported.map(|(at, _)| at);
+        ended(&mut at, time);
+        self.end = at.map(|at| (at, reported.map_or(how, |(_, known)| known)));
         self.ended_at = self.ended_at.or(Some(now));
     }
 
@@ -218,11 +219,11 @@ impl Participant {
         &mut self,
         sid: &TrackSid,
         event: &Event,
-        stamp: Stamp,
+        time: EventTime,
         description: &Description,
         facts: &mut Vec<Fact>,
     ) {
-        let at = stamp.at;
+        let at = time.at;
         match event.kind {
             EventKind::TrackSubscribeRequested => {
                 self.subscribe(sid, |to| to.request(at), at, description, facts);
@@ -243,7 +244,7 @@ impl Participant {
                     subscription.rtp(at);
                 }
             }
-            _ => self.on_published(sid, event, stamp, description, facts),
+            _ => self.on_published(sid, event, time, description, facts),
         }
     }
 
@@ -251,7 +252,7 @@ impl Participant {
         &mut self,
         sid: &TrackSid,
         event: &Event,
-        stamp: Stamp,
+        time: EventTime,
         description: &Description,
         facts: &mut Vec<Fact>,
     ) {
@@ -269,11 +270,11 @@ impl Participant {
         let Some(track) = is_publishers.then(|| self.track(sid)).flatten() else { return };
         let measured = track.publication();
         match event.kind {
-            EventKind::TrackPublishRequested => began(&mut track.requested, stamp),
-            EventKind::TrackPublished => began(&mut track.published, stamp),
-            EventKind::TrackUnpublished => ended(&mut track.unpublished, stamp),
-            EventKind::TrackMuted => track.mutes.tell(stamp.at, true),
-            EventKind::TrackUnmuted => track.mutes.tell(stamp.at, false),
+            EventKind::TrackPublishRequested => began(&mut track.requested, time),
+            EventKind::TrackPublished => began(&mut track.published, time),
+            EventKind::TrackUnpublished => ended(&mut track.unpublished, time),
+            EventKind::TrackMuted => track.mutes.record(time.at, true),
+            EventKind::TrackUnmuted => track.mutes.record(time.at, false),
             EventKind::TrackPublishedUpdate => track.updates += 1,
             EventKind::TrackMaxSubscribedVideoQuality => track.quality_changes += 1,
             _ => {
@@ -290,22 +291,22 @@ impl Participant {
     fn subscribe(
         &mut self,
         sid: &TrackSid,
-        tell: impl FnOnce(&mut Subscription) -> Option<Attempt>,
+        apply: impl FnOnce(&mut Subscription) -> Option<Attempt>,
         at: Time,
         description: &Description,
         facts: &mut Vec<Fact>,
     ) {
         let known = self.subscriptions.get(sid);
-        if known.is_none_or(|known| known.is_further(at)) && !self.takes(self.of_an_attempt) {
+        if known.is_none_or(|known| known.is_further(at)) && !self.reserve(self.of_an_attempt) {
             return;
         }
-        let attempt = tell(self.subscriptions.entry(sid.clone()).or_default());
+        let attempt = apply(self.subscriptions.entry(sid.clone()).or_default());
         if let Some((took, failed)) = attempt.and_then(|attempt| attempt.answered()) {
             facts.push(Fact::Subscribed { took, failed, description: description.clone() });
         }
     }
 
-    /// Takes in a finished stats window of one of its streams.
+    /// Applies a finished stats window of one of its streams.
     pub(super) fn window(&mut self, stat: &StreamStat) {
         if self.released {
             return;
@@ -320,45 +321,45 @@ impl Participant {
         }
     }
 
-    /// Sets an end that nobody told, not before what is known to have happened.
+    /// Sets an inferred end, if none is known.
     pub(super) fn infer_end(&mut self, at: Time, rule: &'static str) {
         if self.end.is_none() {
-            self.end = Some((Stamp { at, exact: false }, End::Inferred(rule)));
+            self.end = Some((EventTime { at, exact: false }, End::Inferred(rule)));
         }
     }
 
-    /// When its signal connection was made, as far as that is known.
+    /// When its signal connection was made, or the first time known of it.
     pub(super) fn start(&self) -> Time {
         self.joined.map_or(self.first, |joined| joined.at)
     }
 
-    /// When it ended: a whole second is raised to the newest time that is known.
-    pub(super) fn at_end(&self, end: Stamp) -> Time {
+    /// When it ended: a whole second is raised to the newest time known of it.
+    pub(super) fn at_end(&self, end: EventTime) -> Time {
         if end.exact { end.at } else { end.at.max(self.newest) }
     }
 
-    /// When its end was told here, from which the linger counts; `None` while it is there.
+    /// When its end became known here, which starts the linger; `None` while it is in the room.
     pub(super) fn ended_at(&self) -> Option<Time> {
         self.ended_at
     }
 
-    /// Whether it has ended and all that tells of it is in: the windows flushed after its end, and
-    /// the RTPStats of its tracks and subscriptions. `gone` says when a track went away.
-    pub(super) fn is_complete(&self, gone: impl Fn(&TrackSid) -> Option<Time>) -> bool {
+    /// Whether it has ended and everything of it was received: the windows flushed after its end, and
+    /// the `RTPStats` of its tracks and subscriptions. `unpublished` returns when a track ended.
+    pub(super) fn is_complete(&self, unpublished: impl Fn(&TrackSid) -> Option<Time>) -> bool {
         let Some((end, _)) = self.end else { return false };
         end.exact
             && self.last_window.is_some_and(|at| at >= end.at)
             && self.tracks.values().all(|track| track.is_complete())
-            && self.subscriptions.iter().all(|(sid, told)| told.is_complete(gone(sid)))
+            && self.subscriptions.iter().all(|(sid, of)| of.is_complete(unpublished(sid)))
     }
 
-    /// Its spans have left: nothing of it is kept but that, and which tracks it had.
+    /// Drops what only its spans needed, once those are released.
     pub(super) fn release(&mut self, facts: &mut Vec<Fact>) {
         if let Some((end, how)) = self.end {
             let took = end.at.since(self.start());
             let aborted = how == End::Aborted;
             facts.push(Fact::ParticipantEnded { took, aborted });
-            if aborted && self.connect_told {
+            if aborted && self.has_connect {
                 facts.push(Fact::Connected { took, aborted });
             }
         }
@@ -368,16 +369,16 @@ impl Participant {
         self.client = Vec::new();
     }
 
-    // A track is two spans: its publication, and itself.
+    // A track has two spans: its publication and its own.
     fn track(&mut self, sid: &TrackSid) -> Option<&mut Track> {
-        if !self.tracks.contains_key(sid) && !self.takes(2) {
+        if !self.tracks.contains_key(sid) && !self.reserve(2) {
             return None;
         }
         Some(self.tracks.entry(sid.clone()).or_default())
     }
 
-    // Whether the trace has room for more spans, which are then its own.
-    fn takes(&mut self, spans: usize) -> bool {
+    // Reserves spans in the trace; `false` if it has no more.
+    fn reserve(&mut self, spans: usize) -> bool {
         if self.left < spans {
             self.left_out += 1;
             return false;
@@ -398,7 +399,7 @@ const CLIENT_KEYS: [&str; 7] = [
     key::REGION,
 ];
 
-/// The attributes of a participant's own span that say who it was.
+/// The attributes that identify a participant on its spans.
 pub(super) fn who(participant: &Participant, to: &mut Vec<Attribute>) {
     let mut text = |key, value: Option<Arc<str>>| {
         if let Some(value) = value {

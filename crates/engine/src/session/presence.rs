@@ -1,4 +1,4 @@
-//! Whether something is there, by what was told of it and by lists of what is open.
+//! Whether a room or a participant is still there, by its events and by lists of open rooms.
 
 use std::time::Duration;
 
@@ -6,47 +6,48 @@ use serde::{Deserialize, Serialize};
 
 use livekit_otel_model::event::Time;
 
-/// A webhook is retried for 15 s, and a list may be of a moment before: only what is older counts.
+/// Webhooks are retried for 15 s, and a list may be slightly older than the events: a list counts only
+/// for what is older than this.
 pub(super) const GRACE: Duration = Duration::from_secs(30);
 
-/// When a room or a participant was told of, and when it was listed.
+/// When a room or a participant was last reported, and when it was listed.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Presence {
-    // When something last came of it.
-    told: Option<Time>,
-    // The newest list that has it.
+    // When anything was last received of it.
+    reported: Option<Time>,
+    // The newest list that contains it.
     listed: Option<Time>,
-    // The first list after both that does not have it.
+    // The first list after both that does not contain it.
     absent: Option<Time>,
-    /// Whether it is known because it was listed.
+    /// Whether it became known by a list.
     pub(super) reconciled: bool,
 }
 
 impl Presence {
-    /// Something came of it.
-    pub(super) fn tell(&mut self, now: Time) {
-        self.told = Some(now);
+    /// Notes that an event or window of it was received.
+    pub(super) fn report(&mut self, now: Time) {
+        self.reported = Some(now);
         self.absent = None;
     }
 
-    /// The newest time that it is known to have been there, where it was told of until `told`.
-    pub(super) fn newest(&self, told: Time) -> Time {
-        self.listed.map_or(told, |listed| listed.max(told))
+    /// The newest time at which it is known to have been there; `reported` is that of its events.
+    pub(super) fn newest(&self, reported: Time) -> Time {
+        self.listed.map_or(reported, |listed| listed.max(reported))
     }
 
-    /// The list of `at` has it.
+    /// Notes that the list of `at` contains it.
     pub(super) fn list(&mut self, at: Time) {
         self.listed = self.listed.max(Some(at));
         self.absent = None;
     }
 
-    /// The list of `at` does not have it; whether it was not in the one before either, and nothing
-    /// was told of it for long.
+    /// Notes that the list of `at` does not contain it. Returns whether the list before did not either,
+    /// and nothing was received of it for the grace period.
     pub(super) fn miss(&mut self, at: Time) -> bool {
         if self.listed.is_some_and(|listed| listed >= at) {
             return false;
         }
         let first = *self.absent.get_or_insert(at);
-        first < at && self.told.is_none_or(|told| told + GRACE <= at)
+        first < at && self.reported.is_none_or(|reported| reported + GRACE <= at)
     }
 }

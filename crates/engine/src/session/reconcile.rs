@@ -1,27 +1,29 @@
-//! Lists of open rooms against what was told: what was missed is opened or ended, and said.
+//! Compares lists of open rooms with the reported events: what was missed is opened or ended, and
+//! logged.
 
 use std::collections::HashSet;
 
-use super::fact::{Disagreement, Fact};
-use super::ids;
+use super::event_time::EventTime;
+use super::outputs::Outputs;
 use super::participant::{End, who};
 use super::presence::GRACE;
 use super::room::Room;
+use super::sessions::Sessions;
 use super::settings::Settings;
 use super::spans::room_attributes;
-use super::stamp::Stamp;
-use super::{Outputs, Sessions};
-use livekit_otel_model::event::rooms::{ListedParticipant, ListedRoom, Rooms, Scope};
+use crate::facts::{Disagreement, Fact};
+use crate::ids;
+use livekit_otel_model::event::rooms::{Coverage, ListedParticipant, ListedRoom, Rooms};
 use livekit_otel_model::event::{self, NodeId, ParticipantSid, RoomSid, Time};
 use livekit_otel_model::semconv::key;
 use livekit_otel_model::signal::{Attribute, LogRecord, Severity, Value};
 
-/// The rule for what is listed no more.
+/// The rule for what is no longer listed.
 const END_BY_LIST: &str = "reconciled";
 
-// One list, and what comes of it.
+// The comparison of one list.
 struct Round<'a> {
-    scope: &'a Scope,
+    coverage: &'a Coverage,
     at: Time,
     now: Time,
     settings: &'a Settings,
@@ -29,14 +31,14 @@ struct Round<'a> {
 }
 
 impl Sessions {
-    /// Compares a list that came at `now` with what is open. What it has for longer than a grace
-    /// and nobody told of is opened; what it should have, and the list before it should have had, is
-    /// ended. What has ended stays so.
+    /// Compares a list that was received at `now` with what is open. What is listed, older than the
+    /// grace period and was never reported is opened. What two lists in a row should contain, but do
+    /// not, is ended. What has ended is not opened again.
     pub fn reconcile(&mut self, list: &Rooms, now: Time, out: &mut Outputs) {
-        // A clock that is ahead of ours must not cut the grace.
+        // A clock that is ahead of ours must not shorten the grace period.
         let at = list.at.map_or(now, |at| at.min(now));
         let settings = self.settings.clone();
-        let mut round = Round { scope: &list.scope, at, now, settings: &settings, out };
+        let mut round = Round { coverage: &list.coverage, at, now, settings: &settings, out };
         let mut listed_sids = HashSet::with_capacity(list.rooms.len());
         for listed in &list.rooms {
             listed_sids.insert(&listed.sid);
@@ -48,9 +50,9 @@ impl Sessions {
             let ListedRoom { sid, name, created, .. } = listed;
             let info =
                 event::Room { sid: Some(sid.clone()), name: name.clone(), created: *created };
-            self.meet(sid, &info, created.unwrap_or(at), now);
+            self.register(sid, &info, created.unwrap_or(at), now);
             let Some(room) = self.rooms.get_mut(sid) else { continue };
-            // Forgotten, one that has ended would be opened again.
+            // An ended room that is still listed must not be forgotten, or it would be opened again.
             room.heard = now;
             if room.end.is_some() {
                 if room.closed_at.is_some() {
@@ -67,7 +69,7 @@ impl Sessions {
         let is_absent = |room: &&Room| room.end.is_none() && !listed_sids.contains(&room.sid);
         #[expect(clippy::disallowed_methods, reason = "sorted below")]
         let rooms = self.rooms.values().map(|room| &**room);
-        let absent = rooms.filter(is_absent).filter(|room| round.judges(room));
+        let absent = rooms.filter(is_absent).filter(|room| round.covers(room));
         let mut absent: Vec<RoomSid> = absent.map(|room| room.sid.clone()).collect();
         absent.sort();
         for sid in absent {
@@ -80,34 +82,35 @@ impl Sessions {
 }
 
 impl Round<'_> {
-    // Whether what began then should have been told by now.
+    // Whether something that began then should have been reported by now.
     fn lasts(&self, since: Option<Time>) -> bool {
         since.is_none_or(|since| since + GRACE <= self.at)
     }
 
     fn node(&self) -> Option<&NodeId> {
-        match self.scope {
-            Scope::Node(node) => Some(node),
-            Scope::Deployment | Scope::Unnamed => None,
+        match self.coverage {
+            Coverage::Node(node) => Some(node),
+            Coverage::Deployment | Coverage::Unnamed => None,
         }
     }
 
-    // Whether the list would have the room if it were open.
-    fn judges(&self, room: &Room) -> bool {
+    // Whether the list would contain the room if it were open.
+    fn covers(&self, room: &Room) -> bool {
         let is_here = |node: &Option<(Time, NodeId)>| {
-            node.as_ref().is_none_or(|(_, node)| self.on(Some(node)))
+            node.as_ref().is_none_or(|(_, node)| self.covers_node(Some(node)))
         };
-        #[expect(clippy::disallowed_methods, reason = "all of them are looked at, or one says no")]
+        #[expect(clippy::disallowed_methods, reason = "the order does not matter to `all`")]
         let mut open = room.participants.values().filter(|who| who.end.is_none());
-        self.on(room.node.as_ref().map(|(_, node)| node)) && open.all(|who| is_here(&who.node))
+        self.covers_node(room.node.as_ref().map(|(_, node)| node))
+            && open.all(|who| is_here(&who.node))
     }
 
-    // Whether the list has all of a node.
-    fn on(&self, node: Option<&NodeId>) -> bool {
-        match self.scope {
-            Scope::Deployment => true,
-            Scope::Node(own) => node == Some(own),
-            Scope::Unnamed => false,
+    // Whether the list contains all rooms of a node.
+    fn covers_node(&self, node: Option<&NodeId>) -> bool {
+        match self.coverage {
+            Coverage::Deployment => true,
+            Coverage::Node(own) => node == Some(own),
+            Coverage::Unnamed => false,
         }
     }
 
@@ -115,7 +118,7 @@ impl Round<'_> {
         room.name.clone_from(&listed.name);
         room.created = listed.created;
         room.presence.reconciled = true;
-        self.say(Disagreement::RoomMissing, room, None);
+        self.log(Disagreement::RoomMissing, room, None);
     }
 
     fn listed(&mut self, room: &mut Room, listed: &ListedRoom) {
@@ -146,7 +149,7 @@ impl Round<'_> {
         let is_named = participant.identity.is_some();
         participant.identity = participant.identity.take().or_else(|| listed.identity.clone());
         participant.kind = participant.kind.take().or_else(|| listed.kind.clone());
-        participant.joined = participant.joined.or(listed.joined.map(Stamp::exact));
+        participant.joined = participant.joined.or(listed.joined.map(EventTime::exact));
         participant.node = participant.node.take().or(node);
         participant.presence.reconciled |= is_new;
         if let (false, Some(identity)) = (is_named, &listed.identity) {
@@ -154,7 +157,7 @@ impl Round<'_> {
         }
         if is_new {
             room.newest = room.newest.max(first);
-            self.say(Disagreement::ParticipantMissing, room, Some(&listed.sid));
+            self.log(Disagreement::ParticipantMissing, room, Some(&listed.sid));
         }
     }
 
@@ -162,10 +165,10 @@ impl Round<'_> {
         self.absent_participants(room, |_| true);
         if room.presence.miss(self.at) {
             let at = room.presence.newest(room.newest);
-            room.end = Some(Stamp { at, exact: false });
+            room.end = Some(EventTime { at, exact: false });
             room.end_inferred = Some(END_BY_LIST);
             room.ended_at = Some(self.now);
-            self.say(Disagreement::RoomGone, room, None);
+            self.log(Disagreement::RoomGone, room, None);
         }
     }
 
@@ -179,24 +182,28 @@ impl Round<'_> {
         for (sid, participant) in &mut room.participants {
             let node = participant.node.as_ref().or(room.node.as_ref()).map(|(_, node)| node);
             let is_open = participant.end.is_none();
-            if is_open && is_absent(sid) && self.on(node) && participant.presence.miss(self.at) {
+            if is_open
+                && is_absent(sid)
+                && self.covers_node(node)
+                && participant.presence.miss(self.at)
+            {
                 let newest = participant.newest.max(participant.start());
                 let at = participant.presence.newest(newest);
-                let stamp = Stamp { at, exact: false };
-                participant.on_end(stamp, End::Inferred(END_BY_LIST), self.now);
+                let end = EventTime { at, exact: false };
+                participant.on_end(end, End::Inferred(END_BY_LIST), self.now);
                 room.newest = room.newest.max(at);
                 gone.push(sid.clone());
             }
         }
-        // A map's order is another in each process.
+        // A map's order differs between processes.
         gone.sort_unstable();
         for sid in gone {
-            self.say(Disagreement::ParticipantGone, room, Some(&sid));
+            self.log(Disagreement::ParticipantGone, room, Some(&sid));
             room.ending.insert((self.now, sid));
         }
     }
 
-    fn say(&mut self, what: Disagreement, room: &Room, participant: Option<&ParticipantSid>) {
+    fn log(&mut self, what: Disagreement, room: &Room, participant: Option<&ParticipantSid>) {
         let mut attributes = room_attributes(room);
         let (mut trace_id, mut span_id) = (ids::trace(&room.sid), ids::room(&room.sid));
         if let Some((sid, known)) = participant.and_then(|sid| room.participants.get_key_value(sid))
@@ -208,7 +215,7 @@ impl Round<'_> {
         } else if let Some((_, node)) = &room.node {
             attributes.push(Attribute { key: key::NODE_ID, value: Value::Text(node.shared()) });
         }
-        let source = if *self.scope == Scope::Deployment { "api" } else { "analytics" };
+        let source = if *self.coverage == Coverage::Deployment { "api" } else { "analytics" };
         attributes.push(Attribute::new(key::SOURCE, source));
         self.out.logs.push(LogRecord {
             event_name: what.event_name().into(),

@@ -1,47 +1,47 @@
-//! When a room lets go of its spans: a participant's all at once, the room's own last.
+//! When a room releases its spans: a participant's all at once, the room's own last.
 
 use std::time::Duration;
 
-use super::Settings;
 use super::ended::QUIET;
-use super::fact::Fact;
-use super::ids;
+use super::event_time::EventTime;
 use super::room::Room;
+use super::settings::Settings;
 use super::spans;
-use super::stamp::Stamp;
 use super::works::END_BY_SILENCE;
+use crate::facts::Fact;
+use crate::ids;
 use livekit_otel_model::event::{ParticipantSid, Time, TrackSid};
 use livekit_otel_model::signal::Span;
 
-// Of those that left a room that goes on, so many are known as they were.
+// How many participants that left an open room are kept.
 const MOST_LEFT: usize = 10_000;
 // An empty room is closed by LiveKit after minutes (room.departure_timeout).
 const SILENT_WHEN_EMPTY: Duration = Duration::from_hours(1);
-// There is one room of a name at a time; but several deployments may tell of theirs here.
+// One deployment has one room of a name at a time, but several deployments may report to one server.
 pub(super) const SILENT_WHEN_REPLACED: Duration = Duration::from_mins(10);
-/// So long after another has begun something of a room may still come.
+/// Messages until this long after the start of its successor are no sign that a room is still open.
 pub(super) const REPLACED_SETTLES: Duration = Duration::from_mins(1);
 const END_BY_ANOTHER: &str = "replaced";
 const END_BY_EMPTINESS: &str = "empty";
 /// The rule for a participant that outlived its room.
 pub(super) const END_BY_ROOM: &str = "room_ended";
 
-/// What a room has let go of.
+/// What a room releases.
 #[derive(Debug, Default)]
 pub(super) struct Released {
     pub(super) spans: Vec<Span>,
     pub(super) facts: Vec<Fact>,
-    /// Participants that were forgotten before their time.
+    /// How many participants were forgotten early.
     pub(super) early: u64,
 }
 
 impl Room {
-    /// Lets go of the spans that are due. Looks at those that something was just told of, and at
-    /// those whose linger is over: a room may hold thousands that are neither.
+    /// Releases the spans that are due. Only participants that were just updated and those whose linger
+    /// is over are checked: a room may have thousands of others.
     pub(super) fn release(&mut self, now: Time, settings: &Settings, out: &mut Released) {
         for sid in std::mem::take(&mut self.touched) {
-            let gone = |track: &TrackSid| self.unpublished(track);
-            if self.participants.get(&sid).is_some_and(|who| who.is_complete(gone)) {
+            let unpublished = |track: &TrackSid| self.unpublished(track);
+            if self.participants.get(&sid).is_some_and(|who| who.is_complete(unpublished)) {
                 self.release_participant(&sid, now, out);
             }
         }
@@ -61,7 +61,7 @@ impl Room {
         self.forget(now, settings.keep_ended, out);
     }
 
-    // The rule by which it is over, though nobody told that.
+    // The rule by which the room's end is inferred now, if any.
     fn inferred_end(&self, now: Time, settings: &Settings) -> Option<&'static str> {
         if self.end.is_some() || self.closed_at.is_some() {
             return None;
@@ -70,7 +70,7 @@ impl Room {
         (at <= now).then_some(rule)
     }
 
-    // When it will have been silent for too long, and what that is called.
+    // When it will have been silent for too long, and the rule for that.
     fn silence(&self, settings: &Settings) -> (Time, &'static str) {
         let is_empty = self.released > 0 && self.released == self.participants.len();
         let replaced = self.replaced_at.filter(|at| self.heard <= *at + REPLACED_SETTLES);
@@ -83,7 +83,7 @@ impl Room {
         }
     }
 
-    // Of those that have long left nothing is kept but their spans' ids, so that none is made twice.
+    // Forgets participants that left long ago, except the ids of their spans, so that none is made twice.
     fn forget(&mut self, now: Time, keep: Duration, out: &mut Released) {
         loop {
             let is_full = self.leaving.len() > MOST_LEFT;
@@ -109,12 +109,12 @@ impl Room {
         }
     }
 
-    /// Ends what is open by `rule` and lets go of everything.
+    /// Ends what is open by `rule` and releases everything.
     pub(super) fn close(&mut self, now: Time, rule: &'static str, out: &mut Released) {
         let participants_rule = if self.end.is_some() { END_BY_ROOM } else { rule };
         if self.end.is_none() {
             let at = self.presence.newest(self.newest);
-            self.end = Some(Stamp { at, exact: false });
+            self.end = Some(EventTime { at, exact: false });
             self.end_inferred = Some(rule);
         }
         for (_, sid) in std::mem::take(&mut self.ending) {
@@ -124,7 +124,7 @@ impl Room {
         self.release_span(now, out);
     }
 
-    // Those whose end nobody told.
+    // Infers the ends of the participants that are still open.
     fn release_open(&mut self, rule: &'static str, now: Time, out: &mut Released) {
         if self.released + self.ending.len() == self.participants.len() {
             return;
@@ -184,30 +184,30 @@ impl Room {
         }
     }
 
-    /// When it wants to be looked at again, where that is sooner than what it has said before.
-    pub(super) fn next(&mut self, now: Time, settings: &Settings) -> Option<Time> {
+    /// Its next deadline, if that is earlier than the one returned before.
+    pub(super) fn next_deadline(&mut self, now: Time, settings: &Settings) -> Option<Time> {
         let participants = self.ending.first().map(|(at, _)| *at + settings.linger);
         let room = match self.closed_at {
             Some(at) => {
                 let (quiet, over) = self.kept_from(at, settings);
                 Some(if quiet > now { quiet.min(over) } else { over })
             }
-            // After its linger it waits for those that left after it had ended.
+            // After its linger it waits for the participants that left after it ended.
             None => match self.ended_at {
                 Some(at) => Some(at + settings.linger).filter(|at| *at > now),
                 None => Some(self.silence(settings).0),
             },
         };
-        let next = [participants, room, self.twins.next()].into_iter().flatten().min()?;
-        let asked = self.wake_at.filter(|at| *at > now);
-        if asked.is_some_and(|asked| asked <= next) {
+        let next = [participants, room, self.twins.next_deadline()].into_iter().flatten().min()?;
+        let scheduled = self.wake_at.filter(|at| *at > now);
+        if scheduled.is_some_and(|at| at <= next) {
             return None;
         }
         self.wake_at = Some(next);
         Some(next)
     }
 
-    // Closed then: from when on it may be packed, and until when it is kept.
+    // For a room that was closed at that time: from when it may be packed, and until when it is kept.
     fn kept_from(&self, closed: Time, settings: &Settings) -> (Time, Time) {
         let last = closed.max(self.heard);
         (last + QUIET, last + settings.keep_ended)
@@ -218,10 +218,10 @@ impl Room {
         self.closed_at.is_some_and(|at| self.kept_from(at, settings).1 <= now)
     }
 
-    /// Until when it is kept, where nothing is waited for and nothing came of it for a while.
+    /// Until when it is kept, if it waits for nothing and nothing was received of it for a while.
     pub(super) fn is_quiet(&self, now: Time, settings: &Settings) -> Option<Time> {
         let (quiet, over) = self.kept_from(self.closed_at?, settings);
         let is_empty = self.released == self.participants.len() && self.ending.is_empty();
-        (quiet <= now && is_empty && self.twins.next().is_none()).then_some(over)
+        (quiet <= now && is_empty && self.twins.next_deadline().is_none()).then_some(over)
     }
 }

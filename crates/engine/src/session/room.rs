@@ -1,4 +1,4 @@
-//! One room: its participants, what was told of it, and when its spans leave.
+//! One room: its participants and the events reported of it.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
@@ -6,14 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use super::attributes::attribute;
 use super::callers::Callers;
-use super::fact::{Census, Fact};
-use super::ids;
+use super::event_time::{EventTime, ended};
 use super::participant::{FIRST_SPANS, Participant};
 use super::presence::Presence;
-use super::settings::{Scope, Settings};
-use super::stamp::{Stamp, ended};
-use super::track::Description;
+use super::settings::{Settings, TraceScope};
 use super::twins::{Subject, Twins};
+use crate::facts::{Census, Description, Fact};
+use crate::ids;
 use livekit_otel_model::event::{
     Event, EventKind, Identity, NodeId, Origin, ParticipantSid, RoomName, RoomSid, StreamStat,
     Time, TrackSid,
@@ -33,14 +32,14 @@ pub(super) struct CatalogEntry {
 pub(super) struct Room {
     pub(super) sid: RoomSid,
     pub(super) name: Option<RoomName>,
-    // As told last.
+    // The newest by the reported time.
     pub(super) node: Option<(Time, NodeId)>,
     // The room of the same name before it.
     pub(super) previous: Option<RoomSid>,
     pub(super) first: Time,
     pub(super) newest: Time,
     pub(super) created: Option<Time>,
-    pub(super) end: Option<Stamp>,
+    pub(super) end: Option<EventTime>,
     #[serde(with = "livekit_otel_model::interned::option")]
     pub(super) end_inferred: Option<Name>,
     pub(super) end_reason: Option<Attribute>,
@@ -50,21 +49,21 @@ pub(super) struct Room {
     #[serde(serialize_with = "crate::snapshot::in_order")]
     pub(super) catalog: HashMap<TrackSid, CatalogEntry>,
     pub(super) twins: Twins,
-    // Who had which identity.
+    // The participants of each identity.
     #[serde(serialize_with = "crate::snapshot::in_order")]
     pub(super) identities: HashMap<Identity, Vec<ParticipantSid>>,
-    // Participants that have ended and whose spans have not left yet, by when that was told.
+    // Participants that have ended and whose spans are not released yet, by when the end became known.
     pub(super) ending: BTreeSet<(Time, ParticipantSid)>,
-    // Those of them that something was told of since they were looked at.
+    // Those of them that were updated since they were last checked.
     pub(super) touched: Vec<ParticipantSid>,
     pub(super) released: usize,
-    // Those that were released, by when, until they are forgotten but for their span's id.
+    // Participants that were released, by when, until only their span's id is kept.
     pub(super) leaving: VecDeque<(Time, ParticipantSid, Vec<TrackSid>)>,
     #[serde(serialize_with = "crate::snapshot::set_in_order")]
     pub(super) gone: HashSet<SpanId>,
-    // How many spans its trace has, or will have.
+    // How many spans its trace has, with those that are reserved.
     pub(super) spans: usize,
-    // When anything was told of it last, and when another room of its name began.
+    // When anything was last received of it, and when another room of its name began.
     pub(super) heard: Time,
     pub(super) replaced_at: Option<Time>,
     pub(super) ended_at: Option<Time>,
@@ -106,42 +105,42 @@ impl Room {
         }
     }
 
-    /// When it began, as far as that is known.
+    /// When it was created, or the first time known of it.
     pub(super) fn start(&self) -> Time {
         self.created.unwrap_or(self.first)
     }
 
-    /// Applies an event of this room; gives when it happened, as well as that is known.
+    /// Applies an event of this room; returns when it happened, as exactly as that is known.
     pub(super) fn apply(
         &mut self,
         event: &Event,
         now: Time,
         settings: &Settings,
         facts: &mut Vec<Fact>,
-    ) -> Stamp {
+    ) -> EventTime {
         self.heard = now;
-        self.presence.tell(now);
-        // What is kept is what was told: raised to what is known by now, it would depend on the order.
-        let told = Stamp::of(event, None, now);
-        self.describe(event, told.at);
-        let stamp = Stamp::of(event, self.newest_of(event), now);
-        self.newest = self.newest.max(told.at);
+        self.presence.report(now);
+        // Kept as reported: raised to what is known by now, it would depend on the order of messages.
+        let reported = EventTime::of(event, None, now);
+        self.describe(event, reported.at);
+        let raised = EventTime::of(event, self.newest_of(event), now);
+        self.newest = self.newest.max(reported.at);
         match event.kind {
-            EventKind::RoomEnded => self.on_ended(told, event, now),
-            // Only the analytics tell of subscriptions: a webhook may be far ahead of them.
+            EventKind::RoomEnded => self.on_ended(reported, event, now),
+            // Only the analytics report subscriptions, and a webhook may be far ahead of them.
             EventKind::TrackUnpublished if event.origin == Origin::Analytics => {
                 let entry = event.track.as_ref().and_then(|info| self.catalog.get_mut(&info.sid));
                 if let Some(entry) = entry {
-                    entry.unpublished = entry.unpublished.max(Some(told.at));
+                    entry.unpublished = entry.unpublished.max(Some(reported.at));
                 }
             }
-            // What the server does about a participant is not the participant's doing.
-            EventKind::Webhook | EventKind::ApiCall => return stamp,
+            // The server's calls about a participant are not the participant's events.
+            EventKind::Webhook | EventKind::ApiCall => return raised,
             _ => {}
         }
-        self.apply_to_participant(event, told, now, settings, facts);
-        self.learn_caller(event);
-        stamp
+        self.apply_to_participant(event, reported, now, settings, facts);
+        self.add_caller(event);
+        raised
     }
 
     fn describe(&mut self, event: &Event, at: Time) {
@@ -153,13 +152,13 @@ impl Room {
             }
         }
         if let Some(node) = &event.node
-            && self.node.as_ref().is_none_or(|(told, _)| *told <= at)
+            && self.node.as_ref().is_none_or(|(reported, _)| *reported <= at)
         {
             self.node = Some((at, node.clone()));
         }
         if let Some(info) = &event.track {
             let entry = self.catalog.entry(info.sid.clone()).or_default();
-            entry.description.learn(info);
+            entry.description.update(info);
             if let Some(who) = event.participant.as_ref().filter(|_| is_publishers(&event.kind)) {
                 entry.publisher = Some(who.sid.clone());
             }
@@ -167,7 +166,7 @@ impl Room {
         }
     }
 
-    // The newest time known of what the event is of.
+    // The newest time known of the event's participant or room.
     fn newest_of(&self, event: &Event) -> Option<Time> {
         let who = event.participant.as_ref();
         let joined = who.and_then(|info| info.joined);
@@ -180,22 +179,22 @@ impl Room {
         }
     }
 
-    // The span that a call was made in is linked from that of what the call is about.
-    fn learn_caller(&mut self, event: &Event) {
+    // The span in which a call was made is linked from the span of what the call is about.
+    fn add_caller(&mut self, event: &Event) {
         let Some(caller) = event.caller else { return };
         let participant = event.participant.as_ref();
         match participant.and_then(|info| self.participants.get_mut(&info.sid)) {
-            Some(participant) => participant.learn_caller(event, caller),
+            Some(participant) => participant.add_caller(event, caller),
             None => self.callers.add(caller),
         }
     }
 
-    fn on_ended(&mut self, stamp: Stamp, event: &Event, now: Time) {
-        // What is told is better than what a list made of its absence.
+    fn on_ended(&mut self, time: EventTime, event: &Event, now: Time) {
+        // A reported end wins over one that was inferred from lists.
         if self.end_inferred.take_if(|_| self.closed_at.is_none()).is_some() {
             self.end = None;
         }
-        ended(&mut self.end, stamp);
+        ended(&mut self.end, time);
         for detail in event.details.iter().filter(|detail| detail.key == key::ROOM_END_REASON) {
             self.end_reason = Some(attribute(detail));
         }
@@ -205,7 +204,7 @@ impl Room {
     fn apply_to_participant(
         &mut self,
         event: &Event,
-        told: Stamp,
+        time: EventTime,
         now: Time,
         settings: &Settings,
         facts: &mut Vec<Fact>,
@@ -213,14 +212,14 @@ impl Room {
         let Some(info) = &event.participant else { return };
         let description = event.track.as_ref().and_then(|track| self.catalog.get(&track.sid));
         let description = description.map(|entry| entry.description.clone()).unwrap_or_default();
-        let first = info.joined.unwrap_or(told.at);
+        let first = info.joined.unwrap_or(time.at);
         let Some(participant) = self.participant(&info.sid, first, settings) else { return };
         let (spans, is_named) = (participant.spans, participant.identity.is_some());
-        participant.presence.tell(now);
-        participant.describe(info, event, told.at);
-        participant.apply(event, told, now, &description, facts);
+        participant.presence.report(now);
+        participant.describe(info, event, time.at);
+        participant.apply(event, time, now, &description, facts);
         let ended_at = participant.ended_at().filter(|_| !participant.released);
-        self.took(spans, &info.sid);
+        self.count_spans(spans, &info.sid);
         if let (false, Some(identity)) = (is_named, &info.identity) {
             self.identities.entry(identity.clone()).or_default().push(info.sid.clone());
         }
@@ -230,7 +229,7 @@ impl Room {
         }
     }
 
-    // The participant, told of for the first time or not; `None` where it has long gone.
+    // The participant, created if necessary; `None` if it was forgotten.
     pub(super) fn participant(
         &mut self,
         sid: &ParticipantSid,
@@ -256,8 +255,8 @@ impl Room {
         Some(participant)
     }
 
-    // A participant had so many spans before; the room's trace has those that it has more now.
-    fn took(&mut self, before: usize, sid: &ParticipantSid) {
+    // Counts the spans that a participant has gained since it had `before`, if they are in the room's trace.
+    fn count_spans(&mut self, before: usize, sid: &ParticipantSid) {
         if let Some(participant) = self.participants.get(sid) {
             self.newest = self.newest.max(participant.newest);
             if !participant.own_trace {
@@ -266,10 +265,10 @@ impl Room {
         }
     }
 
-    /// Whether the room's trace takes in something that began at `at`, which is then one span of it.
-    /// A quarter of it is left to those that are in it already.
+    /// Whether the room's trace accepts a new span that began at `at`, which is then counted. A quarter of
+    /// the trace is reserved for the participants that are in it already.
     pub(super) fn admits(&mut self, at: Time, settings: &Settings) -> bool {
-        let admits = settings.scope == Scope::Room
+        let admits = settings.scope == TraceScope::Room
             && self.spans < settings.max_spans / 4 * 3
             && at.since(self.start()) < settings.max_age;
         if admits {
@@ -278,17 +277,17 @@ impl Room {
         admits
     }
 
-    /// When it ended: a whole second is raised to the newest time that is known.
-    pub(super) fn at_end(&self, end: Stamp) -> Time {
+    /// When it ended: a whole second is raised to the newest time known of it.
+    pub(super) fn at_end(&self, end: EventTime) -> Time {
         if end.exact { end.at } else { end.at.max(self.newest) }
     }
 
-    /// When a track went away.
+    /// When a track was unpublished.
     pub(super) fn unpublished(&self, sid: &TrackSid) -> Option<Time> {
         self.catalog.get(sid)?.unpublished
     }
 
-    /// The session that a participant's identity had in this room before.
+    /// A link to the previous session of a participant's identity in this room.
     pub(super) fn session_before(
         &self,
         sid: &ParticipantSid,
@@ -302,7 +301,7 @@ impl Room {
         Some(Link { trace_id, span_id })
     }
 
-    /// The trace of a participant, and its span.
+    /// A participant's trace and span.
     pub(super) fn place(&self, sid: &ParticipantSid) -> (TraceId, SpanId) {
         let own = self.participants.get(sid).is_some_and(|participant| participant.own_trace);
         ids::place(&self.sid, sid, own)
@@ -314,22 +313,22 @@ impl Room {
         if self.name.is_none() {
             self.name.clone_from(&stat.room_name);
         }
-        self.presence.tell(now);
+        self.presence.report(now);
         let first = stat.start.or(stat.at).unwrap_or(now);
         let Some(participant) = self.participant(&stat.participant, first, settings) else {
             return;
         };
         let spans = participant.spans;
-        participant.presence.tell(now);
+        participant.presence.report(now);
         participant.window(stat);
         let is_ending = participant.ended_at().is_some();
-        self.took(spans, &stat.participant);
+        self.count_spans(spans, &stat.participant);
         if is_ending && self.touched.last() != Some(&stat.participant) {
             self.touched.push(stat.participant.clone());
         }
     }
 
-    /// Adds what there is now.
+    /// Adds what is open now.
     pub(super) fn count(&self, census: &mut Census) {
         if self.end.is_none() {
             census.rooms += 1;
@@ -341,14 +340,14 @@ impl Room {
                 if track.published.is_some() && track.unpublished.is_none() {
                     let entry = self.catalog.get(sid);
                     let known = entry.map(|entry| entry.description.clone()).unwrap_or_default();
-                    *census.tracks.entry((known.kind, known.source)).or_default() += 1;
+                    *census.tracks.entry((known.kind(), known.source())).or_default() += 1;
                 }
             }
         }
     }
 }
 
-/// Whether what a subject is of has not ended: a participant, the publisher of a track, or the room.
+/// Whether the participant of a subject, the publisher of its track or its room is still open.
 pub(super) fn is_open(
     participants: &HashMap<ParticipantSid, Box<Participant>>,
     catalog: &HashMap<TrackSid, CatalogEntry>,
@@ -362,7 +361,7 @@ pub(super) fn is_open(
     participant.is_some_and(|participant| participant.end.is_none())
 }
 
-// Whether an event's participant publishes the event's track.
+// Whether an event's participant is the publisher of its track.
 fn is_publishers(kind: &EventKind) -> bool {
     matches!(
         kind,

@@ -3,15 +3,15 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
-use super::Sessions;
 use super::gone::Gone;
 use super::room::Room;
+use super::sessions::Sessions;
 use super::twins::Twins;
 use super::works::Works;
 use crate::snapshot::{Error, Part, Writer, read, sorted};
 use livekit_otel_model::event::{RoomName, RoomSid, Time};
 
-// So many wakes or ids are one part.
+// How many wakes, ids or names are one part.
 const MANY: usize = 10_000;
 
 impl Sessions {
@@ -20,7 +20,7 @@ impl Sessions {
         self.rooms.len() as u64
     }
 
-    /// Writes all that is known.
+    /// Writes the state of all sessions.
     ///
     /// # Errors
     /// Those of `to`.
@@ -29,7 +29,7 @@ impl Sessions {
             to.put(Part::Room, room)?;
         }
         self.ended.save(to)?;
-        // None too, as what rooms say of their names is not all of it.
+        // Also if there are none: without this part, loading derives the names from the open rooms.
         let names = sorted(&self.names);
         let mut chunks = names.chunks(MANY);
         to.put(Part::Names, &(true, chunks.next().unwrap_or_default()))?;
@@ -51,10 +51,10 @@ impl Sessions {
         Ok(())
     }
 
-    /// Takes in a part that [`Sessions::save`] wrote; `false` where it is none of them.
+    /// Reads a part that [`Sessions::save`] wrote; `false` if it is none of them.
     ///
     /// # Errors
-    /// Where it can't be read.
+    /// If it can't be read.
     pub fn load(&mut self, part: Part, content: &[u8]) -> Result<bool, Error> {
         match part {
             Part::Room => {

@@ -1,16 +1,16 @@
-//! What ended, as spans.
+//! Spans of rooms and participants.
 
 use std::sync::Arc;
 
 use super::attributes::track_attributes;
+use super::event_time::EventTime;
 use super::failure;
-use super::ids;
 use super::participant::{End, Participant, Reached, who};
 use super::presence::Presence;
 use super::room::Room;
-use super::stamp::Stamp;
 use super::subscription::{Answer, Attempt};
 use super::track::Track;
+use crate::ids;
 use livekit_otel_model::event::{ParticipantSid, Time, TrackSid};
 use livekit_otel_model::semconv::{key, span};
 use livekit_otel_model::signal::{Attribute, Link, Span, SpanId, SpanKind, TraceId, Value};
@@ -41,13 +41,13 @@ pub(super) fn of_room(room: &Room) -> Span {
     }
 }
 
-/// A participant's span and those of all that it did, in the order of their kinds and SIDs.
+/// A participant's span and those of its tracks and subscriptions, in the order of kinds and SIDs.
 pub(super) fn of_participant(room: &Room, sid: &ParticipantSid, out: &mut Vec<Span>) {
     let Some(participant) = room.participants.get(sid) else { return };
     let (end, how) = participant
         .end
-        .unwrap_or((Stamp { at: participant.newest, exact: false }, End::Inferred("")));
-    let of = Of {
+        .unwrap_or((EventTime { at: participant.newest, exact: false }, End::Inferred("")));
+    let source = ParticipantSpans {
         room,
         sid,
         participant,
@@ -55,18 +55,18 @@ pub(super) fn of_participant(room: &Room, sid: &ParticipantSid, out: &mut Vec<Sp
         span_id: ids::participant(&room.sid, sid),
         end: participant.at_end(end).max(participant.start()),
     };
-    out.push(of.own(how));
-    out.extend(of.connect(how));
+    out.push(source.own(how));
+    out.extend(source.connect(how));
     for (track_sid, track) in &participant.tracks {
-        out.extend(of.publish(track_sid, track));
-        out.extend(of.track(track_sid, track));
+        out.extend(source.publish(track_sid, track));
+        out.extend(source.track(track_sid, track));
     }
     for (track_sid, subscription) in &participant.subscriptions {
         let unpublished = room.unpublished(track_sid);
         for (index, attempt) in subscription.attempts(unpublished).iter().enumerate() {
-            out.push(of.subscribe(track_sid, attempt, index + 1));
+            out.push(source.subscribe(track_sid, attempt, index + 1));
             if participant.of_an_attempt > 1 {
-                out.extend(of.subscription(track_sid, attempt, index + 1));
+                out.extend(source.subscription(track_sid, attempt, index + 1));
             }
         }
     }
@@ -76,7 +76,7 @@ pub(super) fn of_participant(room: &Room, sid: &ParticipantSid, out: &mut Vec<Sp
 const END_BY_PARTICIPANT: &str = "participant_left";
 
 // What all spans of one participant share.
-struct Of<'a> {
+struct ParticipantSpans<'a> {
     room: &'a Room,
     sid: &'a ParticipantSid,
     participant: &'a Participant,
@@ -85,7 +85,7 @@ struct Of<'a> {
     end: Time,
 }
 
-impl Of<'_> {
+impl ParticipantSpans<'_> {
     fn span(&self, name: &'static str, span_id: SpanId, start: Time, end: Time) -> Span {
         let mut attributes = room_attributes(self.room);
         attributes
@@ -151,9 +151,9 @@ impl Of<'_> {
         }
     }
 
-    // From signal to media: only the analytics tell both ends of it.
+    // From signal to media: only the analytics report both.
     fn connect(&self, how: End) -> Option<Span> {
-        if !self.participant.connect_told {
+        if !self.participant.has_connect {
             return None;
         }
         let joined = self.participant.joined?;
@@ -196,7 +196,7 @@ impl Of<'_> {
             return None;
         }
         let start = track.published.or(track.requested);
-        let start = start.map_or_else(|| self.participant.start(), |stamp| self.raised(stamp));
+        let start = start.map_or_else(|| self.participant.start(), |time| self.raised(time));
         let end = track.unpublished.map_or(self.end, |unpublished| self.raised(unpublished));
         let id = ids::track(&self.room.sid, self.sid, sid);
         let mut lived = self.span(span::TRACK, id, start, end);
@@ -259,7 +259,7 @@ impl Of<'_> {
         Some(lived)
     }
 
-    // The track subscribed to, by whoever publishes it.
+    // Links the publisher's span of the track.
     fn link_track(&self, sid: &TrackSid, span: &mut Span) {
         let entry = self.room.catalog.get(sid);
         if let Some(publisher) = entry.and_then(|entry| entry.publisher.as_ref()) {
@@ -269,9 +269,9 @@ impl Of<'_> {
         }
     }
 
-    // A whole second may be before what it is part of began.
-    fn raised(&self, stamp: Stamp) -> Time {
-        if stamp.exact { stamp.at } else { stamp.at.max(self.participant.start()) }
+    // A whole second may be before the participant's start.
+    fn raised(&self, time: EventTime) -> Time {
+        if time.exact { time.at } else { time.at.max(self.participant.start()) }
     }
 
     fn describe_track(&self, sid: &TrackSid, to: &mut Vec<Attribute>) {
@@ -282,7 +282,7 @@ impl Of<'_> {
     }
 }
 
-/// What all records of a room say of it.
+/// The attributes that identify a room on all of its records.
 pub(super) fn room_attributes(room: &Room) -> Vec<Attribute> {
     let mut attributes = vec![Attribute::new(key::ROOM_SID, room.sid.shared())];
     if let Some(name) = &room.name {

@@ -1,4 +1,4 @@
-//! A participant's attempts to subscribe to one track, told in any order.
+//! A participant's attempts to subscribe to one track. Their steps may be reported in any order.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use livekit_otel_model::event::Time;
 
-// From so many on a request that follows another is counted with that.
+// From this number of steps on, a request that follows another is counted with it.
 const KEPT: usize = 64;
 
 /// How an attempt to subscribe was answered.
@@ -15,30 +15,30 @@ const KEPT: usize = 64;
 pub(super) enum Answer {
     Subscribed,
     Failed(Option<Arc<str>>),
-    /// The subscriber gave up on it.
+    /// The subscriber unsubscribed before an answer.
     Unsubscribed,
-    /// The track went away before an answer.
+    /// The track was unpublished before an answer.
     Unpublished,
 }
 
-/// One attempt to subscribe to a track, asked for once or more.
+/// One attempt to subscribe to a track, requested once or more.
 #[derive(Debug, Clone)]
 pub(super) struct Attempt {
     pub(super) requested: Time,
     pub(super) times: u64,
     pub(super) answer: Option<(Time, Answer)>,
-    /// When it ended, where it was subscribed and that is known.
+    /// When the subscription ended, if that is known.
     pub(super) ended: Option<Time>,
 }
 
 impl Attempt {
-    /// When the subscription began, where it did.
+    /// When the subscription began, if it did.
     pub(super) fn subscribed(&self) -> Option<Time> {
         let (at, answer) = self.answer.as_ref()?;
         (*answer == Answer::Subscribed).then_some(*at)
     }
 
-    /// How long it took, and whether it failed, where it was answered.
+    /// How long it took and whether it failed, if it was answered.
     pub(super) fn answered(&self) -> Option<(Duration, bool)> {
         let (at, answer) = self.answer.as_ref()?;
         let failed = match answer {
@@ -56,41 +56,41 @@ enum Step {
     Answered(Answer),
 }
 
-/// What was told of a participant's subscription to one track.
+/// The reported steps of a participant's subscription to one track.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Subscription {
-    // In the order of its times, and how often.
-    told: Vec<(Time, Step, u64)>,
-    rtp_told: Option<Time>,
+    // In the order of their times, each with how often.
+    steps: Vec<(Time, Step, u64)>,
+    rtp_reported: Option<Time>,
 }
 
 impl Subscription {
-    /// Whether a request at that time begins a further attempt.
+    /// Whether a request at that time begins another attempt.
     pub(super) fn is_further(&self, at: Time) -> bool {
-        let place = self.told.partition_point(|(told, _, _)| *told <= at);
+        let place = self.steps.partition_point(|(time, _, _)| *time <= at);
         !matches!(
-            place.checked_sub(1).and_then(|before| self.told.get(before)),
+            place.checked_sub(1).and_then(|before| self.steps.get(before)),
             Some((_, Step::Requested, _))
         )
     }
 
-    /// It was asked for; gives the attempt, where that is answered already.
+    /// Records a request; returns its attempt if that is answered already.
     pub(super) fn request(&mut self, at: Time) -> Option<Attempt> {
-        self.tell(at, Step::Requested)
+        self.record(at, Step::Requested)
     }
 
-    /// It was answered; gives the attempt, where one was open.
+    /// Records an answer; returns its attempt if one was open.
     pub(super) fn answer(&mut self, at: Time, answer: Answer) -> Option<Attempt> {
-        self.tell(at, Step::Answered(answer))
+        self.record(at, Step::Answered(answer))
     }
 
-    fn tell(&mut self, at: Time, told: Step) -> Option<Attempt> {
-        let place = self.told.partition_point(|(time, known, _)| (time, known) <= (&at, &told));
-        let is_full = self.told.len() >= KEPT;
-        let before = place.checked_sub(1).and_then(|before| self.told.get_mut(before));
+    fn record(&mut self, at: Time, step: Step) -> Option<Attempt> {
+        let place = self.steps.partition_point(|(time, known, _)| (time, known) <= (&at, &step));
+        let is_full = self.steps.len() >= KEPT;
+        let before = place.checked_sub(1).and_then(|before| self.steps.get_mut(before));
         match before {
-            Some((_, Step::Requested, times)) if is_full && told == Step::Requested => *times += 1,
-            _ => self.told.insert(place, (at, told, 1)),
+            Some((_, Step::Requested, times)) if is_full && step == Step::Requested => *times += 1,
+            _ => self.steps.insert(place, (at, step, 1)),
         }
         let attempts = self.attempts(None);
         attempts.into_iter().find(|attempt| {
@@ -99,19 +99,19 @@ impl Subscription {
         })
     }
 
-    /// The totals of its RTP stream were told, at its end.
+    /// Records that the totals of its RTP stream were reported, at its end.
     pub(super) fn rtp(&mut self, at: Time) {
-        self.rtp_told = self.rtp_told.max(Some(at));
+        self.rtp_reported = self.rtp_reported.max(Some(at));
     }
 
-    /// Its attempts, in their order. `unpublished` is when the track went away: a request that came
-    /// after an answered attempt and just before that is the server asking again while it tears down,
-    /// and counts for the attempt before it.
+    /// Its attempts, in their order. `unpublished` is when the track ended: a request after an answered
+    /// attempt and just before that is a repetition by the server during teardown, and counts for the
+    /// attempt before it.
     pub(super) fn attempts(&self, unpublished: Option<Time>) -> Vec<Attempt> {
         let mut attempts: Vec<Attempt> = Vec::new();
-        for (at, told, times) in &self.told {
+        for (at, step, times) in &self.steps {
             let open = attempts.last_mut().filter(|attempt| attempt.answer.is_none());
-            match (told, open) {
+            match (step, open) {
                 (Step::Requested, Some(open)) => open.times += times,
                 (Step::Requested, None) => {
                     let (requested, times) = (*at, *times);
@@ -143,12 +143,12 @@ impl Subscription {
         attempts
     }
 
-    /// Whether all that a subscription tells at its end has been told.
+    /// Whether everything that is reported at a subscription's end was received.
     pub(super) fn is_complete(&self, unpublished: Option<Time>) -> bool {
         let mut subscribed = None;
         let mut is_over = true;
-        for (at, told, _) in &self.told {
-            match told {
+        for (at, step, _) in &self.steps {
+            match step {
                 Step::Answered(Answer::Subscribed) => {
                     subscribed = Some(*at);
                     is_over = false;
@@ -160,7 +160,7 @@ impl Subscription {
         let is_over = is_over || subscribed <= unpublished;
         is_over
             && self.attempts(unpublished).iter().all(|attempt| attempt.answer.is_some())
-            && subscribed.is_none_or(|at| self.rtp_told.is_some_and(|told| told >= at))
+            && subscribed.is_none_or(|at| self.rtp_reported.is_some_and(|reported| reported >= at))
     }
 }
 
@@ -168,12 +168,12 @@ impl Subscription {
 mod tests {
     use super::*;
 
-    type Tell = fn(&mut Subscription, fn(i64) -> Time);
+    type Report = fn(&mut Subscription, fn(i64) -> Time);
 
     #[test]
-    fn the_order_of_telling_does_not_matter() {
+    fn the_order_of_reports_does_not_matter() {
         let at = |secs: i64| Time::from_secs(1_795_406_960 + secs).unwrap();
-        let told: [Tell; 6] = [
+        let reports: [Report; 6] = [
             |to, at| drop(to.request(at(1))),
             |to, at| drop(to.request(at(2))),
             |to, at| drop(to.answer(at(3), Answer::Failed(None))),
@@ -181,10 +181,10 @@ mod tests {
             |to, at| drop(to.answer(at(6), Answer::Subscribed)),
             |to, at| drop(to.answer(at(9), Answer::Unsubscribed)),
         ];
-        for turn in 0..told.len() {
+        for turn in 0..reports.len() {
             let mut subscription = Subscription::default();
-            for nth in 0..told.len() {
-                told[(nth + turn) % told.len()](&mut subscription, at);
+            for nth in 0..reports.len() {
+                reports[(nth + turn) % reports.len()](&mut subscription, at);
             }
             let attempts = subscription.attempts(None);
             let tooks: Vec<_> = attempts.iter().map(|attempt| attempt.answered()).collect();

@@ -60,16 +60,16 @@ impl WindowSum {
     }
 }
 
-/// The sum of a track's `RTPStats`: one for each of its codecs and layers.
+/// The sum of a track's `RTPStats`, which are reported for each of its codecs and layers.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct RtpSum {
-    told: u32,
+    reports: u32,
     sum: RtpTotals,
 }
 
 impl RtpSum {
     pub(super) fn add(&mut self, totals: &RtpTotals) {
-        self.told += 1;
+        self.reports += 1;
         let sum = &mut self.sum;
         sum.packets = sum.packets.saturating_add(totals.packets);
         sum.bytes = sum.bytes.saturating_add(totals.bytes);
@@ -85,12 +85,12 @@ impl RtpSum {
         sum.rtt_max = sum.rtt_max.max(totals.rtt_max);
     }
 
-    pub(super) fn is_told(&self) -> bool {
-        self.told > 0
+    pub(super) fn is_reported(&self) -> bool {
+        self.reports > 0
     }
 
     pub(super) fn attributes(&self, to: &mut Vec<Attribute>) {
-        if self.is_told() {
+        if self.is_reported() {
             rtp_attributes(&self.sum, to);
         }
     }

@@ -1,5 +1,5 @@
-//! One record for what both tellers told: webhooks and analytics tell of the same thing under
-//! different ids, so twins are found by kind and SIDs.
+//! Merges events that both sources report: webhooks and analytics have different ids for the same
+//! event, so twins are found by kind and SIDs.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use livekit_otel_model::event::{Event, EventKind, Origin, Time};
 use livekit_otel_model::semconv::key;
 use livekit_otel_model::signal::LogRecord;
 
-/// What both tell of, by kind and SIDs.
+/// What makes events of both sources the same: their kind and SIDs.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Subject {
     kind: EventKind,
@@ -21,7 +21,7 @@ pub(super) struct Subject {
 }
 
 impl Subject {
-    /// The subject of an event that has a twin; `None` for kinds that only one origin knows.
+    /// The subject of an event that has a twin; `None` for kinds that only one source reports.
     pub(super) fn of(event: &Event) -> Option<Self> {
         let participant = || event.participant.as_ref().map(|who| who.sid.shared());
         let track = || event.track.as_ref().map(|track| track.sid.shared());
@@ -47,28 +47,28 @@ impl Subject {
         Some(Self { kind: event.kind.clone(), sids })
     }
 
-    /// The participant or the track that it is of, whatever else it may be.
+    /// Its first SID: the participant's or the track's, or another id for other kinds.
     pub(super) fn sid(&self) -> Option<&Arc<str>> {
         self.sids.first()
     }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct TimesTold {
+struct Reports {
     webhook: u32,
     analytics: u32,
     last: Time,
 }
 
-/// What a telling is, beside the other origin's.
+/// How an event relates to the other source's.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum TwinOutcome {
-    /// The first of its subject.
+    /// The other source has not reported it yet.
     First,
-    /// The analytics' twin of a webhook that still waits: it speaks for both.
-    Speaks,
-    /// The other origin has spoken of it already.
-    Silent,
+    /// It is the analytics' twin of a webhook whose record still waits, and replaces that record.
+    Replaces,
+    /// The other source has reported it, and its record stands for both.
+    Second,
 }
 
 /// A log record of a webhook that waits for its twin.
@@ -80,49 +80,49 @@ struct Waiting {
     record: LogRecord,
 }
 
-// Twins come seconds apart; a server that was cut off tells them when it is back.
+// Twins arrive seconds apart, or later from a server that was disconnected.
 const TWINS_REMEMBERED: Duration = Duration::from_hours(1);
 const FEW: usize = 1024;
 
-/// Which subjects were told by whom, and the webhooks that wait for their twins.
+/// How often each source reported each subject, and the webhooks that wait for their twins.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Twins {
     #[serde(serialize_with = "crate::snapshot::in_order")]
-    told: HashMap<Subject, TimesTold>,
-    // From how many subjects on the old ones are forgotten.
+    reports: HashMap<Subject, Reports>,
+    // The number of subjects at which old ones are forgotten.
     many: usize,
     waiting: VecDeque<Waiting>,
 }
 
 impl Default for Twins {
     fn default() -> Self {
-        Self { told: HashMap::new(), many: FEW, waiting: VecDeque::new() }
+        Self { reports: HashMap::new(), many: FEW, waiting: VecDeque::new() }
     }
 }
 
 impl Twins {
-    /// Takes in who told of `subject` and finds its twin. What `is_open` says is still there is
-    /// remembered however long ago it was told.
-    pub(super) fn tell(
+    /// Records a report of `subject` and finds its twin. Subjects that `is_open` returns true for are
+    /// never forgotten.
+    pub(super) fn record(
         &mut self,
         subject: &Subject,
         origin: Origin,
         now: Time,
         is_open: impl Fn(&Subject) -> bool,
     ) -> TwinOutcome {
-        if self.told.len() >= self.many {
-            #[expect(clippy::disallowed_methods, reason = "each is looked at by itself")]
-            self.told.retain(|subject, times| {
-                now.since(times.last) < TWINS_REMEMBERED || is_open(subject)
+        if self.reports.len() >= self.many {
+            #[expect(clippy::disallowed_methods, reason = "the order does not matter to `retain`")]
+            self.reports.retain(|subject, reports| {
+                now.since(reports.last) < TWINS_REMEMBERED || is_open(subject)
             });
-            self.many = FEW.max(self.told.len() * 2);
+            self.many = FEW.max(self.reports.len() * 2);
         }
-        let first = TimesTold { webhook: 0, analytics: 0, last: now };
-        let times = self.told.entry(subject.clone()).or_insert(first);
-        times.last = now;
+        let first = Reports { webhook: 0, analytics: 0, last: now };
+        let reports = self.reports.entry(subject.clone()).or_insert(first);
+        reports.last = now;
         let (own, other) = match origin {
-            Origin::Webhook => (&mut times.webhook, times.analytics),
-            Origin::Analytics => (&mut times.analytics, times.webhook),
+            Origin::Webhook => (&mut reports.webhook, reports.analytics),
+            Origin::Analytics => (&mut reports.analytics, reports.webhook),
         };
         let has_twin = other > *own;
         *own += 1;
@@ -133,18 +133,18 @@ impl Twins {
         match waiting {
             Some(index) if origin == Origin::Analytics => {
                 self.waiting.remove(index);
-                TwinOutcome::Speaks
+                TwinOutcome::Replaces
             }
-            _ => TwinOutcome::Silent,
+            _ => TwinOutcome::Second,
         }
     }
 
-    /// Holds a webhook's record until its twin comes or the time is over.
+    /// Holds a webhook's record until its twin is reported, or until that time.
     pub(super) fn wait(&mut self, until: Time, subject: Subject, id: Arc<str>, record: LogRecord) {
         self.waiting.push_back(Waiting { until, subject, event_id: id, record });
     }
 
-    /// The server queued the webhook `event_id` at that time: the time of what it tells.
+    /// Sets the exact time of the event that the webhook `event_id` reports: when the server queued it.
     pub(super) fn queued(&mut self, event_id: &str, at: Time) {
         for waiting in self.waiting.iter_mut().filter(|waiting| *waiting.event_id == *event_id) {
             waiting.record.time = at;
@@ -153,11 +153,11 @@ impl Twins {
     }
 
     /// When the next record has waited long enough.
-    pub(super) fn next(&self) -> Option<Time> {
+    pub(super) fn next_deadline(&self) -> Option<Time> {
         self.waiting.front().map(|waiting| waiting.until)
     }
 
-    /// The records that have waited until `now`; all of them where there is no `now`.
+    /// The records that are due at `now`; all of them without a `now`.
     pub(super) fn due(&mut self, now: Option<Time>) -> Vec<LogRecord> {
         let is_due = |waiting: &Waiting| now.is_none_or(|now| waiting.until <= now);
         let count = self.waiting.iter().take_while(|waiting| is_due(waiting)).count();
@@ -165,8 +165,8 @@ impl Twins {
     }
 }
 
-/// The ids of the last 15 minutes, as 128 bits of their SHA-256: whoever can make an id can't make
-/// another that counts as the same.
+/// The ids of the last 15 minutes, as 128 bits of their SHA-256, so that nobody can make an id that
+/// counts as a copy of another.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     known: HashSet<u128>,
@@ -175,8 +175,8 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// Whether `id` was seen before; an empty one never was. Of more than `most` the oldest are
-    /// forgotten.
+    /// Whether `id` was seen before, which is never true for an empty one. Of more than `most` ids the
+    /// oldest are forgotten.
     pub(super) fn before(&mut self, id: &str, now: Time, most: usize) -> bool {
         while let Some((at, hash)) = self.order.front().copied() {
             if now.since(at) <= REMEMBERED {
@@ -203,17 +203,17 @@ impl Seen {
         !new
     }
 
-    /// How many were forgotten before their time.
+    /// How many were forgotten early.
     pub(super) fn early(&self) -> u64 {
         self.early
     }
 
-    /// The ids in their order, with when each was seen.
+    /// The ids in the order in which they were seen, each with its time.
     pub(super) fn order(&self) -> &VecDeque<(Time, u128)> {
         &self.order
     }
 
-    /// Adds ids as [`Seen::order`] gave them.
+    /// Adds the ids that [`Seen::order`] returned.
     pub(super) fn restore(&mut self, order: Vec<(Time, u128)>) {
         self.known.extend(order.iter().map(|(_, hash)| *hash));
         self.order.extend(order);
@@ -233,16 +233,16 @@ mod tests {
         };
         let mut twins = Twins::default();
         for nth in 0..10_000 {
-            twins.tell(&subject(nth), Origin::Webhook, at(nth * 10), |of| *of == subject(7));
+            twins.record(&subject(nth), Origin::Webhook, at(nth * 10), |of| *of == subject(7));
         }
         // An hour holds 360 of them.
-        assert!(twins.told.len() <= FEW + 361, "{}", twins.told.len());
+        assert!(twins.reports.len() <= FEW + 361, "{}", twins.reports.len());
         for known in [9_999, 7] {
-            let told = twins.tell(&subject(known), Origin::Analytics, at(100_000), |_| false);
-            assert_eq!(told, TwinOutcome::Silent);
+            let twin = twins.record(&subject(known), Origin::Analytics, at(100_000), |_| false);
+            assert_eq!(twin, TwinOutcome::Second);
         }
         assert_eq!(
-            twins.tell(&subject(8), Origin::Analytics, at(100_000), |_| false),
+            twins.record(&subject(8), Origin::Analytics, at(100_000), |_| false),
             TwinOutcome::First
         );
     }

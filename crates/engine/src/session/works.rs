@@ -1,5 +1,5 @@
-//! Egresses, ingresses, SIP calls and transfers, agents' jobs, API calls and deliveries of webhooks,
-//! each as a span.
+//! Spans of egresses, ingresses, SIP calls and transfers, agents' jobs, API calls and deliveries of
+//! webhooks.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -8,25 +8,25 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::attributes::attribute;
-use super::ids;
+use super::event_time::EventTime;
 use super::room::Room;
 use super::settings::Settings;
-use super::stamp::Stamp;
+use crate::ids;
 use livekit_otel_model::event::{Event, Failure, Time, Work, WorkKind};
 use livekit_otel_model::semconv::{key, span};
 use livekit_otel_model::signal::{Attribute, Link, Span, SpanId, SpanKind, TraceId, Value};
 
-/// The rule for what nobody told of for long.
+/// The rule for what was not reported for a long time.
 pub(super) const END_BY_SILENCE: &str = "silence";
 
 type Key = (WorkKind, Arc<str>);
 
-/// All works that go on, or ended a short while ago.
+/// All operations that are running or ended a short while ago.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Works {
     #[serde(serialize_with = "crate::snapshot::in_order")]
     known: HashMap<Key, Known>,
-    // When each is to be looked at.
+    // The deadline of each.
     due: BTreeSet<(Time, Key)>,
 }
 
@@ -39,14 +39,14 @@ struct Known {
     ended: Option<Time>,
     failure: Option<Failure>,
     of: Option<Arc<str>>,
-    // Each with when it was told: the last word counts.
+    // Each with its reported time: the newest counts.
     attributes: Vec<(Time, Attribute)>,
     due: Time,
     is_over: bool,
     is_released: bool,
 }
 
-/// Where its span is.
+/// The place of its span.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Place {
     trace: TraceId,
@@ -59,7 +59,7 @@ impl Place {
     fn of(work: &Work, room: Option<&mut Room>, at: Time, settings: &Settings) -> Self {
         let kind = name(work.kind).0;
         let span = ids::work(kind, &work.id);
-        // Deliveries are as many as all that happens in a room: they would take a third of its trace.
+        // Deliveries are as many as a room's events: they would fill a third of its trace.
         if let Some(room) = room
             && work.kind != WorkKind::WebhookDelivery
             && room.admits(at, settings)
@@ -72,17 +72,17 @@ impl Place {
 }
 
 impl Works {
-    /// Takes in what an event tells of a work; gives the span that it belongs to.
-    pub(super) fn tell(
+    /// Applies an event of an operation; returns the span that it belongs to.
+    pub(super) fn apply(
         &mut self,
         (event, work): (&Event, &Work),
         room: Option<&mut Room>,
-        (stamp, now): (Stamp, Time),
+        (time, now): (EventTime, Time),
         settings: &Settings,
         out: &mut Vec<Span>,
     ) -> (TraceId, SpanId) {
         let key = (work.kind, Arc::clone(&work.id));
-        let first = work.started.unwrap_or(stamp.at);
+        let first = work.started.unwrap_or(time.at);
         let of_room = room.as_ref().map(|room| (ids::trace(&room.sid), ids::room(&room.sid)));
         let place = self.known.get(&key).map(|known| known.place);
         let place = place.unwrap_or_else(|| self.place(work, room, first, settings));
@@ -95,9 +95,9 @@ impl Works {
         if known.is_released {
             return context;
         }
-        known.learn(event, work, stamp.at);
+        known.update(event, work, time.at);
         self.due.remove(&(known.due, key.clone()));
-        // A call that is over when it is told leaves at once: there is only one word of it.
+        // A call is reported once, when it is over: its span is released at once.
         let is_call = matches!(work.kind, WorkKind::ApiCall | WorkKind::WebhookDelivery);
         if is_call {
             out.push(known.span(work.kind, None));
@@ -109,7 +109,7 @@ impl Works {
         context
     }
 
-    // A transfer is its call's child; all else is its room's, if it has one.
+    // A transfer is a child of its call; all else is a child of its room, if it has one.
     fn place(&self, work: &Work, room: Option<&mut Room>, at: Time, settings: &Settings) -> Place {
         let call = work.of.as_ref().map(|call| (WorkKind::SipCall, Arc::clone(call)));
         match call.as_ref().and_then(|call| self.known.get(call)) {
@@ -122,8 +122,8 @@ impl Works {
         }
     }
 
-    /// Lets go of what is due at `now`. What is told of it for `keep` after that changes its span no
-    /// more.
+    /// Releases the spans that are due at `now`. They are remembered for `keep`, so that a late event
+    /// makes no second span.
     pub(super) fn release(&mut self, now: Time, keep: Duration, out: &mut Vec<Span>) {
         while let Some((at, key)) = self.due.first().cloned()
             && at <= now
@@ -142,7 +142,7 @@ impl Works {
         }
     }
 
-    /// Ends what goes on by `rule` and lets go of everything.
+    /// Ends what is running by `rule` and releases everything.
     pub(super) fn close(&mut self, rule: &'static str, out: &mut Vec<Span>) {
         for (_, key) in std::mem::take(&mut self.due) {
             let Some(known) = self.known.remove(&key) else { continue };
@@ -153,7 +153,7 @@ impl Works {
     }
 
     /// When something is due next.
-    pub(super) fn next(&self) -> Option<Time> {
+    pub(super) fn next_deadline(&self) -> Option<Time> {
         self.due.first().map(|(at, _)| *at)
     }
 }
@@ -175,7 +175,7 @@ impl Known {
         }
     }
 
-    fn learn(&mut self, event: &Event, work: &Work, at: Time) {
+    fn update(&mut self, event: &Event, work: &Work, at: Time) {
         self.first = self.first.min(at);
         self.newest = self.newest.max(at);
         self.started = work.started.or(self.started);
@@ -185,11 +185,11 @@ impl Known {
         }
         self.failure = work.failure.clone().or_else(|| self.failure.take());
         self.of = work.of.clone().or_else(|| self.of.take());
-        for said in subject(event).chain(event.details.iter().map(attribute)) {
-            match self.attributes.iter_mut().find(|(_, known)| known.key == said.key) {
-                Some(known) if known.0 <= at => *known = (at, said),
+        for new in subject(event).chain(event.details.iter().map(attribute)) {
+            match self.attributes.iter_mut().find(|(_, known)| known.key == new.key) {
+                Some(known) if known.0 <= at => *known = (at, new),
                 Some(_) => {}
-                None => self.attributes.push((at, said)),
+                None => self.attributes.push((at, new)),
             }
         }
     }
@@ -231,7 +231,7 @@ impl Known {
     }
 }
 
-// Whose it is, where the event says so.
+// The room, participant and node of the event, if it names them.
 fn subject(event: &Event) -> impl Iterator<Item = Attribute> {
     let text = |key, text: Option<Arc<str>>| text.map(|text| (key, text));
     let room = event.room.as_ref();

@@ -1,11 +1,13 @@
-//! What a node was told by calls: connections, publications, subscriptions, and how long things
-//! took (livekit pkg/telemetry/prometheus/packets.go and rooms.go).
+//! Metrics of a node's own calls: connections, publications, subscriptions and durations (livekit
+//! pkg/telemetry/prometheus/packets.go and rooms.go).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::histogram::{DURATION_BOUNDS, Histogram, Histograms, LATENCY_BOUNDS, Points};
-use super::points::{Instrument, NodeSeries, Window, count_points, histogram_points, seconds};
+use super::points::{
+    FlushInterval, Instrument, NodeSeries, count_points, histogram_points, seconds,
+};
 use livekit_otel_model::event::{NodeId, TrackKind};
 use livekit_otel_model::semconv::{key, metric};
 use livekit_otel_model::signal::{Attribute, Metric, Number, NumberPoint, Temporality, Value};
@@ -46,15 +48,15 @@ impl JoinState {
     }
 }
 
-/// What became of a try to publish or subscribe.
+/// The state of an attempt to publish or subscribe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs)] // named as upstream names its states
 pub enum AttemptState {
     Attempt,
     Success,
-    /// It failed by the server's fault.
+    /// It failed because of the server.
     Failure,
-    /// It failed as the participant may not, or the track is gone.
+    /// It failed because the participant may not, or because the track is gone.
     UserError,
     Cancel,
 }
@@ -74,27 +76,26 @@ impl AttemptState {
 /// Something that is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Count {
-    /// A step of a participant's connecting; whether its media connects together with its
-    /// signalling.
+    /// A step of a participant's connecting.
     Joins {
-        /// Which step.
+        /// The step.
         state: JoinState,
-        /// Upstream's warp.
+        /// Whether its media connects together with its signalling (upstream's warp).
         is_warp: bool,
     },
-    /// Tries to publish a track.
+    /// Attempts to publish a track.
     Publishes(TrackKind, AttemptState),
-    /// Tries to subscribe to a track.
+    /// Attempts to subscribe to a track.
     Subscribes(AttemptState),
-    /// Participants that are here; goes up and down.
+    /// Participants on this node; rises and falls.
     Participants,
-    /// Tracks that are published here; goes up and down.
+    /// Tracks published on this node; rises and falls.
     Published(TrackKind),
-    /// Subscriptions to tracks; goes up and down.
+    /// Subscriptions to tracks; rises and falls.
     Subscribed(TrackKind),
 }
 
-/// Something that takes time. A session's has the client's protocol version.
+/// Something that takes time. Those of sessions have the client's protocol version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Timing {
     /// From the signal connection to the join response.
@@ -103,11 +104,11 @@ pub enum Timing {
     SessionStart(u32),
     /// How long a session lasted.
     SessionDuration(u32),
-    /// From a packet's arrival to its sending on.
+    /// From a packet's arrival until it is forwarded.
     ForwardLatency,
 }
 
-/// What was told since the last flush.
+/// Calls since the last flush.
 #[derive(Debug, Default)]
 pub struct Calls {
     histograms: Histograms,
@@ -127,19 +128,19 @@ impl Calls {
         *sum = sum.saturating_add(change);
     }
 
-    /// Something took so long.
+    /// Records how long something took.
     pub fn took(&mut self, timing: Timing, duration: Duration) {
         let new = || Histogram::new(self.histograms, timing.bounds());
         let histogram = self.timings.entry(timing).or_insert_with(new);
         histogram.record(seconds(duration));
     }
 
-    /// The long-term means of forwarding: latency and jitter.
+    /// Sets the long-term means of forwarding: latency and jitter.
     pub fn forward(&mut self, latency: Duration, jitter: Duration) {
         self.forward = Some((latency, jitter));
     }
 
-    /// Adds what `other` has, which begins anew.
+    /// Moves the content of `other` into this.
     pub(super) fn take(&mut self, other: &mut Self) {
         for (count, change) in std::mem::take(&mut other.counts) {
             self.add(count, change);
@@ -156,7 +157,7 @@ impl Calls {
     }
 }
 
-/// The calls' series of all nodes.
+/// The series of calls of all nodes.
 #[derive(Debug, Default)]
 pub(super) struct CallSeries {
     counts: BTreeMap<(Option<NodeId>, Count), NodeSeries<i64>>,
@@ -185,29 +186,29 @@ impl CallSeries {
         }
     }
 
-    pub(super) fn flush(&mut self, window: Window, to: &mut Vec<Metric>) {
-        let delta = window.temporality == Temporality::Delta;
+    pub(super) fn flush(&mut self, interval: FlushInterval, to: &mut Vec<Metric>) {
+        let delta = interval.temporality == Temporality::Delta;
         let mut by_name: BTreeMap<&str, (Instrument, bool, Vec<NumberPoint>)> = BTreeMap::new();
         for ((_, count), series) in &mut self.counts {
             let (instrument, up_down) = count.instrument();
             let (_, _, points) =
                 by_name.entry(instrument.name).or_insert_with(|| (instrument, up_down, Vec::new()));
             if up_down {
-                // Counts from the start, whatever the temporality.
-                let whole = Window { temporality: Temporality::Cumulative, ..window };
+                // Cumulative, whatever the temporality.
+                let whole = FlushInterval { temporality: Temporality::Cumulative, ..interval };
                 let (start, _) = series.open(whole);
                 let attributes = series.attributes.clone();
                 let value = Some(Number::Int(series.value));
                 points.push(NumberPoint {
                     attributes,
                     start: Some(start),
-                    time: window.now,
+                    time: interval.now,
                     value,
                 });
             } else if !delta || series.value != 0 {
-                let opening = series.open(window);
+                let opening = series.open(interval);
                 let value = u64::try_from(series.value).unwrap_or_default();
-                count_points(&series.attributes, opening, window.now, value, points);
+                count_points(&series.attributes, opening, interval.now, value, points);
                 if delta {
                     series.value = 0;
                 }
@@ -217,38 +218,38 @@ impl CallSeries {
             to.push(if up_down {
                 instrument.up_down(points)
             } else {
-                instrument.counter(window.temporality, points)
+                instrument.counter(interval.temporality, points)
             });
         }
-        self.flush_timings(window, to);
-        self.flush_forward(window, to);
+        self.flush_timings(interval, to);
+        self.flush_forward(interval, to);
     }
 
-    fn flush_timings(&mut self, window: Window, to: &mut Vec<Metric>) {
+    fn flush_timings(&mut self, interval: FlushInterval, to: &mut Vec<Metric>) {
         let mut by_name: BTreeMap<&str, (Instrument, Points)> = BTreeMap::new();
         for ((timing, _), series) in &mut self.timings {
             if series.value.is_empty() {
                 continue;
             }
             let instrument = timing.instrument();
-            let new = || (instrument, Points::new(window.histograms, timing.bounds()));
+            let new = || (instrument, Points::new(interval.histograms, timing.bounds()));
             let (_, points) = by_name.entry(instrument.name).or_insert_with(new);
-            let opening = series.open(window);
-            histogram_points(&mut series.value, &series.attributes, opening, window.now, points);
-            if window.temporality == Temporality::Delta {
+            let opening = series.open(interval);
+            histogram_points(&mut series.value, &series.attributes, opening, interval.now, points);
+            if interval.temporality == Temporality::Delta {
                 series.value.clear();
             }
         }
         for (instrument, points) in by_name.into_values() {
-            to.push(instrument.histogram(window.temporality, points));
+            to.push(instrument.histogram(interval.temporality, points));
         }
     }
 
-    fn flush_forward(&mut self, window: Window, to: &mut Vec<Metric>) {
+    fn flush_forward(&mut self, interval: FlushInterval, to: &mut Vec<Metric>) {
         let point = |node: &Option<NodeId>, value: Duration| NumberPoint {
             attributes: with_node(Vec::new(), node.as_ref()).into(),
             start: None,
-            time: window.now,
+            time: interval.now,
             value: Some(Number::Float(seconds(value))),
         };
         let latency = self.forward.iter().map(|(node, means)| point(node, means.0)).collect();

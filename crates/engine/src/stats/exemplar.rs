@@ -1,25 +1,25 @@
-//! Some values of a distribution, and whose they were: the way from a bad value to its trace.
+//! Exemplars: some values of a distribution with their spans, which lead from a bad value to its trace.
 
 use serde::{Deserialize, Serialize};
 
 use super::worker::StatsKey;
-use crate::session::ids::place;
+use crate::ids::place;
 use livekit_otel_model::event::{ParticipantSid, RoomSid, Time};
 use livekit_otel_model::signal::{Exemplar, SpanId, TraceId};
 
-/// Whose a value is.
+/// The participant of a value.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Origin<'a> {
-    /// A participant's, whose trace is its own or its room's; `None` where it has no span.
+    /// This participant, and whether its trace is its own or its room's; `None` if it has no span.
     Participant(&'a RoomSid, &'a ParticipantSid, Option<bool>),
-    /// The participant's of this stream, whose span is looked for when the value leaves.
+    /// The participant of this stream, whose span is looked up at the flush.
     Stream(&'a StatsKey),
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-enum Whose {
+enum Context {
     Span(Option<(TraceId, SpanId)>),
-    // Never in a snapshot: the library, which alone sees reports, has none.
+    // Never in a snapshot: only the library has reports, and it has no snapshots.
     #[serde(skip)]
     Stream(StatsKey),
 }
@@ -27,12 +27,12 @@ enum Whose {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Sample {
     value: f64,
-    // `None`: of the interval that ends with the flush.
+    // `None` stands for the time of the flush.
     time: Option<Time>,
-    whose: Whose,
+    context: Context,
 }
 
-/// At most one a bucket, the first of an interval: what comes after costs a look.
+/// At most one for each bucket: the first of an interval, so that later values cost one comparison.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Exemplars(Vec<Option<Sample>>);
 
@@ -49,17 +49,17 @@ impl Exemplars {
         origin: &Origin<'_>,
     ) {
         if let Some(free @ None) = self.0.get_mut(bucket) {
-            let whose = match origin {
+            let context = match origin {
                 Origin::Participant(room, sid, own_trace) => {
-                    Whose::Span(own_trace.map(|own| place(room, sid, own)))
+                    Context::Span(own_trace.map(|own| place(room, sid, own)))
                 }
-                Origin::Stream(key) => Whose::Stream((*key).clone()),
+                Origin::Stream(key) => Context::Stream((*key).clone()),
             };
-            *free = Some(Sample { value, time, whose });
+            *free = Some(Sample { value, time, context });
         }
     }
 
-    /// Takes what `more` has and this has not.
+    /// Adds those of `more` for buckets that have none.
     pub(super) fn merge(&mut self, more: &Self) {
         for (own, other) in self.0.iter_mut().zip(&more.0) {
             if own.is_none() {
@@ -72,24 +72,24 @@ impl Exemplars {
         self.0.fill(None);
     }
 
-    /// Looks for the spans of streams.
+    /// Looks up the spans of streams.
     pub(super) fn find(&mut self, span: &impl Fn(&StatsKey) -> Option<(TraceId, SpanId)>) {
         for sample in self.0.iter_mut().flatten() {
-            if let Whose::Stream(key) = &sample.whose {
-                sample.whose = Whose::Span(span(key));
+            if let Context::Stream(key) = &sample.context {
+                sample.context = Context::Span(span(key));
             }
         }
     }
 
-    /// As they leave with a flush at `now`.
-    pub(super) fn told(&self, now: Time) -> Vec<Exemplar> {
-        let told = |sample: &Sample| {
-            let context = match &sample.whose {
-                Whose::Span(context) => *context,
-                Whose::Stream(_) => None,
+    /// The exemplars of a flush at `now`.
+    pub(super) fn at_flush(&self, now: Time) -> Vec<Exemplar> {
+        let exemplar = |sample: &Sample| {
+            let context = match &sample.context {
+                Context::Span(context) => *context,
+                Context::Stream(_) => None,
             };
             Exemplar { value: sample.value, time: sample.time.unwrap_or(now), context }
         };
-        self.0.iter().flatten().map(told).collect()
+        self.0.iter().flatten().map(exemplar).collect()
     }
 }

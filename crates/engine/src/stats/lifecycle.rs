@@ -1,4 +1,4 @@
-//! What there is now, and how long things took.
+//! Counts of what is open, and durations of what ended.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,8 +6,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::histogram::{DURATION_BOUNDS, Histogram, Histograms, Points};
-use super::points::{Instrument, NodeSeries, Window, count_points, histogram_points, seconds};
-use crate::session::{Census, Description, Disagreement, Fact};
+use super::points::{
+    FlushInterval, Instrument, NodeSeries, count_points, histogram_points, seconds,
+};
+use crate::facts::{Census, Description, Disagreement, Fact};
 use livekit_otel_model::event::{Time, TrackKind, TrackSource};
 use livekit_otel_model::interned::Name;
 use livekit_otel_model::semconv::{key, metric};
@@ -78,7 +80,7 @@ struct Key {
 pub(super) struct Lifecycle {
     began: Time,
     durations: BTreeMap<Key, NodeSeries<Histogram>>,
-    // Kinds and sources that were ever there: a count that falls to 0 says so.
+    // All kinds and sources so far: one without tracks is reported as 0.
     tracks: BTreeMap<(Option<TrackKind>, Option<TrackSource>), u64>,
     disagreements: BTreeMap<Disagreement, NodeSeries<u64>>,
 }
@@ -136,8 +138,8 @@ impl Lifecycle {
         series.value.record(seconds(took));
     }
 
-    pub(super) fn flush(&mut self, window: Window, census: &Census, to: &mut Vec<Metric>) {
-        let now = window.now;
+    pub(super) fn flush(&mut self, interval: FlushInterval, census: &Census, to: &mut Vec<Metric>) {
+        let now = interval.now;
         let count = |attributes: Vec<Attribute>, count: u64| {
             let value = Some(Number::Int(i64::try_from(count).unwrap_or(i64::MAX)));
             let start = Some(self.began);
@@ -152,32 +154,32 @@ impl Lifecycle {
             tracks.map(|((kind, source), tracks)| count(of_track(*kind, *source), *tracks));
         to.push(TRACKS.up_down(tracks.collect()));
         for what in What::ALL {
-            let mut points = Points::new(window.histograms, DURATION_BOUNDS);
+            let mut points = Points::new(interval.histograms, DURATION_BOUNDS);
             for (key, series) in &mut self.durations {
                 if key.what != what || series.value.is_empty() {
                     continue;
                 }
-                let opening = series.open(window);
+                let opening = series.open(interval);
                 histogram_points(&mut series.value, &series.attributes, opening, now, &mut points);
-                if window.temporality == Temporality::Delta {
+                if interval.temporality == Temporality::Delta {
                     series.value.clear();
                 }
             }
-            to.push(what.instrument().histogram(window.temporality, points));
+            to.push(what.instrument().histogram(interval.temporality, points));
         }
-        self.flush_disagreements(window, to);
+        self.flush_disagreements(interval, to);
     }
 
-    fn flush_disagreements(&mut self, window: Window, to: &mut Vec<Metric>) {
+    fn flush_disagreements(&mut self, interval: FlushInterval, to: &mut Vec<Metric>) {
         let mut points = Vec::new();
         for series in self.disagreements.values_mut().filter(|series| series.value > 0) {
-            let opening = series.open(window);
-            count_points(&series.attributes, opening, window.now, series.value, &mut points);
-            if window.temporality == Temporality::Delta {
+            let opening = series.open(interval);
+            count_points(&series.attributes, opening, interval.now, series.value, &mut points);
+            if interval.temporality == Temporality::Delta {
                 series.value = 0;
             }
         }
-        to.push(DISAGREEMENTS.counter(window.temporality, points));
+        to.push(DISAGREEMENTS.counter(interval.temporality, points));
     }
 }
 

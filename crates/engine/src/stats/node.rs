@@ -1,5 +1,5 @@
-//! The node's streams: low cardinality, by direction, track kind and source, counted as
-//! upstream's own Prometheus metrics are (livekit pkg/telemetry/stats.go, prometheus/packets.go).
+//! Metrics of the node's streams, with low cardinality: by direction, track kind and source. Counted as
+//! in LiveKit's Prometheus metrics (livekit pkg/telemetry/stats.go, prometheus/packets.go).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use super::histogram::{Histograms, Points};
 use super::lifecycle::of_track;
-use super::points::{Instrument, NodeSeries, Window, count_points, histogram_points};
+use super::points::{FlushInterval, Instrument, NodeSeries, count_points, histogram_points};
 use super::tally::{BOUNDS, COUNTERS, COUNTS, QUALITIES, Tally};
-use crate::session::StreamContext;
+use crate::facts::StreamContext;
 use livekit_otel_model::event::{Direction, NodeId, StreamStat, TrackKind, TrackSource};
 use livekit_otel_model::semconv::{key, metric};
 use livekit_otel_model::signal::{Attribute, Metric, Temporality, Value};
 
-/// What the node's streams are told apart by.
+/// The attributes of the node's series.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Class {
     pub(super) node: Option<NodeId>,
@@ -28,7 +28,7 @@ pub(super) struct Class {
 #[derive(Debug, Serialize, Deserialize)]
 struct Streams {
     tally: Tally,
-    // Which of its distributions have points already.
+    // Which of its distributions have had points.
     opened: [bool; QUALITIES],
 }
 
@@ -53,7 +53,7 @@ impl NodeStreams {
         self.tally(histograms, class).window(stat, context.own_trace);
     }
 
-    /// Adds what the reports of one class came to.
+    /// Adds the sum of one class's reports.
     pub(super) fn reports(&mut self, histograms: Histograms, class: Class, reports: &Tally) {
         self.tally(histograms, class).merge(reports);
     }
@@ -66,27 +66,27 @@ impl NodeStreams {
         &mut series.value.tally
     }
 
-    pub(super) fn flush(&mut self, window: Window, to: &mut Vec<Metric>) {
+    pub(super) fn flush(&mut self, interval: FlushInterval, to: &mut Vec<Metric>) {
         let mut counters: [Vec<_>; COUNTS] = Default::default();
-        let mut quality = BOUNDS.map(|bounds| Points::new(window.histograms, bounds));
-        let delta = window.temporality == Temporality::Delta;
+        let mut quality = BOUNDS.map(|bounds| Points::new(interval.histograms, bounds));
+        let delta = interval.temporality == Temporality::Delta;
         for series in self.series.values_mut() {
             if delta && !series.value.tally.has_changed() {
                 continue;
             }
-            let opening = series.open(window);
+            let opening = series.open(interval);
             let attributes = &series.attributes;
             let Streams { tally, opened } = &mut series.value;
             for (count, points) in tally.counts().iter().zip(&mut counters) {
-                count_points(attributes, opening, window.now, *count, points);
+                count_points(attributes, opening, interval.now, *count, points);
             }
             let histograms = tally.quality().iter_mut().zip(opened).zip(&mut quality);
-            // Signalling never has any, and others begin when they do.
+            // Signalling never has any; the others open with their first value.
             for ((histogram, opened), points) in
                 histograms.filter(|((histogram, _), _)| !histogram.is_empty())
             {
                 let opening = (opening.0, !delta && !*opened);
-                histogram_points(histogram, attributes, opening, window.now, points);
+                histogram_points(histogram, attributes, opening, interval.now, points);
                 *opened = true;
             }
             if delta {
@@ -94,10 +94,10 @@ impl NodeStreams {
             }
         }
         for ((_, instrument), points) in COUNTERS.into_iter().zip(counters) {
-            to.push(instrument.counter(window.temporality, points));
+            to.push(instrument.counter(interval.temporality, points));
         }
         for (instrument, points) in QUALITY.into_iter().zip(quality) {
-            to.push(instrument.histogram(window.temporality, points));
+            to.push(instrument.histogram(interval.temporality, points));
         }
     }
 }
@@ -117,7 +117,7 @@ impl Class {
     }
 }
 
-// Where nobody told of the publication: the codec says as much.
+// The kind by the codec, if the publication was not reported.
 fn kind_of(mime_type: Option<&str>) -> Option<TrackKind> {
     let (kind, _) = mime_type?.split_once('/')?;
     match kind {

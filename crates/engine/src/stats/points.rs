@@ -1,4 +1,4 @@
-//! How series become points.
+//! Conversion of series to points.
 
 use std::time::Duration;
 
@@ -10,21 +10,21 @@ use livekit_otel_model::signal::{
     Attribute, Data, Metric, Number, NumberPoint, Series, Temporality,
 };
 
-/// As they leave, rounded once: `as_secs_f64` adds two parts.
+/// Seconds, rounded once: `as_secs_f64` rounds twice.
 pub(super) fn seconds(duration: Duration) -> f64 {
     duration.as_nanos() as f64 / 1e9
 }
 
-/// The time between two flushes.
+/// The interval that a flush ends, and the settings of its points.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Window {
+pub(super) struct FlushInterval {
     pub(super) since: Time,
     pub(super) now: Time,
     pub(super) temporality: Temporality,
     pub(super) histograms: Histograms,
 }
 
-/// A name, a unit and a sentence.
+/// An instrument: its name, unit and description.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Instrument {
     pub(super) name: &'static str,
@@ -63,7 +63,7 @@ impl Instrument {
     }
 }
 
-/// A series of the node: there from its first value on, its points at the flush.
+/// A series of the node: it begins with its first value and has a point at each flush.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct NodeSeries<T> {
     pub(super) attributes: Series,
@@ -76,19 +76,19 @@ impl<T> NodeSeries<T> {
         Self { attributes: attributes.into(), value, start: None }
     }
 
-    /// When the points of this flush begin, and whether a zero point has to open the series:
-    /// without one, a rate() over a short call sees nothing.
-    pub(super) fn open(&mut self, window: Window) -> (Time, bool) {
-        let opens = self.start.is_none() && window.temporality == Temporality::Cumulative;
-        let start = match window.temporality {
-            Temporality::Cumulative => *self.start.get_or_insert(window.since),
-            Temporality::Delta => window.since,
+    /// When the points of this flush begin, and whether a point of 0 has to open the series: without
+    /// one, Prometheus' `rate()` would miss a short call.
+    pub(super) fn open(&mut self, interval: FlushInterval) -> (Time, bool) {
+        let opens = self.start.is_none() && interval.temporality == Temporality::Cumulative;
+        let start = match interval.temporality {
+            Temporality::Cumulative => *self.start.get_or_insert(interval.since),
+            Temporality::Delta => interval.since,
         };
         (start, opens)
     }
 }
 
-/// A count's points: the zero that opens it, and its value.
+/// A counter's points: the zero that opens the series if needed, and its value.
 pub(super) fn count_points(
     attributes: &Series,
     (start, opens): (Time, bool),
@@ -108,7 +108,8 @@ pub(super) fn count_points(
     to.push(point(time, count));
 }
 
-/// A distribution's points: the empty one that opens it, and its value. Its exemplars begin anew.
+/// A histogram's points: the empty one that opens the series if needed, and its value. Drops its
+/// exemplars.
 pub(super) fn histogram_points(
     histogram: &mut Histogram,
     attributes: &Series,

@@ -1,5 +1,5 @@
-//! What a node's streams came to, report by report: the library sees each, and counts it as
-//! upstream's `TrackStats` does (livekit pkg/telemetry/stats.go).
+//! Sums of a node's own reports. The library receives each report and counts it as upstream's
+//! `TrackStats` does (livekit pkg/telemetry/stats.go).
 
 use hashbrown::HashTable;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use livekit_otel_model::event::NodeId;
 use livekit_otel_model::event::report::Report;
 use livekit_otel_model::signal::{SpanId, TraceId};
 
-/// What came in since the last flush: reports by their class, and calls.
+/// Reports by class and calls since the last flush.
 #[derive(Debug, Default)]
 pub struct NodeReports {
     node: Option<NodeId>,
@@ -23,12 +23,12 @@ pub struct NodeReports {
 }
 
 impl NodeReports {
-    /// Nothing yet; distributions are over these buckets.
+    /// Empty; histograms have these buckets.
     pub fn new(histograms: Histograms) -> Self {
         Self { histograms, calls: Calls::new(histograms), ..Self::default() }
     }
 
-    /// As this node's.
+    /// Sets the node.
     #[must_use]
     pub fn of(self, node: Option<NodeId>) -> Self {
         Self { node, ..self }
@@ -37,7 +37,7 @@ impl NodeReports {
     /// Counts a valid report.
     pub fn report(&mut self, key: &StatsKey, report: &impl Report) {
         let (hash, histograms) = (key.class_hash(), self.histograms);
-        // 64 bits of hash tell a node's few classes apart.
+        // A 64-bit hash is enough to distinguish a node's few classes.
         let entry = self.classes.entry(hash, |entry| entry.0 == hash, |entry| entry.0);
         let mut entry = entry.or_insert_with(|| {
             let class = key.class();
@@ -59,12 +59,12 @@ impl NodeReports {
         }
     }
 
-    /// The calls that were made.
+    /// The node's calls.
     pub fn calls(&mut self) -> &mut Calls {
         &mut self.calls
     }
 
-    /// Adds what `other` has, which begins anew.
+    /// Moves the content of `other` into this.
     pub fn take(&mut self, other: &mut Self) {
         for (hash, class, tally) in &mut other.classes {
             if tally.has_changed() {
@@ -84,9 +84,9 @@ impl NodeReports {
         self.classes.iter().map(move |(_, class, tally)| (of(class), tally))
     }
 
-    /// Looks for the spans of those whose values are exemplars.
+    /// Looks up the spans of exemplars.
     pub fn find_spans(&mut self, span: &impl Fn(&StatsKey) -> Option<(TraceId, SpanId)>) {
-        #[expect(clippy::disallowed_methods, reason = "each is looked at by itself")]
+        #[expect(clippy::disallowed_methods, reason = "each is handled on its own")]
         for histogram in self.classes.iter_mut().flat_map(|(_, _, tally)| tally.quality()) {
             histogram.exemplars().find(span);
         }

@@ -1,12 +1,14 @@
-//! Instruments in a snapshot. What calls and reports told is the library's, which has no snapshots.
+//! Instruments in a snapshot. Calls and reports are not saved: only the library has them, and it has
+//! no snapshots.
 
 use serde::{Deserialize, Serialize};
 
+use super::histogram::Histograms;
 use super::lifecycle::Lifecycle;
 use super::node::NodeStreams;
 use super::points::NodeSeries;
+use super::state::Stats;
 use super::top::Top;
-use super::{Histograms, Stats};
 use crate::snapshot::{Error, Part, Writer, read};
 use livekit_otel_model::event::Time;
 
@@ -44,10 +46,10 @@ impl Stats {
         self.streams.save(to)
     }
 
-    /// Takes in a part that [`Stats::save`] wrote; `false` where it is none of them.
+    /// Reads a part that [`Stats::save`] wrote; `false` if it is none of them.
     ///
     /// # Errors
-    /// Where it can't be read.
+    /// If it can't be read.
     pub fn load(&mut self, part: Part, content: &[u8]) -> Result<bool, Error> {
         match part {
             Part::Nodes => {
@@ -60,7 +62,7 @@ impl Stats {
                     self.nodes = saved.nodes;
                     self.lifecycle = saved.lifecycle;
                 } else {
-                    // Buckets of one kind can't go on as the other: their series begin anew.
+                    // Buckets of one kind can't be converted to the other: their series restart.
                     self.lifecycle = Lifecycle::new(saved.flushed);
                 }
             }

@@ -1,4 +1,4 @@
-//! What some streams came to: counts, and distributions of their quality.
+//! Sums over streams: counts, and distributions of their quality.
 
 use serde::{Deserialize, Serialize};
 
@@ -57,7 +57,7 @@ pub(super) const COUNTERS: [(Counter, Instrument); COUNTS] = [
     (Counter::Plis, Instrument::new(metric::NODE_PLIS, "{pli}", "Picture loss indications.")),
     (Counter::Firs, Instrument::new(metric::NODE_FIRS, "{fir}", "Full intra requests.")),
 ];
-/// How many distributions: loss, out of order, round trip, jitter, score.
+/// How many distributions there are: loss, out of order, round trip, jitter, score.
 pub(super) const QUALITIES: usize = 5;
 /// Their bounds, in this order.
 pub(super) const BOUNDS: [&[f64]; QUALITIES] =
@@ -70,7 +70,7 @@ pub(super) struct Tally {
     changed: bool,
 }
 
-// When and of whom a value was measured.
+// When a value was measured, and whose it is.
 struct Measured<'a> {
     time: Option<Time>,
     origin: Origin<'a>,
@@ -82,7 +82,7 @@ impl Tally {
         Self { counts: [0; COUNTS], quality, changed: false }
     }
 
-    /// Adds a finished window of a participant, whose trace is its own or its room's.
+    /// Adds a finished window of a participant; `own_trace` as in [`Origin::Participant`].
     pub(super) fn window(&mut self, stat: &StreamStat, own_trace: Option<bool>) {
         let counts = with_padding(stat.counts);
         self.count(stat.direction, counts);
@@ -96,7 +96,7 @@ impl Tally {
         }
     }
 
-    /// Adds one stream of a report. Round trip and jitter are measured where they are not 0.
+    /// Adds one stream of a report, whose round trip and jitter are measured if they are not 0.
     pub(super) fn report(&mut self, key: &StatsKey, stream: &StreamReport) {
         let counts = with_padding(Counts::from(&stream.counts));
         self.count(key.direction(), counts);
@@ -157,14 +157,14 @@ impl Tally {
         }
     }
 
-    /// Begins anew.
+    /// Resets everything to 0.
     pub(super) fn clear(&mut self) {
         self.counts = [0; COUNTS];
         self.quality.iter_mut().for_each(Histogram::clear);
         self.changed = false;
     }
 
-    /// Whether anything was added since it began.
+    /// Whether anything was added since it was created or cleared.
     pub(super) fn has_changed(&self) -> bool {
         self.changed
     }

@@ -1,13 +1,13 @@
-//! `stats.top_n`: the participants whose media fared worst since the last flush, with their names,
-//! whatever `stats.level` is.
+//! `stats.top_n`: the participants with the worst media since the last flush, by name, independent of
+//! `stats.level`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::points::{Instrument, Window, seconds};
-use crate::session::StreamContext;
+use super::points::{FlushInterval, Instrument, seconds};
+use crate::facts::StreamContext;
 use livekit_otel_model::event::{Counter, ParticipantSid, RoomSid, StreamStat};
 use livekit_otel_model::semconv::{key, metric};
 use livekit_otel_model::signal::{Attribute, Metric, Number, NumberPoint, Series, Value};
@@ -33,9 +33,9 @@ const INSTRUMENTS: [Instrument; CRITERIA] = [
 
 type Who = (RoomSid, ParticipantSid);
 
-// What a participant's windows came to since the last flush.
+// A participant's windows since the last flush.
 #[derive(Debug, Serialize, Deserialize)]
-struct Fared {
+struct Quality {
     series: Series,
     score: Option<f32>,
     packets: u64,
@@ -43,12 +43,12 @@ struct Fared {
     round_trip: Option<Duration>,
 }
 
-/// The worst of a flush, and of the one before.
+/// The participants of this flush, and the worst of the one before.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Top {
     #[serde(with = "entries")]
-    fared: HashMap<Who, Fared>,
-    told: [BTreeMap<Who, Series>; CRITERIA],
+    participants: HashMap<Who, Quality>,
+    worst: [BTreeMap<Who, Series>; CRITERIA],
 }
 
 impl Top {
@@ -57,7 +57,7 @@ impl Top {
             return;
         }
         let who = (stat.room.clone(), stat.participant.clone());
-        let fared = self.fared.entry(who).or_insert_with(|| Fared {
+        let quality = self.participants.entry(who).or_insert_with(|| Quality {
             series: attributes(stat, context).into(),
             score: None,
             packets: 0,
@@ -65,25 +65,25 @@ impl Top {
             round_trip: None,
         });
         if let Some(score) = stat.score {
-            fared.score = Some(fared.score.map_or(score, |lowest| lowest.min(score)));
+            quality.score = Some(quality.score.map_or(score, |lowest| lowest.min(score)));
         }
         let counts = &stat.counts;
-        // Of the same packets as the node's loss.
+        // The same packets as for the node's loss.
         let packets = counts[Counter::Packets].saturating_add(counts[Counter::PaddingPackets]);
-        fared.packets = fared.packets.saturating_add(packets);
-        fared.lost = fared.lost.saturating_add(counts[Counter::PacketsLost]);
-        fared.round_trip = fared.round_trip.max(stat.rtt);
+        quality.packets = quality.packets.saturating_add(packets);
+        quality.lost = quality.lost.saturating_add(counts[Counter::PacketsLost]);
+        quality.round_trip = quality.round_trip.max(stat.rtt);
     }
 
-    pub(super) fn flush(&mut self, most: usize, window: Window, to: &mut Vec<Metric>) {
-        let fared = std::mem::take(&mut self.fared);
+    pub(super) fn flush(&mut self, most: usize, interval: FlushInterval, to: &mut Vec<Metric>) {
+        let participants = std::mem::take(&mut self.participants);
         for (nth, instrument) in INSTRUMENTS.into_iter().enumerate() {
             #[expect(clippy::disallowed_methods, reason = "sorted below, by a total order")]
-            let mut measured: Vec<(f64, &Who, &Series)> = fared
+            let mut measured: Vec<(f64, &Who, &Series)> = participants
                 .iter()
-                .filter_map(|(who, fared)| Some((fared.badness(nth)?, who, &fared.series)))
+                .filter_map(|(who, quality)| Some((quality.badness(nth)?, who, &quality.series)))
                 .collect();
-            // The worst first; those that fared alike in the order of their ids.
+            // The worst first; equal ones in the order of their ids.
             let order = |a: &(f64, &Who, &Series), b: &(f64, &Who, &Series)| {
                 b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1))
             };
@@ -95,15 +95,15 @@ impl Top {
             let point = |series: &Series, value| NumberPoint {
                 attributes: series.clone(),
                 start: None,
-                time: window.now,
+                time: interval.now,
                 value,
             };
             let now: BTreeMap<Who, Series> = measured
                 .iter()
                 .map(|(_, who, series)| ((*who).clone(), (*series).clone()))
                 .collect();
-            let before = std::mem::replace(&mut self.told[nth], now);
-            let gone = before.iter().filter(|(who, _)| !self.told[nth].contains_key(who));
+            let before = std::mem::replace(&mut self.worst[nth], now);
+            let gone = before.iter().filter(|(who, _)| !self.worst[nth].contains_key(who));
             let mut points: Vec<_> = gone.map(|(_, series)| point(series, None)).collect();
             points.extend(measured.iter().map(|(badness, _, series)| {
                 point(series, Some(Number::Float(if nth == 0 { -badness } else { *badness })))
@@ -113,8 +113,8 @@ impl Top {
     }
 }
 
-impl Fared {
-    // The higher the worse; `None` where it was not measured, or nothing is bad.
+impl Quality {
+    // The higher the worse; `None` if it was not measured, or nothing is bad.
     fn badness(&self, criterion: usize) -> Option<f64> {
         match criterion {
             0 => self.score.map(|score| -f64::from(score)),
@@ -135,16 +135,16 @@ fn attributes(stat: &StreamStat, context: &StreamContext) -> Vec<Attribute> {
     attributes
 }
 
-// In a snapshot as a list: its keys are no text.
+// In a snapshot as a list, in the order of its keys.
 mod entries {
     use std::collections::HashMap;
 
     use serde::{Deserialize, Deserializer, Serializer};
 
-    use super::{Fared, Who};
+    use super::{Quality, Who};
 
     pub(super) fn serialize<S: Serializer>(
-        of: &HashMap<Who, Fared>,
+        of: &HashMap<Who, Quality>,
         to: S,
     ) -> Result<S::Ok, S::Error> {
         to.collect_seq(crate::snapshot::sorted(of))
@@ -152,7 +152,7 @@ mod entries {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(
         from: D,
-    ) -> Result<HashMap<Who, Fared>, D::Error> {
-        Ok(Vec::<(Who, Fared)>::deserialize(from)?.into_iter().collect())
+    ) -> Result<HashMap<Who, Quality>, D::Error> {
+        Ok(Vec::<(Who, Quality)>::deserialize(from)?.into_iter().collect())
     }
 }

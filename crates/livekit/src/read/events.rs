@@ -43,7 +43,7 @@ pub(super) fn from_webhook(message: &lk::WebhookEvent, unknown: &mut Unknown) ->
         origin: Origin::Webhook,
         work: work::of_webhook(message, &kind).map(Box::new),
         kind,
-        told: Time::from_secs(message.created_at)
+        reported: Time::from_secs(message.created_at)
             .map(|at| ReportedTime { at, whole_seconds: true }),
         node: None,
         room,
@@ -67,7 +67,7 @@ pub(super) fn from_analytics(message: &lk::AnalyticsEvent, unknown: &mut Unknown
     Event {
         id: message.id.as_str().into(),
         origin: Origin::Analytics,
-        told: time(message.timestamp.as_ref()).map(|at| ReportedTime { at, whole_seconds }),
+        reported: time(message.timestamp.as_ref()).map(|at| ReportedTime { at, whole_seconds }),
         node: NodeId::new(&message.node_id),
         room: analytics_room(message),
         participant: participant(message.participant.as_ref(), &message.participant_id, unknown)
@@ -97,7 +97,8 @@ pub(super) fn from_node_rooms(message: &lk::AnalyticsNodeRooms) -> Event {
         id: "".into(),
         origin: Origin::Analytics,
         kind: EventKind::NodeRooms,
-        told: time(message.timestamp.as_ref()).map(|at| ReportedTime { at, whole_seconds: false }),
+        reported: time(message.timestamp.as_ref())
+            .map(|at| ReportedTime { at, whole_seconds: false }),
         node: NodeId::new(&message.node_id),
         room: None,
         participant: None,

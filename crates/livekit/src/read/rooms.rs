@@ -10,7 +10,7 @@ use super::events;
 use super::limits::{MOST_ROOMS, limit};
 use super::names::{any, time};
 use super::unreadable::Unreadable;
-use livekit_otel_model::event::rooms::{ListedParticipant, ListedRoom, Rooms, Scope};
+use livekit_otel_model::event::rooms::{Coverage, ListedParticipant, ListedRoom, Rooms};
 use livekit_otel_model::event::{
     Identity, NodeId, ParticipantSid, RoomName, RoomSid, Time, Unknown,
 };
@@ -156,7 +156,7 @@ pub(super) fn of_api(message: &[u8], unknown: &mut Unknown) -> Result<Rooms, Unr
     };
     let rooms = listing.rooms.iter().filter_map(room).collect();
     let at = Time::from_nanos(listing.at_nanos);
-    Ok(Rooms { at, scope: Scope::Deployment, rooms, event: None })
+    Ok(Rooms { at, coverage: Coverage::Deployment, rooms, event: None })
 }
 
 // `None` for a participant that has left.
@@ -195,7 +195,7 @@ pub(super) fn of_node(message: &lk::AnalyticsNodeRooms) -> Rooms {
     };
     Rooms {
         at: time(message.timestamp.as_ref()),
-        scope: NodeId::new(&message.node_id).map_or(Scope::Unnamed, Scope::Node),
+        coverage: NodeId::new(&message.node_id).map_or(Coverage::Unnamed, Coverage::Node),
         rooms: message.rooms.iter().filter_map(room).collect(),
         event: Some(Box::new(events::from_node_rooms(message))),
     }
@@ -249,8 +249,8 @@ mod tests {
         let mut unknown = Unknown::default();
         let read = of_api(&raw, &mut unknown).unwrap();
         assert_eq!(
-            (read.at, &read.scope, unknown),
-            (Some(at), &Scope::Deployment, Unknown::default())
+            (read.at, &read.coverage, unknown),
+            (Some(at), &Coverage::Deployment, Unknown::default())
         );
         let [one, two] = read.rooms.as_slice() else { panic!("{read:?}") };
         assert_eq!((one.sid.as_str(), &one.participants), ("RM_1", &None));

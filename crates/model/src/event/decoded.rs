@@ -1,22 +1,23 @@
-//! What a message comes to.
+//! Decoded messages.
 
 use serde::{Deserialize, Serialize};
 
+use super::occurrence::Event;
 use super::rooms::Rooms;
-use super::{Event, StreamStat};
+use super::stream::StreamStat;
 
-/// What one message told, in the message's order.
+/// One decoded message, in the message's order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Decoded {
     /// Events; a webhook is one.
     Events(Vec<Event>),
     /// Finished stats windows; one message is one worker's flush.
     Stats(Vec<StreamStat>),
-    /// Which rooms there are.
+    /// A list of open rooms.
     Rooms(Rooms),
 }
 
-/// What in a message this version does not know (a newer server's).
+/// What this version does not know in a message, such as a newer server's.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unknown {
     /// Events of an unknown type.

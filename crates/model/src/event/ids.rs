@@ -12,12 +12,12 @@ macro_rules! ids {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// The id, or `None` where the text is empty (LiveKit's "unset").
+            /// The id, or `None` if the text is empty (LiveKit's "unset").
             pub fn new(text: &str) -> Option<Self> {
                 (!text.is_empty()).then(|| Self(Arc::from(text)))
             }
 
-            /// The id that this text is, without copying it; `None` where it is empty.
+            /// The id of this text, without copying it; `None` if it is empty.
             pub fn from_shared(text: &Arc<str>) -> Option<Self> {
                 (!text.is_empty()).then(|| Self(Arc::clone(text)))
             }
@@ -44,7 +44,7 @@ macro_rules! ids {
 ids! {
     /// A room's session id, `RM_…`: new for each life of a room.
     RoomSid;
-    /// A room's name, chosen by the application; may return under a new [`RoomSid`].
+    /// A room's name, chosen by the application; may be used again under a new [`RoomSid`].
     RoomName;
     /// A participant's session id, `PA_…`: new for each time it joins.
     ParticipantSid;
@@ -57,7 +57,8 @@ ids! {
 }
 
 impl TrackSid {
-    /// A participant's data that was reported without a track: `TR_DT`, as the server's own begin.
+    /// The track of a participant's data that was reported without one: `TR_DT`, the prefix that
+    /// the server uses for data.
     pub fn data() -> Self {
         Self(Arc::from("TR_DT"))
     }

@@ -1,14 +1,14 @@
-//! What an SFU reports of a stream, every few seconds.
+//! An SFU's reports of its streams, every few seconds.
 
 pub use crate::counts::ReportCounts;
 
-/// One report of a track in one direction: what it has seen since the last one. Counts are the
-/// message's own (`AnalyticsStat`), so that nothing is copied to read them.
+/// One report of a track in one direction, since the report before it. It is read from the message
+/// (`AnalyticsStat`) without copying it.
 pub trait Report {
-    /// The quality score, 1 to 5; 0 where none was measured.
+    /// The quality score, 1 to 5; 0 if none was measured.
     fn score(&self) -> f32;
 
-    /// The codec; empty where there is none.
+    /// The codec; empty if there is none.
     fn mime_type(&self) -> &str;
 
     /// Its streams: one, or one for each simulcast layer.
@@ -17,8 +17,8 @@ pub trait Report {
     /// The video layers of all of its streams, in their order.
     fn layers(&self) -> impl Iterator<Item = Layer>;
 
-    /// Whether no count is negative, seen as a signed integer: that is a difference that went
-    /// wrong (livekit pkg/telemetry/statsworker.go, `isValid`).
+    /// Whether no count is negative, read as a signed integer: a negative one is the result of a
+    /// wrong subtraction (livekit pkg/telemetry/statsworker.go, `isValid`).
     fn is_valid(&self) -> bool {
         !self.streams().any(|stream| stream.counts.has_negative())
             && !self.layers().any(|layer| layer.has_negative())
@@ -30,13 +30,13 @@ pub trait Report {
 #[allow(missing_docs)] // named as in `AnalyticsStream`
 pub struct StreamReport {
     pub counts: ReportCounts,
-    /// Round trip, ms; 0 where it was not measured.
+    /// Round trip, ms; 0 if it was not measured.
     pub rtt: u32,
-    /// Jitter, µs; 0 where it was not measured.
+    /// Jitter, µs; 0 if it was not measured.
     pub jitter: u32,
-    /// Unix nanoseconds; 0 where it is unset.
+    /// Unix nanoseconds; 0 if it is unset.
     pub start: i64,
-    /// Unix nanoseconds; 0 where it is unset.
+    /// Unix nanoseconds; 0 if it is unset.
     pub end: i64,
 }
 

@@ -1,28 +1,30 @@
-//! Which rooms there are at a moment, as a node or LiveKit's API lists them.
+//! Lists of open rooms, from a node or from LiveKit's API.
 
-use super::{Event, Identity, NodeId, ParticipantSid, RoomName, RoomSid, Time};
+use super::ids::{Identity, NodeId, ParticipantSid, RoomName, RoomSid};
+use super::occurrence::Event;
+use super::time::Time;
 
 /// A list of open rooms.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rooms {
-    /// When it was true, where the origin says so.
+    /// The time that it describes, if its source reports one.
     pub at: Option<Time>,
-    /// Which rooms it would have if they were open.
-    pub scope: Scope,
-    /// What it has.
+    /// The rooms that it would contain if they were open.
+    pub coverage: Coverage,
+    /// The rooms that it contains.
     pub rooms: Vec<ListedRoom>,
-    /// The event that decoded it is, for a node's.
+    /// A node's list is an event too: this one.
     pub event: Option<Box<Event>>,
 }
 
-/// Of which rooms a list has all that are open.
+/// The rooms that a list covers: it contains all of them that are open.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Scope {
-    /// All of the deployment: LiveKit's API.
+pub enum Coverage {
+    /// All rooms of the deployment: LiveKit's API.
     Deployment,
-    /// Those of one node.
+    /// The rooms of one node.
     Node(NodeId),
-    /// Those of a node that it does not name: what is not listed may be anywhere.
+    /// The rooms of a node that is not named: a room that is missing may be on another node.
     Unnamed,
 }
 
@@ -35,7 +37,8 @@ pub struct ListedRoom {
     pub name: Option<RoomName>,
     /// When it was created.
     pub created: Option<Time>,
-    /// Who is there, without those that have disconnected; `None` where the list does not say.
+    /// Its participants, without those that have disconnected; `None` if the list does not contain
+    /// participants.
     pub participants: Option<Vec<ListedParticipant>>,
 }
 
@@ -46,10 +49,10 @@ pub struct ListedParticipant {
     pub sid: ParticipantSid,
     /// Its identity.
     pub identity: Option<Identity>,
-    /// `ParticipantInfo.Kind` in lower case, where the list says it.
+    /// `ParticipantInfo.Kind` in lower case, if the list contains it.
     pub kind: Option<std::sync::Arc<str>>,
     /// When its signal connection was made.
     pub joined: Option<Time>,
-    /// Whether it is forwarded from another room, where it is told of.
+    /// Whether it is forwarded from another room, in which it is reported.
     pub is_forwarded: bool,
 }

@@ -1,27 +1,27 @@
-//! What LiveKit does beside a room's media, and what has a span of its own.
+//! Operations beside a room's media, each with a span of its own: egresses, SIP calls and the like.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::Time;
+use super::time::Time;
 
-/// Something with a beginning and an end, as far as a message tells of it.
+/// An operation with a beginning and an end, as far as a message describes it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Work {
-    /// What it is.
+    /// Its kind.
     pub kind: WorkKind,
-    /// Its own id; of an ingress also that of its session, as an ingress may be used again.
+    /// Its id. An ingress's includes that of its session, as an ingress may be used again.
     pub id: Arc<str>,
     /// When it began.
     pub started: Option<Time>,
-    /// When it ended; a time that is told while it goes on is none.
+    /// When it ended. A time that is reported before it is over does not count.
     pub ended: Option<Time>,
     /// Whether the message says that it is over.
     pub is_over: bool,
-    /// The SIP call that a transfer is of.
+    /// The SIP call of a transfer.
     pub of: Option<Arc<str>>,
-    /// Why it failed, where it did.
+    /// Why it failed, if it did.
     pub failure: Option<Failure>,
 }
 
@@ -30,11 +30,11 @@ pub struct Work {
 pub struct Failure {
     /// `error.type`: one of few values.
     pub error_type: Arc<str>,
-    /// What the server says of it.
+    /// The server's error message.
     pub message: Option<Arc<str>>,
 }
 
-/// The kinds of work.
+/// The kinds of operations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[allow(missing_docs)] // named as LiveKit names them
 pub enum WorkKind {

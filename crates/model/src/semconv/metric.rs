@@ -24,9 +24,9 @@ pub const NODE_IO: &str = "lk.node.io";
 pub const NODE_RETRANSMITTED_PACKETS: &str = "lk.node.retransmitted_packets";
 /// Bytes that the server sent again, By.
 pub const NODE_RETRANSMITTED_IO: &str = "lk.node.retransmitted_io";
-/// Packets that never came, `{packet}`.
+/// Packets that never arrived, `{packet}`.
 pub const NODE_PACKETS_LOST: &str = "lk.node.packets_lost";
-/// Packets that came late, `{packet}`.
+/// Packets that arrived late, `{packet}`.
 pub const NODE_PACKETS_OUT_OF_ORDER: &str = "lk.node.packets_out_of_order";
 /// Requests to send a packet again, `{nack}`.
 pub const NODE_NACKS: &str = "lk.node.nacks";
@@ -34,9 +34,9 @@ pub const NODE_NACKS: &str = "lk.node.nacks";
 pub const NODE_PLIS: &str = "lk.node.plis";
 /// Full intra requests, `{fir}`.
 pub const NODE_FIRS: &str = "lk.node.firs";
-/// Part of a window's packets that never came, 0 to 1.
+/// Part of a window's packets that never arrived, 0 to 1.
 pub const NODE_LOSS: &str = "lk.node.loss";
-/// Part of a window's packets that came late, 0 to 1.
+/// Part of a window's packets that arrived late, 0 to 1.
 pub const NODE_OUT_OF_ORDER: &str = "lk.node.out_of_order";
 /// Highest round trip of a window, s.
 pub const NODE_ROUND_TRIP: &str = "lk.node.round_trip";
@@ -46,9 +46,9 @@ pub const NODE_JITTER: &str = "lk.node.jitter";
 pub const NODE_SCORE: &str = "lk.node.score";
 /// Steps of participants' connecting, `{join}`.
 pub const NODE_JOINS: &str = "lk.node.joins";
-/// Tries to publish a track, `{attempt}`.
+/// Attempts to publish a track, `{attempt}`.
 pub const NODE_PUBLISHES: &str = "lk.node.publishes";
-/// Tries to subscribe to a track, `{attempt}`.
+/// Attempts to subscribe to a track, `{attempt}`.
 pub const NODE_SUBSCRIBES: &str = "lk.node.subscribes";
 /// Participants that the node has a stats worker for, `{participant}`.
 pub const NODE_PARTICIPANTS: &str = "lk.node.participants";
@@ -62,13 +62,13 @@ pub const NODE_SESSION_JOIN_DURATION: &str = "lk.node.session.join.duration";
 pub const NODE_SESSION_START_DURATION: &str = "lk.node.session.start.duration";
 /// How long sessions lasted, s.
 pub const NODE_SESSION_DURATION: &str = "lk.node.session.duration";
-/// From a packet's arrival to its sending on, s.
+/// From a packet's arrival until it is forwarded, s.
 pub const NODE_FORWARD_LATENCY: &str = "lk.node.forward.latency";
 /// Long-term mean of the forward latency, s.
 pub const NODE_FORWARD_LATENCY_MEAN: &str = "lk.node.forward.latency_mean";
 /// Long-term mean of the forward latency's jitter, s.
 pub const NODE_FORWARD_JITTER: &str = "lk.node.forward.jitter";
-/// Packets of streams, told apart down to `stats.level`; `{packet}`.
+/// Packets of streams, by the attributes of `stats.level`; `{packet}`.
 pub const STREAM_PACKETS: &str = "lk.stream.packets";
 /// Bytes of streams, By.
 pub const STREAM_IO: &str = "lk.stream.io";
@@ -80,9 +80,9 @@ pub const STREAM_RETRANSMITTED_IO: &str = "lk.stream.retransmitted_io";
 pub const STREAM_PADDING_PACKETS: &str = "lk.stream.padding_packets";
 /// Their bytes of padding, By.
 pub const STREAM_PADDING_IO: &str = "lk.stream.padding_io";
-/// Their packets that never came, `{packet}`.
+/// Their packets that never arrived, `{packet}`.
 pub const STREAM_PACKETS_LOST: &str = "lk.stream.packets_lost";
-/// Their packets that came late, `{packet}`.
+/// Their packets that arrived late, `{packet}`.
 pub const STREAM_PACKETS_OUT_OF_ORDER: &str = "lk.stream.packets_out_of_order";
 /// Their frames, `{frame}`.
 pub const STREAM_FRAMES: &str = "lk.stream.frames";
@@ -98,19 +98,19 @@ pub const STREAM_ROUND_TRIP: &str = "lk.stream.round_trip";
 pub const STREAM_JITTER: &str = "lk.stream.jitter";
 /// Their mean quality score, 1 to 5.
 pub const STREAM_SCORE: &str = "lk.stream.score";
-/// What came in, by what became of it, `{item}`.
+/// Received items, by outcome, `{item}`.
 pub const LEDGER_ITEMS: &str = "lk.otel.items";
-/// What was made to be sent, by what became of it, `{record}`.
+/// Records to send, by outcome, `{record}`.
 pub const LEDGER_RECORDS: &str = "lk.otel.records";
-/// What waits for its delivery, `{record}`.
+/// Records that wait for delivery, `{record}`.
 pub const LEDGER_WAITING: &str = "lk.otel.waiting";
-/// What this version did not know in what it accepted, `{item}`.
+/// What this version did not know in accepted messages, `{item}`.
 pub const LEDGER_UNKNOWN: &str = "lk.otel.unknown";
 /// Ids that were forgotten before their time, `{id}`.
 pub const FORGOTTEN_IDS: &str = "lk.otel.forgotten.ids";
 /// Ended rooms and participants that were forgotten before their time, `{entity}`.
 pub const FORGOTTEN_ENDED: &str = "lk.otel.forgotten.ended";
-/// How often a list of rooms had something else than what was told, `{disagreement}`.
+/// How often a list of rooms disagreed with the reported events, `{disagreement}`.
 pub const RECONCILER_DISAGREEMENTS: &str = "lk.otel.reconciler.disagreements";
 /// How often the journal could not be written, `{failure}`.
 pub const JOURNAL_FAILURES: &str = "lk.otel.journal.failures";
@@ -118,19 +118,19 @@ pub const JOURNAL_FAILURES: &str = "lk.otel.journal.failures";
 pub const JOURNAL_DAMAGED: &str = "lk.otel.journal.damaged";
 /// Parts of a snapshot that could not be read or were missing, `{part}`.
 pub const SNAPSHOT_DAMAGED: &str = "lk.otel.snapshot.damaged";
-/// What the journal and what waits take on disk, By.
+/// Disk space of the journal and of queued records, By.
 pub const JOURNAL_SIZE: &str = "lk.otel.journal.size";
-/// How much memory the process takes, By.
+/// Memory of the process, By.
 pub const MEMORY: &str = "lk.otel.memory";
 /// Open connections to the listeners, `{connection}`.
 pub const CONNECTION_COUNT: &str = "lk.otel.connection.count";
-/// Connections that were closed at the cap to make place for others, `{connection}`.
+/// Connections that were closed at the limit in favour of others, `{connection}`.
 pub const CONNECTION_DISPLACED: &str = "lk.otel.connection.displaced";
-/// Windows that found no series of their own, `{window}`.
+/// Windows that got no series of their own, `{window}`.
 pub const STREAM_OVERFLOWS: &str = "lk.stream.overflows";
 /// Lowest mean score of a stream of the participants where it is lowest, 1 to 5.
 pub const WORST_SCORE: &str = "lk.worst.score";
-/// Part of packets that never came, of the participants where it is highest.
+/// Part of packets that never arrived, of the participants where it is highest.
 pub const WORST_LOSS: &str = "lk.worst.loss";
 /// Highest round trip, of the participants where it is highest; s.
 pub const WORST_ROUND_TRIP: &str = "lk.worst.round_trip";

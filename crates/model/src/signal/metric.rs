@@ -1,12 +1,13 @@
-//! Metric points in plain terms: instrument by instrument, or in rows.
+//! Metric points, by instrument ([`Metric`]) or by series ([`Table`]).
 
 use serde::{Deserialize, Serialize};
 
-use super::{Series, SpanId, TraceId};
+use super::attribute::Series;
+use super::span::{SpanId, TraceId};
 use crate::counts::Counter;
 use crate::event::Time;
 
-/// Whether points count from their series' start or from the previous flush.
+/// Whether sums and histograms begin at the start of their series or at the previous flush.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[allow(missing_docs)]
 pub enum Temporality {
@@ -33,18 +34,18 @@ pub struct Metric {
 pub enum Data {
     /// The last value.
     Gauge(Vec<NumberPoint>),
-    /// Sums; not monotonic for what goes up and down.
+    /// Sums; not monotonic if they can fall.
     Sum {
         /// Whether the sum never falls.
         monotonic: bool,
-        /// What its points count from.
+        /// Whether its points are cumulative.
         temporality: Temporality,
         /// Its points.
         points: Vec<NumberPoint>,
     },
     /// Distributions over explicit buckets.
     Histogram {
-        /// What its points count from.
+        /// Whether its points are cumulative.
         temporality: Temporality,
         /// The buckets' upper bounds, inclusive, rising.
         bounds: &'static [f64],
@@ -53,7 +54,7 @@ pub enum Data {
     },
     /// Distributions over exponential buckets.
     Exponential {
-        /// What its points count from.
+        /// Whether its points are cumulative.
         temporality: Temporality,
         /// Its points.
         points: Vec<ExponentialPoint>,
@@ -61,7 +62,7 @@ pub enum Data {
 }
 
 impl Data {
-    /// Whose its points are.
+    /// The series of its points.
     pub fn series(&self) -> Vec<&Series> {
         match self {
             Self::Gauge(points) | Self::Sum { points, .. } => {
@@ -91,9 +92,9 @@ impl Data {
 pub struct NumberPoint {
     /// The series.
     pub attributes: Series,
-    /// What the value counts from; gauges have none.
+    /// When the sum began; gauges have none.
     pub start: Option<Time>,
-    /// When it held.
+    /// When it was measured.
     pub time: Time,
     /// The value; `None` is OTLP's `NO_RECORDED_VALUE`: the series has ended.
     pub value: Option<Number>,
@@ -112,19 +113,19 @@ pub enum Number {
 pub struct HistogramPoint {
     /// The series.
     pub attributes: Series,
-    /// What it counts from.
+    /// When its interval began.
     pub start: Time,
-    /// When it held.
+    /// When it was measured.
     pub time: Time,
     /// How many values.
     pub count: u64,
     /// Their sum.
     pub sum: f64,
-    /// The lowest and the highest, where there is any.
+    /// The lowest and the highest value, if there is any.
     pub range: Option<(f64, f64)>,
     /// How many in each bucket; one more than there are bounds.
     pub buckets: Vec<u64>,
-    /// Some of the values, and whose they were.
+    /// Some of the values, with their spans.
     pub exemplars: Vec<Exemplar>,
 }
 
@@ -134,25 +135,25 @@ pub struct HistogramPoint {
 pub struct ExponentialPoint {
     /// The series.
     pub attributes: Series,
-    /// What it counts from.
+    /// When its interval began.
     pub start: Time,
-    /// When it held.
+    /// When it was measured.
     pub time: Time,
     /// How many values.
     pub count: u64,
     /// Their sum.
     pub sum: f64,
-    /// The lowest and the highest, where there is any.
+    /// The lowest and the highest value, if there is any.
     pub range: Option<(f64, f64)>,
-    /// How fine the buckets are, -10 to 20.
+    /// The resolution of the buckets, -10 to 20.
     pub scale: i32,
-    /// How many were 0.
+    /// How many values were 0.
     pub zero_count: u64,
     /// The first bucket's index.
     pub offset: i32,
     /// How many in each bucket from there on.
     pub buckets: Vec<u64>,
-    /// Some of the values, and whose they were.
+    /// Some of the values, with their spans.
     pub exemplars: Vec<Exemplar>,
 }
 
@@ -163,11 +164,11 @@ pub struct Exemplar {
     pub value: f64,
     /// When it was measured.
     pub time: Time,
-    /// The span, where it is known.
+    /// The span, if it is known.
     pub context: Option<(TraceId, SpanId)>,
 }
 
-/// What a column of a [`Table`] is.
+/// The instrument of a column of a [`Table`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Column {
     /// Its name (see [`crate::semconv::metric`]).
@@ -178,15 +179,15 @@ pub struct Column {
     pub description: &'static str,
 }
 
-/// Points of series that all have the same instruments: a row for each series, so that neither
-/// its attributes nor its times are repeated for each of its values.
+/// Points of series that all have the same instruments: one row for each series, so that its
+/// attributes and times are stored once for all of its values.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Table {
     /// Monotonic sums.
     pub counters: &'static [Column; Row::COUNTERS],
     /// Last values.
     pub gauges: &'static [Column; Row::GAUGES],
-    /// What the sums count from.
+    /// Whether the sums are cumulative.
     pub temporality: Temporality,
     /// The series.
     pub rows: Vec<Row>,
@@ -197,17 +198,17 @@ pub struct Table {
 pub struct Row {
     /// The series.
     pub series: Series,
-    /// What its sums count from.
+    /// When its sums began.
     pub start: Time,
-    /// When its values held; `None` where it has none now.
+    /// When its values were measured; `None` if it has none in this flush.
     pub time: Option<Time>,
     /// Whether each sum begins with a zero at `start`.
     pub opens: bool,
     /// The sums.
     pub counts: [u64; Self::COUNTERS],
-    /// The last values that there are.
+    /// The last values, if measured.
     pub measured: [Option<f64>; Self::GAUGES],
-    /// The time of the `NO_RECORDED_VALUE` that ends the series, and the gauges that ever had one.
+    /// The time of the `NO_RECORDED_VALUE` that ends the series, and which gauges ever had a value.
     pub ends: Option<(Time, [bool; Self::GAUGES])>,
 }
 
@@ -219,7 +220,7 @@ impl Row {
 }
 
 impl Table {
-    /// The same, instrument by instrument.
+    /// The same points by instrument.
     pub fn metrics(&self) -> Vec<Metric> {
         let of = |column: &Column, data| {
             let Column { name, unit, description } = *column;

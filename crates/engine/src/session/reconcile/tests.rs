@@ -25,7 +25,7 @@ fn event(kind: EventKind, secs: i64, participant: Option<&str>) -> Event {
         id: "".into(),
         origin: Origin::Analytics,
         kind,
-        told: Some(ReportedTime { at: at(secs), whole_seconds: false }),
+        reported: Some(ReportedTime { at: at(secs), whole_seconds: false }),
         node: NodeId::new("ND_1"),
         room: Some(RoomInfo { sid: RoomSid::new("RM_1"), name: None, created: None }),
         participant,
@@ -59,8 +59,8 @@ fn room(sid: &str, created: i64, participants: Vec<ListedParticipant>) -> Listed
     }
 }
 
-fn node(sid: &str) -> Scope {
-    Scope::Node(NodeId::new(sid).unwrap())
+fn node(sid: &str) -> Coverage {
+    Coverage::Node(NodeId::new(sid).unwrap())
 }
 
 struct Run {
@@ -73,22 +73,22 @@ impl Run {
         Self { sessions: Sessions::new(Settings::default()), out: Outputs::default() }
     }
 
-    fn tell(&mut self, kind: EventKind, secs: i64, participant: Option<&str>) -> &mut Self {
+    fn report(&mut self, kind: EventKind, secs: i64, participant: Option<&str>) -> &mut Self {
         let event = event(kind, secs, participant);
         let outcome = self.sessions.event(&event, at(secs), false, &mut self.out);
         assert_eq!(outcome, Outcome::Applied);
         self
     }
 
-    fn list_of(&mut self, scope: Scope, secs: i64, rooms: Vec<ListedRoom>) -> &mut Self {
-        let list = Rooms { at: Some(at(secs)), scope, rooms, event: None };
+    fn list_of(&mut self, coverage: Coverage, secs: i64, rooms: Vec<ListedRoom>) -> &mut Self {
+        let list = Rooms { at: Some(at(secs)), coverage, rooms, event: None };
         self.sessions.tick(at(secs), &mut self.out);
         self.sessions.reconcile(&list, at(secs), &mut self.out);
         self
     }
 
     fn list(&mut self, secs: i64, rooms: Vec<ListedRoom>) -> &mut Self {
-        self.list_of(Scope::Deployment, secs, rooms)
+        self.list_of(Coverage::Deployment, secs, rooms)
     }
 
     fn disagreements(&mut self) -> Vec<&'static str> {
@@ -135,7 +135,7 @@ fn is_reconciled(span: &Span) -> bool {
 }
 
 #[test]
-fn what_nobody_told_of_is_opened_with_the_times_of_the_list() {
+fn what_was_not_reported_is_opened_with_the_times_of_the_list() {
     let mut run = Run::new();
     run.list(100, vec![room("RM_1", 10, vec![listed("PA_1", 20)])]);
     assert_eq!(run.disagreements(), ["room_missing", "participant_missing"]);
@@ -143,10 +143,10 @@ fn what_nobody_told_of_is_opened_with_the_times_of_the_list() {
     assert_eq!(names, [name::ROOM_MISSING, name::PARTICIPANT_MISSING]);
     assert!(run.out.logs.iter().all(|log| log.severity == Severity::Warn && log.time == at(100)));
     run.list(160, vec![room("RM_1", 10, vec![listed("PA_1", 20)])]);
-    assert!(run.disagreements().is_empty(), "it is told once");
+    assert!(run.disagreements().is_empty(), "it is reported once");
 
-    run.tell(EventKind::ParticipantLeft, 170, Some("PA_1"));
-    run.tell(EventKind::RoomEnded, 180, None);
+    run.report(EventKind::ParticipantLeft, 170, Some("PA_1"));
+    run.report(EventKind::RoomEnded, 180, None);
     let spans = run.close(300);
     assert_eq!(spans.len(), 2, "{spans:?}");
     assert!(spans.iter().all(is_reconciled));
@@ -158,7 +158,7 @@ fn what_nobody_told_of_is_opened_with_the_times_of_the_list() {
 }
 
 #[test]
-fn what_is_so_new_that_it_may_still_be_told_is_not_opened() {
+fn what_may_still_be_reported_is_not_opened() {
     let mut run = Run::new();
     run.list(100, vec![room("RM_1", 71, vec![])]);
     run.list(100, vec![room("RM_2", 10, vec![listed("PA_1", 71)])]);
@@ -168,10 +168,10 @@ fn what_is_so_new_that_it_may_still_be_told_is_not_opened() {
 }
 
 #[test]
-fn a_leaving_that_nobody_told_is_inferred_after_two_lists_without_it() {
+fn a_leaving_is_inferred_after_two_lists_without_the_participant() {
     let mut run = Run::new();
-    run.tell(EventKind::ParticipantJoined, 0, Some("PA_1"));
-    run.tell(EventKind::ParticipantJoined, 1, Some("PA_2"));
+    run.report(EventKind::ParticipantJoined, 0, Some("PA_1"));
+    run.report(EventKind::ParticipantJoined, 1, Some("PA_2"));
     let both = vec![listed("PA_1", 0), listed("PA_2", 1)];
     run.list(60, vec![room("RM_1", 0, both)]);
     run.list(120, vec![room("RM_1", 0, vec![listed("PA_1", 0)])]);
@@ -179,20 +179,20 @@ fn a_leaving_that_nobody_told_is_inferred_after_two_lists_without_it() {
     run.list(180, vec![room("RM_1", 0, vec![listed("PA_1", 0)])]);
     assert_eq!(run.disagreements(), ["participant_gone"]);
     run.list(240, vec![room("RM_1", 0, vec![listed("PA_1", 0)])]);
-    assert!(run.disagreements().is_empty(), "it is told once");
+    assert!(run.disagreements().is_empty(), "it is reported once");
 
     let left = run.out.spans.clone();
-    assert_eq!(left.len(), 1, "its spans have left after the linger");
+    assert_eq!(left.len(), 1, "its spans are released after the linger");
     assert_eq!(text(&left[0], key::END_INFERRED), Some("reconciled"));
     assert_eq!((left[0].start, left[0].end), (at(1), at(60)), "the newest time known of it");
     assert!(!is_reconciled(&left[0]));
 }
 
 #[test]
-fn a_room_that_is_gone_ends_with_all_that_are_in_it() {
+fn a_room_that_is_gone_ends_with_its_participants() {
     let mut run = Run::new();
-    run.tell(EventKind::RoomCreated, 0, None);
-    run.tell(EventKind::ParticipantJoined, 1, Some("PA_1"));
+    run.report(EventKind::RoomCreated, 0, None);
+    run.report(EventKind::ParticipantJoined, 1, Some("PA_1"));
     run.list(60, vec![]).list(120, vec![]);
     assert_eq!(run.disagreements(), ["participant_gone", "room_gone"]);
     assert_eq!(run.sessions.census(), crate::session::Census::default());
@@ -203,17 +203,17 @@ fn a_room_that_is_gone_ends_with_all_that_are_in_it() {
 }
 
 #[test]
-fn one_list_is_no_two_and_what_is_told_since_counts_more() {
+fn a_repeated_list_counts_once_and_a_later_event_wins() {
     let mut run = Run::new();
-    run.tell(EventKind::ParticipantJoined, 0, Some("PA_1"));
-    // The same list once more, and one of before.
+    run.report(EventKind::ParticipantJoined, 0, Some("PA_1"));
+    // The same list again, and an older one.
     run.list(60, vec![]).list(60, vec![]).list(59, vec![]);
     assert!(run.disagreements().is_empty());
-    run.tell(EventKind::ParticipantResumed, 100, Some("PA_1"));
+    run.report(EventKind::ParticipantResumed, 100, Some("PA_1"));
     run.list(120, vec![]);
-    assert!(run.disagreements().is_empty(), "it was told of after the first");
+    assert!(run.disagreements().is_empty(), "it was reported after the first");
     run.list(129, vec![]);
-    assert!(run.disagreements().is_empty(), "it was told of less than the grace ago");
+    assert!(run.disagreements().is_empty(), "it was reported less than the grace period ago");
     run.list(130, vec![]);
     assert_eq!(run.disagreements(), ["participant_gone", "room_gone"]);
 }
@@ -221,14 +221,14 @@ fn one_list_is_no_two_and_what_is_told_since_counts_more() {
 #[test]
 fn what_has_ended_is_not_opened_again() {
     let mut run = Run::new();
-    run.tell(EventKind::ParticipantJoined, 0, Some("PA_1"));
-    run.tell(EventKind::ParticipantJoined, 0, Some("PA_2"));
-    run.tell(EventKind::ParticipantLeft, 50, Some("PA_1"));
+    run.report(EventKind::ParticipantJoined, 0, Some("PA_1"));
+    run.report(EventKind::ParticipantJoined, 0, Some("PA_2"));
+    run.report(EventKind::ParticipantLeft, 50, Some("PA_1"));
     let both = || vec![room("RM_1", 0, vec![listed("PA_1", 0), listed("PA_2", 0)])];
     run.list(60, both()).list(120, both());
-    run.tell(EventKind::ParticipantLeft, 125, Some("PA_2"));
-    run.tell(EventKind::RoomEnded, 126, None);
-    // However long the list goes on with it.
+    run.report(EventKind::ParticipantLeft, 125, Some("PA_2"));
+    run.report(EventKind::RoomEnded, 126, None);
+    // However long it stays listed.
     for secs in (180..10_000).step_by(1000) {
         run.list(secs, both());
     }
@@ -244,44 +244,44 @@ fn what_has_ended_is_not_opened_again() {
 }
 
 #[test]
-fn an_end_that_is_told_after_all_replaces_the_inferred_one() {
+fn a_late_reported_end_replaces_the_inferred_one() {
     let mut run = Run::new();
-    run.tell(EventKind::ParticipantJoined, 0, Some("PA_1"));
+    run.report(EventKind::ParticipantJoined, 0, Some("PA_1"));
     run.list(60, vec![]).list(120, vec![]);
-    run.tell(EventKind::ParticipantLeft, 40, Some("PA_1"));
-    run.tell(EventKind::RoomEnded, 41, None);
+    run.report(EventKind::ParticipantLeft, 40, Some("PA_1"));
+    run.report(EventKind::RoomEnded, 41, None);
     let spans = run.close(130);
     assert!(spans.iter().all(|span| text(span, key::END_INFERRED).is_none()), "{spans:?}");
     assert_eq!((spans[0].end, spans[1].end), (at(40), at(41)));
 }
 
 #[test]
-fn a_node_says_nothing_of_the_rooms_of_others() {
+fn a_nodes_list_does_not_cover_the_rooms_of_other_nodes() {
     let mut run = Run::new();
     // Its events are of ND_1.
-    run.tell(EventKind::ParticipantJoined, 0, Some("PA_1"));
+    run.report(EventKind::ParticipantJoined, 0, Some("PA_1"));
     for secs in [60, 120, 180] {
         run.list_of(node("ND_2"), secs, vec![]);
-        run.list_of(Scope::Unnamed, secs, vec![]);
+        run.list_of(Coverage::Unnamed, secs, vec![]);
     }
     assert!(run.disagreements().is_empty());
     run.list_of(node("ND_1"), 200, vec![room("RM_1", 0, vec![])]);
     run.list_of(node("ND_1"), 260, vec![room("RM_1", 0, vec![])]);
     assert_eq!(run.disagreements(), ["participant_gone"]);
-    // What it opens is its own.
+    // The rooms that it opens are its own.
     run.list_of(node("ND_2"), 300, vec![room("RM_2", 0, vec![listed("PA_2", 0)])]);
     assert_eq!(run.disagreements(), ["room_missing", "participant_missing"]);
-    let said = run.out.logs.last().unwrap().attributes.iter();
-    let said: Vec<_> = said.filter(|each| each.key == key::NODE_ID).collect();
-    assert_eq!(said, [&Attribute::new(key::NODE_ID, "ND_2")]);
+    let logged = run.out.logs.last().unwrap().attributes.iter();
+    let logged: Vec<_> = logged.filter(|each| each.key == key::NODE_ID).collect();
+    assert_eq!(logged, [&Attribute::new(key::NODE_ID, "ND_2")]);
     run.list_of(node("ND_1"), 360, vec![]).list_of(node("ND_1"), 420, vec![]);
     assert_eq!(run.disagreements(), ["room_gone"], "RM_1, not RM_2");
 }
 
 #[test]
-fn a_room_of_which_the_list_does_not_say_who_is_there_keeps_all() {
+fn a_list_without_participants_ends_none() {
     let mut run = Run::new();
-    run.tell(EventKind::ParticipantJoined, 0, Some("PA_1"));
+    run.report(EventKind::ParticipantJoined, 0, Some("PA_1"));
     for secs in [60, 120, 180] {
         run.list(secs, vec![ListedRoom { participants: None, ..room("RM_1", 0, vec![]) }]);
     }
@@ -289,9 +289,9 @@ fn a_room_of_which_the_list_does_not_say_who_is_there_keeps_all() {
 }
 
 #[test]
-fn who_is_forwarded_from_another_room_is_not_opened() {
+fn a_participant_forwarded_from_another_room_is_not_opened() {
     let mut run = Run::new();
-    run.tell(EventKind::ParticipantJoined, 0, Some("PA_1"));
+    run.report(EventKind::ParticipantJoined, 0, Some("PA_1"));
     let forwarded = ListedParticipant { is_forwarded: true, ..listed("PA_2", 0) };
     run.list(60, vec![room("RM_1", 0, vec![listed("PA_1", 0), forwarded])]);
     assert!(run.disagreements().is_empty());
@@ -300,7 +300,7 @@ fn who_is_forwarded_from_another_room_is_not_opened() {
 #[test]
 fn a_restart_between_two_lists_changes_nothing() {
     let mut run = Run::new();
-    run.tell(EventKind::ParticipantJoined, 0, Some("PA_1"));
+    run.report(EventKind::ParticipantJoined, 0, Some("PA_1"));
     run.restarted().list(60, vec![room("RM_2", 0, vec![])]);
     run.restarted().list(120, vec![room("RM_2", 0, vec![])]);
     assert_eq!(run.disagreements(), ["room_missing", "participant_gone", "room_gone"]);
@@ -318,13 +318,13 @@ fn a_restart_between_two_lists_changes_nothing() {
 }
 
 #[test]
-fn a_list_from_a_clock_that_is_ahead_cuts_no_grace() {
+fn a_list_from_a_clock_that_is_ahead_does_not_shorten_the_grace_period() {
     let mut run = Run::new();
-    run.tell(EventKind::ParticipantJoined, 0, Some("PA_1"));
+    run.report(EventKind::ParticipantJoined, 0, Some("PA_1"));
     for secs in [5, 10] {
         let list = Rooms {
             at: Some(at(secs + 3600)),
-            scope: Scope::Deployment,
+            coverage: Coverage::Deployment,
             rooms: Vec::new(),
             event: None,
         };

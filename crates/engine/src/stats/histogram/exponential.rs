@@ -1,5 +1,5 @@
-//! Buckets that grow by a factor of 2^(2^-scale), as fine as the values' range allows
-//! (OpenTelemetry, metrics data model: exponential histogram). Values are not negative here.
+//! Buckets that grow by a factor of 2^(2^-scale), with the finest scale that the range of values
+//! allows (OpenTelemetry, metrics data model: exponential histogram). Values are not negative.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +17,7 @@ pub(super) struct Exponential {
 
 impl Default for Exponential {
     fn default() -> Self {
-        // All the room that it ever needs: recording allocates nothing.
+        // All the memory that it ever needs, so that recording allocates nothing.
         let counts = Vec::with_capacity(MAX_BUCKETS.into());
         Self { scale: MAX_SCALE, zero: 0, offset: 0, counts }
     }
@@ -39,7 +39,7 @@ impl Exponential {
             self.coarsen(self.scale - more.scale);
         }
         for (nth, count) in (more.offset..).zip(&more.counts).filter(|(_, count)| **count > 0) {
-            // Adding may make it coarser still.
+            // Adding may make it even coarser.
             self.add(nth >> (more.scale - self.scale), *count);
         }
     }
@@ -55,7 +55,7 @@ impl Exponential {
         (self.scale, self.zero, offset, self.counts.clone())
     }
 
-    /// Some number that values of about the same size share.
+    /// A number below `slots` that values of about the same size share.
     pub(super) fn slot(&self, value: f64, slots: usize) -> usize {
         let index = if value > 0.0 { index(value, self.scale) } else { 0 };
         usize::try_from(index.rem_euclid(i32::try_from(slots).unwrap_or(1))).unwrap_or(0)
@@ -85,7 +85,7 @@ impl Exponential {
         self.counts[place] += count;
     }
 
-    // Each 2^by buckets become one.
+    // Merges each 2^by buckets into one.
     fn coarsen(&mut self, by: i32) {
         self.scale -= by;
         let offset = self.offset >> by;
@@ -162,7 +162,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_merged_is_what_would_have_been_recorded(
+        fn merging_is_the_same_as_recording_all_values(
             values in proptest::collection::vec(prop_oneof![Just(0.0), 1e-6_f64..1e6], 0..60),
             at in 0usize..60,
         ) {
@@ -172,7 +172,7 @@ mod tests {
             let all = of(&values);
             prop_assert_eq!(merged.counts.iter().sum::<u64>(), all.counts.iter().sum::<u64>());
             prop_assert_eq!(merged.zero, all.zero);
-            // One that was merged may be coarser than needed, never finer.
+            // A merged one may be coarser than necessary, but never finer.
             prop_assert!(merged.scale <= all.scale);
             let mut all = all;
             all.coarsen(all.scale - merged.scale);

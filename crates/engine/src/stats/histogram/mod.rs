@@ -1,4 +1,4 @@
-//! A distribution, over explicit or exponential buckets.
+//! Histograms over explicit or exponential buckets.
 
 mod exponential;
 
@@ -9,7 +9,7 @@ use exponential::Exponential;
 use livekit_otel_model::event::Time;
 use livekit_otel_model::signal::{Data, ExponentialPoint, HistogramPoint, Series, Temporality};
 
-/// Seconds, for what takes from milliseconds to a day.
+/// Seconds, for durations from milliseconds to a day.
 pub(super) const DURATION_BOUNDS: &[f64] = &[
     0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0,
     14400.0, 86400.0,
@@ -23,17 +23,17 @@ pub(super) const RATIO_BOUNDS: &[f64] =
 /// LiveKit's quality score, 1 to 5: its thresholds are 2, 4 and 4.1 (pkg/sfu/connectionquality).
 pub(super) const SCORE_BOUNDS: &[f64] = &[1.0, 2.0, 2.5, 3.0, 3.5, 4.0, 4.1, 4.3, 4.5];
 
-/// `stats.histograms`: what distributions are told over.
+/// `stats.histograms`: the buckets of histograms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Histograms {
-    /// Buckets of documented bounds, which Prometheus keeps as classic histograms.
+    /// Buckets with documented bounds, which Prometheus stores as classic histograms.
     #[default]
     Explicit,
-    /// Base-2 exponential buckets, at most 160, which Prometheus keeps as native histograms.
+    /// Up to 160 base-2 exponential buckets, which Prometheus stores as native histograms.
     Exponential,
 }
 
-// Under its own word, as serde takes a reference for one that is borrowed.
+// An alias, as serde's derive borrows fields that are written as references.
 type Bounds = &'static [f64];
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -54,8 +54,8 @@ pub(super) struct Histogram {
     exemplars: Exemplars,
 }
 
-// In a snapshot bounds are known by how many they are.
-#[allow(clippy::ptr_arg, clippy::trivially_copy_pass_by_ref)] // serde gives it so
+// In a snapshot, bounds are identified by their number.
+#[allow(clippy::ptr_arg, clippy::trivially_copy_pass_by_ref)] // serde's signature
 fn write_bounds<S: Serializer>(bounds: &&'static [f64], to: S) -> Result<S::Ok, S::Error> {
     bounds.len().serialize(to)
 }
@@ -64,14 +64,14 @@ fn read_bounds<'de, D: Deserializer<'de>>(from: D) -> Result<&'static [f64], D::
     let count = usize::deserialize(from)?;
     let mut all = [DURATION_BOUNDS, LATENCY_BOUNDS, RATIO_BOUNDS, SCORE_BOUNDS].into_iter();
     all.find(|bounds| bounds.len() == count)
-        .ok_or_else(|| serde::de::Error::custom("no histogram has so many bounds"))
+        .ok_or_else(|| serde::de::Error::custom("no histogram has this number of bounds"))
 }
 
-// Of exponential buckets, which are many, these share the exemplars.
+// Exponential buckets, which are many, share this number of exemplars.
 const EXPONENTIAL_EXEMPLARS: usize = 16;
 
 impl Histogram {
-    /// Keeps no exemplars.
+    /// A histogram without exemplars.
     pub(super) fn new(kind: Histograms, bounds: &'static [f64]) -> Self {
         let buckets = match kind {
             Histograms::Explicit => Buckets::Explicit(bounds, vec![0; bounds.len() + 1]),
@@ -80,7 +80,7 @@ impl Histogram {
         Self { buckets, count: 0, sum: 0.0, range: None, exemplars: Exemplars::default() }
     }
 
-    /// Keeps an exemplar of each bucket.
+    /// A histogram with an exemplar for each bucket.
     pub(super) fn with_exemplars(kind: Histograms, bounds: &'static [f64]) -> Self {
         let exemplars = Exemplars::new(match kind {
             Histograms::Explicit => bounds.len() + 1,
@@ -93,13 +93,13 @@ impl Histogram {
         self.add(value);
     }
 
-    /// Records a value of somebody, measured at `time` where that is known.
+    /// Records a value of `origin`, with the time of its measurement if that is known.
     pub(super) fn record_of(&mut self, value: f64, time: Option<Time>, origin: &Origin<'_>) {
         let place = self.add(value);
         self.exemplars.offer(place, value, time, origin);
     }
 
-    // Gives the place of its exemplar.
+    // Returns the index of its exemplar.
     fn add(&mut self, value: f64) -> usize {
         self.count += 1;
         self.sum += value;
@@ -112,8 +112,8 @@ impl Histogram {
         }
         match &mut self.buckets {
             Buckets::Explicit(bounds, counts) => {
-                // OTLP: a bound belongs to the bucket below it. Of so few, a look at each is faster
-                // than a search, whose steps wait for each other.
+                // OTLP: a bound belongs to the bucket below it. With so few bounds, comparing all is
+                // faster than a binary search, whose steps depend on each other.
                 let place = bounds.iter().filter(|bound| **bound < value).count();
                 counts[place] += 1;
                 place
@@ -140,14 +140,14 @@ impl Histogram {
         self.exemplars.clear();
     }
 
-    /// Another of the same kind and bounds, that has nothing.
+    /// An empty histogram of the same kind and bounds.
     pub(super) fn emptied(&self) -> Self {
         let mut empty = self.clone();
         empty.clear();
         empty
     }
 
-    /// Begins a new interval: exemplars are of one, whatever the counts are of.
+    /// Drops the exemplars, which are of one interval even if the counts are cumulative.
     pub(super) fn forget_exemplars(&mut self) {
         self.exemplars.clear();
     }
@@ -163,7 +163,7 @@ impl Histogram {
                 counts.iter_mut().zip(more).for_each(|(count, more)| *count += more);
             }
             (Buckets::Exponential(buckets), Buckets::Exponential(more)) => buckets.merge(more),
-            // All of a process are of one kind.
+            // All histograms of a process are of one kind.
             _ => return,
         }
         self.count += more.count;
@@ -176,7 +176,7 @@ impl Histogram {
     }
 }
 
-/// Points of distributions that have the same bounds.
+/// Points of histograms with the same bounds.
 #[derive(Debug)]
 pub(super) enum Points {
     Explicit(Bounds, Vec<HistogramPoint>),
@@ -194,7 +194,7 @@ impl Points {
     pub(super) fn push(&mut self, of: &Histogram, series: &Series, start: Time, time: Time) {
         let Histogram { count, sum, range, .. } = *of;
         let attributes = series.clone();
-        let exemplars = of.exemplars.told(time);
+        let exemplars = of.exemplars.at_flush(time);
         match (self, &of.buckets) {
             (Self::Explicit(_, points), Buckets::Explicit(_, counts)) => {
                 let buckets = counts.clone();
@@ -226,7 +226,7 @@ impl Points {
                     exemplars,
                 });
             }
-            // All of a process are of one kind, but for a snapshot's of before its setting changed.
+            // Of another kind only in a snapshot from before the setting was changed.
             _ => {}
         }
     }

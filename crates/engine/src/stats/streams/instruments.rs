@@ -1,6 +1,6 @@
-//! What each series of streams has: the sums of [`Counter`] and three last values.
+//! The instruments of each series of streams: the sums of [`Counter`] and three last values.
 
-use super::Level;
+use crate::stats::settings::Level;
 use livekit_otel_model::event::Counter;
 use livekit_otel_model::semconv::metric;
 use livekit_otel_model::signal::{Column, Row};
@@ -23,7 +23,7 @@ pub(super) static COUNTERS: [Column; Row::COUNTERS] = {
 pub(super) static GAUGES: [Column; Row::GAUGES] = [
     column(metric::STREAM_ROUND_TRIP, "s", "Highest round trip of streams in their last windows."),
     column(metric::STREAM_JITTER, "s", "Highest jitter of streams in their last windows."),
-    // Not 1: Prometheus would name it a ratio.
+    // Not 1, as Prometheus would name it a ratio.
     column(
         metric::STREAM_SCORE,
         "{score}",
@@ -31,8 +31,8 @@ pub(super) static GAUGES: [Column; Row::GAUGES] = [
     ),
 ];
 
-/// How many series of streams there are at most, once each has been measured in every way: what
-/// README.md states. Tracks are counted once for each participant that sends or receives them.
+/// The highest number of series of streams, with all instruments of each, as README.md states. A track
+/// is counted once for each participant that sends or receives it.
 pub fn most_series(level: Level, rooms: u64, participants: u64, tracks: u64) -> u64 {
     let each = (Row::COUNTERS + Row::GAUGES) as u64;
     match level {

@@ -1,5 +1,5 @@
-//! Series of streams, down to `stats.level`: they open with a zero, have their points at the
-//! windows' own times, and end when no more is waited for.
+//! Series of streams, down to `stats.level`. They open with a zero, have their points at the times of
+//! the windows, and end when no more windows are expected.
 
 mod instruments;
 mod slot;
@@ -9,43 +9,31 @@ use std::collections::{BinaryHeap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 
 use hashbrown::HashTable;
-use serde::{Deserialize, Serialize};
 
-use super::{Level, Settings};
-use crate::session::StreamContext;
+use super::settings::{Level, Settings};
+use crate::facts::StreamContext;
 use crate::snapshot::{Error, Part, Writer, read};
 pub use instruments::most_series;
 use instruments::{COUNTERS, GAUGES};
-use livekit_otel_model::event::{Direction, ParticipantSid, RoomSid, StreamStat, Time, TrackSid};
+use livekit_otel_model::event::{ParticipantSid, RoomSid, StreamStat, Time};
 use livekit_otel_model::semconv::key;
 use livekit_otel_model::signal::{Attribute, Table};
-use slot::{Slot, attributes};
+use slot::{Key, Owner, Slot, attributes};
 
-/// What a series is of.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-enum Key {
-    Streams(RoomSid, Option<ParticipantSid>, Option<TrackSid>, Direction),
-    /// All that found no series of its own.
-    Overflow,
-}
-
-// Whose end ends it: a participant's, or at the level of rooms a room's.
-type Owner = (RoomSid, Option<ParticipantSid>);
-
-// So many series leave together, and are one part of a snapshot.
+// How many series are flushed together, and are one part of a snapshot.
 const PAGE: usize = 128;
-// In a snapshot that can be true.
+// A snapshot with more is malformed.
 const MOST_PAGES: usize = 1 << 20;
 
 #[derive(Debug, Default)]
 struct Page {
     live: usize,
-    // Empty where none is live.
+    // Empty if none is live.
     slots: Vec<Option<Slot>>,
 }
 
-/// All series of streams. Their order is that of their places, which are a function of what was
-/// told: a place that is free is taken again, the lowest first.
+/// All series of streams, in the order of their places. The lowest free place is used first, so that
+/// places only depend on the windows that were applied.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     pages: Vec<Page>,
@@ -55,7 +43,7 @@ pub(super) struct Streams {
     hasher: RandomState,
     ended: usize,
     overflowed: u64,
-    // The page that a flush comes to next.
+    // The next page of a flush.
     flushing: Option<usize>,
 }
 
@@ -83,7 +71,7 @@ impl Streams {
         }
     }
 
-    /// No more is waited for: the series of this owner end with the next flush.
+    /// Ends the series of this owner with the next flush, as no more windows are expected.
     pub(super) fn end(&mut self, room: &RoomSid, participant: Option<&ParticipantSid>) {
         let owner = (room.clone(), participant.cloned());
         for place in self.owners.get(&owner).cloned().unwrap_or_default() {
@@ -94,23 +82,23 @@ impl Streams {
         }
     }
 
-    /// How many have ended and wait for the flush.
+    /// How many have ended and wait for a flush.
     pub(super) fn ended(&self) -> usize {
         self.ended
     }
 
-    /// How many windows found no series of their own, since the last time that this was asked.
+    /// How many windows got no series of their own since the last call.
     pub(super) fn take_overflowed(&mut self) -> u64 {
         std::mem::take(&mut self.overflowed)
     }
 
-    /// Begins a flush, whose pages [`Streams::flush_page`] gives.
+    /// Begins a flush, whose pages [`Streams::flush_page`] returns.
     pub(super) fn begin_flush(&mut self) {
         self.flushing = Some(0);
         self.ended = 0;
     }
 
-    /// The next page of a flush at `now` that has points; `None` once there is none.
+    /// The next page of a flush at `now` that has points; `None` if there are no more.
     pub(super) fn flush_page(&mut self, settings: &Settings, now: Time) -> Option<Table> {
         while let Some(nth) = self.flushing {
             let Some(page) = self.pages.get_mut(nth) else {
@@ -147,13 +135,13 @@ impl Streams {
         Ok(())
     }
 
-    /// Takes in series that were written.
+    /// Reads series that [`Streams::save`] wrote.
     pub(super) fn load(&mut self, content: &[u8]) -> Result<(), Error> {
         let (nth, slots): (usize, Vec<Option<Slot>>) = read(content)?;
         if nth > MOST_PAGES || slots.len() > PAGE || nth < self.pages.len() {
             return Err(Error::Version);
         }
-        // Pages come in their order; one that is lost, or was empty, leaves its places free.
+        // Pages are in order. The places of one that is missing or was empty are free.
         let first = self.pages.len() * PAGE;
         self.free.extend((first..nth * PAGE).map(Reverse));
         self.pages.resize_with(nth + 1, Page::default);
@@ -178,7 +166,7 @@ impl Streams {
     fn overflow(&mut self, at: Time) -> usize {
         self.overflowed += 1;
         self.place(&Key::Overflow).unwrap_or_else(|| {
-            // The specification's name for what is over a cardinality limit.
+            // OpenTelemetry's attribute for everything over a cardinality limit.
             let series = vec![Attribute::new(key::METRIC_OVERFLOW, true)].into();
             self.insert(Slot::new(Key::Overflow, series, at))
         })
@@ -195,7 +183,7 @@ impl Streams {
         place
     }
 
-    // Where nothing is.
+    // The place must be free.
     fn put(&mut self, place: usize, slot: Slot) {
         if let Some(owner) = slot.key.owner() {
             self.owners.entry(owner).or_default().push(place);
@@ -241,14 +229,5 @@ impl Streams {
 
     fn slot(&mut self, place: usize) -> Option<&mut Slot> {
         self.pages.get_mut(place / PAGE)?.slots.get_mut(place % PAGE)?.as_mut()
-    }
-}
-
-impl Key {
-    fn owner(&self) -> Option<Owner> {
-        match self {
-            Self::Streams(room, participant, ..) => Some((room.clone(), participant.clone())),
-            Self::Overflow => None,
-        }
     }
 }

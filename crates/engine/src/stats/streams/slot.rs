@@ -1,15 +1,38 @@
-//! One series of streams: what came in since its start, and since the last flush.
+//! One series of streams: its sums since its start, and its values since the last flush.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Key, Level};
-use crate::session::StreamContext;
+use crate::facts::StreamContext;
+use crate::stats::lifecycle::of_track;
 use crate::stats::points::seconds;
-use livekit_otel_model::event::{Counts, StreamStat, Time};
+use crate::stats::settings::Level;
+use livekit_otel_model::event::{
+    Counts, Direction, ParticipantSid, RoomSid, StreamStat, Time, TrackSid,
+};
 use livekit_otel_model::semconv::key;
 use livekit_otel_model::signal::{Attribute, Row, Series, Temporality, Value};
+
+/// What a series is of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) enum Key {
+    Streams(RoomSid, Option<ParticipantSid>, Option<TrackSid>, Direction),
+    /// All streams that got no series of their own.
+    Overflow,
+}
+
+/// The participant, or at the level of rooms the room, whose end ends the series.
+pub(super) type Owner = (RoomSid, Option<ParticipantSid>);
+
+impl Key {
+    pub(super) fn owner(&self) -> Option<Owner> {
+        match self {
+            Self::Streams(room, participant, ..) => Some((room.clone(), participant.clone())),
+            Self::Overflow => None,
+        }
+    }
+}
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Slot {
@@ -28,8 +51,8 @@ pub(super) struct Slot {
     measured: [bool; Row::GAUGES],
 }
 
-// A series that nothing came of for so long has ended: its stream is muted, or was never told to
-// have ended. It begins again with what comes.
+// A series without windows for so long is ended: its stream is muted, or its end was not reported. The
+// next window begins it again.
 const IDLE: Duration = Duration::from_mins(5);
 const STEP: Duration = Duration::from_millis(1);
 
@@ -72,7 +95,7 @@ impl Slot {
         !self.changed && now.since(self.last) > IDLE
     }
 
-    /// The points of a flush; none where nothing came and nothing ends.
+    /// The points of a flush; `None` if it has not changed and does not end.
     pub(super) fn row(&mut self, temporality: Temporality) -> Option<Row> {
         let ends = self.ended && temporality == Temporality::Cumulative;
         let is_silent = !ends || self.sent.is_none();
@@ -91,15 +114,15 @@ impl Slot {
         if self.changed {
             self.values(temporality, &mut row);
         }
-        // NO_RECORDED_VALUE, so that nothing draws on past it.
+        // NO_RECORDED_VALUE, so that graphs do not continue past it.
         row.ends = self.sent.filter(|_| ends).map(|sent| (sent + STEP, self.measured));
         Some(row)
     }
 
     fn values(&mut self, temporality: Temporality, row: &mut Row) {
-        // A stream without a start of its own (signalling) began at the latest just before.
+        // A stream without a start of its own (signalling) began at least just before.
         self.start = self.start.min(before(self.last));
-        // Windows of one time may come in two flushes: the second must not be before the first.
+        // Windows of the same time may be in two flushes: the second must be later than the first.
         let time = self.sent.map_or(self.last, |sent| self.last.max(sent + STEP));
         row.start = match temporality {
             Temporality::Cumulative => self.start,
@@ -133,7 +156,7 @@ fn before(time: Time) -> Time {
     Time::from_nanos(nanos).unwrap_or(time)
 }
 
-/// What a series of this level is told apart by, and what else is known of it.
+/// The attributes that identify a series of this level, with the names that are known.
 pub(super) fn attributes(
     level: Level,
     stat: &StreamStat,
@@ -151,10 +174,7 @@ pub(super) fn attributes(
     }
     if level >= Level::Track {
         attributes.push(text(key::TRACK_SID, stat.track.shared()));
-        attributes.extend(super::super::lifecycle::of_track(
-            context.description.kind(),
-            context.description.source(),
-        ));
+        attributes.extend(of_track(context.description.kind(), context.description.source()));
     }
     attributes.push(Attribute::new(key::DIRECTION, stat.direction.as_str()));
     attributes

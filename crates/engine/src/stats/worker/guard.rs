@@ -1,4 +1,4 @@
-//! Who still needs a stats worker (livekit pkg/telemetry/statsworker.go, `ReferenceGuard` and
+//! Reference counts of stats workers (livekit pkg/telemetry/statsworker.go, `ReferenceGuard` and
 //! `ReferenceCount`).
 
 use std::sync::Arc;
@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 const ACTIVATED: u8 = 1;
 const RELEASED: u8 = 2;
 
-/// One holder of a participant's stats worker: its signalling, or its media. It activates once and
-/// releases once, however often it is passed along; the worker closes with its last holder. A
-/// clone is the same guard.
+/// One holder of a participant's stats worker: its signalling, or its media. It is counted once and
+/// released once, however often it is passed; the worker closes with its last holder. A clone is the
+/// same guard.
 #[derive(Debug, Clone, Default)]
 pub struct ReferenceGuard(Arc<AtomicU8>);
 
@@ -19,17 +19,17 @@ impl ReferenceGuard {
         Self::default()
     }
 
-    /// Whether it was released: it never holds anything again.
+    /// Whether it was released; it never holds a worker again.
     pub fn is_released(&self) -> bool {
         self.0.load(Relaxed) & RELEASED != 0
     }
 
-    // Whether this activated it.
+    // Returns whether this call activated it.
     fn activate(&self) -> bool {
         self.0.fetch_or(ACTIVATED, Relaxed) & ACTIVATED == 0
     }
 
-    // Whether this released it. One that was never activated stays as it is.
+    // Returns whether this call released it. A guard that was never activated is not changed.
     fn release(&self) -> bool {
         self.0.compare_exchange(ACTIVATED, ACTIVATED | RELEASED, Relaxed, Relaxed).is_ok()
     }
@@ -46,18 +46,18 @@ impl ReferenceCount {
         }
     }
 
-    /// Whether no guard holds it: none did, or more were released than activated here.
+    /// Whether no guard holds it: none ever did, or more were released than activated here.
     pub(super) fn is_none(&self) -> bool {
         self.0 <= 0
     }
 
-    /// Whether `guard` was the last.
+    /// Releases a guard; returns whether it was the last.
     pub(super) fn release(&mut self, guard: Option<&ReferenceGuard>) -> bool {
         if !guard.is_some_and(ReferenceGuard::release) {
             return false;
         }
-        // A guard that another worker activated is none of this one's: upstream's count goes
-        // below zero then, and never comes to 0 by it either.
+        // As upstream: a guard that another worker activated takes the count below zero, which does not
+        // close this worker.
         self.0 -= 1;
         self.0 == 0
     }

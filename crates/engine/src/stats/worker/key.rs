@@ -1,4 +1,4 @@
-//! Whose stats a report is.
+//! The key of a stream's reports.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -6,17 +6,16 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use livekit_otel_model::event::{Direction, TrackKind, TrackSource};
 
-/// What a track is, for the node's metrics.
+/// The kind and source of a track, for the node's metrics.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TrackClass {
-    /// Where it comes from; `None` where it is not known.
+    /// Where it comes from; `None` if that is not known.
     pub source: Option<TrackSource>,
     /// audio, video or data.
     pub kind: TrackKind,
 }
 
-/// Whose stats a report is: made once for a stream, used for each of its reports. A clone is
-/// cheap.
+/// The key of a stream's reports: created once for the stream, used for each report. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct StatsKey(Arc<Key>);
 
@@ -32,13 +31,13 @@ struct Key {
     stream_hash: u64,
     class_hash: u64,
     room_hash: u64,
-    // Where its stream was last; a hint, as the key may be used with several services.
+    // Where its stream was found last; a hint, as several services may use the same key.
     place: AtomicU32,
 }
 
 impl StatsKey {
-    /// The key of a media track, as its publisher sends it (upstream) or as a subscriber gets it
-    /// (downstream). `country` is the participant's, empty where it is not known.
+    /// The key of a media track, as its publisher sends it (upstream) or a subscriber receives it
+    /// (downstream). `country` is the participant's; empty if it is not known.
     pub fn for_track(
         room_sid: &str,
         participant_sid: &str,
@@ -50,8 +49,7 @@ impl StatsKey {
         Self::new([room_sid, participant_sid, track_sid, country], direction, Some(class))
     }
 
-    /// The key of a participant's data or signalling: it counts in packets and bytes, not in
-    /// quality.
+    /// The key of a participant's data or signalling, of which only packets and bytes are counted.
     pub fn for_data(
         room_sid: &str,
         participant_sid: &str,
@@ -103,17 +101,17 @@ impl StatsKey {
         &self.0.track
     }
 
-    /// Which way the stream flows.
+    /// The direction of the stream.
     pub fn direction(&self) -> Direction {
         self.0.direction
     }
 
-    /// The participant's country; empty where it is not known.
+    /// The participant's country; empty if it is not known.
     pub fn country(&self) -> &str {
         &self.0.country
     }
 
-    /// What the track is; `None` for data and signalling.
+    /// The track's kind and source; `None` for data and signalling.
     pub fn class(&self) -> Option<&TrackClass> {
         self.0.class.as_ref()
     }
@@ -126,12 +124,12 @@ impl StatsKey {
         self.0.place.store(place, Relaxed);
     }
 
-    /// Whether it is a clone of the same.
+    /// Whether it is a clone of the same key.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    // Of one worker's: the room and the participant are the same.
+    // For keys of one worker, whose room and participant are the same.
     pub(super) fn is_same_stream(&self, other: &Self) -> bool {
         self.is_same(other)
             || (self.0.direction == other.0.direction && self.0.track == other.0.track)

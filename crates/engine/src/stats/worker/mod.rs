@@ -1,5 +1,5 @@
-//! Stats workers: what each stream of a participant has seen since the last flush, and who still
-//! reports (livekit pkg/telemetry/statsworker.go).
+//! Stats workers: a participant's streams since the last flush, and who still reports them (livekit
+//! pkg/telemetry/statsworker.go).
 
 mod guard;
 mod key;
@@ -8,8 +8,7 @@ mod window;
 mod workers;
 
 pub use guard::ReferenceGuard;
-pub use key::hash_of;
-pub use key::{StatsKey, TrackClass};
+pub use key::{StatsKey, TrackClass, hash_of};
 pub use window::Coalesced;
 pub use workers::{
     Acquired, CLEANUP_WAIT, Flushed, Released, Reported, UNHELD_WAIT, Who, WorkerId, Workers,

@@ -1,5 +1,4 @@
-//! Places that keep their number, in chunks: a growing slab copies nothing and holds little more
-//! than it needs.
+//! A slab in chunks: values keep their place, and growing copies nothing and reserves little.
 
 const CHUNK: usize = 32;
 
@@ -22,13 +21,13 @@ impl<T> Slab<T> {
             return place;
         }
         if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
-            // The first grows: most slabs stay small.
+            // The first chunk grows, as most slabs stay small.
             let capacity = if self.chunks.is_empty() { 0 } else { CHUNK };
             self.chunks.push(Vec::with_capacity(capacity));
         }
         let last = self.chunks.len() - 1;
         self.chunks[last].push(Some(value));
-        // 2^32 of them do not fit into memory.
+        // 2^32 values do not fit into memory.
         u32::try_from(last * CHUNK + self.chunks[last].len() - 1).unwrap_or(u32::MAX)
     }
 
@@ -54,7 +53,7 @@ impl<T> Slab<T> {
         self.chunks.iter().map(Vec::len).sum::<usize>() - self.free.len()
     }
 
-    /// One more than the highest number that was ever given.
+    /// One more than the highest place so far.
     pub(super) fn end(&self) -> u32 {
         u32::try_from(self.chunks.iter().map(Vec::len).sum::<usize>()).unwrap_or(u32::MAX)
     }

@@ -1,5 +1,5 @@
-//! What one stream has seen since the last flush: upstream's `coalesce` (livekit
-//! pkg/telemetry/statsworker.go), done report by report instead of over a list of them.
+//! One stream since the last flush: upstream's `coalesce` (livekit pkg/telemetry/statsworker.go),
+//! applied to each report instead of to a list of them.
 
 use std::sync::Arc;
 
@@ -8,15 +8,15 @@ use livekit_otel_model::event::report::{Layer, Report, ReportCounts};
 const SCORES: usize = 8;
 const LAYERS: usize = 4;
 
-/// One stream's window. Reports past the inline scores and layers spill.
+/// One stream's window. Scores and layers beyond the inline ones go to `spill`.
 #[derive(Debug, Default)]
-pub(super) struct Window {
+pub(super) struct StreamWindow {
     counts: ReportCounts,
     start: i64,
     end: i64,
     rtt: u32,
     jitter: u32,
-    // In the order of the reports: a sum of floats depends on it.
+    // In the order of the reports, which a sum of floats depends on.
     score_sum: f32,
     score_count: u32,
     scores: [f32; SCORES],
@@ -34,7 +34,7 @@ struct Spill {
     layers: Vec<PackedLayer>,
 }
 
-// A layer without padding: the bytes in two halves.
+// A layer without padding bytes: its byte count is in two halves.
 #[derive(Debug, Clone, Copy, Default)]
 struct PackedLayer {
     layer: i32,
@@ -48,16 +48,16 @@ struct PackedLayer {
 pub struct Coalesced {
     /// The sums over all valid reports.
     pub counts: ReportCounts,
-    /// Earliest start and latest end, Unix nanoseconds, 0 where a stream had none; `None` where no
-    /// valid report had a stream.
+    /// Earliest start and latest end in Unix nanoseconds, 0 if a stream had none; `None` if no valid
+    /// report had a stream.
     pub span: Option<(i64, i64)>,
-    /// Highest round trip, ms; 0 where none was measured.
+    /// Highest round trip, ms; 0 if none was measured.
     pub rtt: u32,
-    /// Highest jitter, µs; 0 where none was measured.
+    /// Highest jitter, µs; 0 if none was measured.
     pub jitter: u32,
-    /// Mean of the scores that were measured; 0 where none was.
+    /// Mean of the measured scores; 0 if none was.
     pub score: f32,
-    /// Lowest of them.
+    /// Lowest of these scores.
     pub min_score: f32,
     /// Their median.
     pub median_score: f32,
@@ -67,12 +67,12 @@ pub struct Coalesced {
     pub layer: Option<Layer>,
 }
 
-/// The codecs that were reported: a few, shared by all windows.
+/// The reported codecs: a few, shared by all windows.
 #[derive(Debug, Default)]
 pub(super) struct Codecs(Vec<Arc<str>>);
 
 impl Codecs {
-    // There are about ten; one that makes up more gets them without being shared.
+    // There are about ten; beyond this limit they are not shared.
     const MOST: usize = 64;
 
     fn get(&mut self, mime_type: &str) -> Option<Arc<str>> {
@@ -90,8 +90,8 @@ impl Codecs {
     }
 }
 
-impl Window {
-    /// Takes in a report; `false` where it is invalid and only its codec counts.
+impl StreamWindow {
+    /// Adds a report; `false` if it is invalid, of which only the codec is used.
     pub(super) fn add(&mut self, report: &impl Report, codecs: &mut Codecs) -> bool {
         self.has_report = true;
         let mime_type = report.mime_type();
@@ -117,7 +117,7 @@ impl Window {
     }
 
     fn add_score(&mut self, score: f32) {
-        // Also leaves out what is no number.
+        // Also false for NaN.
         if score > 0.0 {
             match self.scores.get_mut(self.score_count as usize) {
                 Some(place) => *place = score,
@@ -146,13 +146,13 @@ impl Window {
         }
     }
 
-    /// What was reported since the last time, which begins anew; `None` where nothing was.
+    /// Finishes the window and begins the next; `None` if nothing was reported.
     pub(super) fn finish(&mut self) -> Option<Coalesced> {
         if !self.has_report {
             return None;
         }
         let mut window = std::mem::take(self);
-        // The stream most likely keeps its codec: the next window need not make it again.
+        // Most streams keep their codec, which then need not be looked up again.
         self.mime_type.clone_from(&window.mime_type);
         let (min_score, median_score) = window.min_and_median();
         let score =
@@ -188,7 +188,7 @@ impl Window {
     }
 }
 
-// Upstream's median: the mean of the two in the middle where their number is even.
+// Upstream's median: the mean of the two in the middle if their number is even.
 fn min_and_median(scores: &mut [f32]) -> (f32, f32) {
     scores.sort_unstable_by(f32::total_cmp);
     let middle = scores.len() / 2;

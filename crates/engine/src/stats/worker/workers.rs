@@ -1,4 +1,4 @@
-//! The stats workers of some rooms: who has one, and the windows of their streams (livekit
+//! The stats workers of some rooms' participants, and the windows of their streams (livekit
 //! pkg/telemetry/telemetryservice.go and statsworker.go).
 
 use std::sync::Arc;
@@ -9,19 +9,19 @@ use hashbrown::HashTable;
 use super::guard::{ReferenceCount, ReferenceGuard};
 use super::key::{StatsKey, worker_hash};
 use super::slab::Slab;
-use super::window::{Coalesced, Codecs, Window};
+use super::window::{Coalesced, Codecs, StreamWindow};
 use livekit_otel_model::event::report::Report;
 use livekit_otel_model::event::{Direction, Time};
 
-/// How long after its closing a worker goes on flushing.
+/// How long a closed worker continues to flush.
 pub const CLEANUP_WAIT: Duration = Duration::from_mins(3);
 
-/// How long a worker that no guard ever held is kept without a report: nobody will close it.
+/// How long a worker that no guard ever held, so that nothing closes it, is kept without a report.
 pub const UNHELD_WAIT: Duration = Duration::from_hours(1);
 
 const NONE: u32 = u32::MAX;
 
-/// Whose worker it is.
+/// A worker's room and participant.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Who {
     /// The room's SID.
@@ -38,29 +38,29 @@ pub struct Who {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WorkerId(u32);
 
-/// What came of asking for a worker.
+/// The result of asking for a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Acquired {
-    /// There was an open one.
+    /// The open worker.
     Found(WorkerId),
-    /// There was none, or a closed one that it replaces.
+    /// A new worker; there was none, or a closed one that it replaces.
     Created(WorkerId),
-    /// There was none, and the guard was released already.
+    /// None: there was none, and the guard is already released.
     Refused,
 }
 
-/// What came of a report.
+/// The result of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reported {
-    /// It is in the worker's window.
+    /// It was added to the stream's window.
     Taken,
-    /// It has a negative count; only its codec counts.
+    /// It has a negative count; only its codec was used.
     Invalid,
     /// The participant has no worker.
     NoWorker,
 }
 
-/// What came of releasing a worker.
+/// The result of releasing a worker.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Released {
     /// Whether the participant was ever connected.
@@ -72,9 +72,9 @@ pub struct Released {
 /// One worker's finished windows, upstream before downstream.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Flushed {
-    /// Whose they are.
+    /// Their participant.
     pub who: Arc<Who>,
-    /// The track's SID, the direction, and the window.
+    /// The track's SID, the direction and the window.
     pub windows: Vec<(Arc<str>, Direction, Coalesced)>,
 }
 
@@ -97,25 +97,24 @@ struct Stream {
     worker: u32,
     // The next stream of the same worker.
     next: u32,
-    // Whether the worker is its participant's, and was not replaced.
+    // Whether the worker is still listed for its participant.
     is_current: bool,
-    window: Window,
+    window: StreamWindow,
 }
 
-/// The workers of some rooms. Every call takes constant time, and a report allocates nothing once
-/// its stream is known.
+/// The workers of some rooms. A report allocates nothing once its stream is known.
 #[derive(Debug, Default)]
 pub struct Workers {
     workers: Slab<Worker>,
     streams: Slab<Stream>,
-    // The current worker of each participant; a closed one that was replaced is in none.
+    // The current worker of each participant, without closed ones that were replaced.
     by_participant: HashTable<u32>,
     by_key: HashTable<u32>,
     codecs: Codecs,
 }
 
 impl Workers {
-    /// How many workers there are, the closed among them.
+    /// How many workers there are, including closed ones.
     pub fn len(&self) -> usize {
         self.workers.len()
     }
@@ -130,8 +129,8 @@ impl Workers {
         self.streams.len()
     }
 
-    /// Finds the participant's open worker, or makes one that takes over whether it was connected.
-    /// `guard` holds it from then on.
+    /// Finds the participant's open worker, or creates one, which inherits whether the participant was
+    /// connected. `guard` holds it from then on.
     pub fn acquire(&mut self, who: &Who, guard: Option<&ReferenceGuard>) -> Acquired {
         let hash = worker_hash(&who.room_sid, &who.participant_sid);
         let known = self.find(hash, &who.room_sid, &who.participant_sid);
@@ -168,14 +167,14 @@ impl Workers {
         Acquired::Created(WorkerId(made))
     }
 
-    /// The participant's media is connected.
+    /// Notes that the participant's media is connected.
     pub fn set_connected(&mut self, id: WorkerId) {
         if let Some(worker) = self.workers.get_mut(id.0) {
             worker.is_connected = true;
         }
     }
 
-    /// `guard` no longer needs the participant's worker; with the last one it closes.
+    /// Releases `guard`'s hold on the participant's worker, which closes with the last one.
     pub fn release(
         &mut self,
         room_sid: &str,
@@ -195,7 +194,7 @@ impl Workers {
         Released { was_connected: worker.is_connected, closed }
     }
 
-    /// Takes in a report.
+    /// Adds a report to its stream's window.
     pub fn report(&mut self, key: &StatsKey, report: &impl Report) -> Reported {
         let place = key.place();
         let is_there = |stream: &Stream| stream.is_current && stream.key.is_same(key);
@@ -224,7 +223,7 @@ impl Workers {
             return *known;
         }
         let next = self.workers.get(worker).map_or(NONE, |worker| worker.streams);
-        let window = Window::default();
+        let window = StreamWindow::default();
         let key = key.clone();
         let stream = Stream { key: key.clone(), worker, next, is_current: true, window };
         let made = self.streams.insert(stream);
@@ -237,9 +236,9 @@ impl Workers {
         made
     }
 
-    /// Finishes the windows of all workers, and lets go of the workers that were closed more than
-    /// [`CLEANUP_WAIT`] ago, and of those that nobody holds and that had no report for
-    /// [`UNHELD_WAIT`]: gives how many of the latter. A worker with nothing to send is left out.
+    /// Finishes the windows of all workers and passes them to `each`, except for workers without any.
+    /// Removes the workers that were closed more than [`CLEANUP_WAIT`] ago, and those that no guard holds
+    /// and that had no report for [`UNHELD_WAIT`]; returns the number of the latter.
     pub fn flush(&mut self, now: Time, mut each: impl FnMut(Flushed)) -> i64 {
         let mut unheld = 0;
         for id in 0..self.workers.end() {
@@ -247,20 +246,20 @@ impl Workers {
             let is_over = worker.closed_at.is_some_and(|closed| now.since(closed) > CLEANUP_WAIT);
             let (who, hash) = (Arc::clone(&worker.who), worker.hash);
             let windows = self.finish(id);
-            let is_forsaken = self.is_forsaken(id, windows.is_empty(), now);
-            unheld += i64::from(is_forsaken);
+            let is_abandoned = self.is_abandoned(id, windows.is_empty(), now);
+            unheld += i64::from(is_abandoned);
             if !windows.is_empty() {
                 each(Flushed { who, windows });
             }
-            if is_over || is_forsaken {
-                self.reap(id, hash);
+            if is_over || is_abandoned {
+                self.remove_worker(id, hash);
             }
         }
         unheld
     }
 
-    // Whether nobody holds it, and it had no report for long.
-    fn is_forsaken(&mut self, worker: u32, is_idle: bool, now: Time) -> bool {
+    // Whether no guard holds it and it had no report for UNHELD_WAIT.
+    fn is_abandoned(&mut self, worker: u32, is_idle: bool, now: Time) -> bool {
         let Some(worker) = self.workers.get_mut(worker) else { return false };
         let is_unheld = worker.closed_at.is_none() && worker.holders.is_none();
         if !is_idle || !is_unheld {
@@ -270,7 +269,7 @@ impl Workers {
         now.since(*worker.idle_since.get_or_insert(now)) >= UNHELD_WAIT
     }
 
-    // The windows of a worker. A stream that reported nothing is forgotten.
+    // The windows of a worker. Removes streams without a report.
     fn finish(&mut self, worker: u32) -> Vec<(Arc<str>, Direction, Coalesced)> {
         let mut windows = Vec::new();
         let mut kept = NONE;
@@ -285,7 +284,7 @@ impl Workers {
                     stream.next = kept;
                     kept = id;
                 }
-                None => self.forget(id),
+                None => self.remove_stream(id),
             }
         }
         if let Some(worker) = self.workers.get_mut(worker) {
@@ -295,7 +294,7 @@ impl Workers {
         windows
     }
 
-    fn forget(&mut self, stream: u32) {
+    fn remove_stream(&mut self, stream: u32) {
         if let Some(gone) = self.streams.remove(stream)
             && let Ok(entry) =
                 self.by_key.find_entry(gone.key.stream_hash(), |other| *other == stream)
@@ -304,12 +303,12 @@ impl Workers {
         }
     }
 
-    fn reap(&mut self, worker: u32, hash: u64) {
+    fn remove_worker(&mut self, worker: u32, hash: u64) {
         let mut next = self.workers.get(worker).map_or(NONE, |worker| worker.streams);
         while let Some(stream) = self.streams.get(next) {
             let id = next;
             next = stream.next;
-            self.forget(id);
+            self.remove_stream(id);
         }
         self.unlist(worker, hash);
         self.workers.remove(worker);

@@ -1,8 +1,8 @@
-//! Ids of traces and spans, as functions of LiveKit's SIDs: any tool that knows the SID opens
-//! the trace, and decoded a thing again makes the same ids.
+//! Ids of traces and spans, as functions of LiveKit's SIDs: any tool that knows the SID can open the
+//! trace, and a message that is decoded again has the same ids.
 //!
-//! `H` is SHA-256 over the words, joined by `/`, the first `livekit-otel/1`, cut to 16 bytes for
-//! a trace and 8 for a span. In a shell, a room's trace id is
+//! An id is the SHA-256 of the words, joined by `/` after `livekit-otel/1`, cut to 16 bytes for a
+//! trace and to 8 for a span. In a shell, a room's trace id is
 //! `printf 'livekit-otel/1/trace/RM_XXXX' | sha256sum | cut -c1-32`.
 
 use sha2::{Digest, Sha256};
@@ -22,7 +22,7 @@ fn hash<const N: usize>(words: &[&str]) -> [u8; N] {
     let digest = hasher.finalize();
     let mut id = [0; N];
     id.copy_from_slice(&digest[..N]);
-    // W3C Trace Context: an id of zeros is none.
+    // W3C Trace Context: an id of zeros is invalid.
     if id == [0; N] {
         id[N - 1] = 1;
     }
@@ -44,11 +44,11 @@ pub fn participant(room: &RoomSid, participant: &ParticipantSid) -> SpanId {
     hash(&["participant", room.as_str(), participant.as_str()])
 }
 
-pub(super) fn connect(room: &RoomSid, participant: &ParticipantSid) -> SpanId {
+pub(crate) fn connect(room: &RoomSid, participant: &ParticipantSid) -> SpanId {
     hash(&["connect", room.as_str(), participant.as_str()])
 }
 
-pub(super) fn publish(room: &RoomSid, participant: &ParticipantSid, track: &TrackSid) -> SpanId {
+pub(crate) fn publish(room: &RoomSid, participant: &ParticipantSid, track: &TrackSid) -> SpanId {
     hash(&["publish", room.as_str(), participant.as_str(), track.as_str()])
 }
 
@@ -58,7 +58,7 @@ pub fn track(room: &RoomSid, participant: &ParticipantSid, track: &TrackSid) -> 
 }
 
 /// `attempt` counts from 1 for a participant's subscriptions to one track.
-pub(super) fn subscribe(
+pub(crate) fn subscribe(
     room: &RoomSid,
     participant: &ParticipantSid,
     track: &TrackSid,
@@ -68,8 +68,8 @@ pub(super) fn subscribe(
     hash(&["subscribe", room.as_str(), participant.as_str(), track.as_str(), &attempt])
 }
 
-/// The subscription that an attempt came to.
-pub(super) fn subscription(
+/// The subscription that an attempt led to.
+pub(crate) fn subscription(
     room: &RoomSid,
     participant: &ParticipantSid,
     track: &TrackSid,
@@ -79,24 +79,24 @@ pub(super) fn subscription(
     hash(&["subscription", room.as_str(), participant.as_str(), track.as_str(), &attempt])
 }
 
-/// The trace of a participant that has one of its own.
+/// The trace of a participant that has its own.
 pub fn participant_trace(room: &RoomSid, participant: &ParticipantSid) -> TraceId {
     hash(&["trace", room.as_str(), participant.as_str()])
 }
 
-/// A participant's trace, which may be its own or its room's, and its span.
+/// A participant's trace, which is its own or its room's, and its span.
 pub(crate) fn place(room: &RoomSid, who: &ParticipantSid, own_trace: bool) -> (TraceId, SpanId) {
     let trace = if own_trace { participant_trace(room, who) } else { trace(room) };
     (trace, participant(room, who))
 }
 
-/// An egress, a SIP call and so on: `kind` is its span's name.
-pub(super) fn work(kind: &str, id: &str) -> SpanId {
+/// The span of an operation such as an egress; `kind` is the span's name.
+pub(crate) fn work(kind: &str, id: &str) -> SpanId {
     hash(&[kind, id])
 }
 
-/// The trace of such a thing that is in no room's trace.
-pub(super) fn work_trace(kind: &str, id: &str) -> TraceId {
+/// The trace of an operation that is in no room's trace.
+pub(crate) fn work_trace(kind: &str, id: &str) -> TraceId {
     hash(&["trace", kind, id])
 }
 
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn things_of_the_same_sids_have_ids_of_their_own() {
+    fn different_spans_of_the_same_sids_have_different_ids() {
         let room = RoomSid::new("RM_1").unwrap();
         let pa = ParticipantSid::new("PA_1").unwrap();
         let tr = TrackSid::new("TR_1").unwrap();

@@ -1,0 +1,167 @@
+//! What the sessions learn and the instruments count: the types that both use.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use livekit_otel_model::event::{
+    Identity, ParticipantSid, RoomName, RoomSid, Track, TrackKind, TrackSource,
+};
+use livekit_otel_model::semconv::event as name;
+
+/// Something that ended or was answered, for [`crate::stats`].
+#[derive(Debug, Clone)]
+pub enum Fact {
+    /// A room ended.
+    RoomEnded {
+        /// How long it was open.
+        took: Duration,
+    },
+    /// A participant left.
+    ParticipantEnded {
+        /// How long it was in the room.
+        took: Duration,
+        /// Whether its media never connected.
+        aborted: bool,
+    },
+    /// A participant's media connected, or failed to.
+    Connected {
+        /// The time since its signal connection.
+        took: Duration,
+        /// Whether it failed.
+        aborted: bool,
+    },
+    /// A track was published.
+    Published {
+        /// The time since the request.
+        took: Duration,
+        /// The track.
+        description: Description,
+    },
+    /// An attempt to subscribe was answered.
+    Subscribed {
+        /// The time since the request.
+        took: Duration,
+        /// Whether it failed.
+        failed: bool,
+        /// The track.
+        description: Description,
+    },
+    /// A participant's spans were released: no more of its stats are expected.
+    ParticipantReleased {
+        /// Its room.
+        room: RoomSid,
+        /// The participant.
+        participant: ParticipantSid,
+    },
+    /// A room's span was released.
+    RoomReleased {
+        /// The room.
+        room: RoomSid,
+    },
+    /// A list of rooms disagreed with the reported events.
+    Disagreement(Disagreement),
+}
+
+/// The description of a track.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Description {
+    pub(crate) kind: Option<TrackKind>,
+    pub(crate) source: Option<TrackSource>,
+    pub(crate) mime_type: Option<Arc<str>>,
+}
+
+impl Description {
+    /// A track of this kind and source.
+    pub fn new(kind: Option<TrackKind>, source: Option<TrackSource>) -> Self {
+        Self { kind, source, mime_type: None }
+    }
+
+    /// The track's kind.
+    pub fn kind(&self) -> Option<TrackKind> {
+        self.kind
+    }
+
+    /// The track's source.
+    pub fn source(&self) -> Option<TrackSource> {
+        self.source
+    }
+
+    /// Adds a message's description. What a short message leaves out stays as it is.
+    pub(crate) fn update(&mut self, info: &Track) {
+        self.kind = info.kind.or(self.kind);
+        self.source = info.source.or(self.source);
+        if let Some(mime_type) = &info.mime_type {
+            self.mime_type = Some(Arc::clone(mime_type));
+        }
+    }
+}
+
+/// What the sessions know about the stream of a stats window.
+#[derive(Debug, Clone, Default)]
+pub struct StreamContext {
+    /// The room's name.
+    pub room_name: Option<RoomName>,
+    /// The participant's identity.
+    pub identity: Option<Identity>,
+    /// The track, from its publication.
+    pub description: Description,
+    /// Whether the participant has a trace of its own; `None` if it has no span.
+    pub own_trace: Option<bool>,
+}
+
+/// What is open now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Open rooms.
+    pub rooms: u64,
+    /// Participants in them.
+    pub participants: u64,
+    /// Tracks that they publish, by kind and source.
+    pub tracks: BTreeMap<(Option<TrackKind>, Option<TrackSource>), u64>,
+}
+
+/// How much was forgotten early because a limit was reached.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Forgotten {
+    /// Ids of messages and of rooms.
+    pub ids: u64,
+    /// Rooms and participants that had ended.
+    pub ended: u64,
+}
+
+/// A difference between a list of rooms and the reported events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Disagreement {
+    /// An open room that was never reported.
+    RoomMissing,
+    /// A room whose end was never reported.
+    RoomGone,
+    /// A participant that was never reported.
+    ParticipantMissing,
+    /// A participant whose leaving was never reported.
+    ParticipantGone,
+}
+
+impl Disagreement {
+    /// The emitted value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::RoomMissing => "room_missing",
+            Self::RoomGone => "room_gone",
+            Self::ParticipantMissing => "participant_missing",
+            Self::ParticipantGone => "participant_gone",
+        }
+    }
+
+    pub(crate) fn event_name(self) -> &'static str {
+        match self {
+            Self::RoomMissing => name::ROOM_MISSING,
+            Self::RoomGone => name::ROOM_GONE,
+            Self::ParticipantMissing => name::PARTICIPANT_MISSING,
+            Self::ParticipantGone => name::PARTICIPANT_GONE,
+        }
+    }
+}
