@@ -1,10 +1,10 @@
 //! What a configuration comes to, and what is wrong with one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::*;
 use livekit_otel_engine::stats::Level;
-use livekit_otel_export::settings::{Compression, Protocol, Target};
+use livekit_otel_export::settings::{Compression, Protocol, Target, Tls};
 use livekit_otel_model::signal::Temporality;
 
 pub(super) const KEYS: (&str, &str) = ("LIVEKIT_KEYS", "devkey: s3cret");
@@ -249,9 +249,9 @@ fn a_signals_variables_go_before_those_for_all() {
     assert_eq!(export.logs.timeout, Duration::from_millis(500));
     let compressions = [&export.traces, &export.logs, &export.metrics].map(|to| to.compression);
     assert_eq!(compressions, [Compression::Gzip, Compression::None, Compression::Zstd]);
-    assert_eq!(export.traces.tls.ca, Some("ca.pem".into()));
-    assert_eq!(export.traces.tls.client_key, None);
-    assert_eq!(export.logs.tls.client_key, Some("key.pem".into()));
+    let (traces, logs) = (Tls::default().with_ca("ca.pem"), &export.logs.tls);
+    assert_eq!(export.traces.tls, traces);
+    assert_eq!(logs.client().unwrap().1, Path::new("key.pem"));
     assert_eq!([export.traces.enabled, export.metrics.enabled], [true, false]);
     assert!(!format!("{config:?}").contains("s3cret"));
 }

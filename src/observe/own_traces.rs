@@ -22,7 +22,7 @@ pub(super) fn provider(settings: &Settings) -> Result<SdkTracerProvider, InitErr
     let runtime = Handle::try_current().map_err(|_| InitError::NoRuntime)?;
     let inner = match settings.traces.protocol {
         Protocol::Grpc => grpc(&settings.traces)?,
-        Protocol::HttpProtobuf => http(&settings.traces)?,
+        _ => http(&settings.traces)?,
     };
     let attributes = settings.resource.iter().map(|(k, v)| KeyValue::new(k.clone(), v.clone()));
     let resource = Resource::builder_empty().with_attributes(attributes).build();
@@ -54,8 +54,8 @@ fn tls(target: &Target) -> Result<Option<tonic::transport::ClientTlsConfig>, Ini
         return Ok(None);
     }
     target.tls.for_grpc().map(Some).map_err(|unusable| InitError::Certificate {
-        path: unusable.path.display().to_string(),
-        kind: unusable.error.kind(),
+        path: unusable.path().display().to_string(),
+        kind: unusable.kind(),
     })
 }
 

@@ -73,8 +73,9 @@ impl Storage {
     }
 
     /// The disk for records that do not fit into the exporter's memory.
-    pub(super) fn outbox(&self) -> Option<export::Disk<'_>> {
+    pub(super) fn outbox(&self) -> Option<export::OutboxSettings<'_>> {
         let Disk { directory, segment, .. } = self.disk.as_ref()?;
-        Some(export::Disk { directory, room: self.journal.budget(), segment: *segment })
+        let budget = self.journal.budget();
+        Some(export::OutboxSettings { directory, budget, segment: *segment })
     }
 }

@@ -1,11 +1,10 @@
 //! What a collector's answer means for a request: one pure function for each transport
 //! (OTLP specification, "Failures" and "OTLP/HTTP response").
 //!
-//! The status decides. A body only adds to it: how many records were rejected, when to come again. So a
-//! body that is too long, cut off or unreadable changes nothing. The specification names 200 alone as a
-//! success and leaves what it does not name to HTTP: any 2xx is a success there (RFC 9110, 15.3). A
-//! page in place of an answer, and a redirect, are not an OTLP endpoint's, which the operator can
-//! mend: the records are kept.
+//! The status decides. A body only adds how many records were rejected, or when to retry, so a body that is
+//! too long, cut off or unreadable changes nothing. The specification names 200 alone as a success and
+//! leaves other codes to HTTP, where any 2xx is a success (RFC 9110, 15.3). An HTML page or a
+//! redirect does not come from an OTLP endpoint; the operator can correct that, so the records are kept.
 
 use std::time::{Duration, SystemTime};
 
@@ -20,36 +19,36 @@ use tonic_types::pb::{RetryInfo, Status as RpcStatus};
 use livekit_otel_model::printable;
 use livekit_otel_transport::frames::status::{NoStatus, content_type};
 
-/// What becomes of a request.
+/// The outcome of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// The collector took it, but for `rejected` of its records.
+    /// The collector accepted it, except `rejected` of its records.
     Delivered {
-        /// Records that the collector refused (partial success), never sent again.
+        /// Records that the collector rejected (partial success). They are not sent again.
         rejected: u64,
     },
-    /// It may be taken later; the collector may say how much later.
+    /// It may be accepted later.
     Retry {
-        /// The collector's own parse_retry_after.
+        /// The delay that the collector asks for.
         after: Option<Duration>,
         /// For the log.
         reason: String,
     },
-    /// No OTLP endpoint answered: it may be taken once somebody has corrected that.
+    /// The answer is not from an OTLP endpoint: an operator has to correct that.
     Misconfigured {
         /// For the log.
         reason: String,
     },
-    /// It is too large: its halves may be taken.
+    /// It is too large: its halves may be accepted.
     Halve,
-    /// It will never be taken.
+    /// It will never be accepted.
     Refused {
         /// For the log.
         reason: String,
     },
 }
 
-/// The answer to a request over HTTP that came `now`; `body` where it was short and whole.
+/// The answer to a request over HTTP, received `now`; `body` where it was short and complete.
 pub(super) fn of_http(
     status: StatusCode,
     headers: &HeaderMap,
@@ -75,10 +74,10 @@ pub(super) fn of_http(
     }
 }
 
-// Answers have the request's type; where none is said it is that.
+// Answers have the request's content type; one without a content type is read as that.
 fn is_protobuf(headers: &HeaderMap) -> bool {
-    let is_said = |text: &[u8]| text.to_ascii_lowercase().starts_with(b"application/x-protobuf");
-    headers.get(CONTENT_TYPE).is_none_or(|value| is_said(value.as_bytes()))
+    let is_named = |text: &[u8]| text.to_ascii_lowercase().starts_with(b"application/x-protobuf");
+    headers.get(CONTENT_TYPE).is_none_or(|value| is_named(value.as_bytes()))
         && !headers.contains_key(CONTENT_ENCODING)
 }
 
@@ -89,15 +88,15 @@ fn is_page(headers: &HeaderMap) -> bool {
     })
 }
 
-// The status, and the collector's words for it: google.rpc.Status.
+// The status, and the message of the google.rpc.Status in the body.
 fn http_reason(status: StatusCode, body: &[u8]) -> String {
     match RpcStatus::decode(body) {
-        Ok(told) if !told.message.is_empty() => format!("{status}: {}", words(&told.message)),
+        Ok(rpc) if !rpc.message.is_empty() => format!("{status}: {}", shortened(&rpc.message)),
         _ => status.to_string(),
     }
 }
 
-// Seconds or a date (RFC 9110, 10.2.3). No time at all is no parse_retry_after: the back-off stays.
+// Seconds or a date (RFC 9110, 10.2.3). `None` where that is not in the future: the back-off applies.
 fn parse_retry_after(retry_after: &str, now: SystemTime) -> Option<Duration> {
     let after = match retry_after.parse() {
         Ok(seconds) => Duration::from_secs(seconds),
@@ -117,7 +116,7 @@ pub(super) fn of_grpc(answer: Result<Bytes, Status>) -> Answer {
     if let Some(cause) = std::error::Error::source(&status) {
         return match cause.downcast_ref() {
             Some(NoStatus::NotGrpc { .. }) => Answer::Misconfigured { reason: cause.to_string() },
-            // The collector gave no status: what tonic makes of a connection that broke has a cause.
+            // A status with a cause is tonic's own, for a connection that broke.
             _ => Answer::Retry { after: None, reason },
         };
     }
@@ -138,27 +137,27 @@ pub(super) fn of_grpc(answer: Result<Bytes, Status>) -> Answer {
     }
 }
 
-// The code's name and what stands behind it, for the log.
+// The code's name, and the message or cause, for the log.
 fn reason(status: &Status) -> String {
     let cause = std::error::Error::source(status);
     let cause = cause.map_or_else(|| status.message().to_owned(), livekit_otel_transport::chain);
-    format!("{:?}: {}", status.code(), words(&cause))
+    format!("{:?}: {}", status.code(), shortened(&cause))
 }
 
-// What the collector wrote, as the log and the list of letters show it.
-fn words(told: &str) -> String {
-    told.chars().map(printable::shown).take(LONGEST_REASON).collect()
+// The collector's text as the log and the list of dead letters show it.
+fn shortened(text: &str) -> String {
+    text.chars().map(printable::shown).take(LONGEST_REASON).collect()
 }
 
 const LONGEST_REASON: usize = 200;
 
-// gRPC implementations that answer OutOfRange to a message over their limit.
+// Some gRPC implementations answer OutOfRange to a message over their limit.
 fn says_too_large(message: &str) -> bool {
     let message = message.to_ascii_lowercase();
     ["too large", "larger than", "too big", "exceed"].iter().any(|words| message.contains(words))
 }
 
-// The three responses have their partial success, and that its count, in the same fields.
+// The responses of the three signals have the same field numbers down to the count.
 fn rejected(body: Bytes) -> u64 {
     let response = ExportTraceServiceResponse::decode(body).unwrap_or_default();
     let rejected = response.partial_success.map_or(0, |partial| partial.rejected_spans);
@@ -197,7 +196,7 @@ mod tests {
     }
 
     // The answer with a body of this type.
-    fn told(status: u16, content_type: Option<&str>, body: &impl Message) -> Answer {
+    fn with_body(status: u16, content_type: Option<&str>, body: &impl Message) -> Answer {
         let headers = content_type.map(|text| (CONTENT_TYPE, text.parse().unwrap()));
         let (status, body) = (StatusCode::from_u16(status).unwrap(), body.encode_to_vec());
         let headers = headers.into_iter().collect();
@@ -277,22 +276,23 @@ mod tests {
     }
 
     #[test]
-    fn words_and_wishes_in_a_body_are_read_where_it_is_protobuf() {
+    fn the_message_and_delay_in_a_body_are_read_where_it_is_protobuf() {
         let busy = RpcStatus::decode(asks(Code::Unavailable, Some(2500)).details()).unwrap();
         let reason = "503 Service Unavailable: no".to_owned();
-        let said = Answer::Retry { after: Some(Duration::from_millis(2500)), reason };
-        assert_eq!(told(503, Some("application/x-protobuf"), &busy), said);
-        assert_eq!(told(503, None, &busy), said);
-        assert_eq!(told(503, Some("text/html"), &busy), http(503, None));
+        let expected = Answer::Retry { after: Some(Duration::from_millis(2500)), reason };
+        assert_eq!(with_body(503, Some("application/x-protobuf"), &busy), expected);
+        assert_eq!(with_body(503, None, &busy), expected);
+        assert_eq!(with_body(503, Some("text/html"), &busy), http(503, None));
         let invalid = RpcStatus { message: "a\u{1b}[31mb".to_owned(), ..busy };
         let reason = "400 Bad Request: a\u{fffd}[31mb".to_owned();
-        assert_eq!(told(400, None, &invalid), Answer::Refused { reason });
+        assert_eq!(with_body(400, None, &invalid), Answer::Refused { reason });
     }
 
     #[test]
-    fn a_page_is_no_delivery() {
-        let page =
-            |status, content_type| kind(&told(status, Some(content_type), &RpcStatus::default()));
+    fn an_html_page_is_not_a_delivery() {
+        let page = |status, content_type| {
+            kind(&with_body(status, Some(content_type), &RpcStatus::default()))
+        };
         for content_type in ["text/html", "Text/HTML; charset=utf-8", "application/xhtml+xml"] {
             assert_eq!(page(200, content_type), "misconfigured", "{content_type}");
             assert_eq!(page(404, content_type), "refused", "{content_type}");
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_collector_that_says_when_is_asked_again_then() {
+    fn a_delay_that_the_collector_asks_for_is_used() {
         for code in [Code::ResourceExhausted, Code::Unavailable] {
             for (millis, expected) in [(Some(2500), Some(2500)), (Some(0), None), (None, None)] {
                 let answer = of_grpc(Err(asks(code, millis)));
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_broke_is_no_answer_of_the_collector() {
+    fn a_broken_connection_is_not_an_answer_of_the_collector() {
         for code in 0..=16 {
             let mut status = Status::new(Code::from(code), "");
             status.set_source(std::sync::Arc::new(std::io::Error::other("broken pipe")));
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partial_success_counts_what_was_rejected() {
+    fn a_partial_success_counts_the_rejected_records() {
         let message = ExportTraceServiceResponse {
             partial_success: Some(
                 opentelemetry_proto::tonic::collector::trace::v1::ExportTracePartialSuccess {
@@ -350,7 +350,7 @@ mod tests {
         };
         let body = Bytes::from(message.encode_to_vec());
         assert_eq!(of_grpc(Ok(body)), Answer::Delivered { rejected: 3 });
-        let rejected = |content_type| told(200, content_type, &message);
+        let rejected = |content_type| with_body(200, content_type, &message);
         assert_eq!(rejected(None), Answer::Delivered { rejected: 3 });
         let protobuf = rejected(Some("application/x-protobuf"));
         assert_eq!(protobuf, Answer::Delivered { rejected: 3 });

@@ -1,5 +1,5 @@
-//! Signals to OTLP records: each span, log record and metric is encoded once, and stays bytes
-//! through queues, splits and retries.
+//! Signals to OTLP records. Each span, log record and metric is encoded once, and stays encoded through queues,
+//! splits and retries.
 
 use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value};
 use opentelemetry_proto::tonic::logs::v1 as logs;
@@ -7,9 +7,9 @@ use opentelemetry_proto::tonic::metrics::v1::{self as metrics, metric};
 use opentelemetry_proto::tonic::trace::v1 as trace;
 use prost::Message;
 
-use super::numbers;
-use super::record::{POINTS_PER_METRIC, Record, Scope, attributes};
-use crate::privacy::Privacy;
+use crate::numbers;
+use crate::record::{POINTS_PER_METRIC, Record, Scope, attributes};
+use livekit_otel_model::privacy::Privacy;
 use livekit_otel_model::signal::{
     Data, Exemplar, ExponentialPoint, HistogramPoint, LogRecord, Metric, Severity, Span, SpanKind,
     Temporality,
@@ -68,7 +68,7 @@ pub(super) fn log(privacy: &Privacy, log: &LogRecord) -> Record {
         observed_time_unix_nano: log.observed.nanos(),
         severity_number: severity.0.into(),
         severity_text: severity.1.to_owned(),
-        // The body is what log viewers show.
+        // Log viewers show the body.
         body: Some(AnyValue { value: Some(any_value::Value::StringValue(name.clone())) }),
         attributes: attributes(privacy, &log.attributes),
         flags: if trace_id.is_empty() { 0 } else { SAMPLED },
@@ -80,7 +80,7 @@ pub(super) fn log(privacy: &Privacy, log: &LogRecord) -> Record {
     record(Scope::LiveKit, 1, &message)
 }
 
-/// A metric, in as many parts as its points need.
+/// Encodes a metric, in as many parts as its points need.
 pub(super) fn metric(privacy: &Privacy, metric: &Metric, to: &mut Vec<Record>) {
     match &metric.data {
         Data::Gauge(points) => numbers::gauge(privacy, metric, points, to),
@@ -123,7 +123,7 @@ fn distribution(metric: &Metric, points: usize, data: metric::Data) -> Record {
     record(Scope::LiveKit, points as u64, &message)
 }
 
-/// A metric of the SDK's, as opentelemetry-proto makes it.
+/// Encodes a metric of the SDK, converted by opentelemetry-proto.
 pub(super) fn own_metric(message: &metrics::Metric) -> Record {
     let items = match &message.data {
         Some(metric::Data::Gauge(data)) => data.data_points.len(),

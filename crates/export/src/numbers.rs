@@ -1,14 +1,14 @@
-//! Sums and gauges, written without a message in between. A test holds what is written against
+//! Sums and gauges, encoded without building a message first. A test compares the bytes with
 //! opentelemetry-proto's types.
 
 use std::borrow::Cow;
 
 use bytes::{BufMut, BytesMut};
 
-use super::record::{POINTS_PER_METRIC, Record, Scope};
-use super::wire::{self, FIXED_LEN, NO_RECORDED_VALUE, field, field_len, put_fixed};
-use super::wire::{put_head, put_varint, sum_tail};
-use crate::privacy::Privacy;
+use crate::record::{POINTS_PER_METRIC, Record, Scope};
+use crate::wire::{self, FIXED_LEN, NO_RECORDED_VALUE, field, field_len, put_fixed};
+use crate::wire::{put_head, put_varint, sum_tail};
+use livekit_otel_model::privacy::Privacy;
 use livekit_otel_model::signal::{Metric, Number, NumberPoint};
 
 pub(super) fn gauge(
@@ -35,7 +35,7 @@ pub(super) fn sum(
     }
 }
 
-// A metric of these points; `tail` is what its data has after them.
+// A metric of these points; `tail` follows them in its data.
 fn record(
     privacy: &Privacy,
     metric: &Metric,
@@ -97,7 +97,6 @@ mod tests {
     use proptest::prelude::*;
     use prost::Message;
 
-    use super::super::encode;
     use super::*;
     use crate::record;
     use livekit_otel_model::event::Time;
@@ -143,7 +142,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_what_the_messages_would_be(
+        fn the_bytes_are_those_of_the_messages(
             points in proptest::collection::vec(point(), 1..20),
             monotonic in any::<bool>(),
             is_gauge in any::<bool>(),
@@ -167,10 +166,17 @@ mod tests {
                 data: Some(message),
                 ..Default::default()
             };
-            // Twice: the second time the attributes are known.
+            // Twice: the second time the attributes are encoded already.
             for _ in 0..2 {
                 let mut records = Vec::new();
-                encode::metric(&Privacy::Plain, &metric, &mut records);
+                match &metric.data {
+                    Data::Gauge(points) => gauge(&Privacy::Plain, &metric, points, &mut records),
+                    Data::Sum { points, .. } => {
+                        let delta = otlp::AggregationTemporality::Delta.into();
+                        sum(&Privacy::Plain, &metric, (monotonic, delta), points, &mut records);
+                    }
+                    _ => panic!("a sum or a gauge"),
+                }
                 prop_assert_eq!(records.len(), 1);
                 prop_assert_eq!(otlp::Metric::decode(records[0].bytes.clone()).unwrap(), expected.clone());
             }

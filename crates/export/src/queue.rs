@@ -1,5 +1,5 @@
-//! What waits for delivery, in memory up to a number of bytes; where there is a journal on disk, the
-//! rest of it is there.
+//! A signal's queue: records in memory up to a number of bytes, and with a journal on disk the rest in the
+//! outbox.
 
 use std::collections::VecDeque;
 use std::io;
@@ -8,53 +8,60 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-use super::outbox::{Outbox, Saved, Settled};
-use super::record::Record;
-use super::request::Assembler;
+use crate::outbox::{Outbox, Saved, Settled};
+use crate::record::Record;
+use crate::request::Assembler;
 use livekit_otel_ledger::Lost;
 
 /// The queue of a signal.
 #[derive(Debug)]
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
-    pub(super) more: Notify,
+    // Notified when records are queued.
+    more: Notify,
+    // Notified when there may be capacity.
     less: Notify,
     max_bytes: usize,
-    full: AtomicBool,
-    // The collector does not take what is sent.
-    failing: AtomicBool,
+    // The last push found the queue full.
+    is_full: AtomicBool,
+    // The collector does not accept requests.
+    is_failing: AtomicBool,
 }
 
-// What may wait before whoever makes a lot at once waits too: enough that the next request is there
-// when the last was taken.
+// How many bytes may wait before a flush pauses: enough that the next request is ready when the last one is
+// taken.
 const AHEAD: usize = 2 << 20;
 
 #[derive(Debug, Default)]
 struct Waiting {
     memory: VecDeque<Record>,
     bytes: usize,
-    // Taken for delivery, in its order, from the first that is not settled on; without those that are.
+    // Taken for delivery, in order, from the first that is not settled; `None` in place of settled ones.
     in_flight: VecDeque<Option<Record>>,
-    // How many bytes of them are not on disk.
-    flying: usize,
-    // The place of the first of them, among all that were ever taken.
+    // How many bytes of `in_flight` are not on disk.
+    in_flight_unwritten: usize,
+    // The place of the first in flight, among all records that were ever taken.
     place: u64,
-    closed: bool,
-    // The disk could not take what is over the limit.
-    stalled: bool,
+    is_closed: bool,
+    // Records over the limit could not be written to disk.
+    is_stalled: bool,
     outbox: Option<Outbox>,
 }
 
-/// What was taken for delivery together.
+/// Records that were taken for delivery together.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
-    pub(super) records: Vec<Record>,
-    // The first record's, among all that were ever taken.
+    records: Vec<Record>,
+    // The place of the first record, among all that were ever taken.
     place: u64,
 }
 
 impl Batch {
-    /// Parts it in the middle; gives the second half.
+    pub(super) fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    /// Splits the batch in the middle and returns the second half.
     pub(super) fn halve(&mut self) -> Self {
         let middle = self.records.len() / 2;
         Self { records: self.records.split_off(middle), place: self.place + middle as u64 }
@@ -69,27 +76,27 @@ impl Queue {
             more: Notify::new(),
             less: Notify::new(),
             max_bytes,
-            full: AtomicBool::new(false),
-            failing: AtomicBool::new(false),
+            is_full: AtomicBool::new(false),
+            is_failing: AtomicBool::new(false),
         }
     }
 
-    /// Queues records in their order; gives how many items found no room, and why.
+    /// Queues records in order. Returns how many items found no capacity, and why.
     pub(super) fn push(&self, records: impl IntoIterator<Item = Record>) -> (u64, Lost) {
         let mut waiting = self.waiting();
-        let (mut lost, is_closed) = (0, waiting.closed);
+        let (mut lost, is_closed) = (0, waiting.is_closed);
         for mut record in records {
             if is_closed && (waiting.outbox.is_none() || record.is_own()) {
                 lost += record.items;
                 continue;
             }
-            if waiting.bytes + record.bytes.len() > self.max_bytes && !waiting.stalled {
-                // Where that fails whoever made them has to wait until it succeeds.
+            if waiting.bytes + record.bytes.len() > self.max_bytes && !waiting.is_stalled {
+                // Where this fails, the engine pauses until it succeeds (`is_stalled`).
                 let _ = waiting.spill();
             }
             let is_kept = waiting.outbox.as_mut().is_some_and(|outbox| outbox.number(&mut record));
             if !is_kept && waiting.outbox.is_some() && !record.is_own() {
-                // It was delivered, or is on disk, since before a restart.
+                // Before a restart it was delivered or written to disk.
                 continue;
             }
             if !is_kept && waiting.bytes + record.bytes.len() > self.max_bytes {
@@ -105,21 +112,26 @@ impl Queue {
         (lost, if is_closed { Lost::Shutdown } else { Lost::QueueFull })
     }
 
-    /// How many items of these records are counted as accepted by whoever pushes them: on disk that is
-    /// done as they are numbered, since a replay makes some again.
+    /// How many items of `records` the caller has to count as accepted. With an outbox they are counted as they
+    /// are numbered, since a replay creates some of them again.
     pub(super) fn uncounted(&self, records: &[Record]) -> u64 {
         let on_disk = self.waiting().outbox.is_some();
         let uncounted = records.iter().filter(|record| !on_disk || record.is_own());
         uncounted.map(|record| record.items).sum()
     }
 
-    /// Returns once little waits, or what waits does not become less.
+    /// Returns once records are queued.
+    pub(super) async fn wait_for_records(&self) {
+        self.more.notified().await;
+    }
+
+    /// Returns once little waits, or when waiting would not help.
     pub(super) async fn wait_for_capacity(&self) {
         loop {
             let less = self.less.notified();
             let waits = {
                 let waiting = self.waiting();
-                waiting.bytes > AHEAD && !waiting.closed && !self.is_failing()
+                waiting.bytes > AHEAD && !waiting.is_closed && !self.is_failing()
             };
             if !waits {
                 return;
@@ -128,18 +140,17 @@ impl Queue {
         }
     }
 
-    /// Whether the collector does not take what is sent.
+    /// Whether the collector does not accept requests.
     pub(super) fn is_failing(&self) -> bool {
-        self.failing.load(Relaxed)
+        self.is_failing.load(Relaxed)
     }
 
-    /// Whether the collector does not take what is sent.
-    pub(super) fn set_failing(&self, failing: bool) {
-        self.failing.store(failing, Relaxed);
+    pub(super) fn set_failing(&self, is_failing: bool) {
+        self.is_failing.store(is_failing, Relaxed);
         self.less.notify_waiters();
     }
 
-    /// Takes out what the program told of itself and still waits; gives how many items that are.
+    /// Removes the program's own metrics that still wait, and returns how many items they were.
     pub(super) fn supersede_own(&self) -> u64 {
         let mut waiting = self.waiting();
         let own = waiting.memory.iter().filter(|record| record.is_own());
@@ -149,36 +160,36 @@ impl Queue {
         items
     }
 
-    /// Whether this is the first push after one that fitted which did not: worth a line in the log.
-    pub(super) fn is_newly_full(&self, full: bool) -> bool {
-        !self.full.swap(full, Relaxed) && full
+    /// Whether a push found the queue full and the one before it did not: worth a line in the log.
+    pub(super) fn is_newly_full(&self, is_full: bool) -> bool {
+        !self.is_full.swap(is_full, Relaxed) && is_full
     }
 
-    /// Whether there is more than fits, and the disk could not take it. Tries it again.
+    /// Whether records over the limit can't be written to disk. Tries again.
     pub(super) fn is_stalled(&self) -> bool {
         let mut waiting = self.waiting();
-        waiting.stalled && waiting.spill().is_err()
+        waiting.is_stalled && waiting.spill().is_err()
     }
 
-    /// Closes the queue and gives how many items are lost by that: all, or where there is a disk
-    /// those that were never to be there.
+    /// Closes the queue and returns how many items are lost: all, or with an outbox those that are never
+    /// written there.
     pub(super) fn abandon(&self) -> u64 {
         let mut waiting = self.waiting();
-        waiting.closed = true;
+        waiting.is_closed = true;
         self.less.notify_waiters();
-        let lost = |record: &Record| record.number == 0;
+        let is_lost = |record: &Record| record.number == 0;
         let waiting = &mut *waiting;
         let both = waiting.memory.iter().chain(waiting.in_flight.iter().flatten());
-        let left = both.filter(|record| lost(record)).map(|record| record.items).sum();
-        waiting.memory.retain(|record| !lost(record));
-        for flying in &mut waiting.in_flight {
-            flying.take_if(|record| lost(record));
+        let left = both.filter(|record| is_lost(record)).map(|record| record.items).sum();
+        waiting.memory.retain(|record| !is_lost(record));
+        for record in &mut waiting.in_flight {
+            record.take_if(|record| is_lost(record));
         }
         waiting.bytes = waiting.memory.iter().map(|record| record.bytes.len()).sum();
         left
     }
 
-    /// Takes what fits into a request. It stays in flight until it is settled.
+    /// Takes the records that fit into a request. They stay in flight until they are settled.
     pub(super) fn take(&self, assembler: &Assembler) -> io::Result<Batch> {
         let mut waiting = self.waiting();
         let waiting = &mut *waiting;
@@ -196,27 +207,27 @@ impl Queue {
         if let (Some(outbox), Some(last)) =
             (&mut waiting.outbox, batch.iter().rfind(|one| one.number > 0))
         {
-            outbox.taken(last.number);
+            outbox.set_taken(last.number);
         }
         let place = waiting.place + waiting.in_flight.len() as u64;
         waiting.in_flight.extend(batch.iter().cloned().map(Some));
-        waiting.note_flying();
+        waiting.note_in_flight();
         self.less.notify_waiters();
         Ok(Batch { records: batch, place })
     }
 
-    /// How many items could not be read from the disk since the last time that this was asked.
+    /// How many items could not be read from disk since the last call.
     pub(super) fn take_damaged(&self) -> u64 {
         self.waiting().outbox.as_mut().map_or(0, Outbox::take_damaged)
     }
 
-    /// These records are no longer in flight, though some before them may be.
-    pub(super) fn settle(&self, batch: &Batch, how: Settled) {
+    /// Removes `batch` from the records in flight; earlier ones may stay there.
+    pub(super) fn settle(&self, batch: &Batch, outcome: Settled) {
         let mut waiting = self.waiting();
         let waiting = &mut *waiting;
         let places = batch.place..batch.place + batch.records.len() as u64;
-        for (place, flying) in (waiting.place..).zip(&mut waiting.in_flight) {
-            flying.take_if(|_| places.contains(&place));
+        for (place, record) in (waiting.place..).zip(&mut waiting.in_flight) {
+            record.take_if(|_| places.contains(&place));
         }
         while let Some(None) = waiting.in_flight.front() {
             waiting.in_flight.pop_front();
@@ -225,9 +236,9 @@ impl Queue {
         let in_flight = waiting.in_flight.iter().flatten().map(|record| record.number);
         let unsettled = in_flight.filter(|number| *number > 0).min();
         if let Some(outbox) = &mut waiting.outbox {
-            outbox.settle(&batch.records, how, unsettled);
+            outbox.settle(&batch.records, outcome, unsettled);
         }
-        waiting.note_flying();
+        waiting.note_in_flight();
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -236,23 +247,24 @@ impl Queue {
         waiting.memory.is_empty() && !on_disk
     }
 
-    pub(super) fn has_a_request(&self, assembler: &Assembler) -> bool {
+    /// Whether the queue fills a request.
+    pub(super) fn has_whole_request(&self, assembler: &Assembler) -> bool {
         let waiting = self.waiting();
         let on_disk = waiting.outbox.as_ref().is_some_and(Outbox::has_unread);
         on_disk || assembler.fits(&waiting.memory) < waiting.memory.len()
     }
 
-    /// Whether something made by a flush still waits.
+    /// Whether LiveKit's records still wait or are in flight.
     pub(super) fn is_backlogged(&self) -> bool {
         let waiting = self.waiting();
-        let of_livekit = |record: &Record| !record.is_own();
-        waiting.memory.iter().any(of_livekit)
-            || waiting.in_flight.iter().flatten().any(of_livekit)
+        let is_livekits = |record: &Record| !record.is_own();
+        waiting.memory.iter().any(is_livekits)
+            || waiting.in_flight.iter().flatten().any(is_livekits)
             || waiting.outbox.as_ref().is_some_and(Outbox::has_unread)
     }
 
-    /// Puts all that waits on disk; gives what a snapshot has to know of it. Blocking; nobody else
-    /// waits for it.
+    /// Writes all waiting records to disk and returns what a snapshot stores of the queue; `None` without an
+    /// outbox. Blocks, but holds no lock while it syncs.
     pub(super) fn save(&self) -> io::Result<Option<Saved>> {
         let (saved, unsaved) = {
             let mut waiting = self.waiting();
@@ -270,27 +282,27 @@ impl Queue {
         synced.map(|()| Some(saved))
     }
 
-    /// Goes on from a snapshot.
+    /// Resumes from a snapshot.
     pub(super) fn restore(&self, saved: Option<Saved>, is_whole: bool) {
         if let Some(outbox) = &mut self.waiting().outbox {
             outbox.restore(saved, is_whole);
         }
     }
 
-    /// How far records are numbered.
+    /// The position behind the last numbered record.
     pub(super) fn numbered(&self) -> Saved {
         self.waiting().outbox.as_ref().map(Outbox::numbered).unwrap_or_default()
     }
 
-    /// Leaves out the numbers before these.
-    pub(super) fn skip_to(&self, numbered: Saved) {
+    /// Continues numbering from here, unless it is further already.
+    pub(super) fn skip_to(&self, position: Saved) {
         if let Some(outbox) = &mut self.waiting().outbox {
-            outbox.skip_to(numbered);
+            outbox.skip_to(position);
         }
     }
 
     #[cfg(test)]
-    pub(super) fn is_drained(&self) -> bool {
+    pub(super) fn is_in_flight(&self) -> bool {
         self.is_empty() && !self.waiting().in_flight.is_empty()
     }
 
@@ -300,30 +312,30 @@ impl Queue {
 }
 
 impl Waiting {
-    // Writes what is only in memory to the disk, and reads it from there when its turn comes.
+    // Writes to disk what is in memory alone; it is read back when its turn comes.
     fn spill(&mut self) -> io::Result<()> {
         let Some(outbox) = &mut self.outbox else { return Ok(()) };
         let written = outbox.write(self.in_flight.iter().flatten().chain(&self.memory));
-        self.stalled = written.is_err();
-        // Of what could not be written as a whole the part that was is read from there too.
+        self.is_stalled = written.is_err();
+        // Where a part alone was written, that part is read from there too.
         self.memory.retain(|record| record.number == 0 || !outbox.has(record));
         self.bytes = self.memory.iter().map(|record| record.bytes.len()).sum();
-        self.note_flying();
+        self.note_in_flight();
         written
     }
 
-    fn note_flying(&mut self) {
+    fn note_in_flight(&mut self) {
         if let Some(outbox) = &self.outbox {
             let unwritten = self.in_flight.iter().flatten().filter(|record| !outbox.has(record));
-            self.flying = unwritten.map(|record| record.bytes.len()).sum();
+            self.in_flight_unwritten = unwritten.map(|record| record.bytes.len()).sum();
             self.note();
         }
     }
 
-    // A snapshot has to find room for what is not on disk.
+    // The budget includes what a snapshot would still have to write.
     fn note(&self) {
         if let Some(outbox) = &self.outbox {
-            outbox.unwritten(self.bytes + self.flying);
+            outbox.set_unwritten(self.bytes + self.in_flight_unwritten);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What is queued: one encoded span, log record or metric.
+//! What a queue holds: encoded spans, log records and metrics.
 
 use bytes::Bytes;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
@@ -6,12 +6,12 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use crate::privacy::Privacy;
 use livekit_otel_model::signal::{Attribute, Value};
 
-/// Who tells it: OTLP's instrumentation scope.
+/// The source of a record: OTLP's instrumentation scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scope {
     /// LiveKit.
     LiveKit,
-    /// This program, of itself.
+    /// This program's own metrics.
     Own,
 }
 
@@ -19,29 +19,29 @@ pub(super) enum Scope {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Record {
     pub(super) scope: Scope,
-    /// How many the ledger counts: a metric's points.
+    /// What the ledger counts: one for a span or log record, the points of a metric.
     pub(super) items: u64,
     pub(super) bytes: Bytes,
-    /// Its place among all of LiveKit's that this directory ever had; 0 outside of one.
+    /// Its number among all of LiveKit's records that the outbox ever had; 0 without an outbox.
     pub(super) number: u64,
 }
 
 impl Record {
-    /// Whether this program tells it of itself: told again and again, it is never kept on disk.
+    /// Whether it is one of the program's own metrics. A later report replaces it, so it is never on disk.
     pub(super) fn is_own(&self) -> bool {
         self.scope == Scope::Own
     }
 }
 
-/// How many the ledger counts.
+/// The items of all `records`.
 pub(super) fn items(records: &[Record]) -> u64 {
     records.iter().map(|record| record.items).sum()
 }
 
-// A metric with more points than fit here leaves in parts, so that requests can be split.
+/// A metric with more points is sent in parts, so that requests can be split.
 pub(super) const POINTS_PER_METRIC: usize = 200;
 
-/// The attributes of any record of LiveKit's: here personal data is kept, hashed or left out.
+/// Encodes the attributes of any of LiveKit's records: here personal data is kept, hashed or left out.
 pub(super) fn attributes(privacy: &Privacy, attributes: &[Attribute]) -> Vec<KeyValue> {
     let value = |value: &Value| match value {
         Value::Bool(flag) => any_value::Value::BoolValue(*flag),

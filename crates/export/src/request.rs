@@ -1,21 +1,21 @@
-//! Records to requests, split by encoded size.
+//! Requests from records, split by encoded size.
 //!
 //! The three export requests of OTLP have the same shape and field numbers (opentelemetry-proto,
-//! collector/*/v1): a request holds one resource (1), that its resource (1) and scopes (2), and
-//! those their scope (1), records (2) and schema URL (3). One assembler makes all three.
+//! collector/*/v1). A request holds one group (1): its resource (1), scopes (2) and schema URL (3). Each scope
+//! holds its name and version (1), records (2) and schema URL (3). One assembler serves all three.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
 
-use super::record::{Record, Scope};
-use super::wire::{field_len, put_head};
+use crate::record::{Record, Scope};
+use crate::wire::{field_len, put_head};
 use livekit_otel_model::semconv::SCHEMA_URL;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Makes requests of one process: its resource and scopes are encoded once.
+/// Assembles requests: the resource and the scopes of the process are encoded once.
 #[derive(Debug, Clone)]
 pub(super) struct Assembler {
     resource: Bytes,
@@ -44,12 +44,12 @@ impl Assembler {
         }
     }
 
-    /// The largest request.
+    /// The size of the largest request.
     pub(super) fn max_bytes(&self) -> usize {
         self.max_bytes
     }
 
-    /// How many of the first `records` fit into a request; at least one.
+    /// How many of the first `records` fit into a request; at least one of them, whatever its size.
     pub(super) fn fits<'a>(&self, records: impl IntoIterator<Item = &'a Record>) -> usize {
         let mut size = self.overhead();
         let mut count = 0;
@@ -93,7 +93,7 @@ impl Assembler {
         request.freeze()
     }
 
-    // All but the records: both scopes, and the longest that their lengths can be.
+    // The size without records: both scopes, with the longest form of their lengths.
     fn overhead(&self) -> usize {
         let scopes = [&self.livekit, &self.own];
         let scopes: usize = scopes
@@ -135,7 +135,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_split_holds_each_record_once_and_keeps_to_the_limit(
+        fn each_record_is_in_one_request_within_the_limit(
             sizes in proptest::collection::vec(0usize..600, 1..60),
             limit in 400usize..2000,
         ) {

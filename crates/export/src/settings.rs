@@ -1,35 +1,36 @@
-//! Where the signals go and how: what the configuration decides.
+//! Settings of the exporter: where each signal is sent, and how.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::privacy::Privacy;
 use livekit_otel_model::Signal;
+use livekit_otel_model::privacy::Privacy;
 use livekit_otel_model::signal::Temporality;
+pub use livekit_otel_transport::tls::Tls;
 
-/// What the exporter is told at start.
+/// Settings of an exporter.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Settings {
     /// The resource's attributes, `service.name` first.
     pub resource: Vec<(String, String)>,
-    /// Where traces go.
+    /// Where traces are sent.
     pub traces: Target,
-    /// Where logs go.
+    /// Where logs are sent.
     pub logs: Target,
-    /// Where metrics go.
+    /// Where metrics are sent.
     pub metrics: Target,
     /// Whether sums and histograms count from their start or from the last flush.
     pub temporality: Temporality,
-    /// What becomes of personal data.
+    /// Whether personal data is kept, hashed or left out.
     pub privacy: Privacy,
-    /// Largest encoded request, in bytes before compression. Collectors take 4 MiB by default.
+    /// The largest request, in bytes before compression. Collectors accept 4 MiB by default.
     pub max_request_bytes: usize,
-    /// How much may wait for delivery, in encoded bytes per signal.
+    /// How much of each signal may wait in memory, in encoded bytes.
     pub max_queue_bytes: usize,
 }
 
 impl Settings {
-    /// Where `signal` goes.
+    /// Where `signal` is sent.
     pub fn target(&self, signal: Signal) -> &Target {
         match signal {
             Signal::Traces => &self.traces,
@@ -39,14 +40,15 @@ impl Settings {
     }
 }
 
-/// One signal's destination.
+/// Where and how one signal is sent.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Target {
     /// Whether it is sent at all (`OTEL_SDK_DISABLED`, `OTEL_TRACES_EXPORTER=none`, …).
     pub enabled: bool,
     /// The full URL: `http://host:4317` for gRPC, `http://host:4318/v1/traces` for HTTP.
     pub endpoint: http::Uri,
-    /// How it is sent.
+    /// The transport.
     pub protocol: Protocol,
     /// Headers of each request. Values may be secrets: `Debug` does not show them.
     pub headers: Headers,
@@ -59,8 +61,8 @@ pub struct Target {
 }
 
 impl Target {
-    /// The endpoint for the log: its host, port and path, without a query and credentials.
-    pub(super) fn shown(&self) -> String {
+    /// The endpoint for the log: host, port and path, without query and credentials.
+    pub(super) fn printable(&self) -> String {
         let host = self.endpoint.host().unwrap_or_default();
         let port = self.endpoint.port().map_or_else(String::new, |port| format!(":{port}"));
         format!("{host}{port}{}", self.endpoint.path())
@@ -69,6 +71,7 @@ impl Target {
 
 /// OTLP's two transports with protobuf.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 #[allow(missing_docs)]
 pub enum Protocol {
     Grpc,
@@ -77,6 +80,7 @@ pub enum Protocol {
 
 /// How requests are compressed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 #[allow(missing_docs)]
 pub enum Compression {
     #[default]
@@ -85,7 +89,7 @@ pub enum Compression {
     Zstd,
 }
 
-/// Request headers; their values never show in `Debug`.
+/// Request headers. `Debug` shows their names alone.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Headers(pub Vec<(http::HeaderName, http::HeaderValue)>);
 
@@ -93,15 +97,4 @@ impl std::fmt::Debug for Headers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
     }
-}
-
-/// PEM files, as the `OTEL_EXPORTER_OTLP_CERTIFICATE` family names them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tls {
-    /// Trusted instead of the system's certificates.
-    pub ca: Option<PathBuf>,
-    /// The client's certificate, for mTLS.
-    pub client_certificate: Option<PathBuf>,
-    /// Its key.
-    pub client_key: Option<PathBuf>,
 }

@@ -1,23 +1,23 @@
-//! Rows of points to metrics, without a message in between: a series has fifteen points at each
-//! flush, which differ in nothing but their values.
+//! Tables to metrics, encoded without building a message first: the fifteen points of a series at a flush
+//! differ in nothing but their values.
 //!
-//! The points of one sum are written once; those of the next are a copy of them, with its own values
-//! put in. A test holds what is written against opentelemetry-proto's types.
+//! The points of the first sum are encoded, and copied for the next ones with the values replaced. A
+//! test compares the bytes with opentelemetry-proto's types.
 
 use std::borrow::Cow;
 
 use bytes::{BufMut, BytesMut};
 
-use super::record::{Record, Scope};
-use super::wire::{self, FIXED_LEN, NO_RECORDED_VALUE, field, field_len, put_fixed, put_head};
-use super::wire::{put_varint, sum_tail};
-use crate::privacy::Privacy;
+use crate::record::{Record, Scope};
+use crate::wire::{self, FIXED_LEN, NO_RECORDED_VALUE, field, field_len, put_fixed, put_head};
+use crate::wire::{put_varint, sum_tail};
+use livekit_otel_model::privacy::Privacy;
 use livekit_otel_model::signal::{Column, Row, Table};
 
-// A metric's points leave in parts of about so many bytes, so that requests can be split.
+// A metric's points are sent in parts of about this many bytes, so that requests can be split.
 const PART: usize = 128 << 10;
 
-/// The metrics of a table, each in as many parts as its points need.
+/// Encodes the metrics of a table, each in as many parts as its points need.
 pub(super) fn table(privacy: &Privacy, table: &Table, to: &mut Vec<Record>) {
     let mut rest = &table.rows[..];
     while !rest.is_empty() {
@@ -45,8 +45,8 @@ fn encoded<'a>(privacy: &Privacy, row: &'a Row) -> Cow<'a, [u8]> {
 }
 
 fn counters(privacy: &Privacy, table: &Table, rows: &[Row], to: &mut Vec<Record>) {
-    let tail = sum_tail(true, super::encode::temporality(table.temporality));
-    // The points, and where in them which row's value is.
+    let tail = sum_tail(true, crate::encode::temporality(table.temporality));
+    // The points, and the place of each row's value in them.
     let mut points = BytesMut::with_capacity(PART);
     let mut values = Vec::with_capacity(rows.len());
     let mut items = 0;
@@ -118,7 +118,7 @@ fn gauge(privacy: &Privacy, column: &Column, nth: usize, rows: &[Row], to: &mut 
     }
 }
 
-// A metric of these points; `tail` is what its data has after them.
+// A metric of these points; `tail` follows them in its data.
 fn metric(column: &Column, data: u32, points: &[u8], tail: &[u8], items: u64) -> Record {
     let texts = [
         (field::NAME, column.name),
@@ -174,29 +174,29 @@ mod tests {
         }
     }
 
-    // The points of each metric, by whatever parts they came in.
+    // The points of each metric part.
     fn points(records: &[Record]) -> Vec<(String, u64, Vec<otlp::NumberDataPoint>)> {
         let mut all: Vec<(String, u64, Vec<_>)> = Vec::new();
         for record in records {
             let metric = otlp::Metric::decode(record.bytes.clone()).unwrap();
-            let (what, points) = match metric.data.unwrap() {
+            let (kind, points) = match metric.data.unwrap() {
                 Data::Sum(sum) => {
-                    let what = format!("{} {}", sum.aggregation_temporality, sum.is_monotonic);
-                    (what, sum.data_points)
+                    let kind = format!("{} {}", sum.aggregation_temporality, sum.is_monotonic);
+                    (kind, sum.data_points)
                 }
                 Data::Gauge(gauge) => (String::new(), gauge.data_points),
                 _ => panic!("a sum or a gauge"),
             };
             assert_eq!(record.items, points.len() as u64);
-            let what = format!("{} {} {} {what}", metric.name, metric.unit, metric.description);
-            all.push((what, record.items, points));
+            let kind = format!("{} {} {} {kind}", metric.name, metric.unit, metric.description);
+            all.push((kind, record.items, points));
         }
         all
     }
 
     proptest! {
         #[test]
-        fn a_table_is_what_its_metrics_would_be(
+        fn a_table_is_encoded_as_its_metrics_are(
             rows in proptest::collection::vec(row(), 1..30),
             delta in any::<bool>(),
         ) {
@@ -205,7 +205,7 @@ mod tests {
             let (mut actual, mut expected) = (Vec::new(), Vec::new());
             table(&Privacy::Plain, &all, &mut actual);
             for metric in all.metrics() {
-                super::super::encode::metric(&Privacy::Plain, &metric, &mut expected);
+                crate::encode::metric(&Privacy::Plain, &metric, &mut expected);
             }
             actual.retain(|record| record.items > 0);
             prop_assert_eq!(points(&actual), points(&expected));
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn many_rows_leave_in_parts_of_bounded_size() {
+    fn many_rows_are_sent_in_parts_of_bounded_size() {
         let time = Time::from_secs(1_795_400_000);
         let row = |nth: usize| Row {
             series: vec![Attribute::new("lk.a", &*format!("{nth:0>300}"))].into(),

@@ -1,4 +1,4 @@
-//! OTLP's metrics, field by field: what is written too often to make a message of it first.
+//! OTLP's metrics, field by field: points are too many to build a message for each.
 //!
 //! Field numbers are those of opentelemetry-proto, metrics/v1/metrics.proto.
 
@@ -8,8 +8,8 @@ use bytes::BufMut;
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
-use super::record::attributes;
-use crate::privacy::Privacy;
+use crate::record::attributes;
+use livekit_otel_model::privacy::Privacy;
 use livekit_otel_model::signal::{Attribute, Series};
 
 pub(super) mod field {
@@ -31,10 +31,10 @@ pub(super) mod field {
 
 pub(super) const NO_RECORDED_VALUE: u64 = 1;
 
-/// A number of 64 bits, and the key of its field.
+/// The length of a 64-bit number with its field's key.
 pub(super) const FIXED_LEN: usize = 1 + 8;
 
-/// What a sum has after its points.
+/// The fields of a sum that follow its points.
 pub(super) fn sum_tail(is_monotonic: bool, temporality: i32) -> Vec<u8> {
     let mut tail = Vec::new();
     put_varint(field::TEMPORALITY, u64::try_from(temporality).unwrap_or_default(), &mut tail);
@@ -44,7 +44,7 @@ pub(super) fn sum_tail(is_monotonic: bool, temporality: i32) -> Vec<u8> {
     tail
 }
 
-/// A series' attributes, written once for all its points.
+/// The attributes of a series, encoded once for all its points.
 pub(super) fn encoded<'a>(privacy: &Privacy, series: &'a Series) -> Cow<'a, [u8]> {
     series.encoded(privacy.encoder(), |of_series| encode_attributes(privacy, of_series))
 }

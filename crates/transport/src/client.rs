@@ -58,24 +58,18 @@ pub fn new(https: bool) -> Result<Client, CertificatesError> {
 
 #[cfg(feature = "tls")]
 fn connector(https: bool) -> Result<Connector, CertificatesError> {
-    use hyper_rustls::ConfigBuilderExt;
+    use crate::certificates;
 
-    let builder = || {
-        let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-        rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| CertificatesError(error.into()))
-    };
-    let config = match builder()?.with_native_roots() {
+    let config = match certificates::system() {
         Ok(config) => config,
         Err(error) if https => return Err(CertificatesError(error.into())),
         // A system may have no certificates and need none.
-        Err(_) => builder()?.with_root_certificates(rustls::RootCertStore::empty()),
+        Err(_) => certificates::none().map_err(|error| CertificatesError(error.into()))?,
     };
     let mut http = tcp();
     http.enforce_http(false);
     Ok(hyper_rustls::HttpsConnectorBuilder::new()
-        .with_tls_config(config.with_no_client_auth())
+        .with_tls_config(config)
         .https_or_http()
         .enable_http1()
         .wrap_connector(http))

@@ -2,13 +2,17 @@
 //!
 //! - [`client`]: an HTTP client with the system's certificates.
 //! - [`frames`]: gRPC messages as bytes, and answers that are judged by their status alone.
+//! - [`tls`]: the PEM files of a client.
 //! - [`chain`] formats an error with its causes, [`jittered`] spreads retries.
 //!
 //! This crate knows none of the other members: neither LiveKit's messages nor OTLP. The tests of its users
 //! test it against servers: `crates/export/src/tests` and the root's `tests/it`.
 
+#[cfg(feature = "tls")]
+pub mod certificates;
 pub mod client;
 pub mod frames;
+pub mod tls;
 
 use std::time::Duration;
 

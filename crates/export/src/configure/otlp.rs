@@ -227,7 +227,12 @@ fn tls(reader: &mut Reader<'_>, place: &Place) -> Tls {
         (None, Some((_, at))) => reader.wrong(at, "needs the client's certificate too"),
         _ => {}
     }
-    let [ca, client_certificate, client_key] =
-        [ca, certificate, key].map(|found| found.map(|(path, _)| path));
-    Tls { ca, client_certificate, client_key }
+    let mut tls = Tls::default();
+    if let Some((ca, _)) = ca {
+        tls = tls.with_ca(ca);
+    }
+    if let (Some((certificate, _)), Some((key, _))) = (certificate, key) {
+        tls = tls.with_client(certificate, key);
+    }
+    tls
 }

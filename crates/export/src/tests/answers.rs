@@ -1,4 +1,4 @@
-//! An answer's status decides what becomes of a request, whatever else the answer holds.
+//! The status of an answer decides the outcome of a request, whatever else the answer holds.
 
 use std::convert::Infallible;
 
@@ -12,18 +12,18 @@ use tokio::net::TcpStream;
 
 use super::*;
 
-const TAKEN: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+const ACCEPTED: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 const ENDLESS: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 const HTML: &str = "Content-Type: text/html; charset=utf-8\r\n";
 
-// What became of the only record: how often it was sent, delivered and set aside.
-type Fate = (usize, u64, u64);
-const DELIVERED: Fate = (1, 1, 0);
-const REFUSED: Fate = (1, 0, 1);
-const SENT_AGAIN: Fate = (2, 1, 0);
+// The outcome of the only record: how often it was sent, delivered and stored as a dead letter.
+type Outcome = (usize, u64, u64);
+const DELIVERED: Outcome = (1, 1, 0);
+const REFUSED: Outcome = (1, 0, 1);
+const SENT_AGAIN: Outcome = (2, 1, 0);
 
-// Sends a record; `requests` are those that the collector got.
-async fn fate(settings: &Settings, mut requests: mpsc::UnboundedReceiver<()>) -> Fate {
+// Sends a record; `requests` are those that the collector received.
+async fn outcome(settings: &Settings, mut requests: mpsc::UnboundedReceiver<()>) -> Outcome {
     let fixture = exporting(settings);
     fixture.log(&["a"]);
     requests.recv().await.unwrap();
@@ -33,8 +33,8 @@ async fn fate(settings: &Settings, mut requests: mpsc::UnboundedReceiver<()>) ->
     (1 + again, output.delivered, output.dead_letters)
 }
 
-// A collector over HTTP that answers the first request with these bytes, and then takes all.
-async fn http_answers(answer: Vec<u8>) -> Fate {
+// A collector over HTTP that answers the first request with these bytes, and then accepts everything.
+async fn http_answers(answer: Vec<u8>) -> Outcome {
     let (listener, address) = bound().await;
     let (sender, requests) = mpsc::unbounded_channel();
     tokio::spawn(async move {
@@ -44,7 +44,7 @@ async fn http_answers(answer: Vec<u8>) -> Fate {
             while read_request(&mut stream).await {
                 let _ = sender.send(());
                 let Some(answer) = answer.take() else {
-                    let _ = stream.write_all(TAKEN).await;
+                    let _ = stream.write_all(ACCEPTED).await;
                     continue;
                 };
                 let mut sent = stream.write_all(&answer).await;
@@ -57,7 +57,7 @@ async fn http_answers(answer: Vec<u8>) -> Fate {
     });
     let mut settings = settings(&format!("http://{address}/v1/logs"), Protocol::HttpProtobuf);
     settings.logs.compression = Compression::None;
-    fate(&settings, requests).await
+    outcome(&settings, requests).await
 }
 
 async fn read_request(stream: &mut TcpStream) -> bool {
@@ -108,7 +108,7 @@ async fn over_http_a_status_decides_whatever_the_body_is() {
 }
 
 #[tokio::test]
-async fn a_body_that_stops_after_a_good_status_is_waited_for_no_longer_than_a_request() {
+async fn an_incomplete_body_after_a_good_status_is_awaited_until_the_request_timeout() {
     let (listener, address) = bound().await;
     let (sender, requests) = mpsc::unbounded_channel();
     let silent = tokio::spawn(async move {
@@ -123,14 +123,14 @@ async fn a_body_that_stops_after_a_good_status_is_waited_for_no_longer_than_a_re
     });
     let mut settings = settings(&format!("http://{address}/v1/logs"), Protocol::HttpProtobuf);
     settings.logs.timeout = Duration::from_millis(300);
-    assert_eq!(fate(&settings, requests).await, DELIVERED);
+    assert_eq!(outcome(&settings, requests).await, DELIVERED);
     silent.abort();
 }
 
 type Answers = http::Response<Body>;
 
-// A collector over HTTP/2 that answers the first request so, and then takes all.
-async fn grpc_answers(answer: Answers) -> Fate {
+// A collector over gRPC that gives this answer to the first request, and then accepts everything.
+async fn grpc_answers(answer: Answers) -> Outcome {
     let (listener, address) = bound().await;
     let (sender, requests) = mpsc::unbounded_channel();
     let answer = Arc::new(Mutex::new(Some(answer)));
@@ -151,7 +151,7 @@ async fn grpc_answers(answer: Answers) -> Fate {
             tokio::spawn(builder.serve_connection(TokioIo::new(stream), service));
         }
     });
-    fate(&settings(&format!("http://{address}"), Protocol::Grpc), requests).await
+    outcome(&settings(&format!("http://{address}"), Protocol::Grpc), requests).await
 }
 
 const OK: (&str, &str) = ("grpc-status", "0");
@@ -197,7 +197,7 @@ async fn over_grpc_a_status_decides_whatever_the_message_is() {
     let large = vec![b'x'; 5 << 20];
     let long = "x".repeat(5 << 20);
     let details = ("grpc-status-details-bin", long.as_str());
-    let words = ("grpc-message", long.as_str());
+    let text = ("grpc-message", long.as_str());
     let html = "<p>no</p>".repeat(12_000);
     let of_html = [("content-type", "text/html")];
     let mut cut_off = message(&large);
@@ -210,7 +210,7 @@ async fn over_grpc_a_status_decides_whatever_the_message_is() {
         ("unknown compression", grpc(vec![1, 0, 0, 0, 1, 7], &[OK]), DELIVERED),
         ("trailers only", trailers_only(&[OK]), DELIVERED),
         ("5 MiB of details", grpc(Vec::new(), &[INVALID_ARGUMENT, details]), REFUSED),
-        ("5 MiB of words", trailers_only(&[INVALID_ARGUMENT, words]), REFUSED),
+        ("5 MiB of text", trailers_only(&[INVALID_ARGUMENT, text]), REFUSED),
         ("5 MiB beside it", grpc(message(&large), &[INVALID_ARGUMENT]), REFUSED),
         ("401", web(401, &of_html, &html), REFUSED),
         ("no details", trailers_only(&[UNAVAILABLE, ("grpc-status-details-bin", "?")]), SENT_AGAIN),

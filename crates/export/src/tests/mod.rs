@@ -1,13 +1,16 @@
-//! Delivery to collectors that answer by script, over real sockets.
+//! Delivery to collectors with scripted answers, over real sockets.
 
 mod answers;
-mod ending;
+mod dead_letters;
+mod dropped;
+mod privacy;
 mod queue;
 #[cfg(feature = "tls")]
 mod tls;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, StatusCode};
@@ -19,23 +22,29 @@ use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{
 use opentelemetry_proto::tonic::collector::logs::v1::{
     ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse,
 };
+use parking_lot::Mutex;
 use prost::Message;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::codec::CompressionEncoding;
 use tonic::{Request, Response, Status};
 
-use super::settings::{Compression, Headers, Protocol, Target, Tls};
-use super::*;
+use crate::settings::{Compression, Headers, Protocol, Settings, Target, Tls};
+use crate::{Exporter, StartError, encode};
+use livekit_otel_durable::journal::DeadLetters;
 use livekit_otel_ledger::Output;
+use livekit_otel_ledger::{Ledger, Lost};
+use livekit_otel_model::Signal;
 use livekit_otel_model::event::Time;
-use livekit_otel_model::signal::SpanKind;
-use livekit_otel_model::signal::{Severity, Temporality};
+use livekit_otel_model::privacy::Privacy;
+use livekit_otel_model::signal::{LogRecord, Severity, Span, SpanKind, Temporality};
+use livekit_otel_model::sink::Sink;
 
 type Scripted = Result<ExportLogsServiceResponse, Status>;
 
-/// A collector of logs that gives its script's answers, then takes everything.
+/// A collector of logs that gives its scripted answers, then accepts everything.
 struct Script {
     answers: Mutex<VecDeque<Scripted>>,
     requests: mpsc::UnboundedSender<(ExportLogsServiceRequest, HeaderMap)>,
@@ -63,7 +72,7 @@ async fn bound() -> (TcpListener, SocketAddr) {
 }
 
 // An address that is the test's until its process ends. A socket stays bound to it and never listens, so that it
-// refuses connections until somebody binds it by its number.
+// refuses connections until a listener binds it by its number.
 fn reserved() -> SocketAddr {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.set_reuseaddr(true).unwrap();
@@ -114,14 +123,14 @@ fn settings(endpoint: &str, protocol: Protocol) -> Settings {
 struct Fixture {
     exporter: Exporter,
     ledger: Arc<Ledger>,
-    set_aside: Arc<DeadLetters>,
+    dead_letters: Arc<DeadLetters>,
 }
 
 fn exporting(settings: &Settings) -> Fixture {
     let ledger = Arc::new(Ledger::default());
-    let set_aside = Arc::new(DeadLetters::in_memory(1_000_000));
-    let exporter = Exporter::start(settings, Arc::clone(&ledger), &set_aside).unwrap();
-    Fixture { exporter, ledger, set_aside }
+    let dead_letters = Arc::new(DeadLetters::in_memory(1_000_000));
+    let exporter = Exporter::start(settings, Arc::clone(&ledger), &dead_letters).unwrap();
+    Fixture { exporter, ledger, dead_letters }
 }
 
 impl Fixture {
@@ -178,13 +187,13 @@ async fn a_record_reaches_the_collector_with_resource_scope_and_headers() {
 }
 
 #[tokio::test]
-async fn what_comes_before_the_collector_is_delivered_when_it_is_there() {
+async fn records_queued_before_the_collector_starts_are_delivered_when_it_does() {
     let address = reserved();
     let fixture = exporting(&settings(&format!("http://{address}"), Protocol::Grpc));
     fixture.log(&["early"]);
     // The first attempt has failed once the record is in flight and not delivered.
     tokio::time::timeout(Duration::from_mins(1), async {
-        while !fixture.exporter.0.queues[Signal::Logs as usize].as_ref().unwrap().is_drained() {
+        while !fixture.exporter.is_in_flight(Signal::Logs) {
             tokio::task::yield_now().await;
         }
     })
@@ -215,7 +224,7 @@ async fn a_partial_success_is_counted_and_not_sent_again() {
 async fn a_request_that_is_too_large_is_halved_down_to_the_record_at_fault() {
     let (listener, address) = bound().await;
     let too_large = || Err(Status::resource_exhausted("message too large"));
-    // abcd, then ab, then a: refused for size; b, cd: taken.
+    // abcd, then ab, then a are refused for their size; b and cd are accepted.
     let mut received = serve(listener, vec![too_large(), too_large(), too_large()]);
     let fixture = exporting(&settings(&format!("http://{address}"), Protocol::Grpc));
     fixture.log(&["a", "b", "c", "d"]);
@@ -227,11 +236,11 @@ async fn a_request_that_is_too_large_is_halved_down_to_the_record_at_fault() {
     assert_eq!(seen, ["abcd", "ab", "a", "b", "cd"]);
     let output = fixture.shutdown().await;
     assert_eq!((output.delivered, output.dead_letters), (3, 1));
-    assert_eq!(fixture.set_aside.len(), 1);
+    assert_eq!(fixture.dead_letters.len(), 1);
 }
 
 #[tokio::test]
-async fn a_refused_request_is_set_aside_and_the_next_one_goes() {
+async fn a_refused_request_is_a_dead_letter_and_the_next_one_is_sent() {
     let (listener, address) = bound().await;
     let mut received = serve(listener, vec![Err(Status::invalid_argument("no"))]);
     let fixture = exporting(&settings(&format!("http://{address}"), Protocol::Grpc));
@@ -244,7 +253,7 @@ async fn a_refused_request_is_set_aside_and_the_next_one_goes() {
 }
 
 #[tokio::test]
-async fn an_answer_that_says_later_is_asked_again() {
+async fn a_request_that_may_be_accepted_later_is_sent_again() {
     let (listener, address) = bound().await;
     let mut received = serve(listener, vec![Err(Status::unavailable("busy"))]);
     let fixture = exporting(&settings(&format!("http://{address}"), Protocol::Grpc));
@@ -256,7 +265,7 @@ async fn an_answer_that_says_later_is_asked_again() {
 }
 
 #[tokio::test]
-async fn the_end_counts_what_no_collector_took() {
+async fn shutdown_counts_undelivered_records_as_lost() {
     let address = reserved();
     let fixture = exporting(&settings(&format!("http://{address}"), Protocol::Grpc));
     fixture.log(&["a", "b"]);
@@ -267,7 +276,7 @@ async fn the_end_counts_what_no_collector_took() {
 }
 
 #[tokio::test]
-async fn a_full_queue_keeps_what_it_has_and_counts_the_rest() {
+async fn a_full_queue_keeps_its_records_and_counts_new_ones_as_lost() {
     let address = reserved();
     let mut settings = settings(&format!("http://{address}"), Protocol::Grpc);
     settings.max_queue_bytes = encode::log(&Privacy::Plain, &record("a")).bytes.len() * 2;
@@ -280,7 +289,7 @@ async fn a_full_queue_keeps_what_it_has_and_counts_the_rest() {
 }
 
 #[tokio::test]
-async fn a_signal_that_is_switched_off_is_counted_and_not_sent() {
+async fn a_disabled_signal_is_counted_and_not_sent() {
     let fixture = exporting(&settings("http://127.0.0.1:9", Protocol::Grpc));
     let at = Time::from_secs(1_795_406_960).unwrap();
     let span = Span {
@@ -374,21 +383,21 @@ async fn http_carries_the_same_request_however_it_is_compressed() {
 }
 
 #[tokio::test]
-async fn an_endpoint_that_is_no_url_of_a_collector_is_an_error_at_the_start() {
+async fn an_endpoint_without_host_or_http_is_an_error_at_start() {
     for endpoint in ["ftp://collector", "/path"] {
         let ledger = Arc::new(Ledger::default());
-        let set_aside = Arc::new(DeadLetters::in_memory(0));
-        let started = Exporter::start(&settings(endpoint, Protocol::Grpc), ledger, &set_aside);
+        let dead_letters = Arc::new(DeadLetters::in_memory(0));
+        let started = Exporter::start(&settings(endpoint, Protocol::Grpc), ledger, &dead_letters);
         assert!(matches!(started, Err(StartError::Endpoint("logs"))), "{endpoint}");
     }
 }
 
 #[cfg(feature = "tls")]
 #[tokio::test]
-async fn a_certificate_that_is_not_there_is_an_error_at_the_start() {
+async fn a_missing_certificate_is_an_error_at_start() {
     for protocol in [Protocol::Grpc, Protocol::HttpProtobuf] {
         let mut settings = settings("https://collector:4317", protocol);
-        settings.logs.tls.ca = Some("no/such/file.pem".into());
+        settings.logs.tls = Tls::default().with_ca("no/such/file.pem");
         let ledger = Arc::new(Ledger::default());
         let error =
             Exporter::start(&settings, ledger, &Arc::new(DeadLetters::in_memory(0))).unwrap_err();

@@ -1,4 +1,4 @@
-//! TLS with a CA of the test's own, and a server that wants to know its client.
+//! Mutual TLS with a test CA.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -49,13 +49,13 @@ impl Pki {
         Self { ca, server: signed("127.0.0.1"), client: signed("client") }
     }
 
-    /// The files of a client that is known.
+    /// The files of a client that the server trusts.
     fn files(&self) -> Files {
         Files::write(&[&self.ca, &self.client.0, &self.client.1])
     }
 }
 
-/// Files that go away with the test.
+/// Files that are removed with the test.
 struct Files(Vec<PathBuf>);
 
 impl Files {
@@ -78,8 +78,11 @@ impl Files {
     }
 
     fn tls(&self) -> Tls {
-        let at = |index: usize| self.0.get(index).cloned();
-        Tls { ca: at(0), client_certificate: at(1), client_key: at(2) }
+        let tls = Tls::default().with_ca(&self.0[0]);
+        match &self.0[1..] {
+            [certificate, key] => tls.with_client(certificate, key),
+            _ => tls,
+        }
     }
 }
 
@@ -91,7 +94,7 @@ impl Drop for Files {
     }
 }
 
-/// A collector that stops when it is told to.
+/// A collector that can be stopped.
 struct Collector {
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
@@ -107,7 +110,7 @@ impl Collector {
         Self { stop, task }
     }
 
-    /// Ends it and its connections.
+    /// Stops it and closes its connections.
     async fn stop(self) {
         drop(self.stop);
         self.task.await.unwrap();
@@ -154,13 +157,14 @@ fn http_collector(tcp: TcpListener, pki: &Pki, stopped: oneshot::Receiver<()>) -
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(pki.ca.as_bytes()).unwrap()).unwrap();
-    let known = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
     let certificate = CertificateDer::from_pem_slice(pki.server.0.as_bytes()).unwrap();
     let key = PrivateKeyDer::from_pem_slice(pki.server.1.as_bytes()).unwrap();
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
-        .with_client_cert_verifier(known.build().unwrap())
+        .with_client_cert_verifier(verifier.build().unwrap())
         .with_single_cert(vec![certificate], key)
         .unwrap();
     let listener = TlsListener { tcp, acceptor: TlsAcceptor::from(Arc::new(config)) };
@@ -181,7 +185,7 @@ fn https(protocol: Protocol, at: SocketAddr, tls: Tls) -> Settings {
     settings
 }
 
-/// What a client with these files has delivered of one record to a collector of `pki`.
+/// How many records a client with these files delivers of one, to a collector with the certificates of `pki`.
 async fn delivered(protocol: Protocol, pki: &Pki, tls: Tls, within: Duration) -> u64 {
     let (tcp, at) = bound().await;
     let _collector = Collector::start(protocol, tcp, pki);
@@ -192,7 +196,7 @@ async fn delivered(protocol: Protocol, pki: &Pki, tls: Tls, within: Duration) ->
 }
 
 #[tokio::test]
-async fn a_trusted_collector_that_knows_its_client_is_delivered_to() {
+async fn records_reach_a_collector_where_both_sides_trust_each_other() {
     let pki = Pki::new();
     let files = pki.files();
     for protocol in PROTOCOLS {
@@ -201,7 +205,7 @@ async fn a_trusted_collector_that_knows_its_client_is_delivered_to() {
 }
 
 #[tokio::test]
-async fn a_collector_that_is_not_trusted_gets_nothing() {
+async fn an_untrusted_collector_receives_nothing() {
     let (pki, other) = (Pki::new(), Pki::new());
     let files = Files::write(&[&other.ca, &pki.client.0, &pki.client.1]);
     for protocol in PROTOCOLS {
@@ -210,7 +214,7 @@ async fn a_collector_that_is_not_trusted_gets_nothing() {
 }
 
 #[tokio::test]
-async fn a_client_without_its_certificate_is_not_let_in() {
+async fn a_client_without_a_certificate_is_refused() {
     let pki = Pki::new();
     let files = Files::write(&[&pki.ca]);
     for protocol in PROTOCOLS {
@@ -262,7 +266,7 @@ impl std::io::Write for Logged {
 }
 
 #[tokio::test]
-async fn certificates_that_can_not_be_used_leave_the_old_ones_and_are_told_once() {
+async fn unusable_certificates_leave_the_old_ones_and_are_logged_once() {
     let logged = Logged::default();
     let writer = logged.clone();
     let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
@@ -289,6 +293,6 @@ async fn certificates_that_can_not_be_used_leave_the_old_ones_and_are_told_once(
         tokio::time::timeout(PATIENT, again).await.unwrap();
     }
     let logged = String::from_utf8(logged.0.lock().unwrap().clone()).unwrap();
-    let told = logged.matches("the new certificates can't be used").count();
-    assert_eq!(told, PROTOCOLS.len(), "{logged}");
+    let times = logged.matches("the new certificates can't be used").count();
+    assert_eq!(times, PROTOCOLS.len(), "{logged}");
 }

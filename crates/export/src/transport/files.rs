@@ -1,4 +1,4 @@
-//! Whether the PEM files of a target were replaced.
+//! Finds out whether the PEM files of a target were replaced.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use crate::settings::Target;
 
-// Looked at this often while requests succeed, and before each attempt after one that failed.
-const LOOK: Duration = Duration::from_secs(30);
+// How often the files are checked while requests succeed. After a failed request they are checked before the next.
+const CHECK_AGAIN: Duration = Duration::from_secs(30);
 
 /// Changes with each replacement; nothing where there is no file.
 type Stamp = Option<(SystemTime, u64)>;
@@ -17,38 +17,33 @@ type Stamp = Option<(SystemTime, u64)>;
 pub(super) struct Files {
     paths: Vec<PathBuf>,
     stamps: Vec<Stamp>,
-    looked: Instant,
-    unusable: bool,
+    checked: Instant,
+    is_unusable: bool,
 }
 
 impl Files {
-    /// The target's files as they are now: call it before they are read.
-    pub(super) fn of(target: &Target) -> Self {
-        let tls = &target.tls;
+    /// The target's files as they are now. Call it before they are read.
+    pub(super) fn new(target: &Target) -> Self {
         let paths = match target.endpoint.scheme_str() {
-            Some("https") => [&tls.ca, &tls.client_certificate, &tls.client_key]
-                .into_iter()
-                .flatten()
-                .cloned()
-                .collect(),
+            Some("https") => target.tls.paths(),
             _ => Vec::new(),
         };
-        Self { stamps: stamps(&paths), paths, looked: Instant::now(), unusable: false }
+        Self { stamps: stamps(&paths), paths, checked: Instant::now(), is_unusable: false }
     }
 
-    /// Whether there is something to read: other files than those in use.
-    pub(super) fn replaced(&mut self, failed: bool) -> bool {
-        if self.paths.is_empty() || !failed && self.looked.elapsed() < LOOK {
+    /// Whether other files than those in use are to be read. `has_failed`: the last request failed.
+    pub(super) fn are_replaced(&mut self, has_failed: bool) -> bool {
+        if self.paths.is_empty() || !has_failed && self.checked.elapsed() < CHECK_AGAIN {
             return false;
         }
-        self.looked = Instant::now();
+        self.checked = Instant::now();
         let before = std::mem::replace(&mut self.stamps, stamps(&self.paths));
-        self.unusable || self.stamps != before
+        self.is_unusable || self.stamps != before
     }
 
-    /// Notes whether what was read can be used; gives whether it could before.
-    pub(super) fn read(&mut self, usable: bool) -> bool {
-        !std::mem::replace(&mut self.unusable, !usable)
+    /// Notes whether the files can be used. Returns whether they could before.
+    pub(super) fn set_usable(&mut self, is_usable: bool) -> bool {
+        !std::mem::replace(&mut self.is_unusable, !is_usable)
     }
 }
 
@@ -63,12 +58,12 @@ fn stamps(paths: &[PathBuf]) -> Vec<Stamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Settings;
+    use crate::settings::{Settings, Tls};
 
     fn target(endpoint: &str, ca: PathBuf) -> Target {
         let mut target = Settings::default().logs;
         target.endpoint = endpoint.parse().unwrap();
-        target.tls.ca = Some(ca);
+        target.tls = Tls::default().with_ca(ca);
         target
     }
 
@@ -81,37 +76,37 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn files_are_looked_at_after_a_failure_and_every_half_minute() {
+    async fn files_are_checked_after_a_failure_and_every_half_minute() {
         let name = format!("livekit-otel-files-{}.pem", std::process::id());
         let file = File(std::env::temp_dir().join(name));
         std::fs::write(&file.0, "1").unwrap();
-        let mut files = Files::of(&target("https://collector", file.0.clone()));
-        assert!(!files.replaced(true));
+        let mut files = Files::new(&target("https://collector", file.0.clone()));
+        assert!(!files.are_replaced(true));
         std::fs::write(&file.0, "22").unwrap();
-        assert!(!files.replaced(false));
-        assert!(files.replaced(true));
-        assert!(!files.replaced(true));
+        assert!(!files.are_replaced(false));
+        assert!(files.are_replaced(true));
+        assert!(!files.are_replaced(true));
         std::fs::remove_file(&file.0).unwrap();
-        tokio::time::advance(LOOK).await;
-        assert!(files.replaced(false));
-        assert!(!files.replaced(false));
+        tokio::time::advance(CHECK_AGAIN).await;
+        assert!(files.are_replaced(false));
+        assert!(!files.are_replaced(false));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn files_that_can_not_be_used_are_read_again() {
-        let mut files = Files::of(&target("https://collector", "no/such/file.pem".into()));
-        assert!(files.read(false));
-        assert!(files.replaced(true));
-        assert!(!files.read(false));
-        assert!(files.replaced(true));
-        files.read(true);
-        assert!(!files.replaced(true));
+    async fn unusable_files_are_read_again() {
+        let mut files = Files::new(&target("https://collector", "no/such/file.pem".into()));
+        assert!(files.set_usable(false));
+        assert!(files.are_replaced(true));
+        assert!(!files.set_usable(false));
+        assert!(files.are_replaced(true));
+        files.set_usable(true);
+        assert!(!files.are_replaced(true));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_plain_target_has_no_files() {
-        let mut files = Files::of(&target("http://collector", "no/such/file.pem".into()));
-        files.read(false);
-        assert!(!files.replaced(true));
+        let mut files = Files::new(&target("http://collector", "no/such/file.pem".into()));
+        files.set_usable(false);
+        assert!(!files.are_replaced(true));
     }
 }

@@ -9,8 +9,8 @@ use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
-use super::StartError;
 use crate::answer::{self, Answer};
+use crate::error::StartError;
 use crate::settings::{Compression, Target};
 use livekit_otel_model::Signal;
 use livekit_otel_transport::frames::RawCodec;
@@ -31,7 +31,7 @@ impl Grpc {
     pub(super) fn new(signal: Signal, target: &Target) -> Result<Self, StartError> {
         let mut endpoint = Endpoint::from(target.endpoint.clone())
             .connect_timeout(target.timeout)
-            // A connection that went silent is replaced, not waited on for TCP's quarter of an hour.
+            // TCP would keep a silent connection for a quarter of an hour.
             .http2_keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE)
             .http2_max_header_list_size(MAX_HEADERS);
@@ -43,7 +43,7 @@ impl Grpc {
             headers.append(name.clone(), value.clone());
         }
         Ok(Self {
-            // Connects with the first request, and again when a connection is gone.
+            // Connects at the first request, and again after a connection is lost.
             channel: ByStatus(endpoint.connect_lazy()),
             path: path(signal),
             headers: MetadataMap::from_headers(headers),
@@ -85,8 +85,10 @@ fn path(signal: Signal) -> &'static str {
 
 #[cfg(feature = "tls")]
 fn with_tls(endpoint: Endpoint, signal: Signal, target: &Target) -> Result<Endpoint, StartError> {
-    let config = target.tls.for_grpc().map_err(|error| super::pem_error(signal, &error))?;
-    endpoint.tls_config(config).map_err(|error| super::tls_error(signal, &"TLS", &error))
+    let signal = signal.as_str();
+    let config = target.tls.for_grpc();
+    let config = config.map_err(|error| StartError::Tls { signal, error: error.into() })?;
+    endpoint.tls_config(config).map_err(|error| StartError::Channel { signal, error })
 }
 
 #[cfg(not(feature = "tls"))]

@@ -14,8 +14,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::time::Instant;
 
-use super::StartError;
 use crate::answer::{self, Answer};
+use crate::error::StartError;
 use crate::settings::{Compression, Target};
 use livekit_otel_model::Signal;
 use livekit_otel_transport::client;
@@ -64,7 +64,7 @@ impl Http {
         }
     }
 
-    // Gives an answer's head: what there is of its body comes after it.
+    // Returns once the head of the answer was received.
     async fn attempt(
         &self,
         body: Bytes,
@@ -111,40 +111,13 @@ fn connector(signal: Signal, target: &Target) -> Result<Connector, StartError> {
 
 #[cfg(feature = "tls")]
 fn tls_config(signal: Signal, target: &Target) -> Result<rustls::ClientConfig, StartError> {
-    use hyper_rustls::ConfigBuilderExt;
+    use livekit_otel_transport::certificates;
 
-    let tls_error =
-        |what: &str, error: &dyn std::fmt::Display| super::tls_error(signal, &what, error);
-    let pem_error = |error| super::pem_error(signal, &error);
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| tls_error("TLS", &error))?;
-    // A plain http target needs no certificates, and some machines have none.
-    let https = target.endpoint.scheme_str() == Some("https");
-    let config = match &target.tls.ca {
-        Some(ca) if https => {
-            let mut roots = rustls::RootCertStore::empty();
-            for certificate in super::tls::certificates(ca).map_err(pem_error)? {
-                roots.add(certificate).map_err(|error| tls_error("the certificate", &error))?;
-            }
-            config.with_root_certificates(roots)
-        }
-        None if https => config
-            .with_native_roots()
-            .map_err(|error| tls_error("the system's certificates", &error))?,
-        _ => config.with_root_certificates(rustls::RootCertStore::empty()),
+    let config = match target.endpoint.scheme_str() {
+        Some("https") => target.tls.for_http(),
+        _ => certificates::none().map_err(certificates::TlsError::from),
     };
-    match (&target.tls.client_certificate, &target.tls.client_key) {
-        (Some(certificate), Some(key)) if https => {
-            let certificates = super::tls::certificates(certificate).map_err(pem_error)?;
-            let key = super::tls::key(key).map_err(pem_error)?;
-            config
-                .with_client_auth_cert(certificates, key)
-                .map_err(|error| tls_error("the client's certificate", &error))
-        }
-        _ => Ok(config.with_no_client_auth()),
-    }
+    config.map_err(|error| StartError::Tls { signal: signal.as_str(), error })
 }
 
 #[cfg(not(feature = "tls"))]

@@ -1,48 +1,22 @@
-//! OTLP's two transports, for requests that are bytes already.
+//! OTLP's two transports, for encoded requests.
 
 mod files;
 mod grpc;
 mod http;
-#[cfg(feature = "tls")]
-mod tls;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
-use thiserror::Error;
 
 use files::Files;
 
-use super::answer::Answer;
-use super::settings::{Protocol, Target};
+use crate::answer::Answer;
+use crate::error::StartError;
+use crate::settings::{Protocol, Target};
 use livekit_otel_model::Signal;
 
-/// Why the exporter can't start: what no retry can mend.
-#[derive(Debug, Error)]
-pub enum StartError {
-    /// The endpoint has no host, or a scheme other than http and https.
-    #[error("{0}: the endpoint must be an http or https URL with a host")]
-    Endpoint(&'static str),
-    /// What waits can't be kept in the journal's directory.
-    #[error("what waits for delivery can't be kept: {0}")]
-    Outbox(#[from] std::io::Error),
-    /// An https endpoint, in a build without the feature `tls`.
-    #[error("{0}: this build has no TLS (feature `tls`); the endpoint must be http")]
-    NoTls(&'static str),
-    /// A certificate or key file can't be read or used.
-    #[error("{signal}: {what} can't be used: {error}")]
-    Tls {
-        /// Which signal's target.
-        signal: &'static str,
-        /// Which file.
-        what: String,
-        /// Why.
-        error: String,
-    },
-}
-
-/// A signal's way to its collector.
+/// Sends the requests of one signal to its collector.
 #[derive(Debug)]
 pub(super) struct Transport {
     signal: Signal,
@@ -54,7 +28,8 @@ pub(super) struct Transport {
 struct State {
     connection: Arc<Connection>,
     files: Files,
-    failed: bool,
+    // The last request failed.
+    has_failed: bool,
 }
 
 #[derive(Debug)]
@@ -72,9 +47,9 @@ impl Transport {
         if scheme == Some("https") && cfg!(not(feature = "tls")) {
             return Err(StartError::NoTls(signal.as_str()));
         }
-        let files = Files::of(target);
+        let files = Files::new(target);
         let connection = Arc::new(Connection::new(signal, target)?);
-        let state = Mutex::new(State { connection, files, failed: false });
+        let state = Mutex::new(State { connection, files, has_failed: false });
         Ok(Self { signal, target: target.clone(), state })
     }
 
@@ -85,25 +60,25 @@ impl Transport {
             Connection::Grpc(grpc) => grpc.send(request).await,
             Connection::Http(http) => http.send(request).await,
         };
-        self.state().failed = matches!(answer, Answer::Retry { .. });
+        self.state().has_failed = matches!(answer, Answer::Retry { .. });
         answer
     }
 
-    // Certificates that were replaced want a new connection. While they can't be used, the one with
-    // the old ones stays.
+    // Replaced certificates need a new connection. While they can't be used, the connection with the old ones
+    // stays.
     fn connection(&self) -> Arc<Connection> {
         let mut state = self.state();
-        let State { connection, files, failed } = &mut *state;
-        if files.replaced(*failed) {
+        let State { connection, files, has_failed } = &mut *state;
+        if files.are_replaced(*has_failed) {
             let signal = self.signal.as_str();
             match Connection::new(self.signal, &self.target) {
                 Ok(new) => {
                     *connection = Arc::new(new);
-                    files.read(true);
+                    files.set_usable(true);
                     tracing::info!(signal, "the certificates were replaced");
                 }
                 Err(error) => {
-                    if files.read(false) {
+                    if files.set_usable(false) {
                         tracing::warn!(signal, %error, "the new certificates can't be used, the old ones stay");
                     }
                 }
@@ -124,18 +99,4 @@ impl Connection {
             Protocol::HttpProtobuf => Self::Http(Box::new(http::Http::new(signal, target)?)),
         })
     }
-}
-
-#[cfg(feature = "tls")]
-fn pem_error(signal: Signal, error: &tls::PemError) -> StartError {
-    tls_error(signal, &error.path.display(), &error.error)
-}
-
-#[cfg(feature = "tls")]
-fn tls_error(
-    signal: Signal,
-    what: &dyn std::fmt::Display,
-    error: &dyn std::fmt::Display,
-) -> StartError {
-    StartError::Tls { signal: signal.as_str(), what: what.to_string(), error: error.to_string() }
 }

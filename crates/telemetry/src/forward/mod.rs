@@ -29,7 +29,6 @@ use lane::Lane;
 use stream::Streams;
 
 use super::analytics::{AnalyticsService, Stopping};
-use livekit_otel_export::settings::Tls;
 use livekit_otel_livekit::encode::timestamp;
 use livekit_otel_livekit::messages::{
     AnalyticsEvent, AnalyticsEvents, AnalyticsNodeRooms, AnalyticsStat, AnalyticsStats,
@@ -37,6 +36,7 @@ use livekit_otel_livekit::messages::{
 use livekit_otel_livekit::{guid, method};
 use livekit_otel_model::Source;
 use livekit_otel_model::event::Time;
+use livekit_otel_transport::tls::Tls;
 
 const KINDS: [Source; 3] = [Source::Stats, Source::Events, Source::NodeRooms];
 
@@ -194,9 +194,9 @@ fn endpoint(settings: &ForwardSettings) -> Result<Endpoint, ForwardError> {
 
 #[cfg(feature = "tls")]
 fn with_tls(endpoint: Endpoint, tls: &Tls) -> Result<Endpoint, ForwardError> {
-    let config = tls.for_grpc().map_err(|unusable| ForwardError::Certificate {
-        path: unusable.path,
-        source: unusable.error,
+    let config = tls.for_grpc().map_err(|unusable| {
+        let (path, source) = unusable.into_parts();
+        ForwardError::Certificate { path, source }
     })?;
     endpoint.tls_config(config).map_err(|error| ForwardError::Tls(Box::new(error)))
 }

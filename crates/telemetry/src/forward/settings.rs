@@ -11,7 +11,7 @@ use thiserror::Error as ThisError;
 
 use super::token::Tokens;
 use crate::endpoint::{self, EndpointError};
-use livekit_otel_export::settings::Tls;
+use livekit_otel_transport::tls::Tls;
 
 /// Where to forward to, and how.
 #[derive(Clone)]
@@ -51,7 +51,7 @@ impl ForwardSettings {
 
     /// The PEM file of the trusted certificates, in place of the system's.
     pub fn ca(mut self, path: impl Into<PathBuf>) -> Self {
-        self.tls.ca = Some(path.into());
+        self.tls = self.tls.with_ca(path);
         self
     }
 
@@ -61,8 +61,7 @@ impl ForwardSettings {
         certificate: impl Into<PathBuf>,
         key: impl Into<PathBuf>,
     ) -> Self {
-        self.tls.client_certificate = Some(certificate.into());
-        self.tls.client_key = Some(key.into());
+        self.tls = self.tls.with_client(certificate, key);
         self
     }
 
