@@ -47,8 +47,8 @@ struct Decoded {
 }
 
 impl Decoded {
-    // Tells them in batches; gives nanoseconds an event.
-    fn tell(&mut self, count: usize, mut make: impl FnMut(usize, u64) -> Event) -> f64 {
+    // Applies them in batches; returns nanoseconds per event.
+    fn apply(&mut self, count: usize, mut make: impl FnMut(usize, u64) -> Event) -> f64 {
         self.ns = 0;
         let mut done = 0;
         while done < count {
@@ -79,9 +79,9 @@ fn measure(participants: usize) {
     };
     let before = resident();
     let opened =
-        to.tell(participants, |of, nth| event(EventKind::ParticipantJoined, of, None, nth));
+        to.apply(participants, |of, nth| event(EventKind::ParticipantJoined, of, None, nth));
     let of_participants = resident();
-    to.tell(participants, |of, nth| event(EventKind::TrackPublished, of, Some(of), nth));
+    to.apply(participants, |of, nth| event(EventKind::TrackPublished, of, Some(of), nth));
     let of_tracks = resident();
     let kinds = [
         EventKind::TrackMuted,
@@ -91,13 +91,13 @@ fn measure(participants: usize) {
         EventKind::TrackUnsubscribed,
     ];
     // A participant far from the one before, so that no cache helps.
-    let steady = to.tell(STEADY, |nth_event, nth| {
+    let steady = to.apply(STEADY, |nth_event, nth| {
         let of = (nth_event / kinds.len()).wrapping_mul(7919) % participants;
         let kind = kinds[nth_event % kinds.len()].clone();
         event(kind, of, Some(of), nth)
     });
     let ends = participants.min(100_000);
-    let ended = to.tell(ends, |of, nth| event(EventKind::ParticipantLeft, of, None, nth));
+    let ended = to.apply(ends, |of, nth| event(EventKind::ParticipantLeft, of, None, nth));
     let each = |bytes: f64| bytes / participants as f64;
     println!(
         "{participants:>12}{opened:>14.0}{steady:>14.0}{ended:>14.0}{:>16.0}{:>12.0}",

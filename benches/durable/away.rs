@@ -25,9 +25,9 @@ pub fn run() {
     println!("{RECORDS} events while the collector is away");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let took = Instant::now();
-    println!("  {:>9} told, {:6.0} MB of memory", 0, program.resident());
-    runtime.block_on(tell(grpc, |told| {
-        println!("  {told:>9} told, {:6.0} MB of memory", program.resident());
+    println!("  {:>9} sent, {:6.0} MB of memory", 0, program.resident());
+    runtime.block_on(send(grpc, |sent| {
+        println!("  {sent:>9} sent, {:6.0} MB of memory", program.resident());
     }));
     println!("  all acknowledged after {:.1} s", took.elapsed().as_secs_f64());
     let took = Instant::now();
@@ -47,21 +47,21 @@ pub fn run() {
 }
 
 // In streams, each acknowledged by its end.
-async fn tell(grpc: u16, mut progress: impl FnMut(usize)) {
+async fn send(grpc: u16, mut progress: impl FnMut(usize)) {
     let channel = Endpoint::from_shared(format!("http://127.0.0.1:{grpc}")).unwrap();
     let channel = channel.connect().await.unwrap();
-    let mut told = 0;
-    while told < RECORDS {
+    let mut sent = 0;
+    while sent < RECORDS {
         let messages: Vec<Bytes> =
-            (0..A_STREAM).map(|nth| message(told + nth * A_MESSAGE)).collect();
+            (0..A_STREAM).map(|nth| message(sent + nth * A_MESSAGE)).collect();
         let mut client = tonic::client::Grpc::new(channel.clone());
         client.ready().await.unwrap();
         let path = "/livekit.AnalyticsRecorderService/IngestEvents".parse().unwrap();
         let request = tonic::Request::new(tokio_stream::iter(messages));
         client.client_streaming(request, path, RawCodec).await.unwrap();
-        told += A_STREAM * A_MESSAGE;
-        if told.is_multiple_of(RECORDS / 5) {
-            progress(told);
+        sent += A_STREAM * A_MESSAGE;
+        if sent.is_multiple_of(RECORDS / 5) {
+            progress(sent);
         }
     }
 }

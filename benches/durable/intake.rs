@@ -90,7 +90,7 @@ fn requests() -> Vec<Vec<u8>> {
     (0..BODIES).map(request).collect()
 }
 
-// Gives how many a second, and the CPU of each in µs.
+// Returns webhooks per second, and CPU for each in µs.
 fn measure(name: &str, mut command: Command, http: u16, requests: &[Vec<u8>]) -> (f64, f64) {
     let program = Process::start(&mut command, http);
     let before = program.cpu();

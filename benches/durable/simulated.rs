@@ -1,4 +1,4 @@
-//! All that a LiveKit server tells, of both sources, without pauses.
+//! All messages of a simulated LiveKit server, webhooks and analytics, without pauses.
 
 use std::time::{Duration, SystemTime};
 

@@ -25,7 +25,7 @@ pub fn run() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let before = program.cpu();
     let began = Instant::now();
-    let mut times = runtime.block_on(tell(grpc, streams));
+    let mut times = runtime.block_on(send(grpc, streams));
     let windows = (STREAMS * A_STREAM * A_MESSAGE) as f64;
     let rate = windows / began.elapsed().as_secs_f64();
     let cpu = (program.cpu() - before) * 1e6 / windows;
@@ -38,7 +38,7 @@ pub fn run() {
     println!("  a stream acknowledged: p50 {:.1} ms, p99 {:.1} ms", at(50), at(99));
 }
 
-async fn tell(grpc: u16, streams: Vec<Vec<Bytes>>) -> Vec<Duration> {
+async fn send(grpc: u16, streams: Vec<Vec<Bytes>>) -> Vec<Duration> {
     let channel = Endpoint::from_shared(format!("http://127.0.0.1:{grpc}")).unwrap();
     let channel = channel.connect().await.unwrap();
     let mut times = Vec::new();

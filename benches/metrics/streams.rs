@@ -52,7 +52,7 @@ impl Streams {
     }
 }
 
-/// A flush; what comes of the nodes is left out.
+/// A flush, without the points of nodes.
 pub fn flush(
     stats: &mut Stats,
     nth: u32,

@@ -18,7 +18,7 @@ use tonic::transport::{Channel, Endpoint};
 use crate::program::{KEY, Program, SECRET};
 use crate::{MEMORY_LIMIT, PATIENCE};
 
-// LiveKit's sender tries for 15 s, and waits a second where it is told to.
+// LiveKit's sender tries for 15 s, and obeys a Retry-After of a second.
 const TRIES: usize = 15;
 
 /// A running `serve` with a `memory_limit`.
@@ -125,7 +125,7 @@ pub(crate) fn signed(body: &[u8]) -> String {
     token.with_sha256(&STANDARD.encode(Sha256::digest(body))).to_jwt().unwrap()
 }
 
-/// Sends a webhook as a server does, and gives the answer.
+/// Sends a webhook as a server does, and returns the answer.
 pub(crate) fn webhook(to: &str) -> String {
     let body = r#"{"event":"room_started","id":"EV_1","room":{"sid":"RM_1"}}"#;
     let (token, length) = (signed(body.as_bytes()), body.len());

@@ -76,7 +76,7 @@ pub(crate) struct Arrived {
     pub(crate) spans: BTreeMap<String, Vec<u8>>,
     /// The participants that have a span of their own.
     pub(crate) participants: BTreeSet<String>,
-    /// The ids of the events that log records tell of.
+    /// The ids of the events that log records describe.
     pub(crate) events: BTreeSet<String>,
     /// The highest sum of a participant's packets, for each start of its series: one that ended
     /// begins anew.
@@ -264,7 +264,7 @@ fn arrive(arrived: &Mutex<Arrived>, life: u64, path: &str, body: &[u8], acknowle
     arrived.deliveries.push(Delivery { life, signal, acknowledged, records });
 }
 
-// Notes what a request holds; gives a name for each of its records.
+// Notes the contents of a request; returns a name for each of its records.
 fn records(path: &str, body: &[u8], to: &mut Arrived) -> Vec<String> {
     match path {
         "/v1/traces" => spans(body, to),

@@ -168,9 +168,9 @@ fn missing(arrived: &Arrived, oracle: &Oracle) -> Vec<String> {
     let people = oracle.participants.difference(&arrived.participants);
     let people = people.map(|sid| format!("{sid} has no span"));
     let packets = oracle.packets.iter().filter_map(|(who, (acknowledged, sent))| {
-        let told = arrived.packets.get(who).map_or(0, |starts| starts.values().sum::<i64>());
-        let wrong = told < *acknowledged || told > *sent;
-        wrong.then(|| format!("{who} has {told} packets, not {acknowledged} to {sent}"))
+        let counted = arrived.packets.get(who).map_or(0, |starts| starts.values().sum::<i64>());
+        let wrong = counted < *acknowledged || counted > *sent;
+        wrong.then(|| format!("{who} has {counted} packets, not {acknowledged} to {sent}"))
     });
     events.chain(people).chain(packets).collect()
 }

@@ -62,7 +62,7 @@ impl Program {
         self.log.try_iter().collect()
     }
 
-    /// SIGTERM; gives its exit code and what it said.
+    /// Sends SIGTERM; returns the exit code and the log.
     pub(crate) fn stop(mut self) -> (Option<i32>, Vec<String>) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();

@@ -106,7 +106,7 @@ impl Sender {
             return;
         };
         loop {
-            let mut told = Vec::new();
+            let mut sent = Vec::new();
             let mut messages = Vec::new();
             for _ in 0..=random.below(8) {
                 let (id, who, (room,)) = self.join("AE", &mut random);
@@ -114,15 +114,15 @@ impl Sender {
                 if random.below(3) == 0 {
                     let left = format!("{id}L");
                     messages.push(event(&left, "PARTICIPANT_LEFT", &room, &who));
-                    told.push((left, None));
+                    sent.push((left, None));
                 }
-                told.push((id, Some(who)));
+                sent.push((id, Some(who)));
             }
             if !self.stream("IngestEvents", &channel, messages).await {
                 return;
             }
             let mut oracle = self.oracle.lock().unwrap();
-            for (id, who) in told {
+            for (id, who) in sent {
                 oracle.events.insert(id);
                 oracle.participants.extend(who);
             }
@@ -136,10 +136,10 @@ impl Sender {
             return;
         };
         loop {
-            let mut told = Vec::new();
+            let mut sent = Vec::new();
             let mut messages = Vec::new();
             for _ in 0..=random.below(8) {
-                // In the first life there may be nobody yet.
+                // In the first life there may be no participant yet.
                 let Some((room, who)) = self.somebody(&mut random) else { break };
                 let packets = 1 + random.below(50);
                 let id = format!("AS_{}", self.number());
@@ -150,15 +150,15 @@ impl Sender {
                     "streams": [{"primaryPackets": packets, "primaryBytes": "100"}],
                 }]});
                 messages.push(Bytes::from(proto::encode_capture("stats", &body).unwrap()));
-                told.push((who.clone(), i64::try_from(packets).unwrap()));
+                sent.push((who.clone(), i64::try_from(packets).unwrap()));
                 self.oracle.lock().unwrap().packets.entry(who).or_default().1 +=
-                    told[told.len() - 1].1;
+                    sent[sent.len() - 1].1;
             }
             if messages.is_empty() || !self.stream("IngestStats", &channel, messages).await {
                 return;
             }
             let mut oracle = self.oracle.lock().unwrap();
-            for (who, packets) in told {
+            for (who, packets) in sent {
                 oracle.packets.entry(who).or_default().0 += packets;
             }
         }

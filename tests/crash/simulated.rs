@@ -1,7 +1,7 @@
-//! A simulated load, as a LiveKit server would tell it, while the program is killed again and again:
+//! A simulated load, as a LiveKit server would send it, while the program is killed again and again:
 //! all of it is acknowledged in the end, and arrives.
 //!
-//! `CRASH_SEED` sets the load and the kills, `SOAK_SECONDS` how long it is told.
+//! `CRASH_SEED` sets the load and the kills, `SOAK_SECONDS` how long it lasts.
 
 use std::collections::BTreeSet;
 use std::pin::pin;
@@ -18,7 +18,7 @@ use crate::port::reserved_port;
 use crate::program::{KEY, Program, SECRET};
 use crate::random::Random;
 
-// Webhooks tell of these too: which of the two ids is the record's is a race.
+// Webhooks report these too: which of the two ids is the record's is a race.
 const WITH_TWINS: [Type; 7] = [
     Type::RoomCreated,
     Type::RoomEnded,

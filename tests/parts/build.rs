@@ -52,7 +52,7 @@ fn built(part: Part) -> Result<Built, String> {
     let or = |error: std::io::Error| format!("{}: {error}", folder.display());
     std::fs::create_dir_all(folder).map_err(or)?;
     let path = folder.join(format!("{}-{}", part.name(), digest(&part.made_of()?)));
-    // One process builds it, whoever else waits.
+    // One process builds it, others wait.
     let lock = File::create(folder.join(format!("{}.lock", part.name()))).map_err(or)?;
     lock.lock().map_err(or)?;
     if path.exists() {
@@ -155,7 +155,7 @@ impl Part {
             Self::Client => go_build(&root().join("tests/real/client"), to, "."),
             Self::Collector => {
                 ran(Command::new("go").args(["install", OCB]).env("GOBIN", work))?;
-                // Its output is where it runs, under the name that its list gives it.
+                // The output is in its working directory, under the name in its list.
                 let mut ocb = Command::new(work.join("builder"));
                 ran(ocb.arg("--config").arg(root().join(COLLECTOR)).current_dir(work)).map(drop)
             }

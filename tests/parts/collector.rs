@@ -46,7 +46,7 @@ impl Otelcol {
         Self { process, log, endpoint: format!("http://{address}") }
     }
 
-    /// SIGTERM: it sends what it has. Gives what it said that was no mere information.
+    /// Sends SIGTERM: it sends what it has. Returns its log without the lines of level info.
     pub(crate) fn stop(mut self) -> Vec<String> {
         let pid = rustix::process::Pid::from_child(&self.process);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();

@@ -47,7 +47,7 @@ impl Jaeger {
     pub(crate) fn start_again(&mut self) {
         let log = self.folder.join("log");
         let mut command = Command::new(&self.binary);
-        // Of itself it tells nothing.
+        // It exports no telemetry about itself.
         command.env("OTEL_TRACES_SAMPLER", "always_off");
         command.arg("--config").arg(self.folder.join("config.yaml")).current_dir(&self.folder);
         let process = self.process.insert(Process::start(&mut command, &log));

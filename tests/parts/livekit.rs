@@ -19,7 +19,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// It tells webhooks where there is `http`, and analytics as the environment says.
+    /// It sends webhooks if there is an `http`, and analytics as the environment says.
     pub(crate) fn start(
         parts: &Parts,
         at: &Path,
@@ -81,13 +81,13 @@ impl Server {
         Client { process, input }
     }
 
-    /// The sum of a metric's series with such labels, as it tells Prometheus.
+    /// The sum of a metric's series with these labels, as Prometheus would scrape it.
     pub(crate) fn metric(&self, name: &str, label: &str) -> usize {
         let mut stream = TcpStream::connect(("127.0.0.1", self.prometheus)).unwrap();
         stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
-        let mut told = String::new();
-        stream.read_to_string(&mut told).unwrap();
-        let series: Vec<_> = told
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        let series: Vec<_> = text
             .lines()
             .filter(|line| line.starts_with(&format!("{name}{{")) && line.contains(label))
             .collect();

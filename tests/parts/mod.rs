@@ -50,7 +50,7 @@ pub(crate) fn say(line: &str) {
     let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
-/// Runs a step of a build to its end; gives what it said.
+/// Runs a step of a build to its end; returns its output.
 pub(crate) fn ran(command: &mut Command) -> Result<Vec<u8>, String> {
     let what = command.get_program().display().to_string();
     let output = command.output().map_err(|error| format!("{what} can't be run: {error}"))?;

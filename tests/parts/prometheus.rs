@@ -38,7 +38,7 @@ impl Prometheus {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// What a query gives at a time: `data.result`.
+    /// The result of a query at a time: `data.result`.
     pub(crate) fn query(&self, query: &str, at: SystemTime) -> Result<Vec<Value>, String> {
         self.result(&format!("query?query={}&time={}", encoded(query), seconds(at)))
     }

@@ -1,4 +1,4 @@
-//! LiveKit's server built by `livekit-analytics/build.sh`, and what it tells.
+//! LiveKit's server built by `livekit-analytics/build.sh`, and what it sends.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
 use crate::parts::{self, Parts, Server};
 use crate::program::Program;
-use crate::{PATIENCE, ROOM, of, one, told};
+use crate::{PATIENCE, ROOM, of, one, wait_for_events};
 
 const CA: &str = "ca.pem";
 const CERTIFICATE: &str = "certificate.pem";
@@ -108,7 +108,7 @@ async fn a_call_is_told_whole_though_the_receiver_is_stopped_and_killed_in_it() 
     let server = server(&parts, directory.path(), grpc);
     let mut ann = server.client("ann", &["-publish"]);
     ann.joined();
-    told(&collector, "lk.track.published", 1).await;
+    wait_for_events(&collector, "lk.track.published", 1).await;
 
     let (code, said) = program.stop();
     assert_eq!(code, Some(0), "{said:#?}");
@@ -118,9 +118,9 @@ async fn a_call_is_told_whole_though_the_receiver_is_stopped_and_killed_in_it() 
     // Joined, active, published, subscribed, muted.
     waiting(&server, |events| events >= 8).await;
     let program = Program::start(&config);
-    told(&collector, "lk.track.muted", 1).await;
+    wait_for_events(&collector, "lk.track.muted", 1).await;
     // Before one of them leaves, both hear each other.
-    told(&collector, "lk.track.subscribed", 2).await;
+    wait_for_events(&collector, "lk.track.subscribed", 2).await;
 
     // What is sent to it from now on is taken by its system, and never read.
     let pid = rustix::process::Pid::from_child(&program.child);
@@ -132,11 +132,11 @@ async fn a_call_is_told_whole_though_the_receiver_is_stopped_and_killed_in_it() 
     waiting(&server, |events| events >= 5).await;
     program.kill();
     let program = Program::start(&config);
-    told(&collector, "lk.participant.left", 1).await;
-    told(&collector, "lk.track.subscribed", 3).await;
+    wait_for_events(&collector, "lk.participant.left", 1).await;
+    wait_for_events(&collector, "lk.track.subscribed", 3).await;
     server.delete_room(ROOM);
-    told(&collector, "lk.participant.left", 3).await;
-    told(&collector, "lk.room.ended", 1).await;
+    wait_for_events(&collector, "lk.participant.left", 3).await;
+    wait_for_events(&collector, "lk.room.ended", 1).await;
     let room_is_told = |received: &Received| {
         Telemetry::read(received).spans.iter().any(|span| span.name == "room")
     };
@@ -150,17 +150,17 @@ async fn a_call_is_told_whole_though_the_receiver_is_stopped_and_killed_in_it() 
     check(&Telemetry::read(&collector.stop().await), acknowledged);
 }
 
-fn check(told: &Telemetry, acknowledged: usize) {
+fn check(telemetry: &Telemetry, acknowledged: usize) {
     // What was in flight at the kill may be sent twice, with the same ids.
     let records =
-        told.logs.iter().map(|log| (&log.event_name, log.attributes.text("log.record.uid")));
+        telemetry.logs.iter().map(|log| (&log.event_name, log.attributes.text("log.record.uid")));
     let records: BTreeSet<_> = records.filter(|(_, uid)| uid.is_some()).collect();
-    assert_eq!(records.len(), acknowledged, "each event is told");
+    assert_eq!(records.len(), acknowledged, "each event is recorded");
     let times = |event: &str| records.iter().filter(|(name, _)| *name == event).count();
     for event in ["joined", "active", "left"] {
         assert_eq!(times(&format!("lk.participant.{event}")), 3, "{event}");
     }
-    let spans = &told.spans;
+    let spans = &telemetry.spans;
     let room = one(spans, "room", "");
     assert_eq!(room.attributes.text("lk.room.name"), Some(ROOM));
     for who in ["ann", "ben", "cid"] {

@@ -1,4 +1,4 @@
-//! A real LiveKit server with real clients, and whether the traces tell what they did. Both are built
+//! A real LiveKit server with real clients, and whether the traces show what they did. Both are built
 //! from the Go module registry; where that can't be had, the test says so and ends. `REQUIRE_REAL=1`
 //! makes that a failure.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
@@ -49,15 +49,16 @@ fn config(directory: &std::path::Path, collector: &str, server: u16) -> std::pat
     path
 }
 
-async fn told(collector: &Collector, event: &str, times: usize) {
+async fn wait_for_events(collector: &Collector, event: &str, times: usize) {
     let is_told = |received: &Received| {
         let logs = Telemetry::read(received).logs;
-        let told = logs.iter().filter(|log| log.event_name == event);
+        let records = logs.iter().filter(|log| log.event_name == event);
         // What is sent twice has one id.
-        told.map(|log| log.attributes.text("log.record.uid")).collect::<HashSet<_>>().len() >= times
+        records.map(|log| log.attributes.text("log.record.uid")).collect::<HashSet<_>>().len()
+            >= times
     };
     let wait = tokio::time::timeout(PATIENCE, collector.received_when(is_told)).await;
-    assert!(wait.is_ok(), "{event} was not told {times} times");
+    assert!(wait.is_ok(), "{event} was not recorded {times} times");
 }
 
 fn of<'a>(spans: &'a [Span], name: &str, who: &str) -> Vec<&'a Span> {
@@ -94,26 +95,26 @@ async fn the_traces_tell_what_a_real_call_did() {
     killed.joined();
     // It has no relay to connect by.
     let _aborted = server.client("aborted", &["-relay"]);
-    told(&collector, "lk.track.subscribed", 6).await;
+    wait_for_events(&collector, "lk.track.subscribed", 6).await;
     frozen.freeze();
     killed.kill();
     ann.say("mute");
-    told(&collector, "lk.track.muted", 1).await;
+    wait_for_events(&collector, "lk.track.muted", 1).await;
     ann.say("unmute");
-    told(&collector, "lk.track.unmuted", 1).await;
-    told(&collector, "lk.participant.connection_aborted", 1).await;
-    told(&collector, "lk.participant.left", 2).await;
+    wait_for_events(&collector, "lk.track.unmuted", 1).await;
+    wait_for_events(&collector, "lk.participant.connection_aborted", 1).await;
+    wait_for_events(&collector, "lk.participant.left", 2).await;
     ben.leave();
-    told(&collector, "lk.participant.left", 3).await;
+    wait_for_events(&collector, "lk.participant.left", 3).await;
     server.delete_room(ROOM);
-    told(&collector, "lk.room.ended", 1).await;
+    wait_for_events(&collector, "lk.room.ended", 1).await;
     let (code, said) = program.stop();
     assert_eq!(code, Some(0), "{said:#?}");
     check(&Telemetry::read(&collector.stop().await));
 }
 
-fn check(told: &Telemetry) {
-    let spans = &told.spans;
+fn check(telemetry: &Telemetry) {
+    let spans = &telemetry.spans;
     let room = one(spans, "room", "");
     assert_eq!(room.attributes.text("lk.room.name"), Some(ROOM));
     assert_eq!(of(spans, "participant", "").len(), 5);
@@ -150,8 +151,8 @@ fn check(told: &Telemetry) {
     // Each hears the others that publish.
     let subscribed = |who| of(spans, "track subscribe", who).len();
     assert_eq!(["ann", "ben", "frozen", "killed"].map(subscribed), [1, 1, 2, 2]);
-    // What LiveKit's API listed all along was told all along.
+    // All that LiveKit's API listed had been reported.
     let missed: Vec<_> =
-        told.logs.iter().filter(|log| log.event_name.ends_with(".missing")).collect();
+        telemetry.logs.iter().filter(|log| log.event_name.ends_with(".missing")).collect();
     assert!(missed.is_empty(), "{missed:#?}");
 }

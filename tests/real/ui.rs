@@ -1,6 +1,6 @@
 //! The page of rooms in a real browser, Chromium, driven by playwright-core: that it is drawn without a
 //! complaint in its console, fits narrow and zoomed windows, light and dark, has no violation that axe
-//! finds, is told whole to a screen reader, and is reached with the keyboard alone.
+//! finds, is read whole by a screen reader, and is reached with the keyboard alone.
 //!
 //! Screenshots are in `target/tmp/ui/screenshots`, to be looked at. `CHROMIUM` names another browser.
 
@@ -68,7 +68,7 @@ fn the_page_is_read_by_eye_by_ear_and_with_the_keyboard() {
     }
 }
 
-fn tell(program: &Program, args: &[&str]) -> Command {
+fn sender(program: &Program, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_livekit-otel"));
     command.args(args).current_dir(ROOT).env_clear();
     command.args(["--webhook", &format!("http://{}/webhook", program.http)]);
@@ -78,13 +78,13 @@ fn tell(program: &Program, args: &[&str]) -> Command {
 }
 
 fn replay(program: &Program, capture: &str) {
-    ran(&mut tell(program, &["replay", capture, "--speed", "100000"])).unwrap();
+    ran(&mut sender(program, &["replay", capture, "--speed", "100000"])).unwrap();
 }
 
 // Rooms with failures, some of them over by the time that they are looked at.
 fn simulate(program: &Program) -> std::process::Child {
     let args = ["simulate", "--rooms", "2", "--participants", "3", "--subscribe", "--speed", "10"];
     let more = ["--failures", "0.3", "--loss", "0.05", "--interval", "10s", "--duration", "10h"];
-    let mut command = tell(program, &[&args[..], &more[..]].concat());
+    let mut command = sender(program, &[&args[..], &more[..]].concat());
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }

@@ -1,4 +1,4 @@
-//! What the test is asked to do: by `make stack`, or by whoever runs all tests with libtest's arguments.
+//! The test's arguments: those of `make stack`, or libtest's when all tests run.
 
 /// Its name among the tests.
 const NAME: &str = "stack";

@@ -24,7 +24,7 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    /// By what a record tells of it; the trace is the one that the program names.
+    /// From its log record; the trace is the one that the program names.
     pub(crate) fn of(record: &Record) -> Self {
         let sid = record.attribute("lk.room.sid").to_owned();
         Self { trace: trace_id(&sid), sid }
@@ -61,17 +61,17 @@ pub(crate) async fn run(stack: &Stack, report: &Report) -> Room {
     for client in [&mut ann, &mut ben, &mut cid, &mut killed] {
         client.joined();
     }
-    stack.told(ROOM, "lk.track.subscribed", 18).await;
+    stack.wait_for_events(ROOM, "lk.track.subscribed", 18).await;
     killed.kill();
     ann.say("mute");
-    stack.told(ROOM, "lk.track.muted", 1).await;
+    stack.wait_for_events(ROOM, "lk.track.muted", 1).await;
     ann.say("unmute");
-    stack.told(ROOM, "lk.track.unmuted", 1).await;
-    stack.told(ROOM, "lk.participant.connection_aborted", 1).await;
-    stack.told(ROOM, "lk.participant.left", 1).await;
+    stack.wait_for_events(ROOM, "lk.track.unmuted", 1).await;
+    stack.wait_for_events(ROOM, "lk.participant.connection_aborted", 1).await;
+    stack.wait_for_events(ROOM, "lk.participant.left", 1).await;
     let created = stack.records(ROOM).into_iter().find(|record| record.event == "lk.room.created");
     let room = Room::of(&created.unwrap());
-    metrics::told(stack, &room).await;
+    metrics::wait_for_stats(stack, &room).await;
     ben.leave();
     metrics::participants_are(stack, 2).await;
     let at = SystemTime::now();
@@ -82,7 +82,7 @@ pub(crate) async fn run(stack: &Stack, report: &Report) -> Room {
     let problems = queries::check(&stack.prometheus.url(), end_of_step(at));
     report.found("every query of a dashboard or rule shows what it should", &problems);
     server.delete_room(ROOM);
-    stack.told(ROOM, "lk.room.ended", 1).await;
+    stack.wait_for_events(ROOM, "lk.room.ended", 1).await;
     let spans = room.spans(stack).await;
     report.found("Jaeger has its trace, as a tree", &traces(&room, &spans));
     report.found("the collector's file has its log records", &logs(&room, &stack.records(ROOM)));
@@ -158,7 +158,7 @@ fn logs(room: &Room, records: &[Record]) -> Vec<String> {
         ("lk.track.subscribed", 18),
         ("lk.track.unpublished", 6),
         ("lk.room.ended", 1),
-        // What LiveKit's API lists was told.
+        // All that LiveKit's API lists was reported.
         ("lk.room.missing", 0),
         ("lk.participant.missing", 0),
     ] {

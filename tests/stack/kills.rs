@@ -36,14 +36,14 @@ pub(crate) async fn run(stack: &mut Stack, report: &Report) {
     let mut ben = stack.server().client_in(ROOM, "ben", &MEDIA);
     ann.joined();
     ben.joined();
-    stack.told(ROOM, "lk.track.subscribed", 4).await;
+    stack.wait_for_events(ROOM, "lk.track.subscribed", 4).await;
     took("two talk", begin);
 
     let begin = Instant::now();
     stack.kill_server();
     stack.start_server();
     // The clients come back by themselves, to a new room.
-    stack.told(ROOM, "lk.track.subscribed", 8).await;
+    stack.wait_for_events(ROOM, "lk.track.subscribed", 8).await;
     took("LiveKit's server is killed, they come back", begin);
 
     let begin = Instant::now();
@@ -53,8 +53,8 @@ pub(crate) async fn run(stack: &mut Stack, report: &Report) {
     cid.joined();
     until("something waits", || (stack.status().waiting["logs"] > 0).then_some(())).await;
     stack.start_collector();
-    stack.told(ROOM, "lk.track.muted", 1).await;
-    stack.told(ROOM, "lk.track.subscribed", 16).await;
+    stack.wait_for_events(ROOM, "lk.track.muted", 1).await;
+    stack.wait_for_events(ROOM, "lk.track.subscribed", 16).await;
     took("the collector is killed, one mutes, one joins", begin);
 
     let begin = Instant::now();
@@ -75,9 +75,9 @@ pub(crate) async fn run(stack: &mut Stack, report: &Report) {
     took("one leaves, Jaeger and the collector are killed, one leaves", begin);
 
     let begin = Instant::now();
-    stack.told(ROOM, "lk.room.gone", 1).await;
+    stack.wait_for_events(ROOM, "lk.room.gone", 1).await;
     stack.server().delete_room(ROOM);
-    stack.told(ROOM, "lk.room.ended", 1).await;
+    stack.wait_for_events(ROOM, "lk.room.ended", 1).await;
     let spans = [lost.spans(stack).await, room.spans(stack).await];
     took("what the killed server left is found to be gone", begin);
     report

@@ -43,7 +43,7 @@ fn problems(status: &Status) -> Vec<String> {
     let ledger = &status.ledger;
     let mut problems: Vec<_> = ledger.imbalances().map(|imbalance| imbalance.to_string()).collect();
     for output in &status.ledger.outputs {
-        // A metric that waited is told by its next point.
+        // A later point supersedes one that waited.
         let superseded = output.lost.iter().find(|(why, _)| *why == Lost::Superseded);
         let superseded = superseded.map_or(0, |(_, n)| *n);
         let is_right = output.accepted == output.delivered + superseded

@@ -253,7 +253,7 @@ impl<'a> Live<'a> {
         }
     }
 
-    /// Holds keys and values to the registry; gives the keys.
+    /// Compares keys and values with the registry; returns the keys.
     fn keys(&mut self, what: &str, attributes: &Json) -> BTreeSet<String> {
         let mut there = BTreeSet::new();
         for attribute in list(attributes) {

@@ -11,7 +11,7 @@ fn number(sample: &Value) -> f64 {
     sample.as_str().map_or(f64::NAN, |text| text.parse().unwrap())
 }
 
-// The one value that a query gives.
+// The only value of a query's result.
 fn value(stack: &Stack, query: &str, at: SystemTime) -> Option<f64> {
     let result = stack.prometheus.query(query, at).unwrap();
     result.first().map(|series| number(&series["value"][1]))
@@ -25,8 +25,8 @@ fn packets(room: &Room, who: &str, direction: &str) -> String {
     )
 }
 
-/// LiveKit's server tells stats every half minute: returns once it has.
-pub(crate) async fn told(stack: &Stack, room: &Room) {
+/// LiveKit's server sends stats every half minute: returns once they arrived.
+pub(crate) async fn wait_for_stats(stack: &Stack, room: &Room) {
     let query = packets(room, "ann", "upstream");
     let packets = || value(stack, &query, SystemTime::now()).filter(|packets| *packets > 0.0);
     until("Prometheus has stats of the room", packets).await;

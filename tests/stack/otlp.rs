@@ -31,7 +31,7 @@ impl Span {
 }
 
 impl Record {
-    /// What tells it from others: its event and its id.
+    /// What identifies it: its event and its id.
     pub(crate) fn key(&self) -> (&str, &str) {
         (&self.event, self.attribute("log.record.uid"))
     }

@@ -27,7 +27,7 @@ const TRIES: usize = 40;
 type Values = BTreeMap<String, String>;
 
 /// Runs all queries on the Prometheus at this URL, as if it were `at`. Its rules have to be those of
-/// `collector-config/prometheus`. Gives the problems that were found.
+/// `collector-config/prometheus`. Returns the problems.
 pub(crate) fn check(prometheus: &str, at: SystemTime) -> Vec<String> {
     let prometheus = Prometheus { url: prometheus };
     let at = at.duration_since(UNIX_EPOCH).unwrap().as_secs();

@@ -17,7 +17,7 @@ use crate::parts::{Parts, Server, process, reserved_port};
 use crate::program::{KEY, Program, SECRET};
 use crate::report::timed;
 
-// LiveKit's server takes half a minute to give up on a client that is silent, and tells stats as often.
+// LiveKit's server takes half a minute to give up on a silent client, and sends stats as often.
 const PATIENCE: Duration = Duration::from_secs(150);
 const SERVICE: &str = "livekit-otel";
 
@@ -164,15 +164,15 @@ impl Stack {
         records
     }
 
-    /// Returns once an event is told so many times of a room's name.
-    pub(crate) async fn told(&self, room: &str, event: &str, times: usize) {
+    /// Returns once a room's name has so many records of an event.
+    pub(crate) async fn wait_for_events(&self, room: &str, event: &str, times: usize) {
         let seen = || self.records(room).iter().filter(|record| record.event == event).count();
         if within(PATIENCE, || (seen() >= times).then_some(())).await.is_none() {
-            let mut told = BTreeMap::<_, usize>::new();
+            let mut records = BTreeMap::<_, usize>::new();
             for record in self.records(room) {
-                *told.entry(record.event).or_default() += 1;
+                *records.entry(record.event).or_default() += 1;
             }
-            panic!("waited in vain for {times} {event} of {room}, of which was told: {told:#?}");
+            panic!("waited in vain for {times} {event} of {room}, which has {records:#?}");
         }
     }
 

@@ -45,7 +45,7 @@ fn expected(participants: &[Participant]) -> Counts {
 }
 
 /// Whether it is one of those that LiveKit's server makes of somebody's leaving, now and then: it asks for
-/// a track once more that is gone, and nobody answers.
+/// a track again that is gone, and gets no answer.
 pub(crate) fn is_in_vain(span: &Span) -> bool {
     span.name == "track subscribe" && !span.attribute("lk.end.inferred").is_empty()
 }
@@ -71,11 +71,11 @@ fn found(spans: &[Span], problems: &mut Vec<String>) -> Counts {
     counts
 }
 
-/// The spans whose end nobody told.
+/// The spans with an inferred end.
 pub(crate) fn without_an_end(spans: &[Span]) -> Vec<String> {
     let inferred = spans.iter().filter(|span| !span.attribute("lk.end.inferred").is_empty());
     let inferred = inferred.filter(|span| !is_in_vain(span));
-    inferred.map(|span| format!("nobody told the end of {}", span.name)).collect()
+    inferred.map(|span| format!("the end of {} is inferred", span.name)).collect()
 }
 
 /// What is wrong with the spans of a trace.

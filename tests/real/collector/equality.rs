@@ -26,7 +26,7 @@ use history::Step;
 use points::Point;
 
 const HISTORIES: usize = 24;
-/// The resource's attribute that tells histories apart.
+/// The resource attribute that separates the histories.
 const HISTORY: &str = "history";
 const CONFIG: &str = "yaml:{receivers: {otlp: {protocols: {grpc: {}}}}, \
     processors: {memory_limiter: {check_interval: 1s, limit_mib: 400}, batch: {timeout: 10ms}}, \

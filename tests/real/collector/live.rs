@@ -7,7 +7,7 @@ use crate::live_check::check;
 use crate::program::Program;
 
 const CONFIG: &str = "yaml:{receivers: {otlp: {protocols: {grpc: {}}}}, \
-    exporters: {file: {path: '${env:TOLD}'}}, service: {pipelines: {\
+    exporters: {file: {path: '${env:OUTPUT}'}}, service: {pipelines: {\
     traces: {receivers: [otlp], exporters: [file]}, logs: {receivers: [otlp], exporters: [file]}, \
     metrics: {receivers: [otlp], exporters: [file]}}}}";
 
@@ -16,8 +16,8 @@ fn all_that_serve_emits_of_a_replayed_call_is_in_the_registry() {
     let Some(built) = build() else { return };
     let directory = tempfile::tempdir().unwrap();
     for level in ["node", "room", "participant", "track"] {
-        let told = directory.path().join(format!("{level}.json"));
-        let variables = [("TOLD", told.display().to_string())];
+        let output = directory.path().join(format!("{level}.json"));
+        let variables = [("OUTPUT", output.display().to_string())];
         let otelcol = Otelcol::start(&built.otelcol, CONFIG, &variables);
         let program = Program::start(&config(directory.path(), level, &otelcol.endpoint));
         replay(&program);
@@ -25,7 +25,7 @@ fn all_that_serve_emits_of_a_replayed_call_is_in_the_registry() {
         let (code, said) = program.stop();
         assert_eq!(code, Some(0), "{said:#?}");
         assert_eq!(otelcol.stop(), [""; 0]);
-        let said = check(&[told]).unwrap_or_else(|found| panic!("{level}: {found:#?}"));
+        let said = check(&[output]).unwrap_or_else(|found| panic!("{level}: {found:#?}"));
         eprintln!("stats.level {level}: {said}");
     }
 }

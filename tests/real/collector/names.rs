@@ -85,20 +85,20 @@ const MAPPED: [Mapped; 30] = [
 type Labels = BTreeMap<String, String>;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum ReportedTime {
+enum Last {
     Number(f64),
     /// Count, sum, and the highest bucket that has a bound, with it.
     Distribution(u64, f64, (f64, u64)),
 }
 
 // The last of each series.
-fn told(batch: &Batch, of: &str) -> Vec<(Vec<Attribute>, ReportedTime)> {
-    let mut last: BTreeMap<String, (Time, Vec<Attribute>, ReportedTime)> = BTreeMap::new();
-    let mut put = |time, attributes: &[Attribute], told| {
+fn last_points(batch: &Batch, of: &str) -> Vec<(Vec<Attribute>, Last)> {
+    let mut last: BTreeMap<String, (Time, Vec<Attribute>, Last)> = BTreeMap::new();
+    let mut put = |time, attributes: &[Attribute], value| {
         let key = format!("{attributes:?}");
         let is_later = last.get(&key).is_none_or(|before| before.0 <= time);
         if is_later {
-            last.insert(key, (time, attributes.to_vec(), told));
+            last.insert(key, (time, attributes.to_vec(), value));
         }
     };
     for metric in batch.metrics.iter().filter(|metric| metric.name == of) {
@@ -108,18 +108,18 @@ fn told(batch: &Batch, of: &str) -> Vec<(Vec<Attribute>, ReportedTime)> {
                     Number::Int(value) => value as f64,
                     Number::Float(value) => value,
                 };
-                put(point.time, &point.attributes, ReportedTime::Number(value));
+                put(point.time, &point.attributes, Last::Number(value));
             }),
             Data::Histogram { bounds, points, .. } => points.iter().for_each(|point| {
                 let below = point.buckets[..bounds.len()].iter().sum();
                 let highest = (bounds[bounds.len() - 1], below);
-                let told = ReportedTime::Distribution(point.count, point.sum, highest);
-                put(point.time, &point.attributes, told);
+                let value = Last::Distribution(point.count, point.sum, highest);
+                put(point.time, &point.attributes, value);
             }),
             Data::Exponential { .. } => panic!("{of} is exponential"),
         }
     }
-    last.into_values().map(|(_, attributes, told)| (attributes, told)).collect()
+    last.into_values().map(|(_, attributes, value)| (attributes, value)).collect()
 }
 
 // LiveKit's labels for one of our series.
@@ -163,7 +163,7 @@ fn is(sample: &Sample, name: &str, labels: &Labels) -> bool {
 }
 
 // Of exactly this series.
-fn tells(scrape: &Scrape, name: &str, labels: &Labels, expected: f64) -> Result<(), String> {
+fn has(scrape: &Scrape, name: &str, labels: &Labels, expected: f64) -> Result<(), String> {
     let found: Vec<_> = scrape.samples.iter().filter(|it| is(it, name, labels)).collect();
     match found[..] {
         [sample] if about(sample.value, expected) => Ok(()),
@@ -189,21 +189,21 @@ fn check(scrape: &Scrape, batch: &Batch, mapped: &Mapped) -> Result<(), String> 
     let (name, scale) = (mapped.name, mapped.scale);
     let kind = scrape.types.get(name).map(|kind| &**kind);
     (kind == Some(mapped.kind)).then_some(()).ok_or(format!("{name} is a {kind:?}"))?;
-    let mut told = told(batch, mapped.of);
+    let mut points = last_points(batch, mapped.of);
     // LiveKit's server times what succeeds, and counts the losses of tracks.
-    told.retain(|(attributes, _)| {
+    points.retain(|(attributes, _)| {
         let has = |key| attributes.iter().any(|of| of.key == key);
         !(mapped.of.ends_with(".duration") && has("error.type")
             || mapped.of.starts_with("lk.node.packets_") && !has("lk.track.kind"))
     });
-    assert!(!told.is_empty(), "{} is not told", mapped.of);
-    for (attributes, told) in &told {
+    assert!(!points.is_empty(), "{} has no points", mapped.of);
+    for (attributes, value) in &points {
         let labels = labels(mapped, attributes);
-        match *told {
-            ReportedTime::Number(value) => tells(scrape, name, &labels, value * scale)?,
-            ReportedTime::Distribution(count, sum, (bound, below)) => {
-                tells(scrape, &format!("{name}_count"), &labels, count as f64)?;
-                tells(scrape, &format!("{name}_sum"), &labels, sum * scale)?;
+        match *value {
+            Last::Number(value) => has(scrape, name, &labels, value * scale)?,
+            Last::Distribution(count, sum, (bound, below)) => {
+                has(scrape, &format!("{name}_count"), &labels, count as f64)?;
+                has(scrape, &format!("{name}_sum"), &labels, sum * scale)?;
                 tells_bucket(scrape, name, &labels, (bound * scale, below))?;
             }
         }
@@ -214,14 +214,14 @@ fn check(scrape: &Scrape, batch: &Batch, mapped: &Mapped) -> Result<(), String> 
 // Made of a count of distributions: who joined, in whatever way it went on.
 fn check_joined(scrape: &Scrape, batch: &Batch) -> Result<(), String> {
     let name = "livekit_node_service_operation";
-    let joined = told(batch, "lk.participant.connect.duration");
-    let joined = joined.iter().map(|(_, told)| match told {
-        ReportedTime::Distribution(count, ..) => *count as f64,
-        ReportedTime::Number(_) => panic!("a duration is a distribution"),
+    let joined = last_points(batch, "lk.participant.connect.duration");
+    let joined = joined.iter().map(|(_, value)| match value {
+        Last::Distribution(count, ..) => *count as f64,
+        Last::Number(_) => panic!("a duration is a distribution"),
     });
     let labels = [("type", "participant_join"), ("status", "success"), ("node_type", "SERVER")];
     let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
-    tells(scrape, name, &labels, joined.fold(0.0, |sum, count| sum + count))
+    has(scrape, name, &labels, joined.fold(0.0, |sum, count| sum + count))
 }
 
 fn start(built: &Built) -> (Otelcol, u16) {

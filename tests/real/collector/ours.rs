@@ -1,4 +1,4 @@
-//! Metrics of ours: all that the instruments tell of a captured call, and of a library's calls.
+//! Our metrics: all points of a captured call, and of a library's calls.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ mod capture;
 
 const ROOM: &str = "RM_XHuZ4ggjTArt";
 
-/// What the instruments tell at the end, and of streams what they told during the call: series that
+/// The points at the end, and those of streams during the call: series that
 /// have ended are none that could be looked at.
 pub(super) fn of_a_call(settings: Settings) -> Batch {
     let lines = capture::lines();
@@ -41,9 +41,9 @@ pub(super) fn of_a_call(settings: Settings) -> Batch {
     engine.apply(&lossy(), end, true, &mut out);
     engine.apply(&listed(), end, true, &mut out);
     engine.flush(end, &mut out);
-    let mut told = during.unwrap();
-    told.metrics.append(&mut out.metrics);
-    told
+    let mut points = during.unwrap();
+    points.metrics.append(&mut out.metrics);
+    points
 }
 
 // The call's loopback loses nothing: a stream that does.
@@ -55,7 +55,7 @@ fn lossy() -> Decoded {
     proto::stats(&proto::encode_capture("stats", &body).unwrap()).unwrap().decoded
 }
 
-// A room that nobody told of.
+// A room that was never reported.
 fn listed() -> Decoded {
     let sid = RoomSid::new("RM_listed").unwrap();
     let room = ListedRoom { sid, name: None, created: None, participants: None };

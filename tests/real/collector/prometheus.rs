@@ -26,7 +26,7 @@ const CAPTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/captures/on
 const BY_RULE: [&str; 4] =
     ["lk_otel_connection_count", "lk_participant_count", "lk_room_count", "lk_track_count"];
 
-/// What the program tells of itself, where nothing is wrong.
+/// The program's own metrics, when nothing is wrong.
 const OWN: [(&str, &str); 3] = [
     ("lk_otel_items_total", "counter"),
     ("lk_otel_records_total", "counter"),
@@ -101,7 +101,7 @@ fn registry() -> BTreeSet<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_prometheus_exporter_takes_all_that_the_instruments_tell() {
     let Some(built) = build() else { return };
-    let mut told: BTreeSet<String> = Own::names().map(str::to_owned).collect();
+    let mut tried: BTreeSet<String> = Own::names().map(str::to_owned).collect();
     for level in [Level::Node, Level::Room, Level::Participant, Level::Track] {
         let batch = ours::of_a_call(settings(level, Histograms::Explicit));
         let scrape = scraped(built, &batch).await;
@@ -114,12 +114,12 @@ async fn the_prometheus_exporter_takes_all_that_the_instruments_tell() {
         let of_all = scrape.sum(score, &[("le", "+Inf")]);
         assert!(about(of_all, scrape.sum("lk_node_score_count", &[])), "{of_all}");
         assert!(!scrape.with(score, &[("le", "4.1")]).is_empty());
-        told.extend(batch.all_metrics().iter().map(|metric| metric.name.to_owned()));
+        tried.extend(batch.all_metrics().iter().map(|metric| metric.name.to_owned()));
     }
-    assert_eq!(told, registry(), "some metric was not tried");
+    assert_eq!(tried, registry(), "some metric was not tried");
 }
 
-// The exporter makes native histograms of them, which the text format has no way to tell: there they
+// The exporter makes native histograms of them, which the text format can't express: there they
 // have a sum and a count, and no buckets. Prometheus asks for protobuf where it is to keep native ones.
 #[tokio::test(flavor = "multi_thread")]
 async fn exponential_histograms_become_native_ones_without_buckets_in_text() {
@@ -175,7 +175,7 @@ async fn the_prometheus_exporter_takes_all_that_serve_tells_of_a_replayed_call()
         let (otelcol, scraped) = start(built);
         let program = Program::start(&config(directory.path(), level, &otelcol.endpoint));
         replay(&program);
-        // It is told last.
+        // It is reported last.
         let scrape =
             Scrape::when(scraped, |scrape| scrape.sum("lk_room_duration_seconds_count", &[]) > 0.0);
         let (code, said) = program.stop();

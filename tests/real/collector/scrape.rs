@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::PATIENCE;
 
-/// What an endpoint told.
+/// The text of an endpoint.
 pub(super) struct Scrape {
     pub(super) text: String,
     /// By the metric's name.
@@ -38,7 +38,7 @@ impl Scrape {
         Self { text: text.to_owned(), types, samples }
     }
 
-    /// Waits until it tells this.
+    /// Waits until it contains this.
     pub(super) fn when(port: u16, wanted: impl Fn(&Self) -> bool) -> Self {
         let until = Instant::now() + PATIENCE;
         loop {

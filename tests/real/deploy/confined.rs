@@ -1,4 +1,4 @@
-//! The program as the unit and the images run it: nobody, without capabilities, on a file system that is
+//! The program as the unit and the images run it: as user nobody, without capabilities, on a file system that is
 //! read-only but for the journal, and with no system call that the unit's filter has not. systemd is not
 //! there to confine it: mount namespaces and strace stand in.
 
@@ -85,10 +85,10 @@ fn it_runs_as_nobody_where_it_can_write_to_its_journal_only() {
 
 /// The names of a set of systemd's, and of the sets in it.
 fn set(name: &str) -> BTreeSet<String> {
-    let told = ran(Command::new("systemd-analyze").args(["syscall-filter", name])).unwrap();
-    let told = String::from_utf8(told).unwrap();
+    let calls = ran(Command::new("systemd-analyze").args(["syscall-filter", name])).unwrap();
+    let listed = String::from_utf8(calls).unwrap();
     let names =
-        told.lines().skip(1).map(str::trim).filter(|it| !it.is_empty() && !it.starts_with('#'));
+        listed.lines().skip(1).map(str::trim).filter(|it| !it.is_empty() && !it.starts_with('#'));
     names
         .flat_map(|it| if it.starts_with('@') { set(it) } else { BTreeSet::from([it.to_owned()]) })
         .collect()
@@ -125,16 +125,16 @@ fn it_makes_no_system_call_that_the_unit_denies() {
     command.arg("--config").arg(config(folder.path()));
     serves(command.arg("--journal-dir").arg(folder.path().join("journal")));
     let until = Instant::now() + Duration::from_mins(2);
-    let told = loop {
-        let told = std::fs::read_to_string(&calls).unwrap_or_default();
-        if told.contains("total") {
-            break told;
+    let summary = loop {
+        let summary = std::fs::read_to_string(&calls).unwrap_or_default();
+        if summary.contains("total") {
+            break summary;
         }
-        assert!(Instant::now() < until, "strace tells nothing: {told}");
+        assert!(Instant::now() < until, "strace has no output: {summary}");
         std::thread::yield_now();
     };
-    let made: BTreeSet<_> = told.lines().map(str::trim).collect();
-    assert!(made.contains("fdatasync") && made.contains("accept4"), "{told}");
+    let made: BTreeSet<_> = summary.lines().map(str::trim).collect();
+    assert!(made.contains("fdatasync") && made.contains("accept4"), "{summary}");
     let words = ["syscall", "total"];
     let denied: Vec<_> = made
         .into_iter()

@@ -152,8 +152,8 @@ pub(super) fn compare(ours: &Values, theirs: &Values) -> Result<(), TestCaseErro
     for name in names {
         let [a, b] = [ours, theirs].map(|of| of.get(name).copied().unwrap_or_default());
         if !near(a.0, b.0) || !near(a.1, b.1) {
-            let told = format!("{name}: ours {a:?}, upstream's {b:?}");
-            return Err(TestCaseError::fail(told));
+            let difference = format!("{name}: ours {a:?}, upstream's {b:?}");
+            return Err(TestCaseError::fail(difference));
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Upstream's own service as the oracle: the same calls to both, and what they tell is equal.
+//! Upstream's own service as the oracle: after the same calls, both have the same output.
 
 mod calls;
 mod metrics;
@@ -40,7 +40,7 @@ fn what_is_told_equals_upstream() {
             Err(panicked) => std::panic::resume_unwind(panicked),
         }
     }
-    eprintln!("{SEQUENCES} sequences of calls told the same as upstream's service");
+    eprintln!("{SEQUENCES} sequences of calls had the same output as upstream's service");
 }
 
 // Each part has its own seed and its own service of upstream's.
@@ -62,7 +62,7 @@ fn compare_sequences(program: &Path, part: u32) -> Result<(), String> {
     outcome.map_err(|failed| failed.to_string())
 }
 
-// What our service told.
+// The output of our service.
 struct Ours {
     events: Vec<AnalyticsEvent>,
     webhooks: Vec<WebhookEvent>,
@@ -109,8 +109,8 @@ async fn run(prefix: &str, calls: &[Call], start_ms: u64) -> Ours {
     Ours { events, webhooks, stats, rooms, metrics }
 }
 
-fn read<T: serde::de::DeserializeOwned>(told: &[Value]) -> Vec<T> {
-    told.iter().map(|told| serde_json::from_value(told["event"].clone()).unwrap()).collect()
+fn read<T: serde::de::DeserializeOwned>(output: &[Value]) -> Vec<T> {
+    output.iter().map(|line| serde_json::from_value(line["event"].clone()).unwrap()).collect()
 }
 
 // A worker's stats and the workers of a flush have no order.
@@ -118,17 +118,17 @@ fn in_order(mut flushes: Vec<Vec<AnalyticsStat>>) -> Vec<String> {
     for stats in &mut flushes {
         stats.sort_by_key(|stat| (stat.kind, stat.track_id.clone()));
     }
-    let mut told: Vec<_> = flushes.iter().map(|stats| format!("{stats:#?}")).collect();
-    told.sort();
-    told
+    let mut texts: Vec<_> = flushes.iter().map(|stats| format!("{stats:#?}")).collect();
+    texts.sort();
+    texts
 }
 
 fn compare(calls: &[Call], upstream: &Answer, ours: &Ours) -> Result<(), TestCaseError> {
     equal("events", &ours.events, &read(&upstream.events))?;
     equal("webhooks", &ours.webhooks, &read(&upstream.webhooks))?;
     equal("node rooms", &ours.rooms, &read(&upstream.node_rooms))?;
-    let theirs = upstream.stats.iter().map(|told| {
-        let stats = told["stats"].as_array().unwrap().iter();
+    let theirs = upstream.stats.iter().map(|flush| {
+        let stats = flush["stats"].as_array().unwrap().iter();
         stats.map(|stat| serde_json::from_value(stat.clone()).unwrap()).collect()
     });
     equal("stats", &in_order(ours.stats.clone()), &in_order(theirs.collect()))?;

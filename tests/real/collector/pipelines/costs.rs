@@ -16,13 +16,13 @@ use crate::parts::reserved_port;
 const ROUNDS: u8 = 20;
 
 // The same calls with other traces.
-fn another(told: &Received, round: u8) -> Received {
-    let mut told = told.clone();
-    let spans = told.traces.iter_mut().flat_map(|request| &mut request.resource_spans);
+fn another(received: &Received, round: u8) -> Received {
+    let mut received = received.clone();
+    let spans = received.traces.iter_mut().flat_map(|request| &mut request.resource_spans);
     let spans =
         spans.flat_map(|resource| &mut resource.scope_spans).flat_map(|scope| &mut scope.spans);
     spans.for_each(|span| span.trace_id[0] ^= round);
-    told
+    received
 }
 
 pub(super) struct Cost {

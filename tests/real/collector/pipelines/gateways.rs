@@ -205,11 +205,11 @@ async fn a_killed_agent_delivers_what_it_took_while_the_gateways_were_away() {
 /// Waits until what came has all of these.
 async fn all_came(expected: &[Item], came: impl Fn() -> Vec<Item>) {
     let until = Instant::now() + PATIENCE;
-    let expected = items::told(expected);
+    let expected = items::counted(expected);
     loop {
         let came = came();
         if came.len() >= expected.len() {
-            let came = items::told(&came);
+            let came = items::counted(&came);
             if expected.keys().all(|item| came.contains_key(item)) {
                 return;
             }

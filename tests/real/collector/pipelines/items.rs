@@ -94,7 +94,7 @@ pub(super) fn count(received: &Received) -> usize {
         Data::Gauge(data) => data.data_points.len(),
         Data::Sum(data) => data.data_points.len(),
         Data::Histogram(data) => data.data_points.len(),
-        other => panic!("{} is told as {other:?}", metric.name),
+        other => panic!("{} is sent as {other:?}", metric.name),
     });
     spans.chain(logs).chain(points).sum()
 }
@@ -178,19 +178,19 @@ fn points(metric: &Metric) -> Vec<Metric> {
             };
             data.data_points.iter().map(|point| with(Data::Histogram(of(point)))).collect()
         }
-        other => panic!("{} is told as {other:?}", metric.name),
+        other => panic!("{} is sent as {other:?}", metric.name),
     }
 }
 
 /// How often each is there, whatever its place and the order of its attributes.
-pub(super) fn told(items: &[Item]) -> BTreeMap<String, usize> {
-    let mut told = BTreeMap::new();
+pub(super) fn counted(items: &[Item]) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
     for item in items {
         let mut item = item.clone();
         item.attributes_mut().sort_by(|one, other| one.key.cmp(&other.key));
-        *told.entry(format!("{item:?}")).or_default() += 1;
+        *counts.entry(format!("{item:?}")).or_default() += 1;
     }
-    told
+    counts
 }
 
 impl std::fmt::Debug for Item {
@@ -202,12 +202,12 @@ impl std::fmt::Debug for Item {
 
 /// Nothing is lost, nothing doubled, nothing changed.
 pub(super) fn assert_same(actual: &[Item], expected: &[Item]) {
-    compare(&told(actual), &told(expected));
+    compare(&counted(actual), &counted(expected));
 }
 
 /// Nothing is lost and nothing changed; some may be there twice.
 pub(super) fn assert_at_least_once(actual: &[Item], expected: &[Item]) {
-    let once = |items| told(items).into_keys().map(|item| (item, 1)).collect();
+    let once = |items| counted(items).into_keys().map(|item| (item, 1)).collect();
     compare(&once(actual), &once(expected));
 }
 

@@ -185,7 +185,7 @@ async fn kafka_carries_calls_with_each_trace_in_one_partition() {
     received_of(&backends.collector, sent.len()).await;
     reader.stop();
     // It may have been stopped before the last answer, which the back end calls an error.
-    backends.front.told();
+    backends.front.log();
     assert_same(&items(&backends.collector.received()), &sent);
 }
 
@@ -228,7 +228,7 @@ async fn what_kafka_has_outlives_a_killed_reader_and_an_absent_back_end() {
     let call = recorded::call().await;
     let folder = tempfile::tempdir().unwrap();
     let port = reserved_port();
-    // Nobody is there yet: the sender is told, and sends again.
+    // No broker is there yet: the sender receives an error, and sends again.
     let (producer, endpoint) = producer(built, &format!("127.0.0.1:{port}"));
     let refused = send_once(&endpoint, call).await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::Unavailable, "{refused:?}");

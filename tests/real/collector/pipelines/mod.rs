@@ -1,4 +1,4 @@
-//! Each of `collector-config/` carries a real call: what `serve` told of the captured call, or of simulated
+//! Each of `collector-config/` carries a real call: what `serve` sent for the captured call, or of simulated
 //! ones of which some fail, goes through a real collector with it, and what a back end gets is compared.
 //! Back ends are OTLP receivers that stand in for Tempo, Loki, Prometheus and Mimir: the demo's own
 //! collector, and before it, where a file sends over HTTP, another real one.

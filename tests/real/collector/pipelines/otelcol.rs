@@ -30,13 +30,13 @@ impl Running {
         Self { process, log }
     }
 
-    /// SIGTERM: it sends what it has. Gives what it said that was no mere information.
+    /// Sends SIGTERM: it sends what it has. Returns its log without the lines of level info.
     pub(super) fn stop(self) -> Vec<String> {
-        worse(self.told().into_iter())
+        worse(self.log().into_iter())
     }
 
-    /// SIGTERM. Gives all that it said since it was ready.
-    pub(super) fn told(mut self) -> Vec<String> {
+    /// Sends SIGTERM. Returns its log since it was ready.
+    pub(super) fn log(mut self) -> Vec<String> {
         let pid = rustix::process::Pid::from_child(&self.process);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
         assert!(self.process.wait().unwrap().success());

@@ -16,50 +16,50 @@ use super::{Backends, file};
 
 const KEY: &str = "a-made-up-key-of-at-least-thirty-two-bytes";
 
-async fn through(built: &Built, overlays: &[String], told: &Received) -> Vec<Item> {
+async fn through(built: &Built, overlays: &[String], received: &Received) -> Vec<Item> {
     let backends = Backends::start(built).await;
     let (endpoint, own) = listening();
     let configs = [&[file("grafana.yaml")], overlays, &[own]].concat();
     let mut variables = backends.variables.to_vec();
     variables.push(("LIVEKIT_OTEL_PRIVACY_HASH_KEY", KEY.to_owned()));
     let otelcol = Running::start(built, &configs, &variables);
-    send(&endpoint, told).await;
+    send(&endpoint, received).await;
     assert_eq!(otelcol.stop(), [""; 0]);
-    backends.stop_at(items::count(told)).await
+    backends.stop_at(items::count(received)).await
 }
 
 /// A call, and simulated ones with failures.
-async fn told() -> Received {
-    let mut told = recorded::call().await.clone();
+async fn calls_of_all() -> Received {
+    let mut received = recorded::call().await.clone();
     let calls = recorded::calls().await.clone();
-    told.traces.extend(calls.traces);
-    told.logs.extend(calls.logs);
-    told.metrics.extend(calls.metrics);
-    told
+    received.traces.extend(calls.traces);
+    received.logs.extend(calls.logs);
+    received.metrics.extend(calls.metrics);
+    received
 }
 
-/// Gives the first span and log record these attributes.
-fn add(told: &mut Received, added: &[(&str, &str)]) {
+/// Adds these attributes to the first span and log record.
+fn add(received: &mut Received, added: &[(&str, &str)]) {
     let put = |attributes: &mut Vec<KeyValue>| {
         attributes.retain(|there| added.iter().all(|(key, _)| there.key != *key));
         attributes.extend(added.iter().map(|(key, value)| attribute(key, value)));
     };
-    put(&mut told.traces[0].resource_spans[0].scope_spans[0].spans[0].attributes);
-    put(&mut told.logs[0].resource_logs[0].scope_logs[0].log_records[0].attributes);
+    put(&mut received.traces[0].resource_spans[0].scope_spans[0].spans[0].attributes);
+    put(&mut received.logs[0].resource_logs[0].scope_logs[0].log_records[0].attributes);
 }
 
 /// A resource of another's, with one span of these attributes.
-fn other(told: &mut Received, resource: &[(&str, &str)], span: &[(&str, &str)]) {
+fn other(received: &mut Received, resource: &[(&str, &str)], span: &[(&str, &str)]) {
     let attributes =
         |of: &[(&str, &str)]| of.iter().map(|(key, value)| attribute(key, value)).collect();
-    let mut request = told.traces[0].clone();
+    let mut request = received.traces[0].clone();
     request.resource_spans.truncate(1);
     let spans = &mut request.resource_spans[0];
     spans.resource.as_mut().unwrap().attributes = attributes(resource);
     spans.scope_spans.truncate(1);
     spans.scope_spans[0].spans.truncate(1);
     spans.scope_spans[0].spans[0].attributes = attributes(span);
-    told.traces.push(request);
+    received.traces.push(request);
 }
 
 // Ours, that of Go services, that of agents.
@@ -74,7 +74,7 @@ const IDS: [(&str, &[&str]); 5] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn the_ids_of_a_call_get_all_their_spellings() {
     let Some(built) = build() else { return };
-    let mut told = recorded::call().await.clone();
+    let mut received = recorded::call().await.clone();
     let go = [
         ("lk.room.id", "RM_go"),
         ("lk.participant.id", "PA_go"),
@@ -90,10 +90,10 @@ async fn the_ids_of_a_call_get_all_their_spellings() {
     ];
     let newer =
         [("lk.room_sid", "RM_new"), ("lk.pii.room_name", "standup"), ("lk.job_id", "AJ_new")];
-    other(&mut told, &[("service.name", "sip")], &go);
-    other(&mut told, &[("room_id", "RM_agent"), ("job_id", "AJ_agent")], &agent);
-    other(&mut told, &[("room_id", "elsewhere"), ("job_id", "12")], &newer);
-    let mut expected = items(&told);
+    other(&mut received, &[("service.name", "sip")], &go);
+    other(&mut received, &[("room_id", "RM_agent"), ("job_id", "AJ_agent")], &agent);
+    other(&mut received, &[("room_id", "elsewhere"), ("job_id", "12")], &newer);
+    let mut expected = items(&received);
     for item in &mut expected {
         if matches!(item.what, What::Point(_)) {
             continue;
@@ -124,7 +124,7 @@ async fn the_ids_of_a_call_get_all_their_spellings() {
             }
         }
     }
-    let actual = through(built, &[file("alias-keys.yaml")], &told).await;
+    let actual = through(built, &[file("alias-keys.yaml")], &received).await;
     assert_same(&actual, &expected);
     let rooms = |id: &str| {
         let spans = actual.iter().filter(|item| item.span().is_some());
@@ -143,22 +143,22 @@ fn personal(items: &[Item]) -> BTreeSet<String> {
 
 /// Each text that is in what came, wherever it stands.
 fn texts(items: &[Item]) -> BTreeSet<String> {
-    let told = items::told(items);
-    told.keys().flat_map(|item| item.split('"').map(str::to_owned)).collect()
+    let received = items::counted(items);
+    received.keys().flat_map(|item| item.split('"').map(str::to_owned)).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_identity_name_or_text_of_an_error_passes_the_wall() {
     let Some(built) = build() else { return };
-    let mut told = told().await;
+    let mut received = calls_of_all().await;
     add(
-        &mut told,
+        &mut received,
         &[("error.message", "can't call +1 555 0100"), ("lk.pii.user_input", "my name")],
     );
     let agent = [("lk.participant_identity", "ada lovelace"), ("lk.room_name", "secret meeting")];
-    other(&mut told, &[("service.name", "agent")], &agent);
-    let sent = items(&told);
-    let actual = through(built, &[file("pii.yaml")], &told).await;
+    other(&mut received, &[("service.name", "agent")], &agent);
+    let sent = items(&received);
+    let actual = through(built, &[file("pii.yaml")], &received).await;
     let personal = personal(&sent);
     let passed = texts(&actual);
     assert!(personal.len() > 50, "{personal:?}");
@@ -205,14 +205,17 @@ fn without_text(item: &mut Item) {
 #[tokio::test(flavor = "multi_thread")]
 async fn only_known_keys_pass_the_second_wall_and_nothing_that_looks_secret() {
     let Some(built) = build() else { return };
-    let mut told = told().await;
+    let mut received = calls_of_all().await;
     let error = "GET https://ada:pass@sip.example.com/x?access_token=abc with \
                  eyJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJkZXZrZXkifQ.c2lnbmF0dXJl for sip:+15550100@example.com \
                  or +15550100";
-    add(&mut told, &[("error.message", error), ("api_secret", "secret"), ("lk.new.key", "new")]);
-    let actual = through(built, &[file("redact.yaml")], &told).await;
+    add(
+        &mut received,
+        &[("error.message", error), ("api_secret", "secret"), ("lk.new.key", "new")],
+    );
+    let actual = through(built, &[file("redact.yaml")], &received).await;
     let masked = "GET https****sip.example.com/x**** with **** for **** or ****";
-    let mut expected = items(&told);
+    let mut expected = items(&received);
     for item in &mut expected {
         let unknown = ["api_secret", "lk.new.key"];
         item.attributes_mut().retain(|attribute| !unknown.contains(&&*attribute.key));
@@ -266,26 +269,26 @@ fn all_three() -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn all_three_work_together_as_the_second_wall_says() {
     let Some(built) = build() else { return };
-    let mut told = told().await;
+    let mut received = calls_of_all().await;
     other(
-        &mut told,
+        &mut received,
         &[("room_id", "RM_agent")],
         &[("lk.pii.participant_identity", "ada lovelace")],
     );
     let overlays = ["alias-keys.yaml", "pii.yaml", "redact.yaml"].map(file);
-    let actual = through(built, &[&overlays[..], &[all_three()]].concat(), &told).await;
+    let actual = through(built, &[&overlays[..], &[all_three()]].concat(), &received).await;
     let known: BTreeSet<_> = keys("allowed_keys").union(&keys("ignored_keys")).cloned().collect();
     for item in &actual {
         let unknown = item.attributes().iter().find(|attribute| !known.contains(&attribute.key));
         assert!(unknown.is_none(), "{unknown:?}");
     }
     let passed = texts(&actual);
-    for word in personal(&items(&told)).iter().map(|word| &**word).chain(["ada lovelace"]) {
+    for word in personal(&items(&received)).iter().map(|word| &**word).chain(["ada lovelace"]) {
         assert!(!passed.contains(word), "{word} passed");
     }
     let agents: Vec<_> =
         actual.iter().filter(|item| item.text(key::ROOM_SID) == Some("RM_agent")).collect();
     let [agent] = agents[..] else { panic!("{agents:#?}") };
     assert_eq!(agent.text(key::PARTICIPANT_IDENTITY).map(str::len), Some(32));
-    assert_eq!(actual.len(), items::count(&told));
+    assert_eq!(actual.len(), items::count(&received));
 }

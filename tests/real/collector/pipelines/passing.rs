@@ -11,9 +11,10 @@ use crate::parts::reserved_port;
 
 // A column of the debug exporter's lines, summed up.
 fn debugged(lines: &[String], column: &str) -> u64 {
-    let told = lines.iter().filter_map(|line| line.rsplit_once('\t'));
-    let told = told.filter_map(|(_, told)| serde_json::from_str::<serde_json::Value>(told).ok());
-    told.filter_map(|told| told[column].as_u64()).sum()
+    let columns = lines.iter().filter_map(|line| line.rsplit_once('\t'));
+    let counts =
+        columns.filter_map(|(_, json)| serde_json::from_str::<serde_json::Value>(json).ok());
+    counts.filter_map(|counts| counts[column].as_u64()).sum()
 }
 
 fn jaeger(built: &Built, port: u16) -> (Running, String) {
@@ -30,7 +31,7 @@ async fn jaeger_gets_all_spans_of_a_call_and_the_log_tells_of_the_rest() {
     let port = address(&backend).rsplit_once(':').unwrap().1.parse().unwrap();
     let (otelcol, endpoint) = jaeger(built, port);
     send(&endpoint, call).await;
-    let lines = otelcol.told();
+    let lines = otelcol.log();
     let sent = items::items(call);
     let spans: Vec<_> = sent.iter().filter(|item| item.span().is_some()).cloned().collect();
     assert!(spans.len() > 20);
@@ -98,6 +99,6 @@ async fn serve_itself_delivers_a_call_through_grafanas_pipelines() {
     let (spans, logs) = recorded::replayed(&endpoint).await;
     assert_eq!(otelcol.stop(), [""; 0]);
     let received = received_of(&backends.collector, spans + logs).await;
-    let told = livekit_otel_tools::demo::Telemetry::read(&received);
-    assert_eq!((told.spans.len(), told.logs.len()), (spans, logs));
+    let telemetry = livekit_otel_tools::demo::Telemetry::read(&received);
+    assert_eq!((telemetry.spans.len(), telemetry.logs.len()), (spans, logs));
 }

@@ -1,4 +1,4 @@
-//! What `serve` told a collector, once for all tests, and sent again as it was.
+//! What `serve` sent to a collector: recorded once for all tests, and sent again unchanged.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -42,12 +42,12 @@ fn simulation() -> Vec<&'static str> {
 
 async fn record(scope: &str, origin: &[&str]) -> Received {
     let collector = Collector::start().await.unwrap();
-    tell(&collector.endpoint(), scope, origin);
+    run_serve(&collector.endpoint(), scope, origin);
     collector.stop().await
 }
 
-/// Has `serve` tell a collector of what it is told.
-fn tell(endpoint: &str, scope: &str, origin: &[&str]) {
+/// Runs `serve` between senders and a collector.
+fn run_serve(endpoint: &str, scope: &str, origin: &[&str]) {
     let directory = tempfile::tempdir().unwrap();
     let program = Program::start(&config(directory.path(), scope, endpoint));
     let mut command = Command::new(env!("CARGO_BIN_EXE_livekit-otel"));
@@ -78,9 +78,9 @@ fn config(directory: &Path, scope: &str, endpoint: &str) -> std::path::PathBuf {
 }
 
 /// Sends it, request by request. As livekit-otel does, sends again what was not taken for now.
-pub(super) async fn send(endpoint: &str, told: &Received) {
+pub(super) async fn send(endpoint: &str, received: &Received) {
     let until = Instant::now() + PATIENCE;
-    while let Err(status) = send_once(endpoint, told).await {
+    while let Err(status) = send_once(endpoint, received).await {
         let for_now = [Code::Unavailable, Code::DeadlineExceeded, Code::ResourceExhausted];
         assert!(for_now.contains(&status.code()), "{status:?}");
         assert!(Instant::now() < until, "not taken: {status:?}");
@@ -89,27 +89,27 @@ pub(super) async fn send(endpoint: &str, told: &Received) {
 }
 
 /// Sends it once, up to the first request that is not taken.
-pub(super) async fn send_once(endpoint: &str, told: &Received) -> Result<(), Status> {
+pub(super) async fn send_once(endpoint: &str, received: &Received) -> Result<(), Status> {
     let channel = tonic::transport::Endpoint::from_shared(endpoint.to_owned()).unwrap();
     let channel = channel.timeout(PATIENCE).connect_lazy();
     let mut traces = TraceServiceClient::new(channel.clone());
-    for request in &told.traces {
+    for request in &received.traces {
         traces.export(request.clone()).await?;
     }
     let mut logs = LogsServiceClient::new(channel.clone());
-    for request in &told.logs {
+    for request in &received.logs {
         logs.export(request.clone()).await?;
     }
     let mut metrics = MetricsServiceClient::new(channel);
-    for request in &told.metrics {
+    for request in &received.metrics {
         metrics.export(request.clone()).await?;
     }
     Ok(())
 }
 
-/// The captured call told to a collector by `serve` itself: how many spans and log records it is.
+/// Sends the captured call to a collector through `serve`. Returns the number of its spans and log records.
 pub(super) async fn replayed(endpoint: &str) -> (usize, usize) {
-    let told = livekit_otel_tools::demo::Telemetry::read(call().await);
-    tell(endpoint, "room", REPLAY);
-    (told.spans.len(), told.logs.len())
+    let telemetry = livekit_otel_tools::demo::Telemetry::read(call().await);
+    run_serve(endpoint, "room", REPLAY);
+    (telemetry.spans.len(), telemetry.logs.len())
 }
