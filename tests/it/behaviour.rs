@@ -1,4 +1,4 @@
-//! What the sessions make of tellings that the capture does not have: failures, gaps, copies.
+//! How sessions treat messages that the capture does not contain: failures, gaps, duplicates.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use livekit_otel_model::semconv::{event as name, key, span};
 use livekit_otel_model::signal::{Attribute, Number, Severity, Span, Value};
 use serde_json::{Value as Json, json};
 
-use crate::told::{ROOM, analytics, at, merge, participant, rfc3339, webhook, with_track};
+use crate::messages::{ROOM, analytics, at, merge, participant, rfc3339, webhook, with_track};
 
 struct Run {
     engine: Engine,
@@ -25,12 +25,12 @@ impl Run {
         Self { engine, out: Batch::default(), tally: Tally::default() }
     }
 
-    /// Tells it `millis` after the start, where analytics are connected.
-    fn tell(&mut self, millis: i64, decoded: &Decoded) -> &mut Self {
-        self.tell_as(millis, decoded, true)
+    /// Applies a message `millis` after the start, while analytics are connected.
+    fn apply(&mut self, millis: i64, decoded: &Decoded) -> &mut Self {
+        self.apply_as(millis, decoded, true)
     }
 
-    fn tell_as(&mut self, millis: i64, decoded: &Decoded, twin_expected: bool) -> &mut Self {
+    fn apply_as(&mut self, millis: i64, decoded: &Decoded, twin_expected: bool) -> &mut Self {
         self.engine.tick(at(millis), &mut self.out);
         self.tally = self.engine.apply(decoded, at(millis), twin_expected, &mut self.out);
         self
@@ -60,10 +60,10 @@ fn text<'a>(attributes: &'a [Attribute], key: &str) -> Option<&'a str> {
 }
 
 #[test]
-fn a_participant_whose_media_never_connects_is_an_error_and_no_leaving() {
+fn a_participant_whose_media_never_connects_fails() {
     let mut run = Run::new();
-    run.tell(1000, &analytics("PARTICIPANT_JOINED", 1000, participant("PA_1")))
-        .tell(9000, &analytics("PARTICIPANT_CONNECTION_ABORTED", 9000, participant("PA_1")))
+    run.apply(1000, &analytics("PARTICIPANT_JOINED", 1000, participant("PA_1")))
+        .apply(9000, &analytics("PARTICIPANT_CONNECTION_ABORTED", 9000, participant("PA_1")))
         .tick(9000 + 35_000);
     let connect = run.span(span::PARTICIPANT_CONNECT);
     assert_eq!(text(&connect.attributes, key::ERROR_TYPE), Some("connection_aborted"));
@@ -77,15 +77,15 @@ fn a_participant_whose_media_never_connects_is_an_error_and_no_leaving() {
 }
 
 #[test]
-fn a_failed_subscribe_says_why() {
+fn a_failed_subscribe_has_its_reason() {
     let mut run = Run::new();
     let mut failed = with_track("PA_1", "TR_1");
     merge(&mut failed, json!({"error": "no permission"}));
-    run.tell(1000, &analytics("PARTICIPANT_JOINED", 1000, participant("PA_1")))
-        .tell(2000, &analytics("TRACK_SUBSCRIBE_REQUESTED", 2000, with_track("PA_1", "TR_1")))
-        .tell(2100, &analytics("TRACK_SUBSCRIBE_REQUESTED", 2100, with_track("PA_1", "TR_1")))
-        .tell(2500, &analytics("TRACK_SUBSCRIBE_FAILED", 2500, failed))
-        .tell(3000, &analytics("PARTICIPANT_LEFT", 3000, participant("PA_1")))
+    run.apply(1000, &analytics("PARTICIPANT_JOINED", 1000, participant("PA_1")))
+        .apply(2000, &analytics("TRACK_SUBSCRIBE_REQUESTED", 2000, with_track("PA_1", "TR_1")))
+        .apply(2100, &analytics("TRACK_SUBSCRIBE_REQUESTED", 2100, with_track("PA_1", "TR_1")))
+        .apply(2500, &analytics("TRACK_SUBSCRIBE_FAILED", 2500, failed))
+        .apply(3000, &analytics("PARTICIPANT_LEFT", 3000, participant("PA_1")))
         .tick(3000 + 35_000);
     let subscribe = run.span(span::TRACK_SUBSCRIBE);
     assert_eq!(subscribe.failure.as_deref(), Some("no permission"));
@@ -96,14 +96,14 @@ fn a_failed_subscribe_says_why() {
 }
 
 #[test]
-fn a_subscribe_answered_after_an_unsubscribe_is_an_attempt_of_its_own() {
+fn a_subscribe_after_an_unsubscribe_is_a_new_attempt() {
     let mut run = Run::new();
-    run.tell(1000, &analytics("TRACK_SUBSCRIBE_REQUESTED", 1000, with_track("PA_1", "TR_1")))
-        .tell(1100, &analytics("TRACK_SUBSCRIBED", 1100, with_track("PA_1", "TR_1")))
-        .tell(2000, &analytics("TRACK_UNSUBSCRIBED", 2000, with_track("PA_1", "TR_1")))
-        .tell(3000, &analytics("TRACK_SUBSCRIBE_REQUESTED", 3000, with_track("PA_1", "TR_1")))
-        .tell(3100, &analytics("TRACK_SUBSCRIBED", 3100, with_track("PA_1", "TR_1")))
-        .tell(4000, &analytics("PARTICIPANT_LEFT", 4000, participant("PA_1")))
+    run.apply(1000, &analytics("TRACK_SUBSCRIBE_REQUESTED", 1000, with_track("PA_1", "TR_1")))
+        .apply(1100, &analytics("TRACK_SUBSCRIBED", 1100, with_track("PA_1", "TR_1")))
+        .apply(2000, &analytics("TRACK_UNSUBSCRIBED", 2000, with_track("PA_1", "TR_1")))
+        .apply(3000, &analytics("TRACK_SUBSCRIBE_REQUESTED", 3000, with_track("PA_1", "TR_1")))
+        .apply(3100, &analytics("TRACK_SUBSCRIBED", 3100, with_track("PA_1", "TR_1")))
+        .apply(4000, &analytics("PARTICIPANT_LEFT", 4000, participant("PA_1")))
         .tick(4000 + 35_000);
     let spans = run.spans(span::TRACK_SUBSCRIBE);
     assert_eq!(spans.len(), 2);
@@ -111,12 +111,12 @@ fn a_subscribe_answered_after_an_unsubscribe_is_an_attempt_of_its_own() {
 }
 
 #[test]
-fn a_first_request_cut_off_by_the_unpublish_ends_as_that_without_an_error() {
+fn a_subscribe_ended_by_an_unpublish_is_no_error() {
     let mut run = Run::new();
-    run.tell(500, &analytics("TRACK_PUBLISHED", 500, with_track("PA_2", "TR_1")))
-        .tell(1000, &analytics("TRACK_SUBSCRIBE_REQUESTED", 1000, with_track("PA_1", "TR_1")))
-        .tell(1200, &analytics("TRACK_UNPUBLISHED", 1200, with_track("PA_2", "TR_1")))
-        .tell(4000, &analytics("PARTICIPANT_LEFT", 4000, participant("PA_1")))
+    run.apply(500, &analytics("TRACK_PUBLISHED", 500, with_track("PA_2", "TR_1")))
+        .apply(1000, &analytics("TRACK_SUBSCRIBE_REQUESTED", 1000, with_track("PA_1", "TR_1")))
+        .apply(1200, &analytics("TRACK_UNPUBLISHED", 1200, with_track("PA_2", "TR_1")))
+        .apply(4000, &analytics("PARTICIPANT_LEFT", 4000, participant("PA_1")))
         .tick(4000 + 35_000);
     let subscribe = run.span(span::TRACK_SUBSCRIBE);
     assert_eq!(text(&subscribe.attributes, key::SUBSCRIBE_RESULT), Some("track_unpublished"));
@@ -126,13 +126,13 @@ fn a_first_request_cut_off_by_the_unpublish_ends_as_that_without_an_error() {
 }
 
 #[test]
-fn what_outlives_its_participant_ends_with_it_and_says_by_which_rule() {
+fn open_tracks_end_with_their_participant_and_name_the_rule() {
     let mut run = Run::new();
-    run.tell(1000, &analytics("PARTICIPANT_JOINED", 1000, participant("PA_1")))
-        .tell(1100, &analytics("TRACK_PUBLISH_REQUESTED", 1100, with_track("PA_1", "TR_1")))
-        .tell(1200, &analytics("TRACK_PUBLISHED", 1200, with_track("PA_1", "TR_1")))
-        .tell(1300, &analytics("TRACK_PUBLISH_REQUESTED", 1300, with_track("PA_1", "TR_2")))
-        .tell(5000, &analytics("PARTICIPANT_LEFT", 5000, participant("PA_1")))
+    run.apply(1000, &analytics("PARTICIPANT_JOINED", 1000, participant("PA_1")))
+        .apply(1100, &analytics("TRACK_PUBLISH_REQUESTED", 1100, with_track("PA_1", "TR_1")))
+        .apply(1200, &analytics("TRACK_PUBLISHED", 1200, with_track("PA_1", "TR_1")))
+        .apply(1300, &analytics("TRACK_PUBLISH_REQUESTED", 1300, with_track("PA_1", "TR_2")))
+        .apply(5000, &analytics("PARTICIPANT_LEFT", 5000, participant("PA_1")))
         .tick(5000 + 35_000);
     let track = run.span(span::TRACK);
     assert_eq!(text(&track.attributes, key::END_INFERRED), Some("participant_left"));
@@ -147,10 +147,10 @@ fn what_outlives_its_participant_ends_with_it_and_says_by_which_rule() {
 #[test]
 fn a_participant_that_outlives_its_room_ends_with_it_after_the_linger() {
     let mut run = Run::new();
-    run.tell(1000, &analytics("PARTICIPANT_JOINED", 1000, participant("PA_1")))
-        .tell(8000, &analytics("ROOM_ENDED", 8000, json!({})))
+    run.apply(1000, &analytics("PARTICIPANT_JOINED", 1000, participant("PA_1")))
+        .apply(8000, &analytics("ROOM_ENDED", 8000, json!({})))
         .tick(8000 + 34_999);
-    assert!(run.out.spans.is_empty(), "a late leaving may still come");
+    assert!(run.out.spans.is_empty(), "a late PARTICIPANT_LEFT may still arrive");
     run.tick(8000 + 35_000);
     let own = run.span(span::PARTICIPANT);
     assert_eq!(text(&own.attributes, key::END_INFERRED), Some("room_ended"));
@@ -158,11 +158,11 @@ fn a_participant_that_outlives_its_room_ends_with_it_after_the_linger() {
 }
 
 #[test]
-fn a_participant_that_leaves_after_its_rooms_end_has_a_linger_of_its_own() {
+fn a_participant_that_leaves_after_its_rooms_end_has_its_own_linger() {
     let mut run = Run::new();
-    run.tell(0, &analytics("PARTICIPANT_JOINED", 0, participant("PA_1")))
-        .tell(1000, &analytics("ROOM_ENDED", 1000, json!({})))
-        .tell(2000, &analytics("PARTICIPANT_LEFT", 2000, participant("PA_1")))
+    run.apply(0, &analytics("PARTICIPANT_JOINED", 0, participant("PA_1")))
+        .apply(1000, &analytics("ROOM_ENDED", 1000, json!({})))
+        .apply(2000, &analytics("PARTICIPANT_LEFT", 2000, participant("PA_1")))
         .tick(1000 + 35_000);
     assert!(run.out.spans.is_empty());
     assert_eq!(run.engine.next_deadline(), Some(at(2000 + 35_000)));
@@ -172,10 +172,10 @@ fn a_participant_that_leaves_after_its_rooms_end_has_a_linger_of_its_own() {
 }
 
 #[test]
-fn a_shutdown_ends_what_is_open_at_the_last_that_is_known_of_it() {
+fn a_shutdown_ends_open_spans_at_their_last_known_time() {
     let mut run = Run::new();
-    run.tell(1000, &analytics("PARTICIPANT_JOINED", 1000, participant("PA_1")))
-        .tell(5000, &analytics("PARTICIPANT_ACTIVE", 5000, participant("PA_1")));
+    run.apply(1000, &analytics("PARTICIPANT_JOINED", 1000, participant("PA_1")))
+        .apply(5000, &analytics("PARTICIPANT_ACTIVE", 5000, participant("PA_1")));
     run.engine.close(at(60_000), "shutdown", &mut run.out);
     let own = run.span(span::PARTICIPANT);
     assert_eq!(text(&own.attributes, key::END_INFERRED), Some("shutdown"));
@@ -186,11 +186,11 @@ fn a_shutdown_ends_what_is_open_at_the_last_that_is_known_of_it() {
 }
 
 #[test]
-fn a_shutdown_leaves_told_ends_as_they_were_told() {
+fn a_shutdown_does_not_change_reported_ends() {
     let mut run = Run::new();
-    run.tell(1000, &analytics("PARTICIPANT_JOINED", 1000, participant("PA_1")))
-        .tell(5000, &analytics("PARTICIPANT_LEFT", 5000, participant("PA_1")));
-    assert!(run.out.spans.is_empty(), "its last stats are waited for");
+    run.apply(1000, &analytics("PARTICIPANT_JOINED", 1000, participant("PA_1")))
+        .apply(5000, &analytics("PARTICIPANT_LEFT", 5000, participant("PA_1")));
+    assert!(run.out.spans.is_empty(), "its last stats may still arrive");
     run.engine.close(at(6000), "shutdown", &mut run.out);
     assert_eq!(text(&run.span(span::PARTICIPANT).attributes, key::END_INFERRED), None);
 }
@@ -198,55 +198,55 @@ fn a_shutdown_leaves_told_ends_as_they_were_told() {
 #[test]
 fn the_linger_does_not_move_the_recorded_end() {
     let mut run = Run::new();
-    run.tell(1000, &analytics("PARTICIPANT_JOINED", 1000, participant("PA_1")))
-        .tell(5000, &analytics("PARTICIPANT_LEFT", 5000, participant("PA_1")))
+    run.apply(1000, &analytics("PARTICIPANT_JOINED", 1000, participant("PA_1")))
+        .apply(5000, &analytics("PARTICIPANT_LEFT", 5000, participant("PA_1")))
         .tick(5000 + 35_000);
     assert_eq!(run.span(span::PARTICIPANT).end.nanos() / 1_000_000, at(5000).nanos() / 1_000_000);
 }
 
 #[test]
-fn a_copy_changes_nothing_and_is_counted() {
+fn a_duplicate_changes_nothing_and_is_counted() {
     let joined = analytics("PARTICIPANT_JOINED", 1000, participant("PA_1"));
     let mut run = Run::new();
-    run.tell(1000, &joined).tell(1500, &joined);
+    run.apply(1000, &joined).apply(1500, &joined);
     assert_eq!(run.tally, Tally { duplicates: 1, merged: 0 });
     assert_eq!(run.out.logs.len(), 1);
     let left = webhook("participant_left", 2000, json!({"participant": {"sid": "PA_1"}}));
-    run.tell_as(2000, &left, false).tell_as(9000, &left, false);
+    run.apply_as(2000, &left, false).apply_as(9000, &left, false);
     assert_eq!(run.tally, Tally { duplicates: 1, merged: 0 });
     assert_eq!(run.out.logs.len(), 2);
 }
 
 #[test]
-fn a_webhook_waits_two_seconds_for_its_twin_and_then_speaks_for_itself() {
+fn a_webhook_waits_two_seconds_for_its_twin() {
     let mut run = Run::new();
     let left = webhook("participant_left", 2000, json!({"participant": {"sid": "PA_1"}}));
-    run.tell(2000, &left).tick(3999);
+    run.apply(2000, &left).tick(3999);
     assert!(run.out.logs.is_empty());
     run.tick(4000);
     assert_eq!(text(&run.out.logs[0].attributes, key::SOURCE), Some("webhook"));
-    // The twin that comes after that is no second record.
-    run.tell(4100, &analytics("PARTICIPANT_LEFT", 2000, participant("PA_1")));
+    // A twin that arrives later makes no second record.
+    run.apply(4100, &analytics("PARTICIPANT_LEFT", 2000, participant("PA_1")));
     assert_eq!((run.out.logs.len(), run.tally.merged), (1, 1));
 }
 
 #[test]
-fn a_webhook_does_not_wait_where_no_analytics_are_connected() {
+fn a_webhook_does_not_wait_without_connected_analytics() {
     let mut run = Run::new();
     let left = webhook("participant_left", 2000, json!({"participant": {"sid": "PA_1"}}));
-    run.tell_as(2000, &left, false);
+    run.apply_as(2000, &left, false);
     assert_eq!(run.out.logs.len(), 1);
 }
 
 #[test]
-fn the_delivery_of_a_waiting_webhook_gives_it_its_exact_time() {
+fn a_waiting_webhook_gets_its_exact_time_from_its_delivery() {
     let mut run = Run::new();
     let left = webhook("participant_left", 2000, json!({"participant": {"sid": "PA_1"}}));
     let delivery = json!({"webhook": {
         "eventId": "EV_participant_left_2000", "event": "participant_left", "roomId": ROOM,
         "queuedAt": rfc3339(2345),
     }});
-    run.tell(2400, &left).tell(2500, &analytics("WEBHOOK", 2500, delivery)).tick(5000);
+    run.apply(2400, &left).apply(2500, &analytics("WEBHOOK", 2500, delivery)).tick(5000);
     let log = run.out.logs.iter().find(|log| &*log.event_name == name::PARTICIPANT_LEFT).unwrap();
     assert_eq!(log.time.nanos() / 1_000_000, at(2345).nanos() / 1_000_000);
     assert_eq!(text(&log.attributes, key::TIME_PRECISION), None);
@@ -255,9 +255,9 @@ fn the_delivery_of_a_waiting_webhook_gives_it_its_exact_time() {
 #[test]
 fn a_whole_second_is_raised_to_the_newest_time_known_of_its_entity() {
     let mut run = Run::new();
-    // created_at is cut to 1 s: before joined_at_ms, as in 8 of 13 real webhooks.
+    // created_at is truncated to 1 s and so is before joined_at_ms, as in 8 of 13 real webhooks.
     let joined = json!({"participant": {"sid": "PA_1", "joinedAtMs": "1795406961937"}});
-    run.tell_as(1990, &webhook("participant_joined", 1940, joined), false);
+    run.apply_as(1990, &webhook("participant_joined", 1940, joined), false);
     let log = &run.out.logs[0];
     assert_eq!(log.time, Time::from_millis(1_795_406_961_937).unwrap());
     assert_eq!(text(&log.attributes, key::TIME_PRECISION), Some("1s"));
@@ -273,7 +273,7 @@ fn an_unknown_type_is_logged_as_itself() {
     .unwrap();
     assert_eq!(read.unknown.event_types, 1);
     let mut run = Run::new();
-    run.tell(0, &read.decoded);
+    run.apply(0, &read.decoded);
     assert_eq!(&*run.out.logs[0].event_name, "lk.room.upgraded");
     assert_eq!(text(&run.out.logs[0].attributes, key::EVENT_TYPE), Some("room_upgraded"));
     assert_eq!(run.out.logs[0].severity, Severity::Warn);
@@ -282,7 +282,7 @@ fn an_unknown_type_is_logged_as_itself() {
     let message = [&[0x0a, 11, 0x08, 99, 0x1a, 7][..], ROOM.as_bytes()].concat();
     let read = proto::events(&message).unwrap();
     assert_eq!(read.unknown.event_types, 1);
-    run.tell(0, &read.decoded);
+    run.apply(0, &read.decoded);
     assert_eq!(&*run.out.logs[1].event_name, name::UNKNOWN);
     assert_eq!(text(&run.out.logs[1].attributes, key::EVENT_TYPE), Some("99"));
 }
@@ -294,9 +294,9 @@ fn a_repeated_identity_is_two_participants() {
         json!({"participantId": sid,
             "participant": {"sid": sid, "identity": "ann", "joinedAtMs": "1795406961000"}})
     };
-    run.tell(1000, &analytics("PARTICIPANT_JOINED", 1000, who("PA_1")))
-        .tell(5000, &analytics("PARTICIPANT_LEFT", 5000, who("PA_1")))
-        .tell(5000, &analytics("PARTICIPANT_JOINED", 5001, who("PA_2")))
+    run.apply(1000, &analytics("PARTICIPANT_JOINED", 1000, who("PA_1")))
+        .apply(5000, &analytics("PARTICIPANT_LEFT", 5000, who("PA_1")))
+        .apply(5000, &analytics("PARTICIPANT_JOINED", 5001, who("PA_2")))
         .tick(5000 + 35_000);
     run.engine.close(at(60_000), "shutdown", &mut run.out);
     assert_eq!(run.spans(span::PARTICIPANT).len(), 2);
@@ -309,7 +309,7 @@ fn every_analytics_type_has_a_name_of_its_own() {
     let mut names = std::collections::BTreeSet::new();
     for kind in &kinds {
         let mut run = Run::new();
-        run.tell(1000, &analytics(kind, 1000, participant("PA_1")));
+        run.apply(1000, &analytics(kind, 1000, participant("PA_1")));
         let log = &run.out.logs[0];
         assert!(names.insert(log.event_name.to_string()), "{kind} shares {}", log.event_name);
         let words: String = log.event_name.trim_start_matches("lk.").replace('.', "_");
@@ -328,14 +328,14 @@ fn every_webhook_is_known() {
         .collect();
     assert_eq!(events.len(), 14);
     for event in events {
-        let Decoded::Events(told) = webhook(event, 0, json!({})) else { panic!("events") };
-        let [Event { kind, .. }] = &told[..] else { panic!("one event") };
+        let Decoded::Events(decoded) = webhook(event, 0, json!({})) else { panic!("events") };
+        let [Event { kind, .. }] = &decoded[..] else { panic!("one event") };
         let unknown = matches!(kind, livekit_otel_model::event::EventKind::Unknown(_));
         assert!(!unknown, "{event} is not known");
     }
 }
 
-/// A .proto file of the livekit-protocol that is built against.
+/// A .proto file of the livekit-protocol version that this build uses.
 fn proto_file(name: &str) -> String {
     let metadata = std::process::Command::new(env!("CARGO"))
         .args(["metadata", "--format-version", "1", "--locked"])
@@ -359,7 +359,7 @@ fn analytics_types() -> Vec<String> {
 }
 
 #[test]
-fn stats_of_a_participant_that_nobody_announced_are_counted() {
+fn stats_of_an_unknown_participant_are_counted() {
     let body = json!({"stats": [{
         "id": "AS_1", "timeStamp": rfc3339(1000), "roomId": ROOM, "participantId": "PA_1",
         "trackId": "TR_1", "mime": "audio/opus", "score": 4.0,
@@ -367,7 +367,7 @@ fn stats_of_a_participant_that_nobody_announced_are_counted() {
     }]});
     let read = proto::stats(&proto::encode_capture("stats", &body).unwrap()).unwrap();
     let mut run = Run::new();
-    run.tell(1000, &read.decoded).tell(1001, &read.decoded);
+    run.apply(1000, &read.decoded).apply(1001, &read.decoded);
     assert_eq!(run.tally.duplicates, 1);
     run.engine.flush(at(2000), &mut run.out);
     let metrics = run.out.all_metrics();
@@ -381,7 +381,7 @@ fn stats_of_a_participant_that_nobody_announced_are_counted() {
 }
 
 #[test]
-fn a_stat_that_does_not_say_whose_it_is_is_left_out_and_counted() {
+fn a_stat_without_a_participant_is_dropped_and_counted() {
     let body = json!({"stats": [
         {"id": "AS_1", "roomId": ROOM, "trackId": "TR_1"},
         {"id": "AS_2", "roomId": ROOM, "participantId": "PA_1", "trackId": "TR_1"},
@@ -391,7 +391,7 @@ fn a_stat_that_does_not_say_whose_it_is_is_left_out_and_counted() {
 }
 
 #[test]
-fn a_late_window_does_not_change_a_sent_span() {
+fn a_late_window_does_not_change_an_emitted_span() {
     let window = |id: &str, millis: i64| {
         let body = json!({"stats": [{
             "id": id, "timeStamp": rfc3339(millis), "roomId": ROOM, "participantId": "PA_1",
@@ -400,11 +400,11 @@ fn a_late_window_does_not_change_a_sent_span() {
         proto::stats(&proto::encode_capture("stats", &body).unwrap()).unwrap().decoded
     };
     let mut run = Run::new();
-    run.tell(1000, &analytics("TRACK_PUBLISHED", 1000, with_track("PA_1", "TR_1")))
-        .tell(2000, &window("AS_1", 2000))
-        .tell(3000, &analytics("PARTICIPANT_LEFT", 3000, participant("PA_1")))
+    run.apply(1000, &analytics("TRACK_PUBLISHED", 1000, with_track("PA_1", "TR_1")))
+        .apply(2000, &window("AS_1", 2000))
+        .apply(3000, &analytics("PARTICIPANT_LEFT", 3000, participant("PA_1")))
         .tick(3000 + 35_000)
-        .tell(60_000, &window("AS_2", 33_000))
+        .apply(60_000, &window("AS_2", 33_000))
         .tick(200_000);
     let track = run.span(span::TRACK);
     let packets = track.attributes.iter().find(|each| each.key == key::STATS_PACKETS).unwrap();
@@ -415,9 +415,9 @@ fn a_late_window_does_not_change_a_sent_span() {
 #[test]
 fn a_closed_room_is_forgotten_after_an_hour() {
     let mut run = Run::new();
-    run.tell(1000, &analytics("ROOM_ENDED", 1000, json!({}))).tick(40_000);
+    run.apply(1000, &analytics("ROOM_ENDED", 1000, json!({}))).tick(40_000);
     assert_eq!(run.spans(span::ROOM).len(), 1);
-    // Quiet for 10 s it is packed.
+    // After 10 quiet seconds it is packed.
     let quiet = run.engine.next_deadline().unwrap();
     assert_eq!(quiet.since(at(40_000)), Duration::from_secs(10));
     run.engine.tick(quiet, &mut run.out);
@@ -428,14 +428,14 @@ fn a_closed_room_is_forgotten_after_an_hour() {
 }
 
 #[test]
-fn a_participant_that_came_after_the_rooms_end_is_not_forgotten_without_a_span() {
+fn a_participant_that_joins_after_its_rooms_end_has_a_span() {
     let mut run = Run::new();
-    run.tell(1000, &analytics("PARTICIPANT_JOINED", 1000, participant("PA_1")))
-        .tell(2000, &analytics("PARTICIPANT_LEFT", 2000, participant("PA_1")))
-        .tell(2000, &analytics("ROOM_ENDED", 2001, json!({})))
+    run.apply(1000, &analytics("PARTICIPANT_JOINED", 1000, participant("PA_1")))
+        .apply(2000, &analytics("PARTICIPANT_LEFT", 2000, participant("PA_1")))
+        .apply(2000, &analytics("ROOM_ENDED", 2001, json!({})))
         .tick(40_000);
     assert_eq!(run.spans(span::ROOM).len(), 1);
-    run.tell(41_000, &analytics("PARTICIPANT_JOINED", 41_000, participant("PA_2")));
+    run.apply(41_000, &analytics("PARTICIPANT_JOINED", 41_000, participant("PA_2")));
     while let Some(next) = run.engine.next_deadline() {
         run.engine.tick(next, &mut run.out);
     }
@@ -446,21 +446,21 @@ fn a_participant_that_came_after_the_rooms_end_is_not_forgotten_without_a_span()
 }
 
 #[test]
-fn a_room_left_by_thousands_at_once_lets_go_of_each_of_them_once() {
+fn a_room_left_by_thousands_at_once_emits_each_span_once() {
     let mut run = Run::new();
     let count = 3000;
     for nth in 0..count {
         let who = participant(&format!("PA_{nth}"));
-        run.tell(1000, &analytics("PARTICIPANT_JOINED", 1000 + nth, who));
+        run.apply(1000, &analytics("PARTICIPANT_JOINED", 1000 + nth, who));
     }
     for nth in 0..count {
         let who = participant(&format!("PA_{nth}"));
-        run.tell(9000, &analytics("PARTICIPANT_LEFT", 9000 + nth, who));
+        run.apply(9000, &analytics("PARTICIPANT_LEFT", 9000 + nth, who));
     }
-    run.tell(9000, &analytics("ROOM_ENDED", 12_000, json!({}))).tick(9000 + 35_000);
+    run.apply(9000, &analytics("ROOM_ENDED", 12_000, json!({}))).tick(9000 + 35_000);
     let ids: std::collections::BTreeSet<_> =
         run.spans(span::PARTICIPANT).iter().map(|span| span.span_id).collect();
     assert_eq!(ids.len(), 3000);
     assert_eq!(run.spans(span::PARTICIPANT).len(), 3000);
-    assert_eq!(run.out.spans.last().unwrap().name, span::ROOM, "the room's span leaves last");
+    assert_eq!(run.out.spans.last().unwrap().name, span::ROOM, "the room's span is emitted last");
 }

@@ -1,4 +1,4 @@
-//! The shipped capture, read into the words of the crate without any socket.
+//! The shipped capture, decoded without a socket.
 
 use livekit_otel_engine::session;
 use livekit_otel_engine::stats;
@@ -7,7 +7,7 @@ use livekit_otel_livekit as proto;
 use livekit_otel_model::event::{Decoded, Time};
 use serde_json::Value;
 
-/// A line of a capture, read.
+/// A decoded line of a capture.
 pub(crate) struct Line {
     pub at: Time,
     pub kind: String,
@@ -42,7 +42,7 @@ pub(crate) fn line(text: &str) -> Line {
     Line { at, kind, decoded: read.unwrap().decoded }
 }
 
-/// What comes out for `lines` in their order, each at its own time, with a flush every 30 s.
+/// The output for `lines` in their order, each applied at its own time, with a flush every 30 s.
 pub(crate) fn run<'a>(lines: impl Iterator<Item = &'a Line>, analytics_connected: bool) -> Batch {
     let mut lines = lines.peekable();
     let begin = lines.peek().unwrap().at;
@@ -60,7 +60,7 @@ pub(crate) fn run<'a>(lines: impl Iterator<Item = &'a Line>, analytics_connected
         engine.apply(&line.decoded, line.at, analytics_connected, &mut out);
         last = line.at;
     }
-    // Past the linger, and not past the memory of the room.
+    // After the linger, but before the room is forgotten.
     let end = last + 2 * INTERVAL;
     engine.tick(end, &mut out);
     engine.flush(end, &mut out);

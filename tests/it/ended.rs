@@ -1,4 +1,4 @@
-//! What is kept of rooms that have ended: little, not too much of it, and enough for what comes late.
+//! The state kept of ended rooms: small, bounded, and enough for late events.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use livekit_otel_engine::{Batch, Engine};
 use livekit_otel_model::event::{Decoded, Event, EventKind};
 use livekit_otel_model::signal::LogRecord;
 
+use crate::fixtures::{self, at};
 use crate::history::saved_and_loaded;
-use crate::made::{self, at};
 
 const LINGER: u64 = 36_000;
 const QUIET: u64 = LINGER + 11_000;
@@ -19,38 +19,38 @@ fn engine(settings: &Settings) -> Engine {
     Engine::new(settings.clone(), stats, at(0))
 }
 
-fn tell(engine: &mut Engine, millis: u64, event: Event, out: &mut Batch) {
+fn apply(engine: &mut Engine, millis: u64, event: Event, out: &mut Batch) {
     engine.tick(at(millis), out);
     engine.apply(&Decoded::Events(vec![event]), at(millis), false, out);
 }
 
 fn of(kind: EventKind, millis: u64, room: u64, who: Option<u64>, track: bool) -> Event {
     let room = format!("RM_{room:012}");
-    let mut event = made::event(kind, at(millis), &room, at(0));
-    event.participant = who.map(|who| made::participant(&format!("{room}-PA_{who}"), at(0)));
+    let mut event = fixtures::event(kind, at(millis), &room, at(0));
+    event.participant = who.map(|who| fixtures::participant(&format!("{room}-PA_{who}"), at(0)));
     let sid = who.filter(|_| track).map(|who| format!("{room}-TR_{who}"));
-    event.track = sid.map(|sid| made::track(&sid, &event.kind));
+    event.track = sid.map(|sid| fixtures::track(&sid, &event.kind));
     event
 }
 
-// A room of three with a track each, which begins and ends then.
+// A room of three participants with a track each, which begins and ends at `millis`.
 fn room(engine: &mut Engine, millis: u64, nth: u64, out: &mut Batch) {
-    let mut told = |kind, who, track| {
+    let mut report = |kind, who, track| {
         let event = of(kind, millis, nth, who, track);
-        tell(engine, millis, event, out);
+        apply(engine, millis, event, out);
     };
-    told(EventKind::RoomCreated, None, false);
+    report(EventKind::RoomCreated, None, false);
     for who in 0..3 {
-        told(EventKind::ParticipantJoined, Some(who), false);
-        told(EventKind::ParticipantActive, Some(who), false);
-        told(EventKind::TrackPublishRequested, Some(who), true);
-        told(EventKind::TrackPublished, Some(who), true);
+        report(EventKind::ParticipantJoined, Some(who), false);
+        report(EventKind::ParticipantActive, Some(who), false);
+        report(EventKind::TrackPublishRequested, Some(who), true);
+        report(EventKind::TrackPublished, Some(who), true);
     }
     for who in 0..3 {
-        told(EventKind::TrackUnpublished, Some(who), true);
-        told(EventKind::ParticipantLeft, Some(who), false);
+        report(EventKind::TrackUnpublished, Some(who), true);
+        report(EventKind::ParticipantLeft, Some(who), false);
     }
-    told(EventKind::RoomEnded, None, false);
+    report(EventKind::RoomEnded, None, false);
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn an_ended_room_of_three_takes_little_memory() {
             for nth in 0..ROOMS {
                 room(&mut engine, 1000 + nth, nth, &mut Batch::default());
             }
-            // One after the other, as what leaves at once takes memory too.
+            // One timer after the other: spans emitted at once take memory too.
             while let Some(due) = engine.next_deadline().filter(|due| *due <= at(until)) {
                 engine.tick(due, &mut Batch::default());
             }
@@ -75,7 +75,7 @@ fn an_ended_room_of_three_takes_little_memory() {
 }
 
 #[test]
-fn what_comes_late_of_a_packed_room_is_joined_to_it() {
+fn late_events_of_a_packed_room_are_joined_to_it() {
     let late = |wait: u64, is_restarted: bool| -> Vec<LogRecord> {
         let (mut engine, mut out) = (engine(&Settings::default()), Batch::default());
         room(&mut engine, 1000, 1, &mut out);
@@ -90,12 +90,12 @@ fn what_comes_late_of_a_packed_room_is_joined_to_it() {
             let mut event = of(EventKind::TrackMuted, 1000, 1, Some(2), true);
             event.participant.as_mut().unwrap().identity = None;
             event.room.as_mut().unwrap().name = None;
-            tell(&mut engine, millis, event, &mut out);
+            apply(&mut engine, millis, event, &mut out);
         }
         while let Some(due) = engine.next_deadline() {
             engine.tick(due, &mut out);
         }
-        assert_eq!(out.spans.len(), spans, "no span is made twice");
+        assert_eq!(out.spans.len(), spans, "no span is emitted twice");
         let mut logs = out.logs.split_off(logs);
         for log in &mut logs {
             log.observed = at(0);
@@ -110,7 +110,7 @@ fn what_comes_late_of_a_packed_room_is_joined_to_it() {
 }
 
 #[test]
-fn of_too_many_ended_rooms_the_oldest_are_forgotten_and_counted() {
+fn the_oldest_of_too_many_ended_rooms_are_forgotten_and_counted() {
     let settings = Settings { max_ended: 100_000, ..Settings::default() };
     let (mut engine, mut out) = (engine(&settings), Batch::default());
     for nth in 0..200 {
@@ -120,28 +120,28 @@ fn of_too_many_ended_rooms_the_oldest_are_forgotten_and_counted() {
     engine.tick(at(1000 * 200 + 2 * QUIET), &mut out);
     let Forgotten { ids, ended } = engine.forgotten();
     assert!(ids == 0 && ended > 100 && ended < 195, "{ended}");
-    // Of the oldest nothing is known but that it was; of the newest all.
+    // Of the oldest only its id is known; of the newest everything.
     let (spans, logs) = (out.spans.len(), out.logs.len());
-    assert_eq!(spans, 200 * (1 + 3 * 4), "each left before");
+    assert_eq!(spans, 200 * (1 + 3 * 4), "all were emitted before");
     for nth in [0, 199] {
         let mut event = of(EventKind::ParticipantActive, 1000, nth, Some(0), false);
         event.participant.as_mut().unwrap().identity = None;
-        tell(&mut engine, 400_000, event, &mut out);
+        apply(&mut engine, 400_000, event, &mut out);
     }
     engine.close(at(500_000), "shutdown", &mut out);
-    assert_eq!(out.spans.len(), spans, "no span is made twice");
-    let said = |nth: usize| format!("{:?}", out.logs[logs + nth]).contains("identity of");
-    assert!(!said(0) && said(1));
+    assert_eq!(out.spans.len(), spans, "no span is emitted twice");
+    let has_identity = |nth: usize| format!("{:?}", out.logs[logs + nth]).contains("identity of");
+    assert!(!has_identity(0) && has_identity(1));
 }
 
 #[test]
-fn rooms_are_kept_and_remembered_as_long_as_is_set() {
+fn ended_rooms_are_kept_as_long_as_configured() {
     let minutes = |minutes: u64| Duration::from_mins(minutes);
     let settings =
         Settings { keep_ended: minutes(5), keep_ended_ids: minutes(60), ..Settings::default() };
-    // What comes at these minutes: how often it is joined to what was known, and how many rooms there
-    // were.
-    let told = |at_minutes: &[u64]| {
+    // For an event at each of these minutes: how many were joined to the known room, and how many rooms
+    // there were.
+    let events_at = |at_minutes: &[u64]| {
         let (mut engine, mut out) = (engine(&settings), Batch::default());
         room(&mut engine, 0, 1, &mut out);
         let before = out.logs.len();
@@ -151,14 +151,14 @@ fn rooms_are_kept_and_remembered_as_long_as_is_set() {
             while let Some(due) = engine.next_deadline().filter(|due| *due <= at(minute * 60_000)) {
                 engine.tick(due, &mut out);
             }
-            tell(&mut engine, minute * 60_000, event, &mut out);
+            apply(&mut engine, minute * 60_000, event, &mut out);
         }
         engine.close(at(100 * 60_000), "shutdown", &mut out);
         let late = out.logs[before..].iter();
         let joined = late.filter(|log| format!("{log:?}").contains("identity of")).count();
         (joined, out.spans.iter().filter(|span| span.name == "room").count())
     };
-    assert_eq!(told(&[5]), (1, 1), "kept for 5 minutes after its last");
-    assert_eq!(told(&[5, 11, 69]), (1, 1), "not longer, but remembered for an hour");
-    assert_eq!(told(&[5, 11, 69, 71]), (1, 2), "then it is a room like another");
+    assert_eq!(events_at(&[5]), (1, 1), "kept for 5 minutes after its last event");
+    assert_eq!(events_at(&[5, 11, 69]), (1, 1), "not longer, but remembered for an hour");
+    assert_eq!(events_at(&[5, 11, 69, 71]), (1, 2), "then it is a new room");
 }

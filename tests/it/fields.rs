@@ -1,5 +1,5 @@
-//! `semconv/fields.txt`, the class of every field that LiveKit can send, held to LiveKit's own
-//! definitions and to what becomes of the fields.
+//! `semconv/fields.txt`, the class of every field that LiveKit can send, compared with LiveKit's own
+//! definitions and with what is emitted of the fields.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use protox::Compiler;
 use protox::prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Value as Json, json};
 
-use crate::told::at;
+use crate::messages::at;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const EVENTS: &str = "livekit.AnalyticsEvents";
@@ -52,7 +52,7 @@ fn table() -> Classes {
     classes
 }
 
-// Where the messages' definitions are: the crate ships them.
+// The folder of the messages' definitions, which livekit-protocol ships.
 fn definitions() -> PathBuf {
     let platform = match std::env::consts::OS {
         "macos" => "apple-darwin",
@@ -80,12 +80,12 @@ fn pool() -> DescriptorPool {
     compiler.descriptor_pool()
 }
 
-// Google's own are times, durations, and messages of any kind, which are left out where they matter.
+// Google's own are times, durations and `Any`, which `one` leaves out.
 fn is_livekits(message: &MessageDescriptor) -> bool {
     message.full_name().starts_with("livekit.")
 }
 
-/// Every field of every message that can come in.
+/// Every field of every message that can be received.
 fn incoming(pool: &DescriptorPool) -> Vec<FieldDescriptor> {
     let mut open: Vec<_> =
         [WEBHOOK, EVENTS, STATS, ROOMS].map(|name| pool.get_message_by_name(name).unwrap()).into();
@@ -110,7 +110,7 @@ fn name(field: &FieldDescriptor) -> (String, String) {
 }
 
 #[test]
-fn every_field_that_can_come_in_is_classed() {
+fn every_field_that_can_be_received_is_classed() {
     let classes: BTreeSet<_> = table().into_keys().collect();
     let fields: BTreeSet<_> = incoming(&pool()).iter().map(name).collect();
     let messages: BTreeSet<_> = fields.iter().map(|(message, _)| message).collect();
@@ -119,11 +119,11 @@ fn every_field_that_can_come_in_is_classed() {
     let unclassed: Vec<_> = fields.difference(&classes).collect();
     let unknown: Vec<_> = classes.difference(&fields).collect();
     assert!(unclassed.is_empty(), "not classed in semconv/fields.txt: {unclassed:?}");
-    assert!(unknown.is_empty(), "classed, but no field that can come in: {unknown:?}");
+    assert!(unknown.is_empty(), "classed, but no field that can be received: {unknown:?}");
 }
 
 #[test]
-fn what_livekit_marks_as_sensitive_is_classed_no_lower() {
+fn fields_that_livekit_marks_as_sensitive_are_classed_no_lower() {
     let (pool, classes) = (pool(), table());
     let sensitivity = pool.get_extension_by_name("logger.sensitivity").unwrap();
     let mut marked = [0; 3];
@@ -168,7 +168,7 @@ fn no_code_that_reads_messages_names_a_secret() {
         let text = std::fs::read_to_string(&path).unwrap();
         let code = text.split("#[cfg(test)]").next().unwrap();
         for line in code.lines().filter(|line| !line.trim_start().starts_with("//")) {
-            // Of a webhook's URL the host and the port are read, which are none.
+            // Only the host and the port of a webhook's URL are read, which are no secrets.
             if line.trim() == "server(&info.url, details);" {
                 continue;
             }
@@ -180,8 +180,8 @@ fn no_code_that_reads_messages_names_a_secret() {
     }
 }
 
-// A message with all of its fields, each text with its class and place in it. Of a oneof, and of
-// the messages in it, the `nth` alternative.
+// A message with all of its fields set; each text is its field's class and name. Of a oneof, and of
+// the messages in it, the `nth` alternative is set.
 fn filled(message: &MessageDescriptor, classes: &Classes, nth: usize, depth: usize) -> Json {
     let mut json = serde_json::Map::new();
     for field in message.fields() {
@@ -220,8 +220,8 @@ fn one(field: &FieldDescriptor, classes: &Classes, nth: usize, depth: usize) -> 
     })
 }
 
-// What is read of messages with everything in them, of all types.
-fn tellings() -> Vec<Decoded> {
+// Decoded messages of all types with every field set.
+fn decoded_messages() -> Vec<Decoded> {
     // As deep as EgressInfo's outputs' proxies, and the requests of API calls.
     const DEEP: usize = 6;
     let (pool, classes) = (pool(), table());
@@ -229,13 +229,13 @@ fn tellings() -> Vec<Decoded> {
         |name: &str, nth| filled(&pool.get_message_by_name(name).unwrap(), &classes, nth, DEEP);
     let encoded = |kind, body: &Json| proto::encode_capture(kind, body).unwrap();
     let types = pool.get_enum_by_name("livekit.AnalyticsEventType").unwrap().values().len();
-    // Of the largest oneof each alternative is there once.
-    let mut tellings = Vec::new();
+    // Each alternative of the largest oneof occurs once.
+    let mut reads = Vec::new();
     for nth in 0..types {
         let mut events = fill(EVENTS, nth);
         events["events"][0]["type"] = json!(nth);
         events["events"][0]["id"] = json!(format!("AE_{nth}"));
-        tellings.push(proto::events(&encoded("events", &events)).unwrap());
+        reads.push(proto::events(&encoded("events", &events)).unwrap());
     }
     let webhooks = [
         "room_started",
@@ -258,19 +258,19 @@ fn tellings() -> Vec<Decoded> {
         let mut webhook = fill(WEBHOOK, nth);
         webhook["event"] = json!(event);
         webhook["id"] = json!(format!("EV_{nth}"));
-        tellings.push(proto::webhook(webhook.to_string().as_bytes()).unwrap());
+        reads.push(proto::webhook(webhook.to_string().as_bytes()).unwrap());
     }
-    tellings.push(proto::stats(&encoded("stats", &fill(STATS, 0))).unwrap());
-    tellings.push(proto::node_rooms(&encoded("nodeRooms", &fill(ROOMS, 0))).unwrap());
-    tellings.into_iter().map(|read| read.decoded).collect()
+    reads.push(proto::stats(&encoded("stats", &fill(STATS, 0))).unwrap());
+    reads.push(proto::node_rooms(&encoded("nodeRooms", &fill(ROOMS, 0))).unwrap());
+    reads.into_iter().map(|read| read.decoded).collect()
 }
 
 #[test]
-fn no_secret_is_read_and_what_is_personal_leaves_by_personal_keys_alone() {
+fn no_secret_is_read_and_only_personal_keys_have_personal_data() {
     let mut engine = Engine::new(session::Settings::default(), stats::Settings::default(), at(0));
     let mut out = Batch::default();
     let mut now = at(0);
-    for decoded in tellings() {
+    for decoded in decoded_messages() {
         let read = format!("{decoded:?}");
         assert!(read.contains("plain:"), "nothing was read");
         if let Some(secret) = read.find("secret:") {
@@ -301,5 +301,5 @@ fn no_secret_is_read_and_what_is_personal_leaves_by_personal_keys_alone() {
             personal.insert(key);
         }
     }
-    assert_eq!(personal, PERSONAL.iter().copied().collect(), "keys of nothing personal");
+    assert_eq!(personal, PERSONAL.iter().copied().collect(), "personal keys without personal data");
 }

@@ -9,7 +9,7 @@ use livekit_otel_model::signal::{
 use crate::capture;
 
 #[test]
-fn every_span_of_the_capture_is_as_written_down() {
+fn the_spans_of_the_capture_match_their_golden_file() {
     let batch = capture::run(capture::lines().iter(), true);
     let mut text = String::new();
     for span in &batch.spans {
@@ -19,7 +19,7 @@ fn every_span_of_the_capture_is_as_written_down() {
 }
 
 #[test]
-fn every_log_record_of_the_capture_is_as_written_down() {
+fn the_log_records_of_the_capture_match_their_golden_file() {
     let batch = capture::run(capture::lines().iter(), true);
     let mut text = String::new();
     for record in &batch.logs {
@@ -29,7 +29,7 @@ fn every_log_record_of_the_capture_is_as_written_down() {
 }
 
 #[test]
-fn every_metric_point_of_the_capture_is_as_written_down() {
+fn the_metric_points_of_the_capture_match_their_golden_file() {
     let batch = capture::run(capture::lines().iter(), true);
     let mut text = String::new();
     for metric in &batch.all_metrics() {

@@ -1,5 +1,5 @@
-//! Random true histories of a deployment, told out of order, twice, in part, by one origin or by two,
-//! and over a restart.
+//! Random histories of a deployment, reported out of order, twice, in part, by one source or by two,
+//! and across a restart.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,19 +13,19 @@ use livekit_otel_model::semconv::{key, span as name};
 use livekit_otel_model::signal::{Span, Value};
 use proptest::prelude::*;
 
-use crate::made::{self, at};
+use crate::fixtures::{self, at};
 use crate::random::Random;
 
-// Later than this after another a decoded does not come: a participant is waited for 35 s.
+// No event is delayed by more than this: a participant's spans wait for 35 s.
 const WINDOW: u64 = 30_000;
 const WHOLE_SECOND: Duration = Duration::from_secs(1);
 
-/// A span's name, room, participant, track, and which of those it is.
+/// A span's name, room, participant and track, and its number among the spans that share these.
 type Id = (&'static str, String, String, String, usize);
 
-/// What is known of a true span.
+/// The facts that a span records.
 #[derive(Debug, Clone, PartialEq)]
-struct Lived {
+struct Facts {
     start: Time,
     end: Time,
     failed: bool,
@@ -34,16 +34,21 @@ struct Lived {
 
 #[derive(Default)]
 pub(crate) struct History {
-    spans: BTreeMap<Id, Lived>,
-    told: Vec<(u64, Event)>,
+    spans: BTreeMap<Id, Facts>,
+    reports: Vec<(u64, Event)>,
 }
 
+/// How the events of a history arrive.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Telltale {
+pub(crate) struct Delivery {
+    /// The longest delay of an event, in milliseconds.
     pub(crate) window: u64,
+    /// How many events are sent twice, and how many are left out, in percent.
     pub(crate) twice: u64,
     pub(crate) left_out: u64,
+    /// Whether webhooks are sent besides analytics.
     pub(crate) webhooks: bool,
+    /// Whether the engine is restarted halfway.
     pub(crate) restart: bool,
 }
 
@@ -58,7 +63,7 @@ impl History {
 
     fn room(&mut self, random: &mut Random, room: &str) {
         let created = random.below(20_000);
-        self.tell(created, EventKind::RoomCreated, room, created, None, None);
+        self.report(created, EventKind::RoomCreated, room, created, None, None);
         let mut last = created;
         let mut tracks = Vec::new();
         for nth in 0..=random.below(4) {
@@ -67,8 +72,8 @@ impl History {
             last = last.max(self.participant(random, room, created, &sid, joined, &mut tracks));
         }
         let end = last + 1 + random.below(5_000);
-        self.tell(end, EventKind::RoomEnded, room, created, None, None);
-        self.lived(name::ROOM, (room, "", "", 0), (created, end), false, None);
+        self.report(end, EventKind::RoomEnded, room, created, None, None);
+        self.expect(name::ROOM, (room, "", "", 0), (created, end), false, None);
     }
 
     fn participant(
@@ -80,19 +85,19 @@ impl History {
         joined: u64,
         tracks: &mut Vec<(String, u64, u64)>,
     ) -> u64 {
-        let tell = |to: &mut Self, at, kind, track: Option<&str>| {
-            to.tell(at, kind, room, created, Some((sid, joined)), track);
+        let report = |to: &mut Self, at, kind, track: Option<&str>| {
+            to.report(at, kind, room, created, Some((sid, joined)), track);
         };
-        tell(self, joined, EventKind::ParticipantJoined, None);
+        report(self, joined, EventKind::ParticipantJoined, None);
         let active = joined + 20 + random.below(500);
         let of = (room, sid, "", 0);
         if random.below(8) == 0 {
-            tell(self, active, EventKind::ParticipantConnectionAborted, None);
-            self.lived(name::PARTICIPANT, of, (joined, active), true, None);
-            self.lived(name::PARTICIPANT_CONNECT, of, (joined, active), true, None);
+            report(self, active, EventKind::ParticipantConnectionAborted, None);
+            self.expect(name::PARTICIPANT, of, (joined, active), true, None);
+            self.expect(name::PARTICIPANT_CONNECT, of, (joined, active), true, None);
             return active;
         }
-        tell(self, active, EventKind::ParticipantActive, None);
+        report(self, active, EventKind::ParticipantActive, None);
         let left = active + 10_000 + random.below(200_000);
         let others = tracks.clone();
         for nth in 0..random.below(3) {
@@ -100,21 +105,21 @@ impl History {
             let requested = active + 1 + random.below(4_000);
             let published = requested + 1 + random.below(200);
             let unpublished = published + 2_000 + random.below(left - published - 2_000);
-            tell(self, requested, EventKind::TrackPublishRequested, Some(&track));
-            tell(self, published, EventKind::TrackPublished, Some(&track));
+            report(self, requested, EventKind::TrackPublishRequested, Some(&track));
+            report(self, published, EventKind::TrackPublished, Some(&track));
             let (mut now, mut mutes, mut muted) = (published, 0, 0);
             for _ in 0..random.below(4) {
                 let (mute, unmute) = (now + 1 + random.below(300), now + 301 + random.below(200));
                 if unmute < unpublished {
-                    tell(self, mute, EventKind::TrackMuted, Some(&track));
-                    tell(self, unmute, EventKind::TrackUnmuted, Some(&track));
+                    report(self, mute, EventKind::TrackMuted, Some(&track));
+                    report(self, unmute, EventKind::TrackUnmuted, Some(&track));
                     (now, mutes, muted) = (unmute, mutes + 1, muted + unmute - mute);
                 }
             }
-            tell(self, unpublished, EventKind::TrackUnpublished, Some(&track));
+            report(self, unpublished, EventKind::TrackUnpublished, Some(&track));
             let of = (room, sid, &*track, 0);
-            self.lived(name::TRACK_PUBLISH, of, (requested, published), false, None);
-            self.lived(name::TRACK, of, (published, unpublished), false, Some((mutes, muted)));
+            self.expect(name::TRACK_PUBLISH, of, (requested, published), false, None);
+            self.expect(name::TRACK, of, (published, unpublished), false, Some((mutes, muted)));
             tracks.push((track, published, unpublished));
         }
         for (track, published, unpublished) in others {
@@ -124,9 +129,9 @@ impl History {
                 (from + 3_000 < until).then(|| (from + random.below(until - from - 2_000), until))
             });
         }
-        tell(self, left, EventKind::ParticipantLeft, None);
-        self.lived(name::PARTICIPANT, of, (joined, left), false, None);
-        self.lived(name::PARTICIPANT_CONNECT, of, (joined, active), false, None);
+        report(self, left, EventKind::ParticipantLeft, None);
+        self.expect(name::PARTICIPANT, of, (joined, left), false, None);
+        self.expect(name::PARTICIPANT_CONNECT, of, (joined, active), false, None);
         left
     }
 
@@ -140,8 +145,8 @@ impl History {
         when: impl Fn(&mut Random) -> Option<(u64, u64)>,
     ) {
         let Some((mut now, until)) = when(random) else { return };
-        let mut tell = |at, kind| {
-            self.tell(at, kind, room, created, Some((sid, joined)), Some(track));
+        let mut report = |at, kind| {
+            self.report(at, kind, room, created, Some((sid, joined)), Some(track));
         };
         let mut attempts = Vec::new();
         for _ in 0..=random.below(2) {
@@ -149,25 +154,25 @@ impl History {
             if answered + 500 > until {
                 break;
             }
-            tell(asked, EventKind::TrackSubscribeRequested);
+            report(asked, EventKind::TrackSubscribeRequested);
             let failed = random.below(4) == 0;
             now = answered + 1 + random.below(50);
             if failed {
-                tell(answered, EventKind::TrackSubscribeFailed);
+                report(answered, EventKind::TrackSubscribeFailed);
             } else {
-                tell(answered, EventKind::TrackSubscribed);
-                tell(now, EventKind::TrackUnsubscribed);
+                report(answered, EventKind::TrackSubscribed);
+                report(now, EventKind::TrackUnsubscribed);
                 now += 1 + random.below(50);
             }
             attempts.push((asked, answered, failed));
         }
         for (nth, (asked, answered, failed)) in attempts.into_iter().enumerate() {
             let of = (room, sid, track, nth);
-            self.lived(name::TRACK_SUBSCRIBE, of, (asked, answered), failed, None);
+            self.expect(name::TRACK_SUBSCRIBE, of, (asked, answered), failed, None);
         }
     }
 
-    fn lived(
+    fn expect(
         &mut self,
         name: &'static str,
         (room, participant, track, nth): (&str, &str, &str, usize),
@@ -176,10 +181,10 @@ impl History {
         mutes: Option<(i64, u64)>,
     ) {
         let id = (name, room.to_owned(), participant.to_owned(), track.to_owned(), nth);
-        self.spans.insert(id, Lived { start: at(start), end: at(end), failed, mutes });
+        self.spans.insert(id, Facts { start: at(start), end: at(end), failed, mutes });
     }
 
-    fn tell(
+    fn report(
         &mut self,
         millis: u64,
         kind: EventKind,
@@ -188,38 +193,38 @@ impl History {
         participant: Option<(&str, u64)>,
         track: Option<&str>,
     ) {
-        let mut event = made::event(kind, at(millis), room, at(created));
-        event.id = format!("AE_{}", self.told.len()).into();
-        event.participant = participant.map(|(sid, joined)| made::participant(sid, at(joined)));
-        event.track = track.map(|sid| made::track(sid, &event.kind));
-        self.told.push((millis, event));
+        let mut event = fixtures::event(kind, at(millis), room, at(created));
+        event.id = format!("AE_{}", self.reports.len()).into();
+        event.participant = participant.map(|(sid, joined)| fixtures::participant(sid, at(joined)));
+        event.track = track.map(|sid| fixtures::track(sid, &event.kind));
+        self.reports.push((millis, event));
     }
 
-    // What comes, with when: as true as told, no more.
-    pub(crate) fn decoded(&self, random: &mut Random, how: Telltale) -> Vec<(u64, Event)> {
-        let mut comes = Vec::new();
-        for (millis, event) in &self.told {
-            let mut tell = |event: &Event, random: &mut Random| {
+    /// The events as they arrive, each with its time.
+    pub(crate) fn arrivals(&self, random: &mut Random, how: Delivery) -> Vec<(u64, Event)> {
+        let mut arrivals = Vec::new();
+        for (millis, event) in &self.reports {
+            let mut report = |event: &Event, random: &mut Random| {
                 if random.below(100) < how.left_out {
                     return;
                 }
-                comes.push((millis + random.below(how.window + 1), event.clone()));
+                arrivals.push((millis + random.below(how.window + 1), event.clone()));
                 if random.below(100) < how.twice {
-                    comes.push((millis + random.below(how.window + 1), event.clone()));
+                    arrivals.push((millis + random.below(how.window + 1), event.clone()));
                 }
             };
-            tell(event, random);
+            report(event, random);
             if let Some(webhook) = webhook(event).filter(|_| how.webhooks) {
-                tell(&webhook, random);
+                report(&webhook, random);
             }
         }
-        comes.sort_by_key(|(millis, _)| *millis);
-        comes
+        arrivals.sort_by_key(|(millis, _)| *millis);
+        arrivals
     }
 }
 
 fn webhook(event: &Event) -> Option<Event> {
-    let is_told = matches!(
+    let is_sent = matches!(
         event.kind,
         EventKind::RoomCreated
             | EventKind::RoomEnded
@@ -229,8 +234,8 @@ fn webhook(event: &Event) -> Option<Event> {
             | EventKind::TrackPublished
             | EventKind::TrackUnpublished
     );
-    let told = event.reported.filter(|_| is_told)?;
-    let second = Time::from_nanos(told.at.nanos() / 1_000_000_000 * 1_000_000_000)?;
+    let reported = event.reported.filter(|_| is_sent)?;
+    let second = Time::from_nanos(reported.at.nanos() / 1_000_000_000 * 1_000_000_000)?;
     Some(Event {
         id: event.id.replace("AE_", "EV_").into(),
         origin: Origin::Webhook,
@@ -239,13 +244,13 @@ fn webhook(event: &Event) -> Option<Event> {
     })
 }
 
-// What is told and the time after it; nothing else ends what is open.
-fn play(comes: &[(u64, Event)], how: Telltale) -> Batch {
+// Applies all events and then lets time pass; nothing else ends what is open.
+fn play(arrivals: &[(u64, Event)], how: Delivery) -> Batch {
     let new = |now| Engine::new(Settings::default(), stats::Settings::default(), now);
     let mut out = Batch::default();
     let mut engine = new(at(0));
-    for (nth, (millis, event)) in comes.iter().enumerate() {
-        if how.restart && nth == comes.len() / 2 {
+    for (nth, (millis, event)) in arrivals.iter().enumerate() {
+        if how.restart && nth == arrivals.len() / 2 {
             engine = saved_and_loaded(&engine, new(at(*millis)));
         }
         while let Some(due) = engine.next_deadline().filter(|due| *due <= at(*millis)) {
@@ -257,8 +262,7 @@ fn play(comes: &[(u64, Event)], how: Telltale) -> Batch {
     while let Some(due) = engine.next_deadline() {
         engine.tick(due, &mut out);
     }
-    let census = engine_is_empty(&mut engine);
-    assert!(census, "something is open for ever");
+    assert!(engine_is_empty(&mut engine), "something is open for ever");
     out
 }
 
@@ -306,7 +310,7 @@ fn by_id(spans: &[Span]) -> BTreeMap<Id, Span> {
     by_id
 }
 
-fn lived(span: &Span) -> Lived {
+fn facts(span: &Span) -> Facts {
     let value = |key| {
         let found = span.attributes.iter().find(|attribute| attribute.key == key);
         found.map(|attribute| attribute.value.clone())
@@ -317,10 +321,10 @@ fn lived(span: &Span) -> Lived {
         }
         _ => None,
     };
-    Lived { start: span.start, end: span.end, failed: span.failure.is_some(), mutes }
+    Facts { start: span.start, end: span.end, failed: span.failure.is_some(), mutes }
 }
 
-fn is_once(spans: &[Span]) -> bool {
+fn ids_are_unique(spans: &[Span]) -> bool {
     let ids: BTreeSet<_> = spans.iter().map(|span| span.span_id).collect();
     ids.len() == spans.len()
 }
@@ -335,7 +339,7 @@ proptest! {
     #![proptest_config(cases())]
 
     #[test]
-    fn what_is_told_whole_is_told_right_in_any_order(
+    fn a_complete_history_yields_exact_spans_in_any_order(
         seed in any::<u64>(),
         window in 0..=WINDOW,
         twice in 0u64..40,
@@ -344,18 +348,18 @@ proptest! {
     ) {
         let mut random = Random::new(seed);
         let history = History::new(&mut random);
-        let how = Telltale { window, twice, left_out: 0, webhooks, restart };
-        let out = play(&history.decoded(&mut random, how), how);
-        prop_assert!(is_once(&out.spans));
-        let told: BTreeMap<Id, Lived> =
-            by_id(&out.spans).iter().map(|(id, span)| (id.clone(), lived(span))).collect();
-        prop_assert_eq!(told, history.spans);
+        let how = Delivery { window, twice, left_out: 0, webhooks, restart };
+        let out = play(&history.arrivals(&mut random, how), how);
+        prop_assert!(ids_are_unique(&out.spans));
+        let emitted: BTreeMap<Id, Facts> =
+            by_id(&out.spans).iter().map(|(id, span)| (id.clone(), facts(span))).collect();
+        prop_assert_eq!(emitted, history.spans);
         let inferred = out.spans.iter().find(|span| !text(span, key::END_INFERRED).is_empty());
         prop_assert_eq!(inferred, None);
     }
 
     #[test]
-    fn what_is_told_in_part_is_marked_where_it_is_guessed(
+    fn guessed_ends_of_an_incomplete_history_are_marked(
         seed in any::<u64>(),
         window in 0..=WINDOW,
         left_out in 1u64..60,
@@ -364,23 +368,23 @@ proptest! {
     ) {
         let mut random = Random::new(seed);
         let history = History::new(&mut random);
-        let how = Telltale { window, twice: 10, left_out, webhooks, restart };
-        let comes = history.decoded(&mut random, how);
-        let out = play(&comes, how);
-        prop_assert!(is_once(&out.spans));
+        let how = Delivery { window, twice: 10, left_out, webhooks, restart };
+        let arrivals = history.arrivals(&mut random, how);
+        let out = play(&arrivals, how);
+        prop_assert!(ids_are_unique(&out.spans));
         let spans = by_id(&out.spans);
         for (id, span) in &spans {
-            // Attempts to subscribe that lose a request or an answer become others.
+            // A lost request or answer changes how attempts to subscribe are numbered.
             if id.0 == name::TRACK_SUBSCRIBE {
                 continue;
             }
-            let Some(truth) = history.spans.get(id) else { panic!("{id:?} never was") };
+            let Some(truth) = history.spans.get(id) else { panic!("{id:?} did not happen") };
             let off = truth.end.since(span.end).max(span.end.since(truth.end));
             let is_inferred = !text(span, key::END_INFERRED).is_empty();
             prop_assert!(off < WHOLE_SECOND || is_inferred, "{:?}: {:?}", span, truth);
         }
-        // Who was told of has a span, and so has its room.
-        for (_, event) in &comes {
+        // Every reported participant has a span, and so has its room.
+        for (_, event) in &arrivals {
             let room = event.room.as_ref().unwrap().sid.as_ref().unwrap().to_string();
             let mut id = (name::ROOM, room.clone(), String::new(), String::new(), 0);
             prop_assert!(spans.contains_key(&id));

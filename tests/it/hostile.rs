@@ -1,4 +1,4 @@
-//! Messages that no server sends: whatever the bytes, the process goes on.
+//! Messages that no server sends: the process keeps running, whatever the bytes.
 
 use livekit_otel_engine::session;
 use livekit_otel_engine::stats;
@@ -15,7 +15,7 @@ fn engine() -> Engine {
     Engine::new(session::Settings::default(), stats::Settings::default(), now)
 }
 
-/// Through everything that follows a successful read.
+/// Passes messages through everything that follows a successful read.
 fn play(reads: impl IntoIterator<Item = Read>) {
     let mut engine = engine();
     let mut out = Batch::default();
@@ -79,7 +79,7 @@ proptest! {
     }
 
     #[test]
-    fn a_call_whose_events_come_in_any_order_is_played_to_its_end(
+    fn a_call_whose_events_arrive_in_any_order_is_played_to_its_end(
         order in Just((0..120usize).collect::<Vec<_>>()).prop_shuffle(),
     ) {
         let messages = messages();

@@ -1,4 +1,4 @@
-//! What has series of its own, how many there are, and what becomes of what is too many.
+//! Which series each level has and how many, and how those over the limit are merged.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,13 +11,13 @@ use livekit_otel_model::event::{
 };
 use livekit_otel_model::signal::{Data, Metric, Number, Series, Value};
 
-use crate::told::at;
+use crate::messages::at;
 
 const ROOMS: usize = 3;
 const PARTICIPANTS: usize = 4;
 const TRACKS: usize = 2;
 
-// How README.md states the number of series, what one of them is of, and of what there are so many.
+// The lines of README.md: what a series is of, and how many series there are.
 const STATED: [(Level, &str); 4] = [
     (Level::Node, "| `node` | a node | none |"),
     (Level::Room, "| `room` | a room, in each direction | 30 × rooms |"),
@@ -87,7 +87,7 @@ fn text(series: &Series) -> String {
     format!("{series:?}")
 }
 
-fn told<'a>(metrics: &'a [Metric], prefix: &str) -> Vec<&'a Metric> {
+fn starting_with<'a>(metrics: &'a [Metric], prefix: &str) -> Vec<&'a Metric> {
     metrics.iter().filter(|metric| metric.name.starts_with(prefix)).collect()
 }
 
@@ -100,7 +100,7 @@ fn each_level_has_as_many_series_as_the_readme_states() {
         let mut stats = Stats::new(Settings { level, ..Settings::default() }, at(0));
         all_streams(&mut stats);
         let metrics = flush(&mut stats, 30_000);
-        let series: BTreeSet<(&str, String)> = told(&metrics, "lk.stream.")
+        let series: BTreeSet<(&str, String)> = starting_with(&metrics, "lk.stream.")
             .iter()
             .flat_map(|metric| metric.data.series().into_iter().map(|of| (metric.name, text(of))))
             .collect();
@@ -126,7 +126,7 @@ fn each_level_has_as_many_series_as_the_readme_states() {
 // The last value of each series of a counter.
 fn sums(metrics: &[Metric], name: &str) -> BTreeMap<String, i64> {
     let mut sums = BTreeMap::new();
-    for metric in told(metrics, name).into_iter().filter(|metric| metric.name == name) {
+    for metric in starting_with(metrics, name).into_iter().filter(|metric| metric.name == name) {
         let Data::Sum { points, .. } = &metric.data else { panic!("a sum") };
         for point in points {
             let Some(Number::Int(value)) = point.value else { continue };
@@ -137,7 +137,7 @@ fn sums(metrics: &[Metric], name: &str) -> BTreeMap<String, i64> {
 }
 
 #[test]
-fn what_is_over_the_limit_shares_one_series_and_is_counted() {
+fn windows_over_the_limit_share_one_series_and_are_counted() {
     let settings = Settings { cardinality_limit: 5, ..Settings::default() };
     let mut stats = Stats::new(settings, at(0));
     all_streams(&mut stats);
@@ -150,7 +150,7 @@ fn what_is_over_the_limit_shares_one_series_and_is_counted() {
     let own = 5 * i64::try_from(TRACKS).unwrap();
     assert_eq!(over.len(), 1);
     assert_eq!(*over[0].1, (windows - own) * 100);
-    let series = told(&metrics, "lk.stream.packets")[0].data.series();
+    let series = starting_with(&metrics, "lk.stream.packets")[0].data.series();
     let marked: Vec<_> = series.iter().filter(|of| of[0].key == "otel.metric.overflow").collect();
     assert!(marked.iter().all(|of| of.len() == 1 && of[0].value == Value::Bool(true)));
     let overflows = sums(&metrics, "lk.stream.overflows");
@@ -158,7 +158,7 @@ fn what_is_over_the_limit_shares_one_series_and_is_counted() {
 }
 
 #[test]
-fn who_comes_when_another_has_left_has_a_series_of_its_own_again() {
+fn a_participant_gets_its_own_series_once_another_has_left() {
     let settings = Settings { cardinality_limit: 1, ..Settings::default() };
     let mut stats = Stats::new(settings, at(0));
     for who in [0, 1] {
@@ -170,7 +170,7 @@ fn who_comes_when_another_has_left_has_a_series_of_its_own_again() {
         (RoomSid::new("RM_0").unwrap(), ParticipantSid::new("PA_00").unwrap());
     stats.fact(&livekit_otel_engine::session::Fact::ParticipantReleased { room, participant });
     flush(&mut stats, 60_000);
-    // The one that all share has no end; it is idle after five minutes.
+    // The shared series ends only when it is idle, after five minutes.
     flush(&mut stats, 600_000);
     let late = StreamStat { at: Some(at(629_000)), ..stat(0, 1, 0, Direction::Upstream) };
     stats.window(&late, &context(1), at(630_000));
@@ -179,9 +179,9 @@ fn who_comes_when_another_has_left_has_a_series_of_its_own_again() {
     assert!(packets.keys().all(|series| series.contains("PA_01")), "{packets:?}");
 }
 
-// Who is told, and how bad it is; an end is `None`.
+// Each named participant with its value; `None` marks an end.
 fn worst(metrics: &[Metric], name: &str) -> BTreeMap<String, Option<f64>> {
-    let metric = told(metrics, name)[0];
+    let metric = starting_with(metrics, name)[0];
     let Data::Gauge(points) = &metric.data else { panic!("a gauge") };
     let who = |series: &Series| {
         let of = series.iter().find(|each| each.key == "lk.participant.identity").unwrap();
@@ -196,7 +196,7 @@ fn worst(metrics: &[Metric], name: &str) -> BTreeMap<String, Option<f64>> {
 }
 
 #[test]
-fn the_worst_are_told_by_name_at_any_level_until_others_are() {
+fn the_worst_are_named_at_any_level_until_others_are_worse() {
     let settings = Settings { level: Level::Node, top_n: 2, ..Settings::default() };
     let mut stats = Stats::new(settings, at(0));
     let apply = |stats: &mut Stats, millis, scores: [f32; 4]| {
@@ -218,7 +218,7 @@ fn the_worst_are_told_by_name_at_any_level_until_others_are() {
     };
     apply(&mut stats, 29_000, [4.0, 2.0, 3.0, 1.0]);
     let metrics = flush(&mut stats, 30_000);
-    assert!(told(&metrics, "lk.stream.").is_empty());
+    assert!(starting_with(&metrics, "lk.stream.").is_empty());
     let of = |pairs: &[(&str, Option<f64>)]| -> BTreeMap<String, Option<f64>> {
         pairs.iter().map(|(who, value)| ((*who).to_owned(), *value)).collect()
     };
@@ -228,11 +228,11 @@ fn the_worst_are_told_by_name_at_any_level_until_others_are() {
     assert_eq!(worst(&metrics, "lk.worst.loss"), expected);
     let expected = of(&[("who-3", Some(0.04)), ("who-2", Some(0.03))]);
     assert_eq!(worst(&metrics, "lk.worst.round_trip"), expected);
-    // One fares well again: it ends.
+    // One has recovered: its series ends.
     apply(&mut stats, 59_000, [4.0, 2.0, 3.0, 4.5]);
     let expected = of(&[("who-3", None), ("who-1", Some(2.0)), ("who-2", Some(3.0))]);
     assert_eq!(worst(&flush(&mut stats, 60_000), "lk.worst.score"), expected);
-    // Nothing comes: nobody is.
+    // Without windows no participant is named.
     let expected = of(&[("who-1", None), ("who-2", None)]);
     assert_eq!(worst(&flush(&mut stats, 90_000), "lk.worst.score"), expected);
 }

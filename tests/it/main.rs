@@ -5,7 +5,6 @@ mod abuse;
 mod admin;
 mod behaviour;
 mod binary;
-mod books;
 mod capture;
 mod check;
 mod dashboards;
@@ -15,6 +14,7 @@ mod ended;
 mod equality;
 mod events;
 mod fields;
+mod fixtures;
 mod fuzz_corpus;
 mod golden;
 mod history;
@@ -22,12 +22,14 @@ mod hostile;
 mod house;
 #[cfg(feature = "tls")]
 mod intake;
+mod ledger;
 mod levels;
 mod live;
 #[path = "../stack/live_check.rs"]
 mod live_check;
 mod long;
-mod made;
+mod merged;
+mod messages;
 mod notifier;
 mod panics;
 mod points;
@@ -36,7 +38,7 @@ mod port;
 mod privacy;
 mod private;
 #[path = "../crash/random.rs"]
-#[allow(dead_code)] // what the crash test alone needs
+#[allow(dead_code)] // the crash test uses all of it
 mod random;
 mod readme;
 mod reconcile;
@@ -46,10 +48,8 @@ mod seeds;
 mod semconv;
 mod senders;
 mod serve;
+mod shutdown;
 mod simulate;
 mod sources;
-mod stop;
 mod telemetry;
-mod tellers;
-mod told;
 mod ui;

@@ -10,7 +10,7 @@ use livekit_otel_model::event::{Decoded, Time};
 use livekit_otel_model::signal::{Data, Number, Temporality};
 use serde_json::json;
 
-use crate::told::{ROOM, at, rfc3339};
+use crate::messages::{ROOM, at, rfc3339};
 
 fn window(id: &str, millis: i64, packets: u64) -> Decoded {
     let body = json!({"stats": [{
@@ -21,16 +21,16 @@ fn window(id: &str, millis: i64, packets: u64) -> Decoded {
     proto::stats(&proto::encode_capture("stats", &body).unwrap()).unwrap().decoded
 }
 
-// What a point counts from, when, and how much.
+// A point's start, time and value.
 type Point = (Option<Time>, Time, Option<Number>);
 
-// The points of a counter, of each flush.
+// A counter's points, flush by flush.
 fn flushes(temporality: Temporality, name: &str) -> Vec<Vec<Point>> {
     let stats = stats::Settings { temporality, ..stats::Settings::default() };
     let mut engine = Engine::new(session::Settings::default(), stats, at(0));
-    let tellings = [Some(window("AS_1", 10_000, 100)), Some(window("AS_2", 40_000, 50)), None];
+    let windows = [Some(window("AS_1", 10_000, 100)), Some(window("AS_2", 40_000, 50)), None];
     let mut all = Vec::new();
-    for (nth, decoded) in tellings.iter().enumerate() {
+    for (nth, decoded) in windows.iter().enumerate() {
         let now = at(30_000 * (i64::try_from(nth).unwrap() + 1));
         let mut out = Batch::default();
         if let Some(decoded) = decoded {
@@ -40,8 +40,10 @@ fn flushes(temporality: Temporality, name: &str) -> Vec<Vec<Point>> {
         let metrics = out.all_metrics();
         let metric = metrics.iter().find(|metric| metric.name == name);
         all.push(metric.map_or_else(Vec::new, |metric| {
-            let Data::Sum { points, temporality: told, .. } = &metric.data else { panic!("a sum") };
-            assert_eq!(*told, temporality);
+            let Data::Sum { points, temporality: actual, .. } = &metric.data else {
+                panic!("a sum")
+            };
+            assert_eq!(*actual, temporality);
             points.iter().map(|point| (point.start, point.time, point.value)).collect()
         }));
     }
@@ -51,14 +53,14 @@ fn flushes(temporality: Temporality, name: &str) -> Vec<Vec<Point>> {
 #[test]
 fn cumulative_points_count_from_the_start_and_open_with_a_zero() {
     use Number::Int;
-    let told = |millis: i64| at(millis) + Duration::from_nanos(1);
-    let start = Some(told(5000));
+    let reported = |millis: i64| at(millis) + Duration::from_nanos(1);
+    let start = Some(reported(5000));
     let participant = flushes(Temporality::Cumulative, "lk.stream.packets");
     assert_eq!(
         participant,
         [
-            vec![(start, told(5000), Some(Int(0))), (start, told(10_000), Some(Int(100)))],
-            vec![(start, told(40_000), Some(Int(150)))],
+            vec![(start, reported(5000), Some(Int(0))), (start, reported(10_000), Some(Int(100)))],
+            vec![(start, reported(40_000), Some(Int(150)))],
             vec![],
         ]
     );
@@ -75,15 +77,15 @@ fn cumulative_points_count_from_the_start_and_open_with_a_zero() {
 }
 
 #[test]
-fn delta_points_count_from_the_last_flush_and_are_left_out_where_nothing_changed() {
+fn delta_points_count_from_the_last_flush_and_skip_unchanged_series() {
     use Number::Int;
-    let told = |millis: i64| at(millis) + Duration::from_nanos(1);
+    let reported = |millis: i64| at(millis) + Duration::from_nanos(1);
     let participant = flushes(Temporality::Delta, "lk.stream.packets");
     assert_eq!(
         participant,
         [
-            vec![(Some(told(5000)), told(10_000), Some(Int(100)))],
-            vec![(Some(told(10_000)), told(40_000), Some(Int(50)))],
+            vec![(Some(reported(5000)), reported(10_000), Some(Int(100)))],
+            vec![(Some(reported(10_000)), reported(40_000), Some(Int(50)))],
             vec![],
         ]
     );

@@ -1,4 +1,4 @@
-//! What LiveKit's API and its nodes list, against what was told.
+//! Lists of rooms from LiveKit's API and its nodes, compared with the reported events.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
@@ -34,8 +34,8 @@ use livekit_token::TokenVerifier;
 use prost::Message;
 use serde_json::json;
 
+use crate::messages::{ROOM, analytics, at, participant, rfc3339};
 use crate::serve::{KEY, SECRET, adds_up, config, stop};
-use crate::told::{ROOM, analytics, at, participant, rfc3339};
 
 const HIDDEN: &str = "made-up-and-not-to-be-kept";
 const LONG: Duration = Duration::from_mins(1);
@@ -44,7 +44,7 @@ const LONG: Duration = Duration::from_mins(1);
 #[derive(Default)]
 struct Answers {
     rooms: Vec<(lk::Room, Vec<lk::ParticipantInfo>)>,
-    // Instead of those.
+    // Sent instead of the rooms, if set.
     instead: Option<(StatusCode, Vec<u8>)>,
 }
 
@@ -80,7 +80,7 @@ async fn answer(State(api): State<Api>, uri: Uri, headers: HeaderMap, body: Byte
     bytes.into_response()
 }
 
-// It is gone with the test's runtime.
+// It ends with the test's runtime.
 async fn api() -> (Api, Uri) {
     let api = Api::default();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -90,7 +90,7 @@ async fn api() -> (Api, Uri) {
     (api, url.parse().unwrap())
 }
 
-fn asking(mut config: Config, url: Uri) -> Config {
+fn with_api(mut config: Config, url: Uri) -> Config {
     let interval = Duration::from_millis(20);
     config.api = Some(Settings { url, key: KEY.to_owned(), interval });
     config.session.linger = Duration::from_millis(10);
@@ -105,7 +105,7 @@ fn on_disk(mut config: Config, directory: &Path) -> Config {
     config
 }
 
-// A minute ago and more: nobody will tell of it any more.
+// A minute ago, which is longer than the grace.
 fn long_ago() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     i64::try_from(now.as_millis()).unwrap() - 60_000
@@ -136,7 +136,7 @@ fn listed(sid: &str, joined: i64) -> lk::ParticipantInfo {
     }
 }
 
-async fn said(collector: &Collector, what: &str) {
+async fn logged(collector: &Collector, what: &str) {
     let has = |received: &Received| {
         Telemetry::read(received).logs.iter().any(|log| log.event_name == what)
     };
@@ -161,23 +161,23 @@ fn marks(attributes: &Attributes) -> (bool, Option<&str>) {
 }
 
 #[tokio::test]
-async fn what_no_webhook_told_is_learned_from_the_api() {
+async fn missed_rooms_are_learned_from_the_api() {
     let directory = tempfile::tempdir().unwrap();
     let collector = Collector::start().await.unwrap();
     let (api, url) = api().await;
     let began = long_ago();
     let both = vec![listed("PA_1", began + 1), listed("PA_2", began + 2)];
     api.lock().unwrap().rooms = vec![(room(began), both)];
-    let config = on_disk(asking(config(&collector.endpoint()), url), directory.path());
+    let config = on_disk(with_api(config(&collector.endpoint()), url), directory.path());
     let server = Server::start(config).await.unwrap();
 
-    said(&collector, name::PARTICIPANT_MISSING).await;
+    logged(&collector, name::PARTICIPANT_MISSING).await;
     assert!(contains(&files(directory.path()), "who-PA_1"), "the list is in the journal");
-    assert!(!contains(&files(directory.path()), HIDDEN), "and nothing more of it");
+    assert!(!contains(&files(directory.path()), HIDDEN), "but none of its other fields");
     api.lock().unwrap().rooms[0].1.remove(1);
-    said(&collector, name::PARTICIPANT_GONE).await;
+    logged(&collector, name::PARTICIPANT_GONE).await;
     api.lock().unwrap().rooms.clear();
-    said(&collector, name::ROOM_GONE).await;
+    logged(&collector, name::ROOM_GONE).await;
     let spans = |received: &Received| Telemetry::read(received).spans.len() == 3;
     tokio::time::timeout(LONG, collector.received_when(spans)).await.expect("all spans");
 
@@ -186,36 +186,37 @@ async fn what_no_webhook_told_is_learned_from_the_api() {
     let input = &report.ledger.inputs[Source::Api as usize];
     assert!(input.processed >= 5, "{input:?}");
     assert!(input.refused.iter().all(|(_, n)| *n == 0), "{input:?}");
-    let told = Telemetry::read(&collector.stop().await);
-    for span in &told.spans {
+    let telemetry = Telemetry::read(&collector.stop().await);
+    for span in &telemetry.spans {
         assert_eq!(marks(&span.attributes), (true, Some("reconciled")), "{}", span.name);
         assert!(span.end > span.start + 50_000_000_000, "{}", span.name);
     }
-    let starts: HashSet<_> = told.spans.iter().map(|span| (&*span.name, span.start)).collect();
+    let starts: HashSet<_> = telemetry.spans.iter().map(|span| (&*span.name, span.start)).collect();
     let at = |millis: i64| u64::try_from(began + millis).unwrap() * 1_000_000;
     let expected = [(span::ROOM, at(0)), (span::PARTICIPANT, at(1)), (span::PARTICIPANT, at(2))];
     assert_eq!(starts, HashSet::from(expected));
-    let names: Vec<_> = told.logs.iter().map(|log| &*log.event_name).collect();
+    let names: Vec<_> = telemetry.logs.iter().map(|log| &*log.event_name).collect();
     let once = |what| names.iter().filter(|name| **name == what).count();
     assert_eq!((once(name::ROOM_MISSING), once(name::PARTICIPANT_MISSING)), (1, 2), "{names:?}");
     assert_eq!((once(name::ROOM_GONE), once(name::PARTICIPANT_GONE)), (1, 2), "{names:?}");
-    let agent = told.logs.iter().find(|log| log.event_name == name::PARTICIPANT_MISSING).unwrap();
+    let agent =
+        telemetry.logs.iter().find(|log| log.event_name == name::PARTICIPANT_MISSING).unwrap();
     assert_eq!(agent.attributes.text(key::PARTICIPANT_KIND), Some("agent"));
     assert_eq!(agent.attributes.text(key::SOURCE), Some("api"));
 }
 
 #[tokio::test]
-async fn disagreements_are_counted_by_what_they_are() {
+async fn disagreements_are_counted_by_kind() {
     let collector = Collector::start().await.unwrap();
     let (api, url) = api().await;
     let began = long_ago();
     api.lock().unwrap().rooms = vec![(room(began), vec![listed("PA_1", began)])];
-    let server = Server::start(asking(config(&collector.endpoint()), url)).await.unwrap();
-    said(&collector, name::PARTICIPANT_MISSING).await;
+    let server = Server::start(with_api(config(&collector.endpoint()), url)).await.unwrap();
+    logged(&collector, name::PARTICIPANT_MISSING).await;
     adds_up(&stop(server).await.ledger);
-    let told = Telemetry::read(&collector.stop().await);
+    let telemetry = Telemetry::read(&collector.stop().await);
     let mut counted = BTreeMap::new();
-    for point in told.points.iter().filter(|it| it.name == metric::RECONCILER_DISAGREEMENTS) {
+    for point in telemetry.points.iter().filter(|it| it.name == metric::RECONCILER_DISAGREEMENTS) {
         let Measured::Number(value) = point.value else { panic!("a count") };
         counted.insert(point.attributes.text(key::DISAGREEMENT).unwrap(), value.to_string());
     }
@@ -224,11 +225,11 @@ async fn disagreements_are_counted_by_what_they_are() {
 }
 
 #[tokio::test]
-async fn an_api_that_fails_disturbs_nothing_and_is_asked_again() {
+async fn a_failing_api_is_polled_again_and_disturbs_nothing() {
     let collector = Collector::start().await.unwrap();
     let (api, url) = api().await;
     api.lock().unwrap().instead = Some((StatusCode::INTERNAL_SERVER_ERROR, Vec::new()));
-    let server = Server::start(asking(config(&collector.endpoint()), url)).await.unwrap();
+    let server = Server::start(with_api(config(&collector.endpoint()), url)).await.unwrap();
     let refused = |why: Refused| {
         let ledger = server.ledger();
         ledger.inputs[Source::Api as usize].refused[why as usize].1
@@ -262,20 +263,20 @@ async fn an_api_that_fails_disturbs_nothing_and_is_asked_again() {
     adds_up(&report.ledger);
     assert_eq!(report.undelivered, 0);
     assert_eq!(report.ledger.inputs[Source::Webhook as usize].accepted, 18);
-    // All rooms of the capture have just been told of: an empty list says nothing yet.
-    let told = Telemetry::read(&collector.stop().await);
+    // All rooms of the capture were reported just now: an empty list ends none of them.
+    let telemetry = Telemetry::read(&collector.stop().await);
     let gone = [name::ROOM_GONE, name::PARTICIPANT_GONE];
-    assert!(!told.logs.iter().any(|log| gone.contains(&&*log.event_name)));
+    assert!(!telemetry.logs.iter().any(|log| gone.contains(&&*log.event_name)));
 }
 
 #[tokio::test]
-async fn a_shutdown_does_not_wait_for_an_answer() {
+async fn a_shutdown_does_not_wait_for_the_apis_answer() {
     let collector = Collector::start().await.unwrap();
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", silent.local_addr().unwrap()).parse().unwrap();
-    let server = Server::start(asking(config(&collector.endpoint()), url)).await.unwrap();
+    let server = Server::start(with_api(config(&collector.endpoint()), url)).await.unwrap();
     let asked = silent.accept().await.unwrap();
-    // Less than the 10 s that an answer is waited for.
+    // Less than the 10 s that a request may take.
     let report = tokio::time::timeout(Duration::from_secs(9), server.shutdown()).await;
     assert_eq!(report.expect("an end without the answer").undelivered, 0);
     drop(asked);
@@ -285,7 +286,7 @@ async fn a_shutdown_does_not_wait_for_an_answer() {
 fn a_nodes_rooms_are_an_event_and_are_compared() {
     let mut engine = Engine::new(session::Settings::default(), stats::Settings::default(), at(0));
     let mut out = Batch::default();
-    let mut tell = |millis: i64, decoded| {
+    let mut apply = |millis: i64, decoded| {
         engine.tick(at(millis), &mut out);
         engine.apply(&decoded, at(millis), true, &mut out);
     };
@@ -301,11 +302,11 @@ fn a_nodes_rooms_are_an_event_and_are_compared() {
         let raw = proto::encode_capture("nodeRooms", &body).unwrap();
         proto::node_rooms(&raw).unwrap().decoded
     };
-    let mut joined = participant("PA_told");
+    let mut joined = participant("PA_joined");
     joined["nodeId"] = "ND_1".into();
-    tell(1000, analytics("PARTICIPANT_JOINED", 1000, joined));
-    tell(60_000, rooms(60_000, &["RM_other"]));
-    tell(90_000, rooms(90_000, &["RM_other"]));
+    apply(1000, analytics("PARTICIPANT_JOINED", 1000, joined));
+    apply(60_000, rooms(60_000, &["RM_other"]));
+    apply(90_000, rooms(90_000, &["RM_other"]));
     let names: Vec<_> = out.logs.iter().map(|log| &*log.event_name).collect();
     let expected = [
         name::PARTICIPANT_JOINED,

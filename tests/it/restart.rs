@@ -1,4 +1,4 @@
-//! A restart goes on where it was: what comes out is what would have come out without it.
+//! An engine resumes after a restart: its output is the same as without one.
 
 use livekit_otel_engine::session;
 use livekit_otel_engine::snapshot::{Part, Writer, part};
@@ -16,7 +16,7 @@ fn engine(begin: Time) -> Engine {
     Engine::new(session::Settings::default(), stats::Settings::default(), begin)
 }
 
-// Saved, and loaded into a new one that began later.
+// Saves the engine, and loads the state into a new one that begins later.
 fn restarted(engine: &Engine, begin: Time) -> Engine {
     let mut parts: Vec<Vec<u8>> = Vec::new();
     let mut put = |part: &[u8]| {
@@ -63,7 +63,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn a_restart_at_any_point_changes_nothing_that_comes_out(
+    fn a_restart_at_any_point_does_not_change_the_output(
         hundredths in proptest::collection::vec(0usize..=100, 1..4),
     ) {
         let lines = capture::lines();
@@ -79,7 +79,7 @@ proptest! {
 }
 
 #[test]
-fn windows_without_a_series_of_their_own_are_counted_over_a_restart() {
+fn windows_without_their_own_series_are_counted_across_a_restart() {
     let lines = capture::lines();
     let begin = lines[0].at;
     let settings = stats::Settings { cardinality_limit: 1, ..stats::Settings::default() };

@@ -1,5 +1,5 @@
-//! Scenarios, each told as a server tells it: the input is a capture, and beside it stands what
-//! becomes of it, to be read by people. `UPDATE_GOLDEN=1` writes it anew.
+//! Scenarios: each input is a capture of what a server reports, and the golden file beside it shows
+//! the spans and log records to people. `UPDATE_GOLDEN=1` rewrites it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
@@ -20,7 +20,7 @@ const BEGIN: i64 = 1_795_406_960_000;
 fn settings(scenario: &str) -> Settings {
     let default = Settings::default();
     match scenario {
-        // A room's trace of three quarters of 20 takes in four of its ten participants.
+        // A room's trace may have three quarters of 20 spans: enough for four of its ten participants.
         "long-room" => Settings { max_spans: 20, ..default },
         "subscriptions" => Settings { subscriptions: true, ..default },
         "own-traces" => Settings { scope: TraceScope::Participant, ..default },
@@ -28,7 +28,7 @@ fn settings(scenario: &str) -> Settings {
     }
 }
 
-/// What comes of the lines and of the time after them alone.
+/// The output of the lines, and of the time that passes after them.
 pub(crate) fn play<'a>(lines: impl Iterator<Item = &'a Line>, settings: Settings) -> Batch {
     let mut out = Batch::default();
     let mut lines = lines.peekable();
@@ -46,7 +46,7 @@ pub(crate) fn play<'a>(lines: impl Iterator<Item = &'a Line>, settings: Settings
     out
 }
 
-/// What comes of every scenario.
+/// The output of every scenario.
 pub(crate) fn batches() -> Vec<Batch> {
     let url = Some("http://localhost/{trace_id}".into());
     let settings =
@@ -64,8 +64,8 @@ fn check(scenario: &str, input: &str) {
     let lines = lines(input);
     let out = play(lines.iter(), settings(scenario));
     let ids: BTreeSet<_> = out.spans.iter().map(|span| span.span_id).collect();
-    assert_eq!(ids.len(), out.spans.len(), "a span was told twice");
-    assert!(!format!("{out:?}").contains("made-up-"), "a secret left");
+    assert_eq!(ids.len(), out.spans.len(), "a span was emitted twice");
+    assert!(!format!("{out:?}").contains("made-up-"), "a secret was emitted");
     compare(&format!("scenarios/{scenario}.txt"), &text(&out, Time::from_millis(BEGIN).unwrap()));
 }
 
@@ -89,10 +89,10 @@ scenarios! {
     a_connection_that_is_resumed: "resume" of "resume";
     a_participant_that_migrates: "migration" of "migration";
     a_server_that_crashes_in_a_call: "server-crash" of "server-crash";
-    a_call_told_in_disorder: "reorder" of "reorder";
-    a_call_told_twice: "duplicate" of "duplicate";
-    a_call_told_by_webhooks_alone: "webhook-only" of "webhook-only";
-    a_room_past_its_budget: "long-room" of "long-room";
+    a_call_reported_out_of_order: "reorder" of "reorder";
+    a_call_reported_twice: "duplicate" of "duplicate";
+    a_call_reported_by_webhooks_alone: "webhook-only" of "webhook-only";
+    a_room_over_its_span_limit: "long-room" of "long-room";
     an_egress_that_fails: "egress-failure" of "egress-failure";
     a_sip_call_with_a_transfer: "sip-call-with-transfer" of "sip-call-with-transfer";
     api_calls_and_webhooks: "api-calls-and-webhooks" of "api-calls-and-webhooks";
@@ -100,7 +100,7 @@ scenarios! {
 }
 
 #[test]
-fn disorder_and_repetition_make_no_other_spans() {
+fn reordered_and_repeated_messages_make_the_same_spans() {
     let root = env!("CARGO_MANIFEST_DIR");
     let spans = |name: &str| {
         let path = format!("{root}/tests/golden/scenarios/{name}.txt");
@@ -195,7 +195,7 @@ fn value(value: &Value) -> String {
     }
 }
 
-// Its name, and whose it is.
+// The span's name, and the ids of its entity.
 fn label(span: &Span) -> String {
     let of = match span.name {
         name::ROOM => &[key::ROOM_SID][..],

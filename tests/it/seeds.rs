@@ -1,5 +1,5 @@
-//! What comes out is a function of what came in: two processes, whose hash maps have seeds of their
-//! own, make the same bytes of the same history.
+//! The output is a function of the input: processes whose hash maps have different seeds produce the
+//! same bytes from the same history.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -17,18 +17,18 @@ use livekit_otel_model::event::{
     StreamStat, TrackSid,
 };
 
-use crate::history::{History, Telltale, saved_and_loaded};
-use crate::made::at;
+use crate::fixtures::at;
+use crate::history::{Delivery, History, saved_and_loaded};
 use crate::random::Random;
 
-const NAME: &str = "seeds::processes_with_other_hash_seeds_make_the_same_bytes";
-// Where a process that the test starts writes its outputs.
+const NAME: &str = "seeds::processes_with_other_hash_seeds_produce_the_same_bytes";
+// Names the file to which a process that the test starts writes its output.
 const TO: &str = "LIVEKIT_OTEL_TEST_OUTPUTS";
 const HISTORIES: u64 = 60;
 const LIST_EVERY: u64 = 20_000;
 
 #[test]
-fn processes_with_other_hash_seeds_make_the_same_bytes() {
+fn processes_with_other_hash_seeds_produce_the_same_bytes() {
     if let Ok(to) = std::env::var(TO) {
         return std::fs::write(to, outputs()).unwrap();
     }
@@ -53,7 +53,7 @@ fn in_another_process(to: &Path) -> Vec<u8> {
     std::fs::read(to).unwrap()
 }
 
-// All that leaves and all that a snapshot has, of all histories.
+// The output and the snapshots of all histories.
 fn outputs() -> String {
     let (mut text, mut snapshots) = (String::new(), String::new());
     for seed in 0..HISTORIES {
@@ -64,14 +64,14 @@ fn outputs() -> String {
 
 fn play(seed: u64, to: &mut String, snapshots: &mut String) {
     let mut random = Random::new(seed);
-    let mut told = decoded(&mut random);
-    told.sort_by_key(|(millis, _)| *millis);
+    let mut inputs = inputs(&mut random);
+    inputs.sort_by_key(|(millis, _)| *millis);
     let settings = Settings { level: Level::Track, top_n: 3, ..stats::Settings::default() };
     let new = || Engine::new(session::Settings::default(), settings, at(0));
     let mut engine = new();
     let mut out = Batch::default();
-    let restart = told.len() / 2;
-    for (nth, (millis, decoded)) in told.into_iter().enumerate() {
+    let restart = inputs.len() / 2;
+    for (nth, (millis, decoded)) in inputs.into_iter().enumerate() {
         let now = at(millis);
         if nth == restart {
             snapshot(&engine, snapshots);
@@ -111,33 +111,33 @@ fn snapshot(engine: &Engine, to: &mut String) {
     engine.save(&mut Writer::new(&mut put)).unwrap();
 }
 
-// Events of a random history, of which many are left out; windows of who is told of; and lists of an
-// API or of nodes, with nobody in the rooms, or with some.
-fn decoded(random: &mut Random) -> Vec<(u64, Decoded)> {
+// Events of a random history with many left out, windows of its participants, and lists from the API or
+// from nodes, whose rooms are empty or have some participants.
+fn inputs(random: &mut Random) -> Vec<(u64, Decoded)> {
     let history = History::new(random);
-    let how = Telltale { window: 5_000, twice: 10, left_out: 40, webhooks: true, restart: false };
+    let how = Delivery { window: 5_000, twice: 10, left_out: 40, webhooks: true, restart: false };
     let one_name = random.below(2) == 0;
     let is_of_nodes = random.below(2) == 0;
     let events: Vec<(u64, Event)> = history
-        .decoded(random, how)
+        .arrivals(random, how)
         .into_iter()
         .map(|(millis, event)| (millis, placed(event, one_name, is_of_nodes)))
         .collect();
-    let mut told = Vec::new();
+    let mut inputs = Vec::new();
     let last = events.iter().map(|(millis, _)| *millis).max().unwrap_or_default();
     for (millis, event) in &events {
         let window = window(event, *millis, random);
-        told.extend(window.map(|window| (*millis, Decoded::Stats(vec![window]))));
-        told.push((*millis, Decoded::Events(vec![event.clone()])));
+        inputs.extend(window.map(|window| (*millis, Decoded::Stats(vec![window]))));
+        inputs.push((*millis, Decoded::Events(vec![event.clone()])));
     }
-    let nobody = random.below(2) == 0;
+    let is_empty = random.below(2) == 0;
     for millis in (0..last / LIST_EVERY + 10).map(|nth| nth * LIST_EVERY) {
         for node in 0..=usize::from(is_of_nodes) {
-            let list = list(&events, millis, is_of_nodes.then_some(node), nobody, random);
-            told.push((millis, Decoded::Rooms(list)));
+            let list = list(&events, millis, is_of_nodes.then_some(node), is_empty, random);
+            inputs.push((millis, Decoded::Rooms(list)));
         }
     }
-    told
+    inputs
 }
 
 fn node_of(room: &RoomSid) -> usize {
@@ -151,7 +151,7 @@ fn node(nth: usize) -> NodeId {
 fn placed(mut event: Event, one_name: bool, is_of_nodes: bool) -> Event {
     if let Some(room) = &mut event.room {
         if one_name {
-            // Of the same name and the same beginning.
+            // All rooms have the same name and start.
             room.name = RoomName::new("standup");
             room.created = Some(at(0));
         }
@@ -188,11 +188,11 @@ fn list(
     events: &[(u64, Event)],
     millis: u64,
     of: Option<usize>,
-    nobody: bool,
+    is_empty: bool,
     random: &mut Random,
 ) -> Rooms {
     let mut rooms: Vec<ListedRoom> = Vec::new();
-    for (_, event) in events.iter().filter(|(told, _)| *told <= millis) {
+    for (_, event) in events.iter().filter(|(reported, _)| *reported <= millis) {
         let Some(room) = &event.room else { continue };
         let Some(sid) = room.sid.clone().filter(|sid| of.is_none_or(|of| node_of(sid) == of))
         else {
@@ -203,7 +203,7 @@ fn list(
             rooms.push(ListedRoom { sid, name, created, participants: Some(Vec::new()) });
             rooms.len() - 1
         });
-        let Some(who) = event.participant.as_ref().filter(|_| !nobody) else { continue };
+        let Some(who) = event.participant.as_ref().filter(|_| !is_empty) else { continue };
         let listed = ListedParticipant {
             sid: ParticipantSid::new(who.sid.as_str()).unwrap(),
             identity: who.identity.clone(),
@@ -224,9 +224,9 @@ fn list(
 }
 
 #[test]
-fn a_history_has_lists_windows_and_ends_that_nobody_told() {
+fn a_history_has_lists_windows_and_inferred_ends() {
     let text = outputs();
-    for told in ["lk.participant.gone", "lk.room.gone", "lk.node.packets", "ND_1", "reconciled"] {
-        assert!(text.contains(told), "{told}");
+    for name in ["lk.participant.gone", "lk.room.gone", "lk.node.packets", "ND_1", "reconciled"] {
+        assert!(text.contains(name), "{name}");
     }
 }

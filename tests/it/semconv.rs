@@ -1,4 +1,4 @@
-//! The registry in `semconv/` and what the program emits, held to each other in both directions.
+//! The registry in `semconv/` and what the program emits, compared in both directions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -25,7 +25,7 @@ use crate::capture;
 use crate::live_check::registry::{
     OPENTELEMETRY, RESOURCE, Registry, attributes, refs, text, yaml,
 };
-use crate::told::{ROOM, at, rfc3339};
+use crate::messages::{ROOM, at, rfc3339};
 
 /// The constants of a module of src/semconv.rs, or below it.
 fn constants(module: &str) -> BTreeSet<String> {
@@ -42,7 +42,7 @@ fn constants(module: &str) -> BTreeSet<String> {
     values.map(|constant| constant.split('"').nth(1).unwrap().to_owned()).collect()
 }
 
-// Says what is missing where.
+// Fails with what is missing where.
 fn agree(what: &str, code: &BTreeSet<String>, file: &str, registry: &BTreeSet<String>) {
     let unwritten: Vec<_> = code.difference(registry).collect();
     let unknown: Vec<_> = registry.difference(code).collect();
@@ -138,7 +138,7 @@ fn the_registry_and_the_schema_url_name_the_same_version_of_the_conventions() {
     assert!(path.contains(&format!("/v{version}.zip")), "{path} is not of {version}");
 }
 
-// Everything that counts, counted once: metrics of sessions and windows, of calls, of the ledger.
+// Batches that together have every span, event and metric of the engine.
 fn batches() -> Vec<Batch> {
     let mut reports = NodeReports::default();
     let calls = reports.calls();
@@ -198,7 +198,7 @@ fn measured(settings: stats::Settings) -> Batch {
     out
 }
 
-// Of a room that a list has, and of which nobody told.
+// The output for a room that is only known from a list.
 fn reconciled() -> Batch {
     let listed = ListedRoom {
         sid: RoomSid::new("RM_1").unwrap(),
@@ -221,7 +221,7 @@ fn reconciled() -> Batch {
     out
 }
 
-// Name, instrument and unit of the metrics that the SDK tells of the program.
+// Name, instrument and unit of the program's own metrics, which the SDK collects.
 async fn own_metrics() -> BTreeSet<[String; 3]> {
     let ledger = Arc::new(Ledger::default());
     ledger.accepted(Source::Webhook, 1);
@@ -238,8 +238,8 @@ async fn own_metrics() -> BTreeSet<[String; 3]> {
         Duration::from_hours(1),
         own,
         || {},
-        move |told| {
-            for metric in told.scope_metrics().flat_map(|scope| scope.metrics()) {
+        move |collected| {
+            for metric in collected.scope_metrics().flat_map(|scope| scope.metrics()) {
                 let is_monotonic = match metric.data() {
                     AggregatedMetrics::U64(MetricData::Sum(sum)) => sum.is_monotonic(),
                     AggregatedMetrics::I64(MetricData::Sum(sum)) => sum.is_monotonic(),
@@ -281,7 +281,7 @@ async fn every_metric_is_emitted_with_the_registrys_instrument_and_unit() {
     assert!(differs.is_empty(), "name, instrument and unit, in one of the two only: {differs:?}");
 }
 
-// Whether the value is what the registry says of its key.
+// Whether the value has the type that the registry defines for its key.
 fn holds(attribute: &Attribute, definition: &Json) -> bool {
     match (&definition["type"], &attribute.value) {
         (Json::String(kind), Value::Bool(_)) => kind == "boolean",
@@ -311,7 +311,7 @@ fn check(registry: &Registry, what: &str, group: Option<&&Json>, attributes: &[A
 }
 
 #[test]
-fn what_is_emitted_of_a_call_has_the_attributes_that_the_registry_gives_it() {
+fn emitted_signals_have_the_attributes_of_the_registry() {
     let registry = Registry::read();
     let (spans, events, metrics) = (registry.spans(), registry.events(), registry.metrics());
     for batch in batches() {

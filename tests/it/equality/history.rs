@@ -15,12 +15,12 @@ use proptest::prelude::*;
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
     Window(Window),
-    /// Nothing, for so many seconds.
+    /// So many seconds without a window.
     Pass(u64),
     Flush,
-    /// A participant's spans leave.
+    /// A participant's spans are emitted.
     Leave(usize, usize),
-    /// A room's do.
+    /// A room's span is emitted.
     Close(usize),
     Restart,
 }
@@ -32,7 +32,7 @@ pub(crate) struct Window {
     pub(crate) who: usize,
     pub(crate) track: usize,
     pub(crate) upstream: bool,
-    /// How long before it came it ended, and how long it was, in milliseconds.
+    /// How long before its arrival it ended, and its length, both in milliseconds.
     pub(crate) age: u64,
     pub(crate) length: Option<u64>,
     pub(crate) counts: [u32; 12],
@@ -150,7 +150,7 @@ pub(crate) fn whole() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..60)
 }
 
-/// Windows and flushes alone, and never so much silence that a series ends.
+/// Only windows and flushes, and never so much silence that a series ends.
 pub(crate) fn plain() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         5 => window().prop_map(Step::Window),
@@ -160,7 +160,7 @@ pub(crate) fn plain() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..60)
 }
 
-/// When each step is, and a flush after all.
+/// The steps with their times, and a final flush.
 pub(crate) fn timed(steps: &[Step]) -> Vec<(Time, Step)> {
     let mut now = Time::from_secs(1_795_400_000).unwrap();
     let mut timed = Vec::new();
@@ -174,7 +174,7 @@ pub(crate) fn timed(steps: &[Step]) -> Vec<(Time, Step)> {
     timed
 }
 
-/// What the instruments make of it.
+/// The metrics that the instruments produce.
 pub(crate) fn run(settings: Settings, steps: &[(Time, Step)]) -> (Vec<Metric>, Vec<Table>) {
     let (mut metrics, mut tables) = (Vec::new(), Vec::new());
     let Some((begin, _)) = steps.first() else { return (metrics, tables) };

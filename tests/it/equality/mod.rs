@@ -1,5 +1,5 @@
-//! What a collector holds equals what a naive model makes of the same windows, and what the
-//! OpenTelemetry SDK does.
+//! A collector receives the points that a naive model computes from the same windows, and that the
+//! OpenTelemetry SDK exports.
 
 pub(crate) mod history;
 pub(crate) mod model;
@@ -31,13 +31,13 @@ prop_compose! {
     }
 }
 
-/// What arrives of it.
-pub(crate) fn arrives(
+/// The points that a collector receives.
+pub(crate) fn received(
     settings: Settings,
     steps: &[(livekit_otel_model::event::Time, history::Step)],
 ) -> Vec<Point> {
     let (metrics, tables) = history::run(settings, steps);
-    // So small that most are split.
+    // So small that most requests are split.
     let mut export = Config::for_keys(Keys::default()).export;
     export.max_request_bytes = 10_000;
     let requests = metric_requests(&export, &metrics, &tables);
@@ -54,12 +54,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn what_arrives_is_what_the_naive_model_expects(
+    fn the_points_are_those_of_the_naive_model(
         settings in settings(),
         steps in history::whole(),
     ) {
         let steps = history::timed(&steps);
-        let mut actual = arrives(settings, &steps);
+        let mut actual = received(settings, &steps);
         let mut expected = model::expected(settings, &steps);
         if settings.histograms == Histograms::Exponential {
             points::forget_exemplars(&mut actual);

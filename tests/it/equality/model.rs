@@ -1,4 +1,4 @@
-//! The same, naively: all windows are kept, and each flush is worked out from the first of them.
+//! A naive model: it keeps all windows and computes each flush from the first of them.
 
 use std::collections::BTreeMap;
 
@@ -15,12 +15,13 @@ const MS: u64 = 1_000_000;
 const IDLE: u64 = 300_000 * MS;
 
 type Attributes = BTreeMap<String, String>;
-type ReportedTime = (Time, Window);
+/// A window, and when it arrived.
+type Arrival = (Time, Window);
 
 /// A series of streams.
 #[derive(Default)]
 struct Life {
-    windows: Vec<ReportedTime>,
+    windows: Vec<Arrival>,
     // How many of them the last flush had.
     flushed: usize,
     start: u64,
@@ -32,13 +33,13 @@ struct Life {
 /// A class of the node's streams.
 #[derive(Default)]
 struct Class {
-    windows: Vec<ReportedTime>,
+    windows: Vec<Arrival>,
     flushed: usize,
     start: Option<u64>,
     opened: [bool; 5],
 }
 
-/// What a collector should hold of `lk.stream.*` and `lk.node.*`.
+/// The points of `lk.stream.*` and `lk.node.*` that a collector should receive.
 pub(crate) fn expected(settings: Settings, steps: &[(Time, Step)]) -> Vec<Point> {
     let mut lives: BTreeMap<Attributes, Life> = BTreeMap::new();
     let mut classes: BTreeMap<Attributes, Class> = BTreeMap::new();
@@ -47,12 +48,12 @@ pub(crate) fn expected(settings: Settings, steps: &[(Time, Step)]) -> Vec<Point>
     for (now, step) in steps {
         match step {
             Step::Window(window) => {
-                let told = (*now, window.clone());
+                let arrival = (*now, window.clone());
                 if settings.level > Level::Node {
                     let key = series(settings.level, window);
-                    lives.entry(key).or_default().windows.push(told.clone());
+                    lives.entry(key).or_default().windows.push(arrival.clone());
                 }
-                classes.entry(class(window)).or_default().windows.push(told);
+                classes.entry(class(window)).or_default().windows.push(arrival);
             }
             Step::Leave(room, who) => lives
                 .iter_mut()
@@ -125,16 +126,16 @@ pub(crate) const STREAM: [&str; 12] = [
     "firs",
 ];
 
-fn sum(windows: &[ReportedTime], nth: usize) -> i64 {
+fn sum(windows: &[Arrival], nth: usize) -> i64 {
     windows.iter().map(|(_, window)| i64::from(window.counts[nth])).sum()
 }
 
-fn max(windows: &[ReportedTime], of: impl Fn(&Window) -> Option<f64>) -> Option<f64> {
+fn max(windows: &[Arrival], of: impl Fn(&Window) -> Option<f64>) -> Option<f64> {
     let media = windows.iter().filter(|(_, window)| window.is_media());
     media.filter_map(|(_, window)| of(window)).reduce(f64::max)
 }
 
-// As they leave: in seconds, from whole milliseconds and microseconds.
+// As exported: in seconds, from whole milliseconds and microseconds.
 fn round_trip(of: &Window) -> Option<f64> {
     of.rtt.map(|rtt| f64::from(rtt) / 1e3)
 }
@@ -317,14 +318,14 @@ impl Class {
             if values.is_empty() {
                 continue;
             }
-            let mut told = distribution(settings.histograms, bounds, &values);
+            let mut value = distribution(settings.histograms, bounds, &values);
             if cumulative && !self.opened[nth] {
                 let zero = distribution(settings.histograms, bounds, &[]);
                 to.push(point(metric, "histogram", start, Value::Distribution(zero)));
             }
             self.opened[nth] = true;
-            told.exemplars = exemplars(new, nth, bounds);
-            to.push(point(metric, "histogram", now, Value::Distribution(told)));
+            value.exemplars = exemplars(new, nth, bounds);
+            to.push(point(metric, "histogram", now, Value::Distribution(value)));
         }
         self.flushed = self.windows.len();
     }
@@ -337,7 +338,7 @@ fn bucket(bounds: &[f64], value: f64) -> usize {
 fn distribution(histograms: Histograms, bounds: &[f64], values: &[f64]) -> Distribution {
     let range =
         values.iter().copied().reduce(f64::min).zip(values.iter().copied().reduce(f64::max));
-    let told = Distribution {
+    let totals = Distribution {
         count: values.len() as u64,
         sum: values.iter().fold(0.0, |sum, value| sum + value),
         range,
@@ -346,7 +347,7 @@ fn distribution(histograms: Histograms, bounds: &[f64], values: &[f64]) -> Distr
     if histograms == Histograms::Explicit {
         let of = |nth| values.iter().filter(|value| bucket(bounds, **value) == nth).count() as u64;
         let buckets = (0..=bounds.len()).map(of).collect();
-        return Distribution { bounds: bounds.to_vec(), buckets, ..told };
+        return Distribution { bounds: bounds.to_vec(), buckets, ..totals };
     }
     let positive: Vec<f64> = values.iter().copied().filter(|value| *value > 0.0).collect();
     let zeros = (values.len() - positive.len()) as u64;
@@ -360,15 +361,11 @@ fn distribution(histograms: Histograms, bounds: &[f64], values: &[f64]) -> Distr
     let nth = |index: i32| usize::try_from(index - offset).unwrap();
     let mut buckets = vec![0; at(scale).max().map_or(0, |last| nth(last) + 1)];
     at(scale).for_each(|index| buckets[nth(index)] += 1);
-    Distribution { scale: Some((scale, zeros, offset)), buckets, ..told }
+    Distribution { scale: Some((scale, zeros, offset)), buckets, ..totals }
 }
 
-// Of each bucket the first since the last flush.
-fn exemplars(
-    new: &[ReportedTime],
-    quality: usize,
-    bounds: &[f64],
-) -> Vec<(f64, u64, String, String)> {
+// The first value of each bucket since the last flush.
+fn exemplars(new: &[Arrival], quality: usize, bounds: &[f64]) -> Vec<(f64, u64, String, String)> {
     let mut firsts: BTreeMap<usize, _> = BTreeMap::new();
     for (now, window) in new {
         let Some(value) = measured(window, quality) else { continue };
@@ -380,13 +377,13 @@ fn exemplars(
             hash::<16>(&format!("trace/{room}"))
         };
         let span = hash::<8>(&format!("participant/{room}/{who}"));
-        let told = (value, window.at(*now).nanos(), trace, span);
-        firsts.entry(bucket(bounds, value)).or_insert(told);
+        let exemplar = (value, window.at(*now).nanos(), trace, span);
+        firsts.entry(bucket(bounds, value)).or_insert(exemplar);
     }
     firsts.into_values().collect()
 }
 
-// As README.md has it for a shell.
+// As in the shell command of README.md.
 fn hash<const N: usize>(of: &str) -> String {
     hex(&Sha256::digest(format!("livekit-otel/1/{of}"))[..N])
 }

@@ -1,4 +1,4 @@
-//! Metric points as a collector holds them, in a form that can be compared.
+//! Metric points as a collector receives them, in a form that can be compared.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +10,11 @@ use opentelemetry_proto::tonic::metrics::v1::{
     metric, number_data_point,
 };
 
-/// A point: which series, when, and what.
+/// A point: its series, times and value.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Point {
     pub(crate) metric: String,
-    /// What the metric is: its kind, and what it counts from.
+    /// The metric's temporality and kind.
     pub(crate) kind: String,
     pub(crate) attributes: BTreeMap<String, String>,
     pub(crate) start: u64,
@@ -44,7 +44,7 @@ pub(crate) struct Distribution {
     pub(crate) exemplars: Vec<(f64, u64, String, String)>,
 }
 
-/// All points of requests, in an order of their own.
+/// All points of requests, sorted.
 pub(crate) fn all(requests: &[ExportMetricsServiceRequest]) -> Vec<Point> {
     let resources = requests.iter().flat_map(|request| &request.resource_metrics);
     let scopes = resources.flat_map(|resource| &resource.scope_metrics);
@@ -60,11 +60,11 @@ pub(crate) fn sort(points: &mut [Point]) {
     });
 }
 
-/// Which exemplars exponential buckets keep depends on how fine they were at the time.
+/// Drops exemplars: which of them exponential buckets keep depends on the scale at the time.
 pub(crate) fn forget_exemplars(points: &mut [Point]) {
     for point in points {
-        if let Value::Distribution(told) = &mut point.value {
-            told.exemplars.clear();
+        if let Value::Distribution(distribution) = &mut point.value {
+            distribution.exemplars.clear();
         }
     }
 }
@@ -110,7 +110,7 @@ fn number(of: &NumberDataPoint) -> Point {
         _ if of.flags & 1 == 1 => Value::Nothing,
         Some(number_data_point::Value::AsInt(value)) => Value::Int(value),
         Some(number_data_point::Value::AsDouble(value)) => Value::Float(value),
-        None => panic!("a point without a value and without the flag that says so"),
+        None => panic!("a point with neither a value nor the flag for none"),
     };
     point(&of.attributes, of.start_time_unix_nano, of.time_unix_nano, value)
 }

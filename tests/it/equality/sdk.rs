@@ -1,5 +1,5 @@
-//! The OpenTelemetry SDK given the same measurements: the same points, where it can express them.
-//! It knows no start of a series, no zero that opens one, no end of one, and no exemplars.
+//! The OpenTelemetry SDK exports the same points for the same measurements, except for what it can't
+//! express: a series' start, opening zero and end, and exemplars.
 
 use std::collections::BTreeMap;
 
@@ -15,12 +15,12 @@ use opentelemetry_sdk::metrics::{
 };
 use proptest::prelude::*;
 
-use super::arrives;
 use super::history::{self, Step, Window};
 use super::points::{self, Point, Value};
+use super::received;
 
 // Metric, series and value of each flush.
-type ReportedTime = Vec<BTreeMap<(String, BTreeMap<String, String>), Value>>;
+type Flushes = Vec<BTreeMap<(String, BTreeMap<String, String>), Value>>;
 
 fn provider(settings: Settings, exporter: InMemoryMetricExporter) -> SdkMeterProvider {
     let reader = PeriodicReader::builder(exporter).build();
@@ -66,7 +66,7 @@ fn record(meter: &Meter, window: &Window) {
     }
 }
 
-fn of_sdk(settings: Settings, steps: &[(Time, Step)]) -> ReportedTime {
+fn of_sdk(settings: Settings, steps: &[(Time, Step)]) -> Flushes {
     let temporality = match settings.temporality {
         Temporality::Cumulative => SdkTemporality::Cumulative,
         Temporality::Delta => SdkTemporality::Delta,
@@ -74,7 +74,7 @@ fn of_sdk(settings: Settings, steps: &[(Time, Step)]) -> ReportedTime {
     let exporter = InMemoryMetricExporterBuilder::new().with_temporality(temporality).build();
     let provider = provider(settings, exporter.clone());
     let meter = provider.meter("equality");
-    let mut told = Vec::new();
+    let mut flushes = Vec::new();
     for (_, step) in steps {
         match step {
             Step::Window(window) => record(&meter, window),
@@ -84,12 +84,12 @@ fn of_sdk(settings: Settings, steps: &[(Time, Step)]) -> ReportedTime {
                 let finished = exporter.get_finished_metrics().unwrap();
                 let requests: Vec<_> =
                     finished.iter().map(ExportMetricsServiceRequest::from).collect();
-                told.push(values(points::all(&requests)));
+                flushes.push(values(points::all(&requests)));
             }
             _ => {}
         }
     }
-    told
+    flushes
 }
 
 fn values(mut points: Vec<Point>) -> BTreeMap<(String, BTreeMap<String, String>), Value> {
@@ -98,15 +98,15 @@ fn values(mut points: Vec<Point>) -> BTreeMap<(String, BTreeMap<String, String>)
     points.into_iter().map(of).collect()
 }
 
-// Of each flush by itself, without the zeros that open series and without the last values.
-fn of_ours(settings: Settings, steps: &[(Time, Step)]) -> ReportedTime {
+// Each flush's own points, without opening zeros and gauges.
+fn of_ours(settings: Settings, steps: &[(Time, Step)]) -> Flushes {
     let is_flush = |step: &(Time, Step)| matches!(step.1, Step::Flush);
     let mut before = 0;
     let flushes = steps.iter().enumerate().filter(|(_, step)| is_flush(step));
     flushes
         .map(|(nth, _)| {
-            let all = arrives(settings, &steps[..=nth]);
-            let had = arrives(settings, &steps[..before]);
+            let all = received(settings, &steps[..=nth]);
+            let had = received(settings, &steps[..before]);
             before = nth + 1;
             let new = all.into_iter().filter(|point| !had.contains(point));
             values(new.filter(|point| point.time > point.start && point.kind != "gauge").collect())
@@ -118,7 +118,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 
     #[test]
-    fn the_sdk_tells_the_same_of_the_same_measurements(
+    fn the_sdk_exports_the_same_for_the_same_measurements(
         delta in any::<bool>(),
         exponential in any::<bool>(),
         steps in history::plain(),
@@ -134,7 +134,7 @@ proptest! {
             for (series, value) in ours {
                 prop_assert_eq!(Some(value), theirs.get(series), "{:?}", series);
             }
-            // It tells cumulative sums again where nothing came.
+            // The SDK repeats cumulative sums that did not change.
             let more = theirs.keys().filter(|series| !ours.contains_key(series));
             prop_assert!(!delta || more.count() == 0);
         }

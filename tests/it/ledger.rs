@@ -1,4 +1,4 @@
-//! The ledger's books: whatever senders and the disk do, no more is processed than was accepted.
+//! The ledger balances whatever senders and the disk do: no more is processed than was accepted.
 
 use std::fs::File;
 use std::io;
@@ -69,7 +69,7 @@ async fn until(mut what: impl FnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, condition).await.expect("it does not come about");
+    tokio::time::timeout(PATIENCE, condition).await.expect("the condition is not met");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,7 +110,7 @@ async fn a_directory_is_in_use_for_as_long_as_its_journal_is_written() {
     gate.shut(true);
     opened.journal.ticker().post(Entry::Tick(Time::from_secs(1).unwrap()));
     until(|| gate.waiting.load(SeqCst) > 0).await;
-    // All but the thread that writes, as where a server is dropped.
+    // Everything but the writer thread, as when a server is dropped.
     drop((opened, directory));
     let open = || Directory::open(place.path(), Arc::new(Files));
     assert!(matches!(open(), Err(OpenError::InUse(_))));
@@ -118,7 +118,7 @@ async fn a_directory_is_in_use_for_as_long_as_its_journal_is_written() {
     until(|| open().is_ok()).await;
 }
 
-// A stream of events that are sent as fast as they are taken, until it is cut off.
+// A stream of events that are sent as fast as they are accepted, until it is cut off.
 async fn flooding(grpc: SocketAddr, id: usize) {
     let channel: Channel =
         Endpoint::from_shared(format!("http://{grpc}")).unwrap().connect().await.unwrap();
@@ -134,7 +134,7 @@ async fn flooding(grpc: SocketAddr, id: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn senders_that_hang_up_at_the_high_water_mark_leave_the_books_balanced() {
+async fn senders_that_hang_up_at_the_high_water_mark_leave_the_ledger_balanced() {
     let directory = tempfile::tempdir().unwrap();
     let away = nobody();
     let mut config = durable(&format!("http://{away}"), directory.path(), Arc::new(Files));
@@ -147,7 +147,7 @@ async fn senders_that_hang_up_at_the_high_water_mark_leave_the_books_balanced() 
     let server = Server::start(config).await.unwrap();
     let floods: Vec<_> = (0..4).map(|id| tokio::spawn(flooding(server.grpc(), id))).collect();
     let events = || server.ledger().inputs[Source::Events as usize].clone();
-    // Until nothing more is read: the streams wait for room.
+    // Until nothing more is read: the streams wait for capacity.
     let mut before = 0;
     until(|| {
         let accepted = events().accepted;
@@ -174,15 +174,15 @@ async fn senders_that_hang_up_at_the_high_water_mark_leave_the_books_balanced() 
 enum Step {
     /// A webhook, answered 200.
     Accepted,
-    /// One that can't be read: it is set aside.
+    /// One that can't be read: it becomes a dead letter.
     Unreadable,
-    /// One whose sender is gone before the disk has it.
+    /// One whose sender hangs up before it is synced.
     HangUp,
-    /// One that the disk does not take.
+    /// One that the disk refuses.
     Busy,
     /// The process ends between two instructions, and another begins.
     Crash,
-    /// It stops as it should, and another begins.
+    /// It shuts down, and another begins.
     Restart,
 }
 
@@ -198,7 +198,7 @@ impl Life {
         let runtime = { runtime }.worker_threads(2).enable_all().build().unwrap();
         let gate = Arc::new(Gate::default());
         let began = std::time::Instant::now();
-        // The one before may not have let go of the directory yet.
+        // The previous server may still hold the directory.
         let server = loop {
             let config = durable(collector, directory, Arc::<Gate>::clone(&gate));
             match runtime.block_on(Server::start(config)) {
@@ -250,7 +250,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(8))]
 
     #[test]
-    fn the_books_balance_after_each_step_of_any_history(
+    fn the_ledger_balances_after_each_step_of_any_history(
         steps in proptest::collection::vec(
             prop_oneof![
                 4 => Just(Step::Accepted),
@@ -287,7 +287,7 @@ proptest! {
             }
             prop_assert_eq!(life.server().ledger().check(), Ok(()));
         }
-        // All that was acknowledged ends in one column, over all of its lives.
+        // Everything acknowledged ends in one column, across all restarts.
         life.runtime.block_on(until(|| {
             let ledger = life.server().ledger();
             assert_eq!(ledger.check(), Ok(()));

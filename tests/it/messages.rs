@@ -1,4 +1,4 @@
-//! Tellings, made by hand as a server would make them.
+//! Messages as a server sends them, decoded.
 
 use livekit_otel_livekit as proto;
 use livekit_otel_model::event::{Decoded, Time};

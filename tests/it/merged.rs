@@ -1,4 +1,4 @@
-//! Webhooks only, analytics only, and both: the same tree where the decoded suffices.
+//! Events from webhooks, from analytics and from both: the trees agree as far as each source reports.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -38,7 +38,7 @@ fn tree(spans: &[Span]) -> BTreeSet<(&str, SpanId, Option<SpanId>)> {
 }
 
 #[test]
-fn the_capture_is_one_room_with_all_that_happened_in_it() {
+fn the_capture_becomes_one_room_with_all_its_spans() {
     let batch = capture::run(capture::lines().iter(), true);
     let expected = BTreeMap::from([
         (span::ROOM, 1),
@@ -52,7 +52,7 @@ fn the_capture_is_one_room_with_all_that_happened_in_it() {
     assert_eq!(count(&batch.spans), expected);
     let subscribes = batch.spans.iter().filter(|span| span.name == span::TRACK_SUBSCRIBE);
     let attempts = subscribes.map(|span| int(&span.attributes, key::ATTEMPTS).unwrap());
-    assert_eq!(attempts.sum::<i64>(), 11, "one was asked for twice");
+    assert_eq!(attempts.sum::<i64>(), 11, "one subscription was requested twice");
     let mutes = batch.spans.iter().filter_map(|span| int(&span.attributes, key::TRACK_MUTES));
     assert_eq!(mutes.sum::<i64>(), 1);
     assert!(batch.spans.iter().all(|span| span.failure.is_none()));
@@ -61,7 +61,7 @@ fn the_capture_is_one_room_with_all_that_happened_in_it() {
 }
 
 #[test]
-fn a_webhook_and_its_twin_are_one_record() {
+fn a_webhook_and_its_twin_become_one_record() {
     let lines = capture::lines();
     let batch = capture::run(lines.iter(), true);
     let analytics: usize = lines.iter().filter(|line| line.kind == "events").map(items).sum();
@@ -101,14 +101,14 @@ fn the_last_windows_and_rtp_stats_are_in_the_tracks_totals() {
         let (packets, count) = windows[sid];
         assert_eq!(count, 2);
         assert_eq!(int(&track.attributes, key::STATS_PACKETS), Some(packets));
-        // The SFU's own lifetime count: what came after the last window would be missing here.
+        // The SFU's own lifetime count: packets after the last window would be missing here.
         let rtp = int(&track.attributes, key::RTP_PACKETS).unwrap();
         assert!((packets - rtp).abs() <= 2, "{sid}: windows {packets}, RTPStats {rtp}");
     }
 }
 
 #[test]
-fn analytics_alone_give_the_same_spans_as_both() {
+fn analytics_alone_produce_the_same_spans_as_both() {
     let lines = capture::lines();
     let both = capture::run(lines.iter(), true);
     let analytics = capture::run(lines.iter().filter(|line| line.kind != "webhook"), true);
@@ -117,30 +117,31 @@ fn analytics_alone_give_the_same_spans_as_both() {
 }
 
 #[test]
-fn webhooks_alone_give_the_rooms_participants_and_tracks() {
+fn webhooks_alone_produce_rooms_participants_and_tracks() {
     let lines = capture::lines();
     let both = capture::run(lines.iter(), true);
     let webhooks = capture::run(lines.iter().filter(|line| line.kind == "webhook"), false);
-    let told = [span::ROOM, span::PARTICIPANT, span::TRACK];
+    let reported = [span::ROOM, span::PARTICIPANT, span::TRACK];
     let of_both: Vec<_> =
-        both.spans.iter().filter(|span| told.contains(&span.name)).cloned().collect();
+        both.spans.iter().filter(|span| reported.contains(&span.name)).cloned().collect();
     assert_eq!(tree(&webhooks.spans), tree(&of_both));
     for span in &webhooks.spans {
         let twin = of_both.iter().find(|twin| twin.span_id == span.span_id).unwrap();
-        let apart = |a: livekit_otel_model::event::Time, b| a.max(b).since(a.min(b)).as_secs_f64();
-        assert!(apart(span.start, twin.start) <= 1.0, "{} starts elsewhere", span.name);
-        assert!(apart(span.end, twin.end) <= 1.0, "{} ends elsewhere", span.name);
+        let distance =
+            |a: livekit_otel_model::event::Time, b| a.max(b).since(a.min(b)).as_secs_f64();
+        assert!(distance(span.start, twin.start) <= 1.0, "{} starts at another time", span.name);
+        assert!(distance(span.end, twin.end) <= 1.0, "{} ends at another time", span.name);
     }
     assert_eq!(webhooks.logs.len(), 18);
     let second = |log: &&LogRecord| text(&log.attributes, key::TIME_PRECISION) == Some("1s");
-    // All but room_started, whose room says its creation to the millisecond.
+    // All but room_started: its room has the creation time in milliseconds.
     assert_eq!(webhooks.logs.iter().filter(second).count(), 17);
     let names: BTreeSet<_> = webhooks.logs.iter().map(|log| log.event_name.to_string()).collect();
     assert!(names.contains(event::PARTICIPANT_ACTIVE) && names.contains(event::ROOM_ENDED));
 }
 
 #[test]
-fn a_webhook_whose_twin_stays_away_speaks_after_its_wait() {
+fn a_webhook_without_a_twin_becomes_a_record_after_its_wait() {
     let lines = capture::lines();
     let webhooks = capture::run(lines.iter().filter(|line| line.kind == "webhook"), true);
     assert_eq!(webhooks.logs.len(), 18);
@@ -165,24 +166,24 @@ fn difference(actual: &[Span], expected: &[Span]) -> Option<String> {
     })
 }
 
-// Webhooks, events and stats come on connections of their own: each keeps its order, and how they
-// interleave is anybody's guess.
+// Webhooks, events and stats arrive on separate connections: each keeps its order, but they
+// interleave in any way.
 fn interleaved(lines: &[Line], turns: &[u8]) -> Vec<Line> {
-    let mut ways: Vec<VecDeque<&Line>> = ["webhook", "events", "stats"]
+    let mut connections: Vec<VecDeque<&Line>> = ["webhook", "events", "stats"]
         .iter()
         .map(|kind| lines.iter().filter(|line| line.kind == *kind).collect())
         .collect();
     let mut turns = turns.iter().cycle();
     let mut all: Vec<Line> = Vec::new();
-    while ways.iter().any(|way| !way.is_empty()) {
-        let turn = usize::from(*turns.next().unwrap()) % ways.len();
-        // Runs of one way as well as single lines.
+    while connections.iter().any(|connection| !connection.is_empty()) {
+        let turn = usize::from(*turns.next().unwrap()) % connections.len();
+        // Several lines of one connection in a row, or a single one.
         for _ in 0..=turn {
-            let Some(line) = ways[turn].pop_front() else { break };
+            let Some(line) = connections[turn].pop_front() else { break };
             let at = all.last().map_or(line.at, |last| last.at.max(line.at));
             all.push(Line { at, kind: line.kind.clone(), decoded: line.decoded.clone() });
         }
-        ways.retain(|way| !way.is_empty());
+        connections.retain(|connection| !connection.is_empty());
     }
     all
 }
@@ -191,7 +192,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn however_the_connections_interleave_the_spans_are_the_same(
+    fn the_spans_do_not_depend_on_how_connections_interleave(
         turns in proptest::collection::vec(any::<u8>(), 1..200),
     ) {
         let lines = capture::lines();
@@ -204,17 +205,17 @@ proptest! {
         let events = |logs: &[LogRecord]| -> BTreeSet<_> {
             logs.iter().map(|log| (log.event_name.to_string(), log.time.nanos())).collect()
         };
-        // A webhook that came more than 2 s before its twin has spoken, with its own time.
+        // A webhook that arrived more than 2 s before its twin is a record with its own time.
         prop_assert_eq!(batch.logs.len(), expected.logs.len());
         prop_assert!(events(&batch.logs).len() >= events(&expected.logs).len() - 18);
     }
 }
 
 #[test]
-fn the_order_in_which_twins_come_does_not_matter() {
+fn the_order_of_twins_does_not_matter() {
     let lines = capture::lines();
     let both = capture::run(lines.iter(), true);
-    // All webhooks of a second before all analytics of it, and the other way round.
+    // All webhooks of a second before all analytics of it, and the reverse.
     for webhooks_first in [true, false] {
         let mut sorted: Vec<&Line> = lines.iter().collect();
         sorted.sort_by_key(|line| {

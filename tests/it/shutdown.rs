@@ -1,4 +1,4 @@
-//! How the program stops: what is delivered, how long that may take, and when it is a success.
+//! How the program shuts down: what is delivered, how long that may take, and when it is a success.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -13,7 +13,7 @@ use crate::binary::{Serve, command};
 use crate::durable::{durable, post};
 use crate::serve::stop;
 
-// A collector that takes connections and answers nothing, or this.
+// A collector that accepts connections and sends `answer`, or nothing.
 fn answering(answer: Option<&'static str>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -26,7 +26,7 @@ fn answering(answer: Option<&'static str>) -> SocketAddr {
             };
             std::thread::spawn(move || {
                 let mut request = vec![0; 64 << 10];
-                // The head and what came with it: the answer does not wait for all of the body.
+                // The head and what arrived with it: the answer does not wait for the whole body.
                 let _ = stream.read(&mut request);
                 let _ = stream.write_all(answer.as_bytes());
             });
@@ -40,7 +40,7 @@ const UNAUTHORIZED: &str =
 const OVER_HTTP: (&str, &str) = ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
 
 #[tokio::test(flavor = "multi_thread")]
-async fn senders_that_do_not_finish_take_no_time_from_the_delivery() {
+async fn unfinished_senders_do_not_delay_the_delivery() {
     let collector = Collector::start().await.unwrap();
     let serve = Serve::start(&collector.endpoint(), &[("LIVEKIT_OTEL_SHUTDOWN_TIMEOUT", "2s")]);
     assert!(serve.replay().status.success());
@@ -62,13 +62,13 @@ async fn senders_that_do_not_finish_take_no_time_from_the_delivery() {
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("Every record is accounted for."), "{said}");
     assert!(open.await.unwrap().is_err());
-    let told = Telemetry::read(&collector.stop().await);
-    assert_eq!((told.spans.len(), told.logs.len()), (45, 96));
+    let telemetry = Telemetry::read(&collector.stop().await);
+    assert_eq!((telemetry.spans.len(), telemetry.logs.len()), (45, 96));
     drop(half_sent);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_collector_that_does_not_answer_holds_the_stop_up_no_longer_than_its_timeout() {
+async fn a_silent_collector_delays_the_shutdown_by_no_more_than_its_timeout() {
     let collector = answering(None);
     let timeout = [("LIVEKIT_OTEL_SHUTDOWN_TIMEOUT", "1s")];
     let serve = Serve::start(&format!("http://{collector}"), &timeout);
@@ -93,7 +93,7 @@ async fn a_second_signal_ends_the_program_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_set_aside_in_memory_is_lost_at_the_end_and_no_success() {
+async fn dead_letters_in_memory_are_lost_and_no_success() {
     let collector = format!("http://{}", answering(Some(UNAUTHORIZED)));
     let serve = Serve::start(&collector, &[OVER_HTTP]);
     assert!(serve.replay().status.success());
@@ -111,7 +111,7 @@ async fn what_was_set_aside_in_memory_is_lost_at_the_end_and_no_success() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_set_aside_on_disk_is_still_there_and_a_success() {
+async fn dead_letters_on_disk_are_kept_and_a_success() {
     let collector = format!("http://{}", answering(Some(UNAUTHORIZED)));
     let directory = tempfile::tempdir().unwrap();
     let at = directory.path().to_str().unwrap();

@@ -1,4 +1,4 @@
-//! Events as `proto` would make them, made without it.
+//! Events as the `livekit` crate decodes them, built without a message.
 
 use livekit_otel_model::event::{
     Event, EventKind, Identity, Origin, Participant, ParticipantSid, ReportedTime, Room, RoomName,
@@ -9,13 +9,13 @@ pub(crate) fn at(millis: u64) -> Time {
     Time::from_millis(1_795_406_960_000 + i64::try_from(millis).unwrap()).unwrap()
 }
 
-/// An event of the analytics, of a room that was created then.
-pub(crate) fn event(kind: EventKind, told: Time, room: &str, created: Time) -> Event {
+/// An analytics event of a room that was created at `created`.
+pub(crate) fn event(kind: EventKind, reported: Time, room: &str, created: Time) -> Event {
     Event {
         id: "".into(),
         origin: Origin::Analytics,
         kind,
-        reported: Some(ReportedTime { at: told, whole_seconds: false }),
+        reported: Some(ReportedTime { at: reported, whole_seconds: false }),
         node: None,
         room: Some(Room {
             sid: RoomSid::new(room),
@@ -46,7 +46,7 @@ pub(crate) fn participant(sid: &str, joined: Time) -> Participant {
     }
 }
 
-/// A track as an event of that kind tells of it: a subscription's says no more than its SID.
+/// A track as an event of `kind` describes it: a subscription's has only the SID.
 pub(crate) fn track(sid: &str, kind: &EventKind) -> Track {
     let is_publication = matches!(
         kind,
