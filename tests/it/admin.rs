@@ -1,4 +1,4 @@
-//! The admin listener: what it has, what the others have of it, and its text for Prometheus.
+//! The admin listener: its paths, which of them other listeners serve, and its text for Prometheus.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -34,7 +34,7 @@ async fn started(change: impl FnOnce(&mut Config)) -> Server {
 }
 
 #[tokio::test]
-async fn the_ledger_is_on_the_admin_listener_and_the_webhooks_only_where_that_is_set() {
+async fn the_ledger_is_on_the_webhook_listener_only_if_configured() {
     for (is_set, expected) in [(false, 404), (true, 200)] {
         let server = started(|config| config.status_on_webhooks = is_set).await;
         let admin = server.admin().unwrap();
@@ -73,7 +73,7 @@ fn labels(text: &str) -> BTreeMap<String, String> {
     pairs.collect()
 }
 
-/// Reads the text exposition format 0.0.4 as strictly as it is written down.
+/// Reads the text exposition format 0.0.4 as strictly as it is specified.
 fn parse(text: &str) -> BTreeMap<String, Metric> {
     assert!(text.ends_with('\n'), "the last line has no end");
     let mut metrics: BTreeMap<String, Metric> = BTreeMap::new();
@@ -82,7 +82,7 @@ fn parse(text: &str) -> BTreeMap<String, Metric> {
         if let Some(help) = line.strip_prefix("# HELP ") {
             let (name, brief) = help.split_once(' ').unwrap();
             assert!(is_name(name) && !brief.is_empty(), "{line}");
-            assert!(!metrics.contains_key(name), "{name} comes twice");
+            assert!(!metrics.contains_key(name), "{name} is there twice");
             current = (name.to_owned(), false);
         } else if let Some(kind) = line.strip_prefix("# TYPE ") {
             let (name, kind) = kind.split_once(' ').unwrap();
@@ -106,7 +106,7 @@ fn parse(text: &str) -> BTreeMap<String, Metric> {
 }
 
 #[tokio::test]
-async fn the_metrics_are_prometheus_text_with_the_names_that_otlp_gives_them() {
+async fn the_metrics_are_prometheus_text_with_the_names_of_otlp() {
     let folder = tempfile::tempdir().unwrap();
     let server = started(|config| {
         let max_bytes = 64 << 20;
@@ -120,7 +120,7 @@ async fn the_metrics_are_prometheus_text_with_the_names_that_otlp_gives_them() {
     let (head, text) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.to_lowercase().contains("content-type: text/plain; version=0.0.4"), "{head}");
     let metrics = parse(text);
-    // As a collector has the same metrics by OTLP.
+    // The series that a collector makes of the same metrics over OTLP.
     let known = series();
     for (name, metric) in &metrics {
         let keys = known.get(name).unwrap_or_else(|| panic!("{name} is not in semconv/"));

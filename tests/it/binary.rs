@@ -1,4 +1,4 @@
-//! The program itself: its commands, its exit codes, and what it never says.
+//! The program itself: its commands, its exit codes, and what it never prints.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
@@ -24,7 +24,7 @@ pub(crate) fn command(args: &[&str]) -> Command {
     command
 }
 
-/// A running `serve` whose log is read as it comes.
+/// A running `serve` whose log is read as it is written.
 pub(crate) struct Serve {
     pub(crate) child: Child,
     pub(crate) http: String,
@@ -94,13 +94,13 @@ impl Serve {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sigterm_drains_delivers_and_prints_the_ledger_and_no_secret_ever_leaves() {
+async fn sigterm_drains_and_prints_the_ledger_and_no_secret() {
     let collector = Collector::start().await.unwrap();
     let serve = Serve::start(&collector.endpoint(), &[]);
     let replayed = serve.replay();
     assert!(replayed.status.success(), "{}", String::from_utf8_lossy(&replayed.stderr));
-    let told = String::from_utf8(replayed.stdout).unwrap();
-    assert!(told.contains("sent 18 webhooks"), "{told}");
+    let printed = String::from_utf8(replayed.stdout).unwrap();
+    assert!(printed.contains("sent 18 webhooks"), "{printed}");
     let (code, said) = serve.terminate();
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("Every record is accounted for."), "{said}");
@@ -108,12 +108,12 @@ async fn sigterm_drains_delivers_and_prints_the_ledger_and_no_secret_ever_leaves
     let received = collector.stop().await;
     assert!(!received.traces.is_empty() && !received.logs.is_empty());
     let mut bytes = said.into_bytes();
-    bytes.extend(told.into_bytes());
+    bytes.extend(printed.into_bytes());
     bytes.extend(replayed.stderr);
     received.traces.iter().for_each(|request| bytes.extend(request.encode_to_vec()));
     received.logs.iter().for_each(|request| bytes.extend(request.encode_to_vec()));
     received.metrics.iter().for_each(|request| bytes.extend(request.encode_to_vec()));
-    assert!(contains(&bytes, "standup-0"), "the room's name is there to be found");
+    assert!(contains(&bytes, "standup-0"), "the room's name is sent");
     for form in forms(TURN_PASSWORD).iter().chain(&forms(SECRET)) {
         assert!(!contains(&bytes, form), "{form}");
     }
@@ -124,7 +124,7 @@ async fn sigterm_drains_delivers_and_prints_the_ledger_and_no_secret_ever_leaves
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sighup_replaces_the_keys_and_a_wrong_file_leaves_them() {
+async fn sighup_replaces_the_keys_and_a_wrong_file_keeps_them() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("livekit-otel.yaml");
     let write = |text: &str| std::fs::write(&file, text).unwrap();
@@ -149,7 +149,7 @@ async fn sighup_replaces_the_keys_and_a_wrong_file_leaves_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_running_server_is_asked_for_its_ledger() {
+async fn status_prints_the_ledger_of_a_running_server() {
     let collector = Collector::start().await.unwrap();
     let serve = Serve::start(&collector.endpoint(), &[]);
     assert!(serve.replay().status.success());
@@ -165,7 +165,7 @@ async fn a_running_server_is_asked_for_its_ledger() {
     assert_eq!(gone.status.code(), Some(1));
 }
 
-// As it stands, in base64 with each alignment, in hex, and reversed in case of a byte order.
+// The secret itself, in hex, and in base64 with each alignment.
 fn forms(secret: &str) -> Vec<String> {
     use base64::Engine;
     let bytes = secret.as_bytes();
@@ -181,7 +181,7 @@ fn forms(secret: &str) -> Vec<String> {
             forms.push(engine.encode(&part[..part.len() / 3 * 3]));
         }
     }
-    // The password as the capture's JSON has it, cut in halves, would be a leak as well.
+    // Half of a secret would be a leak as well.
     forms.extend([&secret[..20], &secret[20..]].map(ToOwned::to_owned));
     forms
 }
@@ -191,7 +191,7 @@ fn contains(bytes: &[u8], text: &str) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_left_undelivered_is_said_and_the_exit_code_is_1() {
+async fn undelivered_records_are_printed_and_the_exit_code_is_1() {
     let timeout = [("LIVEKIT_OTEL_SHUTDOWN_TIMEOUT", "1s")];
     let serve = Serve::start(&format!("http://{}", nobody()), &timeout);
     assert!(serve.replay().status.success());
@@ -202,7 +202,7 @@ async fn what_is_left_undelivered_is_said_and_the_exit_code_is_1() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_programs_own_spans_are_sent_where_they_are_asked_for() {
+async fn the_programs_own_spans_are_sent_if_enabled() {
     let file = std::env::temp_dir().join(format!("livekit-otel-it-{}.yaml", std::process::id()));
     std::fs::write(&file, "observe:\n  traces: true\n").unwrap();
     let collector = Collector::start().await.unwrap();
@@ -212,8 +212,8 @@ async fn the_programs_own_spans_are_sent_where_they_are_asked_for() {
     let (code, said) = serve.terminate();
     std::fs::remove_file(&file).unwrap();
     assert_eq!(code, Some(0), "{said}");
-    let told = livekit_otel_tools::demo::Telemetry::read(&collector.stop().await);
-    let count = |name: &str| told.spans.iter().filter(|span| span.name == name).count();
+    let telemetry = livekit_otel_tools::demo::Telemetry::read(&collector.stop().await);
+    let count = |name: &str| telemetry.spans.iter().filter(|span| span.name == name).count();
     assert_eq!(count("POST /webhook"), 18);
     assert!(count("export") > 0);
     assert_eq!(count("room"), 1);
@@ -241,7 +241,7 @@ fn the_demo_shows_the_call_and_accounts_for_every_record() {
 }
 
 #[test]
-fn the_demo_takes_another_capture() {
+fn the_demo_accepts_another_capture() {
     let whole = std::fs::read_to_string(CAPTURE).unwrap();
     let cut: Vec<&str> = whole.lines().take(60).collect();
     let file = std::env::temp_dir().join(format!("livekit-otel-it-{}.jsonl", std::process::id()));
@@ -281,7 +281,7 @@ async fn a_simulation_ends_its_rooms_at_sigint_and_exits_with_0() {
         status.ledger.inputs.iter().map(|input| input.accepted).sum::<u64>()
     };
     while accepted().await == 0 {
-        assert!(std::time::Instant::now() < deadline, "it tells nothing");
+        assert!(std::time::Instant::now() < deadline, "nothing is accepted");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let pid = child.id().to_string();
@@ -297,7 +297,7 @@ async fn a_simulation_ends_its_rooms_at_sigint_and_exits_with_0() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_simulation_of_which_something_is_refused_exits_with_1() {
+async fn a_simulation_with_refused_messages_exits_with_1() {
     let collector = Collector::start().await.unwrap();
     let serve = Serve::start(&collector.endpoint(), &[]);
     let args = ["--speed", "inf", "--rooms", "1", "--duration", "1s"];
@@ -309,7 +309,7 @@ async fn a_simulation_of_which_something_is_refused_exits_with_1() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_demo_sends_to_a_collector_of_yours_and_prints_the_trace() {
+async fn the_demo_sends_to_a_given_collector_and_prints_the_trace() {
     let collector = Collector::start().await.unwrap();
     let endpoint = collector.endpoint();
     let output = command(&["demo", "--endpoint", &endpoint]).output().unwrap();

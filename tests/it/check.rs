@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-/// A file that is gone with the test.
+/// A file that is removed with the test.
 struct Yaml(PathBuf);
 
 impl Yaml {
@@ -35,7 +35,7 @@ fn check(file: &Yaml, env: &[(&str, &str)]) -> Output {
 }
 
 #[test]
-fn all_that_is_wrong_is_told_in_one_run() {
+fn all_errors_are_reported_in_one_run() {
     let file = Yaml::new(
         "wrong",
         "livekit:\n  keys: {devkey: s3cret}\nlisten:\n  http: s3cret\nstats:\n  level: s3cret\n\
@@ -44,7 +44,7 @@ fn all_that_is_wrong_is_told_in_one_run() {
     let output = check(&file, &[("OTEL_EXPORTER_OTLP_TIMEOUT", "s3cret")]);
     assert_eq!(output.status.code(), Some(64));
     assert!(output.stdout.is_empty());
-    let told = String::from_utf8(output.stderr).unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
     let path = file.0.display();
     for place in [
         format!("listen.http in {path}: must be "),
@@ -52,10 +52,10 @@ fn all_that_is_wrong_is_told_in_one_run() {
         format!("exporter in {path}: unknown key"),
         "OTEL_EXPORTER_OTLP_TIMEOUT: must be ".to_owned(),
     ] {
-        assert_eq!(told.matches(&place).count(), 1, "{place} in:\n{told}");
+        assert_eq!(errors.matches(&place).count(), 1, "{place} in:\n{errors}");
     }
-    assert_eq!(told.lines().count(), 4, "{told}");
-    assert!(!told.contains("s3cret"), "{told}");
+    assert_eq!(errors.lines().count(), 4, "{errors}");
+    assert!(!errors.contains("s3cret"), "{errors}");
 }
 
 #[test]
@@ -72,12 +72,12 @@ fn a_good_file_is_ok() {
 }
 
 #[test]
-fn without_keys_the_three_ways_are_named() {
+fn missing_keys_are_reported_with_the_three_ways_to_set_them() {
     let output = livekit_otel(&["serve", "--check"], &[]);
     assert_eq!(output.status.code(), Some(64));
-    let told = String::from_utf8(output.stderr).unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
     for way in ["livekit.keys", "LIVEKIT_KEYS", "LIVEKIT_API_KEY"] {
-        assert!(told.contains(way), "{told}");
+        assert!(errors.contains(way), "{errors}");
     }
 }
 

@@ -1,5 +1,5 @@
-//! deploy/ held to itself and to the rest of the repository: what it mounts is there, ports, paths and
-//! versions agree, and its configurations are taken. tests/real/deploy.rs has what needs other software.
+//! deploy/ agrees with itself and with the repository: mounted files exist, ports, paths and versions
+//! agree, and its configurations are valid. tests/real/deploy.rs checks what needs other software.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -30,14 +30,14 @@ fn strings(of: &Json) -> impl Iterator<Item = &str> {
 
 const COMPOSE: [&str; 2] = ["deploy/compose.yaml", "deploy/compose.analytics.yaml"];
 
-/// Where a service sees what: (file or folder here, path there).
+/// A service's mounts: (file or folder here, path in the container).
 fn mounts(service: &Json) -> Vec<(PathBuf, String)> {
     let volumes = strings(&service["volumes"]).filter(|volume| volume.starts_with('.'));
     let parts = volumes.map(|volume| volume.split(':').collect::<Vec<_>>());
     parts.map(|parts| (root().join("deploy").join(parts[0]), parts[1].to_owned())).collect()
 }
 
-/// What a path in a service's container is here.
+/// The file or folder here that a service mounts at `path`.
 fn mounted(services: &BTreeMap<String, Json>, service: &str, path: &str) -> PathBuf {
     let found = mounts(&services[service]).into_iter().find_map(|(here, there)| {
         let rest = Path::new(path).strip_prefix(there).ok()?.to_owned();
@@ -47,7 +47,7 @@ fn mounted(services: &BTreeMap<String, Json>, service: &str, path: &str) -> Path
 }
 
 #[test]
-fn what_is_mounted_or_built_from_is_there() {
+fn mounted_files_and_dockerfiles_exist() {
     let mut count = 0;
     for (name, service) in COMPOSE.into_iter().flat_map(services) {
         for (here, _) in mounts(&service) {
@@ -60,7 +60,7 @@ fn what_is_mounted_or_built_from_is_there() {
         }
     }
     assert_eq!(count, 9);
-    // What each program is told to read is among it.
+    // Each program's configuration is among the mounts.
     let services = services(COMPOSE[0]);
     let mut configured = 0;
     for (name, service) in &services {
@@ -78,7 +78,7 @@ fn what_is_mounted_or_built_from_is_there() {
     assert!(dashboards.count() > 0);
 }
 
-// A COPY of what .dockerignore leaves out fails; so does cargo where a target's file is missing.
+// A COPY of what .dockerignore leaves out fails, and so does cargo if a target's file is missing.
 #[test]
 fn the_build_has_what_cargo_names() {
     let kept: Vec<_> = read(".dockerignore")
@@ -101,7 +101,7 @@ fn the_build_has_what_cargo_names() {
 }
 
 #[test]
-fn only_loopback_is_published_and_nothing_runs_as_it_likes() {
+fn only_loopback_is_published_and_services_are_confined() {
     for (name, service) in services(COMPOSE[0]) {
         for port in strings(&service["ports"]) {
             assert!(port.starts_with("127.0.0.1:"), "{name} publishes {port}");
@@ -114,7 +114,7 @@ fn only_loopback_is_published_and_nothing_runs_as_it_likes() {
     }
 }
 
-/// The rest of the first line that has this.
+/// The word after the first `what` in a file.
 fn after(path: &str, what: &str) -> String {
     let text = read(path);
     let (_, rest) = text.split_once(what).unwrap_or_else(|| panic!("{path} has no {what}"));
@@ -167,7 +167,7 @@ fn check(config: &Path) {
 }
 
 #[test]
-fn each_configuration_is_taken() {
+fn each_configuration_is_valid() {
     check(&root().join("deploy/livekit-otel.yaml"));
     let directory = tempfile::tempdir().unwrap();
     let chart = directory.path().join("chart.yaml");
@@ -204,7 +204,7 @@ fn ports_and_names_agree() {
     assert!(read(&format!("{chart}_helpers.tpl")).contains("port: admin"));
     let set = read(&format!("{chart}statefulset.yaml"));
     assert!(set.contains(&format!("- name: admin\n              containerPort: {admin}\n")));
-    // Nobody is let in to it unless they are named: a rule without `from` is for everybody.
+    // Only named peers are admitted: a rule without `from` admits all.
     let policy = read(&format!("{chart}networkpolicy.yaml"));
     let opening = "{{- with .Values.networkPolicy.adminFrom }}\n    - ports:\n        - port: admin\n      from:\n";
     assert!(policy.contains(opening), "{policy}");
@@ -238,7 +238,7 @@ fn ports_and_names_agree() {
 }
 
 #[test]
-fn a_stop_is_given_longer_than_the_drain_takes() {
+fn stop_timeouts_are_longer_than_the_drain() {
     let drain = humantime(&yaml("examples/livekit-otel.yaml")["shutdown_timeout"]);
     let compose = &services(COMPOSE[0])["livekit-otel"]["stop_grace_period"];
     assert!(humantime(compose) > drain, "{compose}");
@@ -266,7 +266,7 @@ fn walk(of: &Json, links: &mut Vec<String>) {
 }
 
 #[test]
-fn each_link_between_data_sources_has_its_end() {
+fn each_link_between_data_sources_has_a_target() {
     let provisioned = yaml("deploy/grafana/datasources.yaml");
     let services = services(COMPOSE[0]);
     let sources = provisioned["datasources"].as_array().unwrap();

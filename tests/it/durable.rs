@@ -1,4 +1,4 @@
-//! A journal on disk: what it keeps over a restart, and what it does where the disk fails.
+//! A journal on disk: what it keeps across a restart, and what it does if the disk fails.
 
 use std::fs::File;
 use std::io;
@@ -33,30 +33,30 @@ use sha2::{Digest, Sha256};
 use crate::port::nobody;
 use crate::serve::{KEY, SECRET, adds_up, config, replay_to, stop, the_capture};
 
-// A disk that fails when it is told to.
+// A disk that fails on request.
 #[derive(Debug)]
 struct Faulty {
     // Bytes that still fit.
-    room: AtomicUsize,
+    free: AtomicUsize,
     no_sync: AtomicBool,
 }
 
 impl Faulty {
     fn new() -> Arc<Self> {
-        Arc::new(Self { room: AtomicUsize::new(usize::MAX), no_sync: AtomicBool::new(false) })
+        Arc::new(Self { free: AtomicUsize::new(usize::MAX), no_sync: AtomicBool::new(false) })
     }
 }
 
 impl Disk for Faulty {
     fn write(&self, file: &File, bytes: &[u8]) -> io::Result<usize> {
-        let room = self.room.load(Relaxed);
-        if room == 0 {
+        let free = self.free.load(Relaxed);
+        if free == 0 {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        // Short, where there is less room than that.
-        let written = Files.write(file, &bytes[..bytes.len().min(room)])?;
-        if room != usize::MAX {
-            self.room.fetch_sub(written, Relaxed);
+        // A short write if less is free.
+        let written = Files.write(file, &bytes[..bytes.len().min(free)])?;
+        if free != usize::MAX {
+            self.free.fetch_sub(written, Relaxed);
         }
         Ok(written)
     }
@@ -92,7 +92,7 @@ pub(crate) fn signed(body: &str) -> String {
     )
 }
 
-/// The status of a signed webhook's answer, and when to come again.
+/// The status of a signed webhook's answer, and its `Retry-After`.
 pub(crate) async fn post(server: &Server, body: &str) -> (u16, Option<String>) {
     post_to(&server.http().to_string(), body).await
 }
@@ -121,7 +121,7 @@ fn logs(received: &Received) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_that_a_restart_cuts_in_two_is_one_call() {
+async fn a_call_across_a_restart_is_one_call() {
     let directory = tempfile::tempdir().unwrap();
     let collector = Collector::start().await.unwrap();
     let whole = the_capture();
@@ -139,19 +139,19 @@ async fn a_call_that_a_restart_cuts_in_two_is_one_call() {
         let report = stop(server).await;
         assert_eq!(report.undelivered, 0);
     }
-    let told = Telemetry::read(&collector.stop().await);
+    let telemetry = Telemetry::read(&collector.stop().await);
     let expected = crate::capture::run(crate::capture::lines().iter(), true);
-    assert_eq!(told.spans.len(), expected.spans.len());
-    assert_eq!(told.logs.len(), expected.logs.len());
+    assert_eq!(telemetry.spans.len(), expected.spans.len());
+    assert_eq!(telemetry.logs.len(), expected.logs.len());
     for span in &expected.spans {
         let id = crate::golden::hex(&span.span_id);
-        let sent = told.spans.iter().find(|sent| sent.span_id == id).unwrap();
+        let sent = telemetry.spans.iter().find(|sent| sent.span_id == id).unwrap();
         assert_eq!((sent.start, sent.end), (span.start.nanos(), span.end.nanos()), "{}", span.name);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_no_collector_took_waits_for_the_next_start_and_adds_up() {
+async fn undelivered_records_wait_for_the_next_start_and_add_up() {
     let directory = tempfile::tempdir().unwrap();
     let nowhere = "http://127.0.0.1:1";
     let server = Server::start(durable(nowhere, directory.path(), Arc::new(Files))).await.unwrap();
@@ -172,7 +172,7 @@ async fn what_no_collector_took_waits_for_the_next_start_and_adds_up() {
 #[tokio::test]
 async fn a_start_that_fails_leaves_nothing_running() {
     let directory = tempfile::tempdir().unwrap();
-    // No collector takes what waits.
+    // No collector listens there.
     let config = || durable("http://127.0.0.1:9", directory.path(), Arc::new(Files));
     let server = Server::start(config()).await.unwrap();
     assert_eq!(post(&server, &webhook(1)).await.0, 200);
@@ -194,7 +194,7 @@ async fn a_start_that_fails_leaves_nothing_running() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_snapshot_that_is_cut_off_is_reported_as_such_and_what_comes_is_delivered() {
+async fn a_truncated_snapshot_is_reported_and_new_records_are_delivered() {
     let directory = tempfile::tempdir().unwrap();
     let collector = Collector::start().await.unwrap();
     let config = || durable(&collector.endpoint(), directory.path(), Arc::new(Files));
@@ -233,7 +233,7 @@ async fn nothing_is_lost_by(fault: impl Fn(&Faulty), mend: impl Fn(&Faulty)) {
     for nth in 3..6 {
         assert_eq!(post(&server, &webhook(nth)).await.0, 200);
     }
-    // Nothing of what was refused, and all of what was acknowledged.
+    // Nothing that was refused, and everything that was acknowledged.
     collector.received_when(|received| logs(received) == 4).await;
     stop(server).await;
     let config = durable(&collector.endpoint(), directory.path(), Arc::new(Files));
@@ -246,25 +246,25 @@ async fn nothing_is_lost_by(fault: impl Fn(&Faulty), mend: impl Fn(&Faulty)) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_asks_the_sender_to_come_back_and_recovers_by_itself() {
+async fn a_full_disk_makes_the_sender_retry_and_recovers_by_itself() {
     nothing_is_lost_by(
-        |disk| disk.room.store(0, Relaxed),
-        |disk| disk.room.store(usize::MAX, Relaxed),
+        |disk| disk.free.store(0, Relaxed),
+        |disk| disk.free.store(usize::MAX, Relaxed),
     )
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_short_write_is_taken_back() {
+async fn a_short_write_is_undone() {
     nothing_is_lost_by(
-        |disk| disk.room.store(17, Relaxed),
-        |disk| disk.room.store(usize::MAX, Relaxed),
+        |disk| disk.free.store(17, Relaxed),
+        |disk| disk.free.store(usize::MAX, Relaxed),
     )
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_can_not_be_synced_is_not_acknowledged() {
+async fn an_unsynced_message_is_not_acknowledged() {
     nothing_is_lost_by(
         |disk| disk.no_sync.store(true, Relaxed),
         |disk| {
@@ -275,7 +275,7 @@ async fn what_can_not_be_synced_is_not_acknowledged() {
 }
 
 #[tokio::test]
-async fn a_directory_that_can_not_be_used_is_told_with_its_path() {
+async fn an_unusable_directory_is_reported_with_its_path() {
     let directory = tempfile::tempdir().unwrap();
     // Root may write anywhere: a file in the way stops it too.
     let in_the_way = directory.path().join("file");
@@ -300,16 +300,16 @@ async fn a_full_journal_leaves_a_reserve_to_webhooks() {
         journal.settings.max_bytes = 200 * body.len() as u64;
     }
     let server = Server::start(config).await.unwrap();
-    let mut taken = 0;
+    let mut accepted = 0;
     let (status, after) = loop {
-        let answer = post(&server, &webhook(taken)).await;
+        let answer = post(&server, &webhook(accepted)).await;
         if answer.0 != 200 {
             break answer;
         }
-        taken += 1;
+        accepted += 1;
     };
     assert_eq!((status, after.as_deref()), (503, Some("1")));
-    assert!(taken >= 5, "{taken}");
+    assert!(accepted >= 5, "{accepted}");
     stop(server).await;
 }
 
@@ -325,25 +325,25 @@ async fn a_full_journal_accepts_again_once_the_collector_is_back() {
         journal.settings.snapshot = 32 << 10;
     }
     let server = Server::start(config).await.unwrap();
-    let mut taken = 0;
-    while post(&server, &webhook(taken)).await.0 == 200 {
-        taken += 1;
+    let mut accepted = 0;
+    while post(&server, &webhook(accepted)).await.0 == 200 {
+        accepted += 1;
     }
-    assert!(taken > 20, "{taken}");
+    assert!(accepted > 20, "{accepted}");
     let collector = Collector::start_on(away).await.unwrap();
     let again = async {
-        while post(&server, &webhook(taken)).await.0 != 200 {
+        while post(&server, &webhook(accepted)).await.0 != 200 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
     tokio::time::timeout(Duration::from_mins(1), again).await.unwrap();
-    collector.received_when(|received| logs(received) > taken).await;
+    collector.received_when(|received| logs(received) > accepted).await;
     stop(server).await;
-    assert_eq!(logs(&collector.stop().await), taken + 1);
+    assert_eq!(logs(&collector.stop().await), accepted + 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_can_not_be_read_is_a_letter_that_can_be_listed_and_dropped() {
+async fn an_unreadable_message_is_a_dead_letter_to_list_and_drop() {
     let directory = tempfile::tempdir().unwrap();
     let config = || durable("http://127.0.0.1:1", directory.path(), Arc::new(Files));
     let server = Server::start(config()).await.unwrap();
@@ -373,13 +373,13 @@ async fn what_can_not_be_read_is_a_letter_that_can_be_listed_and_dropped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn over_its_memory_limit_it_accepts_nothing() {
+async fn a_server_over_its_memory_limit_accepts_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let mut config = durable("http://127.0.0.1:1", directory.path(), Arc::new(Files));
     config.memory_limit = Some(1 << 20);
     let server = Server::start(config).await.unwrap();
     let mut nth = 0;
-    // Until the first look at the memory.
+    // Until the memory is first measured.
     while post(&server, &webhook(nth)).await.0 == 200 {
         nth += 1;
     }

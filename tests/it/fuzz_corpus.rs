@@ -1,4 +1,4 @@
-//! The corpus of `fuzz/`, through what the fuzzer runs.
+//! The corpus of `fuzz/`, run through the fuzzer's targets.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -11,7 +11,7 @@ fn names(folder: &Path) -> BTreeSet<String> {
 }
 
 #[test]
-fn each_file_of_the_corpus_is_taken_by_its_target() {
+fn each_file_of_the_corpus_is_accepted_by_its_target() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
     for (target, run) in TARGETS {
         let folder = corpus.join(target);

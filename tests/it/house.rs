@@ -1,4 +1,4 @@
-//! What ARCHITECTURE.md says of the sources and Cargo's dependencies do not already enforce.
+//! The rules of ARCHITECTURE.md that Cargo's dependencies don't enforce.
 
 use std::path::{Path, PathBuf};
 
@@ -87,7 +87,7 @@ fn only_one_crate_depends_on_livekits_messages_and_only_one_encodes_otlp() {
 }
 
 #[test]
-fn what_is_simulated_depends_on_no_socket_and_no_clock() {
+fn the_simulation_depends_on_no_socket_and_no_clock() {
     let names = ["mod", "media", "plan", "random", "report", "settings", "steps", "encode"];
     for name in names {
         let file = format!("crates/tools/src/simulate/{name}.rs");
@@ -97,7 +97,7 @@ fn what_is_simulated_depends_on_no_socket_and_no_clock() {
 }
 
 #[test]
-fn what_the_page_shows_is_computed_without_a_socket_and_a_clock() {
+fn the_live_view_is_computed_without_a_socket_and_a_clock() {
     let words = ["tokio", "::now()", "Instant", "std::net", "axum", "livekit_otel_export"];
     for place in ["src/ui/store", "src/ui/pages", "crates/tools/src/labels.rs"] {
         never_in(place, &words);
@@ -106,7 +106,7 @@ fn what_the_page_shows_is_computed_without_a_socket_and_a_clock() {
         "crate::ui",
         &["src/ui", "src/serve", "src/serve.rs", "src/demo/run.rs", "src/commands/demo.rs"],
     );
-    // What is not escaped.
+    // HTML that is not escaped.
     only_in("PreEscaped", &[]);
 }
 
@@ -124,6 +124,7 @@ fn personal_data_is_removed_in_one_place() {
 #[test]
 fn no_file_has_more_than_500_lines_and_main_has_less_than_120() {
     for (path, text) in sources() {
-        assert!(text.lines().count() <= 500, "{} wants splitting", path.display());
+        let most = if path == Path::new("src/main.rs") { 119 } else { 500 };
+        assert!(text.lines().count() <= most, "{} has more than {most} lines", path.display());
     }
 }

@@ -1,4 +1,4 @@
-//! Who may tell: TLS, clients' certificates, access tokens, and keys that are replaced.
+//! Who may send: TLS, client certificates, access tokens, and keys that are replaced.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ use tonic::{Code, Request};
 const KEY: &str = "devkey";
 const SECRET: &str = "made-up-secret-of-thirty-two-characters";
 
-/// An authority and what it signed, as files.
+/// A certificate authority and the certificates that it signed, as files.
 struct Pki {
     directory: TempDir,
     authority: String,
@@ -108,7 +108,7 @@ fn one(key: &str, secret: &str) -> Keys {
 }
 
 // Opens a stream of events and ends it.
-async fn tell(channel: Channel, token: Option<&str>) -> Result<(), Code> {
+async fn send(channel: Channel, token: Option<&str>) -> Result<(), Code> {
     let mut grpc = tonic::client::Grpc::new(channel);
     grpc.ready().await.map_err(|_| Code::Unavailable)?;
     let path = "/livekit.AnalyticsRecorderService/IngestEvents".parse().unwrap();
@@ -129,43 +129,43 @@ fn token(key: &str, secret: &str) -> String {
 }
 
 #[tokio::test]
-async fn streams_need_a_token_of_one_of_the_keys_where_that_is_asked_for() {
+async fn streams_need_a_token_of_a_known_key_if_configured() {
     let fixture = listening(|settings| settings.grpc_auth = GrpcAuth::Token).await;
     let grpc = fixture.listeners.grpc;
     let wrong = token(KEY, "another-made-up-secret-of-some-length");
     for token in [None, Some(wrong.as_str()), Some("nonsense")] {
-        assert_eq!(tell(plain(grpc).await, token).await, Err(Code::Unauthenticated));
+        assert_eq!(send(plain(grpc).await, token).await, Err(Code::Unauthenticated));
     }
     let refused = fixture.ledger.snapshot().inputs[1].refused;
     assert!(refused.contains(&(Refused::Unauthorized, 3)), "{refused:?}");
-    assert_eq!(tell(plain(grpc).await, Some(&token(KEY, SECRET))).await, Ok(()));
+    assert_eq!(send(plain(grpc).await, Some(&token(KEY, SECRET))).await, Ok(()));
 }
 
 #[tokio::test]
-async fn keys_that_are_replaced_count_from_the_next_token_on() {
+async fn replaced_keys_apply_from_the_next_token() {
     let fixture = listening(|settings| settings.grpc_auth = GrpcAuth::Token).await;
     let grpc = fixture.listeners.grpc;
     let next = "the-next-made-up-secret-of-some-length";
     fixture.keys.replace(one("next", next));
-    let old = tell(plain(grpc).await, Some(&token(KEY, SECRET))).await;
+    let old = send(plain(grpc).await, Some(&token(KEY, SECRET))).await;
     assert_eq!(old, Err(Code::Unauthenticated));
-    assert_eq!(tell(plain(grpc).await, Some(&token("next", next))).await, Ok(()));
+    assert_eq!(send(plain(grpc).await, Some(&token("next", next))).await, Ok(()));
 }
 
 #[tokio::test]
-async fn streams_over_tls_need_a_certificate_where_that_is_asked_for() {
+async fn streams_over_tls_need_a_client_certificate_if_configured() {
     let pki = Pki::new();
     let fixture = listening(|settings| settings.grpc_tls = Some(pki.files(true))).await;
     let grpc = fixture.listeners.grpc;
-    assert_eq!(tell(pki.channel(grpc, true).await.unwrap(), None).await, Ok(()));
-    // The server's refusal comes with the handshake or with the first request.
+    assert_eq!(send(pki.channel(grpc, true).await.unwrap(), None).await, Ok(()));
+    // The server refuses at the handshake or at the first request.
     if let Ok(channel) = pki.channel(grpc, false).await {
-        assert!(tell(channel, None).await.is_err());
+        assert!(send(channel, None).await.is_err());
     }
 }
 
 #[tokio::test]
-async fn certificates_that_are_replaced_count_from_the_next_connection_on() {
+async fn replaced_certificates_apply_from_the_next_connection() {
     let pki = Pki::new();
     let fixture = listening(|settings| settings.grpc_tls = Some(pki.files(false))).await;
     let grpc = fixture.listeners.grpc;
@@ -173,7 +173,7 @@ async fn certificates_that_are_replaced_count_from_the_next_connection_on() {
     let next = Pki::new();
     std::fs::write(pki.path("server.pem"), "nonsense").unwrap();
     assert!(fixture.listeners.reload().is_err());
-    assert!(pki.channel(grpc, false).await.is_ok(), "those of before stay in use");
+    assert!(pki.channel(grpc, false).await.is_ok(), "the previous ones stay in use");
     for name in ["server.pem", "server.key"] {
         std::fs::copy(next.path(name), pki.path(name)).unwrap();
     }
@@ -183,7 +183,7 @@ async fn certificates_that_are_replaced_count_from_the_next_connection_on() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_can_not_be_read_stops_the_start_with_its_path() {
+async fn an_unreadable_certificate_fails_the_start_with_its_path() {
     let pki = Pki::new();
     let mut settings =
         Settings::plain(([127, 0, 0, 1], 0).into(), ([127, 0, 0, 1], 0).into(), 1, 1);
@@ -200,7 +200,7 @@ async fn a_head_that_is_too_large_is_refused() {
     let fixture = listening(|_| {}).await;
     for head in ["X: y\r\n".repeat(100), format!("X: {}\r\n", "y".repeat(100_000))] {
         let mut stream = TcpStream::connect(fixture.listeners.http).await.unwrap();
-        // It may be closed before all of it is written.
+        // The server may close the connection before everything is written.
         let _ = stream.write_all(format!("POST /webhook HTTP/1.1\r\n{head}\r\n").as_bytes()).await;
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer).await;

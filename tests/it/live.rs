@@ -34,7 +34,7 @@ fn emitted() -> [Json; 3] {
 
 fn checked(text: &str) -> Result<String, Vec<String>> {
     let folder = tempfile::tempdir().unwrap();
-    let files: Vec<PathBuf> = vec![folder.path().join("told.json")];
+    let files: Vec<PathBuf> = vec![folder.path().join("emitted.json")];
     std::fs::write(&files[0], text).unwrap();
     check(&files)
 }
@@ -44,7 +44,7 @@ fn lines(requests: &[Json]) -> String {
     lines.join("\n") + "\n"
 }
 
-/// All that is found after one text is put in another's place.
+/// The findings after one text is replaced.
 fn found(what: &str, instead: &str) -> Vec<String> {
     let good = lines(&emitted());
     assert!(good.contains(what), "{what} is not in {good}");
@@ -52,7 +52,7 @@ fn found(what: &str, instead: &str) -> Vec<String> {
 }
 
 #[test]
-fn what_the_registry_has_is_counted() {
+fn known_names_are_counted() {
     let said = checked(&lines(&emitted())).unwrap();
     assert_eq!(said, "1 spans, 1 log records and 2 points have 13 names, all of semconv/");
 }
@@ -124,7 +124,7 @@ fn wrong_types_units_kinds_and_values_are_found() {
 }
 
 #[test]
-fn what_has_to_be_there_and_is_not_is_found() {
+fn missing_required_attributes_are_found() {
     for (what, instead, expected) in [
         ("lk.participant.sid", "lk.room.name", "span track lacks lk.participant.sid"),
         ("lk.source", "lk.room.name", "event lk.room.created lacks lk.source"),
@@ -136,7 +136,7 @@ fn what_has_to_be_there_and_is_not_is_found() {
 }
 
 #[test]
-fn nothing_seen_of_a_signal_is_a_failure() {
+fn a_signal_without_samples_is_a_failure() {
     let nothing = ["no log record was seen", "no point was seen", "no span was seen"];
     assert_eq!(checked("").unwrap_err(), nothing);
     assert_eq!(check(&[]).unwrap_err(), nothing);
@@ -152,19 +152,19 @@ fn nothing_seen_of_a_signal_is_a_failure() {
 }
 
 #[test]
-fn what_can_not_be_read_is_found_and_a_killed_writers_last_line_is_noted() {
+fn unreadable_lines_are_found_and_a_cut_last_line_is_noted() {
     let good = lines(&emitted());
     let cut = &good[..good.len() / 4];
     let said = checked(&format!("{good}{cut}")).unwrap();
     assert!(said.ends_with("(1 lines were cut short)"), "{said}");
     let found = checked(&format!("{good}}}\n{{\"spans\": []}}\n")).unwrap_err();
     assert_eq!(found.len(), 2, "{found:#?}");
-    assert!(found.iter().any(|found| found.contains("told.json:4 is no JSON")), "{found:#?}");
+    assert!(found.iter().any(|found| found.contains("emitted.json:4 is no JSON")), "{found:#?}");
     assert!(found.iter().any(|found| found == r#"no OTLP: {"spans":[]}"#), "{found:#?}");
 }
 
 #[test]
-fn what_is_wrong_often_is_told_once() {
+fn a_repeated_finding_is_reported_once() {
     let good = lines(&emitted());
     let found = checked(&good.replace("upstream", "sideways")).unwrap_err();
     assert_eq!(found.len(), 2, "{found:#?}");

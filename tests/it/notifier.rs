@@ -1,4 +1,4 @@
-//! The webhook notifier, towards receivers that answer as each test wants.
+//! The webhook notifier, against receivers that answer as each test wants.
 
 mod receiver;
 mod targets;
@@ -27,32 +27,32 @@ const OTHER_KEY: &str = "otherkey";
 const OTHER_SECRET: &str = "another-made-up-secret-of-some-length";
 const LONG: Duration = Duration::from_mins(1);
 
-/// A notifier and what its hook was told.
+/// A notifier, and what its hook received.
 struct Notifying {
     notifier: WebhookNotifier,
-    told: mpsc::UnboundedReceiver<WebhookInfo>,
+    processed: mpsc::UnboundedReceiver<WebhookInfo>,
 }
 
 impl Notifying {
     fn start(settings: &WebhookSettings) -> Self {
         let notifier = WebhookNotifier::start(settings).unwrap();
-        let (tell, told) = mpsc::unbounded_channel();
+        let (sender, processed) = mpsc::unbounded_channel();
         notifier.register_processed_hook(Arc::new(move |info| {
-            let _ = tell.send(info);
+            let _ = sender.send(info);
         }));
-        Self { notifier, told }
+        Self { notifier, processed }
     }
 
     fn notify(&self, event: &WebhookEvent) -> Result<(), NotifyError> {
         self.notifier.queue_notify(event, &[])
     }
 
-    async fn told(&mut self) -> WebhookInfo {
-        timeout(LONG, self.told.recv()).await.expect("the hook in time").unwrap()
+    async fn processed(&mut self) -> WebhookInfo {
+        timeout(LONG, self.processed.recv()).await.expect("the hook in time").unwrap()
     }
 
-    fn told_so_far(&mut self) -> Vec<WebhookInfo> {
-        std::iter::from_fn(|| self.told.try_recv().ok()).collect()
+    fn processed_so_far(&mut self) -> Vec<WebhookInfo> {
+        std::iter::from_fn(|| self.processed.try_recv().ok()).collect()
     }
 }
 
@@ -118,7 +118,7 @@ async fn livekits_receiver_reads_what_is_sent() {
     assert_eq!(json, expected);
     received.answer(200);
 
-    let info = notifying.told().await;
+    let info = notifying.processed().await;
     assert_eq!((info.event_id.as_str(), info.http_status_code), ("EV_1", 200));
     assert_eq!((info.send_error.as_str(), info.is_dropped), ("", false));
     assert_eq!(info.url, receiver.url("/hook"));
@@ -127,7 +127,7 @@ async fn livekits_receiver_reads_what_is_sent() {
 }
 
 #[tokio::test]
-async fn our_server_takes_what_is_sent() {
+async fn our_server_accepts_what_is_sent() {
     let mut config = Config::for_keys(keys());
     config.http = "127.0.0.1:0".parse().unwrap();
     config.grpc = "127.0.0.1:0".parse().unwrap();
@@ -139,7 +139,7 @@ async fn our_server_takes_what_is_sent() {
     let url = format!("http://{}/webhook", server.http());
     let mut notifying = Notifying::start(&settings([WebhookEndpoint::new(url)]));
     notifying.notify(&event("EV_1", "standup")).unwrap();
-    let info = notifying.told().await;
+    let info = notifying.processed().await;
     assert_eq!((info.http_status_code, info.send_error.as_str()), (200, ""));
     let ledger = crate::serve::stop(server).await.ledger;
     assert_eq!(ledger.inputs[Source::Webhook as usize].accepted, 1);
@@ -168,12 +168,12 @@ async fn a_resource_keeps_its_order_and_does_not_wait_for_another() {
         received.answer(200);
     }
     for _ in 0..39 {
-        assert_eq!(notifying.told().await.send_error, "");
+        assert_eq!(notifying.processed().await.send_error, "");
     }
 }
 
 #[tokio::test]
-async fn what_a_full_queue_does_not_take_is_told_and_counted_in_the_next() {
+async fn webhooks_refused_by_a_full_queue_are_counted_in_the_next() {
     let mut receiver = Receiver::start().await;
     let mut notifying = Notifying::start(&to(&receiver).max_depth(1));
     notifying.notify(&event("first", "room")).unwrap();
@@ -181,23 +181,23 @@ async fn what_a_full_queue_does_not_take_is_told_and_counted_in_the_next() {
     notifying.notify(&event("second", "room")).unwrap();
     for id in ["lost-1", "lost-2"] {
         assert_eq!(notifying.notify(&event(id, "room")), Err(NotifyError::QueueFull));
-        let info = notifying.told().await;
+        let info = notifying.processed().await;
         assert_eq!((info.event_id.as_str(), info.is_dropped), (id, true));
         assert_eq!((info.queued_at, info.sent_at, info.http_status_code), (None, None, 0));
     }
     first.answer(200);
-    assert_eq!(notifying.told().await.num_dropped, 0);
+    assert_eq!(notifying.processed().await.num_dropped, 0);
     let second = receiver.next().await;
     assert_eq!((second.id().as_str(), second.num_dropped()), ("second", 2));
     second.answer(200);
-    let info = notifying.told().await;
+    let info = notifying.processed().await;
     assert_eq!((info.num_dropped, info.is_dropped), (2, false));
     notifying.notify(&event("third", "room")).unwrap();
     assert_eq!(receiver.next().await.num_dropped(), 0);
 }
 
 #[tokio::test]
-async fn what_waited_too_long_is_told_and_counted_in_the_next() {
+async fn webhooks_that_waited_too_long_are_counted_in_the_next() {
     let mut receiver = Receiver::start().await;
     let max_age = Duration::from_secs(1);
     let mut notifying = Notifying::start(&to(&receiver).max_age(max_age));
@@ -207,8 +207,8 @@ async fn what_waited_too_long_is_told_and_counted_in_the_next() {
     assert!(timeout(max_age + Duration::from_millis(10), receiver.received.recv()).await.is_err());
     notifying.notify(&event("young", "room")).unwrap();
     first.answer(200);
-    assert!(!notifying.told().await.is_dropped);
-    let old = notifying.told().await;
+    assert!(!notifying.processed().await.is_dropped);
+    let old = notifying.processed().await;
     assert_eq!((old.event_id.as_str(), old.is_dropped, old.sent_at), ("old", true, None));
     assert!(old.queued_at.is_some() && old.queue_duration_ns > 1_000_000_000);
     let young = receiver.next().await;
@@ -216,7 +216,7 @@ async fn what_waited_too_long_is_told_and_counted_in_the_next() {
 }
 
 #[tokio::test]
-async fn a_receiver_that_suffers_is_asked_again_with_a_new_token() {
+async fn a_failing_receiver_is_retried_with_a_new_token() {
     let mut receiver = Receiver::start().await;
     let mut notifying = Notifying::start(&to(&receiver));
     notifying.notify(&event("EV_1", "room")).unwrap();
@@ -232,20 +232,20 @@ async fn a_receiver_that_suffers_is_asked_again_with_a_new_token() {
     notifying.notifier.set_keys(rotated, "newkey").unwrap();
     assert_eq!(last.id(), "EV_1");
     last.answer(204);
-    let info = notifying.told().await;
+    let info = notifying.processed().await;
     assert_eq!((info.http_status_code, info.send_error.as_str()), (204, ""));
     assert!(receiver.next().await.read("newkey", OTHER_SECRET).is_some());
 }
 
 #[tokio::test]
-async fn a_webhook_is_given_up_after_its_retries_and_counted_in_the_next() {
+async fn a_webhook_that_fails_after_its_retries_is_counted_in_the_next() {
     let mut receiver = Receiver::start().await;
     let mut notifying = Notifying::start(&to(&receiver).retries(2));
     notifying.notify(&event("EV_1", "room")).unwrap();
     for _ in 0..3 {
         receiver.next().await.answer(500);
     }
-    let info = notifying.told().await;
+    let info = notifying.processed().await;
     let expected = "the receiver answered 500 Internal Server Error";
     assert_eq!((info.http_status_code, info.send_error.as_str()), (500, expected));
     assert!(!info.is_dropped && info.sent_at.is_some());
@@ -255,7 +255,7 @@ async fn a_webhook_is_given_up_after_its_retries_and_counted_in_the_next() {
 }
 
 #[tokio::test]
-async fn a_receiver_that_says_when_is_asked_again_then() {
+async fn a_retry_waits_as_long_as_the_receiver_asks() {
     let mut receiver = Receiver::start().await;
     let notifying = Notifying::start(&to(&receiver));
     for status in [429, 503] {
@@ -268,7 +268,7 @@ async fn a_receiver_that_says_when_is_asked_again_then() {
 }
 
 #[tokio::test]
-async fn who_waits_to_ask_again_holds_up_nobody() {
+async fn a_waiting_retry_does_not_delay_another_room() {
     let mut receiver = Receiver::start().await;
     let notifying = Notifying::start(&to(&receiver).max_requests(1));
     notifying.notify(&event("EV_1", "busy")).unwrap();
@@ -278,13 +278,13 @@ async fn who_waits_to_ask_again_holds_up_nobody() {
 }
 
 #[tokio::test]
-async fn an_answer_that_wont_change_ends_it_and_no_redirect_is_followed() {
+async fn permanent_errors_are_not_retried_and_redirects_not_followed() {
     let mut receiver = Receiver::start().await;
     let mut notifying = Notifying::start(&to(&receiver));
     for status in [302, 308, 400, 401, 404, 501] {
         notifying.notify(&event("EV_1", "room")).unwrap();
         receiver.next().await.answer_with(status, &[("location", "/elsewhere")]);
-        let info = notifying.told().await;
+        let info = notifying.processed().await;
         assert_eq!(info.http_status_code, i32::from(status));
         assert!(info.send_error.contains(&status.to_string()), "{}", info.send_error);
         assert!(!info.is_dropped);
@@ -293,13 +293,13 @@ async fn an_answer_that_wont_change_ends_it_and_no_redirect_is_followed() {
 }
 
 #[tokio::test]
-async fn an_attempt_ends_with_its_time_and_is_tried_again() {
+async fn an_attempt_times_out_and_is_retried() {
     let mut receiver = Receiver::start().await;
     let timeout = Duration::from_millis(500);
     let mut notifying = Notifying::start(&to(&receiver).timeout(timeout).retries(1));
     notifying.notify(&event("EV_1", "room")).unwrap();
     let _unanswered = (receiver.next().await, receiver.next().await);
-    let info = notifying.told().await;
+    let info = notifying.processed().await;
     assert_eq!((info.http_status_code, info.send_error.as_str()), (0, "no answer in time"));
 }
 
@@ -322,14 +322,14 @@ async fn an_endless_answer_is_not_read_to_its_end() {
         }
         written
     });
-    let info = notifying.told().await;
+    let info = notifying.processed().await;
     assert_eq!((info.http_status_code, info.send_error.as_str()), (200, ""));
     let written = timeout(LONG, written).await.expect("the connection is closed").unwrap();
     assert!(written < 100_000_000, "{written}");
 }
 
 #[tokio::test]
-async fn a_dead_url_does_not_hold_up_another() {
+async fn a_dead_url_does_not_delay_another() {
     let mut receiver = Receiver::start().await;
     let mut dead = Receiver::start().await;
     let endpoints = [&dead, &receiver].map(|to| WebhookEndpoint::new(to.url("/")));
@@ -361,17 +361,17 @@ async fn a_shutdown_sends_what_is_queued() {
     let began = Instant::now();
     timeout(LONG, notifying.notifier.shutdown(began + LONG)).await.expect("an end in time");
     answering.await.unwrap();
-    let told = notifying.told_so_far();
-    assert_eq!(told.len(), 10);
-    assert!(told.iter().all(|info| info.http_status_code == 200));
+    let processed = notifying.processed_so_far();
+    assert_eq!(processed.len(), 10);
+    assert!(processed.iter().all(|info| info.http_status_code == 200));
 
     assert_eq!(notifying.notify(&event("late", "room")), Err(NotifyError::Closed));
-    let late = notifying.told().await;
+    let late = notifying.processed().await;
     assert_eq!((late.event_id.as_str(), late.is_dropped), ("late", true));
 }
 
 #[tokio::test]
-async fn a_shutdown_tells_what_it_could_not_send_in_time() {
+async fn a_shutdown_reports_what_it_could_not_send_in_time() {
     let mut receiver = Receiver::start().await;
     let mut notifying = Notifying::start(&to(&receiver));
     for id in ["sending", "waiting-1", "waiting-2"] {
@@ -380,14 +380,14 @@ async fn a_shutdown_tells_what_it_could_not_send_in_time() {
     let _unanswered = receiver.next().await;
     let deadline = Instant::now() + Duration::from_millis(50);
     timeout(LONG, notifying.notifier.shutdown(deadline)).await.expect("an end in time");
-    let told = notifying.told_so_far();
-    let told: Vec<_> = told
+    let processed = notifying.processed_so_far();
+    let processed: Vec<_> = processed
         .iter()
         .map(|info| (info.event_id.as_str(), info.is_dropped, info.sent_at.is_some()))
         .collect();
     let expected =
         [("sending", false, true), ("waiting-1", true, false), ("waiting-2", true, false)];
-    assert_eq!(told, expected);
+    assert_eq!(processed, expected);
     assert!(receiver.is_quiet());
 }
 
@@ -407,7 +407,7 @@ async fn a_dropped_notifier_still_sends_what_is_queued() {
 }
 
 #[tokio::test]
-async fn a_hook_that_panics_ends_neither_the_queue_nor_who_queues() {
+async fn a_panicking_hook_ends_neither_the_queue_nor_the_caller() {
     let mut receiver = Receiver::start().await;
     let notifying = Notifying::start(&to(&receiver).max_depth(1));
     notifying.notifier.register_processed_hook(Arc::new(|_| panic!("the hook's own fault")));

@@ -1,4 +1,4 @@
-//! A fault of the program: it ends as a failure, and what it panicked at does not end it for ever.
+//! A panic ends the program as a failure, and the same input does not end it for ever.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -38,7 +38,7 @@ fn serve(collector: &Collector, journal: Option<&Path>) -> Serve {
     Serve::start(&collector.endpoint(), &env)
 }
 
-// All that it says until it ends on its own, and its exit code.
+// Waits until the program ends by itself; returns its exit code and all of its output.
 fn ends(mut serve: Serve) -> (Option<i32>, String) {
     let mut said = String::new();
     serve.child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
@@ -48,10 +48,10 @@ fn ends(mut serve: Serve) -> (Option<i32>, String) {
     (code, said)
 }
 
-// Of how many participants a log record arrived: what was in flight as it was killed may come twice.
+// The number of participants with a log record: records in flight during a kill may arrive twice.
 fn joined(received: &Received) -> usize {
-    let told = Telemetry::read(received);
-    let joined = told.logs.iter().filter_map(|log| log.attributes.text(key::PARTICIPANT_SID));
+    let telemetry = Telemetry::read(received);
+    let joined = telemetry.logs.iter().filter_map(|log| log.attributes.text(key::PARTICIPANT_SID));
     joined.collect::<BTreeSet<_>>().len()
 }
 
@@ -64,15 +64,15 @@ async fn a_panic_of_the_pipeline_is_a_failure() {
     let (code, said) = ends(serve);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("the pipeline panicked: this is a bug in livekit-otel"), "{said}");
-    // Where, and not its text, which may be of an input.
+    // The panic's location, but not its text, which may contain an input.
     assert!(said.contains(r#""location":"crates/pipeline/src/panics.rs:"#), "{said}");
     assert!(!said.contains(PANICS), "{said}");
-    // What it was at is lost, and said to be.
+    // The input in progress is lost, and reported as lost.
     assert!(said.contains("webhook: 1 lost (shutdown)"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_pipeline_panics_at_is_a_dead_letter_after_the_second_start() {
+async fn an_input_that_panics_twice_becomes_a_dead_letter() {
     let directory = tempfile::tempdir().unwrap();
     let collector = Collector::start().await.unwrap();
     let first = serve(&collector, Some(directory.path()));
@@ -80,11 +80,11 @@ async fn what_the_pipeline_panics_at_is_a_dead_letter_after_the_second_start() {
     assert_eq!(post(&first, &that_panics()).as_deref(), Some("200"));
     let (code, said) = ends(first);
     assert_eq!(code, Some(1), "{said}");
-    // It comes to it again, and then again: the second start is a failure too.
+    // The second start panics at the same input.
     let (code, said) = ends(serve(&collector, Some(directory.path())));
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("the pipeline panicked"), "{said}");
-    // Twice, as a crash of the third makes the next read all of it again.
+    // Two starts: after the kill of the third the fourth reads everything again.
     for nth in 3..5 {
         let mut third = serve(&collector, Some(directory.path()));
         let dead_letter = "an input made the pipeline panic twice: it becomes a dead letter";
@@ -94,7 +94,7 @@ async fn what_the_pipeline_panics_at_is_a_dead_letter_after_the_second_start() {
         }
         assert_eq!(post(&third, &webhook(nth)).as_deref(), Some("200"));
         let arrived = collector.received_when(|received| joined(received) == nth - 1);
-        tokio::time::timeout(PATIENCE, arrived).await.expect("it does not arrive");
+        tokio::time::timeout(PATIENCE, arrived).await.expect("not all records arrived");
         third.child.kill().unwrap();
         third.child.wait().unwrap();
     }
@@ -102,7 +102,7 @@ async fn what_the_pipeline_panics_at_is_a_dead_letter_after_the_second_start() {
     let (code, said) = last.terminate();
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("Every record is accounted for."), "{said}");
-    // A snapshot has it: it is not looked for again.
+    // A snapshot covers the input: it is not skipped again.
     let after = serve(&collector, Some(directory.path()));
     let status =
         livekit_otel::commands::status::fetch(&after.admin.parse().unwrap()).await.unwrap();
@@ -119,11 +119,11 @@ async fn what_the_pipeline_panics_at_is_a_dead_letter_after_the_second_start() {
 }
 
 #[test]
-fn what_ships_does_not_have_the_fault_that_tests_have() {
+fn release_builds_do_not_have_the_injected_panics() {
     let manifest = include_str!("../../Cargo.toml");
     let default = manifest.lines().find(|line| line.starts_with("default = ")).unwrap();
     assert!(manifest.contains("\nfuzzing = [") && !default.contains("fuzzing"));
-    // A panic is caught and named where it unwinds.
+    // A panic can be caught and named only if it unwinds.
     assert!(!manifest.contains("panic = \"abort\""));
     for recipe in ["deploy/Dockerfile", "Makefile", ".github/workflows/ci.yml"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(recipe);
@@ -134,7 +134,7 @@ fn what_ships_does_not_have_the_fault_that_tests_have() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_snapshot_that_the_pipeline_panics_at_is_named_and_a_failure() {
+async fn a_snapshot_that_panics_is_named_and_a_failure() {
     let directory = tempfile::tempdir().unwrap();
     let collector = Collector::start().await.unwrap();
     let first = serve(&collector, Some(directory.path()));
@@ -155,7 +155,7 @@ async fn a_snapshot_that_the_pipeline_panics_at_is_named_and_a_failure() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_of_rooms_that_panics_is_a_failure() {
+async fn a_live_view_that_panics_is_a_failure() {
     let collector = Collector::start().await.unwrap();
     let serve = Serve::start(&collector.endpoint(), &[("LIVEKIT_OTEL_UI", "127.0.0.1:0")]);
     let room = webhook(1).replace(r#""name":"room""#, &format!(r#""name":"{PANICS_ON_PAGE}""#));

@@ -1,4 +1,4 @@
-//! What a collector gets of a real call in each mode of `privacy.pii`.
+//! What a collector receives of a real call in each mode of `privacy.pii`.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -36,7 +36,7 @@ fn hashed(secret: &str) -> Privacy {
     Privacy::Hash(HashKey::new(secret).unwrap())
 }
 
-// What a collector gets, over a real socket.
+// What a collector receives, over a real socket.
 async fn sent(batch: &Batch, privacy: Privacy) -> Received {
     let collector = Collector::start().await.unwrap();
     let mut settings = Config::for_keys(Keys::default()).export;
@@ -45,8 +45,8 @@ async fn sent(batch: &Batch, privacy: Privacy) -> Received {
         target.endpoint = endpoint.clone();
     }
     settings.privacy = privacy;
-    let set_aside = Arc::new(DeadLetters::in_memory(1 << 20));
-    let exporter = Exporter::start(&settings, Arc::new(Ledger::default()), &set_aside).unwrap();
+    let dead_letters = Arc::new(DeadLetters::in_memory(1 << 20));
+    let exporter = Exporter::start(&settings, Arc::new(Ledger::default()), &dead_letters).unwrap();
     exporter.spans(&batch.spans);
     exporter.logs(&batch.logs);
     exporter.metrics(&batch.metrics);
@@ -60,7 +60,7 @@ fn bytes<M: Message>(requests: &[M]) -> Vec<u8> {
     requests.iter().flat_map(Message::encode_to_vec).collect()
 }
 
-// What was sent of traces, of logs and of metrics, as it was sent.
+// The bytes of traces, logs and metrics as they were sent.
 fn signals(received: &Received) -> [(&'static str, Vec<u8>); 3] {
     [
         ("traces", bytes(&received.traces)),
@@ -73,7 +73,7 @@ fn has(bytes: &[u8], text: &str) -> bool {
     bytes.windows(text.len()).any(|window| window == text.as_bytes())
 }
 
-// All that any field named for an identity holds in the capture.
+// The values of all identity fields in the capture.
 fn identities() -> BTreeSet<String> {
     fn collect(json: &Json, to: &mut BTreeSet<String>) {
         match json {
@@ -104,8 +104,8 @@ fn hash(text: &str) -> String {
 }
 
 #[tokio::test]
-async fn no_identity_of_the_call_is_sent_where_they_are_hashed_or_dropped() {
-    // Of its own for each mode: a series keeps the bytes that its exporter made of it.
+async fn identities_that_are_hashed_or_dropped_are_not_sent() {
+    // A new batch for each mode: a series keeps the bytes that its exporter encoded.
     let batch = || capture::run(capture::lines().iter(), true);
     let identities = identities();
     assert_eq!(identities.len(), 3, "{identities:?}");
@@ -117,7 +117,7 @@ async fn no_identity_of_the_call_is_sent_where_they_are_hashed_or_dropped() {
     for who in &identities {
         let hash = hash(who);
         for (signal, bytes) in &plain {
-            assert!(has(bytes, who), "{who} is not in the {signal} anyway");
+            assert!(has(bytes, who), "{who} is not even in the plain {signal}");
         }
         for (signal, bytes) in &hashed {
             assert!(!has(bytes, who), "{who} is in the {signal}, hashed");
@@ -136,7 +136,7 @@ async fn no_identity_of_the_call_is_sent_where_they_are_hashed_or_dropped() {
 }
 
 #[tokio::test]
-async fn a_person_is_the_same_hash_after_a_restart_and_another_under_another_key() {
+async fn a_hash_survives_a_restart_and_depends_on_the_key() {
     let lines = capture::lines();
     let whole = restart::run(&lines, &[]);
     let restarted = restart::run(&lines, &[lines.len() / 3, lines.len() / 2]);
@@ -188,7 +188,7 @@ async fn the_text_of_an_error_is_personal_in_spans_and_logs() {
             let is_expected = expected.as_ref() == Some(&text);
             assert_eq!([has(&traces, &text), has(&logs, &text)], [is_expected; 2], "{text}");
         }
-        // That it failed, and as what, is told in each mode.
+        // Each mode sends that it failed, and the type of the error.
         assert!(has(&traces, "subscribe_failed"));
         let span = &received.traces[0].resource_spans[0].scope_spans[0].spans[0];
         assert_eq!(span.status.as_ref().map(|status| status.code), Some(2));
@@ -206,7 +206,7 @@ fn files(directory: &Path) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_waits_on_disk_for_the_collector_is_hashed_already_and_its_restart_goes_on_so() {
+async fn records_on_disk_are_hashed_before_and_after_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let collector = Collector::start().await.unwrap();
     let whole = the_capture();
@@ -235,9 +235,9 @@ async fn what_waits_on_disk_for_the_collector_is_hashed_already_and_its_restart_
             assert!(!has(&bytes, &who), "{who} is in the {signal}");
         }
     }
-    let told = Telemetry::read(&received);
-    let logs = told.logs.iter().map(|log| &log.attributes);
-    let spans = told.spans.iter().map(|span| &span.attributes);
+    let telemetry = Telemetry::read(&received);
+    let logs = telemetry.logs.iter().map(|log| &log.attributes);
+    let spans = telemetry.spans.iter().map(|span| &span.attributes);
     let sent: BTreeSet<_> = logs
         .chain(spans)
         .filter_map(|attributes| attributes.text(key::PARTICIPANT_IDENTITY))

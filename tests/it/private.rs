@@ -1,4 +1,4 @@
-//! Who may open what is on disk: the process's own user.
+//! Only the process's own user may open its files on disk.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -13,7 +13,7 @@ use livekit_otel_durable::store::{Directory, Files};
 use crate::durable::durable;
 use crate::serve::{KEY, SECRET, replay_to, the_capture};
 
-// What others may open of a directory and all that is in it, with its mode.
+// What others may open of a directory and everything in it, with the modes.
 fn open_to_others(path: &Path) -> Vec<(PathBuf, u32)> {
     let found = fs::metadata(path).unwrap();
     let mode = found.permissions().mode() & 0o777;
@@ -42,8 +42,8 @@ fn names(directory: &Path) -> Vec<String> {
     names
 }
 
-// A webhook that is signed and can't be read is set aside; without a collector all else waits in the
-// outbox.
+// A signed webhook that can't be read becomes a dead letter; without a collector everything else waits
+// in the outbox.
 fn fill(journal: &Path) {
     let serve = format!(
         "umask 000; exec '{}' serve --http 127.0.0.1:0 --grpc 127.0.0.1:0 \
@@ -128,7 +128,7 @@ fn a_directory_that_can_not_be_made_private_is_refused_with_its_path_and_mode() 
     fs::create_dir(&journal).unwrap();
     fs::create_dir(&elsewhere).unwrap();
     fs::set_permissions(&elsewhere, Permissions::from_mode(0o755)).unwrap();
-    // What is behind a link may be anything: its mode is not changed. Root may change all else.
+    // The target of a link may be anything: its mode is not changed. Root may change all else.
     std::os::unix::fs::symlink(&elsewhere, journal.join("outbox")).unwrap();
     let error = Directory::open(&journal, Arc::new(Files)).unwrap_err().to_string();
     assert!(error.contains("journal/outbox") && error.contains("0755"), "{error}");

@@ -1,4 +1,4 @@
-//! The README held to what it says: each of its commands is run, and the demo prints what it shows.
+//! Each command of the README is run, and the demo prints the report that the README shows.
 
 use std::collections::BTreeSet;
 use std::process::{Command, Output};
@@ -53,7 +53,7 @@ async fn each_command_does_what_the_readme_says() {
     for line in blocks("sh") {
         let first = |word: &str| line.starts_with(word);
         let what = if line.ends_with(" demo --open") {
-            // It stays until Ctrl-C, and is run by `ui`.
+            // It runs until Ctrl-C, and is tested by `ui`.
             "demo --open"
         } else if first("cargo run --release -- ") {
             // The release build is the same program; building it here would take minutes.
@@ -66,12 +66,12 @@ async fn each_command_does_what_the_readme_says() {
             assert!(report.contains("Every record is accounted for."), "{report}");
             "sfu"
         } else if first("make ") {
-            // Without running them: one is what runs this test, the other takes minutes.
+            // Not run: one runs this test, the others take minutes.
             let runs = if line == "make bench" { "cargo bench" } else { "cargo test" };
             assert!(succeeds(&line.replace("make", "make -n")).contains(runs));
             runs
         } else if first("LIVEKIT_KEYS=") {
-            serves_and_takes_what_is_sent(&line, &collector).await;
+            serves_and_accepts_what_is_sent(&line, &collector).await;
             "serve"
         } else if first("LIVEKIT_API_KEY=") {
             // Run by the above, against its server.
@@ -99,11 +99,11 @@ async fn each_command_does_what_the_readme_says() {
             assert_eq!(succeeds(&line).trim(), "ok");
             "check"
         } else if first("livekit-analytics/build.sh ") {
-            // It takes minutes, and is run by tests/real.
+            // It takes minutes; tests/real runs it.
             assert!(succeeds("livekit-analytics/build.sh --help").contains("[OUTPUT]"));
             "build.sh"
         } else if first("livekit-otel deadletter list ") {
-            // Where none had its journal it is an error.
+            // A directory that never had a journal is an error.
             assert_eq!(shell(&line).status.code(), Some(1));
             let journal = tempfile::tempdir().unwrap();
             drop(Directory::open(journal.path(), std::sync::Arc::new(Files)).unwrap());
@@ -127,8 +127,8 @@ fn shows_what_the_readme_shows(report: &str) {
     }
 }
 
-// On free ports; what the README's three commands agree on is their key.
-async fn serves_and_takes_what_is_sent(serve: &str, collector: &Collector) {
+// On free ports; the README's three commands share a key.
+async fn serves_and_accepts_what_is_sent(serve: &str, collector: &Collector) {
     let senders = |what: &str| {
         let is_one = |line: &String| line.starts_with("LIVEKIT_API_KEY=") && line.contains(what);
         blocks("sh").into_iter().find(is_one).unwrap()
@@ -149,7 +149,7 @@ async fn serves_and_takes_what_is_sent(serve: &str, collector: &Collector) {
         line.replace(":9290", &format!(":{http}")).replace(":9291", &format!(":{grpc}"))
     };
     assert!(succeeds(&here(&senders(" replay "))).contains("sent 18 webhooks"));
-    // Not for the minute that it says.
+    // Shorter than the minute of the README.
     let simulate = here(&senders(" simulate ")).replace(" --duration 1m", " --duration 20s");
     let report = succeeds(&format!("{simulate} --speed inf"));
     assert!(report.contains("Everything was acknowledged."), "{report}");

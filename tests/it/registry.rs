@@ -77,7 +77,7 @@ impl Registry {
         levels
     }
 
-    /// The groups of one type, by what `name` finds in them.
+    /// The groups of one type, by their `name`.
     fn named(&self, kind: &'static str, name: impl Fn(&Json) -> String) -> BTreeMap<String, &Json> {
         let mut named = BTreeMap::new();
         for group in self.of_type(kind) {

@@ -1,4 +1,4 @@
-//! All that sends analytics, to a server that asks for a token.
+//! Everything that sends analytics, against a server that requires a token.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::serve::{KEY, SECRET, config, destination, replay_to, the_capture};
 
 async fn serving() -> Server {
-    // Nobody takes what it sends.
+    // No collector listens there.
     let mut config = config("http://127.0.0.1:1");
     config.grpc_auth = GrpcAuth::Token;
     config.shutdown_timeout = Duration::from_millis(10);
@@ -27,7 +27,7 @@ fn accepted(server: &Server, source: Source) -> u64 {
 }
 
 #[tokio::test]
-async fn a_forwarder_that_has_a_key_is_let_in() {
+async fn a_forwarder_with_a_key_is_admitted() {
     let server = serving().await;
     let tokens = Tokens::minted(KEY, SECRET).unwrap();
     let endpoint = format!("http://{}", server.grpc());
@@ -39,7 +39,7 @@ async fn a_forwarder_that_has_a_key_is_let_in() {
 }
 
 #[tokio::test]
-async fn a_replay_is_let_in_by_its_key() {
+async fn a_replay_is_admitted_by_its_key() {
     let server = serving().await;
     let sent = replay_to(&server, &the_capture()).await;
     assert!(sent.events > 0 && sent.stats > 0, "{sent:?}");
@@ -47,7 +47,7 @@ async fn a_replay_is_let_in_by_its_key() {
 }
 
 #[tokio::test]
-async fn a_simulation_is_let_in_by_its_key() {
+async fn a_simulation_is_admitted_by_its_key() {
     let server = serving().await;
     let settings = Settings {
         rooms: 1,

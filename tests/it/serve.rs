@@ -53,7 +53,7 @@ pub(crate) async fn replay_to(server: &Server, capture: &Capture) -> replay::Sen
     replay::replay(capture, &destination(server), |_| {}).await.unwrap()
 }
 
-/// Stops it, as each scenario does: whatever came before, the books balance.
+/// Stops a server, as each scenario does, and checks that the ledger balances.
 pub(crate) async fn stop(server: Server) -> Report {
     assert_eq!(server.ledger().check(), Ok(()));
     let report = server.shutdown().await;
@@ -94,16 +94,16 @@ async fn through_sockets(capture: &Capture) -> (Received, Report) {
 }
 
 #[tokio::test]
-async fn the_capture_through_sockets_gives_the_same_as_without_them() {
+async fn the_capture_has_the_same_output_through_sockets_as_without_them() {
     let (received, report) = through_sockets(&the_capture()).await;
     adds_up(&report.ledger);
     assert_eq!(report.undelivered, 0);
     let expected = capture::run(capture::lines().iter(), true);
-    let told = Telemetry::read(&received);
+    let telemetry = Telemetry::read(&received);
 
-    assert_eq!(told.spans.len(), expected.spans.len());
+    assert_eq!(telemetry.spans.len(), expected.spans.len());
     let spans: BTreeMap<_, _> =
-        told.spans.iter().map(|span| (span.span_id.clone(), span)).collect();
+        telemetry.spans.iter().map(|span| (span.span_id.clone(), span)).collect();
     for span in &expected.spans {
         let sent = spans[&hex(&span.span_id)];
         assert_eq!(sent.trace_id, hex(&span.trace_id));
@@ -116,21 +116,21 @@ async fn the_capture_through_sockets_gives_the_same_as_without_them() {
     }
 
     let sent: BTreeSet<_> =
-        told.logs.iter().map(|log| (log.event_name.clone(), log.time)).collect();
+        telemetry.logs.iter().map(|log| (log.event_name.clone(), log.time)).collect();
     let logs: BTreeSet<_> =
         expected.logs.iter().map(|log| (log.event_name.to_string(), log.time.nanos())).collect();
-    assert_eq!((told.logs.len(), &sent), (expected.logs.len(), &logs));
+    assert_eq!((telemetry.logs.len(), &sent), (expected.logs.len(), &logs));
 
-    assert_eq!(packets_received(&told), packets_expected(&expected.all_metrics()));
+    assert_eq!(packets_received(&telemetry), packets_expected(&expected.all_metrics()));
 }
 
 type Packets = BTreeMap<(String, String), f64>;
 
 // The last value of each participant's packets, by direction.
-fn packets_received(told: &Telemetry) -> Packets {
+fn packets_received(telemetry: &Telemetry) -> Packets {
     use livekit_otel_tools::demo::received::Measured;
     let mut packets = Packets::new();
-    for point in told.points.iter().filter(|point| point.name == metric::STREAM_PACKETS) {
+    for point in telemetry.points.iter().filter(|point| point.name == metric::STREAM_PACKETS) {
         let text = |key| point.attributes.text(key).unwrap().to_owned();
         if let Measured::Number(value) = point.value {
             packets.insert((text(key::PARTICIPANT_SID), text(key::DIRECTION)), value);
@@ -156,14 +156,14 @@ fn packets_expected(metrics: &[signal::Metric]) -> Packets {
 }
 
 #[tokio::test]
-async fn a_shutdown_in_the_middle_of_a_call_ends_what_is_open_and_says_so() {
+async fn a_shutdown_during_a_call_ends_open_spans_and_marks_them() {
     let mut capture = the_capture();
     capture.lines.truncate(60);
     let (received, report) = through_sockets(&capture).await;
     adds_up(&report.ledger);
-    let told = Telemetry::read(&received);
+    let telemetry = Telemetry::read(&received);
     let of = |name: &str| -> Vec<_> {
-        told.spans.iter().filter(|span| span.name == name).cloned().collect()
+        telemetry.spans.iter().filter(|span| span.name == name).cloned().collect()
     };
     for name in [span::ROOM, span::PARTICIPANT] {
         let spans = of(name);
@@ -178,7 +178,7 @@ async fn a_shutdown_in_the_middle_of_a_call_ends_what_is_open_and_says_so() {
 }
 
 #[tokio::test]
-async fn what_is_told_before_the_collector_is_there_and_while_it_is_away_is_delivered() {
+async fn records_wait_while_there_is_no_collector() {
     let address = nobody();
     let server = Server::start(config(&format!("http://{address}"))).await.unwrap();
     let capture = the_capture();
@@ -197,10 +197,10 @@ async fn what_is_told_before_the_collector_is_there_and_while_it_is_away_is_deli
     let second = collector.stop().await;
     adds_up(&report.ledger);
     assert_eq!(report.undelivered, 0);
-    let told = [Telemetry::read(&first), Telemetry::read(&second)];
-    let spans: BTreeSet<_> = told.iter().flat_map(|told| &told.spans).collect_ids();
+    let telemetry = [Telemetry::read(&first), Telemetry::read(&second)];
+    let spans: BTreeSet<_> = telemetry.iter().flat_map(|each| &each.spans).collect_ids();
     assert_eq!(spans.len(), 45);
-    let logs: usize = told.iter().map(|told| told.logs.len()).sum();
+    let logs: usize = telemetry.iter().map(|each| each.logs.len()).sum();
     assert_eq!(logs, 96);
 }
 
@@ -215,7 +215,7 @@ impl<'a, I: Iterator<Item = &'a livekit_otel_tools::demo::received::Span>> Colle
 }
 
 #[tokio::test]
-async fn what_no_collector_took_until_the_deadline_is_said_with_its_number() {
+async fn undelivered_records_are_counted_at_the_deadline() {
     let mut config = config("http://127.0.0.1:9");
     config.shutdown_timeout = Duration::from_millis(300);
     let server = Server::start(config).await.unwrap();
@@ -228,7 +228,7 @@ async fn what_no_collector_took_until_the_deadline_is_said_with_its_number() {
 }
 
 #[tokio::test]
-async fn a_disabled_sdk_takes_everything_and_sends_nothing() {
+async fn a_disabled_sdk_accepts_everything_and_sends_nothing() {
     let collector = Collector::start().await.unwrap();
     let mut config = config(&collector.endpoint());
     let export = &mut config.export;
@@ -247,21 +247,21 @@ async fn a_disabled_sdk_takes_everything_and_sends_nothing() {
 }
 
 #[tokio::test]
-async fn the_same_capture_twice_is_told_once() {
+async fn a_capture_that_is_sent_twice_is_emitted_once() {
     let collector = Collector::start().await.unwrap();
     let server = Server::start(config(&collector.endpoint())).await.unwrap();
     let capture = the_capture();
     replay_to(&server, &capture).await;
     replay_to(&server, &capture).await;
     let report = stop(server).await;
-    let told = Telemetry::read(&collector.stop().await);
-    assert_eq!((told.spans.len(), told.logs.len()), (45, 96));
+    let telemetry = Telemetry::read(&collector.stop().await);
+    assert_eq!((telemetry.spans.len(), telemetry.logs.len()), (45, 96));
     let duplicates: u64 = report.ledger.inputs.iter().map(|input| input.duplicates).sum();
     assert_eq!(duplicates, 18 + 96 + 42);
 }
 
 #[tokio::test]
-async fn requests_keep_to_their_size() {
+async fn requests_stay_within_their_size_limit() {
     let collector = Collector::start().await.unwrap();
     let mut config = config(&collector.endpoint());
     config.export.max_request_bytes = 4000;

@@ -1,4 +1,4 @@
-//! The load generator: what it tells, and what a server makes of it.
+//! The load generator: what it sends, and what a server emits from it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::{pending, ready};
@@ -31,7 +31,7 @@ fn start() -> Time {
     Time::from_secs(1_795_406_961).unwrap()
 }
 
-fn told(settings: &Settings) -> Vec<Due> {
+fn messages(settings: &Settings) -> Vec<Due> {
     Simulation::new(settings.clone(), start()).collect()
 }
 
@@ -40,31 +40,36 @@ fn small() -> Settings {
     Settings { rooms: 4, participants: 5, tracks: 3, duration, ..Settings::default() }
 }
 
-fn events(told: &[Due]) -> impl Iterator<Item = (Duration, &AnalyticsEvent)> {
-    told.iter().filter_map(|due| match &due.message {
+fn events(messages: &[Due]) -> impl Iterator<Item = (Duration, &AnalyticsEvent)> {
+    messages.iter().filter_map(|due| match &due.message {
         Message::Event(event) => Some((due.at, &**event)),
         _ => None,
     })
 }
 
-fn of_type(told: &[Due], kind: Type) -> Vec<(Duration, &AnalyticsEvent)> {
-    events(told).filter(|(_, event)| event.r#type == kind as i32).collect()
+fn of_type(messages: &[Due], kind: Type) -> Vec<(Duration, &AnalyticsEvent)> {
+    events(messages).filter(|(_, event)| event.r#type == kind as i32).collect()
 }
 
-fn webhooks<'a>(told: &'a [Due], name: &str) -> Vec<&'a str> {
-    let named = told.iter().filter_map(|due| match &due.message {
+fn webhooks<'a>(messages: &'a [Due], name: &str) -> Vec<&'a str> {
+    let named = messages.iter().filter_map(|due| match &due.message {
         Message::Webhook(webhook) if webhook.event == name => Some(&*webhook.id),
         _ => None,
     });
     named.collect()
 }
 
-// How often what is an entity begins and ends, by its id.
+// How often each entity begins and ends, by id.
 type Lives = BTreeMap<String, (u32, u32)>;
 
-fn lives(told: &[Due], begin: &[Type], end: &[Type], id: fn(&AnalyticsEvent) -> String) -> Lives {
+fn lives(
+    messages: &[Due],
+    begin: &[Type],
+    end: &[Type],
+    id: fn(&AnalyticsEvent) -> String,
+) -> Lives {
     let mut lives = Lives::new();
-    for (_, event) in events(told) {
+    for (_, event) in events(messages) {
         let is = |kinds: &[Type]| kinds.iter().any(|kind| event.r#type == *kind as i32);
         if is(begin) {
             lives.entry(id(event)).or_default().0 += 1;
@@ -77,7 +82,7 @@ fn lives(told: &[Due], begin: &[Type], end: &[Type], id: fn(&AnalyticsEvent) -> 
     lives
 }
 
-fn all_begin_and_end_once(told: &[Due]) {
+fn all_begin_and_end_once(messages: &[Due]) {
     let room = |event: &AnalyticsEvent| event.room.as_ref().unwrap().sid.clone();
     let participant = |event: &AnalyticsEvent| event.participant_id.clone();
     let track = |event: &AnalyticsEvent| event.track_id.clone();
@@ -90,18 +95,18 @@ fn all_begin_and_end_once(told: &[Due]) {
         (Type::TrackPublished, &[Type::TrackUnpublished], track),
         (Type::TrackSubscribed, &[Type::TrackUnsubscribed], link),
     ] {
-        for (id, counts) in lives(told, &[begin], end, id) {
+        for (id, counts) in lives(messages, &[begin], end, id) {
             assert_eq!(counts, (1, 1), "{begin:?} {id}");
         }
     }
-    for pair in told.windows(2) {
+    for pair in messages.windows(2) {
         assert!(pair[0].at <= pair[1].at, "not in order");
     }
 }
 
-// All ids, of which none may be there twice.
-fn ids(told: &[Due]) -> Vec<String> {
-    let ids = told.iter().flat_map(|due| match &due.message {
+// All ids, each of which must be unique.
+fn ids(messages: &[Due]) -> Vec<String> {
+    let ids = messages.iter().flat_map(|due| match &due.message {
         Message::Webhook(webhook) => vec![webhook.id.clone()],
         Message::Event(event) => vec![event.id.clone()],
         Message::Stats(stats) => stats.iter().map(|stat| stat.id.clone()).collect(),
@@ -110,16 +115,16 @@ fn ids(told: &[Due]) -> Vec<String> {
 }
 
 #[test]
-fn the_same_seed_and_start_tell_the_same() {
+fn the_same_seed_and_start_send_the_same() {
     let settings = Settings { subscribe: true, loss: 0.02, failures: 0.2, ..small() };
-    let once = told(&settings);
-    assert_eq!(once, told(&settings));
-    let another = told(&Settings { seed: 2, ..settings.clone() });
+    let once = messages(&settings);
+    assert_eq!(once, messages(&settings));
+    let another = messages(&Settings { seed: 2, ..settings.clone() });
     assert_ne!(once.len(), another.len());
-    // At another time the same happens to others.
+    // A later start has the same course with other ids.
     let later = start() + Duration::from_hours(1);
     let later: Vec<Due> = Simulation::new(settings, later).collect();
-    let times = |told: &[Due]| told.iter().map(|due| due.at).collect::<Vec<_>>();
+    let times = |messages: &[Due]| messages.iter().map(|due| due.at).collect::<Vec<_>>();
     assert_eq!(times(&once), times(&later));
     let (ids, later): (BTreeSet<_>, BTreeSet<_>) =
         (ids(&once).into_iter().collect(), ids(&later).into_iter().collect());
@@ -127,11 +132,11 @@ fn the_same_seed_and_start_tell_the_same() {
 }
 
 #[test]
-fn at_any_time_about_as_many_are_there_as_asked_for() {
+fn the_numbers_of_rooms_and_participants_stay_as_set() {
     let settings = Settings { rooms: 8, ..small() };
-    let told = told(&settings);
+    let messages = messages(&settings);
     let there = |at: Duration, begin: Type, ends: &[Type]| {
-        let count = |kind| of_type(&told, kind).iter().filter(|(when, _)| *when <= at).count();
+        let count = |kind| of_type(&messages, kind).iter().filter(|(when, _)| *when <= at).count();
         count(begin) - ends.iter().map(|end| count(*end)).sum::<usize>()
     };
     for second in (30..570).step_by(10) {
@@ -142,15 +147,15 @@ fn at_any_time_about_as_many_are_there_as_asked_for() {
         let participants = there(at, Type::ParticipantJoined, &left);
         assert!((32..=40).contains(&participants), "{participants} after {second} s");
     }
-    // They come and go.
-    assert!(of_type(&told, Type::RoomCreated).len() >= 16);
-    assert!(of_type(&told, Type::ParticipantJoined).len() >= 120);
+    // Rooms and participants are replaced.
+    assert!(of_type(&messages, Type::RoomCreated).len() >= 16);
+    assert!(of_type(&messages, Type::ParticipantJoined).len() >= 120);
 }
 
 #[test]
-fn a_room_is_told_as_a_server_tells_it() {
+fn a_room_is_reported_as_a_server_reports_it() {
     let settings = Settings { subscribe: true, ..small() };
-    let told = told(&settings);
+    let messages = messages(&settings);
     for (webhook, kind) in [
         ("room_started", Type::RoomCreated),
         ("room_finished", Type::RoomEnded),
@@ -159,24 +164,24 @@ fn a_room_is_told_as_a_server_tells_it() {
         ("track_published", Type::TrackPublished),
         ("track_unpublished", Type::TrackUnpublished),
     ] {
-        let sent = webhooks(&told, webhook).len();
+        let sent = webhooks(&messages, webhook).len();
         assert!(sent > 0);
-        assert_eq!(sent, of_type(&told, kind).len(), "{webhook}");
+        assert_eq!(sent, of_type(&messages, kind).len(), "{webhook}");
     }
-    let deliveries = of_type(&told, Type::Webhook);
-    let all = told.iter().filter(|due| matches!(due.message, Message::Webhook(_))).count();
+    let deliveries = of_type(&messages, Type::Webhook);
+    let all = messages.iter().filter(|due| matches!(due.message, Message::Webhook(_))).count();
     assert_eq!(deliveries.len(), all);
-    assert!(!of_type(&told, Type::TrackMuted).is_empty());
+    assert!(!of_type(&messages, Type::TrackMuted).is_empty());
     let mut names: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for (_, event) in of_type(&told, Type::TrackPublishRequested) {
+    for (_, event) in of_type(&messages, Type::TrackPublishRequested) {
         names.entry(&event.participant_id).or_default().push(&event.track.as_ref().unwrap().name);
     }
     assert!(names.values().all(|names| *names == ["mic", "cam", "screen"]), "{names:?}");
-    assert!(of_type(&told, Type::TrackSubscribeFailed).is_empty());
-    assert!(of_type(&told, Type::ParticipantConnectionAborted).is_empty());
-    let published = of_type(&told, Type::TrackPublished).len();
-    assert_eq!(of_type(&told, Type::TrackPublishStats).len(), published);
-    let subscribed = of_type(&told, Type::TrackSubscribed).len();
+    assert!(of_type(&messages, Type::TrackSubscribeFailed).is_empty());
+    assert!(of_type(&messages, Type::ParticipantConnectionAborted).is_empty());
+    let published = of_type(&messages, Type::TrackPublished).len();
+    assert_eq!(of_type(&messages, Type::TrackPublishStats).len(), published);
+    let subscribed = of_type(&messages, Type::TrackSubscribed).len();
     assert!(subscribed > 2 * published, "{subscribed} subscriptions of {published} tracks");
 }
 
@@ -184,9 +189,9 @@ fn a_room_is_told_as_a_server_tells_it() {
 #[test]
 fn the_windows_of_a_track_add_up_to_its_totals() {
     let settings = Settings { subscribe: true, loss: 0.02, ..small() };
-    let told = told(&settings);
+    let messages = messages(&settings);
     let mut windows: BTreeMap<(i32, String, String), (u32, u32)> = BTreeMap::new();
-    for due in &told {
+    for due in &messages {
         let Message::Stats(stats) = &due.message else { continue };
         for stat in stats {
             let stream = &stat.streams[0];
@@ -201,7 +206,7 @@ fn the_windows_of_a_track_add_up_to_its_totals() {
         (StreamType::Upstream, Type::TrackPublishStats),
         (StreamType::Downstream, Type::TrackSubscribeStats),
     ] {
-        for (_, event) in of_type(&told, totals) {
+        for (_, event) in of_type(&messages, totals) {
             let stats = event.rtp_stats.as_ref().unwrap();
             let key = (kind as i32, event.participant_id.clone(), event.track_id.clone());
             let expected = windows.get(&key).copied().unwrap_or_default();
@@ -213,8 +218,8 @@ fn the_windows_of_a_track_add_up_to_its_totals() {
 }
 
 #[test]
-fn what_has_no_target_is_not_told() {
-    let only = |webhooks, analytics| told(&Settings { webhooks, analytics, ..small() });
+fn sources_without_a_target_send_nothing() {
+    let only = |webhooks, analytics| messages(&Settings { webhooks, analytics, ..small() });
     let (webhooks, analytics) = (only(true, false), only(false, true));
     assert!(!webhooks.is_empty() && !analytics.is_empty());
     assert!(webhooks.iter().all(|due| matches!(due.message, Message::Webhook(_))));
@@ -246,27 +251,27 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn whatever_begins_ends_in_its_time(settings in any_settings()) {
-        let told = told(&settings);
-        all_begin_and_end_once(&told);
-        prop_assert!(told.last().unwrap().at <= settings.duration);
-        let ids = ids(&told);
+    fn everything_that_begins_ends_within_the_duration(settings in any_settings()) {
+        let messages = messages(&settings);
+        all_begin_and_end_once(&messages);
+        prop_assert!(messages.last().unwrap().at <= settings.duration);
+        let ids = ids(&messages);
         prop_assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len());
     }
 
     #[test]
-    fn stopped_at_any_time_all_that_has_begun_ends(settings in any_settings(), part in 0.0..1.0) {
-        let all = told(&settings);
+    fn a_stop_at_any_time_ends_everything_that_has_begun(settings in any_settings(), part in 0.0..1.0) {
+        let all = messages(&settings);
         let kept = all.len() as f64 * part;
         let kept = all.iter().enumerate().filter(|(nth, _)| (*nth as f64) < kept).count();
         let mut simulation = Simulation::new(settings, start());
-        let mut told: Vec<Due> = simulation.by_ref().take(kept).collect();
-        let before = told.last().map_or(Duration::ZERO, |due| due.at);
+        let mut messages: Vec<Due> = simulation.by_ref().take(kept).collect();
+        let before = messages.last().map_or(Duration::ZERO, |due| due.at);
         simulation.stop();
-        told.extend(simulation);
-        all_begin_and_end_once(&told);
-        prop_assert_eq!(&told[..kept], &all[..kept]);
-        let last = told.last().map_or(Duration::ZERO, |due| due.at);
+        messages.extend(simulation);
+        all_begin_and_end_once(&messages);
+        prop_assert_eq!(&messages[..kept], &all[..kept]);
+        let last = messages.last().map_or(Duration::ZERO, |due| due.at);
         prop_assert!(last <= before + Duration::from_nanos(1));
     }
 }
@@ -281,20 +286,20 @@ async fn simulated(settings: Settings) -> (Report, Served, Telemetry) {
 }
 
 fn named<'a>(
-    told: &'a Telemetry,
+    telemetry: &'a Telemetry,
     name: &'a str,
 ) -> impl Iterator<Item = &'a livekit_otel_tools::demo::received::Span> {
-    told.spans.iter().filter(move |span| span.name == name)
+    telemetry.spans.iter().filter(move |span| span.name == name)
 }
 
-fn count(told: &Telemetry, name: &str) -> u64 {
-    named(told, name).count() as u64
+fn count(telemetry: &Telemetry, name: &str) -> u64 {
+    named(telemetry, name).count() as u64
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_takes_it_all_and_tells_of_each_participant() {
+async fn a_server_accepts_everything_and_emits_each_participant() {
     let settings = Settings { subscribe: true, loss: 0.02, ..small() };
-    let (report, served, told) = simulated(settings.clone()).await;
+    let (report, served, telemetry) = simulated(settings.clone()).await;
     assert_eq!(report.unacknowledged(), 0, "{report:?}");
     assert_eq!(report.outcomes.len(), 3);
     assert_eq!(served.undelivered, 0);
@@ -305,34 +310,34 @@ async fn a_server_takes_it_all_and_tells_of_each_participant() {
     }
     let population = report.population;
     assert!(population.participants > 20);
-    assert_eq!(count(&told, span::ROOM), population.rooms);
-    assert_eq!(count(&told, span::PARTICIPANT), population.participants);
-    assert_eq!(count(&told, span::TRACK), population.tracks);
-    let failed: Vec<_> = told.spans.iter().filter(|span| span.error.is_some()).collect();
+    assert_eq!(count(&telemetry, span::ROOM), population.rooms);
+    assert_eq!(count(&telemetry, span::PARTICIPANT), population.participants);
+    assert_eq!(count(&telemetry, span::TRACK), population.tracks);
+    let failed: Vec<_> = telemetry.spans.iter().filter(|span| span.error.is_some()).collect();
     assert!(failed.is_empty(), "{failed:?}");
     let inferred =
-        told.spans.iter().filter(|span| span.attributes.0.contains_key(key::END_INFERRED));
+        telemetry.spans.iter().filter(|span| span.attributes.0.contains_key(key::END_INFERRED));
     assert_eq!(inferred.count(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_fails_has_a_span_with_an_error() {
+async fn a_failed_participant_has_a_span_with_an_error() {
     let settings = Settings { failures: 1.0, ..small() };
-    let (report, _, told) = simulated(settings).await;
+    let (report, _, telemetry) = simulated(settings).await;
     assert_eq!(report.unacknowledged(), 0);
-    assert_eq!(count(&told, span::PARTICIPANT), report.population.participants);
-    for span in named(&told, span::PARTICIPANT) {
+    assert_eq!(count(&telemetry, span::PARTICIPANT), report.population.participants);
+    for span in named(&telemetry, span::PARTICIPANT) {
         assert!(span.error.is_some(), "{span:?}");
     }
-    let aborted = named(&told, span::PARTICIPANT_CONNECT).filter(|span| span.error.is_some());
+    let aborted = named(&telemetry, span::PARTICIPANT_CONNECT).filter(|span| span.error.is_some());
     assert!(aborted.count() > 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_may_not_subscribe_has_a_span_with_an_error() {
+async fn a_refused_subscribe_has_a_span_with_an_error() {
     let settings = Settings { failures: 0.5, subscribe: true, ..small() };
-    let (_, _, told) = simulated(settings).await;
-    let refused = named(&told, span::TRACK_SUBSCRIBE).filter(|span| span.error.is_some());
+    let (_, _, telemetry) = simulated(settings).await;
+    let refused = named(&telemetry, span::TRACK_SUBSCRIBE).filter(|span| span.error.is_some());
     assert!(refused.count() > 0);
 }
 
@@ -345,15 +350,15 @@ async fn a_stop_ends_all_rooms_and_is_reported() {
     let moment = tokio::time::sleep(Duration::from_millis(300));
     let report = send::send(simulation, &to, moment, |_| {}).await.unwrap();
     stop(server).await;
-    let told = Telemetry::read(&collector.stop().await);
+    let telemetry = Telemetry::read(&collector.stop().await);
     assert_eq!(report.unacknowledged(), 0, "{report:?}");
     assert!(report.simulated < Duration::from_mins(1));
-    assert_eq!(count(&told, span::ROOM), report.population.rooms);
-    assert_eq!(count(&told, span::PARTICIPANT), report.population.participants);
+    assert_eq!(count(&telemetry, span::ROOM), report.population.rooms);
+    assert_eq!(count(&telemetry, span::PARTICIPANT), report.population.participants);
 }
 
 #[tokio::test]
-async fn what_is_refused_is_reported_with_its_reason() {
+async fn refused_messages_are_reported_with_their_reason() {
     let collector = Collector::start().await.unwrap();
     let server = Server::start(config(&collector.endpoint())).await.unwrap();
     let settings = Settings { analytics: false, ..small() };
@@ -374,7 +379,7 @@ async fn what_is_refused_is_reported_with_its_reason() {
 }
 
 #[tokio::test]
-async fn where_nobody_listens_it_does_not_begin() {
+async fn a_run_does_not_begin_without_a_listener() {
     let to = only_webhooks(&nobody().to_string());
     let settings = Settings { analytics: false, ..small() };
     let simulation = Simulation::new(settings, start());
@@ -392,7 +397,7 @@ fn only_webhooks(address: &str) -> Destination {
     }
 }
 
-// Answers each webhook first with a 503 and then with a 200; gives how many requests came.
+// Answers each webhook first with a 503 and then with a 200, and counts the requests.
 async fn busy_at_first() -> (String, Arc<AtomicU64>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -417,7 +422,7 @@ async fn busy_at_first() -> (String, Arc<AtomicU64>) {
 }
 
 #[tokio::test]
-async fn a_busy_server_is_asked_again_when_it_says_and_that_is_counted() {
+async fn retries_to_a_busy_server_are_counted() {
     let (address, requests) = busy_at_first().await;
     let to = only_webhooks(&address);
     let settings = Settings { rooms: 1, analytics: false, ..small() };

@@ -29,7 +29,7 @@ struct Fixture {
     ledger: Arc<Ledger>,
 }
 
-async fn listening(journal_bytes: usize, set_aside_bytes: u64) -> Fixture {
+async fn listening(journal_bytes: usize, dead_letter_bytes: u64) -> Fixture {
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
     let settings = listen::Settings::plain(any, any, 1000, 1000);
     let mut keys = Keys::default();
@@ -37,7 +37,7 @@ async fn listening(journal_bytes: usize, set_aside_bytes: u64) -> Fixture {
     keys.insert("second", "another-made-up-secret-of-some-length");
     let ledger = Arc::new(Ledger::default());
     let (journal, reader) = journal::in_memory(journal_bytes, &ledger);
-    let dead_letters = Arc::new(DeadLetters::in_memory(set_aside_bytes));
+    let dead_letters = Arc::new(DeadLetters::in_memory(dead_letter_bytes));
     let shared = Shared { keys: keys.into(), journal, ledger: Arc::clone(&ledger), dead_letters };
     let listeners = listen::bind(&settings, shared).await.unwrap();
     Fixture { listeners, reader, ledger }
@@ -62,7 +62,7 @@ fn signed(body: &str) -> String {
     token(body, KEY, SECRET).to_jwt().unwrap()
 }
 
-/// Posts a body as it is and gives the whole answer.
+/// Posts a body as it is and returns the whole answer.
 async fn post(to: SocketAddr, authorization: Option<&str>, body: &str) -> String {
     let authorization =
         authorization.map_or(String::new(), |token| format!("Authorization: {token}\r\n"));
@@ -102,7 +102,7 @@ async fn a_signed_webhook_is_accepted_with_each_key() {
 }
 
 #[tokio::test]
-async fn what_is_not_signed_by_a_known_key_is_refused() {
+async fn a_webhook_not_signed_by_a_known_key_is_refused() {
     let fixture = listening(10_000, 1000).await;
     let http = fixture.listeners.http;
     let wrong_secret = token(BODY, KEY, "a-wrong-secret-of-some-length-too").to_jwt().unwrap();
@@ -134,7 +134,7 @@ async fn what_is_not_signed_by_a_known_key_is_refused() {
     assert_eq!(row(&fixture.ledger.snapshot(), Source::Webhook).accepted, 0);
 }
 
-// A token whose time was over an hour ago; AccessToken can't make one.
+// A token that expired an hour ago; AccessToken can't make one.
 fn expired() -> String {
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
@@ -160,7 +160,7 @@ fn hmac_sha256(key: &[u8], message: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn the_expired_token_is_refused_for_nothing_but_its_time() {
+fn the_expired_token_is_refused_only_for_its_time() {
     use livekit_token::TokenVerifier;
     let error = TokenVerifier::with_api_key(KEY, SECRET).verify(&expired()).unwrap_err();
     assert!(format!("{error:?}").contains("ExpiredSignature"), "{error:?}");
@@ -170,7 +170,7 @@ fn the_expired_token_is_refused_for_nothing_but_its_time() {
 async fn a_body_over_the_limit_is_refused_by_its_length_without_reading_it() {
     let fixture = listening(10_000, 0).await;
     let token = signed(BODY);
-    // The body never comes: an answer shows that it is not waited for.
+    // The body is never sent: an answer shows that the server does not wait for it.
     let rest = format!("Authorization: {token}\r\nContent-Length: 5000\r\n\r\n");
     assert_eq!(status(&raw(fixture.listeners.http, &rest).await), 413);
     assert_eq!(fixture.refused(Source::Webhook, Refused::TooLarge), 1);
@@ -180,7 +180,7 @@ async fn a_body_over_the_limit_is_refused_by_its_length_without_reading_it() {
 async fn a_body_without_a_length_is_read_up_to_the_limit() {
     let fixture = listening(10_000, 0).await;
     let token = signed(BODY);
-    // One chunk of 2,000 bytes is begun; the rest never comes.
+    // One chunk of 2,000 bytes is begun; the rest is never sent.
     let chunk = "x".repeat(1500);
     let rest =
         format!("Authorization: {token}\r\nTransfer-Encoding: chunked\r\n\r\n7d0\r\n{chunk}");
@@ -189,7 +189,7 @@ async fn a_body_without_a_length_is_read_up_to_the_limit() {
 }
 
 #[tokio::test]
-async fn a_signed_body_that_cannot_be_read_is_kept_and_answered_200() {
+async fn a_signed_unreadable_body_is_kept_and_answered_200() {
     let mut fixture = listening(10_000, 1000).await;
     let body = "not json";
     assert_eq!(status(&post(fixture.listeners.http, Some(&signed(body)), body).await), 200);
@@ -199,7 +199,7 @@ async fn a_signed_body_that_cannot_be_read_is_kept_and_answered_200() {
 }
 
 #[tokio::test]
-async fn an_unreadable_body_that_there_is_no_room_for_is_to_come_again() {
+async fn an_unreadable_body_is_answered_503_if_dead_letters_are_full() {
     let fixture = listening(10_000, 3).await;
     let body = "not json";
     let answer = post(fixture.listeners.http, Some(&signed(body)), body).await;
@@ -208,7 +208,7 @@ async fn an_unreadable_body_that_there_is_no_room_for_is_to_come_again() {
 }
 
 #[tokio::test]
-async fn a_full_journal_asks_the_sender_to_come_back() {
+async fn a_full_journal_makes_the_sender_retry() {
     let mut fixture = listening(BODY.len(), 0).await;
     let http = fixture.listeners.http;
     let token = signed(BODY);
@@ -359,16 +359,16 @@ mod streams {
     }
 
     #[tokio::test]
-    async fn stopping_reads_open_streams_and_lets_go_of_the_journal() {
+    async fn a_shutdown_reads_open_streams_and_releases_the_journal() {
         let mut fixture = listening(10_000, 0).await;
         let channel = channel(fixture.listeners.grpc).await;
         let (messages, answer) = open(&channel, EVENTS);
         messages.send(an_event()).await.unwrap();
         fixture.reader.next_input().await.unwrap();
-        // A connection that stays idle must not hold the stop up.
+        // An idle connection must not delay the shutdown.
         let _idle = TcpStream::connect(fixture.listeners.http).await.unwrap();
         fixture.listeners.stop(Instant::now() + Duration::from_mins(1)).await;
-        // It has not ended its stream: more may be on the way, so it gets no Empty.
+        // The client has not closed its stream: more may be on the way, so it receives no Empty.
         assert_eq!(answer.await.unwrap().unwrap_err().code(), Code::Unavailable);
         assert!(fixture.reader.next().await.is_none());
     }

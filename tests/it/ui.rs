@@ -1,4 +1,4 @@
-//! The page of rooms, over its real socket: `serve` takes the shipped call, and shows it.
+//! The live view, over its real socket: `serve` receives the shipped call and shows it.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -69,7 +69,7 @@ async fn when(to: SocketAddr, path: &str, words: &[&str]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_call_is_shown_while_it_goes_on_and_when_it_is_over() {
+async fn a_call_is_shown_while_it_runs_and_after_it() {
     let collector = Collector::start().await.unwrap();
     let mut server = Server::start(shown(&collector)).await.unwrap();
     let (to, capture) = (at(&server), the_capture());
@@ -86,7 +86,7 @@ async fn the_call_is_shown_while_it_goes_on_and_when_it_is_over() {
     let report = stop(server).await;
     assert_eq!(report.undelivered, 0);
     ui.filled().await;
-    // The page outlives the server, and shows all that the collector got of the room.
+    // The live view outlives the server, and shows all that the collector received of the room.
     let list = when(to, "/ui", &["standup-0", "○ over"]).await;
     assert!(!list.contains("● open"));
     let room = get(to, ROOM).await.body;
@@ -114,13 +114,13 @@ async fn the_call_is_shown_while_it_goes_on_and_when_it_is_over() {
     drop(ui);
     let deadline = Instant::now() + PATIENCE;
     while TcpStream::connect(to).await.is_ok() {
-        assert!(Instant::now() < deadline, "the page stays");
+        assert!(Instant::now() < deadline, "the live view still answers");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn identities_are_on_the_page_as_they_are_sent() {
+async fn identities_are_shown_as_they_are_sent() {
     let hashed = Privacy::Hash(HashKey::new("a-key-of-at-least-sixteen-bytes").unwrap());
     for (privacy, has_identity) in [(Privacy::Plain, true), (hashed, false), (Privacy::Drop, false)]
     {
@@ -143,7 +143,7 @@ async fn identities_are_on_the_page_as_they_are_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_is_for_this_machine_alone_and_only_to_be_read() {
+async fn the_live_view_is_local_and_read_only() {
     let collector = Collector::start().await.unwrap();
     let server = Server::start(shown(&collector)).await.unwrap();
     let to = at(&server);
@@ -178,13 +178,13 @@ async fn it_is_for_this_machine_alone_and_only_to_be_read() {
     assert!(answer.status == 302 && answer.head.contains("location: /ui"), "{}", answer.head);
     assert!(get(to, "/ui?refresh").await.head.contains("\r\nrefresh: 5"));
     assert!(!get(to, "/ui").await.head.contains("\r\nrefresh:"));
-    // Nor is it where the webhooks are.
+    // Nor is it on the webhooks' listener.
     assert_eq!(get(server.http(), "/ui").await.status, 404);
     stop(server).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn there_is_none_unless_it_is_asked_for_and_never_for_others() {
+async fn the_live_view_is_off_by_default_and_never_public() {
     let collector = Collector::start().await.unwrap();
     let server = Server::start(config(&collector.endpoint())).await.unwrap();
     assert!(server.ui().is_none());
@@ -196,7 +196,7 @@ async fn there_is_none_unless_it_is_asked_for_and_never_for_others() {
 }
 
 #[test]
-fn serve_says_where_its_page_is() {
+fn serve_logs_the_address_of_its_live_view() {
     let mut child = Command::new(BIN)
         .args(["serve", "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--ui=127.0.0.1:0"])
         .env_clear()
@@ -214,8 +214,8 @@ fn serve_says_where_its_page_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_demo_opens_its_page_and_keeps_it_until_ctrl_c() {
-    // A browser that notes what it was to open.
+async fn the_demo_opens_its_live_view_and_keeps_it_until_ctrl_c() {
+    // A browser that notes the address that it is to open.
     let directory = tempfile::tempdir().unwrap();
     let (browser, noted) = (directory.path().join("xdg-open"), directory.path().join("noted"));
     std::fs::write(

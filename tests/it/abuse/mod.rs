@@ -1,3 +1,3 @@
-//! What an attacker sends, against a server that runs: bounded in time and number, on loopback.
+//! Attacks on a running server: bounded in time and number, on loopback.
 
 mod tokens;

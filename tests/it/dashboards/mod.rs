@@ -1,10 +1,10 @@
-//! The dashboards and rules, as they are shipped: complete, and of our names alone. That their queries
-//! show something is `tests/real`'s to see, and `tests/stack`'s.
+//! The shipped dashboards and rules are complete and use only our names. `tests/real` and `tests/stack`
+//! check that their queries return data.
 
 mod names;
 mod promql;
 #[path = "../../stack/shipped.rs"]
-#[allow(dead_code)] // what running them needs
+#[allow(dead_code)] // tests/stack and tests/real use all of it
 mod shipped;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,7 +33,7 @@ fn texts_of(of: &Json) -> Vec<&str> {
 }
 
 #[test]
-fn a_panel_has_a_title_a_unit_a_source_and_says_what_to_do_with_it() {
+fn a_panel_has_a_title_a_description_a_unit_and_a_source() {
     for dashboard in dashboards() {
         let (mut ids, mut titles) = (BTreeSet::new(), BTreeSet::new());
         for panel in dashboard.panels() {
@@ -47,13 +47,13 @@ fn a_panel_has_a_title_a_unit_a_source_and_says_what_to_do_with_it() {
                 assert!(letters.insert(text_of(target, "refId")), "{title} has a letter twice");
                 assert_eq!(target["datasource"], panel["datasource"], "{title}");
             }
-            assert!(!letters.is_empty(), "{title} asks for nothing");
+            assert!(!letters.is_empty(), "{title} has no query");
         }
     }
 }
 
 #[test]
-fn panels_lie_side_by_side() {
+fn panels_do_not_overlap() {
     for dashboard in dashboards() {
         let mut taken = BTreeSet::new();
         for panel in dashboard.panels() {
@@ -61,7 +61,7 @@ fn panels_lie_side_by_side() {
                 ["x", "y", "w", "h"].map(|field| panel["gridPos"][field].as_u64().unwrap());
             assert!(x + w <= 24, "{}", panel["title"]);
             for place in (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y))) {
-                assert!(taken.insert(place), "{} lies on another", panel["title"]);
+                assert!(taken.insert(place), "{} overlaps another", panel["title"]);
             }
         }
     }
@@ -86,7 +86,7 @@ fn data_sources_are_chosen_by_variables() {
 }
 
 #[test]
-fn every_variable_that_is_used_is_defined_before() {
+fn every_used_variable_is_defined_before_its_use() {
     for dashboard in dashboards() {
         let mut defined = BTreeSet::new();
         let check = |of: &Json, defined: &BTreeSet<String>| {
@@ -140,7 +140,7 @@ fn every_link_leads_to_a_dashboard_that_knows_its_variables() {
     }
 }
 
-// Prometheus' own, and those that a target's resource gives.
+// The labels that Prometheus derives from a target.
 const OF_TARGETS: [&str; 2] = ["job", "instance"];
 
 fn check_promql(
@@ -149,7 +149,7 @@ fn check_promql(
     known: &BTreeMap<String, BTreeSet<String>>,
 ) -> BTreeSet<String> {
     let read = promql::read(expr);
-    assert!(!read.metrics.is_empty(), "{place} asks for no metric: {expr}");
+    assert!(!read.metrics.is_empty(), "{place} names no metric: {expr}");
     let mut all = BTreeSet::new();
     for (metric, labels) in &read.metrics {
         let of_metric =
@@ -160,12 +160,12 @@ fn check_promql(
         all.extend(of_metric.iter().cloned());
     }
     for label in &read.groups {
-        assert!(all.contains(label), "{place}: nothing there has {label}");
+        assert!(all.contains(label), "{place}: no metric there has {label}");
     }
     all
 }
 
-/// The series that there are in Prometheus, with their labels: ours, and what is recorded.
+/// The series in Prometheus with their labels: ours, and those of recording rules.
 pub(crate) fn series() -> BTreeMap<String, BTreeSet<String>> {
     let mut series = names::series();
     for rule in rules().iter().filter(|rule| !rule.is_alert) {
@@ -176,7 +176,7 @@ pub(crate) fn series() -> BTreeMap<String, BTreeSet<String>> {
 }
 
 #[test]
-fn promql_has_the_names_that_prometheus_gives_our_metrics_and_attributes() {
+fn promql_uses_the_names_of_our_metrics_in_prometheus() {
     let known = series();
     for dashboard in dashboards() {
         for panel in dashboard.panels() {
@@ -210,7 +210,7 @@ fn promql_has_the_names_that_prometheus_gives_our_metrics_and_attributes() {
 }
 
 #[test]
-fn logql_and_traceql_have_our_attributes_events_and_spans() {
+fn logql_and_traceql_use_our_attributes_events_and_spans() {
     let known = names::Emitted::read();
     let mut counted = [0, 0];
     for dashboard in dashboards() {
@@ -241,13 +241,13 @@ fn logql_and_traceql_have_our_attributes_events_and_spans() {
 }
 
 #[test]
-fn an_alert_says_how_bad_it_is_what_to_do_and_is_tested() {
+fn an_alert_has_a_severity_a_runbook_and_a_test() {
     let path = shipped::folder().join("prometheus/alerts_test.yaml");
     let tests: Json = serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let tests = list(&tests, "tests").flat_map(|test| list(test, "promql_expr_test"));
     let (fired, silent): (Vec<_>, Vec<_>) =
         tests.partition(|test| list(test, "exp_samples").next().is_some());
-    // None fires where all series are as they are on a good day.
+    // No alert fires while all series are healthy.
     assert!(silent.iter().any(|test| test["expr"] == "ALERTS"), "no test of silence");
     let fired = fired.into_iter().flat_map(|test| list(test, "exp_samples"));
     let fired: Vec<_> = fired.map(|sample| text_of(sample, "labels")).collect();
@@ -266,7 +266,7 @@ fn an_alert_says_how_bad_it_is_what_to_do_and_is_tested() {
 }
 
 #[test]
-fn what_is_used_in_a_text_is_found() {
+fn variables_that_a_text_uses_are_found() {
     assert_eq!(
         Vec::from_iter(used("a $b ${c:queryparam} ${__data.fields.x} d$")),
         ["__data", "b", "c"]

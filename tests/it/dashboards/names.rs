@@ -1,4 +1,4 @@
-//! What `semconv/` says is emitted, under the names that back ends give it.
+//! What `semconv/` lists as emitted, under the names that back ends use.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ fn groups(file: &str) -> Vec<Json> {
     list(&file, "groups").cloned().collect()
 }
 
-/// As Prometheus and Loki have a key.
+/// A key as Prometheus and Loki write it.
 fn label(key: &str) -> String {
     key.replace('.', "_")
 }
@@ -85,13 +85,13 @@ impl Emitted {
 
     /// A label of a log record in Loki.
     pub(super) fn check_label(&self, place: &str, name: &str) {
-        // What Loki makes of a record's own fields, and its function for the line.
+        // Loki's labels for a record's own fields, and its function for the line.
         let own = ["trace_id", "severity_text", "__line__"].contains(&name);
         let is_key = own || self.keys.iter().any(|key| label(key) == name);
         assert!(is_key, "{place}: no log record has {name}");
     }
 
-    // Names are words outside of texts; texts in backquotes are of a record's line, which is its event.
+    // Names are words outside of quotes; text in backquotes matches a record's line, which is its event.
     pub(super) fn check_logql(&self, place: &str, query: &str) {
         const WORDS: [&str; 5] = ["sum", "by", "count_over_time", "line_format", "$service"];
         let mut rest = query;
@@ -147,7 +147,7 @@ impl Emitted {
             assert!(self.keys.contains(key), "{place}: no span has {key}");
             found += 1;
         }
-        assert!(found > 0, "{place} asks for nothing: {query}");
+        assert!(found > 0, "{place} names no attribute: {query}");
     }
 
     pub(super) fn check_jaeger(&self, operation: &str, tags: &str) {

@@ -1,4 +1,4 @@
-//! The names in PromQL: no more of its grammar than tells metrics from labels. Prometheus has the rest.
+//! The names in PromQL, with just enough grammar to distinguish metrics from labels.
 
 use std::collections::BTreeSet;
 
@@ -75,7 +75,7 @@ impl Names {
     }
 }
 
-/// What is in the quotes that a text begins with.
+/// The text within the quotes at the beginning.
 pub(super) fn quoted(text: &str) -> &str {
     let quote = text.chars().next().unwrap();
     let end = text[1..].find(quote).expect("a quote that ends");
@@ -83,7 +83,7 @@ pub(super) fn quoted(text: &str) -> &str {
 }
 
 #[test]
-fn metrics_and_labels_are_told_apart() {
+fn metrics_and_labels_are_distinguished() {
     let names = read(
         r#"60 * sum by (a, le) (rate(m_total{b="x}", c=~"$v"}[5m])) > 0 or on (d) n:r offset 1h - vector(0)"#,
     );

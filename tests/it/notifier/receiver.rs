@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::LONG;
 
-/// What a receiver got, and waits with until it is answered.
+/// A request that the receiver holds until it is answered.
 pub(super) struct Received {
     pub(super) path: String,
     pub(super) headers: HeaderMap,
@@ -61,7 +61,7 @@ impl Received {
             (axum::http::HeaderName::from_static(name), value.parse().unwrap())
         });
         let status = StatusCode::from_u16(status).unwrap();
-        // The notifier may have gone.
+        // The notifier may have ended.
         let _ = self.answer.send((status, headers.collect()));
     }
 }

@@ -1,4 +1,4 @@
-//! Where webhooks go and with whose signature, and what of that is told.
+//! Where webhooks are sent, which key signs them, and what the hook receives of that.
 
 use std::collections::BTreeSet;
 
@@ -51,7 +51,7 @@ async fn each_url_has_its_own_key_and_filter() {
             let received = receiver.next().await;
             went.insert((received.path.clone(), received.key()));
             received.answer(200);
-            notifying.told().await;
+            notifying.processed().await;
         }
         let expected: BTreeSet<_> =
             expected.iter().map(|&(path, key)| (path.to_owned(), key.to_owned())).collect();
@@ -94,16 +94,16 @@ async fn an_extra_webhook_has_its_own_key_and_filter() {
     notify(WebhookConfig { filter_params: Some(filter), ..filtered }).unwrap();
 
     for _ in 0..2 {
-        let info = notifying.told().await;
+        let info = notifying.processed().await;
         assert_eq!(info.url, receiver.url("/extra"));
         assert_eq!((info.egress_id.as_str(), info.send_error.as_str()), ("EG_1", ""));
         assert_eq!(info.service_status, "EGRESS_COMPLETE");
     }
-    assert!(receiver.is_quiet() && notifying.told_so_far().is_empty());
+    assert!(receiver.is_quiet() && notifying.processed_so_far().is_empty());
 }
 
 #[tokio::test]
-async fn one_webhook_that_cant_be_queued_does_not_keep_the_others() {
+async fn one_webhook_that_cant_be_queued_does_not_stop_the_others() {
     let mut receiver = Receiver::start().await;
     let notifying = Notifying::start(&to(&receiver));
     let extra = [extra("nowhere".to_owned(), ""), extra(receiver.url("/extra"), "")];
@@ -114,12 +114,12 @@ async fn one_webhook_that_cant_be_queued_does_not_keep_the_others() {
 }
 
 #[tokio::test]
-async fn a_receiver_that_is_not_there_is_told_without_its_url() {
+async fn an_unreachable_receiver_is_reported_without_its_secrets() {
     let address = nobody();
     let url = format!("http://user:hidden@{address}/hook?token=hidden");
     let mut notifying = Notifying::start(&settings([WebhookEndpoint::new(url)]));
     notifying.notify(&event("EV_1", "room")).unwrap();
-    let info = notifying.told().await;
+    let info = notifying.processed().await;
     assert_eq!((info.url, info.http_status_code), (format!("http://{address}/hook"), 0));
     assert!(info.send_error.contains("onnect"), "{}", info.send_error);
     assert!(!info.send_error.contains("hidden"), "{}", info.send_error);
@@ -163,7 +163,7 @@ async fn secrets_dont_show_in_debug() {
 
 #[cfg(feature = "tls")]
 #[tokio::test]
-async fn a_receiver_whose_certificate_is_not_trusted_is_not_asked_again() {
+async fn a_receiver_whose_certificate_is_not_trusted_is_not_retried() {
     use std::sync::Arc;
 
     use tokio::sync::mpsc;
@@ -192,9 +192,9 @@ async fn a_receiver_whose_certificate_is_not_trusted_is_not_asked_again() {
 
     let mut notifying = Notifying::start(&settings([]));
     notifying.notifier.queue_notify(&event("EV_1", "room"), &[extra(url, "")]).unwrap();
-    let info = notifying.told().await;
+    let info = notifying.processed().await;
     assert!(info.send_error.contains("certificate"), "{}", info.send_error);
     assert!(!info.send_error.contains("hidden"), "{}", info.send_error);
     assert_eq!(connections.recv().await, Some(false));
-    assert!(connections.try_recv().is_err(), "asked again");
+    assert!(connections.try_recv().is_err(), "retried");
 }

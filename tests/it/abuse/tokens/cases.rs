@@ -32,7 +32,7 @@ pub(super) fn jwt(header: &str, claims: &str, secret: &str) -> String {
     format!("{signed}.{signature}")
 }
 
-// A server's token for a minute, but for what is changed; null takes a claim away.
+// The claims of a server's token for a minute, with `changes`; null removes a claim.
 pub(super) fn claims(changes: &Value) -> Value {
     let mut claims = json!({
         "iss": KEY, "nbf": now(), "exp": now() + 60, "observability": {"write": true},
@@ -51,7 +51,7 @@ pub(super) fn with(changes: &Value) -> String {
     jwt(HEADER, &claims(changes).to_string(), SECRET)
 }
 
-// A token that has these grants alone.
+// A token with only these grants.
 pub(super) fn granting(grants: &Value) -> String {
     let mut changes = grants.clone();
     if grants.get("observability").is_none() {

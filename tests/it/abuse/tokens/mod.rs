@@ -36,7 +36,7 @@ fn one_key() -> Keys {
 }
 
 async fn serving(change: impl FnOnce(&mut Config)) -> Server {
-    // Nobody takes what it sends, which is nothing in most of the tests.
+    // No collector listens there, and most tests send nothing.
     let mut config = config("http://127.0.0.1:1");
     config.keys.insert(OTHER, OTHER_SECRET);
     config.grpc_auth = GrpcAuth::Token;
@@ -105,13 +105,13 @@ async fn no_forged_or_misused_token_opens_the_streams() {
 }
 
 #[tokio::test]
-async fn nor_does_one_where_there_is_but_one_key() {
+async fn no_forged_or_misused_token_opens_the_streams_of_a_single_key() {
     let server = serving(|config| config.keys = one_key()).await;
     none_opens(&server, forged()).await;
 }
 
 #[tokio::test]
-async fn where_the_keys_for_streams_are_listed_no_other_opens_them() {
+async fn only_listed_keys_open_the_streams() {
     let server = serving(|config| config.keys.restrict_streams([OTHER.to_owned()])).await;
     none_opens(&server, [forged(), vec![bearer("a good one", with(&json!({})))]].concat()).await;
     let other = |grants: Value| {
@@ -148,7 +148,7 @@ async fn a_head_that_is_larger_than_any_token_opens_nothing() {
     assert_eq!(row(&server, Source::Events).accepted, 0);
 }
 
-// The body never comes: an answer shows that it is not waited for.
+// The body is never sent: an answer shows that the server does not wait for it.
 async fn post(server: &Server, headers: &[String]) -> u16 {
     use std::fmt::Write;
     let mut head = "POST /webhook HTTP/1.1\r\nHost: test\r\nConnection: close\r\n".to_owned();
@@ -204,7 +204,7 @@ async fn the_log_has_the_rule_once_and_nothing_of_the_token() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
-    // A subscriber that is alone never gets an event that another thread, without one, logs first.
+    // With one subscriber alone, an event that another thread logs first would be disabled for all.
     let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let _logging = tracing::subscriber::set_default(subscriber);
     let server = serving(|_| {}).await;
