@@ -18,16 +18,18 @@ use super::shared::{self, Shared};
 use livekit_otel_export::StartError;
 use livekit_otel_ledger::Ledger;
 use livekit_otel_model::event::{NodeId, Time};
+use livekit_otel_model::sink::Sink;
 use livekit_otel_pipeline::{Clock, periodic};
 
 const NEVER: Duration = Duration::from_hours(24 * 365);
 
-/// How a [`Telemetry`] is set up. Everything has a default. Without [`Builder::otel`] and
-/// [`Builder::analytics`] nothing is sent but webhooks.
+/// How a [`Telemetry`] is set up. Everything has a default. Without [`Builder::otel`],
+/// [`Builder::sink`] and [`Builder::analytics`] nothing is sent but webhooks.
 #[must_use]
 pub struct Builder {
     node: Option<NodeId>,
     otel: Option<OtelSettings>,
+    sinks: Vec<Arc<dyn Sink>>,
     analytics: Option<Arc<dyn AnalyticsService>>,
     notifier: Option<Arc<dyn QueuedNotifier>>,
     max_queued: usize,
@@ -41,6 +43,7 @@ impl Telemetry {
         Builder {
             node: None,
             otel: None,
+            sinks: Vec::new(),
             analytics: None,
             notifier: None,
             max_queued: 65_536,
@@ -60,6 +63,18 @@ impl Builder {
     /// Makes spans, log records and metrics, and delivers them over OTLP.
     pub fn otel(mut self, settings: OtelSettings) -> Self {
         self.otel = Some(settings);
+        self
+    }
+
+    /// Hands spans, log records and metric points to `sink` too, before they are OTLP. May be called
+    /// several times. The ledger does not count what sinks receive, and the program's own metrics
+    /// (`lk.otel.*`) go over OTLP alone. A panic of a sink ends only that call.
+    ///
+    /// Without [`Builder::otel`] nothing is sent over OTLP. To change the settings of the sessions and
+    /// instruments then, switch the signals off: [`OtelSettings::traces`], [`OtelSettings::logs`],
+    /// [`OtelSettings::metrics`].
+    pub fn sink(mut self, sink: Arc<dyn Sink>) -> Self {
+        self.sinks.push(sink);
         self
     }
 
@@ -108,8 +123,10 @@ impl Builder {
         let guarded = Arc::new(Guarded::default());
         let given = self.clock.map(|clock| guard_clock(&guarded, clock));
         let clock = given.clone().unwrap_or_default();
-        let histograms = self.otel.as_ref().map(|settings| settings.stats.histograms);
-        let started = self.otel.map(|settings| Running::start(&settings, &ledger, &clock));
+        let otel = self.otel.or_else(|| (!self.sinks.is_empty()).then(OtelSettings::unsent));
+        let histograms = otel.as_ref().map(|settings| settings.stats.histograms);
+        let sinks = (self.sinks, &guarded);
+        let started = otel.map(|settings| Running::start(&settings, sinks, &ledger, &clock));
         let (running, engine) = started.transpose()?.unzip();
         let outlet = Outlet {
             clock,
@@ -134,6 +151,7 @@ impl std::fmt::Debug for Builder {
         f.debug_struct("Builder")
             .field("node", &self.node)
             .field("otel", &self.otel)
+            .field("sinks", &self.sinks)
             .field("max_queued", &self.max_queued)
             .field("flush_interval", &self.flush_interval)
             .finish_non_exhaustive()

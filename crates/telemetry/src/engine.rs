@@ -10,7 +10,9 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::guarded::Guarded;
 use super::settings::OtelSettings;
+use super::sinks::Sinks;
 use livekit_otel_durable::journal::{self, Accepted, DeadLetters, Journal};
 use livekit_otel_engine::Engine;
 use livekit_otel_engine::stats;
@@ -25,6 +27,7 @@ use livekit_otel_model::event::{
     Caller, Counts, Decoded, Direction, NodeId, ParticipantSid, RoomName, RoomSid, StreamStat,
     Time, TrackSid, Unknown,
 };
+use livekit_otel_model::sink::Sink;
 use livekit_otel_pipeline::periodic;
 use livekit_otel_pipeline::{self as pipeline, Clock, Ticks};
 
@@ -55,6 +58,7 @@ pub(super) struct Running {
 impl Running {
     pub(super) fn start(
         settings: &OtelSettings,
+        (others, guarded): (Vec<Arc<dyn Sink>>, &Arc<Guarded>),
         ledger: &Arc<Ledger>,
         clock: &Clock,
     ) -> Result<(Self, Inlet), StartError> {
@@ -64,9 +68,15 @@ impl Running {
         // The node counts each report: a window must not count again.
         let stats = stats::Settings { node_streams: NodeStreamSource::Reports, ..settings.stats };
         let engine = Engine::new(settings.session.clone(), stats, clock.now());
+        let sink: Arc<dyn Sink> = if others.is_empty() {
+            Arc::new(exporter.clone())
+        } else {
+            let (exporter, guarded) = (exporter.clone(), Arc::clone(guarded));
+            Arc::new(Sinks { exporter, others, guarded })
+        };
         let parts = pipeline::Parts {
             engine,
-            sink: Arc::new(exporter.clone()),
+            sink,
             ledger: Arc::clone(ledger),
             dead_letters,
             durable: None,

@@ -1,7 +1,10 @@
 //! Calls of the application's code.
 
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::Poll;
 
 /// Calls the application's code. A panic there ends only the call, and is counted.
 #[derive(Debug, Default)]
@@ -24,5 +27,18 @@ impl Guarded {
             }
         }
         returned
+    }
+
+    /// Waits for a future of the application's. It counts as done if it panics.
+    pub(super) async fn wait(
+        &self,
+        what: &'static str,
+        mut future: Pin<Box<dyn Future<Output = ()> + Send + '_>>,
+    ) {
+        poll_fn(|context| {
+            let polled = self.call(what, || future.as_mut().poll(context));
+            polled.unwrap_or(Poll::Ready(()))
+        })
+        .await;
     }
 }

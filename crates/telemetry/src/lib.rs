@@ -38,6 +38,7 @@
 //! | feature | default | what it adds |
 //! |---|---|---|
 //! | `tls` | yes | `https` to collectors, webhooks and recorders (rustls with ring) |
+//! | `sdk` | no | [`SdkSink`], for the span processors and log providers of an `opentelemetry_sdk` that your program already has |
 //!
 //! The crate contains none of the parts of the server `livekit-otel`: no clap, axum, maud, indicatif, YAML
 //! parser or allocator. A test checks its dependencies.
@@ -47,7 +48,7 @@
 //! - [`TelemetryService`]: what a program reports. `docs/telemetry-service.md` in the repository lists
 //!   the spans, log records, metrics and webhooks of each method, `examples/sfu.rs` reports a call of
 //!   two participants.
-//! - [`OtelSettings`] and [`Builder`]: the settings, and other outputs: an
+//! - [`OtelSettings`] and [`Builder`]: the settings, and other outputs: a [`Sink`] of your own, an
 //!   [`AnalyticsForwarder`] to a central `livekit-otel serve`, a [`webhook::WebhookNotifier`].
 //! - [`Telemetry::node`]: measurements that no method of the service reports.
 //! - [`Telemetry::ledger`]: how many records were accepted, delivered, and lost.
@@ -55,7 +56,8 @@
 //! # Foreign types
 //!
 //! The public interface has these types of other crates: LiveKit's [`messages`] (`livekit-protocol`, and
-//! `pbjson_types::Timestamp`), and deadlines of [`tokio::time::Instant`]. The rest is from this workspace.
+//! `pbjson_types::Timestamp`), deadlines of [`tokio::time::Instant`], and with the feature `sdk`
+//! those of `opentelemetry` and `opentelemetry_sdk`. The rest is from this workspace.
 //!
 //! # What it may know, and how it is tested
 //!
@@ -78,10 +80,13 @@ mod node;
 mod notify;
 mod null;
 mod outlet;
+#[cfg(feature = "sdk")]
+mod sdk;
 mod service;
 mod settings;
 mod shard;
 mod shared;
+mod sinks;
 pub mod webhook;
 
 pub use analytics::{AnalyticsService, Stopping};
@@ -94,6 +99,8 @@ pub use live::{Report, Telemetry};
 pub use node::NodeMetrics;
 pub use notify::{NotifyError, ProcessedHook, QueuedNotifier};
 pub use null::NullTelemetry;
+#[cfg(feature = "sdk")]
+pub use sdk::SdkSink;
 pub use service::{Activation, ParticipantContext, TelemetryService, TrackContext};
 pub use settings::OtelSettings;
 
@@ -108,7 +115,11 @@ pub use livekit_otel_model::Source;
 pub use livekit_otel_model::event::{Direction, Time, TrackKind, TrackSource};
 pub use livekit_otel_model::privacy::{HashKey, Privacy};
 pub use livekit_otel_model::signal::Temporality;
+pub use livekit_otel_model::sink::{Capacity, Sink};
 pub use livekit_otel_pipeline::Clock;
+
+/// Finished spans, log records and metric points, as a [`Sink`] receives them.
+pub use livekit_otel_model::signal;
 
 /// The counts of a service's records, and why some were refused or lost.
 pub mod ledger {

@@ -2,13 +2,11 @@
 //! service, and webhooks.
 
 use std::fmt;
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
 
 use tokio::time::Instant;
 
-use super::analytics::{AnalyticsService, Stopping};
+use super::analytics::AnalyticsService;
 use super::engine::Inlet;
 use super::guarded::Guarded;
 use super::node::NodeMetrics;
@@ -51,25 +49,18 @@ impl Outlet {
     /// Stops the notifier.
     pub(super) async fn stop_notifier(&self, deadline: Instant) {
         let Some(notifier) = &self.notifier else { return };
-        let stopping = self.guarded.call("notifier", || notifier.stop(deadline));
-        self.stopped("notifier", stopping).await;
+        if let Some(stopping) = self.guarded.call("notifier", || notifier.stop(deadline)) {
+            self.guarded.wait("notifier", stopping).await;
+        }
     }
 
     /// Stops the analytics service.
     pub(super) async fn stop_analytics(&self, deadline: Instant) {
         let Some(analytics) = &self.analytics else { return };
-        let stopping = self.guarded.call("analytics service", || analytics.stop(deadline));
-        self.stopped("analytics service", stopping).await;
-    }
-
-    // Polls the application's future, guarded.
-    async fn stopped(&self, what: &'static str, stopping: Option<Stopping<'_>>) {
-        let Some(mut stopping) = stopping else { return };
-        poll_fn(|context| {
-            let polled = self.guarded.call(what, || stopping.as_mut().poll(context));
-            polled.unwrap_or(Poll::Ready(()))
-        })
-        .await;
+        if let Some(stopping) = self.guarded.call("analytics service", || analytics.stop(deadline))
+        {
+            self.guarded.wait("analytics service", stopping).await;
+        }
     }
 
     fn to_analytics(&self, send: impl FnOnce(&dyn AnalyticsService)) {

@@ -81,6 +81,11 @@ impl OtelSettings {
         (settings, reader.problems)
     }
 
+    // For sinks alone: no signal is sent over OTLP.
+    pub(super) fn unsent() -> Self {
+        Self::default().traces(false).logs(false).metrics(false)
+    }
+
     fn targets(&mut self) -> [&mut Target; 3] {
         let export = &mut self.export;
         [&mut export.traces, &mut export.logs, &mut export.metrics]

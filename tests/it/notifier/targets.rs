@@ -132,19 +132,20 @@ async fn settings_that_cant_work_are_refused_without_their_secrets() {
         WebhookNotifier::start(&settings([fine, endpoint])).unwrap_err()
     };
     let unknown = WebhookEndpoint::new("http://127.0.0.1:1/").key("unknown");
-    assert_eq!(start(unknown), WebhookError::UnknownKey(1));
+    assert!(matches!(start(unknown), WebhookError::UnknownKey(1)));
     let error = start(WebhookEndpoint::new("hidden://127.0.0.1:1/?hidden"));
-    assert_eq!(error, WebhookError::BadUrl(1));
+    assert!(matches!(error, WebhookError::BadUrl(1)));
     assert!(!error.to_string().contains("hidden"));
 
     let notifier = WebhookNotifier::start(&settings([WebhookEndpoint::new("http://host/")]));
     let error = notifier.unwrap().set_keys(keys(), "unknown").unwrap_err();
-    assert_eq!(error, WebhookError::UnknownKey(0));
+    assert!(matches!(error, WebhookError::UnknownKey(0)));
 }
 
 #[test]
 fn without_a_runtime_there_is_no_notifier() {
-    assert_eq!(WebhookNotifier::start(&settings([])).unwrap_err(), WebhookError::NoRuntime);
+    let refused = WebhookNotifier::start(&settings([]));
+    assert!(matches!(refused, Err(WebhookError::NoRuntime)));
 }
 
 #[tokio::test]

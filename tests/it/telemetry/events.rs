@@ -1,4 +1,4 @@
-//! What each call tells: upstream's events_test.go, and the calls that it leaves out.
+//! The event and webhook of each call: upstream's events_test.go, and the calls that it leaves out.
 
 use livekit_otel_telemetry::messages::{
     AnalyticsClientMeta, AnalyticsEvent, AnalyticsEventType as Type, AnalyticsNodeRooms,
@@ -41,7 +41,7 @@ fn video() -> TrackInfo {
 }
 
 #[tokio::test]
-async fn a_join_is_told_with_its_client() {
+async fn a_join_has_its_client() {
     let it = Recorded::start();
     let (room, who, guard) = (room(), participant(), ReferenceGuard::new());
     it.telemetry.participant_joined(
@@ -58,11 +58,11 @@ async fn a_join_is_told_with_its_client() {
     assert_eq!(event.client_info, Some(client()));
     assert_eq!(event.client_meta, Some(meta()));
     assert!(event.id.starts_with("AE_"), "{}", event.id);
-    assert_eq!(it.webhooks().await, [""; 0], "only one who is active has joined");
+    assert_eq!(it.webhooks().await, [""; 0], "a participant joins once it is active");
 }
 
 #[tokio::test]
-async fn a_join_that_nobody_is_to_hear_of_still_makes_a_worker() {
+async fn a_join_without_an_event_still_makes_a_worker() {
     let it = Recorded::start();
     let (room, who, guard) = (room(), participant(), ReferenceGuard::new());
     it.telemetry.participant_joined(of(&room, &who), None, None, false, Some(&guard));
@@ -71,7 +71,7 @@ async fn a_join_that_nobody_is_to_hear_of_still_makes_a_worker() {
 }
 
 #[tokio::test]
-async fn one_who_was_active_leaves() {
+async fn an_active_participant_leaves() {
     let it = Recorded::start();
     let (room, who, guard) = (room(), participant(), ReferenceGuard::new());
     it.telemetry.participant_active(
@@ -89,7 +89,7 @@ async fn one_who_was_active_leaves() {
 }
 
 #[tokio::test]
-async fn one_who_never_was_active_aborts() {
+async fn a_participant_that_never_was_active_aborts() {
     let it = Recorded::start();
     let (room, who, guard) = (room(), participant(), ReferenceGuard::new());
     it.telemetry.participant_joined(of(&room, &who), None, None, true, Some(&guard));
@@ -99,7 +99,7 @@ async fn one_who_never_was_active_aborts() {
 }
 
 #[tokio::test]
-async fn one_who_becomes_active_is_told_with_its_connect_time() {
+async fn an_activation_has_its_connect_time() {
     let it = Recorded::start();
     let (room, who, guard) = (room(), participant(), ReferenceGuard::new());
     let joined = AnalyticsClientMeta { client_connect_time: 0, ..meta() };
@@ -117,7 +117,7 @@ async fn one_who_becomes_active_is_told_with_its_connect_time() {
 }
 
 #[tokio::test]
-async fn a_migration_is_no_joining() {
+async fn a_migration_sends_no_webhook() {
     let it = Recorded::start();
     let (room, who) = (room(), participant());
     let activation = Activation::default().migration(true).warp(true);
@@ -127,7 +127,7 @@ async fn a_migration_is_no_joining() {
 }
 
 #[tokio::test]
-async fn a_resume_is_told_with_its_node_and_reason_and_makes_a_worker() {
+async fn a_resume_has_its_node_and_reason_and_makes_a_worker() {
     let it = Recorded::start();
     let (room, who) = (room(), participant());
     let reason = ReconnectReason::RrSignalDisconnected;
@@ -140,8 +140,8 @@ async fn a_resume_is_told_with_its_node_and_reason_and_makes_a_worker() {
 }
 
 #[tokio::test]
-#[allow(deprecated)] // the layers, which servers still fill
-async fn an_update_of_a_track_is_told_with_its_layers() {
+#[allow(deprecated)] // servers still fill the layers
+async fn an_update_of_a_track_has_its_layers() {
     let it = Recorded::start();
     let (room, who) = (room(), participant());
     let layer = VideoLayer {
@@ -160,7 +160,7 @@ async fn an_update_of_a_track_is_told_with_its_layers() {
 }
 
 #[tokio::test]
-async fn a_subscription_is_told_with_its_publisher() {
+async fn a_subscription_has_its_publisher() {
     let it = Recorded::start();
     let (room, who, guard) = (room(), participant(), ReferenceGuard::new());
     let publisher = ParticipantInfo {
@@ -186,7 +186,7 @@ async fn a_room_starts_in_whole_seconds_and_ends_with_its_reason() {
     it.telemetry.room_ended(&room, RoomEndReason::RoomEndApiDelete);
     let events = it.events().await;
     assert_eq!(it.types().await, [Type::RoomCreated, Type::RoomEnded]);
-    assert_eq!(events[0].room_id, "", "as upstream tells it");
+    assert_eq!(events[0].room_id, "", "as upstream sends it");
     assert_eq!(events[0].timestamp.as_ref().unwrap().seconds, room.creation_time);
     assert_eq!(events[1].timestamp.as_ref().unwrap().seconds, BEGIN.cast_signed());
     assert_eq!(events[1].room_end_reason(), RoomEndReason::RoomEndApiDelete);
@@ -198,7 +198,7 @@ async fn a_room_starts_in_whole_seconds_and_ends_with_its_reason() {
 }
 
 #[tokio::test]
-async fn a_publication_is_told_from_its_request_to_its_end() {
+async fn a_publication_is_reported_from_its_request_to_its_end() {
     let it = Recorded::start();
     let (room, who, track) = (room(), participant(), video());
     let at = on(&room, &who, &track);
@@ -224,7 +224,7 @@ async fn a_publication_is_told_from_its_request_to_its_end() {
         .iter()
         .map(|event| event.participant.as_ref().map_or("none", |who| &who.identity))
         .collect();
-    assert_eq!(identities, ["ada", "ada", "", "", "", "", "none"], "as upstream tells it");
+    assert_eq!(identities, ["ada", "ada", "", "", "", "", "none"], "as upstream sends it");
     assert_eq!((&*events[4].mime, events[4].max_subscribed_video_quality), ("video/vp8", 1));
     assert_eq!((&*events[6].mime, events[6].video_layer), ("video/vp8", 2));
     assert_eq!(events[6].track, None);
@@ -232,7 +232,7 @@ async fn a_publication_is_told_from_its_request_to_its_end() {
 }
 
 #[tokio::test]
-async fn a_publication_that_nobody_is_to_hear_of_is_not_told() {
+async fn calls_without_events_send_nothing() {
     let it = Recorded::start();
     let (room, who, track) = (room(), participant(), video());
     let at = on(&room, &who, &track);
@@ -246,7 +246,7 @@ async fn a_publication_that_nobody_is_to_hear_of_is_not_told() {
 }
 
 #[tokio::test]
-async fn a_subscription_is_told_from_its_request_to_its_end() {
+async fn a_subscription_is_reported_from_its_request_to_its_end() {
     let it = Recorded::start();
     let (room, who, track) = (room(), participant(), video());
     let at = on(&room, &who, &track);
@@ -268,7 +268,7 @@ async fn a_subscription_is_told_from_its_request_to_its_end() {
 }
 
 #[tokio::test]
-async fn an_egress_notifies_the_webhooks_that_its_request_brought() {
+async fn an_egress_notifies_the_webhooks_that_its_request_names() {
     let it = Recorded::start();
     let extra = WebhookConfig { url: "https://hooks.example/egress".into(), ..Default::default() };
     let request =
@@ -296,7 +296,7 @@ async fn an_egress_notifies_the_webhooks_that_its_request_brought() {
 }
 
 #[tokio::test]
-async fn an_ingress_notifies_of_its_start_and_its_end_alone() {
+async fn an_ingress_sends_webhooks_for_its_start_and_end_only() {
     let it = Recorded::start();
     let info = IngressInfo { ingress_id: "IN_1".into(), ..IngressInfo::default() };
     it.telemetry.ingress_created(&info);
@@ -316,7 +316,7 @@ async fn an_ingress_notifies_of_its_start_and_its_end_alone() {
 }
 
 #[tokio::test]
-async fn what_happens_in_no_room_is_told_too() {
+async fn events_outside_of_rooms_are_reported() {
     let it = Recorded::start_with(|builder| builder.node_id("ND_1"));
     it.telemetry.report(&ReportInfo::default());
     it.telemetry.api_call(&ApiCallInfo { method: "CreateRoom".into(), ..Default::default() });
@@ -341,7 +341,7 @@ async fn a_processed_webhook_is_an_event() {
 }
 
 #[tokio::test]
-async fn what_is_sent_directly_waits_for_nothing() {
+async fn direct_messages_are_not_queued() {
     let it = Recorded::start();
     it.telemetry.send_event(AnalyticsEvent::default());
     it.telemetry.send_stats(vec![AnalyticsStat::default()]);
@@ -352,7 +352,7 @@ async fn what_is_sent_directly_waits_for_nothing() {
 }
 
 #[tokio::test]
-async fn a_track_without_an_identity_is_told_without_one() {
+async fn a_track_without_an_identity_has_an_event() {
     let it = Recorded::start();
     let (room, track) = (room(), video());
     let at = TrackContext::new(&room, "PA_9", &track);

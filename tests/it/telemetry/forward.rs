@@ -1,4 +1,4 @@
-//! The forwarder: to our own listener, and to a recorder that breaks.
+//! The forwarder, to the server's listener and to a recorder whose streams fail.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -72,7 +72,7 @@ async fn until(what: impl Fn() -> bool) {
 }
 
 #[tokio::test]
-async fn what_is_forwarded_arrives_stamped_and_in_order() {
+async fn forwarded_messages_arrive_stamped_and_in_order() {
     let (listeners, mut reader) = listening("127.0.0.1:0".parse().unwrap()).await;
     let forwarder = AnalyticsForwarder::start(settings(listeners.grpc)).unwrap();
     for nth in 0..3 {
@@ -111,7 +111,7 @@ async fn what_is_forwarded_arrives_stamped_and_in_order() {
 }
 
 #[tokio::test]
-async fn a_stream_is_ended_after_its_interval_or_its_most_messages() {
+async fn a_stream_ends_after_its_interval_or_its_most_messages() {
     let (recorder, address) = Recorder::start("127.0.0.1:0", []).await;
     let quick = AnalyticsForwarder::start(settings(address)).unwrap();
     quick.send_event(event(0));
@@ -129,12 +129,12 @@ async fn a_stream_is_ended_after_its_interval_or_its_most_messages() {
 }
 
 #[tokio::test]
-async fn a_receiver_that_comes_late_gets_all() {
+async fn a_late_receiver_gets_all_messages() {
     let address = nobody();
     let forwarder = AnalyticsForwarder::start(settings(address)).unwrap();
     forwarder.send_event(event(0));
     forwarder.send_event(event(1));
-    // Its first try finds nobody.
+    // Its first attempt finds no listener.
     tokio::task::yield_now().await;
     assert_eq!(of(&forwarder, Source::Events).waiting, 2);
     let (_listeners, mut reader) = listening(address).await;
@@ -148,7 +148,7 @@ async fn a_receiver_that_comes_late_gets_all() {
 }
 
 #[tokio::test]
-async fn a_message_that_is_too_large_is_dropped_and_the_rest_goes_through() {
+async fn a_message_that_is_too_large_is_dropped_and_the_rest_is_sent() {
     let (listeners, mut reader) = listening("127.0.0.1:0".parse().unwrap()).await;
     let forwarder = AnalyticsForwarder::start(settings(listeners.grpc)).unwrap();
     forwarder.send_event(event(0));
@@ -180,7 +180,7 @@ async fn an_acknowledgement_counts_however_large_it_is() {
 }
 
 #[tokio::test]
-async fn what_finds_no_room_is_dropped_and_counted_and_the_end_says_what_is_left() {
+async fn messages_beyond_the_buffer_are_dropped_and_the_shutdown_counts_the_rest() {
     let small = settings(nobody()).max_bytes(100);
     let forwarder = AnalyticsForwarder::start(small).unwrap();
     for nth in 0..100 {
@@ -197,7 +197,7 @@ async fn what_finds_no_room_is_dropped_and_counted_and_the_end_says_what_is_left
 }
 
 #[tokio::test]
-async fn settings_that_cannot_work_are_refused_at_the_start() {
+async fn settings_that_cannot_work_are_refused() {
     for endpoint in ["ftp://127.0.0.1:1", "127.0.0.1:1", "http:///"] {
         let refused = ForwardSettings::to(endpoint);
         assert!(matches!(refused, Err(ForwardError::Endpoint(_))), "{endpoint}");
@@ -214,7 +214,7 @@ async fn settings_that_cannot_work_are_refused_at_the_start() {
 }
 
 #[tokio::test]
-async fn who_waits_for_room_has_it_once_something_is_acknowledged() {
+async fn waiting_for_capacity_ends_with_an_acknowledgement() {
     let address = nobody();
     let forwarder = AnalyticsForwarder::start(settings(address)).unwrap();
     forwarder.wait_for_capacity(Source::Events, 1).await;
@@ -234,7 +234,7 @@ async fn who_waits_for_room_has_it_once_something_is_acknowledged() {
 }
 
 #[tokio::test]
-async fn each_stream_has_a_token_of_its_own() {
+async fn each_stream_has_its_own_token() {
     let (recorder, address) = Recorder::start("127.0.0.1:0", []).await;
     let count = std::sync::atomic::AtomicUsize::new(0);
     let next = move || Ok::<_, TokenError>(format!("made-up-{}", count.fetch_add(1, Relaxed)));
@@ -250,7 +250,7 @@ async fn each_stream_has_a_token_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_token_that_is_given_is_the_one_of_each_stream() {
+async fn a_fixed_token_is_used_for_each_stream() {
     let (recorder, address) = Recorder::start("127.0.0.1:0", []).await;
     let tokens = Some(Tokens::fixed("made-up").unwrap());
     let with_tokens = settings(address).tokens(tokens).max_messages(1);
@@ -262,12 +262,12 @@ async fn a_token_that_is_given_is_the_one_of_each_stream() {
 }
 
 #[tokio::test]
-async fn nothing_is_sent_without_a_token_and_all_is_once_there_is_one() {
+async fn messages_wait_until_there_is_a_token() {
     let (recorder, address) = Recorder::start("127.0.0.1:0", []).await;
     let there_is_one = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&there_is_one);
     let tokens = Tokens::from_fn(move || {
-        if flag.load(Relaxed) { Ok("made-up".to_owned()) } else { Err("the vault is shut") }
+        if flag.load(Relaxed) { Ok("made-up".to_owned()) } else { Err("the vault is closed") }
     });
     let with_tokens = settings(address).tokens(tokens);
     let forwarder = AnalyticsForwarder::start(with_tokens).unwrap();
@@ -281,13 +281,13 @@ async fn nothing_is_sent_without_a_token_and_all_is_once_there_is_one() {
     assert_eq!(*recorder.tokens.lock().unwrap(), ["Bearer made-up"]);
 }
 
-// Breaks the nth stream of events after so many messages; those it has no number for end well.
+// Fails the nth stream after this many messages; streams without a number succeed.
 #[derive(Clone, Default)]
 struct Recorder {
     breaks: Arc<Mutex<VecDeque<usize>>>,
     streams: Arc<Mutex<Vec<Vec<String>>>>,
     tokens: Arc<Mutex<Vec<String>>>,
-    // How long an acknowledgement is.
+    // The size of an acknowledgement.
     answer_bytes: Arc<AtomicUsize>,
 }
 

@@ -1,4 +1,4 @@
-//! From calls to a collector: the spans, log records and metrics that they become.
+//! The spans, log records and metrics that a collector receives of calls.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -143,7 +143,7 @@ async fn a_node_counts_reports_where_a_participant_has_windows() {
     for _ in 0..3 {
         telemetry.track_stats(&key(Direction::Downstream), &stat([sent(1000, 10)]));
     }
-    // One who has no worker counts on the node alone.
+    // A participant without a worker counts on the node alone.
     let stranger = StatsKey::for_data("RM_1", "PA_9", "", Direction::Upstream, "");
     telemetry.track_stats(&stranger, &stat([sent(5, 7)]));
     telemetry.force_flush().await.unwrap();
@@ -187,7 +187,7 @@ async fn a_bad_value_of_a_report_leads_to_its_participants_span() {
             .into_iter()
             .filter(|point| point.metric == metric::NODE_ROUND_TRIP)
             .filter_map(|point| match point.value {
-                Value::Distribution(told) => Some(told.exemplars),
+                Value::Distribution(distribution) => Some(distribution.exemplars),
                 _ => None,
             })
             .flatten()
@@ -205,7 +205,7 @@ async fn a_bad_value_of_a_report_leads_to_its_participants_span() {
 }
 
 #[tokio::test]
-async fn what_no_call_tells_is_recorded_on_the_node() {
+async fn measurements_without_a_call_are_recorded_on_the_node() {
     let collector = Collector::start().await.unwrap();
     let telemetry = start(&collector);
     let node = telemetry.node();
@@ -277,7 +277,7 @@ async fn an_api_handlers_trace_leads_to_the_room_and_back() {
 }
 
 #[tokio::test]
-async fn what_is_told_after_the_end_is_refused_and_counted() {
+async fn calls_after_the_shutdown_are_refused_and_counted() {
     let collector = Collector::start().await.unwrap();
     let telemetry = start(&collector);
     telemetry.room_started(&room());
@@ -295,7 +295,7 @@ async fn what_is_told_after_the_end_is_refused_and_counted() {
 }
 
 #[tokio::test]
-async fn a_participant_that_is_told_of_in_no_room_makes_no_span() {
+async fn a_participant_without_a_room_makes_no_span() {
     let collector = Collector::start().await.unwrap();
     let telemetry = start(&collector);
     let (room, who) = (Room::default(), participant());
@@ -306,14 +306,14 @@ async fn a_participant_that_is_told_of_in_no_room_makes_no_span() {
     telemetry.track_published(track, true);
     let (_, received) = end(&telemetry, collector).await;
     assert_eq!(received.spans.len(), 0);
-    assert_eq!(received.logs.len(), 2, "but it is told");
+    assert_eq!(received.logs.len(), 2, "but it has its events");
 }
 
 #[tokio::test]
 async fn a_webhook_that_was_sent_or_failed_is_an_event() {
     let mut keys = Keys::default();
     keys.insert("devkey", "made-up-secret-of-thirty-two-characters");
-    // The notifier's webhooks go to a server of ours, and to nobody.
+    // The notifier's webhooks go to a server of ours, and to a port without a listener.
     let receiver = Server::start(Config::for_keys(keys.clone())).await.unwrap();
     let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let endpoints = [receiver.http(), nobody]
@@ -326,15 +326,15 @@ async fn a_webhook_that_was_sent_or_failed_is_an_event() {
     let telemetry = builder.start().unwrap();
     telemetry.room_started(&room());
     let (_, received) = end(&telemetry, collector).await;
-    let told: Vec<_> =
+    let webhooks: Vec<_> =
         received.logs.iter().filter(|log| log.event_name == event::WEBHOOK).collect();
-    assert_eq!(told.len(), 2, "one for each URL");
-    assert!(told.iter().all(|log| {
+    assert_eq!(webhooks.len(), 2, "one for each URL");
+    assert!(webhooks.iter().all(|log| {
         log.attributes.text(key::WEBHOOK_EVENT) == Some("room_started")
             && log.attributes.text(key::ROOM_SID) == Some("RM_1")
     }));
-    let webhooks = receiver.ledger().inputs[0].accepted;
-    assert_eq!(webhooks, 1, "and the server took its one");
+    let accepted = receiver.ledger().inputs[0].accepted;
+    assert_eq!(accepted, 1, "and the server received its one");
 }
 
 #[tokio::test]
@@ -360,7 +360,7 @@ async fn an_sfu_feeds_a_central_serve() {
     assert_eq!(spans(&received, span::ROOM).len(), 1);
     assert_eq!(spans(&received, span::TRACK).len(), 1);
     assert_eq!(received.logs.len(), 8, "each event once");
-    // Of a finished window, at the centre.
+    // The central server counts finished windows.
     assert_eq!(last(&received, metric::NODE_PACKETS), Measured::Number(30.0));
     let losses = points(&received, metric::NODE_LOSS);
     let Measured::Distribution { count, .. } = losses.last().unwrap().value else { panic!() };
@@ -368,10 +368,10 @@ async fn an_sfu_feeds_a_central_serve() {
 }
 
 #[tokio::test]
-async fn all_times_come_from_the_clock_that_was_given() {
+async fn all_times_are_from_the_given_clock() {
     let collector = Collector::start().await.unwrap();
     let settings = OtelSettings::default().endpoint(&collector.endpoint()).unwrap();
-    // In 2001. Nobody listens at that port: what became of the webhook is told too.
+    // In 2001. No listener is at that port: the failed webhook is an event too.
     let fixed = Time::from_secs(1_000_000_000).unwrap();
     let mut keys = Keys::default();
     keys.insert("key", "made-up-secret-of-thirty-two-characters");
@@ -384,21 +384,21 @@ async fn all_times_come_from_the_clock_that_was_given() {
     telemetry.local_room_state(&AnalyticsNodeRooms::default());
     telemetry.force_flush().await.unwrap();
     let (_, received) = end(&telemetry, collector).await;
-    // What took some time ended later; a series begins a moment before its first point.
-    let is_it = |nanos: u64| nanos.abs_diff(fixed.nanos()) < 60_000_000_000;
+    // A delivery ends later; a series begins a moment before its first point.
+    let is_near = |nanos: u64| nanos.abs_diff(fixed.nanos()) < 60_000_000_000;
     assert!(spans(&received, span::WEBHOOK_DELIVERY).len() > 1);
     for span in &received.spans {
-        assert!(is_it(span.start) && is_it(span.end), "{span:?}");
+        assert!(is_near(span.start) && is_near(span.end), "{span:?}");
     }
     for log in received.logs.iter().filter(|log| log.event_name != event::ROOM_CREATED) {
-        assert!(is_it(log.time), "{log:?}");
+        assert!(is_near(log.time), "{log:?}");
     }
-    // The program's own are told by the SDK, and have its times. A stream's series has those of its
-    // reports, which have none here.
+    // The program's own metrics have the SDK's times. A stream's series has the times of its reports,
+    // which have none here.
     let own = |point: &&Point| !point.name.starts_with("lk.otel.") && point.time != 0;
     assert!(received.points.iter().filter(own).count() > 10);
     for point in received.points.iter().filter(own) {
-        assert!(is_it(point.time), "{point:?}");
+        assert!(is_near(point.time), "{point:?}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! The queue: order, bounds, and races of calls, reports, flushes and ends from many threads.
+//! The queue: order, limits, and races of calls, reports, flushes and shutdowns from many threads.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
@@ -27,7 +27,7 @@ fn refused(telemetry: &Telemetry, source: Source) -> u64 {
 }
 
 #[tokio::test]
-async fn what_finds_no_room_in_the_queue_is_refused_and_counted() {
+async fn calls_beyond_the_queues_limit_are_refused_and_counted() {
     let it = Recorded::start_with(|builder| builder.max_queued(3));
     for _ in 0..5 {
         it.telemetry.room_started(&room());
@@ -35,7 +35,7 @@ async fn what_finds_no_room_in_the_queue_is_refused_and_counted() {
     assert_eq!(it.types().await.len(), 3);
     assert_eq!(refused(&it.telemetry, Source::Events), 2);
     it.telemetry.room_started(&room());
-    assert_eq!(it.types().await.len(), 4, "there is room again");
+    assert_eq!(it.types().await.len(), 4, "there is capacity again");
 }
 
 #[tokio::test]
@@ -43,7 +43,7 @@ async fn the_order_of_a_rooms_calls_and_reports_is_kept() {
     let it = Recorded::start();
     let (room, who, guard) = (room(), participant(), ReferenceGuard::new());
     let key = StatsKey::for_data("RM_1", "PA_1", "TR_1", Direction::Upstream, "");
-    // Reports behind a queued join are its worker's; those behind the reaping are nobody's.
+    // Reports behind a queued join belong to its worker; those after its removal to none.
     it.telemetry.participant_joined(of(&room, &who), None, None, true, Some(&guard));
     it.telemetry.track_stats(&key, &stat([sent(1, 1)]));
     it.telemetry.participant_active(of(&room, &who), None, Activation::default(), Some(&guard));
@@ -54,7 +54,7 @@ async fn the_order_of_a_rooms_calls_and_reports_is_kept() {
 }
 
 #[tokio::test]
-async fn a_shutdown_does_what_is_queued_first() {
+async fn a_shutdown_applies_queued_calls_first() {
     let it = Recorded::start();
     for _ in 0..1000 {
         it.telemetry.room_started(&room());
@@ -63,11 +63,11 @@ async fn a_shutdown_does_what_is_queued_first() {
     assert_eq!(it.recorder.events.lock().unwrap().len(), 1000);
     assert_eq!(report.undelivered, 0);
     it.telemetry.room_started(&room());
-    assert_eq!(refused(&it.telemetry, Source::Events), 1, "no more is taken");
+    assert_eq!(refused(&it.telemetry, Source::Events), 1, "no more calls are accepted");
 }
 
 #[tokio::test]
-async fn a_service_that_is_dropped_does_what_is_queued() {
+async fn a_dropped_service_applies_its_queued_calls() {
     let it = Recorded::start();
     let recorder = Arc::clone(&it.recorder);
     for _ in 0..100 {
@@ -100,7 +100,7 @@ async fn a_notifier_that_panics_ends_only_its_call() {
     assert_eq!(telemetry.held().0, 1, "the next call of the room was made");
 }
 
-// Panics at first, then says that it was called.
+// Panics at first, then reports its calls.
 struct PanicsAtFirst {
     calls: AtomicU64,
     called: mpsc::UnboundedSender<()>,
@@ -131,7 +131,7 @@ impl AnalyticsService for PanicsAtFirst {
     }
 }
 
-async fn goes_on(builder: Builder) {
+async fn keeps_running(builder: Builder) {
     let (called, mut calls) = mpsc::unbounded_channel();
     let service = PanicsAtFirst { calls: AtomicU64::new(0), called };
     let interval = Duration::from_millis(5);
@@ -161,14 +161,14 @@ async fn goes_on(builder: Builder) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_analytics_service_that_panics_ends_no_flush() {
-    goes_on(Telemetry::builder()).await;
+    keeps_running(Telemetry::builder()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_analytics_service_that_panics_does_not_end_the_clock_of_the_metrics() {
-    // Nobody is there: nothing is delivered.
+    // No listener is there: nothing is delivered.
     let settings = OtelSettings::default().endpoint("http://127.0.0.1:1").unwrap();
-    goes_on(Telemetry::builder().otel(settings)).await;
+    keeps_running(Telemetry::builder().otel(settings)).await;
 }
 
 #[tokio::test]
@@ -194,7 +194,7 @@ fn member(thread: usize, nth: usize) -> Member {
     Member { room, who: ParticipantInfo { sid: format!("PA_{thread}_{nth}"), ..participant() } }
 }
 
-// One participant's life, as its SFU tells it: joined, stats, active, left, and again.
+// One participant's life, as its SFU reports it: joined, stats, active, left, and again.
 fn live(telemetry: &Telemetry, member: &Member) {
     let at = ParticipantContext::new(&member.room, &member.who);
     let class = TrackClass { source: None, kind: TrackKind::Audio };
@@ -228,7 +228,7 @@ async fn eight_threads_lose_nothing_and_count_nothing_twice() {
                 })
             })
             .collect();
-        // Flushes and reaps all the while.
+        // Flushes, and removes closed workers, all the while.
         let (it, over, begin) = (&it, &over, &begin);
         scope.spawn(move || {
             begin.wait();
@@ -246,7 +246,7 @@ async fn eight_threads_lose_nothing_and_count_nothing_twice() {
     it.telemetry.force_flush().await.unwrap();
     it.advance(Duration::from_mins(4));
     it.telemetry.force_flush().await.unwrap();
-    assert_eq!(it.telemetry.held(), (0, 0), "all are closed and reaped");
+    assert_eq!(it.telemetry.held(), (0, 0), "all are closed and removed");
     assert_eq!(refused(&it.telemetry, Source::Stats), 0);
     let mut packets: BTreeMap<String, (u64, u64)> = BTreeMap::new();
     for stat in it.recorder.stats.lock().unwrap().iter().flatten() {

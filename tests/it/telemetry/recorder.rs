@@ -1,4 +1,4 @@
-//! A service whose every message is kept, and whose clock stands until it is set.
+//! A service that records all of its messages, with a clock that stands still until it is set.
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ use livekit_otel_telemetry::{
 /// Unix seconds at which the clock of a [`Recorded`] begins.
 pub(crate) const BEGIN: u64 = 1_795_400_000;
 
-/// All that was sent and notified, in its order.
+/// Everything that was sent, in its order.
 #[derive(Default)]
 pub(crate) struct Recorder {
     pub(crate) events: Mutex<Vec<AnalyticsEvent>>,
@@ -56,7 +56,7 @@ impl QueuedNotifier for Recorder {
     }
 }
 
-/// A service, its clock, and what it told.
+/// A service, its clock, and its recorded messages.
 pub(crate) struct Recorded {
     pub(crate) telemetry: Telemetry,
     pub(crate) recorder: Arc<Recorder>,

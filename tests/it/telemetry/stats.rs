@@ -1,4 +1,4 @@
-//! What a flush tells of streams: upstream's stats_test.go, and the rules that it leaves out.
+//! What a flush sends about streams: upstream's stats_test.go, and the rules that it leaves out.
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ async fn flushed(it: &Recorded) -> Vec<AnalyticsStat> {
 }
 
 #[tokio::test]
-async fn a_window_says_whose_it_is() {
+async fn a_window_names_its_participant_and_track() {
     let it = joined().await;
     it.telemetry.track_stats(&down(""), &stat([sent(33, 0)]));
     let stats = flushed(&it).await;
@@ -69,14 +69,14 @@ async fn downstream_packets_are_summed() {
     assert_eq!(stats[0].streams, [with_times(sent(56, 2))]);
 }
 
-// Upstream writes 1970 where a stream had no time.
+// Upstream writes 1970 if a stream had no time.
 fn with_times(stream: AnalyticsStream) -> AnalyticsStream {
     let unset = Some(Timestamp { seconds: 0, nanos: 0 });
     AnalyticsStream { start_time: unset, end_time: unset, ..stream }
 }
 
 #[tokio::test]
-async fn each_track_has_a_window_of_its_own() {
+async fn each_track_has_its_own_window() {
     let it = joined().await;
     it.telemetry.track_stats(&down("TR_1"), &stat([sent(33, 1)]));
     it.telemetry.track_stats(&down("TR_2"), &stat([sent(23, 1)]));
@@ -116,7 +116,7 @@ async fn upstream_losses_and_requests_are_summed_and_delays_are_the_highest() {
 }
 
 #[tokio::test]
-async fn a_window_has_what_came_since_the_last() {
+async fn a_window_has_the_reports_since_the_last_flush() {
     let it = joined().await;
     let lost = |lost, bytes, packets| {
         stat([AnalyticsStream { packets_lost: lost, ..sent(bytes, packets) }])
@@ -125,7 +125,7 @@ async fn a_window_has_what_came_since_the_last() {
     assert_eq!(flushed(&it).await[0].streams[0].packets_lost, 1);
     it.telemetry.track_stats(&down("TR_1"), &lost(4, 2, 2));
     assert_eq!(flushed(&it).await[0].streams[0].packets_lost, 4);
-    assert_eq!(it.flush().await.len(), 0, "nothing came");
+    assert_eq!(it.flush().await.len(), 0, "no reports came");
 }
 
 #[tokio::test]
@@ -168,7 +168,7 @@ async fn upstream_requests_are_counted_by_track_and_an_unpublished_track_is_sile
 }
 
 #[tokio::test]
-async fn one_who_leaves_without_stats_has_no_window() {
+async fn a_participant_without_stats_has_no_window() {
     let it = Recorded::start();
     let (room, who, guard) = (Room::default(), participant(), ReferenceGuard::new());
     it.telemetry.participant_joined(of(&room, &who), None, None, true, Some(&guard));
@@ -238,7 +238,7 @@ async fn scores_have_their_mean_their_lowest_and_their_median() {
         (&[4.0, 0.0, 2.0], [3.0, 2.0, 3.0]),
         (&[4.5, 1.5, 3.0], [3.0, 1.5, 3.0]),
         (&[0.0], [0.0, 0.0, 0.0]),
-        // More than are kept inline.
+        // More than fit inline.
         (&[5.0, 1.0, 5.0, 1.0, 5.0, 1.0, 5.0, 1.0, 5.0, 2.0, 3.0], [34.0 / 11.0, 1.0, 3.0]),
     ];
     for (scores, expected) in cases {
@@ -247,31 +247,31 @@ async fn scores_have_their_mean_their_lowest_and_their_median() {
             it.telemetry.track_stats(&media("TR_1"), &stat);
         }
         let stats = flushed(&it).await;
-        let [told] = &stats[..] else { panic!("one window") };
-        // To the bit: upstream's sums are made in the same order.
-        let told = [told.score, told.min_score, told.median_score].map(f32::to_bits);
-        assert_eq!(told, expected.map(f32::to_bits), "{scores:?}");
+        let [window] = &stats[..] else { panic!("one window") };
+        // Bit by bit, as upstream adds up in the same order.
+        let scored = [window.score, window.min_score, window.median_score].map(f32::to_bits);
+        assert_eq!(scored, expected.map(f32::to_bits), "{scores:?}");
     }
 }
 
 #[tokio::test]
-async fn layers_are_summed_and_only_the_highest_is_told() {
+async fn layers_are_summed_and_only_the_highest_is_sent() {
     let it = joined().await;
     let layer = |layer, bytes| AnalyticsVideoLayer { layer, packets: 1, bytes, frames: 2 };
     for layers in [vec![layer(0, 10), layer(2, 20)], vec![layer(1, 5), layer(2, 7)]] {
         let stream = AnalyticsStream { video_layers: layers, ..sent(1, 1) };
         it.telemetry.track_stats(&media("TR_1"), &stat([stream]));
     }
-    let told = &flushed(&it).await[0].streams[0].video_layers;
-    assert_eq!(*told, [AnalyticsVideoLayer { layer: 2, packets: 2, bytes: 27, frames: 4 }]);
-    // More than are kept inline.
+    let layers = &flushed(&it).await[0].streams[0].video_layers;
+    assert_eq!(*layers, [AnalyticsVideoLayer { layer: 2, packets: 2, bytes: 27, frames: 4 }]);
+    // More than fit inline.
     let many = AnalyticsStream {
         video_layers: (0..9).chain(0..9).map(|nth| layer(nth, 1 << 40)).collect(),
         ..sent(1, 1)
     };
     it.telemetry.track_stats(&media("TR_1"), &stat([many]));
-    let told = &flushed(&it).await[0].streams[0].video_layers;
-    assert_eq!(*told, [AnalyticsVideoLayer { layer: 8, packets: 2, bytes: 1 << 41, frames: 4 }]);
+    let layers = &flushed(&it).await[0].streams[0].video_layers;
+    assert_eq!(*layers, [AnalyticsVideoLayer { layer: 8, packets: 2, bytes: 1 << 41, frames: 4 }]);
 }
 
 #[tokio::test]
@@ -287,7 +287,7 @@ async fn a_window_spans_its_streams() {
 }
 
 #[tokio::test]
-async fn stats_of_one_who_never_joined_have_no_window() {
+async fn stats_of_an_unknown_participant_have_no_window() {
     let it = Recorded::start();
     it.telemetry.track_stats(&media("TR_1"), &stat([sent(1, 1)]));
     assert_eq!(it.flush().await.len(), 0);
@@ -316,7 +316,7 @@ async fn a_report_of_a_known_stream_allocates_nothing() {
     let key = media("TR_1");
     it.telemetry.track_stats(&key, &report);
     it.flush().await;
-    // As many as have their scores inline.
+    // As many as fit inline.
     let info = allocation_counter::measure(|| {
         for _ in 0..8 {
             it.telemetry.track_stats(&key, &report);

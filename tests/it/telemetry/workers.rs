@@ -1,5 +1,5 @@
-//! Who has a stats worker, and for how long: upstream's statsworker_test.go, and what its service
-//! does with workers.
+//! When a participant has a stats worker: upstream's statsworker_test.go, and its service's use of
+//! workers.
 
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ async fn a_worker_closes_with_the_last_of_its_guards() {
 }
 
 #[tokio::test]
-async fn a_guard_counts_once_however_often_it_is_given() {
+async fn a_guard_counts_once_however_often_it_is_used() {
     let it = Recorded::start();
     let guard = ReferenceGuard::new();
     for _ in 0..3 {
@@ -79,7 +79,7 @@ async fn without_a_guard_a_worker_stays_as_long_as_it_has_reports() {
     it.telemetry.idle().await;
     it.advance(PAST_CLEANUP);
     it.flush().await;
-    assert_eq!(workers(&it).await, 1, "nobody held it, so nobody let go");
+    assert_eq!(workers(&it).await, 1, "no guard held it, so none released it");
     for _ in 0..3 {
         it.advance(Duration::from_mins(59));
         it.telemetry.track_stats(&key(), &stat([sent(1, 1)]));
@@ -130,16 +130,16 @@ async fn a_closed_worker_is_replaced_by_one_that_is_connected_as_it_was() {
     let mut bytes: Vec<_> =
         it.flush().await.iter().map(|stats| stats[0].streams[0].primary_bytes).collect();
     bytes.sort_unstable();
-    assert_eq!(bytes, [1, 2], "each has what came to it");
+    assert_eq!(bytes, [1, 2], "each has its own reports");
     it.advance(PAST_CLEANUP);
     it.flush().await;
     assert_eq!(workers(&it).await, 1, "the replaced one is gone");
     it.telemetry.track_stats(&key(), &stat([sent(3, 3)]));
-    assert_eq!(it.flush().await.len(), 1, "and took nobody with it");
+    assert_eq!(it.flush().await.len(), 1, "and removed no other");
 }
 
 #[tokio::test]
-async fn a_guard_that_was_released_makes_no_worker() {
+async fn a_released_guard_makes_no_worker() {
     let it = Recorded::start();
     let guard = ReferenceGuard::new();
     join(&it, &guard);
@@ -149,7 +149,7 @@ async fn a_guard_that_was_released_makes_no_worker() {
     it.flush().await;
     activate(&it, &guard);
     assert_eq!(workers(&it).await, 0);
-    assert_eq!(it.types().await.last(), Some(&Type::ParticipantActive), "it is told all the same");
+    assert_eq!(it.types().await.last(), Some(&Type::ParticipantActive), "its event is sent");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ pub(super) use livekit_otel_transport::client::Client;
 /// With `https`, it is an error if the system has no certificates.
 pub(super) fn new(https: bool) -> Result<Client, WebhookError> {
     livekit_otel_transport::client::new(https)
-        .map_err(|error| WebhookError::Certificates(error.to_string()))
+        .map_err(|error| WebhookError::Certificates(Box::new(error)))
 }
 
 /// Whether the receiver's certificate is not trusted, which no retry changes.

@@ -1,9 +1,8 @@
 //! The settings of a notifier.
 
+use std::error::Error;
 use std::fmt;
 use std::time::Duration;
-
-use thiserror::Error;
 
 use super::target;
 use livekit_otel_livekit::keys::Keys;
@@ -150,7 +149,7 @@ impl fmt::Debug for WebhookEndpoint {
 }
 
 /// Why the notifier can't start, or can't replace its keys. An endpoint is named by its index.
-#[derive(Debug, Clone, Error, PartialEq, Eq)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WebhookError {
     /// An endpoint's URL can't be used.
@@ -160,8 +159,8 @@ pub enum WebhookError {
     #[error("webhook endpoint {0}: no secret for its signing key")]
     UnknownKey(usize),
     /// An endpoint is https, and the system has no certificates.
-    #[error("the system's certificates can't be used: {0}")]
-    Certificates(String),
+    #[error("the system's certificates can't be used")]
+    Certificates(#[source] Box<dyn Error + Send + Sync>),
     /// It was not started on a tokio runtime.
     #[error("there is no tokio runtime to send on")]
     NoRuntime,
