@@ -40,7 +40,7 @@ pub struct Server {
     keys: KeyRing,
     // None once it has ended.
     pipeline: Option<JoinHandle<Ended>>,
-    clock: FlushTimer,
+    flush_timer: FlushTimer,
     exporter: Exporter,
     ledger: Arc<Ledger>,
     ui: Option<Ui>,

@@ -8,8 +8,7 @@ use bytes::Bytes;
 use http::Uri;
 use thiserror::Error;
 
-use super::Failure;
-use super::http::TIMEOUT;
+use super::{Failure, TIMEOUT};
 use crate::cli::{Deadletter, DeadletterArgs, DeadletterRetryArgs};
 use crate::config::Config;
 use livekit_otel_durable::journal::{DeadLetter, Payload, dead_letter_files, read_dead_letter};

@@ -4,7 +4,6 @@
 
 pub mod deadletter;
 mod demo;
-mod http;
 mod replay;
 mod serve;
 mod simulate;
@@ -12,10 +11,14 @@ pub mod status;
 mod trace_id;
 
 use std::error::Error;
+use std::time::Duration;
 
 use crate::cli::{Command, EXIT_USAGE};
 use crate::config::Errors;
 use livekit_otel_transport::chain;
+
+// For the head of an answer, and for its body.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why a command fails. Any error becomes [`Failure::Failed`], with its causes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,7 +4,8 @@ use std::io::Write;
 
 use super::Failure;
 use crate::cli::ReplayArgs;
-use crate::{config, demo};
+use crate::config;
+use crate::demo;
 use livekit_otel_export::configure::ProcessEnv;
 use livekit_otel_tools::demo::Progress;
 use livekit_otel_tools::replay::{self, Sent};

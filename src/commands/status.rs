@@ -7,12 +7,14 @@ use http::uri::Authority;
 use http::{Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use thiserror::Error;
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
 
-use super::Failure;
-use super::http::{RequestError, TIMEOUT, request};
+use super::{Failure, TIMEOUT};
 use crate::cli::StatusArgs;
 use livekit_otel_ledger::report::render_ledger;
 use livekit_otel_ledger::status::Status;
+use livekit_otel_transport::client;
 
 const MAX_ANSWER: usize = 1 << 20;
 
@@ -28,8 +30,10 @@ pub struct StatusError {
 enum Reason {
     #[error(transparent)]
     Request(#[from] http::Error),
-    #[error(transparent)]
-    NoAnswer(#[from] RequestError),
+    #[error("the request failed")]
+    NoAnswer(#[from] hyper_util::client::legacy::Error),
+    #[error("no answer in time")]
+    Timeout(#[from] Elapsed),
     #[error("the answer is {0}")]
     Status(StatusCode),
     #[error("the answer broke off, or is too large")]
@@ -49,12 +53,13 @@ pub async fn fetch(admin: &Authority) -> Result<Status, StatusError> {
 }
 
 async fn read(uri: &Uri) -> Result<Status, Reason> {
-    let (head, body) = request(Request::get(uri).body(Full::default())?).await?.into_parts();
+    let request = Request::get(uri).body(Full::default())?;
+    let (head, body) = timeout(TIMEOUT, client::plain().request(request)).await??.into_parts();
     if head.status != StatusCode::OK {
         return Err(Reason::Status(head.status));
     }
-    let body = tokio::time::timeout(TIMEOUT, Limited::new(body, MAX_ANSWER).collect()).await;
-    let body = body.map_err(|_| RequestError::Timeout)?.map_err(Reason::Body)?;
+    let body = timeout(TIMEOUT, Limited::new(body, MAX_ANSWER).collect()).await?;
+    let body = body.map_err(Reason::Body)?;
     serde_json::from_slice(&body.to_bytes()).map_err(Reason::Format)
 }
 

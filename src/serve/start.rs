@@ -24,11 +24,11 @@ use livekit_otel_livekit::keys::KeyRing;
 use livekit_otel_model::event::Time;
 use livekit_otel_pipeline::own::Own;
 use livekit_otel_pipeline::periodic::FlushTimer;
-use livekit_otel_pipeline::{self as pipeline, Durable, Ticks};
+use livekit_otel_pipeline::{self as pipeline, Durable, Tap, Ticks};
 
 // How long a failed start waits for the journal's writer.
 const WRITER_TIMEOUT: Duration = Duration::from_secs(5);
-const CLOCK: &str = "the clock of the metrics";
+const FLUSH_TIMER: &str = "the flush timer";
 
 /// Why a server can't start.
 #[derive(Debug, Error)]
@@ -80,7 +80,7 @@ impl Server {
     }
 
     async fn start_with(
-        config: Config,
+        mut config: Config,
         storage: Storage,
         ledger: Arc<Ledger>,
         exporter: Exporter,
@@ -89,27 +89,18 @@ impl Server {
         let is_durable = disk.is_some();
         let budget = Arc::clone(journal.budget());
         let settings = listeners(&config);
-        let keys = KeyRing::from(config.keys);
+        let keys = KeyRing::from(std::mem::take(&mut config.keys));
         let shared = Shared {
             keys: keys.clone(),
             journal,
             ledger: Arc::clone(&ledger),
             dead_letters: Arc::clone(&dead_letters),
         };
-        let api =
-            config.api.map(|api| reconcile::Prepared::new(api, shared.clone())).transpose()?;
+        let api = config.api.take();
+        let api = api.map(|api| reconcile::Prepared::new(api, shared.clone())).transpose()?;
         let mut listeners = listen::bind(&settings, shared).await?;
         let admin = listeners.admin.take();
-        let (ui, tap) = match config.ui {
-            None => (None, None),
-            Some(address) => {
-                let trace_url = config.session.trace_url.clone();
-                let privacy = config.export.privacy.clone();
-                let started = Ui::start(address, privacy, Arc::clone(&ledger), trace_url, &faults);
-                let (ui, tap) = started.await?;
-                (Some(ui), Some(tap))
-            }
-        };
+        let (ui, tap) = start_ui(&config, &ledger, &faults).await?;
         let reconciler = api.map(|api| api.start(&faults));
         let now = Time::from_system(SystemTime::now());
         let durable =
@@ -125,7 +116,7 @@ impl Server {
         };
         let (ticks, pipeline) = pipeline::start(parts, reader);
         let own = Own::new(Arc::clone(&ledger), is_durable.then(|| Arc::clone(&budget)));
-        let clock = start_clock(config.stats_interval, own, ticks, &exporter, &faults);
+        let flush_timer = start_flush_timer(config.stats_interval, own, ticks, &exporter, &faults);
         let memory_watch = config.memory_limit.map(|limit| watch_memory(limit, budget, &faults));
         Ok(Self {
             listeners,
@@ -133,7 +124,7 @@ impl Server {
             reconciler,
             keys,
             pipeline: Some(pipeline),
-            clock,
+            flush_timer,
             exporter,
             ledger,
             ui,
@@ -143,6 +134,17 @@ impl Server {
             faults,
         })
     }
+}
+
+async fn start_ui(
+    config: &Config,
+    ledger: &Arc<Ledger>,
+    faults: &Faults,
+) -> Result<(Option<Ui>, Option<Tap>), StartError> {
+    let Some(address) = config.ui else { return Ok((None, None)) };
+    let (privacy, trace_url) = (config.export.privacy.clone(), config.session.trace_url.clone());
+    let (ui, tap) = Ui::start(address, privacy, Arc::clone(ledger), trace_url, faults).await?;
+    Ok((Some(ui), Some(tap)))
 }
 
 fn listeners(config: &Config) -> listen::Settings {
@@ -162,8 +164,8 @@ fn listeners(config: &Config) -> listen::Settings {
     }
 }
 
-// The clock flushes the stats, and sends the program's own metrics.
-fn start_clock(
+// The timer flushes the stats, and sends the program's own metrics.
+fn start_flush_timer(
     interval: Duration,
     own: Own,
     ticks: Ticks,
@@ -175,11 +177,11 @@ fn start_clock(
         interval,
         own,
         move || {
-            let _watched = ticking.watched(CLOCK);
+            let _watched = ticking.watched(FLUSH_TIMER);
             ticks.post();
         },
         move |metrics| {
-            let _watched = collecting.watched(CLOCK);
+            let _watched = collecting.watched(FLUSH_TIMER);
             exporter.sdk_metrics(metrics);
         },
     )

@@ -6,8 +6,10 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Server, ended};
+use livekit_otel_export::Exporter;
 use livekit_otel_ledger::Snapshot;
 use livekit_otel_ledger::faults::{Fault, Faults};
+use livekit_otel_pipeline::Ended;
 
 // Senders have this fraction of the shutdown timeout to finish what they began, …
 const SOURCES: u32 = 5;
@@ -16,7 +18,7 @@ const MAX_SOURCES: Duration = Duration::from_secs(2);
 // The fraction of the shutdown timeout until accepted input is processed.
 const PIPELINE: u32 = 2;
 // For the last collection of the program's own metrics, which normally takes no time.
-const CLOCK: Duration = Duration::from_secs(1);
+const LAST_METRICS: Duration = Duration::from_secs(1);
 // After the shutdown timeout, for the snapshot that the next start loads.
 const SAVING: Duration = Duration::from_secs(5);
 
@@ -86,8 +88,8 @@ impl Server {
             }
             tracing::warn!("accepted input could not be processed in time");
         }
-        let clock = (Instant::now() + CLOCK).min(deadlines.delivery);
-        if timeout_at(clock, self.clock.stop()).await.is_err() {
+        let collected = (Instant::now() + LAST_METRICS).min(deadlines.delivery);
+        if timeout_at(collected, self.flush_timer.stop()).await.is_err() {
             tracing::warn!("the last metrics could not be collected in time");
         }
         if let Some(watch) = self.memory_watch {
@@ -95,29 +97,13 @@ impl Server {
         }
         self.exporter.shutdown(deadlines.delivery).await;
         if let Ok(ended) = ended {
-            let exporter = self.exporter.clone();
-            // On a blocking thread, which the timeout can leave behind if the disk hangs.
-            let saved = tokio::task::spawn_blocking(move || match ended {
-                Some(ended) => ended.save(),
-                // The state of a panicked pipeline can't be used; its outputs can.
-                None => {
-                    if let Err(error) = exporter.save() {
-                        tracing::error!(%error, "undelivered records can't be written to disk");
-                    }
-                }
-            });
-            if timeout_at(Instant::now() + SAVING, saved).await.is_err() {
-                tracing::warn!(
-                    "the snapshot was not written in time: the next start replays the journal"
-                );
-            }
+            save(ended, self.exporter.clone()).await;
         }
         if let Some(admin) = self.admin {
             admin.stop().await;
         }
         let ledger = self.ledger.snapshot().ended();
-        // With a disk, only the program's own metrics are lost; they are cumulative, and sent again after the
-        // next start.
+        // With a disk, only own metrics are lost, which are cumulative and sent again by the next start.
         let undelivered = if self.is_durable { 0 } else { ledger.lost_by_shutdown() };
         let parts = [self.faults, listening, self.exporter.faults().clone()];
         let broken = is_broken.then_some("the pipeline").into_iter();
@@ -128,6 +114,23 @@ impl Server {
             faults.push(Fault::Imbalance(imbalance));
         }
         Report { ledger, undelivered, faults }
+    }
+}
+
+// Writes the state for the next start.
+async fn save(ended: Option<Ended>, exporter: Exporter) {
+    // On a blocking thread, which the timeout can leave behind if the disk hangs.
+    let saved = tokio::task::spawn_blocking(move || match ended {
+        Some(ended) => ended.save(),
+        // The state of a panicked pipeline can't be used; its outputs can.
+        None => {
+            if let Err(error) = exporter.save() {
+                tracing::error!(%error, "undelivered records can't be written to disk");
+            }
+        }
+    });
+    if timeout_at(Instant::now() + SAVING, saved).await.is_err() {
+        tracing::warn!("the snapshot was not written in time: the next start replays the journal");
     }
 }
 

@@ -46,7 +46,7 @@ pub struct Settings {
 
 /// The system's certificates can't be used.
 #[derive(Debug, Error)]
-#[error("can't connect to LiveKit's API: {0}")]
+#[error("can't connect to LiveKit's API")]
 pub struct StartError(#[source] client::CertificatesError);
 
 // Why a round fails.
@@ -157,7 +157,7 @@ impl Prepared {
                 Ok((rooms, failed)) => self.accept(&rooms).await.and(failed.map_or(Ok(()), Err)),
                 Err(error) => Err(error),
             };
-            self.log(done);
+            self.record(done);
         }
     }
 
@@ -235,7 +235,7 @@ impl Prepared {
     }
 
     // Only the first of successive failures is a warning.
-    fn log(&mut self, done: Result<(), ApiError>) {
+    fn record(&mut self, done: Result<(), ApiError>) {
         let was_failing = std::mem::replace(&mut self.is_failing, done.is_err());
         let host = self.settings.url.host().unwrap_or_default();
         match done {

@@ -54,6 +54,26 @@ fn dependencies(member: &str) -> Vec<String> {
     names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
+// In the root package, a module uses only those before it. `main.rs`, `descriptors` and `fuzz` are leaves.
+const LAYERS: [&str; 8] = ["cli", "source", "config", "observe", "ui", "serve", "demo", "commands"];
+
+#[test]
+fn the_modules_of_the_server_import_in_one_direction() {
+    for (nth, module) in LAYERS.iter().enumerate() {
+        let later = LAYERS[nth + 1..].iter().map(|later| format!("crate::{later}"));
+        let later: Vec<String> = later.chain(["crate::{".to_owned()]).collect();
+        let files = [format!("src/{module}"), format!("src/{module}.rs")];
+        let own = |path: &Path| files.iter().any(|file| path.starts_with(file));
+        let files: Vec<_> = sources().into_iter().filter(|(path, _)| own(path)).collect();
+        assert!(!files.is_empty(), "{module} is gone");
+        for (path, text) in files {
+            for word in &later {
+                assert!(!contains(&text, word), "{} contains {word}", path.display());
+            }
+        }
+    }
+}
+
 #[test]
 fn the_model_and_the_engine_depend_on_no_runtime_and_no_protocol() {
     for member in ["model", "engine"] {
