@@ -1,5 +1,7 @@
 //! The command line. Values that the file and the environment can set too stay text here: the
 //! configuration parses them, so that one run reports all errors.
+//!
+//! Uses no other module of this package.
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -1,4 +1,6 @@
 //! The program's own log, and its own traces if they are enabled.
+//!
+//! Uses `config`; only `commands` and `main.rs` use it.
 
 mod own_traces;
 

@@ -79,7 +79,8 @@ impl Server {
     /// Replaces the keys, and reads the listeners' certificates again.
     ///
     /// # Errors
-    /// If a certificate can't be used; then its listener keeps the previous one.
+    /// If a certificate can't be used; then the listeners that were not reloaded keep theirs. The keys are
+    /// replaced.
     pub fn reload(&self, keys: Keys) -> Result<(), TlsError> {
         self.keys.replace(keys);
         self.listeners.reload()

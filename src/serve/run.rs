@@ -92,10 +92,14 @@ async fn reloading(
 ) {
     let Ok(mut hangup) = hangup else { return std::future::pending().await };
     while hangup.recv().await.is_some() {
-        let keys = reload().map_err(|errors| chain(&errors));
-        match keys.and_then(|keys| server.reload(keys).map_err(|error| chain(&error))) {
-            Ok(()) => tracing::info!("reloaded keys and certificates"),
-            Err(error) => tracing::error!(error, "not reloaded: the previous ones stay in use"),
+        match reload().map(|keys| server.reload(keys)) {
+            Ok(Ok(())) => tracing::info!("reloaded keys and certificates"),
+            Ok(Err(error)) => {
+                tracing::error!(error = chain(&error), "reloaded keys; certificates not reloaded");
+            }
+            Err(errors) => {
+                tracing::error!(error = chain(&errors), "keys and certificates not reloaded");
+            }
         }
     }
     std::future::pending::<()>().await;

@@ -289,7 +289,7 @@ impl Listeners {
     /// Reads the certificates again, for new connections.
     ///
     /// # Errors
-    /// If one can't be used; then its listener keeps the previous one.
+    /// If one can't be used; then the listeners that were not reloaded keep theirs.
     pub fn reload(&self) -> Result<(), TlsError> {
         self.acceptors.iter().try_for_each(Acceptor::reload)
     }

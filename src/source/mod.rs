@@ -1,7 +1,7 @@
 //! The sources of telemetry: signed webhooks, analytics streams, and the rooms that LiveKit's API
 //! lists. The admin listener is here too.
 //!
-//! Uses no other module of this package. What a source acknowledges is in the journal before.
+//! Uses no other module of this package. A source acknowledges input once the journal has it.
 
 mod admin;
 pub mod analytics;
@@ -67,7 +67,7 @@ impl Drop for OpenStream {
     }
 }
 
-// Without `read`, the input can't be read and is kept as raw bytes.
+// An input without `read` could not be read, and is kept as raw bytes.
 fn accepted(source: Source, read: Option<Read>, raw: Bytes, twin_expected: bool) -> Accepted {
     let at = Time::from_system(SystemTime::now());
     let size = raw.len();
