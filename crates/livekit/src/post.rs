@@ -138,21 +138,28 @@ mod tests {
         assert_eq!(refused.to_string(), "the receiver answered 401 Unauthorized");
     }
 
-    #[tokio::test]
-    async fn retry_after_counts_on_429_and_503() {
-        let after = async |answer| match answered(answer).await {
-            Err(PostError::Refused { retry_after, .. }) => retry_after,
-            other => panic!("{other:?}"),
+    #[test]
+    fn retry_after_is_read_on_429_and_503() {
+        let after = |code: u16, value: &str| {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, value.parse().unwrap())]);
+            retry_after(StatusCode::from_u16(code).unwrap(), &headers)
         };
-        let seven = Some(Duration::from_secs(7));
+        for code in [429, 503] {
+            assert_eq!(after(code, "7"), Some(Duration::from_secs(7)));
+            assert_eq!(after(code, "0"), Some(Duration::ZERO));
+            assert_eq!((after(code, "-1"), after(code, "soon")), (None, None));
+        }
+        assert_eq!((after(500, "7"), after(401, "7")), (None, None));
+    }
+
+    #[tokio::test]
+    async fn a_refusal_has_its_retry_after() {
         let full = "HTTP/1.1 503 Full\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n";
-        assert_eq!(after(full).await, seven);
-        let many = "HTTP/1.1 429 Many\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n";
-        assert_eq!(after(many).await, seven);
-        let broken = "HTTP/1.1 500 No\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n";
-        assert_eq!(after(broken).await, None);
-        let odd = "HTTP/1.1 503 Full\r\nRetry-After: soon\r\nContent-Length: 0\r\n\r\n";
-        assert_eq!(after(odd).await, None);
+        let refused = answered(full).await;
+        let seven = Some(Duration::from_secs(7));
+        assert!(
+            matches!(refused, Err(PostError::Refused { retry_after, .. }) if retry_after == seven)
+        );
     }
 
     #[tokio::test(start_paused = true)]

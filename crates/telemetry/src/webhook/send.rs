@@ -4,20 +4,17 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, Request, StatusCode};
-use http_body_util::Full;
+use http::StatusCode;
 use parking_lot::RwLock;
 use thiserror::Error;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::Instant;
 
 use super::client::{self, Client};
 use super::settings::{WebhookError, WebhookSettings};
 use super::target::Target;
 use livekit_otel_livekit::keys::Keys;
 use livekit_otel_livekit::messages::WebhookEvent;
-use livekit_otel_livekit::token::sign;
+use livekit_otel_livekit::post::{PostError, SignedWebhook};
 
 // A longer `Retry-After` is not honoured, as the whole queue waits for it.
 const MAX_RETRY_AFTER: Duration = Duration::from_mins(5);
@@ -155,50 +152,25 @@ impl Sender {
         }
     }
 
+    // Signed anew for each attempt, as the signature expires.
     async fn attempt(&self, target: &Target, body: Bytes) -> Result<StatusCode, SendError> {
-        let began = Instant::now();
-        let request = self.client.request(self.request(target, body)?);
-        let response = tokio::time::timeout(self.timeout, request)
-            .await
-            .map_err(|_| SendError::Timeout)?
-            .map_err(|error| of_client(&error))?;
-        let (head, answer) = response.into_parts();
-        // The body is ignored, but a connection that was read to its end is used again.
-        let left = self.timeout.saturating_sub(began.elapsed());
-        let _ = livekit_otel_transport::client::read(answer, left).await;
-        if head.status.is_success() {
-            return Ok(head.status);
-        }
-        Err(SendError::Status {
-            status: head.status,
-            after: parse_retry_after(head.status, &head.headers),
+        let signed = self.signed(target, body)?;
+        let posted = signed.post(&self.client, &target.uri, self.timeout).await;
+        posted.map_err(|error| match error {
+            PostError::Request(_) => SendError::Request,
+            PostError::Timeout(_) => SendError::Timeout,
+            PostError::Connection(error) => of_client(&error),
+            PostError::Refused { status, retry_after } => {
+                SendError::Status { status, after: retry_after }
+            }
         })
     }
 
-    fn request(&self, target: &Target, body: Bytes) -> Result<Request<Full<Bytes>>, SendError> {
-        let mut token =
-            HeaderValue::from_str(&self.token(target, &body)?).map_err(|_| SendError::Request)?;
-        token.set_sensitive(true);
-        Request::post(&target.uri)
-            .header(AUTHORIZATION, token)
-            .header(CONTENT_TYPE, "application/webhook+json")
-            .body(Full::new(body))
-            .map_err(|_| SendError::Request)
-    }
-
-    fn token(&self, target: &Target, body: &[u8]) -> Result<String, SendError> {
+    fn signed(&self, target: &Target, body: Bytes) -> Result<SignedWebhook, SendError> {
         let signing = self.signing.read();
         let (key, secret) = signing.secret(target.key.as_deref()).ok_or(SendError::UnknownKey)?;
-        sign(body, key, secret).map_err(|_| SendError::Request)
+        SignedWebhook::new(body, key, secret).map_err(|_| SendError::Request)
     }
-}
-
-fn parse_retry_after(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
-    if !matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-        return None;
-    }
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
 }
 
 fn of_client(error: &hyper_util::client::legacy::Error) -> SendError {
@@ -218,11 +190,9 @@ mod tests {
     const RETRIES: Retries =
         Retries { most: 4, min: Duration::from_secs(1), max: Duration::from_secs(30) };
 
-    fn status(status: u16, after: Option<&str>) -> SendError {
+    fn status(status: u16, after: Option<u64>) -> SendError {
         let status = StatusCode::from_u16(status).unwrap();
-        let headers = after.map(|after| (RETRY_AFTER, after.parse().unwrap()));
-        let after = parse_retry_after(status, &HeaderMap::from_iter(headers));
-        SendError::Status { status, after }
+        SendError::Status { status, after: after.map(Duration::from_secs) }
     }
 
     #[test]
@@ -258,18 +228,13 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_honoured_on_429_and_503() {
+    fn retry_after_is_honoured_up_to_5_minutes() {
         let pause = |error| RETRIES.pause(0, &error).unwrap();
-        for code in [429, 503] {
-            assert_eq!(pause(status(code, Some("7"))), Duration::from_secs(7));
-            assert_eq!(pause(status(code, Some("0"))), Duration::ZERO);
-            assert_eq!(pause(status(code, Some("86400"))), MAX_RETRY_AFTER);
-            for odd in ["-1", "soon"] {
-                assert!(pause(status(code, Some(odd))) >= RETRIES.min);
-            }
-        }
-        assert!(pause(status(500, Some("7"))) < Duration::from_secs(2));
-        assert_eq!(RETRIES.pause(4, &status(503, Some("7"))), None);
+        assert_eq!(pause(status(503, Some(7))), Duration::from_secs(7));
+        assert_eq!(pause(status(503, Some(0))), Duration::ZERO);
+        assert_eq!(pause(status(503, Some(86_400))), MAX_RETRY_AFTER);
+        assert!(pause(status(503, None)) >= RETRIES.min);
+        assert_eq!(RETRIES.pause(4, &status(503, Some(7))), None);
     }
 
     #[test]
