@@ -1,4 +1,4 @@
-//! What `livekit-otel demo` does: `serve` between a replayed capture and a collector.
+//! `livekit-otel demo`: a replayed capture, `serve`, and a collector.
 
 pub mod run;
 

@@ -1,4 +1,4 @@
-//! The demo itself: `serve` between a replayed capture and a collector, all over real sockets.
+//! Runs the demo: a capture is replayed to `serve`, which sends to a collector, all over sockets.
 
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -24,26 +24,26 @@ use livekit_otel_tools::replay::{self, Destination, ReplayError};
 
 const CAPTURE: &str = include_str!("../../examples/captures/one-call.jsonl");
 const KEY: &str = "demo-key";
-// Signs the demo's own webhooks to itself, on loopback, while it runs.
+// Signs the demo's webhooks to itself on loopback.
 const SECRET: &str = "a-made-up-secret-that-protects-nothing";
 
-/// How long the replay of a capture takes, in seconds.
+/// The duration of a replay, in seconds.
 const REPLAY_SECONDS: f64 = 2.5;
 
-/// Whose collector is shown the call.
+/// The collector of the demo.
 #[derive(Debug, Clone)]
 pub enum Collect {
-    /// The demo's own, whose report is written.
+    /// The built-in collector, whose report is written.
     Own,
-    /// That of a configuration (see [`config_for`]).
+    /// The collector of a configuration (see [`config_for`]).
     Yours(Box<Config>),
 }
 
-/// The demo's configuration for a collector of yours: its endpoint and protocol from the command
-/// line, everything else of OTLP from the environment.
+/// The demo's configuration for another collector: its endpoint and protocol from the command line,
+/// other OTLP settings from the environment.
 ///
 /// # Errors
-/// All that is wrong with it.
+/// All errors of the configuration.
 pub fn config_for(
     endpoint: Option<String>,
     protocol: Option<String>,
@@ -71,7 +71,7 @@ pub enum DemoError {
     /// The capture's file can't be read.
     #[error("{path}: {error}")]
     File {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// Why.
         error: io::Error,
@@ -85,25 +85,25 @@ pub enum DemoError {
     /// The capture can't be sent.
     #[error(transparent)]
     Replay(#[from] ReplayError),
-    /// The demo's own collector could not start, or the report not be written.
+    /// The built-in collector could not start, or the report could not be written.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
-/// What came of the demo.
+/// The result of a demo.
 #[derive(Debug)]
 pub struct Ran {
-    /// What came of the server's run.
+    /// The report of the server's run.
     pub report: Report,
-    /// The page of what was played, where it was asked for.
+    /// The live view of the call, if it was requested.
     pub ui: Option<Ui>,
 }
 
-/// Runs the demo, with a capture of yours or the shipped one, and writes its report. `opens`: there
-/// is a page of it too, on a free port of loopback.
+/// Runs the demo with a capture, by default the built-in one, and writes its report. With `opens` it
+/// also starts the live view, on a free port of loopback.
 ///
 /// # Errors
-/// Where a part can't start, or the capture can't be read or sent.
+/// If a part can't start, or the capture can't be read or sent.
 pub async fn run(
     capture: Option<&Path>,
     collect: Collect,
@@ -143,7 +143,7 @@ pub async fn run(
 /// Reads a capture from a file.
 ///
 /// # Errors
-/// Where the file or the capture can't be read.
+/// If the file or the capture can't be read.
 pub fn read_capture(path: &Path) -> Result<Capture, DemoError> {
     let failed = |error| DemoError::File { path: path.to_owned(), error };
     let file = std::fs::File::open(path).map_err(failed)?;
@@ -157,7 +157,7 @@ fn capture(path: Option<&Path>) -> Result<Capture, DemoError> {
     }
 }
 
-// The whole way: signed webhooks and streams in, OTLP out, and everything drained.
+// Sends the capture through a server, and shuts the server down.
 async fn play(capture: &Capture, config: Config) -> Result<(Report, Option<Ui>), DemoError> {
     let mut server = Server::start(config).await?;
     let destination = Destination {
@@ -196,7 +196,7 @@ fn write_elsewhere(
     out: &mut impl Write,
 ) -> io::Result<()> {
     let host = endpoint.authority().map_or("", |authority| {
-        // Not what stands before an @: it may be a password.
+        // Without the part before an @, which may have a password.
         authority.as_str().rsplit('@').next().unwrap_or_default()
     });
     writeln!(out, "\nSent to {host}\n")?;
@@ -211,7 +211,7 @@ fn write_elsewhere(
     render_ledger(&report.ledger, out, 80)
 }
 
-// The rooms that a capture tells of, in the order of their first decoded.
+// The rooms of a capture, in the order of their first messages.
 fn rooms(capture: &Capture) -> Vec<RoomSid> {
     let mut rooms = Vec::new();
     for line in &capture.lines {

@@ -1,11 +1,11 @@
-//! The browser of whoever sits here.
+//! Opens the operator's browser.
 
 use std::process::{Command, Stdio};
 
-/// Opens a page in it; says whether that could be tried.
+/// Tries to open a page in the browser; returns whether one could be started.
 pub fn open(url: &str) -> bool {
     let program = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
-    // Without a screen it would open one that draws on this terminal.
+    // Without a display, a text browser would take over this terminal.
     let has_screen = cfg!(target_os = "macos")
         || ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| std::env::var_os(name).is_some());
     if !has_screen {

@@ -1,4 +1,4 @@
-//! Where the pages are, and whom they are for: this machine, and no page of another site.
+//! The routes of the pages. Only this machine gets an answer, and no other site's page does.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -13,14 +13,14 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 
-use super::Shown;
-use super::pages::{self, Look};
+use super::pages::{self, Context};
+use super::view::View;
 use livekit_otel_model::event::Time;
 
 const STYLE: &str = include_str!("style.css");
 const ICON: &str = include_str!("icon.svg");
 
-// No script, nothing from elsewhere, in no frame.
+// No JavaScript, no external resources, no frames.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; \
                       form-action 'none'; frame-ancestors 'none'";
 const SAFE: [(HeaderName, &str); 6] = [
@@ -32,8 +32,8 @@ const SAFE: [(HeaderName, &str); 6] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
-/// GET and HEAD of the pages.
-pub(super) fn router(shown: Arc<Shown>) -> Router {
+/// Serves the pages for GET and HEAD.
+pub(super) fn router(view: Arc<View>) -> Router {
     Router::new()
         .route("/", get((StatusCode::FOUND, [(LOCATION, "/ui")])))
         .route("/ui", get(rooms))
@@ -44,15 +44,15 @@ pub(super) fn router(shown: Arc<Shown>) -> Router {
         .route("/ui/icon.svg", get(([(CONTENT_TYPE, "image/svg+xml")], ICON)))
         .fallback(nowhere)
         .layer(from_fn(guard))
-        .with_state(shown)
+        .with_state(view)
 }
 
-// A page of another site that has its name lead here (DNS rebinding) says its own name.
+// A site whose name resolves to this address (DNS rebinding) sends its own name as the host.
 async fn guard(request: Request, next: Next) -> Response {
-    let mut response = if is_for_us(request.headers(), request.uri()) {
+    let mut response = if is_local_request(request.headers(), request.uri()) {
         next.run(request).await
     } else {
-        (StatusCode::FORBIDDEN, "for localhost, 127.0.0.1 and [::1] only\n").into_response()
+        (StatusCode::FORBIDDEN, "only for localhost, 127.0.0.1 and [::1]\n").into_response()
     };
     for (name, value) in SAFE {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
@@ -60,7 +60,7 @@ async fn guard(request: Request, next: Next) -> Response {
     response
 }
 
-fn is_for_us(headers: &HeaderMap, uri: &Uri) -> bool {
+fn is_local_request(headers: &HeaderMap, uri: &Uri) -> bool {
     let is_local = |authority: &str| {
         let host = match authority.rsplit_once(':') {
             Some((host, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => host,
@@ -74,81 +74,81 @@ fn is_for_us(headers: &HeaderMap, uri: &Uri) -> bool {
         && uri.authority().is_none_or(|authority| is_local(authority.as_str()))
 }
 
-impl Shown {
-    fn look(&self, uri: &Uri) -> Look {
-        Look {
+impl View {
+    fn context(&self, uri: &Uri) -> Context {
+        Context {
             now: Time::from_system(SystemTime::now()),
             path: uri.path().to_owned(),
-            follows: uri.query() == Some("refresh"),
+            refreshes: uri.query() == Some("refresh"),
             trace_url: self.trace_url.clone(),
             missed: self.missed.load(Relaxed),
         }
     }
 }
 
-fn found(page: String, look: &Look) -> Response {
+fn found(page: String, context: &Context) -> Response {
     let mut response = Html(page).into_response();
-    if look.follows {
+    if context.refreshes {
         response.headers_mut().insert(REFRESH, HeaderValue::from_static("5"));
     }
     response
 }
 
-fn missing(what: &str, look: &Look) -> Response {
-    (StatusCode::NOT_FOUND, Html(pages::not_found(what, look))).into_response()
+fn missing(what: &str, context: &Context) -> Response {
+    (StatusCode::NOT_FOUND, Html(pages::not_found(what, context))).into_response()
 }
 
-async fn rooms(State(shown): State<Arc<Shown>>, uri: Uri) -> Response {
-    let look = shown.look(&uri);
-    let page = pages::rooms(&shown.store(), &look);
-    found(page, &look)
+async fn rooms(State(view): State<Arc<View>>, uri: Uri) -> Response {
+    let context = view.context(&uri);
+    let page = pages::rooms(&view.store(), &context);
+    found(page, &context)
 }
 
-const NO_ROOM: &str = "This process was told of no such room, or no longer holds it.";
+const NO_ROOM: &str = "This process never received such a room, or no longer holds it.";
 
-async fn room(State(shown): State<Arc<Shown>>, Path(sid): Path<String>, uri: Uri) -> Response {
-    let look = shown.look(&uri);
-    let page = shown.store().room(&sid).map(|room| pages::room(room, &look));
-    page.map_or_else(|| missing(NO_ROOM, &look), |page| found(page, &look))
+async fn room(State(view): State<Arc<View>>, Path(sid): Path<String>, uri: Uri) -> Response {
+    let context = view.context(&uri);
+    let page = view.store().room(&sid).map(|room| pages::room(room, &context));
+    page.map_or_else(|| missing(NO_ROOM, &context), |page| found(page, &context))
 }
 
 async fn participant(
-    State(shown): State<Arc<Shown>>,
+    State(view): State<Arc<View>>,
     Path((sid, who)): Path<(String, String)>,
     uri: Uri,
 ) -> Response {
-    let look = shown.look(&uri);
-    let store = shown.store();
-    let page = store.room(&sid).and_then(|room| pages::participant(room, &who, &look));
-    page.map_or_else(|| missing(NO_ROOM, &look), |page| found(page, &look))
+    let context = view.context(&uri);
+    let store = view.store();
+    let page = store.room(&sid).and_then(|room| pages::participant(room, &who, &context));
+    page.map_or_else(|| missing(NO_ROOM, &context), |page| found(page, &context))
 }
 
-async fn delivery(State(shown): State<Arc<Shown>>, uri: Uri) -> Response {
-    let look = shown.look(&uri);
-    found(pages::delivery(&shown.ledger.snapshot(), &look), &look)
+async fn delivery(State(view): State<Arc<View>>, uri: Uri) -> Response {
+    let context = view.context(&uri);
+    found(pages::delivery(&view.ledger.snapshot(), &context), &context)
 }
 
-async fn nowhere(State(shown): State<Arc<Shown>>, uri: Uri) -> Response {
-    missing("There is no such page.", &shown.look(&uri))
+async fn nowhere(State(view): State<Arc<View>>, uri: Uri) -> Response {
+    missing("There is no such page.", &view.context(&uri))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn is_taken(hosts: &[&str], uri: &str) -> bool {
+    fn is_accepted(hosts: &[&str], uri: &str) -> bool {
         let hosts = hosts.iter().map(|host| (HOST, HeaderValue::from_str(host).unwrap()));
         let mut headers = HeaderMap::new();
         for (name, value) in hosts {
             headers.append(name, value);
         }
-        is_for_us(&headers, &uri.parse().unwrap())
+        is_local_request(&headers, &uri.parse().unwrap())
     }
 
     #[test]
-    fn only_the_names_of_this_machine_are_answered() {
+    fn only_requests_with_a_local_host_are_accepted() {
         for host in ["localhost", "LOCALHOST:9292", "127.0.0.1", "127.0.0.1:1", "[::1]:9292"] {
-            assert!(is_taken(&[host], "/ui"), "{host}");
+            assert!(is_accepted(&[host], "/ui"), "{host}");
         }
         for host in [
             "",
@@ -161,11 +161,11 @@ mod tests {
             "192.0.2.1:9292",
             "[::2]:9292",
         ] {
-            assert!(!is_taken(&[host], "/ui"), "{host}");
+            assert!(!is_accepted(&[host], "/ui"), "{host}");
         }
-        assert!(!is_taken(&[], "/ui"));
-        assert!(!is_taken(&["localhost", "evil.example"], "/ui"));
-        assert!(!is_taken(&["localhost"], "http://evil.example/ui"));
-        assert!(is_taken(&["localhost"], "http://localhost:9292/ui"));
+        assert!(!is_accepted(&[], "/ui"));
+        assert!(!is_accepted(&["localhost", "evil.example"], "/ui"));
+        assert!(!is_accepted(&["localhost"], "http://evil.example/ui"));
+        assert!(is_accepted(&["localhost"], "http://localhost:9292/ui"));
     }
 }

@@ -1,4 +1,4 @@
-//! Scenarios, played into a store as the pipeline would.
+//! Plays scenarios into a store, like the pipeline.
 
 use crate::ui::store::{Limits, Store};
 use livekit_otel_engine::session;
@@ -9,13 +9,13 @@ use livekit_otel_model::event::{Decoded, Time};
 use livekit_otel_model::signal::Value;
 use livekit_otel_pipeline::Passed;
 
-/// A scenario of `tests/golden`, as far as its first `lines`; what comes of the time after them too
-/// where all of them are played.
+/// Plays the first `lines` of a scenario of `tests/golden`, and its remaining timers if these are
+/// all lines.
 pub(super) fn play(scenario: &str, lines: usize, to: &mut Store) {
     play_as(scenario, lines, &str::to_owned, to);
 }
 
-// As `write` has it what others write: names, ids, and each text of an attribute.
+// Passes names, ids and the texts of attributes through `write`.
 fn play_as(scenario: &str, lines: usize, write: &dyn Fn(&str) -> String, to: &mut Store) {
     let root = env!("CARGO_MANIFEST_DIR");
     let path = format!("{root}/tests/golden/scenarios/{scenario}.jsonl");
@@ -34,7 +34,7 @@ fn play_as(scenario: &str, lines: usize, write: &dyn Fn(&str) -> String, to: &mu
         let decoded = decoded(line["kind"].as_str().unwrap(), &body);
         engine.apply(&decoded, at, true, &mut out);
         if let Decoded::Stats(windows) = decoded {
-            to.take(Passed::Windows(windows, at));
+            to.add(Passed::Windows(windows, at));
         }
         pass(&mut out, write, to);
     }
@@ -89,19 +89,19 @@ fn pass(out: &mut Batch, write: &dyn Fn(&str) -> String, to: &mut Store) {
     for message in spans.iter_mut().filter_map(|span| span.failure.as_mut()) {
         *message = write(message).into();
     }
-    to.take(Passed::Logs(logs));
-    to.take(Passed::Spans(spans));
+    to.add(Passed::Logs(logs));
+    to.add(Passed::Spans(spans));
 }
 
-/// A store that has seen it.
-pub(super) fn seen(scenario: &str, lines: usize) -> Store {
+/// A store with a played scenario.
+pub(super) fn played(scenario: &str, lines: usize) -> Store {
     let mut store = Store::new(Limits::default());
     play(scenario, lines, &mut store);
     store
 }
 
-/// A store that has seen it with other texts.
-pub(super) fn seen_as(scenario: &str, write: &dyn Fn(&str) -> String) -> Store {
+/// A store with a played scenario and other texts.
+pub(super) fn played_as(scenario: &str, write: &dyn Fn(&str) -> String) -> Store {
     let mut store = Store::new(Limits::default());
     play_as(scenario, usize::MAX, write, &mut store);
     store

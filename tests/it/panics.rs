@@ -162,6 +162,6 @@ async fn a_live_view_that_panics_is_a_failure() {
     assert_eq!(post(&serve, &room).as_deref(), Some("200"));
     let (code, said) = ends(serve);
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("the page of rooms panicked: this is a bug in livekit-otel"), "{said}");
+    assert!(said.contains("the live view panicked: this is a bug in livekit-otel"), "{said}");
     assert!(said.contains("Every record is accounted for."), "{said}");
 }

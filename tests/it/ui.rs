@@ -74,11 +74,11 @@ async fn a_call_is_shown_while_it_runs_and_after_it() {
     let mut server = Server::start(shown(&collector)).await.unwrap();
     let (to, capture) = (at(&server), the_capture());
     let (before, after) = capture.lines.split_at(60);
-    when(to, "/ui", &["No room has been told of yet"]).await;
+    when(to, "/ui", &["No rooms yet"]).await;
 
     replay_to(&server, &Capture { lines: before.to_vec() }).await;
     when(to, "/ui", &["standup-0", "● open", "3 of 3"]).await;
-    when(to, ROOM, &["class=\"live\">▸ goes on", "track camera video/VP8", "Nothing failed"]).await;
+    when(to, ROOM, &["class=\"live\">▸ open", "track camera video/VP8", "Nothing failed"]).await;
     assert!(!get(to, ROOM).await.body.contains("Loss, \u{2068}user-0-1\u{2069}, upstream"));
 
     replay_to(&server, &Capture { lines: after.to_vec() }).await;
@@ -87,7 +87,7 @@ async fn a_call_is_shown_while_it_runs_and_after_it() {
     assert_eq!(report.undelivered, 0);
     ui.filled().await;
     // The live view outlives the server, and shows all that the collector received of the room.
-    let list = when(to, "/ui", &["standup-0", "○ over"]).await;
+    let list = when(to, "/ui", &["standup-0", "○ ended"]).await;
     assert!(!list.contains("● open"));
     let room = get(to, ROOM).await.body;
     for words in [
@@ -103,7 +103,7 @@ async fn a_call_is_shown_while_it_runs_and_after_it() {
     ] {
         assert!(room.contains(words), "{words} is not on the page of the room");
     }
-    assert!(!room.contains("class=\"live\">▸ goes on"));
+    assert!(!room.contains("class=\"live\">▸ open"));
     let lines = room.matches("class=\"more\"").count();
     assert_eq!(lines, 27, "spans of the room");
     assert_eq!(room.matches("<svg class=\"plot\"").count(), 3 * 2 * 4);
@@ -239,7 +239,7 @@ async fn the_demo_opens_its_live_view_and_keeps_it_until_ctrl_c() {
     let url = line.rsplit(' ').next().unwrap();
     let page = get(address(url), ROOM).await;
     assert_eq!(page.status, 200);
-    assert!(page.body.contains("○ over") && page.body.contains("muted 4.0 s"));
+    assert!(page.body.contains("○ ended") && page.body.contains("muted 4.0 s"));
     if cfg!(target_os = "linux") {
         let deadline = Instant::now() + PATIENCE;
         while !noted.exists() {

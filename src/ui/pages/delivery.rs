@@ -1,13 +1,13 @@
-//! The ledger: what came in, what went out, and what became of the rest.
+//! The ledger: records accepted, delivered, waiting and lost.
 
 use maud::{Markup, html};
 
-use super::Look;
+use super::context::Context;
 use super::layout::{self, Head, Here, page};
 use livekit_otel_ledger::Snapshot;
 use livekit_otel_ledger::report::{grouped, reasons};
 
-pub(in crate::ui) fn delivery(ledger: &Snapshot, look: &Look) -> String {
+pub(in crate::ui) fn delivery(ledger: &Snapshot, context: &Context) -> String {
     let inputs = ledger.inputs.iter().map(|input| {
         let refused = input.refused.iter().map(|(_, n)| n).sum();
         let counts = [
@@ -45,7 +45,7 @@ pub(in crate::ui) fn delivery(ledger: &Snapshot, look: &Look) -> String {
             }
         }
     };
-    page("Delivery", Here::Delivery, look, &main)
+    page("Delivery", Here::Delivery, context, &main)
 }
 
 const IN: [Head; 8] = [

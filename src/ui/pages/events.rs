@@ -1,4 +1,4 @@
-//! What was told, one after the other.
+//! The events of a room, in their order.
 
 use maud::{Markup, html};
 
@@ -31,11 +31,11 @@ pub(super) fn events(people: &People<'_>, only: Option<&str>) -> Markup {
     html! {
         section aria-labelledby="events" {
             h2 #events { "Events" }
-            (table("Events", "Log records, the first one first", &HEADS, &rows))
+            (table("Events", "Log records, oldest first", &HEADS, &rows))
             p.dim {
-                "Without those of severity debug, which your collector has."
+                "Log records of severity debug are not shown; your collector has them."
                 @if room.events_forgotten > 0 {
-                    " " (room.events_forgotten) " older ones of this room are no longer held."
+                    " " (room.events_forgotten) " older log records of this room are no longer held."
                 }
             }
         }
@@ -43,21 +43,21 @@ pub(super) fn events(people: &People<'_>, only: Option<&str>) -> Markup {
 }
 
 fn row(people: &People<'_>, record: &LogRecord) -> Markup {
-    let told = &record.attributes[..];
-    let source = told.text(key::TRACK_SOURCE).or_else(|| told.text(key::TRACK_KIND));
+    let attributes = &record.attributes[..];
+    let source = attributes.text(key::TRACK_SOURCE).or_else(|| attributes.text(key::TRACK_KIND));
     let mut what: Vec<String> = source.map(|source| source.replace('_', " ")).into_iter().collect();
-    if let Some(publisher) = told.text(key::PUBLISHER_SID) {
+    if let Some(publisher) = attributes.text(key::PUBLISHER_SID) {
         what.push(format!("of {}", people.room.who(publisher)));
     }
-    what.extend(labels::remarks(told));
-    what.extend(told.text(key::ERROR_MESSAGE).map(str::to_owned));
+    what.extend(labels::remarks(attributes));
+    what.extend(attributes.text(key::ERROR_MESSAGE).map(str::to_owned));
     html! {
         tr {
             td { (time_of_day(record.time)) }
             td.n { (between(people.room.start(), record.time)) }
             td { code { (name(&*record.event_name)) } }
             td { (severity(record.severity)) }
-            td { @if let Some(sid) = told.text(key::PARTICIPANT_SID) { (people.who(sid)) } }
+            td { @if let Some(sid) = attributes.text(key::PARTICIPANT_SID) { (people.who(sid)) } }
             td {
                 @for (nth, what) in what.into_iter().enumerate() {
                     @if nth > 0 { ", " }

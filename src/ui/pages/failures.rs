@@ -1,4 +1,4 @@
-//! What failed, first of all.
+//! The failures of a room.
 
 use maud::{Markup, html};
 
@@ -12,14 +12,14 @@ use livekit_otel_model::semconv::{event, key, span};
 use livekit_otel_model::signal::{LogRecord, Severity};
 use livekit_otel_tools::labels::AttributeLookup;
 
-// More than these are a page of their own.
+// The most failures of each kind in the table.
 const MOST: usize = 50;
 
 const HEADS: [Head; 6] = [
     Head::Text("What"),
     Head::Text("Who"),
     Head::Text("error.type"),
-    Head::Text("Because"),
+    Head::Text("Reason"),
     Head::Text("When"),
     Head::Number("After"),
 ];
@@ -30,21 +30,22 @@ pub(super) fn failures(people: &People<'_>, only: Option<&str>) -> Markup {
     let mut failed: Vec<&Bar> =
         people.room.bars().filter(|bar| bar.failed()).filter(is_shown).collect();
     failed.sort_by_key(|bar| (bar.end, bar.start));
-    let untold = untold(people, only);
+    let without_spans = without_spans(people, only);
     let rows = html! {
         @for bar in failed.iter().take(MOST) {
-            // A participant's page draws what is the participant's alone.
+            // A participant's page has a line in its waterfall only for the participant's own
+            // spans.
             (row(people, bar, only.is_none() || is_of_a_participant(bar)))
         }
-        @for record in untold.iter().take(MOST) { (record_row(people, record)) }
+        @for record in without_spans.iter().take(MOST) { (record_row(people, record)) }
     };
     html! {
         section aria-labelledby="failures" {
-            h2 #failures { "What failed" }
-            @if failed.is_empty() && untold.is_empty() {
+            h2 #failures { "Failures" }
+            @if failed.is_empty() && without_spans.is_empty() {
                 p.good { "✓ Nothing failed." }
             } @else {
-                (table("Failures", "Failures, the first one first", &HEADS, &rows))
+                (table("Failures", "Failures, oldest first", &HEADS, &rows))
             }
             @if failed.len() > MOST { p.dim { "… and " (failed.len() - MOST) " more." } }
         }
@@ -65,19 +66,19 @@ fn row<'a>(people: &People<'a>, bar: &'a Bar, is_drawn: bool) -> Markup {
             }
             td { @if let Some(sid) = bar.participant() { (people.who(sid)) } }
             td { code { (name(bar.error_type())) } }
-            td { (because(bar.error_message())) }
+            td { (reason(bar.error_message())) }
             td { (time_of_day(at)) }
             td.n { (between(people.room.start(), at)) }
         }
     }
 }
 
-fn because(told: Option<&str>) -> Markup {
-    html! { @if let Some(message) = told { (sentence(message)) } @else { "not told" } }
+fn reason(message: Option<&str>) -> Markup {
+    html! { @if let Some(message) = message { (sentence(message)) } @else { "unknown" } }
 }
 
-// What failed and has no span of its own.
-fn untold<'a>(people: &People<'a>, only: Option<&str>) -> Vec<&'a LogRecord> {
+// Failures without a span.
+fn without_spans<'a>(people: &People<'a>, only: Option<&str>) -> Vec<&'a LogRecord> {
     const HAVE_SPANS: [&str; 9] = [
         event::PARTICIPANT_LEFT,
         event::PARTICIPANT_CONNECTION_ABORTED,
@@ -105,7 +106,7 @@ fn record_row(people: &People<'_>, record: &LogRecord) -> Markup {
             th scope="row" { span.bad { "✗ " (name(&*record.event_name)) } }
             td { @if let Some(sid) = text(key::PARTICIPANT_SID) { (people.who(sid)) } }
             td { code { (name(text(key::ERROR_TYPE).unwrap_or("error"))) } }
-            td { (because(text(key::ERROR_MESSAGE))) }
+            td { (reason(text(key::ERROR_MESSAGE))) }
             td { (time_of_day(record.time)) }
             td.n { (between(people.room.start(), record.time)) }
         }

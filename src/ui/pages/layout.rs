@@ -1,13 +1,15 @@
-//! What all pages have around them.
+//! The frame of all pages, and their common parts.
 
 use std::fmt::Write;
 
 use maud::{DOCTYPE, Markup, html};
 
-use super::Look;
+use super::context::Context;
+use super::outside::{Outside, name};
 use super::time::utc;
+use crate::ui::store::{Room, State};
 
-/// Which page it is.
+/// The current page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Here {
     Rooms,
@@ -16,7 +18,7 @@ pub(super) enum Here {
     Nowhere,
 }
 
-pub(super) fn page(title: &str, here: Here, look: &Look, main: &Markup) -> String {
+pub(super) fn page(title: &str, here: Here, context: &Context, main: &Markup) -> String {
     let link = |to: Here, href: &str, text: &str| {
         html! { a href=(href) aria-current=[(here == to).then_some("page")] { (text) } }
     };
@@ -40,18 +42,18 @@ pub(super) fn page(title: &str, here: Here, look: &Look, main: &Markup) -> Strin
                         (link(Here::Delivery, "/ui/delivery", "Delivery"))
                     }
                     p.asof {
-                        "As of " (utc(look.now))
-                        @if here != Here::Nowhere { " " (follow(look)) }
+                        "As of " (utc(context.now))
+                        @if here != Here::Nowhere { " " (follow(context)) }
                     }
                 }
                 main #main tabindex="-1" { (main) }
                 footer {
                     p {
                         "livekit-otel " (env!("CARGO_PKG_VERSION"))
-                        ". What this process was told since it started, as far as it is held; the "
-                        "whole of it went to your collector. Times are UTC."
-                        @if look.missed > 0 {
-                            " This page had no time for " (look.missed) " records."
+                        ". From the memory of this process since it started; your collector has "
+                        "everything. Times are UTC."
+                        @if context.missed > 0 {
+                            " " (context.missed) " records are missing here, as they arrived too fast."
                         }
                     }
                 }
@@ -61,32 +63,32 @@ pub(super) fn page(title: &str, here: Here, look: &Look, main: &Markup) -> Strin
     page.into_string()
 }
 
-// Nothing moves unless somebody asks for it.
-fn follow(look: &Look) -> Markup {
+// A page refreshes itself only on request.
+fn follow(context: &Context) -> Markup {
     html! {
-        @if look.follows {
-            a href=(look.path) { "Stop refreshing" }
+        @if context.refreshes {
+            a href=(context.path) { "Stop refreshing" }
         } @else {
-            a href={ (look.path) "?refresh" } { "Refresh every 5 s" }
+            a href={ (context.path) "?refresh" } { "Refresh every 5 s" }
         }
     }
 }
 
-/// A number that matters in words and in form, not by its colour alone.
+/// A number of failures, with a text and a symbol, since colour alone is not enough.
 pub(super) fn failures(n: usize) -> Markup {
     html! {
         @if n > 0 { strong.bad { "✗ " (n) " failed" } } @else { span.dim { "none" } }
     }
 }
 
-/// A column's head.
+/// The heading of a column.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Head {
     Text(&'static str),
     Number(&'static str),
 }
 
-/// A table that may be wider than the screen: it scrolls by itself, with the keyboard too.
+/// A table that may be wider than the screen. It scrolls on its own, also by keyboard.
 pub(super) fn table(title: &str, caption: &str, heads: &[Head], rows: &Markup) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label={ (title) ", a table" } {
@@ -106,18 +108,18 @@ pub(super) fn table(title: &str, caption: &str, heads: &[Head], rows: &Markup) -
     }
 }
 
-/// The page of what is not there.
-pub(in crate::ui) fn not_found(what: &str, look: &Look) -> String {
+/// The page for a wrong path.
+pub(in crate::ui) fn not_found(what: &str, context: &Context) -> String {
     let main = html! {
         h1 { "Not found" }
         p { (what) }
         p { a href="/ui" { "All rooms" } }
     };
-    page("Not found", Here::Nowhere, look, &main)
+    page("Not found", Here::Nowhere, context, &main)
 }
 
-/// Text as a part of a path.
-pub(super) fn segment(text: &str) -> String {
+/// Percent-encodes text as a segment of a path.
+fn segment(text: &str) -> String {
     let mut path = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~') {
@@ -128,4 +130,29 @@ pub(super) fn segment(text: &str) -> String {
         }
     }
     path
+}
+
+/// The path of a room's page, or of a participant's.
+pub(super) fn path(room: &str, participant: Option<&str>) -> String {
+    let room = segment(room);
+    match participant {
+        None => format!("/ui/rooms/{room}"),
+        Some(sid) => format!("/ui/rooms/{room}/participants/{}", segment(sid)),
+    }
+}
+
+/// The name of a room.
+pub(super) fn room_name(room: &Room) -> Outside<'_> {
+    name(room.name.as_deref().unwrap_or("(no name)"))
+}
+
+/// A state, as a word and a symbol.
+pub(super) fn state(state: State) -> Markup {
+    html! {
+        @match state {
+            State::Open => span.live { "● open" },
+            State::Ending => span.live { "◐ ending" },
+            State::Over => span.dim { "○ ended" },
+        }
+    }
 }

@@ -1,5 +1,5 @@
-//! What others wrote, as a page shows it: apart from the text around it, so that it can't turn that,
-//! without what would act on it, and cut where it is long.
+//! Foreign text on a page: isolated, so that it can't reverse the text around it, without control
+//! characters, and cut if it is long.
 
 use std::borrow::Cow;
 
@@ -15,7 +15,7 @@ pub(super) const NAME: usize = 80;
 /// The most characters of a sentence.
 pub(super) const SENTENCE: usize = 400;
 
-/// Text of others: each page shows it as one of these, and a test looks for what is not.
+/// Foreign text. Every page shows it through this type, and a test finds text that is not.
 #[derive(Debug, Clone)]
 pub(super) struct Outside<'a> {
     text: Cow<'a, str>,
@@ -27,13 +27,13 @@ pub(super) fn name<'a>(text: impl Into<Cow<'a, str>>) -> Outside<'a> {
     Outside { text: text.into(), most: NAME }
 }
 
-/// What an error or a reason says.
+/// The text of an error or a reason.
 pub(super) fn sentence<'a>(text: impl Into<Cow<'a, str>>) -> Outside<'a> {
     Outside { text: text.into(), most: SENTENCE }
 }
 
 impl Outside<'_> {
-    /// For attributes, titles and SVG, which hold text alone: between Unicode's isolates.
+    /// The text between Unicode isolates, for attributes, titles and SVG, which have no elements.
     pub(super) fn isolated(&self) -> String {
         let (cut, rest) = self.cut();
         isolated(&visible(cut), !rest.is_empty())

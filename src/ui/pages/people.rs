@@ -1,4 +1,4 @@
-//! A room's bars, sorted by participant.
+//! A room's bars, grouped by participant.
 
 use std::collections::BTreeMap;
 
@@ -9,21 +9,21 @@ use livekit_otel_model::event::Time;
 use livekit_otel_model::semconv::{key, span};
 use livekit_otel_tools::labels::{self, rank};
 
-/// A participant and what it did.
+/// A participant and its bars.
 pub(super) struct Person<'a> {
     pub(super) sid: &'a str,
-    /// Its own bar; none where only other things were told of it.
+    /// Its own bar; `None` if only others are known.
     pub(super) own: Option<&'a Bar>,
-    /// In the order of [`rank`] and time.
+    /// Ordered by [`rank`] and time.
     pub(super) children: Vec<&'a Bar>,
 }
 
-/// A room, sorted.
+/// A room and its participants.
 pub(super) struct People<'a> {
     pub(super) room: &'a Room,
-    /// In the order of their coming.
+    /// In the order in which they joined.
     pub(super) all: Vec<Person<'a>>,
-    /// What belongs to the room and to no participant.
+    /// Bars of the room that belong to no participant.
     pub(super) others: Vec<&'a Bar>,
     tracks: BTreeMap<&'a str, &'a Bar>,
 }
@@ -36,7 +36,7 @@ const OF_A_PARTICIPANT: [&str; 5] = [
     span::SUBSCRIPTION,
 ];
 
-/// Whether it is a participant's own span or one below it.
+/// Whether a bar is a participant's own span or a child of it.
 pub(super) fn is_of_a_participant(bar: &Bar) -> bool {
     bar.name == span::PARTICIPANT || OF_A_PARTICIPANT.contains(&bar.name)
 }
@@ -73,7 +73,7 @@ impl<'a> People<'a> {
         Self { room, all, others, tracks }
     }
 
-    /// What a bar is called.
+    /// The label of a bar.
     pub(super) fn label<'s>(&'s self, bar: &'s Bar) -> Outside<'s> {
         match bar.name {
             span::PARTICIPANT => bar.participant().map_or_else(|| name(""), |sid| self.who(sid)),
@@ -97,7 +97,7 @@ impl<'a> Person<'a> {
         self.own.map(|own| own.start).or_else(first)
     }
 
-    /// All of its bars.
+    /// All its bars.
     pub(super) fn bars(&self) -> impl Iterator<Item = &'a Bar> {
         self.own.into_iter().chain(self.children.iter().copied())
     }

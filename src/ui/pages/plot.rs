@@ -1,4 +1,4 @@
-//! A small plot of one measure over time: a step for each window, from its first packet to its last.
+//! A small plot of one measure over time. Each window is a step from its first packet to its last.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::time::Axis;
 use crate::ui::store::Window;
 use livekit_otel_tools::labels::seconds;
 
-/// What is measured.
+/// The measure of a plot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Metric {
     Loss,
@@ -39,7 +39,7 @@ impl Metric {
         }
     }
 
-    /// A value with its unit; a dash where there is none.
+    /// A value with its unit, or a dash.
     pub(super) fn shown(self, value: Option<f64>) -> String {
         let Some(value) = value else { return "–".to_owned() };
         match self {
@@ -55,7 +55,7 @@ impl Metric {
         values.reduce(if self == Self::Score { f64::min } else { f64::max })
     }
 
-    /// What the lower and the upper end of an axis stand for, where `most` is the highest value.
+    /// The range of an axis whose highest value is `most`.
     pub(super) fn range(self, most: f64) -> (f64, f64) {
         match self {
             Self::Score => (1.0, 5.0),
@@ -64,7 +64,7 @@ impl Metric {
         }
     }
 
-    // As the axis has it: round numbers without a tenth.
+    // A label of the axis: a round number without decimals.
     fn tick(self, value: f64) -> String {
         match self {
             Self::Loss => format!("{} %", tidy(value * 100.0)),
@@ -93,7 +93,7 @@ const LEFT: f64 = 50.0;
 const RIGHT: f64 = 254.0;
 const TOP: f64 = 8.0;
 const BOTTOM: f64 = 64.0;
-// Windows that are further apart than this part of the one before have a gap between them.
+// Two windows with more than a third of the first between them have a gap.
 const GAP: u32 = 3;
 
 /// A plot.
@@ -101,11 +101,11 @@ pub(super) struct Plot<'a> {
     pub(super) metric: Metric,
     pub(super) windows: &'a [&'a Window],
     pub(super) axis: Axis,
-    /// What the axis' ends stand for.
+    /// The range of the vertical axis.
     pub(super) range: (f64, f64),
-    /// What tells its title from the others' on the page.
+    /// A unique id on the page.
     pub(super) id: String,
-    /// Whose it is, as a title can hold it.
+    /// Its participant and direction, as text for a title.
     pub(super) of: &'a str,
 }
 

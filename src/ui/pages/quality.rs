@@ -1,4 +1,4 @@
-//! How each participant's media fared over time.
+//! Each participant's quality over time.
 
 use maud::{Markup, html};
 
@@ -9,13 +9,13 @@ use super::time::{Axis, time_of_day};
 use crate::ui::store::{Window, Windows};
 use livekit_otel_ledger::report::grouped;
 
-// More of a participant's numbers are on its own page.
+// The most windows of a participant on a room's page. Its own page has all.
 const MOST_NUMBERS: usize = 20;
 
 const DIRECTIONS: [(&str, &str); 2] =
     [("upstream", "from the participant"), ("downstream", "to the participant")];
 
-/// The plots of those who are shown.
+/// The plots of the shown participants.
 pub(super) fn quality(
     people: &People<'_>,
     shown: &[&Person<'_>],
@@ -26,7 +26,7 @@ pub(super) fn quality(
         .iter()
         .filter_map(|person| Some((person.sid, people.room.windows(person.sid)?)))
         .collect();
-    // One axis for all, so that they can be compared.
+    // The same axis for all, for comparison.
     let ranges = Metric::ALL.map(|metric| {
         let windows = measured.iter().flat_map(|(_, both)| both.iter()).flat_map(|of| &of.all);
         metric.range(windows.filter_map(|window| metric.of(window)).fold(0.0, f64::max))
@@ -36,15 +36,15 @@ pub(super) fn quality(
             h2 #quality { "Quality over time" }
             @if measured.is_empty() {
                 p.dim {
-                    "No stats have come. A stock LiveKit server tells of none: they come over the "
-                    "analytics streams."
+                    "No stats have been received. They come over the analytics streams, which a stock "
+                    "LiveKit server does not open."
                 }
             } @else {
                 p.dim {
-                    "A step is a stats window of all of a participant's media in one direction: loss "
-                    "of their packets, highest round trip and jitter, mean score (1 to 5). Where "
-                    "nothing was measured there is a gap. All plots of a measure have one scale; their "
-                    "time is that of the waterfall."
+                    "Each step is a stats window of all of a participant's media in one direction: packet "
+                    "loss, highest round trip and jitter, mean score (1 to 5). A gap has no "
+                    "measurement. All plots of a measure have the same scale, and the time axis of "
+                    "the waterfall."
                 }
             }
             @for (sid, both) in &measured {
@@ -115,7 +115,7 @@ fn numbers((who, direction): (&Outside<'_>, &str), windows: &Windows, is_whole: 
             }
             @if cut > 0 { p.dim { (cut) " earlier windows are on the participant's own page." } }
             @if windows.forgotten > 0 {
-                p.dim { (windows.forgotten) " still earlier ones are no longer held." }
+                p.dim { (windows.forgotten) " even earlier windows are no longer held." }
             }
         }
     }

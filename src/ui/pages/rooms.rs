@@ -2,34 +2,33 @@
 
 use maud::{Markup, html};
 
-use super::Look;
-use super::layout::{self, Head, Here, failures, page, segment};
+use super::context::Context;
+use super::layout::{self, Head, Here, failures, page, path, room_name, state};
 use super::outside::name;
 use super::people::worst;
 use super::plot::Metric;
-use super::room::called;
 use super::time::{between, utc};
 use crate::ui::store::{Room, State, Store};
 use livekit_otel_model::semconv::span;
 use livekit_otel_tools::labels::count;
 
-pub(in crate::ui) fn rooms(store: &Store, look: &Look) -> String {
+pub(in crate::ui) fn rooms(store: &Store, context: &Context) -> String {
     let rooms = store.rooms();
-    let (over, open): (Vec<&Room>, Vec<&Room>) =
+    let (ended, open): (Vec<&Room>, Vec<&Room>) =
         rooms.into_iter().partition(|room| room.state() == State::Over);
     let main = html! {
         h1 { "Rooms" }
-        @if open.is_empty() && over.is_empty() {
+        @if open.is_empty() && ended.is_empty() {
             p {
-                "No room has been told of yet. Point your LiveKit server's webhooks here, or play a "
-                "recorded call with " code { "livekit-otel replay" } "."
+                "No rooms yet. Point your LiveKit server's webhooks here, or send a recorded call with "
+                code { "livekit-otel replay" } "."
             }
         }
-        @if !open.is_empty() { (table("Open", "open", &open, look)) }
-        @if !over.is_empty() { (table("Over", "over", &over, look)) }
+        @if !open.is_empty() { (table("Open", "open", &open, context)) }
+        @if !ended.is_empty() { (table("Ended", "ended", &ended, context)) }
         (held(store))
     };
-    page("Rooms", Here::Rooms, look, &main)
+    page("Rooms", Here::Rooms, context, &main)
 }
 
 fn held(store: &Store) -> Markup {
@@ -40,7 +39,7 @@ fn held(store: &Store) -> Markup {
             "Held: " (count(store.rooms().len(), "room")) " of at most " (limits.rooms) ", "
             (mib(store.bytes())) " of at most " (mib(limits.bytes)) "."
             @if store.left_out() > 0 {
-                " There was no place for " (store.left_out()) " records of other rooms."
+                " " (store.left_out()) " records of other rooms are not held."
             }
         }
     }
@@ -54,21 +53,21 @@ const HEADS: [Head; 9] = [
     Head::Number("Tracks"),
     Head::Number("Worst loss"),
     Head::Number("Worst score"),
-    Head::Number("For"),
-    Head::Text("Began"),
+    Head::Number("Duration"),
+    Head::Text("Started"),
 ];
 
-fn table(title: &str, id: &str, rooms: &[&Room], look: &Look) -> Markup {
-    let rows = html! { @for room in rooms { (row(room, look)) } };
+fn table(title: &str, id: &str, rooms: &[&Room], context: &Context) -> Markup {
+    let rows = html! { @for room in rooms { (row(room, context)) } };
     html! {
         section.rooms aria-labelledby=(id) {
             h2 id=(id) { (title) }
-            (layout::table(title, "Rooms, the newest first", &HEADS, &rows))
+            (layout::table(title, "Rooms, newest first", &HEADS, &rows))
         }
     }
 }
 
-fn row(room: &Room, look: &Look) -> Markup {
+fn row(room: &Room, context: &Context) -> Markup {
     let of = |name| room.bars().filter(move |bar| bar.name == name);
     let (people, tracks) = (of(span::PARTICIPANT).count(), of(span::TRACK).count());
     let now = of(span::PARTICIPANT).filter(|bar| bar.end.is_none()).count();
@@ -77,7 +76,7 @@ fn row(room: &Room, look: &Look) -> Markup {
     html! {
         tr {
             th scope="row" {
-                a href={ "/ui/rooms/" (segment(&room.sid)) } { (called(room)) }
+                a href=(path(&room.sid, None)) { (room_name(room)) }
                 " " code { (name(&*room.sid)) }
             }
             td { (state(room.state())) }
@@ -89,19 +88,8 @@ fn row(room: &Room, look: &Look) -> Markup {
             td.n { (tracks) }
             td.n { (Metric::Loss.shown(loss)) }
             td.n { (Metric::Score.shown(score)) }
-            td.n { (between(room.start(), room.end(look.now))) }
+            td.n { (between(room.start(), room.end(context.now))) }
             td { (utc(room.start())) }
-        }
-    }
-}
-
-/// How far it has come, in a word and a form.
-pub(super) fn state(state: State) -> Markup {
-    html! {
-        @match state {
-            State::Open => span.live { "● open" },
-            State::Ending => span.live { "◐ ending" },
-            State::Over => span.dim { "○ over" },
         }
     }
 }

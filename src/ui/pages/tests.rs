@@ -3,7 +3,7 @@ use std::path::Path;
 
 use super::*;
 use crate::ui::store::{Limits, Store};
-use crate::ui::tests::seen;
+use crate::ui::tests::played;
 use livekit_otel_ledger::{Ledger, Lost, Refused};
 use livekit_otel_model::event::Time;
 use livekit_otel_model::semconv::{event, key};
@@ -11,17 +11,17 @@ use livekit_otel_model::signal::{Attribute, LogRecord, Severity};
 use livekit_otel_model::{Signal, Source};
 use livekit_otel_pipeline::Passed;
 
-pub(super) fn look() -> Look {
-    Look {
+pub(super) fn context() -> Context {
+    Context {
         now: Time::from_millis(1_795_406_990_000).unwrap(),
         path: "/ui/rooms/RM%5Fcall".to_owned(),
-        follows: false,
+        refreshes: false,
         trace_url: Some("http://localhost:16686/trace/{trace_id}".into()),
         missed: 0,
     }
 }
 
-// Compares with the file, in which each element has a line; `UPDATE_GOLDEN=1` writes it instead.
+// Compares with the file, which has a line for each element; `UPDATE_GOLDEN=1` writes it instead.
 fn golden(name: &str, page: &str) {
     sound(page);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/ui/testdata").join(name);
@@ -43,7 +43,7 @@ fn values<'a>(page: &'a str, attribute: &str) -> Vec<&'a str> {
     page.split(&attribute).skip(1).map(|rest| rest.split('"').next().unwrap()).collect()
 }
 
-// What holds of every page: no script, no style of its own, each id once, each reference kept.
+// Checks every page: no script, no inline style, unique ids, no dangling reference.
 pub(super) fn sound(page: &str) {
     for forbidden in ["<script", "<style", " style=", "javascript:", " onclick", " onload"] {
         assert!(!page.contains(forbidden), "{forbidden}");
@@ -58,46 +58,46 @@ pub(super) fn sound(page: &str) {
     }
 }
 
-/// Every page that there is of a store.
+/// Every page of a store.
 pub(super) fn all(store: &Store) -> Vec<String> {
     let mut pages = vec![
-        rooms(store, &look()),
-        delivery(&Ledger::default().snapshot(), &look()),
-        not_found("No such room.", &look()),
+        rooms(store, &context()),
+        delivery(&Ledger::default().snapshot(), &context()),
+        not_found("No such room.", &context()),
     ];
     for held in store.rooms() {
-        pages.push(room(held, &look()));
+        pages.push(room(held, &context()));
         let people = people::People::of(held);
-        pages.extend(people.all.iter().filter_map(|one| participant(held, one.sid, &look())));
+        pages.extend(people.all.iter().filter_map(|one| participant(held, one.sid, &context())));
     }
     pages
 }
 
 fn room_of(store: &Store, sid: &str) -> String {
-    room(store.room(sid).unwrap(), &look())
+    room(store.room(sid).unwrap(), &context())
 }
 
 #[test]
 fn a_lost_client_is_shown_as_the_golden_page() {
-    golden("lost-client.html", &room_of(&seen("lost-client", usize::MAX), "RM_call"));
+    golden("lost-client.html", &room_of(&played("lost-client", usize::MAX), "RM_call"));
 }
 
 #[test]
-fn a_room_that_goes_on_is_shown_as_the_golden_page() {
-    golden("open.html", &room_of(&seen("lost-client", 6), "RM_call"));
+fn an_open_room_is_shown_as_the_golden_page() {
+    golden("open.html", &room_of(&played("lost-client", 6), "RM_call"));
 }
 
 #[test]
 fn a_participant_is_shown_as_the_golden_page() {
-    let store = seen("lost-client", usize::MAX);
-    let page = participant(store.room("RM_call").unwrap(), "PA_Ann", &look()).unwrap();
+    let store = played("lost-client", usize::MAX);
+    let page = participant(store.room("RM_call").unwrap(), "PA_Ann", &context()).unwrap();
     golden("participant.html", &page);
-    assert!(participant(store.room("RM_call").unwrap(), "PA_nobody", &look()).is_none());
+    assert!(participant(store.room("RM_call").unwrap(), "PA_nobody", &context()).is_none());
 }
 
 #[test]
 fn the_list_and_the_ledger_are_shown_as_the_golden_pages() {
-    golden("rooms.html", &rooms(&seen("lost-client", usize::MAX), &look()));
+    golden("rooms.html", &rooms(&played("lost-client", usize::MAX), &context()));
     let ledger = Ledger::default();
     ledger.accepted(Source::Webhook, 18);
     ledger.processed(Source::Webhook, 17);
@@ -105,7 +105,7 @@ fn the_list_and_the_ledger_are_shown_as_the_golden_pages() {
     ledger.queued(Signal::Logs, 1200);
     ledger.delivered(Signal::Logs, 1100);
     ledger.lost(Signal::Logs, Lost::QueueFull, 40);
-    golden("delivery.html", &delivery(&ledger.snapshot(), &look()));
+    golden("delivery.html", &delivery(&ledger.snapshot(), &context()));
 }
 
 pub(super) const SCENARIOS: [&str; 13] = [
@@ -128,21 +128,21 @@ pub(super) const SCENARIOS: [&str; 13] = [
 fn every_scenario_makes_a_sound_page_at_every_moment() {
     for scenario in SCENARIOS {
         for lines in (1..70).step_by(4).chain([usize::MAX]) {
-            for page in all(&seen(scenario, lines)) {
+            for page in all(&played(scenario, lines)) {
                 sound(&page);
             }
         }
     }
 }
 
-// What others may write anywhere in a room.
+// Foreign text for every place in a room.
 const HOSTILE: &str =
     "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&amp;{trace_id}../%2e";
 
-/// A room in which others wrote `text` wherever they can.
+/// A room with `text` wherever foreign text can be.
 pub(super) fn hostile(text: &str) -> Store {
     let mut store = Store::new(Limits::default());
-    let time = look().now;
+    let time = context().now;
     let keys = [
         key::ROOM_SID,
         key::ROOM_NAME,
@@ -170,16 +170,16 @@ pub(super) fn hostile(text: &str) -> Store {
         let (event_name, severity) = (event_name.into(), Severity::Error);
         let record =
             LogRecord { event_name, time, observed: time, severity, context: None, attributes };
-        store.take(Passed::Logs(vec![record]));
+        store.add(Passed::Logs(vec![record]));
     }
     store
 }
 
 #[test]
-fn what_others_wrote_is_text_and_nothing_else() {
+fn foreign_text_is_never_markup() {
     let store = hostile(HOSTILE);
     let held = store.room(HOSTILE).unwrap();
-    assert!(participant(held, HOSTILE, &look()).is_some());
+    assert!(participant(held, HOSTILE, &context()).is_some());
     for page in all(&store) {
         assert!(!page.contains("<script") && !page.contains("<img"), "{page}");
         for href in values(&page, "href") {
@@ -187,22 +187,22 @@ fn what_others_wrote_is_text_and_nothing_else() {
             assert!(known.iter().any(|start| href.starts_with(start)), "{href}");
             assert!(!href.contains(['<', '>', '\'', ' ']) && !href.contains(".."), "{href}");
         }
-        // Its quotes end no attribute: none has what stands behind them.
+        // A quote in foreign text must not end an attribute.
         assert!(!page.contains("\"'>"), "{page}");
     }
 }
 
 #[test]
-fn a_page_that_is_loaded_again_and_again_says_so_and_can_be_stopped() {
-    let store = seen("lost-client", 5);
-    let still = rooms(&store, &look());
+fn a_page_that_refreshes_itself_can_be_stopped() {
+    let store = played("lost-client", 5);
+    let still = rooms(&store, &context());
     assert!(still.contains("href=\"/ui/rooms/RM%5Fcall?refresh\">Refresh every 5 s</a>"));
-    let follows = rooms(&store, &Look { follows: true, ..look() });
-    assert!(follows.contains("href=\"/ui/rooms/RM%5Fcall\">Stop refreshing</a>"));
+    let refreshing = rooms(&store, &Context { refreshes: true, ..context() });
+    assert!(refreshing.contains("href=\"/ui/rooms/RM%5Fcall\">Stop refreshing</a>"));
 }
 
 #[test]
-fn what_was_missed_is_said() {
-    let page = rooms(&seen("lost-client", 5), &Look { missed: 7, ..look() });
-    assert!(page.contains("This page had no time for 7 records."), "{page}");
+fn missing_records_are_mentioned() {
+    let page = rooms(&played("lost-client", 5), &Context { missed: 7, ..context() });
+    assert!(page.contains("7 records are missing here, as they arrived too fast."), "{page}");
 }

@@ -1,4 +1,4 @@
-//! Times and the axis that they lie on.
+//! Times and the time axis.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -13,26 +13,26 @@ fn rfc3339(at: Time) -> String {
 
 /// A date and a time, to the second.
 pub(super) fn utc(at: Time) -> Markup {
-    let told = rfc3339(at);
-    let shown = told.get(..19).unwrap_or_default().replace('T', " ");
-    html! { time datetime=(told) { (shown) } }
+    let text = rfc3339(at);
+    let shown = text.get(..19).unwrap_or_default().replace('T', " ");
+    html! { time datetime=(text) { (shown) } }
 }
 
 /// A date and a time, to the millisecond.
 pub(super) fn exact(at: Time) -> Markup {
-    let told = rfc3339(at);
-    let shown = told.get(..23).unwrap_or_default().replace('T', " ");
-    html! { time datetime=(told) { (shown) } }
+    let text = rfc3339(at);
+    let shown = text.get(..23).unwrap_or_default().replace('T', " ");
+    html! { time datetime=(text) { (shown) } }
 }
 
 /// A time of day, to the millisecond.
 pub(super) fn time_of_day(at: Time) -> Markup {
-    let told = rfc3339(at);
-    let shown = told.get(11..23).unwrap_or_default();
-    html! { time datetime=(told) { (shown) } }
+    let text = rfc3339(at);
+    let shown = text.get(11..23).unwrap_or_default();
+    html! { time datetime=(text) { (shown) } }
 }
 
-/// How long from one time to another.
+/// The duration from one time to another.
 pub(super) fn between(from: Time, to: Time) -> String {
     duration(nanos(to.since(from)))
 }
@@ -41,14 +41,14 @@ pub(super) fn nanos(span: Duration) -> u64 {
     u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// What a width stands for.
+/// The time span of a full width.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Axis {
     pub(super) start: Time,
     pub(super) end: Time,
 }
 
-// In milliseconds: from a millisecond to a day, by steps that people count in.
+// Round steps in milliseconds.
 const STEPS: [u64; 30] = [
     1,
     2,
@@ -99,7 +99,7 @@ impl Axis {
     }
 }
 
-// A tick is a round number: `10 s`, not `10.0 s`.
+// A tick has a round label: `10 s`, not `10.0 s`.
 fn round(nanos: u64) -> String {
     let ms = nanos / 1_000_000;
     match ms {
@@ -111,7 +111,7 @@ fn round(nanos: u64) -> String {
     }
 }
 
-/// A part of a width, in percent with what a screen can show of it.
+/// A part of a width in percent, with the precision of a screen.
 pub(super) fn percent(part: f64) -> String {
     format!("{}%", (part * 100_000.0).round() / 1_000.0)
 }
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ticks_are_round_and_not_many() {
+    fn ticks_are_round_and_few() {
         let start = Time::from_secs(1000).unwrap();
         let names = |span: Duration| -> Vec<String> {
             let ticks = Axis { start, end: start + span }.ticks(5);

@@ -1,7 +1,8 @@
-//! A room's bars as a tree, each in its place in time.
+//! A room's bars as a tree, each on a common time axis.
 
 use maud::{Markup, html};
 
+use super::layout::path;
 use super::outside::{Outside, name, sentence};
 use super::people::{People, Person};
 use super::time::{Axis, between, exact, percent};
@@ -12,13 +13,13 @@ use livekit_otel_model::semconv::{key, span};
 use livekit_otel_model::signal::Value;
 use livekit_otel_tools::labels::remarks;
 
-/// The most participants that a room's page shows in full; each has a page of its own.
+/// The most participants in a room's waterfall. Each has its own page.
 pub(super) const MOST_PARTICIPANTS: usize = 25;
-// The most bars of a participant that a room's page shows; failures are never cut.
+// The most bars of a participant on a room's page. Failures are always shown.
 const MOST_CHILDREN: usize = 16;
 const TICKS: u64 = 5;
 
-/// Where a bar's line, and its attributes, are found on the page.
+/// The id of a bar's attributes on the page.
 pub(super) fn id(bar: &Bar) -> String {
     match bar.sent {
         Some((_, id)) => format!("s-{}", hex(&id)),
@@ -41,11 +42,11 @@ pub(super) fn id(bar: &Bar) -> String {
     }
 }
 
-/// A part of a room's waterfall.
+/// The waterfall of a room, or of one participant.
 pub(super) struct Waterfall<'a> {
     pub(super) people: &'a People<'a>,
     pub(super) shown: Vec<&'a Person<'a>>,
-    /// Whether only one participant is shown, and all of it.
+    /// Whether one participant is shown with all its bars.
     pub(super) is_whole: bool,
     pub(super) axis: Axis,
 }
@@ -62,17 +63,17 @@ impl<'a> Waterfall<'a> {
                         svg width="14" height="10" { rect class={ "b " (class) } width="14" height="10" {} }
                         " " (name) " "
                     }
-                    span { "✗ failed" } " " span { "▸ goes on" } " " span { "┆ end inferred" }
+                    span { "✗ failed" } " " span { "▸ open" } " " span { "┆ end inferred" }
                 }
                 table.waterfall {
                     caption.hidden {
-                        "Spans by participant, with when each began after the room did and how long "
-                        "it lasted. The link in a line opens its attributes below it."
+                        "Spans by participant, with the time from the room's start and the duration. The "
+                        "link in a line shows its attributes below it."
                     }
                     thead { tr {
                         th scope="col" { "Span" }
-                        th.n scope="col" { "At" }
-                        th.n scope="col" { "For" }
+                        th.n scope="col" { "Start" }
+                        th.n scope="col" { "Duration" }
                         th.time scope="col" {
                             span.hidden { "Timeline" }
                             svg.axis aria-hidden="true" focusable="false" {
@@ -113,14 +114,14 @@ impl<'a> Waterfall<'a> {
                 @match person.own {
                     Some(own) => (self.line(own, &who, 1)),
                     None => tr { th.l1 scope="rowgroup" colspan="4" {
-                        (who) span.dim { " (of its coming nothing was told here)" }
+                        (who) span.dim { " (the join was not reported)" }
                     } },
                 }
                 @for bar in shown { (self.line(bar, &self.people.label(bar), 2)) }
                 @if !cut.is_empty() {
                     tr { td.l2.dim colspan="4" {
                         "… and " (cut.len()) " more: "
-                        a href=(super::room::path(&self.people.room.sid, Some(person.sid))) {
+                        a href=(path(&self.people.room.sid, Some(person.sid))) {
                             "all of " (who)
                         }
                     } }
@@ -129,7 +130,7 @@ impl<'a> Waterfall<'a> {
         }
     }
 
-    // A line, and its attributes, which are there once its link is followed.
+    // A line, and its attributes, which CSS shows when its link is followed.
     fn line(&self, bar: &Bar, label: &Outside<'_>, level: usize) -> Markup {
         let id = id(bar);
         let end = bar.end.unwrap_or(self.axis.end);
@@ -140,7 +141,7 @@ impl<'a> Waterfall<'a> {
                 th class={ "l" (level) } scope=(scope) {
                     a href={ "#" (id) } { (label) }
                     @if bar.failed() { " " strong.bad { "✗ failed: " (name(bar.error_type())) } }
-                    @if bar.end.is_none() { " " span.live { "▸ goes on" } }
+                    @if bar.end.is_none() { " " span.live { "▸ open" } }
                     @if !notes.is_empty() { " " span.dim { (sentence(notes.join(", "))) } }
                 }
                 td.n { (between(self.axis.start, bar.start)) }
@@ -169,15 +170,15 @@ impl<'a> Waterfall<'a> {
                     line.grid x1=(at) x2=(at) y1="0" y2="16" {}
                 }
                 rect class={ "b " (class) } x=(percent(from)) width=(percent(to - from)) y=(y) height=(height) {}
-                // One that is too short for a screen is a stroke at its start.
+                // A stroke at its start, which keeps very short bars visible.
                 @let at = percent(from);
                 line class={ "s " (class) } x1=(at) x2=(at) y1="3" y2="13" {}
-                // At the end, in pixels.
+                // A symbol at the end, sized in pixels.
                 svg x=(percent(to)) width="1" height="16" overflow="visible" {
                     @if bar.failed() {
                         path.cross d="M-4 4 L4 12 M4 4 L-4 12" {}
                     } @else if bar.end.is_none() {
-                        path.goes d="M-5 3 L1 8 L-5 13 Z" {}
+                        path.open d="M-5 3 L1 8 L-5 13 Z" {}
                     } @else if bar.text(key::END_INFERRED).is_some() {
                         path.inferred d="M0 0 V16" {}
                     }

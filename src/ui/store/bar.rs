@@ -1,4 +1,4 @@
-//! A thing with a beginning and an end: a span, or what is going to be one.
+//! A line of the waterfall: a span, or something open that becomes one.
 
 use std::sync::Arc;
 
@@ -7,17 +7,17 @@ use livekit_otel_model::semconv::key;
 use livekit_otel_model::signal::{Attribute, Span, SpanId, TraceId, Value};
 use livekit_otel_tools::labels::AttributeLookup;
 
-/// What a line of the waterfall shows.
+/// A finished span, or an open one.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::ui) struct Bar {
-    /// As spans are named.
+    /// The name of the span.
     pub(in crate::ui) name: &'static str,
-    /// The ids of a span that has been sent; what is still open has none.
+    /// The ids of a sent span; `None` while it is open.
     pub(in crate::ui) sent: Option<(TraceId, SpanId)>,
     pub(in crate::ui) start: Time,
-    /// None while it goes on.
+    /// `None` while it is open.
     pub(in crate::ui) end: Option<Time>,
-    /// Why it failed; empty where nobody said.
+    /// Why it failed; empty if the reason is unknown.
     pub(in crate::ui) failure: Option<Arc<str>>,
     pub(in crate::ui) attributes: Vec<Attribute>,
 }
@@ -42,29 +42,29 @@ impl Bar {
         self.text(key::PARTICIPANT_SID)
     }
 
-    /// Whether it is a failure: by its status or by an error type.
+    /// Whether it failed, by its status or its error type.
     pub(in crate::ui) fn failed(&self) -> bool {
         self.failure.is_some() || self.text(key::ERROR_TYPE).is_some()
     }
 
-    /// The kind of failure.
+    /// The error type.
     pub(in crate::ui) fn error_type(&self) -> &str {
         self.text(key::ERROR_TYPE).unwrap_or("error")
     }
 
-    /// What the failure is told to be, in words.
+    /// The error message.
     pub(in crate::ui) fn error_message(&self) -> Option<&str> {
         let status = self.failure.as_deref().filter(|message| !message.is_empty());
         status.or_else(|| self.text(key::ERROR_MESSAGE))
     }
 
-    /// Some bytes: what it takes in memory, about.
+    /// Its approximate size in memory.
     pub(super) fn bytes(&self) -> usize {
         let failure = self.failure.as_ref().map_or(0, |message| message.len());
         size_of::<Self>() + failure + bytes(&self.attributes)
     }
 
-    /// Takes over what a later record says of it.
+    /// Adds the attributes of a later record, or replaces them.
     pub(super) fn learn(&mut self, more: &[Attribute]) {
         for attribute in more {
             match self.attributes.iter_mut().find(|known| known.key == attribute.key) {
@@ -75,7 +75,7 @@ impl Bar {
     }
 }
 
-/// What attributes take in memory, about: texts are shared, so that is more than they do.
+/// The approximate size of attributes in memory. It is an upper bound, as texts are shared.
 pub(super) fn bytes(attributes: &[Attribute]) -> usize {
     let text = |attribute: &Attribute| match &attribute.value {
         Value::Text(text) => text.len(),

@@ -1,21 +1,21 @@
-//! What goes on, from log records: a span leaves when it is over, and people look before that.
+//! Open spans, from log records: a span is sent when it ends, but the live view shows it before.
 
 use livekit_otel_model::semconv::{event, key, span};
 use livekit_otel_model::signal::{LogRecord, Severity};
 use livekit_otel_tools::labels::AttributeLookup;
 
-/// What an event says of a thing that has a span.
+/// What an event reports about a span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    /// It began; where it is known, at the earlier time.
+    /// It started. If it was known, the earlier start counts.
     Begins,
-    /// It began, however often it did before.
+    /// It started, even if it had started before.
     BeginsAgain,
     /// It ended.
     Ends,
 }
 
-/// What a record says of which things, by the names of their spans.
+/// The steps that an event reports, with the names of their spans.
 pub(super) fn steps(event: &str) -> &'static [(Step, &'static str)] {
     use Step::{Begins, BeginsAgain, Ends};
     match event {
@@ -49,12 +49,12 @@ pub(super) fn steps(event: &str) -> &'static [(Step, &'static str)] {
     }
 }
 
-/// What tells the things of one name in a room apart: the participant's SID and another.
+/// The ids that distinguish spans of one name in a room: the participant's SID and another one.
 pub(super) fn subject<T: AttributeLookup + ?Sized>(
     name: &str,
-    told: &T,
+    attributes: &T,
 ) -> Option<(String, String)> {
-    let text = |key| told.text(key).map(str::to_owned);
+    let text = |key| attributes.text(key).map(str::to_owned);
     let none = || Some(String::new());
     let (participant, other) = match name {
         span::ROOM => (none(), none()),
@@ -68,19 +68,21 @@ pub(super) fn subject<T: AttributeLookup + ?Sized>(
     participant.zip(other)
 }
 
-/// Why what ends with this record failed, where it did: its kind and what is said of it.
+/// The error type and message of the span that this record ends, if it failed.
 pub(super) fn failure(record: &LogRecord) -> Option<(String, String)> {
     if record.severity < Severity::Warn {
         return None;
     }
-    let told = &record.attributes[..];
+    let attributes = &record.attributes[..];
     let kind = match &*record.event_name {
         event::PARTICIPANT_CONNECTION_ABORTED => "connection_aborted",
         event::TRACK_SUBSCRIBE_FAILED => "subscribe_failed",
-        event::PARTICIPANT_LEFT => told.text(key::PARTICIPANT_DISCONNECT_REASON).unwrap_or("error"),
-        _ => told.text(key::ERROR_TYPE).unwrap_or("error"),
+        event::PARTICIPANT_LEFT => {
+            attributes.text(key::PARTICIPANT_DISCONNECT_REASON).unwrap_or("error")
+        }
+        _ => attributes.text(key::ERROR_TYPE).unwrap_or("error"),
     };
-    Some((kind.to_owned(), told.text(key::ERROR_MESSAGE).unwrap_or_default().to_owned()))
+    Some((kind.to_owned(), attributes.text(key::ERROR_MESSAGE).unwrap_or_default().to_owned()))
 }
 
 #[cfg(test)]
@@ -88,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_ends_also_begins() {
+    fn every_span_that_ends_can_start() {
         let all = [
             event::ROOM_CREATED,
             event::PARTICIPANT_JOINED,

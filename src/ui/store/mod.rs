@@ -1,6 +1,7 @@
-//! What the page shows: the newest rooms, bounded in number and in bytes. Sans-IO.
+//! The data behind the pages: the newest rooms, bounded by number and bytes. Sans-IO.
 
 mod bar;
+mod limits;
 mod live;
 mod room;
 #[cfg(test)]
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) use bar::Bar;
+pub(super) use limits::Limits;
 pub(super) use room::{Room, State};
 pub(super) use windows::{Window, Windows};
 
@@ -21,38 +23,7 @@ use livekit_otel_model::signal::Attribute;
 use livekit_otel_pipeline::Passed;
 use livekit_otel_tools::labels::AttributeLookup;
 
-/// How much is held.
-#[derive(Debug, Clone)]
-pub(super) struct Limits {
-    /// Rooms.
-    pub(super) rooms: usize,
-    /// About how many bytes in all.
-    pub(super) bytes: usize,
-    /// Spans of a room; a quarter more for failures and participants.
-    pub(super) spans: usize,
-    /// Events of a room.
-    pub(super) events: usize,
-    /// Participants of a room whose quality is held.
-    pub(super) participants: usize,
-    /// Stats windows of a participant, in each direction.
-    pub(super) windows: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            rooms: 500,
-            bytes: 64 << 20,
-            spans: 4000,
-            events: 300,
-            participants: 500,
-            // Six hours of half minutes.
-            windows: 720,
-        }
-    }
-}
-
-// A room that nobody told of for so long gives its place to another.
+// An open room without a report for this long may be removed for another.
 const IDLE: Duration = Duration::from_mins(10);
 
 /// The rooms.
@@ -62,7 +33,7 @@ pub(super) struct Store {
     rooms: HashMap<Arc<str>, Room>,
     bytes: usize,
     left_out: u64,
-    // The newest time that something came at.
+    // When the newest record was received.
     now: Option<Time>,
 }
 
@@ -71,8 +42,8 @@ impl Store {
         Self { limits, ..Self::default() }
     }
 
-    /// Takes in what passed.
-    pub(super) fn take(&mut self, passed: Passed) {
+    /// Adds records.
+    pub(super) fn add(&mut self, passed: Passed) {
         match passed {
             Passed::Logs(logs) => {
                 for record in logs {
@@ -84,7 +55,8 @@ impl Store {
             }
             Passed::Spans(spans) => {
                 for span in spans {
-                    // Deliveries have traces of their own; one that went well says nothing of the call.
+                    // Deliveries have traces of their own; one that went well says nothing of the
+                    // call.
                     if span.name == span::WEBHOOK_DELIVERY && span.failure.is_none() {
                         continue;
                     }
@@ -125,8 +97,8 @@ impl Store {
         self.bytes = self.bytes + room.bytes - before;
     }
 
-    // The room to give up for another: one that is over, or that nobody tells of any more; first what
-    // had no failure, then the one that was told of longest ago. None where all others go on.
+    // The room to remove for another: one that is over or idle. Rooms without failures are removed
+    // first, then those whose last report is oldest. None if all others are open.
     fn dispensable(&self, not: &str) -> Option<Arc<str>> {
         let is_idle = |room: &Room| self.now.is_some_and(|now| now.since(room.observed) > IDLE);
         #[expect(clippy::disallowed_methods, reason = "the least by a total order")]
@@ -141,7 +113,7 @@ impl Store {
         self.rooms.get(sid)
     }
 
-    /// All rooms: those that go on first, then the newest.
+    /// All rooms: open ones first, then the newest first.
     pub(super) fn rooms(&self) -> Vec<&Room> {
         #[expect(clippy::disallowed_methods, reason = "sorted below")]
         let mut rooms: Vec<_> = self.rooms.values().collect();
@@ -151,17 +123,17 @@ impl Store {
         rooms
     }
 
-    /// About how many bytes are held.
+    /// How many bytes are held, approximately.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// How many records there was no place for.
+    /// How many records were left out for lack of space.
     pub(super) fn left_out(&self) -> u64 {
         self.left_out
     }
 
-    /// How much it may hold.
+    /// Its limits.
     pub(super) fn limits(&self) -> &Limits {
         &self.limits
     }

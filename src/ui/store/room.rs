@@ -1,10 +1,10 @@
-//! What is held of a room.
+//! The data of one room.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use super::Limits;
 use super::bar::{Bar, bytes};
+use super::limits::Limits;
 use super::live::{self, Step};
 use super::windows::{Window, Windows};
 use livekit_otel_model::event::{Direction, StreamStat, Time};
@@ -12,18 +12,18 @@ use livekit_otel_model::semconv::{key, span};
 use livekit_otel_model::signal::{Attribute, LogRecord, Severity, Span};
 use livekit_otel_tools::labels::AttributeLookup;
 
-/// How far a room, or who is in it, has come.
+/// The state of a room or a participant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::ui) enum State {
-    /// It goes on.
+    /// It is open.
     Open,
-    /// It is over, and its span waits for the last stats.
+    /// It has ended, and its span waits for the last stats.
     Ending,
-    /// It is over, and its span has left.
+    /// It has ended, and its span was sent.
     Over,
 }
 
-/// What something was told of: its name, a participant's SID and another.
+/// What identifies an open span: its name, a participant's SID and another id.
 type Subject = (&'static str, String, String);
 
 /// A room.
@@ -31,26 +31,26 @@ type Subject = (&'static str, String, String);
 pub(in crate::ui) struct Room {
     pub(in crate::ui) sid: Arc<str>,
     pub(in crate::ui) name: Option<Arc<str>>,
-    /// What has been sent, in the order of sending.
+    // Sent spans, in the order in which they were sent.
     sent: Vec<Bar>,
-    // What is not sent yet.
+    // Open spans.
     open: BTreeMap<Subject, Bar>,
     identities: BTreeMap<Arc<str>, Arc<str>>,
     // Upstream and downstream.
     quality: BTreeMap<Arc<str>, [Windows; 2]>,
-    /// The newest events, debug ones left out.
+    /// The newest events above debug severity.
     pub(in crate::ui) events: VecDeque<LogRecord>,
-    /// How many there was no place for.
+    /// How many spans were left out for lack of space.
     pub(in crate::ui) spans_left_out: u64,
     pub(in crate::ui) events_forgotten: u64,
-    // The newest time told of, and when that came: how late it is told.
-    told: Time,
+    // The newest reported time, and when it was received.
+    reported: Time,
     pub(super) observed: Time,
     pub(super) bytes: usize,
     failed_sent: usize,
     is_sent: bool,
-    // Whose spans have been sent.
-    left: BTreeSet<String>,
+    // The participants whose spans were sent.
+    sent_participants: BTreeSet<String>,
 }
 
 impl Room {
@@ -65,20 +65,20 @@ impl Room {
             events: VecDeque::new(),
             spans_left_out: 0,
             events_forgotten: 0,
-            told: at,
+            reported: at,
             observed,
             bytes: size_of::<Self>() + sid.len(),
             failed_sent: 0,
             is_sent: false,
-            left: BTreeSet::new(),
+            sent_participants: BTreeSet::new(),
         }
     }
 
-    /// Takes in a finished span. With a participant's, or the room's, comes all that was open of it.
+    /// Adds a finished span. The span of a participant or of the room closes all their open spans.
     pub(super) fn span(&mut self, span: Span, limits: &Limits) {
         let bar = Bar::of(span);
         self.learn(&bar.attributes);
-        self.told = self.told.max(bar.end.unwrap_or(bar.start));
+        self.reported = self.reported.max(bar.end.unwrap_or(bar.start));
         match (bar.name, bar.participant()) {
             (span::ROOM, _) => {
                 self.is_sent = true;
@@ -88,7 +88,7 @@ impl Room {
                 let sid = sid.to_owned();
                 self.drop_open(|(_, participant, _)| *participant == sid);
                 self.bytes += sid.len();
-                self.left.insert(sid);
+                self.sent_participants.insert(sid);
             }
             (name, _) => {
                 if let Some((participant, other)) = live::subject(name, &bar.attributes[..]) {
@@ -96,7 +96,7 @@ impl Room {
                 }
             }
         }
-        // Failures, and what holds the rest together, have room of their own.
+        // Failures, participants and the room have extra space.
         let matters = bar.failed() || matches!(bar.name, span::ROOM | span::PARTICIPANT);
         let most = if matters { limits.spans + limits.spans / 4 } else { limits.spans };
         if self.sent.len() >= most {
@@ -108,10 +108,10 @@ impl Room {
         self.sent.push(bar);
     }
 
-    /// Takes in a log record.
+    /// Adds a log record.
     pub(super) fn log(&mut self, record: LogRecord, limits: &Limits) {
         self.learn(&record.attributes);
-        self.hears(record.time, record.observed);
+        self.observe(record.time, record.observed);
         for (step, name) in live::steps(&record.event_name) {
             self.step(*step, name, &record, limits);
         }
@@ -129,9 +129,9 @@ impl Room {
         }
     }
 
-    /// Takes in a stats window that came at `now`.
+    /// Adds a stats window that was received at `now`.
     pub(super) fn window(&mut self, stat: &StreamStat, now: Time, limits: &Limits) {
-        self.hears(stat.end.or(stat.at).unwrap_or(now), now);
+        self.observe(stat.end.or(stat.at).unwrap_or(now), now);
         if let Some(name) = &stat.room_name {
             self.name.get_or_insert_with(|| name.shared());
         }
@@ -148,8 +148,8 @@ impl Room {
         self.bytes = self.bytes.saturating_add_signed(more * size_of::<Window>().cast_signed());
     }
 
-    fn hears(&mut self, at: Time, observed: Time) {
-        self.told = self.told.max(at);
+    fn observe(&mut self, at: Time, observed: Time) {
+        self.reported = self.reported.max(at);
         self.observed = self.observed.max(observed);
     }
 
@@ -174,8 +174,8 @@ impl Room {
         };
         let subject = (name, participant, other);
         let known = self.open.contains_key(&subject);
-        // What is told behind a span opens nothing.
-        let is_late = self.is_sent || self.left.contains(&subject.1);
+        // A report after the span was sent opens nothing.
+        let is_late = self.is_sent || self.sent_participants.contains(&subject.1);
         if is_late || !known && step == Step::Ends {
             return;
         }
@@ -214,13 +214,13 @@ impl Room {
     fn drop_open(&mut self, is_sent: impl Fn(&Subject) -> bool) {
         let bytes = &mut self.bytes;
         self.open.retain(|subject, bar| {
-            let goes = is_sent(subject);
-            *bytes -= if goes { bar.bytes() } else { 0 };
-            !goes
+            let is_dropped = is_sent(subject);
+            *bytes -= if is_dropped { bar.bytes() } else { 0 };
+            !is_dropped
         });
     }
 
-    /// How far it has come.
+    /// Its state.
     pub(in crate::ui) fn state(&self) -> State {
         let own = self.open.get(&(span::ROOM, String::new(), String::new()));
         match own.map(|own| own.end) {
@@ -230,7 +230,7 @@ impl Room {
         }
     }
 
-    /// Every bar: what has been sent, and what has not.
+    /// All bars, sent and open.
     pub(in crate::ui) fn bars(&self) -> impl Iterator<Item = &Bar> {
         self.sent.iter().chain(self.open.values())
     }
@@ -240,26 +240,26 @@ impl Room {
         self.bars().find(|bar| bar.name == span::ROOM)
     }
 
-    /// How many of its bars are failures.
+    /// How many of its bars failed.
     pub(in crate::ui) fn failures(&self) -> usize {
         self.failed_sent + self.open.values().filter(|bar| bar.failed()).count()
     }
 
-    /// When the first of it began.
+    /// When it started; if that is unknown, when its first bar did.
     pub(in crate::ui) fn start(&self) -> Time {
         let start = self.own().or_else(|| self.bars().min_by_key(|bar| bar.start));
-        start.map_or(self.told, |bar| bar.start)
+        start.map_or(self.reported, |bar| bar.start)
     }
 
-    /// When it ended; while it goes on, what time it is there at `now`: a replay's is another.
+    /// When it ended. While it is open, the time in the room at `now`, which differs in a replay.
     pub(in crate::ui) fn end(&self, now: Time) -> Time {
         match self.own().and_then(|own| own.end) {
             Some(end) => end,
-            None => self.told + now.since(self.observed),
+            None => self.reported + now.since(self.observed),
         }
     }
 
-    /// The identity of the participant `sid`; its SID where none is known.
+    /// The identity of the participant `sid`, or the SID if its identity is unknown.
     pub(in crate::ui) fn who<'a>(&'a self, sid: &'a str) -> &'a str {
         self.identities.get(sid).map_or(sid, |identity| identity)
     }
@@ -269,7 +269,7 @@ impl Room {
         self.quality.get(sid)
     }
 
-    /// Whose windows there are.
+    /// The participants with stats windows.
     pub(in crate::ui) fn measured(&self) -> impl Iterator<Item = &str> {
         self.quality.keys().map(|sid| &**sid)
     }

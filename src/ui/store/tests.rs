@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::ui::tests::seen;
+use crate::ui::tests::played;
 use livekit_otel_model::event::{
     Counter, Counts, Direction, ParticipantSid, RoomSid, StreamStat, TrackSid,
 };
@@ -30,7 +30,7 @@ fn log(event: &str, room: &str, who: &str, secs: i64) -> Passed {
 
 fn span(name: &'static str, room: &str, who: &str, secs: i64) -> Span {
     let attributes = [(key::ROOM_SID, room), (key::PARTICIPANT_SID, who)];
-    let told = attributes.into_iter().filter(|(_, value)| !value.is_empty());
+    let attributes = attributes.into_iter().filter(|(_, value)| !value.is_empty());
     Span {
         trace_id: [1; 16],
         span_id: [2; 8],
@@ -39,7 +39,7 @@ fn span(name: &'static str, room: &str, who: &str, secs: i64) -> Span {
         kind: SpanKind::Internal,
         start: at(0),
         end: at(secs),
-        attributes: told.map(|(key, value)| Attribute::new(key, value)).collect(),
+        attributes: attributes.map(|(key, value)| Attribute::new(key, value)).collect(),
         links: Vec::new(),
         failure: None,
     }
@@ -67,12 +67,12 @@ fn window(room: &str, who: &str, track: &str, secs: i64) -> StreamStat {
 }
 
 fn begin_and_end(store: &mut Store, room: &str, secs: i64) {
-    store.take(log(event::ROOM_CREATED, room, "", secs));
-    store.take(log(event::ROOM_ENDED, room, "", secs));
-    store.take(Passed::Spans(vec![span(span::ROOM, room, "", secs)]));
+    store.add(log(event::ROOM_CREATED, room, "", secs));
+    store.add(log(event::ROOM_ENDED, room, "", secs));
+    store.add(Passed::Spans(vec![span(span::ROOM, room, "", secs)]));
 }
 
-// All that is counted is there.
+// The number of bytes is the sum over the rooms.
 fn check(store: &Store) {
     #[expect(clippy::disallowed_methods, reason = "a sum")]
     let bytes: usize = store.rooms.values().map(|room| room.bytes).sum();
@@ -80,8 +80,8 @@ fn check(store: &Store) {
 }
 
 #[test]
-fn a_room_is_seen_while_it_goes_on() {
-    let store = seen("lost-client", 5);
+fn an_open_room_has_its_bars() {
+    let store = played("lost-client", 5);
     let room = store.room("RM_call").unwrap();
     assert_eq!((room.state(), room.name.as_deref()), (State::Open, Some("standup")));
     let open: BTreeSet<_> = room.bars().filter(|bar| bar.end.is_none()).map(|b| b.name).collect();
@@ -90,16 +90,16 @@ fn a_room_is_seen_while_it_goes_on() {
     assert_eq!(connect.end.unwrap().since(connect.start).as_millis(), 120);
     assert!(room.bars().all(|bar| bar.sent.is_none() && !bar.failed()));
     assert_eq!(room.who("PA_Ann"), "ann");
-    // What time it is there is what was told last, and how long ago that came.
+    // The time in the room is the newest reported time, plus the time since it was received.
     let now = room.observed + Duration::from_secs(7);
     assert_eq!(room.end(now).since(room.end(room.observed)), Duration::from_secs(7));
     check(&store);
 }
 
 #[test]
-fn a_failure_is_seen_before_its_span_has_left_and_once_after() {
+fn a_failure_counts_once_before_and_after_its_span_is_sent() {
     for lines in 8..=12 {
-        let store = seen("lost-client", lines);
+        let store = played("lost-client", lines);
         let room = store.room("RM_call").unwrap();
         let failed: Vec<_> = room.bars().filter(|bar| bar.failed()).collect();
         assert_eq!(failed.len(), 1, "after {lines} lines");
@@ -110,8 +110,8 @@ fn a_failure_is_seen_before_its_span_has_left_and_once_after() {
 }
 
 #[test]
-fn when_all_spans_have_left_they_are_all_that_is_seen() {
-    let store = seen("lost-client", usize::MAX);
+fn after_all_spans_are_sent_only_they_are_shown() {
+    let store = played("lost-client", usize::MAX);
     let room = store.room("RM_call").unwrap();
     assert_eq!(room.state(), State::Over);
     assert!(room.bars().all(|bar| bar.sent.is_some()));
@@ -120,21 +120,21 @@ fn when_all_spans_have_left_they_are_all_that_is_seen() {
 }
 
 #[test]
-fn what_is_told_behind_a_span_opens_nothing() {
+fn a_report_after_the_span_was_sent_opens_nothing() {
     let mut store = Store::new(Limits::default());
-    store.take(log(event::PARTICIPANT_JOINED, "RM_1", "PA_1", 0));
-    store.take(Passed::Spans(vec![span(span::PARTICIPANT, "RM_1", "PA_1", 5)]));
-    store.take(log(event::PARTICIPANT_JOINED, "RM_1", "PA_1", 0));
-    store.take(log(event::PARTICIPANT_LEFT, "RM_1", "PA_2", 6));
+    store.add(log(event::PARTICIPANT_JOINED, "RM_1", "PA_1", 0));
+    store.add(Passed::Spans(vec![span(span::PARTICIPANT, "RM_1", "PA_1", 5)]));
+    store.add(log(event::PARTICIPANT_JOINED, "RM_1", "PA_1", 0));
+    store.add(log(event::PARTICIPANT_LEFT, "RM_1", "PA_2", 6));
     let room = store.room("RM_1").unwrap();
     assert_eq!(room.bars().count(), 1);
     check(&store);
 }
 
 #[test]
-fn rooms_that_are_over_give_their_place_and_open_ones_do_not() {
+fn ended_rooms_are_removed_for_others_and_open_ones_are_not() {
     let mut store = Store::new(Limits { rooms: 3, ..Limits::default() });
-    store.take(log(event::ROOM_CREATED, "RM_open", "", 0));
+    store.add(log(event::ROOM_CREATED, "RM_open", "", 0));
     for n in 0..10 {
         begin_and_end(&mut store, &format!("RM_{n}"), n);
     }
@@ -143,21 +143,21 @@ fn rooms_that_are_over_give_their_place_and_open_ones_do_not() {
     assert_eq!(store.rooms()[0].sid.as_ref(), "RM_open");
     assert_eq!(store.left_out(), 0);
     for n in 0..5 {
-        store.take(log(event::ROOM_CREATED, &format!("RM_new{n}"), "", 20));
+        store.add(log(event::ROOM_CREATED, &format!("RM_new{n}"), "", 20));
     }
     assert_eq!((store.rooms().len(), store.left_out()), (3, 3));
-    // But one that nobody tells of any more does.
-    store.take(log(event::ROOM_CREATED, "RM_later", "", 20 + 11 * 60));
+    // An idle room is removed.
+    store.add(log(event::ROOM_CREATED, "RM_later", "", 20 + 11 * 60));
     assert!(store.room("RM_later").is_some());
     check(&store);
 }
 
 #[test]
-fn a_room_where_something_failed_gives_its_place_last() {
+fn a_room_with_failures_is_removed_last() {
     let mut store = Store::new(Limits { rooms: 2, ..Limits::default() });
     let mut failed = span(span::TRACK_SUBSCRIBE, "RM_bad", "PA_1", 0);
     failed.failure = Some("no".into());
-    store.take(Passed::Spans(vec![failed, span(span::ROOM, "RM_bad", "", 0)]));
+    store.add(Passed::Spans(vec![failed, span(span::ROOM, "RM_bad", "", 0)]));
     for n in 1..5 {
         begin_and_end(&mut store, &format!("RM_{n}"), n);
     }
@@ -165,16 +165,16 @@ fn a_room_where_something_failed_gives_its_place_last() {
 }
 
 #[test]
-fn no_more_is_held_than_it_may_be() {
+fn the_limits_are_kept() {
     let limits = Limits { bytes: 50_000, spans: 40, events: 20, ..Limits::default() };
     let mut store = Store::new(limits);
     for room in 0..20 {
         let sid = format!("RM_{room}");
         begin_and_end(&mut store, &sid, room);
         for n in 0..100 {
-            store.take(log(event::TRACK_MUTED, &sid, &format!("PA_{n}"), n));
+            store.add(log(event::TRACK_MUTED, &sid, &format!("PA_{n}"), n));
             let who = format!("PA_{n}");
-            store.take(Passed::Spans(vec![span(span::TRACK_SUBSCRIBE, &sid, &who, n)]));
+            store.add(Passed::Spans(vec![span(span::TRACK_SUBSCRIBE, &sid, &who, n)]));
         }
         assert!(store.bytes() < 50_000 + 20_000, "{}", store.bytes());
         check(&store);
@@ -186,13 +186,13 @@ fn no_more_is_held_than_it_may_be() {
 }
 
 #[test]
-fn failures_have_a_place_where_others_have_none() {
+fn failures_are_held_when_other_spans_are_left_out() {
     let mut store = Store::new(Limits { spans: 4, ..Limits::default() });
     let some = |n: usize| vec![span(span::TRACK, "RM_1", "PA_1", 1); n];
-    store.take(Passed::Spans(some(10)));
+    store.add(Passed::Spans(some(10)));
     let mut failed = span(span::TRACK_SUBSCRIBE, "RM_1", "PA_1", 2);
     failed.failure = Some("no".into());
-    store.take(Passed::Spans(vec![failed]));
+    store.add(Passed::Spans(vec![failed]));
     let room = store.room("RM_1").unwrap();
     assert_eq!((room.bars().count(), room.failures(), room.spans_left_out), (5, 1, 6));
 }
@@ -203,7 +203,7 @@ fn a_flush_of_several_tracks_is_one_window_and_signalling_is_none() {
     for n in 1..=5 {
         let tracks = ["TR_AM1", "TR_VC1", "TR_SGPA_1"];
         let stats = tracks.map(|track| window("RM_1", "PA_1", track, n * 10));
-        store.take(Passed::Windows(stats.to_vec(), at(n * 10)));
+        store.add(Passed::Windows(stats.to_vec(), at(n * 10)));
     }
     let [up, down] = store.room("RM_1").unwrap().windows("PA_1").unwrap();
     assert_eq!((up.all.len(), up.forgotten, down.all.len()), (3, 2, 0));
@@ -222,7 +222,7 @@ fn a_window_without_packets_has_no_loss() {
     let mut store = Store::new(Limits::default());
     let mut silent = window("RM_1", "PA_1", "TR_AM1", 10);
     silent.counts = Counts::default();
-    store.take(Passed::Windows(vec![silent], at(10)));
+    store.add(Passed::Windows(vec![silent], at(10)));
     let [up, _] = store.room("RM_1").unwrap().windows("PA_1").unwrap();
     assert_eq!((up.all[0].loss(), up.all[0].score()), (None, Some(4.0)));
 }

@@ -25,7 +25,7 @@ pub(in crate::ui) struct Window {
 }
 
 impl Window {
-    /// The part of what was sent that never came; `None` where nothing was.
+    /// The ratio of lost packets to sent ones; `None` if none were sent.
     pub(in crate::ui) fn loss(&self) -> Option<f64> {
         let sent = self.packets.saturating_add(self.lost);
         (sent > 0).then(|| self.lost as f64 / sent as f64)
@@ -63,20 +63,20 @@ impl Window {
     }
 }
 
-// One worker's flush comes at once, with one time for all tracks.
+// The windows of one flush have nearly the same time for all tracks.
 const SAME_FLUSH: Duration = Duration::from_secs(1);
 
-/// The newest windows, in their order.
+/// The newest windows, ordered by time.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(in crate::ui) struct Windows {
     pub(in crate::ui) all: VecDeque<Window>,
-    /// How many older ones are no longer held.
+    /// How many older windows are no longer held.
     pub(in crate::ui) forgotten: u64,
 }
 
 impl Windows {
-    /// Adds a track's window that came at `now`; at most `most` windows are held. Says how many there
-    /// are more than before.
+    /// Adds a track's window that was received at `now`, and holds at most `most` windows. Returns
+    /// the change of their number.
     pub(super) fn add(&mut self, stat: &StreamStat, now: Time, most: usize) -> isize {
         let at = stat.at.unwrap_or(now);
         let same =

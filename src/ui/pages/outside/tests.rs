@@ -1,16 +1,16 @@
 use super::*;
 use crate::ui::pages::tests::{SCENARIOS, all, hostile, sound};
-use crate::ui::tests::seen_as;
+use crate::ui::tests::played_as;
 
-// Stands in each text that others wrote.
+// Marks each foreign text.
 const MARK: char = '☠';
 
 fn marked(text: &str) -> String {
     if text.contains(MARK) { text.to_owned() } else { format!("{text}{MARK}") }
 }
 
-// How often others' text is on the page. Each has to be within `bdi`; where there are no elements, in
-// attributes and titles, between isolates.
+// Counts the foreign texts on the page. Each must be within `bdi`, or between isolates in
+// attributes and titles, which have no elements.
 fn found(page: &str) -> usize {
     let (mut found, mut bdi, mut title) = (0, 0, 0);
     for part in page.split('<').skip(1) {
@@ -51,16 +51,16 @@ fn is_isolated(text: &str) {
 }
 
 #[test]
-fn whatever_others_wrote_stands_apart_on_every_page() {
+fn foreign_text_is_isolated_on_every_page() {
     for scenario in SCENARIOS {
-        let pages = all(&seen_as(scenario, &marked));
+        let pages = all(&played_as(scenario, &marked));
         let found: usize = pages.iter().map(|page| found(page)).sum();
         assert!(pages.len() > 3 && found > 20, "{scenario}: {found} on {} pages", pages.len());
     }
 }
 
 #[test]
-fn no_name_turns_hides_or_floods_what_stands_beside_it() {
+fn no_name_reverses_hides_or_floods_the_text_beside_it() {
     let long = "long".repeat(2_500);
     for name in [
         "\u{202e}nimda",
@@ -91,7 +91,7 @@ fn no_name_turns_hides_or_floods_what_stands_beside_it() {
 }
 
 #[test]
-fn a_long_name_is_cut_between_characters_and_whole_in_its_title() {
+fn a_long_name_is_cut_between_characters_and_complete_in_its_title() {
     let long = "é\u{202e}".repeat(41);
     let shown = name(long.as_str()).render().into_string();
     let (cut, whole) = ("é�".repeat(40), "é�".repeat(41));

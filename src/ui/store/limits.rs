@@ -1,0 +1,32 @@
+//! The limits of the store.
+
+/// The most that is held.
+#[derive(Debug, Clone)]
+pub(in crate::ui) struct Limits {
+    /// Rooms.
+    pub(in crate::ui) rooms: usize,
+    /// Bytes of all rooms, approximately.
+    pub(in crate::ui) bytes: usize,
+    /// Spans of a room; a quarter more for failures and participants.
+    pub(in crate::ui) spans: usize,
+    /// Events of a room.
+    pub(in crate::ui) events: usize,
+    /// Participants of a room with stats windows.
+    pub(in crate::ui) participants: usize,
+    /// Stats windows of a participant, in each direction.
+    pub(in crate::ui) windows: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            rooms: 500,
+            bytes: 64 << 20,
+            spans: 4000,
+            events: 300,
+            participants: 500,
+            // Six hours of half minutes.
+            windows: 720,
+        }
+    }
+}
