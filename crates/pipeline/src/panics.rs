@@ -15,13 +15,13 @@ pub const PANICS_AT_LOAD: &str = "made-up-fault-of-a-snapshot";
 pub const PANICS_ON_PAGE: &str = "made-up-fault-of-the-page";
 
 /// Panics if `raw` contains `text`.
-pub fn panic_if_asked(raw: &[u8], text: &str) {
+pub(crate) fn panic_if_asked(raw: &[u8], text: &str) {
     let mut parts = raw.windows(text.len());
     assert!(!parts.any(|part| part == text.as_bytes()), "{text}");
 }
 
 /// Panics if an event's room has the name [`PANICS`]: inputs of the library have no bytes.
-pub fn panic_if_room_named(decoded: Option<&Decoded>) {
+pub(crate) fn panic_if_room_named(decoded: Option<&Decoded>) {
     let Some(Decoded::Events(events)) = decoded else { return };
     let mut rooms = events.iter().filter_map(|event| event.room.as_ref()?.name.as_ref());
     assert!(!rooms.any(|name| name.as_str() == PANICS), "{PANICS}");

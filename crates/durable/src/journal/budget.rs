@@ -233,7 +233,7 @@ impl IntakeBudget {
     }
 
     /// Pauses or resumes intake: the process uses too much memory.
-    pub fn set_paused(&self, paused: bool) {
+    pub(crate) fn set_paused(&self, paused: bool) {
         self.paused.store(paused, Relaxed);
         self.freed.notify_waiters();
     }

@@ -245,7 +245,7 @@ impl Log {
     ///
     /// # Errors
     /// Those of the file system: the log is unchanged.
-    pub fn rotate(&mut self) -> io::Result<()> {
+    pub(super) fn rotate(&mut self) -> io::Result<()> {
         let path = path_of(&self.directory, self.next);
         if self.segments.back().is_some_and(|last| last.bytes == 0 && last.first == self.next) {
             self.file = Some(OpenOptions::new().write(true).read(true).open(path)?);
