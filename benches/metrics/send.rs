@@ -71,14 +71,14 @@ fn flush(name: &str, streams: usize, endpoint: &str, protocol: Protocol, target:
         config.export.traces.enabled = false;
         config.export.logs.enabled = false;
         let ledger = Arc::new(Ledger::default());
-        let set_aside = Arc::new(DeadLetters::in_memory(1 << 20));
-        let exporter = Exporter::start(&config.export, Arc::clone(&ledger), &set_aside).unwrap();
+        let dead_letters = Arc::new(DeadLetters::in_memory(1 << 20));
+        let exporter = Exporter::start(&config.export, Arc::clone(&ledger), &dead_letters).unwrap();
         let session = session::Settings::default();
         let parts = Parts {
             engine: Engine::new(session, settings(), at(0)),
             sink: Arc::new(exporter.clone()),
             ledger: Arc::clone(&ledger),
-            dead_letters: set_aside,
+            dead_letters,
             durable: None,
             tap: None,
             clock: Clock::default(),

@@ -5,7 +5,7 @@ use std::io::Write;
 use super::Failure;
 use crate::cli::TraceIdArgs;
 use livekit_otel_engine::ids;
-use livekit_otel_engine::session::hex;
+use livekit_otel_model::hex;
 
 pub(super) fn run(args: &TraceIdArgs) -> Result<(), Failure> {
     let TraceIdArgs { room, participant, url } = args;

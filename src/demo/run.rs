@@ -15,6 +15,7 @@ use livekit_otel_engine::ids;
 use livekit_otel_ledger::report::render_ledger;
 use livekit_otel_livekit::keys::Keys;
 use livekit_otel_model::event::RoomSid;
+use livekit_otel_model::hex;
 use livekit_otel_tools::capture::{Capture, CaptureError};
 use livekit_otel_tools::demo::Collector;
 use livekit_otel_tools::demo::Progress;
@@ -201,11 +202,7 @@ fn write_elsewhere(
     });
     writeln!(out, "\nSent to {host}\n")?;
     for room in rooms(capture) {
-        write!(out, "  room {room}  trace ")?;
-        for byte in ids::trace(&room) {
-            write!(out, "{byte:02x}")?;
-        }
-        writeln!(out)?;
+        writeln!(out, "  room {room}  trace {}", hex(&ids::trace(&room)))?;
     }
     writeln!(out)?;
     render_ledger(&report.ledger, out, 80)

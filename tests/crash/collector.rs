@@ -1,12 +1,12 @@
 //! A collector that fails by script: OTLP over HTTP, each request answered as a seed decides.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use livekit_otel_model::hex;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::{
@@ -279,13 +279,6 @@ pub(crate) fn text(attributes: &[KeyValue], key: &str) -> Option<String> {
         any_value::Value::StringValue(text) => Some(text.clone()),
         _ => None,
     }
-}
-
-pub(crate) fn hex(id: &[u8]) -> String {
-    id.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 fn spans(body: &[u8], to: &mut Arrived) -> Vec<String> {

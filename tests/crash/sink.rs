@@ -21,7 +21,8 @@ use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use prost::Message;
 use tokio::net::TcpListener;
 
-use crate::collector::{hex, text};
+use crate::collector::text;
+use livekit_otel_model::hex;
 
 /// What was taken.
 #[derive(Debug, Default)]

@@ -169,7 +169,7 @@ async fn status_prints_the_ledger_of_a_running_server() {
 fn forms(secret: &str) -> Vec<String> {
     use base64::Engine;
     let bytes = secret.as_bytes();
-    let hex = crate::golden::hex(bytes);
+    let hex = livekit_otel_model::hex(bytes);
     let mut forms = vec![secret.to_owned(), hex.to_uppercase(), hex];
     for engine in [
         &base64::engine::general_purpose::STANDARD_NO_PAD,

@@ -144,7 +144,7 @@ async fn a_call_across_a_restart_is_one_call() {
     assert_eq!(telemetry.spans.len(), expected.spans.len());
     assert_eq!(telemetry.logs.len(), expected.logs.len());
     for span in &expected.spans {
-        let id = crate::golden::hex(&span.span_id);
+        let id = livekit_otel_model::hex(&span.span_id);
         let sent = telemetry.spans.iter().find(|sent| sent.span_id == id).unwrap();
         assert_eq!((sent.start, sent.end), (span.start.nanos(), span.end.nanos()), "{}", span.name);
     }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use livekit_otel_model::hex;
 use livekit_otel_model::signal::{
     Attribute, Data, Exemplar, HistogramPoint, LogRecord, Metric, Number, NumberPoint, Span, Value,
 };
@@ -51,13 +52,6 @@ pub(crate) fn compare(name: &str, actual: &str) {
         panic!("{name}:{}\n- {}\n+ {}", line + 1, old.unwrap(), new.unwrap());
     }
     assert_eq!(expected.len(), actual.len(), "{name} is longer or shorter");
-}
-
-pub(crate) fn hex(id: &[u8]) -> String {
-    id.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").unwrap();
-        text
-    })
 }
 
 // Seconds of the day and nanoseconds: a diff of whole Unix times reads badly.

@@ -18,8 +18,8 @@ use livekit_otel_tools::demo::received::{Attributes, Value};
 use livekit_otel_tools::replay::{self, Destination};
 
 use crate::capture;
-use crate::golden::hex;
 use crate::port::nobody;
+use livekit_otel_model::hex;
 
 pub(crate) const KEY: &str = "devkey";
 pub(crate) const SECRET: &str = "made-up-secret-of-thirty-two-characters";

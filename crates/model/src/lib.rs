@@ -10,6 +10,7 @@
 
 mod counts;
 pub mod event;
+mod hex;
 #[doc(hidden)]
 pub mod interned;
 #[doc(hidden)]
@@ -22,6 +23,8 @@ mod source;
 
 use std::time::Duration;
 
+#[doc(hidden)]
+pub use hex::hex;
 pub use source::{Signal, Source};
 
 /// How long an event's id is remembered, to find copies. LiveKit's webhook tokens are valid for 5

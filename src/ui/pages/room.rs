@@ -14,8 +14,8 @@ use super::time::{Axis, between, time_of_day, utc};
 use super::waterfall::{MOST_PARTICIPANTS, Waterfall};
 use crate::ui::store::{Room, State};
 use livekit_otel_engine::ids;
-use livekit_otel_engine::session::hex;
 use livekit_otel_model::event::{ParticipantSid, RoomSid, Time};
+use livekit_otel_model::hex;
 use livekit_otel_model::semconv::key;
 
 // The most participants in the table.

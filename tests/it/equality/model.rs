@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use livekit_otel_engine::session::hex;
 use livekit_otel_engine::stats::{Histograms, Level, Settings};
 use livekit_otel_model::event::Time;
+use livekit_otel_model::hex;
 use livekit_otel_model::signal::Temporality;
 use sha2::{Digest, Sha256};
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use livekit_otel_engine::session::hex;
+use livekit_otel_model::hex;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
 use opentelemetry_proto::tonic::metrics::v1::{

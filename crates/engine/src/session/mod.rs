@@ -29,4 +29,4 @@ mod works;
 pub use crate::facts::{Census, Description, Disagreement, Fact, Forgotten, StreamContext};
 pub use outputs::{Outcome, Outputs};
 pub use sessions::Sessions;
-pub use settings::{Settings, TraceScope, hex};
+pub use settings::{Settings, TraceScope};

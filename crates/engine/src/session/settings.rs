@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use livekit_otel_model::hex;
 use livekit_otel_model::signal::TraceId;
 
 /// How long sessions wait, what they keep, and which spans share a trace.
@@ -72,14 +73,4 @@ impl Settings {
         let url = self.trace_url.as_deref()?;
         Some(url.replace("{trace_id}", &hex(trace)))
     }
-}
-
-/// Bytes as lower-case hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing to a string can't fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -10,6 +10,7 @@ use opentelemetry_proto::tonic::trace::v1 as trace;
 
 use super::collector::Received;
 use crate::labels::AttributeLookup;
+use livekit_otel_model::hex;
 
 /// An attribute's value.
 #[derive(Debug, Clone, PartialEq)]
@@ -288,15 +289,6 @@ fn attributes(pairs: &[KeyValue]) -> Attributes {
         (pair.key.clone(), value)
     };
     Attributes(pairs.iter().map(read).collect())
-}
-
-fn hex(id: &[u8]) -> String {
-    use std::fmt::Write;
-    id.iter().fold(String::with_capacity(id.len() * 2), |mut text, byte| {
-        // Writing into a String never fails.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

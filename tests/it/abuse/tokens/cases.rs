@@ -125,11 +125,7 @@ pub(super) fn forged_signatures() -> Vec<Case> {
         bearer("half a signature", format!("{signed}.{}", &signature[..20])),
         bearer("a signature with padding", format!("{good}=")),
         bearer("a signature in hex", {
-            use std::fmt::Write;
-            let hex = mac(signed, SECRET).iter().fold(String::new(), |mut hex, byte| {
-                let _ = write!(hex, "{byte:02x}");
-                hex
-            });
+            let hex = livekit_otel_model::hex(&mac(signed, SECRET));
             format!("{signed}.{hex}")
         }),
         bearer("claims of another token", format!("{head}.{}.{signature}", URL.encode(changed))),
