@@ -1,20 +1,24 @@
-//! LiveKit's API keys, from one of the three places that LiveKit's own programs know.
+//! LiveKit's API keys, from one of the three places that LiveKit's own programs know, and its API.
 
 use std::collections::BTreeMap;
 
+use super::schema::LiveKit;
+use crate::source::reconcile;
+use livekit_otel_export::configure::schema::Verbatim;
 use livekit_otel_export::configure::{Found, Reader};
 use livekit_otel_livekit::keys::Keys;
 
 const KEYS: &str = "LIVEKIT_KEYS";
-/// Names the API key, in the environment.
-pub(super) const KEY: &str = "LIVEKIT_API_KEY";
+const KEY: &str = "LIVEKIT_API_KEY";
 const SECRET: &str = "LIVEKIT_API_SECRET";
-/// Lists the keys that open the analytics streams.
-pub(super) const FOR_STREAMS: &str = "listen.grpc_keys";
 
-/// The environment's keys, or the file's where it has none; and the file's API key, which is one of
-/// them. None at all is a problem.
-pub(super) fn read(reader: &mut Reader<'_>) -> Keys {
+/// The environment's keys, or the file's if it has none; and the file's API key, which is one of them.
+/// Without any key there is an error.
+pub(super) fn read(
+    file: &LiveKit,
+    for_streams: Option<&[Verbatim]>,
+    reader: &mut Reader<'_>,
+) -> Keys {
     let mut keys = Keys::default();
     let (map, key, secret) = (reader.variable(KEYS), reader.variable(KEY), reader.variable(SECRET));
     let wrong_before = reader.problems.len();
@@ -28,9 +32,9 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Keys {
         (None, None) => {}
     }
     if keys.is_empty() && reader.problems.len() == wrong_before {
-        file_keys(reader, &mut keys);
+        file_keys(file, reader, &mut keys);
     }
-    api_key(reader, &mut keys);
+    api_key(file, reader, &mut keys);
     if keys.is_empty() && reader.problems.len() == wrong_before {
         reader.wrong(
             "LiveKit's API keys",
@@ -40,47 +44,69 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Keys {
             ),
         );
     }
-    for_streams(reader, &mut keys);
+    restrict_streams(for_streams, reader, &mut keys);
     keys
 }
 
-// Entries are not shown: a secret may stand among them by mistake.
-fn for_streams(reader: &mut Reader<'_>, keys: &mut Keys) {
-    let Some(listed) = reader.file.list(FOR_STREAMS).map(<[String]>::to_vec) else { return };
-    if listed.is_empty() {
-        reader.wrong(reader.file.at(FOR_STREAMS), "must name one of LiveKit's API keys");
+/// LiveKit's API, if it has a URL.
+pub(super) fn api(
+    file: &LiveKit,
+    keys: &Keys,
+    reader: &mut Reader<'_>,
+) -> Option<reconcile::Settings> {
+    let url = file.url.clone()?;
+    let named =
+        reader.variable(KEY).map(|found| found.text).or_else(|| trimmed(file.api_key.as_ref()));
+    let key = named.or_else(|| keys.only().map(|(key, _)| key.to_owned()));
+    if key.is_none() && !keys.is_empty() {
+        let what = "needs livekit.api_key too, as there are several keys";
+        reader.wrong_setting("livekit.url", what);
     }
-    for (nth, key) in listed.iter().enumerate() {
+    Some(reconcile::Settings { url, key: key?, interval: file.interval })
+}
+
+fn trimmed(text: Option<&Verbatim>) -> Option<String> {
+    text.map(|Verbatim(text)| text.trim().to_owned())
+}
+
+// Errors do not show the entries: one could be a secret by mistake.
+fn restrict_streams(listed: Option<&[Verbatim]>, reader: &mut Reader<'_>, keys: &mut Keys) {
+    const LISTED: &str = "listen.grpc_keys";
+    let Some(listed) = listed else { return };
+    if listed.is_empty() {
+        reader.wrong_setting(LISTED, "must name one of LiveKit's API keys");
+    }
+    for (nth, Verbatim(key)) in listed.iter().enumerate() {
         if keys.secret(key).is_none() {
-            let at = reader.file.at(&format!("{FOR_STREAMS}[{nth}]"));
+            let at = format!("{}[{nth}]", reader.places.at(LISTED));
             reader.wrong(at, "is none of LiveKit's API keys");
         }
     }
-    keys.restrict_streams(listed);
+    keys.restrict_streams(listed.iter().map(|Verbatim(key)| key.clone()));
 }
 
-fn file_keys(reader: &mut Reader<'_>, keys: &mut Keys) {
-    let file: Vec<_> = reader.file.map("livekit.keys").to_vec();
-    for (key, secret) in file {
+fn file_keys(file: &LiveKit, reader: &mut Reader<'_>, keys: &mut Keys) {
+    for (key, secret) in &file.keys.0 {
         if key.is_empty() || secret.trim().is_empty() {
-            reader.wrong(reader.file.at("livekit.keys"), "a key or its secret is empty");
+            reader.wrong_setting("livekit.keys", "a key or its secret is empty");
         } else {
             keys.insert(key, secret);
         }
     }
 }
 
-// The file's, where the environment has none: its secret may stand with the other keys.
-fn api_key(reader: &mut Reader<'_>, keys: &mut Keys) {
+// The file's, unless the environment has one; its secret may be among the other keys.
+fn api_key(file: &LiveKit, reader: &mut Reader<'_>, keys: &mut Keys) {
     if reader.variable(KEY).is_some() {
         return;
     }
-    match (reader.leaf("livekit.api_key"), reader.leaf("livekit.api_secret")) {
-        (Some(key), Some(secret)) => keys.insert(key.text, secret.text),
-        (Some(key), None) if keys.secret(&key.text).is_none() => {
-            reader.wrong(key.at, "needs livekit.api_secret, or to be one of livekit.keys");
+    match (trimmed(file.api_key.as_ref()), trimmed(file.api_secret.as_ref())) {
+        (Some(key), Some(secret)) => keys.insert(key, secret),
+        (Some(key), None) if keys.secret(&key).is_none() => {
+            let what = "needs livekit.api_secret, or to be one of livekit.keys";
+            reader.wrong_setting("livekit.api_key", what);
         }
-        (None, Some(secret)) => reader.wrong(secret.at, "needs livekit.api_key too"),
+        (None, Some(_)) => reader.wrong_setting("livekit.api_secret", "needs livekit.api_key too"),
         _ => {}
     }
 }
@@ -92,7 +118,7 @@ fn server_keys(found: &Found, reader: &mut Reader<'_>, keys: &mut Keys) {
     let parsed =
         serde_saphyr::from_str_with_options::<BTreeMap<String, String>>(&found.text, options);
     let Ok(pairs) = parsed else {
-        // YAML takes `key:secret` for one string.
+        // To YAML `key:secret` is one string.
         let what = if found.text.lines().any(|line| line.contains(':') && !line.contains(": ")) {
             "must have a space after the colon: `key: secret`"
         } else {
@@ -111,36 +137,34 @@ fn server_keys(found: &Found, reader: &mut Reader<'_>, keys: &mut Keys) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::file;
-    use super::*;
+    use std::collections::BTreeMap;
 
-    fn keys(listen: &str) -> (Keys, Vec<String>) {
-        let env = BTreeMap::new();
-        let text = format!("livekit: {{keys: {{a: s3cret, b: s3cret}}}}\nlisten: {{{listen}}}");
-        let mut problems = Vec::new();
-        let file = file::parse("f.yaml", &text, &mut problems);
-        let mut reader = Reader { env: &env, file, problems };
-        let keys = read(&mut reader);
-        (keys, reader.problems.iter().map(ToString::to_string).collect())
+    use super::super::Config;
+    use super::super::tests::wrong_in;
+
+    fn text(listen: &str) -> String {
+        format!(
+            "livekit: {{keys: {{a: s3cret, b: s3cret}}}}\nlisten: {{grpc_auth: token, {listen}}}"
+        )
     }
 
     #[test]
     fn the_keys_for_streams_are_all_or_those_of_a_list() {
-        let listed = |text| keys(text).0.for_streams().map(|keys| keys.iter().cloned().collect());
+        let listed = |listen| {
+            let keys = Config::from_text(&text(listen), &BTreeMap::new()).unwrap().keys;
+            keys.for_streams().map(|keys| keys.iter().cloned().collect::<Vec<_>>())
+        };
         assert_eq!(listed(""), None);
         assert_eq!(listed("grpc_keys: [b]"), Some(vec!["b".to_owned()]));
     }
 
     #[test]
-    fn a_list_of_keys_that_can_not_work_is_wrong_and_shows_no_entry() {
-        for (text, expected) in [
-            ("grpc_keys: []", "listen.grpc_keys in f.yaml: must name one of LiveKit's API keys"),
-            (
-                "grpc_keys: [a, s3cret]",
-                "listen.grpc_keys[1] in f.yaml: is none of LiveKit's API keys",
-            ),
+    fn an_empty_list_or_an_unknown_key_for_streams_is_wrong_and_not_shown() {
+        for (listen, expected) in [
+            ("grpc_keys: []", "listen.grpc_keys: must name one of LiveKit's API keys"),
+            ("grpc_keys: [a, s3cret]", "listen.grpc_keys[1]: is none of LiveKit's API keys"),
         ] {
-            assert_eq!(keys(text).1, [expected], "{text}");
+            assert_eq!(wrong_in(&text(listen)), [format!("f.yaml:2: {expected}")], "{listen}");
         }
     }
 }

@@ -1,21 +1,27 @@
-//! Configuration: flags before the environment before the file, and all that is wrong at once.
+//! Configuration. Flags override the environment, which overrides the file; all errors are reported at
+//! once, each with its place.
+//!
+//! [`schema`] has every setting. The file becomes a [`tree`], in which flags and variables override
+//! settings; then serde reads it by the schema. The other modules check settings against each other.
 
-mod api;
-mod file;
+mod de;
 mod journal;
 mod keys;
 mod listen;
+mod overrides;
+#[cfg(test)]
+mod reference;
 mod replay;
-mod session;
+mod schema;
 mod simulate;
-mod stats;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod values;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,33 +37,36 @@ use crate::source::reconcile;
 use crate::source::tls;
 use livekit_otel_durable::store::Disk;
 use livekit_otel_export as export;
-use livekit_otel_export::configure::{self, Document, Flags, Reader, option};
+use livekit_otel_export::configure::schema::Sections;
+use livekit_otel_export::configure::{self, Reader};
 use livekit_otel_livekit::keys::Keys;
+use schema::File;
+use tree::Tree;
 
-/// What the program is told at start. `Debug` shows no secrets.
+/// The settings of `serve`. `Debug` shows no secrets.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where webhooks are taken.
+    /// The listener for webhooks.
     pub http: SocketAddr,
-    /// Where analytics streams are taken.
+    /// The listener for analytics streams.
     pub grpc: SocketAddr,
-    /// Where an operator asks: probes, the ledger, the program's own metrics.
+    /// The listener for operators: probes, the ledger, the program's own metrics.
     pub admin: SocketAddr,
-    /// Whether the webhooks' listener has the ledger too.
+    /// Whether the listener for webhooks serves the ledger too.
     pub status_on_webhooks: bool,
-    /// How many connections the listeners for webhooks and for streams take at once, each.
+    /// The connections that the listeners for webhooks and for streams accept, each.
     pub max_connections: usize,
-    /// How long a connection may have no request, and a request's head may take.
+    /// How long a connection may be without a request, and how long a request's head may take.
     pub idle_timeout: Duration,
-    /// Where a page shows the rooms; a loopback address.
+    /// The listener for the live view, on a loopback address.
     pub ui: Option<SocketAddr>,
-    /// Who may tell over the analytics streams.
+    /// Who may open analytics streams.
     pub grpc_auth: GrpcAuth,
     /// TLS for webhooks.
     pub http_tls: Option<tls::Files>,
     /// TLS for the analytics streams.
     pub grpc_tls: Option<tls::Files>,
-    /// How much unfinished messages of webhooks and streams may take in memory, in bytes.
+    /// Memory for unfinished messages of webhooks and streams, in bytes.
     pub unfinished: usize,
     /// Largest webhook, in bytes.
     pub max_body: usize,
@@ -65,25 +74,25 @@ pub struct Config {
     pub max_message: usize,
     /// LiveKit's API keys; at least one.
     pub keys: Keys,
-    /// LiveKit's API, where it is asked which rooms there are.
+    /// LiveKit's API, which lists the open rooms.
     pub api: Option<reconcile::Settings>,
-    /// How long the sessions wait.
+    /// How long sessions wait, and what shares a trace.
     pub session: livekit_otel_engine::session::Settings,
-    /// What the instruments are told.
+    /// The instruments and their series.
     pub stats: livekit_otel_engine::stats::Settings,
-    /// How often the instruments are flushed; longer than nothing.
+    /// How often the instruments are flushed; never zero.
     pub stats_interval: Duration,
     /// Where the signals go.
     pub export: export::Settings,
-    /// Where what was accepted is kept until it is delivered; in memory where there is none.
+    /// The journal on disk, for accepted messages until they are delivered; without it they are in memory.
     pub journal: Option<JournalConfig>,
-    /// How much of what was accepted may wait in memory, in bytes; where there is no journal on disk.
+    /// Size of a journal in memory, in bytes.
     pub journal_bytes: usize,
-    /// Over how much memory nothing more is accepted, in bytes.
+    /// The use of memory above which nothing is accepted, in bytes.
     pub memory_limit: Option<u64>,
-    /// How much of what cannot be read or delivered is kept, in bytes.
+    /// How much is kept as dead letters, in bytes.
     pub set_aside_bytes: u64,
-    /// How long ending may take.
+    /// How long shutdown may take.
     pub shutdown_timeout: Duration,
     /// The program's own log.
     pub log: LogSettings,
@@ -96,9 +105,9 @@ pub struct Config {
 pub struct JournalConfig {
     /// Its directory, which no other process uses.
     pub directory: PathBuf,
-    /// How it is kept.
+    /// Its sizes and waits.
     pub settings: livekit_otel_durable::journal::Settings,
-    /// What writes its files: other than the system's own only in tests of its faults.
+    /// Writes its files; anything but the system's own is for tests of faults.
     pub disk: Arc<dyn Disk>,
 }
 
@@ -107,11 +116,11 @@ pub struct JournalConfig {
 pub struct LogSettings {
     /// The least severe level that is written.
     pub level: LevelFilter,
-    /// Its form.
+    /// Its format.
     pub format: LogFormat,
 }
 
-/// The forms of a log.
+/// The formats of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
     /// For people.
@@ -125,134 +134,141 @@ impl Config {
     /// Reads the flags, the environment and the file.
     ///
     /// # Errors
-    /// All that is wrong in any of them, each with its place and without its value.
+    /// All errors in any of them, each with its place, and with the value unless it could be a secret.
     pub fn load(args: &ServeArgs, env: &dyn Env) -> Result<Self, Errors> {
-        let mut reader = Reader { env, file: Document::default(), problems: Vec::new() };
-        let path = args
-            .config
-            .clone()
-            .or_else(|| reader.variable("LIVEKIT_OTEL_CONFIG").map(|found| found.text.into()));
-        if let Some(path) = path {
-            reader.file = read_file(&path, &mut reader.problems);
-        }
-        Self::with_keys(args, reader)
+        let mut reader = Reader::new(env);
+        let variable = || reader.variable("LIVEKIT_OTEL_CONFIG").map(|found| found.text.into());
+        let tree = match args.config.clone().or_else(variable) {
+            Some(path) => read_file(&path, &mut reader.problems),
+            None => Tree::default(),
+        };
+        Self::with_keys(args, tree, reader)
     }
 
-    /// As [`Config::load`], of a file's text.
+    /// Like [`Config::load`], from a file's text.
     #[cfg(feature = "fuzzing")]
     pub(crate) fn from_text(text: &str, env: &dyn Env) -> Result<Self, Errors> {
-        let mut problems = Vec::new();
-        let file = file::parse("the file", text, &mut problems);
-        Self::with_keys(&ServeArgs::default(), Reader { env, file, problems })
+        let mut reader = Reader::new(env);
+        let tree = Tree::parse("f.yaml", text, &mut reader.problems);
+        Self::with_keys(&ServeArgs::default(), tree, reader)
     }
 
-    fn with_keys(args: &ServeArgs, mut reader: Reader<'_>) -> Result<Self, Errors> {
-        let keys = keys::read(&mut reader);
-        let api = api::read(&mut reader, &keys);
-        let config = Self { api, ..read(args, keys, &mut reader) };
+    fn with_keys(args: &ServeArgs, mut tree: Tree, mut reader: Reader<'_>) -> Result<Self, Errors> {
+        overrides::url(&mut tree, &reader);
+        let file = settings(args, tree, &mut reader);
+        let keys = keys::read(&file.livekit, file.listen.grpc_keys.as_deref(), &mut reader);
+        let api = keys::api(&file.livekit, &keys, &mut reader);
+        let config = Self { api, ..read(args, keys, file, &mut reader) };
         if reader.problems.is_empty() { Ok(config) } else { Err(Errors(reader.problems)) }
     }
 
-    /// As [`Config::load`], from the environment alone and without LiveKit's keys: for a program
-    /// that is told by calls.
+    /// Like [`Config::load`], from the environment alone and without LiveKit's keys: for a program
+    /// that calls the library instead of sending webhooks.
     ///
     /// # Errors
-    /// All that is wrong in it, each with its variable and without its value.
+    /// All errors, each with its variable, and with the value unless it could be a secret.
     pub fn for_library(env: &dyn Env) -> Result<Self, Errors> {
-        let mut reader = Reader { env, file: Document::default(), problems: Vec::new() };
-        let config = read(&ServeArgs::default(), Keys::default(), &mut reader);
+        let mut reader = Reader::new(env);
+        let config = without_file(Keys::default(), &mut reader);
         if reader.problems.is_empty() { Ok(config) } else { Err(Errors(reader.problems)) }
     }
 
-    /// All defaults, with these keys and on free ports of 127.0.0.1, whatever the environment says.
+    /// All defaults, with these keys and on free ports of 127.0.0.1, without the environment.
     pub fn for_keys(keys: Keys) -> Self {
         let env = BTreeMap::new();
-        let mut reader = Reader { env: &env, file: Document::default(), problems: Vec::new() };
         let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Self {
-            http: free,
-            grpc: free,
-            admin: free,
-            ..read(&ServeArgs::default(), keys, &mut reader)
-        }
+        let config = without_file(keys, &mut Reader::new(&env));
+        Self { http: free, grpc: free, admin: free, ..config }
     }
 }
 
-fn read_file(path: &PathBuf, problems: &mut Vec<Problem>) -> Document {
+fn without_file(keys: Keys, reader: &mut Reader<'_>) -> Config {
+    let args = ServeArgs::default();
+    let file = settings(&args, Tree::default(), reader);
+    read(&args, keys, file, reader)
+}
+
+fn read_file(path: &Path, problems: &mut Vec<Problem>) -> Tree {
     let name = path.display().to_string();
     match std::fs::read_to_string(path) {
-        Ok(text) => file::parse(&name, &text, problems),
+        Ok(text) => Tree::parse(&name, &text, problems),
         Err(error) => {
-            let what = format!("can't be read: {}", error.kind());
-            problems.push(Problem { at: name, what });
-            Document::default()
+            problems.push(Problem::new(name, format!("can't be read: {}", error.kind())));
+            Tree::default()
         }
     }
 }
 
-fn read(args: &ServeArgs, keys: Keys, reader: &mut Reader<'_>) -> Config {
-    let session = session::read(reader);
-    let export = configure::read(&flags(args), reader);
-    let (stats, stats_interval) = stats::read(args, export.temporality, reader);
-    let timeout =
-        option(reader, "--shutdown-timeout", args.shutdown_timeout.as_ref(), "shutdown_timeout");
-    let mut message = |path, default| reader.in_file(path, values::message).unwrap_or(default);
-    let max_body = message("limits.webhook_body", 1 << 20);
-    let max_message = message("limits.analytics_message", 4 << 20);
-    let memory_limit = reader.in_file("memory_limit", values::size);
-    let unfinished = listen::unfinished(reader, [max_body, max_message], memory_limit);
-    let journal = journal::read(args, max_body.max(max_message), reader);
-    let journal_bytes = reader.in_file("journal.max_bytes", values::memory).unwrap_or(64 << 20);
+// The file's settings, with what overrides them.
+fn settings(args: &ServeArgs, mut tree: Tree, reader: &mut Reader<'_>) -> File {
+    overrides::apply(args, &mut tree, reader);
+    reader.places = tree.places();
+    tree.read(&mut reader.problems)
+}
+
+fn read(args: &ServeArgs, keys: Keys, file: File, reader: &mut Reader<'_>) -> Config {
+    let File { limits, session, traces, stats, set_aside, log, observe, .. } = file;
+    let sections = Sections { export: file.export, resource: file.resource, privacy: file.privacy };
+    let export = configure::read(&overrides::exporter(args), &sections, reader);
+    let unfinished = listen::unfinished(&limits, file.memory_limit, reader);
+    let journal_bytes = file.journal.max_bytes.unwrap_or(64 << 20);
+    let longest = limits.webhook_body.max(limits.analytics_message);
+    let journal = journal::read(file.journal, longest, reader);
     let set_aside_default = if journal.is_some() { 256 << 20 } else { 16 << 20 };
-    let set_aside_bytes =
-        reader.in_file("set_aside.max_bytes", values::size).unwrap_or(set_aside_default);
-    let listen = listen::read(args, reader);
+    let [http_tls, grpc_tls] = listen::read(args, &file.listen, reader);
     Config {
-        http: listen.http,
-        grpc: listen.grpc,
-        admin: listen.admin,
-        status_on_webhooks: listen.status_on_webhooks,
-        max_connections: listen.max_connections,
-        idle_timeout: listen.idle_timeout,
-        ui: listen.ui,
-        grpc_auth: listen.grpc_auth,
-        http_tls: listen.http_tls,
-        grpc_tls: listen.grpc_tls,
+        http: file.listen.http,
+        grpc: file.listen.grpc,
+        admin: listen::admin(&file.listen),
+        status_on_webhooks: file.listen.status_on_webhooks,
+        max_connections: file.listen.max_connections,
+        idle_timeout: file.listen.idle_timeout,
+        ui: file.listen.ui,
+        grpc_auth: file.listen.grpc_auth,
+        http_tls,
+        grpc_tls,
         unfinished,
-        max_body,
-        max_message,
+        max_body: limits.webhook_body,
+        max_message: limits.analytics_message,
         keys,
         api: None,
-        session,
-        stats,
-        stats_interval,
+        session: session_settings(&session, traces),
+        stats: livekit_otel_engine::stats::Settings {
+            level: stats.level,
+            cardinality_limit: stats.cardinality_limit,
+            top_n: stats.top_n,
+            histograms: stats.histograms,
+            temporality: export.temporality,
+            ..livekit_otel_engine::stats::Settings::default()
+        },
+        stats_interval: stats.interval,
         export,
         journal,
         journal_bytes,
-        memory_limit,
-        set_aside_bytes,
-        shutdown_timeout: reader
-            .parse(timeout, values::duration)
-            .unwrap_or(Duration::from_secs(10)),
-        log: log_settings(args, reader),
-        observe_traces: reader.in_file("observe.traces", values::boolean).unwrap_or(false),
+        memory_limit: file.memory_limit,
+        set_aside_bytes: set_aside.max_bytes.unwrap_or(set_aside_default),
+        shutdown_timeout: file.shutdown_timeout,
+        log: LogSettings { level: log.level, format: log.format },
+        observe_traces: observe.traces,
     }
 }
 
-fn log_settings(args: &ServeArgs, reader: &mut Reader<'_>) -> LogSettings {
-    let level = option(reader, "--log-level", args.log_level.as_ref(), "log.level");
-    let format = option(reader, "--log-format", args.log_format.as_ref(), "log.format");
-    LogSettings {
-        level: reader.parse(level, values::log_level).unwrap_or(LevelFilter::INFO),
-        format: reader.parse(format, values::log_format).unwrap_or_default(),
-    }
-}
-
-fn flags(args: &ServeArgs) -> Flags<'_> {
-    let ServeArgs { endpoint, protocol, privacy_pii, .. } = args;
-    Flags {
-        endpoint: endpoint.as_ref(),
-        protocol: protocol.as_ref(),
-        privacy_pii: privacy_pii.as_ref(),
+fn session_settings(
+    session: &schema::Session,
+    traces: schema::Traces,
+) -> livekit_otel_engine::session::Settings {
+    livekit_otel_engine::session::Settings {
+        linger: session.linger,
+        twin_wait: session.twin_wait,
+        silent_after: session.silent_after,
+        keep_ended: session.keep_ended,
+        keep_ended_ids: session.keep_ended_ids,
+        max_ended: session.max_ended,
+        max_ids: session.max_ids,
+        scope: traces.scope,
+        max_spans: traces.max_spans,
+        max_age: traces.max_age,
+        subscriptions: traces.subscriptions,
+        trace_url: traces.url,
     }
 }

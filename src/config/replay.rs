@@ -9,7 +9,7 @@ use livekit_otel_tools::replay::Destination;
 /// Reads the flags of `replay`, and the key that signs from the environment.
 ///
 /// # Errors
-/// All that is wrong with them.
+/// All errors.
 pub fn destination(args: &ReplayArgs, env: &dyn Env) -> Result<Destination, Errors> {
     let mut flags = Flags::default();
     let webhook = flags.url("--webhook", &args.webhook);
@@ -19,7 +19,7 @@ pub fn destination(args: &ReplayArgs, env: &dyn Env) -> Result<Destination, Erro
     flags.end(Destination { webhook, analytics, key, secret, speed })
 }
 
-/// What is wrong with flags, as they are read.
+/// Collects the errors of flags.
 #[derive(Default)]
 pub(super) struct Flags {
     problems: Vec<Problem>,
@@ -27,22 +27,29 @@ pub(super) struct Flags {
 
 impl Flags {
     pub(super) fn wrong(&mut self, at: &str, what: impl Into<String>) {
-        self.problems.push(Problem { at: at.to_owned(), what: what.into() });
+        self.problems.push(Problem::new(at, what));
+    }
+
+    pub(super) fn wrong_value(&mut self, flag: &str, what: impl Into<String>, value: &str) {
+        self.problems.push(Problem::new(flag, what).with_value(value));
     }
 
     pub(super) fn url(&mut self, flag: &str, text: &str) -> Uri {
         let url = text.parse::<Uri>().ok();
         let url = url.filter(|url| url.scheme_str() == Some("http") && url.host().is_some());
         if url.is_none() {
-            self.wrong(flag, "must be an http URL, such as http://127.0.0.1:9290/webhook");
+            let what = "must be an http URL, such as http://127.0.0.1:9290/webhook";
+            self.wrong_value(flag, what, text);
         }
         url.unwrap_or_default()
     }
 
     pub(super) fn speed(&mut self, text: Option<&str>) -> f64 {
-        let speed = text.unwrap_or("1").parse().unwrap_or(f64::NAN);
+        let text = text.unwrap_or("1");
+        let speed = text.parse().unwrap_or(f64::NAN);
         if speed.is_nan() || speed <= 0.0 {
-            self.wrong("--speed", "must be a number above 0: how many times faster than recorded");
+            let what = "must be a number above 0: how many times faster than recorded";
+            self.wrong_value("--speed", what, text);
         }
         speed
     }

@@ -1,4 +1,4 @@
-//! What `simulate` simulates, and where it sends it.
+//! The load that `simulate` sends, and where.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -18,7 +18,7 @@ const LEAST_INTERVAL: Duration = Duration::from_secs(1);
 /// Reads the flags of `simulate`, and the key that signs from the environment.
 ///
 /// # Errors
-/// All that is wrong with them.
+/// All errors.
 pub fn simulation(args: &SimulateArgs, env: &dyn Env) -> Result<(Settings, Destination), Errors> {
     let mut flags = Flags::default();
     let webhook = args.webhook.as_deref().map(|text| flags.url("--webhook", text));
@@ -53,7 +53,7 @@ pub fn simulation(args: &SimulateArgs, env: &dyn Env) -> Result<(Settings, Desti
 }
 
 impl Flags {
-    // What is not given stays as it is.
+    // Keeps the default unless the flag is given.
     fn read<T>(
         &mut self,
         flag: &str,
@@ -61,10 +61,10 @@ impl Flags {
         to: &mut T,
         parse: impl Fn(&str) -> Parsed<T>,
     ) {
-        match text.map(parse) {
-            Some(Ok(value)) => *to = value,
-            Some(Err(what)) => self.wrong(flag, what),
-            None => {}
+        let Some(text) = text else { return };
+        match parse(text) {
+            Ok(value) => *to = value,
+            Err(what) => self.wrong_value(flag, what, text),
         }
     }
 }
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn streams_have_a_key_where_it_is_given_and_webhooks_need_one() {
+    fn streams_use_a_key_if_there_is_one_and_webhooks_need_one() {
         let read = |webhook: bool, variables: &[&str]| {
             let url = Some("http://127.0.0.1:1".to_owned());
             let args = SimulateArgs {

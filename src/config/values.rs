@@ -1,5 +1,4 @@
-//! Single values out of text. What they answer to a wrong one says what would be right, and never
-//! repeats it.
+//! Parsers of single values. An error says what would be right, without the value.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,17 +24,17 @@ pub(super) fn address(text: &str) -> Parsed<SocketAddr> {
 pub(super) fn loopback(text: &str) -> Parsed<SocketAddr> {
     let is_loopback = |address: &SocketAddr| address.ip().is_loopback();
     Some(address(text)?).filter(is_loopback).ok_or_else(|| {
-        "whoever reaches it could read who was in which room: must be a loopback address".into()
+        "anyone who reaches it could read who was in which room: must be a loopback address".into()
     })
 }
 
-/// How long what has ended is kept: not shorter than webhooks are retried.
+/// How long ended rooms are kept: not shorter than webhooks are retried.
 pub(super) fn kept(text: &str) -> Parsed<Duration> {
     let parsed = duration(text)?;
     if parsed < Duration::from_mins(1) { Err("must be from 1m to 24h".into()) } else { Ok(parsed) }
 }
 
-/// How long ids of what has ended are remembered.
+/// How long ids of forgotten rooms are remembered.
 pub(super) fn remembered(text: &str) -> Parsed<Duration> {
     let parsed = humantime::parse_duration(text).ok();
     let parsed =
@@ -43,7 +42,7 @@ pub(super) fn remembered(text: &str) -> Parsed<Duration> {
     parsed.ok_or_else(|| "must be a duration from 1h to 30days".to_owned())
 }
 
-/// How much ended rooms may take.
+/// Memory for ended rooms.
 pub(super) fn ended(text: &str) -> Parsed<usize> {
     let parsed = size(text)?;
     let parsed = usize::try_from(parsed).ok().filter(|bytes| *bytes >= 1 << 20);
@@ -56,13 +55,13 @@ pub(super) fn ids(text: &str) -> Parsed<usize> {
     parsed.ok_or_else(|| "must be a number from 1000 to 100000000".to_owned())
 }
 
-/// How often LiveKit's API is asked: so that two rounds are no burst.
+/// How often LiveKit's API is asked: not so often that two rounds are a burst.
 pub(super) fn api_interval(text: &str) -> Parsed<Duration> {
     let parsed = duration(text)?;
     if parsed < Duration::from_secs(5) { Err("must be at least 5s".into()) } else { Ok(parsed) }
 }
 
-/// LiveKit's URL, as its clients take it: `ws` is `http` to the API.
+/// LiveKit's URL, as its clients accept it: `ws` means `http` for the API.
 pub(super) fn api_url(text: &str) -> Parsed<Uri> {
     let wrong = || "must be a URL, such as https://livekit.example.com".to_owned();
     let uri: Uri = text.parse().map_err(|_| wrong())?;
@@ -83,10 +82,10 @@ pub(super) fn api_url(text: &str) -> Parsed<Uri> {
     format!("{scheme}://{authority}{path}/").parse().map_err(|_| wrong())
 }
 
-// Of one record of a file half, as what is made of a message is longer than it.
+// Half of a record of a file, as a message is longer in a record than it was received.
 const LONGEST_MESSAGE: usize = store::LONGEST / 2;
 
-/// A message's length: what is kept of a longer one could not be read again.
+/// A message's length: the record of a longer one could not be read again.
 pub(super) fn message(text: &str) -> Parsed<usize> {
     let at_most = |bytes: &usize| *bytes <= LONGEST_MESSAGE;
     let too_long = || format!("must be at most {}MiB", LONGEST_MESSAGE >> 20);
@@ -102,13 +101,13 @@ pub(super) fn grpc_auth(text: &str) -> Parsed<GrpcAuth> {
     one_of(text, &all)
 }
 
-/// How many connections a listener takes.
+/// How many connections a listener accepts.
 pub(super) fn connections(text: &str) -> Parsed<usize> {
     let count = text.parse().ok().filter(|count| (1..=100_000).contains(count));
     count.ok_or_else(|| "must be a whole number from 1 to 100000".to_owned())
 }
 
-/// How long a connection may have no request.
+/// How long a connection may be without a request.
 pub(super) fn idle_timeout(text: &str) -> Parsed<Duration> {
     let timeout = duration(text)?;
     if timeout < Duration::from_secs(1) { Err("must be at least 1s".into()) } else { Ok(timeout) }
@@ -122,7 +121,7 @@ pub(super) fn histograms(text: &str) -> Parsed<Histograms> {
     one_of(text, &[("explicit", Histograms::Explicit), ("exponential", Histograms::Exponential)])
 }
 
-// More than a page of a dashboard shows.
+// More than a dashboard's page shows.
 const MOST_TOP: usize = 1000;
 
 pub(super) fn top_n(text: &str) -> Parsed<usize> {
@@ -139,7 +138,7 @@ pub(super) fn scope(text: &str) -> Parsed<TraceScope> {
     one_of(text, &[("room", TraceScope::Room), ("participant", TraceScope::Participant)])
 }
 
-/// Fewer than this would not hold a call of two.
+// Fewer would not hold a call of two participants.
 const LEAST_SPANS: usize = 20;
 
 pub(super) fn spans(text: &str) -> Parsed<usize> {

@@ -7,7 +7,8 @@ use super::endpoint::{self, EndpointError};
 use livekit_otel_engine::session::{self, TraceScope};
 use livekit_otel_engine::stats::{self, Histograms, Level};
 use livekit_otel_export as export;
-use livekit_otel_export::configure::{self, Document, Env, Errors, Flags, Reader, option, values};
+use livekit_otel_export::configure::schema::Sections;
+use livekit_otel_export::configure::{self, Env, Errors, Flags, Reader, option, values};
 use livekit_otel_export::settings::{Protocol, Target};
 use livekit_otel_model::privacy::Privacy;
 use livekit_otel_model::signal::Temporality;
@@ -47,7 +48,7 @@ impl OtelSettings {
     /// `OTEL_RESOURCE_ATTRIBUTES`, …), with its defaults for those that are not set.
     ///
     /// # Errors
-    /// All errors in the variables, each with its variable.
+    /// All errors in the variables, each with its variable, and its value unless it could be a secret.
     pub fn from_env() -> Result<Self, Errors> {
         Self::from_variables(|name| std::env::var(name).ok())
     }
@@ -55,16 +56,16 @@ impl OtelSettings {
     /// As [`OtelSettings::from_env`], with the values that `variable` returns for their names.
     ///
     /// # Errors
-    /// All errors in the variables, each with its variable.
+    /// All errors in the variables, each with its variable, and its value unless it could be a secret.
     pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Errors> {
         let (settings, problems) = Self::read(&Variables(variable));
         if problems.is_empty() { Ok(settings) } else { Err(Errors(problems)) }
     }
 
     fn read(env: &dyn Env) -> (Self, Vec<configure::Problem>) {
-        let mut reader = Reader { env, file: Document::default(), problems: Vec::new() };
-        let export = configure::read(&Flags::default(), &mut reader);
-        let level = option(&reader, "--stats-level", None, "stats.level");
+        let mut reader = Reader::new(env);
+        let export = configure::read(&Flags::default(), &Sections::default(), &mut reader);
+        let level = option(&reader, "--stats-level", None);
         let level = reader.parse(level, |text| values::one_of(text, &Level::NAMES));
         let stats = stats::Settings {
             level: level.unwrap_or_default(),

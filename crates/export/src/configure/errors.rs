@@ -1,20 +1,51 @@
-//! What is wrong with a configuration, all of it.
+//! Everything that is wrong with a configuration.
 
 use std::fmt;
 
 use thiserror::Error;
 
-/// One thing that is wrong. It never holds the value, which could be a secret in the wrong place.
+// Longer values are cut in messages.
+const LONGEST_SHOWN: usize = 80;
+
+/// One error.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{at}: {what}")]
+#[non_exhaustive]
 pub struct Problem {
-    /// Where: a path in the file, a variable or a flag.
+    /// Where: a line of the file with its key, a variable or a flag.
     pub at: String,
     /// What is wrong, and what would be right.
     pub what: String,
+    /// The value, unless it could be a secret.
+    pub value: Option<String>,
 }
 
-/// All that is wrong, in the order it was found; at least one.
+impl Problem {
+    /// An error without a value.
+    pub fn new(at: impl Into<String>, what: impl Into<String>) -> Self {
+        Self { at: at.into(), what: what.into(), value: None }
+    }
+
+    /// Adds the value. A URL with a user or a query is left out, as these can hold a secret.
+    #[must_use]
+    pub fn with_value(mut self, value: &str) -> Self {
+        let is_safe = !value.contains(['@', '?']);
+        self.value = is_safe.then(|| value.to_owned());
+        self
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.at, self.what)?;
+        let Some(value) = &self.value else { return Ok(()) };
+        match value.char_indices().nth(LONGEST_SHOWN) {
+            None => write!(f, " (got {value:?})"),
+            Some((end, _)) => write!(f, " (got {:?}...)", &value[..end]),
+        }
+    }
+}
+
+/// All errors, in the order they were found; at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Errors(pub Vec<Problem>);
 
@@ -29,3 +60,17 @@ impl fmt::Display for Errors {
 }
 
 impl std::error::Error for Errors {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_escaped_cut_and_left_out_of_urls_with_a_user_or_query() {
+        let shown = |value: &str| Problem::new("x", "wrong").with_value(value).to_string();
+        assert_eq!(shown("a\u{1b}\n"), r#"x: wrong (got "a\u{1b}\n")"#);
+        assert_eq!(shown(&"é".repeat(81)), format!("x: wrong (got {:?}...)", "é".repeat(80)));
+        assert_eq!(shown("http://user:s3cret@host"), "x: wrong");
+        assert_eq!(shown("http://host?key=s3cret"), "x: wrong");
+    }
+}

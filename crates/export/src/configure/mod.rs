@@ -1,30 +1,31 @@
-//! Settings of the exporter as text: OpenTelemetry's variables, and what a program's flags and file add
-//! to them. All errors are collected, each with its place.
+//! The exporter's settings: from a program's flags, OpenTelemetry's variables, and sections of a file,
+//! which the program reads. All errors are collected, each with its place.
 
-mod document;
 mod errors;
 mod otlp;
+mod places;
 mod privacy;
 mod reader;
 mod resource;
+pub mod schema;
 pub mod values;
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasher;
 
-pub use document::Document;
 pub use errors::{Errors, Problem};
-pub use otlp::{Flags, read};
+pub use otlp::{Flags, overridden, read};
+pub use places::Places;
 pub use reader::{Found, Reader};
 
 use crate::Settings;
+use schema::Sections;
 
 impl Default for Settings {
-    /// The defaults of OpenTelemetry's specification, whatever the environment says.
+    /// The defaults of OpenTelemetry's specification, without the environment.
     fn default() -> Self {
         let env = BTreeMap::new();
-        let mut reader = Reader { env: &env, file: Document::default(), problems: Vec::new() };
-        read(&Flags::default(), &mut reader)
+        read(&Flags::default(), &Sections::default(), &mut Reader::new(&env))
     }
 }
 
@@ -56,15 +57,9 @@ impl Env for BTreeMap<String, String> {
     }
 }
 
-/// One of livekit-otel's own options: its variable is named like its flag.
-pub fn option(
-    reader: &Reader<'_>,
-    flag: &str,
-    value: Option<&String>,
-    path: &str,
-) -> Option<Found> {
+/// One of livekit-otel's own options, if its flag or variable is set. The variable is named after the
+/// flag: `LIVEKIT_OTEL_LOG_LEVEL` for `--log-level`.
+pub fn option(reader: &Reader<'_>, flag: &str, value: Option<&String>) -> Option<Found> {
     let variable = flag.trim_start_matches('-').replace('-', "_").to_ascii_uppercase();
-    Reader::flag(flag, value)
-        .or_else(|| reader.variable(&format!("LIVEKIT_OTEL_{variable}")))
-        .or_else(|| reader.leaf(path))
+    Reader::flag(flag, value).or_else(|| reader.variable(&format!("LIVEKIT_OTEL_{variable}")))
 }

@@ -1,28 +1,24 @@
-//! Where the signals go: OpenTelemetry's variables, the flags and the file's `export`.
+//! Where the signals go: flags, OpenTelemetry's variables, and the file's `export`.
 //!
 //! The rules are those of the OTLP exporter specification ("Configuration Options", "Endpoint URLs
 //! for OTLP/HTTP") and of configuration/sdk-environment-variables.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Uri};
 
+use super::errors::Problem;
 use super::reader::{Found, Reader};
+use super::schema::{Export, Sections};
 use super::values::{self, Parsed};
 use super::{privacy, resource};
 use crate::settings::{Headers, Protocol, Settings, Target, Tls};
 use livekit_otel_model::Signal;
 use livekit_otel_model::signal::Temporality;
 
-const TIMEOUT: Duration = Duration::from_secs(10);
-// Below the 4 MiB that collectors take.
-// A quarter of what collectors take by default: with several on their way at once larger ones would be
-// no faster, and take more memory at both ends.
-const MAX_REQUEST: usize = 1 << 20;
-const MAX_QUEUE: usize = 64 << 20;
+const TEMPORALITY: &str = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
 
-/// What the command line says of the exporter.
+/// The command line's settings of the exporter.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Flags<'a> {
     /// `--endpoint`
@@ -33,23 +29,21 @@ pub struct Flags<'a> {
     pub privacy_pii: Option<&'a String>,
 }
 
-/// The exporter's settings. What is wrong is noted in `reader`, and the default stands in for it.
-pub fn read(flags: &Flags<'_>, reader: &mut Reader<'_>) -> Settings {
+/// The exporter's settings. Errors are added to `reader`, with the default in place of the wrong value.
+pub fn read(flags: &Flags<'_>, file: &Sections, reader: &mut Reader<'_>) -> Settings {
     let found = reader.variable("OTEL_SDK_DISABLED");
     let enabled = !reader.parse(found, values::boolean).unwrap_or(false);
-    let resource = resource::read(reader);
-    let temporality = temporality(reader);
-    let privacy = privacy::read(flags, reader);
-    let max_request_bytes =
-        reader.in_file("export.max_request", values::request).unwrap_or(MAX_REQUEST);
-    let max_queue_bytes = reader.in_file("export.max_queue", values::memory).unwrap_or(MAX_QUEUE);
-    if max_request_bytes > max_queue_bytes {
-        let at = reader.file.at("export.max_request");
-        reader.wrong(at, "must be at most export.max_queue (64MiB where that is not set)");
+    let resource = resource::read(&file.resource, reader);
+    let temporality = temporality(&file.export, reader);
+    let privacy = privacy::read(flags, &file.privacy, reader);
+    let Export { max_request, max_queue, .. } = file.export;
+    if max_request > max_queue {
+        let what = "must be at most export.max_queue (64MiB if that is not set)";
+        reader.wrong_setting("export.max_request", what);
     }
     let [traces, logs, metrics] = Signal::ALL.map(|signal| {
         let place = Place { signal, before: reader.problems.len() };
-        target(flags, reader, &place, enabled)
+        target(flags, &file.export, reader, &place, enabled)
     });
     Settings {
         resource,
@@ -58,19 +52,33 @@ pub fn read(flags: &Flags<'_>, reader: &mut Reader<'_>) -> Settings {
         metrics,
         temporality,
         privacy,
-        max_request_bytes,
-        max_queue_bytes,
+        max_request_bytes: max_request,
+        max_queue_bytes: max_queue,
     }
 }
 
-fn temporality(reader: &mut Reader<'_>) -> Temporality {
-    let found = reader
-        .variable("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE")
-        .or_else(|| reader.leaf("export.temporality"));
-    reader.parse(found, values::temporality).unwrap_or_default()
+/// The keys of the file that a flag or variable overrides for all signals.
+pub fn overridden(flags: &Flags<'_>, reader: &Reader<'_>) -> Vec<&'static str> {
+    let by_variable = |option: &str| {
+        let is_set = |signal| Place { signal, before: 0 }.either(reader, option).is_some();
+        Signal::ALL.into_iter().all(is_set)
+    };
+    let keys = [
+        ("export.protocol", flags.protocol.is_some() || by_variable("PROTOCOL")),
+        ("export.timeout", by_variable("TIMEOUT")),
+        ("export.compression", by_variable("COMPRESSION")),
+        ("export.temporality", reader.variable(TEMPORALITY).is_some()),
+        ("privacy.pii", privacy::is_overridden(flags, reader)),
+    ];
+    keys.into_iter().filter(|(_, is_overridden)| *is_overridden).map(|(key, _)| key).collect()
 }
 
-/// Which signal is read, and what was wrong before it.
+fn temporality(file: &Export, reader: &mut Reader<'_>) -> Temporality {
+    let Some(found) = reader.variable(TEMPORALITY) else { return file.temporality };
+    reader.parse(Some(found), values::temporality).unwrap_or_default()
+}
+
+/// The signal that is read, and the number of errors before it.
 struct Place {
     signal: Signal,
     before: usize,
@@ -97,29 +105,40 @@ impl Place {
     }
 }
 
-fn target(flags: &Flags<'_>, reader: &mut Reader<'_>, place: &Place, enabled: bool) -> Target {
+fn target(
+    flags: &Flags<'_>,
+    file: &Export,
+    reader: &mut Reader<'_>,
+    place: &Place,
+    enabled: bool,
+) -> Target {
     let found = reader.variable(&format!("OTEL_{}_EXPORTER", place.upper()));
     let exported = reader.parse(found, values::exporter).unwrap_or(true);
-    let found = Reader::flag("--protocol", flags.protocol)
-        .or_else(|| place.either(reader, "PROTOCOL"))
-        .or_else(|| reader.leaf("export.protocol"));
-    let protocol = reader.parse(found, values::protocol).unwrap_or(Protocol::Grpc);
-    let endpoint = endpoint(flags, reader, place, protocol);
-    let headers = headers(reader, place);
-    let timeout = match place.either(reader, "TIMEOUT") {
-        found @ Some(_) => reader.parse(found, values::millis),
-        None => reader.in_file("export.timeout", values::positive_duration),
-    };
-    let found = place.either(reader, "COMPRESSION").or_else(|| reader.leaf("export.compression"));
-    let compression = reader.parse(found, values::compression).unwrap_or_default();
-    let tls = tls(reader, place);
+    let found =
+        Reader::flag("--protocol", flags.protocol).or_else(|| place.either(reader, "PROTOCOL"));
+    let protocol = or_file(found, reader, values::protocol, file.protocol);
+    let endpoint = endpoint(flags, file, reader, place, protocol);
+    let headers = headers(file, reader, place);
+    let timeout = or_file(place.either(reader, "TIMEOUT"), reader, values::millis, file.timeout);
+    let found = place.either(reader, "COMPRESSION");
+    let compression = or_file(found, reader, values::compression, file.compression);
+    let tls = tls(file, reader, place);
     once(reader, place.before);
-    let timeout = timeout.unwrap_or(TIMEOUT);
     let enabled = enabled && exported;
     Target { enabled, endpoint, protocol, headers, timeout, compression, tls }
 }
 
-// What is wrong for all signals is found once for each: it is told once.
+// The value of a flag or variable, or the file's.
+fn or_file<T>(
+    found: Option<Found>,
+    reader: &mut Reader<'_>,
+    parse: fn(&str) -> Parsed<T>,
+    of_file: T,
+) -> T {
+    reader.parse(found, parse).unwrap_or(of_file)
+}
+
+// An error of all signals is found once for each signal, and reported once.
 fn once(reader: &mut Reader<'_>, before: usize) {
     let new = reader.problems.split_off(before);
     for problem in new {
@@ -129,30 +148,35 @@ fn once(reader: &mut Reader<'_>, before: usize) {
     }
 }
 
-fn endpoint(flags: &Flags<'_>, reader: &mut Reader<'_>, place: &Place, protocol: Protocol) -> Uri {
-    let found = place.either(reader, "INSECURE");
-    let insecure = reader.parse(found, values::boolean).unwrap_or(false);
+fn endpoint(
+    flags: &Flags<'_>,
+    file: &Export,
+    reader: &mut Reader<'_>,
+    place: &Place,
+    protocol: Protocol,
+) -> Uri {
+    let insecure = or_file(place.either(reader, "INSECURE"), reader, values::boolean, false);
     let flag = Reader::flag("--endpoint", flags.endpoint);
     let own = if flag.is_none() { place.own(reader, "ENDPOINT") } else { None };
     let as_is = own.is_some();
+    let of_file =
+        |text: &String| Found { text: text.clone(), at: reader.places.at("export.endpoint") };
     let found = flag
         .or(own)
         .or_else(|| reader.variable("OTEL_EXPORTER_OTLP_ENDPOINT"))
-        .or_else(|| reader.leaf("export.endpoint"));
+        .or_else(|| file.endpoint.as_ref().map(of_file));
     let default = match protocol {
         Protocol::Grpc => Uri::from_static("http://localhost:4317/"),
         Protocol::HttpProtobuf => Uri::from_static("http://localhost:4318/"),
     };
-    let (at, base) = match found {
-        Some(Found { text, at }) => (at, uri(&text, protocol, insecure)),
-        None => (String::new(), Ok(default.clone())),
-    };
-    let whole = base.and_then(|base| match protocol {
+    let (text, at) =
+        found.map_or_else(|| (default.to_string(), String::new()), |found| (found.text, found.at));
+    let whole = uri(&text, protocol, insecure).and_then(|base| match protocol {
         Protocol::HttpProtobuf if !as_is => with_path(&base, place.signal),
         _ => Ok(base),
     });
     whole.unwrap_or_else(|what| {
-        reader.wrong(at, what);
+        reader.problems.push(Problem::new(at, what).with_value(&text));
         default
     })
 }
@@ -192,13 +216,13 @@ fn with_path(base: &Uri, signal: Signal) -> Parsed<Uri> {
     Uri::from_parts(parts).map_err(|_| "must be a URL, such as http://localhost:4318".to_owned())
 }
 
-fn headers(reader: &mut Reader<'_>, place: &Place) -> Headers {
+fn headers(file: &Export, reader: &mut Reader<'_>, place: &Place) -> Headers {
     let (at, pairs) = match place.either(reader, "HEADERS") {
         Some(found) => {
             let at = found.at.clone();
-            (at, reader.parse(Some(found), values::pairs).unwrap_or_default())
+            (at, reader.parse_secret(Some(found), values::pairs).unwrap_or_default())
         }
-        None => (reader.file.at("export.headers"), reader.file.map("export.headers").to_vec()),
+        None => (reader.places.at("export.headers"), file.headers.0.clone()),
     };
     let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::new();
     for (name, value) in pairs {
@@ -214,14 +238,15 @@ fn headers(reader: &mut Reader<'_>, place: &Place) -> Headers {
     Headers(headers)
 }
 
-fn tls(reader: &mut Reader<'_>, place: &Place) -> Tls {
-    let path = |option, key| {
-        let found = place.either(reader, option).or_else(|| reader.leaf(key));
-        found.map(|found| (PathBuf::from(found.text), found.at))
+fn tls(file: &Export, reader: &mut Reader<'_>, place: &Place) -> Tls {
+    let path = |option, of_file: &Option<PathBuf>, key| match place.either(reader, option) {
+        Some(found) => Some((PathBuf::from(found.text), found.at)),
+        None => of_file.clone().map(|path| (path, reader.places.at(key))),
     };
-    let ca = path("CERTIFICATE", "export.certificate");
-    let certificate = path("CLIENT_CERTIFICATE", "export.client_certificate");
-    let key = path("CLIENT_KEY", "export.client_key");
+    let ca = path("CERTIFICATE", &file.certificate, "export.certificate");
+    let certificate =
+        path("CLIENT_CERTIFICATE", &file.client_certificate, "export.client_certificate");
+    let key = path("CLIENT_KEY", &file.client_key, "export.client_key");
     match (&certificate, &key) {
         (Some((_, at)), None) => reader.wrong(at, "needs the client's key too"),
         (None, Some((_, at))) => reader.wrong(at, "needs the client's certificate too"),

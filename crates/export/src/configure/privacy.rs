@@ -1,21 +1,29 @@
-//! What becomes of personal data: `privacy.pii`, and the key of its hashes.
+//! How personal data is sent: `privacy.pii`, and the key of its hashes.
 
 use super::option;
 use super::otlp::Flags;
-use super::reader::Reader;
+use super::reader::{Found, Reader};
+use super::schema::Personal;
 use super::values::{self, Pii};
 use crate::privacy::Privacy;
 
-// No flag: a command line is seen by others.
+// There is no flag, as other users of the machine can see a command line.
 const KEY: &str = "LIVEKIT_OTEL_PRIVACY_HASH_KEY";
+const MODE: &str = "--privacy-pii";
 
-pub(super) fn read(flags: &Flags<'_>, reader: &mut Reader<'_>) -> Privacy {
-    let found = reader.variable(KEY).or_else(|| reader.leaf("privacy.hash_key"));
+pub(super) fn read(flags: &Flags<'_>, file: &Personal, reader: &mut Reader<'_>) -> Privacy {
+    let of_file = file
+        .hash_key
+        .as_ref()
+        .map(|key| Found { text: key.0.clone(), at: reader.places.at("privacy.hash_key") });
+    let found = reader.variable(KEY).or(of_file);
     let is_given = found.is_some();
-    let key = reader.parse(found, values::hash_key);
-    let mode = option(reader, "--privacy-pii", flags.privacy_pii, "privacy.pii");
-    let at = mode.as_ref().map(|found| found.at.clone()).unwrap_or_default();
-    match (reader.parse(mode, values::pii).unwrap_or_default(), key) {
+    let key = reader.parse_secret(found, values::hash_key);
+    let (at, mode) = match option(reader, MODE, flags.privacy_pii) {
+        Some(found) => (found.at.clone(), reader.parse(Some(found), values::pii)),
+        None => (reader.places.at("privacy.pii"), Some(file.pii)),
+    };
+    match (mode.unwrap_or_default(), key) {
         (Pii::Plain, _) => Privacy::Plain,
         (Pii::Hash, Some(key)) => Privacy::Hash(key),
         (Pii::Drop, _) => Privacy::Drop,
@@ -26,4 +34,9 @@ pub(super) fn read(flags: &Flags<'_>, reader: &mut Reader<'_>) -> Privacy {
             Privacy::Drop
         }
     }
+}
+
+/// Whether a flag or variable overrides `privacy.pii`.
+pub(super) fn is_overridden(flags: &Flags<'_>, reader: &Reader<'_>) -> bool {
+    option(reader, MODE, flags.privacy_pii).is_some()
 }

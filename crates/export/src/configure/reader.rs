@@ -1,34 +1,46 @@
-//! Where values are looked for: flags before variables before the file.
+//! Reads values of flags and variables, and collects errors.
 
 use super::Env;
-use super::document::Document;
 use super::errors::Problem;
+use super::places::Places;
 use super::values::Parsed;
 
-/// A value's text and where it came from.
+/// A value's text and where it was set.
 #[derive(Debug)]
 pub struct Found {
     /// The text, trimmed.
     pub text: String,
-    /// The flag, the variable, or the path in the file.
+    /// The flag, the variable, or the line of the file.
     pub at: String,
 }
 
-/// The three places and what is wrong in them.
-#[allow(missing_debug_implementations)] // what it reads may be secret
+/// The variables, the places of the file's settings, and the errors so far.
+#[allow(missing_debug_implementations)] // variables can be secret
 pub struct Reader<'a> {
     /// The variables.
     pub env: &'a dyn Env,
-    /// The file.
-    pub file: Document,
-    /// What is wrong, so far.
+    /// Where the file's settings are.
+    pub places: Places,
+    /// The errors so far.
     pub problems: Vec<Problem>,
 }
 
+impl<'a> Reader<'a> {
+    /// A reader of variables alone.
+    pub fn new(env: &'a dyn Env) -> Self {
+        Self { env, places: Places::default(), problems: Vec::new() }
+    }
+}
+
 impl Reader<'_> {
-    /// Notes a problem.
+    /// Adds an error.
     pub fn wrong(&mut self, at: impl Into<String>, what: impl Into<String>) {
-        self.problems.push(Problem { at: at.into(), what: what.into() });
+        self.problems.push(Problem::new(at, what));
+    }
+
+    /// Adds an error at a setting of the file, or at what overrides it.
+    pub fn wrong_setting(&mut self, key: &str, what: impl Into<String>) {
+        self.wrong(self.places.at(key), what);
     }
 
     /// A flag's value.
@@ -36,32 +48,26 @@ impl Reader<'_> {
         value.map(|text| Found { text: text.trim().to_owned(), at: name.to_owned() })
     }
 
-    /// A variable's value; an empty one is not set, as OpenTelemetry has it.
+    /// A variable's value; an empty one counts as not set, as OpenTelemetry specifies.
     pub fn variable(&self, name: &str) -> Option<Found> {
         let text = self.env.get(name)?.trim().to_owned();
         (!text.is_empty()).then(|| Found { text, at: name.to_owned() })
     }
 
-    /// The file's value; an empty one is not set either.
-    pub fn leaf(&self, path: &str) -> Option<Found> {
-        let text = self.file.leaf(path)?.trim();
-        (!text.is_empty()).then(|| Found { text: text.to_owned(), at: self.file.at(path) })
-    }
-
-    /// Parses what was found; what is wrong is noted, and stands in for nothing found.
+    /// Parses a value. If it is wrong, adds an error with the value and returns `None`.
     pub fn parse<T>(&mut self, found: Option<Found>, parse: fn(&str) -> Parsed<T>) -> Option<T> {
         let Found { text, at } = found?;
-        match parse(&text) {
-            Ok(value) => Some(value),
-            Err(what) => {
-                self.wrong(at, what);
-                None
-            }
-        }
+        let wrong = |what| self.problems.push(Problem::new(at, what).with_value(&text));
+        parse(&text).map_err(wrong).ok()
     }
 
-    /// The file's value at `path`, parsed.
-    pub fn in_file<T>(&mut self, path: &str, parse: fn(&str) -> Parsed<T>) -> Option<T> {
-        self.parse(self.leaf(path), parse)
+    /// Like [`Reader::parse`], but the error does not show the value.
+    pub fn parse_secret<T>(
+        &mut self,
+        found: Option<Found>,
+        parse: fn(&str) -> Parsed<T>,
+    ) -> Option<T> {
+        let Found { text, at } = found?;
+        parse(&text).map_err(|what| self.wrong(at, what)).ok()
     }
 }

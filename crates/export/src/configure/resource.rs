@@ -1,4 +1,4 @@
-//! The resource's attributes: who sends.
+//! The resource's attributes: which program sends.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
@@ -6,23 +6,24 @@ use std::sync::OnceLock;
 use std::time::SystemTime;
 
 use super::reader::Reader;
+use super::schema::Pairs;
 use super::values;
 
 const NAME: &str = "service.name";
 const VERSION: &str = "service.version";
 const INSTANCE: &str = "service.instance.id";
 
-/// Our own, replaced by the file's, replaced by `OTEL_RESOURCE_ATTRIBUTES`, replaced by
-/// `OTEL_SERVICE_NAME`; the service's name first.
-pub(super) fn read(reader: &mut Reader<'_>) -> Vec<(String, String)> {
+/// Our own attributes, overridden by the file's, then by `OTEL_RESOURCE_ATTRIBUTES`, then by
+/// `OTEL_SERVICE_NAME`; the service's name comes first.
+pub(super) fn read(file: &Pairs, reader: &mut Reader<'_>) -> Vec<(String, String)> {
     let mut attributes = BTreeMap::from([
         (NAME.to_owned(), "livekit-otel".to_owned()),
         (VERSION.to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
         (INSTANCE.to_owned(), instance().to_owned()),
     ]);
-    attributes.extend(reader.file.map("resource").iter().cloned());
+    attributes.extend(file.0.iter().cloned());
     let found = reader.variable("OTEL_RESOURCE_ATTRIBUTES");
-    attributes.extend(reader.parse(found, values::pairs).unwrap_or_default());
+    attributes.extend(reader.parse_secret(found, values::pairs).unwrap_or_default());
     if let Some(found) = reader.variable("OTEL_SERVICE_NAME") {
         attributes.insert(NAME.to_owned(), found.text);
     }

@@ -1,0 +1,68 @@
+//! `examples/livekit-otel.yaml` against the schema: it is the settings' reference.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Config;
+use super::tests::wrong_in;
+use super::tree::Tree;
+
+const EXAMPLE: &str = include_str!("../../examples/livekit-otel.yaml");
+
+/// The schema's keys below `section`, as the error of an unknown key lists them.
+fn keys(section: &str) -> BTreeSet<String> {
+    let mut text = "{unknown: 1}".to_owned();
+    for part in section.rsplit('.').filter(|part| !part.is_empty()) {
+        text = format!("{{{part}: {text}}}");
+    }
+    let wrong = wrong_in(&text);
+    let known = wrong.iter().find_map(|error| error.split_once("unknown key, must be one of "));
+    let known = known.map_or("", |(_, known)| known).split(", ").filter(|key| !key.is_empty());
+    let mut keys = BTreeSet::new();
+    for key in known {
+        let key = if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") };
+        keys.append(&mut self::keys(&key));
+        keys.insert(key);
+    }
+    keys
+}
+
+/// The example with the settings that are commented out.
+fn with_all_settings() -> String {
+    let setting = |line: &str| {
+        let (indent, rest) = line.split_once("# ")?;
+        let key = rest.trim_start().split_once(':')?.0;
+        let is_key = key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        (indent.trim().is_empty() && is_key).then(|| format!("{indent}{rest}"))
+    };
+    EXAMPLE.lines().map(|line| setting(line).unwrap_or_else(|| line.to_owned()) + "\n").collect()
+}
+
+#[test]
+fn the_example_has_every_key_and_no_other() {
+    let known = keys("");
+    assert!(known.contains("listen.tls.key") && known.contains("memory_limit"), "{known:?}");
+    let mut problems = Vec::new();
+    let tree = Tree::parse("f.yaml", &with_all_settings(), &mut problems);
+    assert_eq!(problems, []);
+    let is_operators = |key: &str| key.starts_with("livekit.keys.") || key.starts_with("resource.");
+    let keys = tree.places().known.into_keys().filter(|key| !is_operators(key));
+    assert_eq!(keys.collect::<BTreeSet<_>>(), known);
+}
+
+#[test]
+fn the_examples_settings_are_the_defaults() {
+    let load = |text: &str| format!("{:#?}", Config::from_text(text, &BTreeMap::new()).unwrap());
+    let examples_own = "livekit: {keys: {devkey: made-up-secret-of-thirty-two-characters}}\n\
+                        export: {endpoint: http://127.0.0.1:4317}\n\
+                        resource: {deployment.environment.name: example}\n";
+    assert_eq!(load(EXAMPLE), load(examples_own));
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn the_settings_that_the_example_comments_out_are_valid() {
+    let wrong = wrong_in(&with_all_settings());
+    assert_eq!(wrong.len(), 1, "{wrong:#?}");
+    // The example shows alternatives: a list of keys for tokens, and no authentication.
+    assert!(wrong[0].contains("listen.grpc_keys: needs listen.grpc_auth: token"), "{wrong:#?}");
+}
