@@ -108,7 +108,8 @@ fn only_one_crate_depends_on_livekits_messages_and_only_one_encodes_otlp() {
 
 #[test]
 fn the_simulation_depends_on_no_socket_and_no_clock() {
-    let names = ["mod", "media", "plan", "random", "report", "settings", "steps", "encode"];
+    let names =
+        ["mod", "media", "message", "plan", "random", "report", "settings", "steps", "encode"];
     for name in names {
         let file = format!("crates/tools/src/simulate/{name}.rs");
         never_in(&file, &["tokio", "::now()", "Instant", "std::net"]);

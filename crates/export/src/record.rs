@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 
-use crate::privacy::Privacy;
+use livekit_otel_model::privacy::Privacy;
 use livekit_otel_model::signal::{Attribute, Value};
 
 /// The source of a record: OTLP's instrumentation scope.

@@ -141,7 +141,7 @@ mod entries {
 
     use serde::{Deserialize, Deserializer, Serializer};
 
-    use super::{Quality, Who};
+    use crate::stats::top::{Quality, Who};
 
     pub(super) fn serialize<S: Serializer>(
         of: &HashMap<Who, Quality>,

@@ -5,6 +5,7 @@
 
 mod encode;
 mod media;
+mod message;
 mod plan;
 mod random;
 pub mod report;
@@ -15,34 +16,14 @@ mod steps;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use livekit_otel_livekit::messages::{AnalyticsEvent, AnalyticsStat, WebhookEvent};
 use livekit_otel_model::event::Time;
 
 use encode::Reporter;
+pub use message::{Due, Message};
 use plan::Plan;
 use random::Random;
 pub use settings::Settings;
 use steps::{Link, Step, What, links, steps};
-
-/// A message and its time.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Due {
-    /// The time since the start.
-    pub at: Duration,
-    /// The place of its room among the concurrent rooms.
-    pub place: usize,
-    /// The message.
-    pub message: Message,
-}
-
-/// A message of a LiveKit server.
-#[derive(Debug, Clone, PartialEq)]
-#[allow(missing_docs)]
-pub enum Message {
-    Webhook(Box<WebhookEvent>),
-    Event(Box<AnalyticsEvent>),
-    Stats(Vec<AnalyticsStat>),
-}
 
 /// How many there have been.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

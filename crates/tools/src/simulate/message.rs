@@ -1,0 +1,25 @@
+//! What a simulation yields.
+
+use std::time::Duration;
+
+use livekit_otel_livekit::messages::{AnalyticsEvent, AnalyticsStat, WebhookEvent};
+
+/// A message and its time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Due {
+    /// The time since the start.
+    pub at: Duration,
+    /// The place of its room among the concurrent rooms.
+    pub place: usize,
+    /// The message.
+    pub message: Message,
+}
+
+/// A message of a LiveKit server.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub enum Message {
+    Webhook(Box<WebhookEvent>),
+    Event(Box<AnalyticsEvent>),
+    Stats(Vec<AnalyticsStat>),
+}
