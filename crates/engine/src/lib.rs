@@ -34,7 +34,7 @@ pub struct Batch {
     pub tables: Vec<Table>,
 }
 
-/// How many of a message's items were not simply applied.
+/// How many of a message's items were copies, or merged with the other source's.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Copies: their ids were seen before.
@@ -52,7 +52,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Without any state, at `now`.
+    /// Creates an engine without any state, whose first points begin at `now`.
     pub fn new(session: session::Settings, stats: stats::Settings, now: Time) -> Self {
         Self {
             sessions: Sessions::new(session),

@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use livekit_otel_model::event::Time;
 
-/// Webhooks are retried for 15 s, and a list may be slightly older than the events: a list counts only
-/// for what is older than this.
+/// A list says nothing about what is younger than this: webhooks are retried for 15 s, and a list may
+/// be slightly older than the events.
 pub(super) const GRACE: Duration = Duration::from_secs(30);
 
 /// When a room or a participant was last reported, and when it was listed.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Presence {
-    // When anything was last received of it.
+    // When a message about it was last received.
     reported: Option<Time>,
     // The newest list that contains it.
     listed: Option<Time>,
@@ -42,7 +42,7 @@ impl Presence {
     }
 
     /// Notes that the list of `at` does not contain it. Returns whether the list before did not either,
-    /// and nothing was received of it for the grace period.
+    /// and no message about it was received during the grace period.
     pub(super) fn miss(&mut self, at: Time) -> bool {
         if self.listed.is_some_and(|listed| listed >= at) {
             return false;

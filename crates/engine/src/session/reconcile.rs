@@ -31,9 +31,9 @@ struct Round<'a> {
 }
 
 impl Sessions {
-    /// Compares a list that was received at `now` with what is open. What is listed, older than the
-    /// grace period and was never reported is opened. What two lists in a row should contain, but do
-    /// not, is ended. What has ended is not opened again.
+    /// Compares a list that was received at `now` with what is open. A listed room or participant that is
+    /// older than the grace period, but was never reported, is opened. One that two lists in a row should
+    /// contain, but do not, is ended. Nothing that has ended is opened again.
     pub fn reconcile(&mut self, list: &Rooms, now: Time, out: &mut Outputs) {
         // A clock that is ahead of ours must not shorten the grace period.
         let at = list.at.map_or(now, |at| at.min(now));

@@ -218,7 +218,7 @@ impl Room {
         self.closed_at.is_some_and(|at| self.kept_from(at, settings).1 <= now)
     }
 
-    /// Until when it is kept, if it waits for nothing and nothing was received of it for a while.
+    /// Until when it is kept, if it waits for nothing and no message about it was received for a while.
     pub(super) fn is_quiet(&self, now: Time, settings: &Settings) -> Option<Time> {
         let (quiet, over) = self.kept_from(self.closed_at?, settings);
         let is_empty = self.released == self.participants.len() && self.ending.is_empty();

@@ -63,7 +63,7 @@ pub(super) struct Room {
     pub(super) gone: HashSet<SpanId>,
     // How many spans its trace has, with those that are reserved.
     pub(super) spans: usize,
-    // When anything was last received of it, and when another room of its name began.
+    // When a message about it was last received, and when another room of its name began.
     pub(super) heard: Time,
     pub(super) replaced_at: Option<Time>,
     pub(super) ended_at: Option<Time>,

@@ -40,7 +40,7 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// Without rooms.
+    /// Creates sessions without any room.
     pub fn new(settings: Settings) -> Self {
         Self {
             settings,

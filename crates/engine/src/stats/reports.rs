@@ -23,7 +23,7 @@ pub struct NodeReports {
 }
 
 impl NodeReports {
-    /// Empty; histograms have these buckets.
+    /// Creates empty sums, whose histograms have these buckets.
     pub fn new(histograms: Histograms) -> Self {
         Self { histograms, calls: Calls::new(histograms), ..Self::default() }
     }

@@ -33,7 +33,7 @@ const OVERFLOWED: Instrument = Instrument {
 };
 
 impl Stats {
-    /// Without series; the first points of the node's series begin at `now`.
+    /// Creates instruments without series; the first points of the node's series begin at `now`.
     pub fn new(settings: Settings, now: Time) -> Self {
         Self {
             settings,

@@ -120,7 +120,7 @@ impl Slot {
     }
 
     fn values(&mut self, temporality: Temporality, row: &mut Row) {
-        // A stream without a start of its own (signalling) began at least just before.
+        // A stream without a start of its own (signalling) began just before its last window, if not earlier.
         self.start = self.start.min(before(self.last));
         // Windows of the same time may be in two flushes: the second must be later than the first.
         let time = self.sent.map_or(self.last, |sent| self.last.max(sent + STEP));
