@@ -9,7 +9,7 @@ use std::time::Duration;
 use livekit_otel_tools::demo::Collector;
 use prost::Message;
 
-use crate::port::nobody;
+use crate::port::unused_address;
 
 const BIN: &str = env!("CARGO_BIN_EXE_livekit-otel");
 const CAPTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/captures/one-call.jsonl");
@@ -193,7 +193,7 @@ fn contains(bytes: &[u8], text: &str) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn undelivered_records_are_printed_and_the_exit_code_is_1() {
     let timeout = [("LIVEKIT_OTEL_SHUTDOWN_TIMEOUT", "1s")];
-    let serve = Serve::start(&format!("http://{}", nobody()), &timeout);
+    let serve = Serve::start(&format!("http://{}", unused_address()), &timeout);
     assert!(serve.replay().status.success());
     let (code, said) = serve.terminate();
     assert_eq!(code, Some(1), "{said}");

@@ -27,10 +27,11 @@ use livekit_otel_tools::capture::Capture;
 use livekit_otel_tools::demo::Collector;
 use livekit_otel_tools::demo::Received;
 use livekit_otel_tools::demo::Telemetry;
+use livekit_otel_transport::chain;
 use livekit_token::AccessToken;
 use sha2::{Digest, Sha256};
 
-use crate::port::nobody;
+use crate::port::unused_address;
 use crate::serve::{KEY, SECRET, adds_up, config, replay_to, stop, the_capture};
 
 // A disk that fails on request.
@@ -281,12 +282,12 @@ async fn an_unusable_directory_is_reported_with_its_path() {
     let in_the_way = directory.path().join("file");
     std::fs::write(&in_the_way, "").unwrap();
     let config = durable("http://127.0.0.1:1", &in_the_way, Arc::new(Files));
-    let error = Server::start(config).await.unwrap_err().to_string();
+    let error = chain(&Server::start(config).await.unwrap_err());
     assert!(error.contains(&in_the_way.display().to_string()), "{error}");
 
     let config = || durable("http://127.0.0.1:1", directory.path(), Arc::new(Files));
     let server = Server::start(config()).await.unwrap();
-    let error = Server::start(config()).await.unwrap_err().to_string();
+    let error = chain(&Server::start(config()).await.unwrap_err());
     assert!(error.contains("in use by another"), "{error}");
     stop(server).await;
 }
@@ -316,7 +317,7 @@ async fn a_full_journal_leaves_a_reserve_to_webhooks() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_journal_accepts_again_once_the_collector_is_back() {
     let directory = tempfile::tempdir().unwrap();
-    let away = nobody();
+    let away = unused_address();
     let mut config = durable(&format!("http://{away}"), directory.path(), Arc::new(Files));
     config.export.max_request_bytes = 4 << 10;
     config.export.max_queue_bytes = 8 << 10;

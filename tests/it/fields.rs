@@ -213,7 +213,7 @@ fn one(field: &FieldDescriptor, classes: &Classes, nth: usize, depth: usize) -> 
         Kind::String => mark(),
         Kind::Bytes => json!(""),
         Kind::Bool => json!(true),
-        // Read as a time in milliseconds it is one of this call.
+        // In milliseconds this is a time of the call.
         Kind::Int64 | Kind::Uint64 => json!("1795406961936"),
         Kind::Float | Kind::Double => json!(1.5),
         _ => json!(1),

@@ -27,7 +27,7 @@ use tokio::runtime::Runtime;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::durable::{durable, post, signed, webhook};
-use crate::port::nobody;
+use crate::port::unused_address;
 use crate::serve::stop;
 
 // Longer than anything here takes.
@@ -136,7 +136,7 @@ async fn flooding(grpc: SocketAddr, id: usize) {
 #[tokio::test(flavor = "multi_thread")]
 async fn senders_that_hang_up_at_the_high_water_mark_leave_the_ledger_balanced() {
     let directory = tempfile::tempdir().unwrap();
-    let away = nobody();
+    let away = unused_address();
     let mut config = durable(&format!("http://{away}"), directory.path(), Arc::new(Files));
     config.export.max_request_bytes = 4 << 10;
     config.export.max_queue_bytes = 8 << 10;

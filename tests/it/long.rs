@@ -122,7 +122,7 @@ fn a_room_without_a_reported_end_ends_by_the_first_rule_that_holds() {
         |engine, out| apply_join(engine, "RM_1", 0, Some(60_000), out);
     assert_eq!(ended_by(empty, minutes(60)), Vec::<String>::new());
     assert_eq!(ended_by(empty, minutes(61)), ["Text(\"empty\")"]);
-    // Another of its name has begun.
+    // Another room of its name has begun.
     let replaced: fn(&mut Engine, &mut Batch) = |engine, out| {
         apply_join(engine, "RM_1", 0, None, out);
         apply_join(engine, "RM_2", 60_000, None, out);

@@ -74,7 +74,7 @@ async fn each_command_does_what_the_readme_says() {
             serves_and_accepts_what_is_sent(&line, &collector).await;
             "serve"
         } else if first("LIVEKIT_API_KEY=") {
-            // Run by the above, against its server.
+            // Run by `serve` above, against its server.
             if line.contains(" simulate ") { "simulate" } else { "replay" }
         } else if first("livekit-otel demo --endpoint ") {
             let line = line.replace("http://127.0.0.1:4317", &collector.endpoint());
@@ -84,7 +84,7 @@ async fn each_command_does_what_the_readme_says() {
             validates(&line);
             "otelcol"
         } else if first("prometheus ") {
-            // The real one runs on this file in tests/real.
+            // tests/real runs a real Prometheus with this file.
             let (_, file) = line.split_once("--config.file=").unwrap();
             let file = file.split(' ').next().unwrap();
             assert!(std::path::Path::new(ROOT).join(file).is_file(), "{file}");
@@ -159,7 +159,7 @@ async fn serves_and_accepts_what_is_sent(serve: &str, collector: &Collector) {
     assert!(!collector.received().traces.is_empty());
 }
 
-// By its structure. tests/real has a real collector validate it.
+// Checks the structure; in tests/real a real collector validates the file.
 fn validates(line: &str) {
     let file = line.rsplit(' ').next().unwrap();
     let text = std::fs::read_to_string(format!("{ROOT}/{file}")).unwrap();

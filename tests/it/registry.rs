@@ -1,4 +1,4 @@
-//! The registry in `semconv/`, read.
+//! Reads the registry in `semconv/`.
 
 use std::collections::BTreeMap;
 
@@ -65,7 +65,7 @@ impl Registry {
         ours.chain(foreign).collect()
     }
 
-    /// The keys of a span, event or metric, inherited ones too, and whether each has to be there.
+    /// The keys of a span, event or metric, inherited ones too, and whether each is required.
     pub(crate) fn levels<'a>(&'a self, group: &'a Json) -> BTreeMap<&'a str, bool> {
         let parent = group["extends"].as_str().map(|parent| self.levels(&self.0[parent]));
         let mut levels = parent.unwrap_or_default();

@@ -27,7 +27,7 @@ use crate::live_check::registry::{
 };
 use crate::messages::{ROOM, at, rfc3339};
 
-/// The constants of a module of src/semconv.rs, or below it.
+/// The constants of a module in the model's semconv.rs, or in a file below it.
 fn constants(module: &str) -> BTreeSet<String> {
     let source = |path| {
         std::fs::read_to_string(format!("{}/crates/model/src/{path}", env!("CARGO_MANIFEST_DIR")))
@@ -114,7 +114,7 @@ fn every_attribute_says_whether_it_is_personal() {
     for attribute in registry.defined().into_values().chain(foreign) {
         let privacy = attribute["annotations"]["livekit"]["privacy"].as_str();
         assert!(matches!(privacy, Some("plain" | "pii")), "no privacy: {attribute}");
-        // What is hashed is text.
+        // Only text can be hashed.
         let is_text = attribute["type"] == "string" || attribute["ref"].is_string();
         assert!(privacy != Some("pii") || is_text, "personal, but no text: {attribute}");
         if privacy == Some("pii") {
@@ -181,7 +181,7 @@ fn batches() -> Vec<Batch> {
     batches
 }
 
-// The capture's windows, by other settings.
+// The output of the capture with other settings.
 fn measured(settings: stats::Settings) -> Batch {
     let mut engine = Engine::new(session::Settings::default(), settings, at(0));
     let mut out = Batch::default();

@@ -18,7 +18,7 @@ use livekit_otel_tools::demo::received::{Attributes, Value};
 use livekit_otel_tools::replay::{self, Destination};
 
 use crate::capture;
-use crate::port::nobody;
+use crate::port::unused_address;
 use livekit_otel_model::hex;
 
 pub(crate) const KEY: &str = "devkey";
@@ -179,7 +179,7 @@ async fn a_shutdown_during_a_call_ends_open_spans_and_marks_them() {
 
 #[tokio::test]
 async fn records_wait_while_there_is_no_collector() {
-    let address = nobody();
+    let address = unused_address();
     let server = Server::start(config(&format!("http://{address}"))).await.unwrap();
     let capture = the_capture();
     let (before, after) = capture.lines.split_at(70);

@@ -24,7 +24,7 @@ use livekit_otel_tools::simulate::{Due, Message, Settings, Simulation};
 use proptest::prelude::*;
 use tokio::net::TcpListener;
 
-use crate::port::nobody;
+use crate::port::unused_address;
 use crate::serve::{KEY, SECRET, adds_up, config, destination, stop};
 
 fn start() -> Time {
@@ -380,7 +380,7 @@ async fn refused_messages_are_reported_with_their_reason() {
 
 #[tokio::test]
 async fn a_run_does_not_begin_without_a_listener() {
-    let to = only_webhooks(&nobody().to_string());
+    let to = only_webhooks(&unused_address().to_string());
     let settings = Settings { analytics: false, ..small() };
     let simulation = Simulation::new(settings, start());
     let sent = send::send(simulation, &to, pending(), |_| {}).await;

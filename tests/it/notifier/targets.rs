@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 
 use super::receiver::Receiver;
 use super::{KEY, Notifying, OTHER_KEY, OTHER_SECRET, SECRET, event, keys, settings, to};
-use crate::port::nobody;
+use crate::port::unused_address;
 
 fn extra(url: String, key: &str) -> WebhookConfig {
     WebhookConfig { url, signing_key: key.to_owned(), filter_params: None }
@@ -115,7 +115,7 @@ async fn one_webhook_that_cant_be_queued_does_not_stop_the_others() {
 
 #[tokio::test]
 async fn an_unreachable_receiver_is_reported_without_its_secrets() {
-    let address = nobody();
+    let address = unused_address();
     let url = format!("http://user:hidden@{address}/hook?token=hidden");
     let mut notifying = Notifying::start(&settings([WebhookEndpoint::new(url)]));
     notifying.notify(&event("EV_1", "room")).unwrap();

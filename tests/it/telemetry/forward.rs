@@ -30,7 +30,7 @@ use tonic::codegen::{BoxFuture, Service};
 use tonic::server::{ClientStreamingService, Grpc};
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::port::nobody;
+use crate::port::unused_address;
 
 async fn listening(grpc: SocketAddr) -> (Listeners, Reader) {
     let ledger = Arc::new(Ledger::default());
@@ -130,7 +130,7 @@ async fn a_stream_ends_after_its_interval_or_its_most_messages() {
 
 #[tokio::test]
 async fn a_late_receiver_gets_all_messages() {
-    let address = nobody();
+    let address = unused_address();
     let forwarder = AnalyticsForwarder::start(settings(address)).unwrap();
     forwarder.send_event(event(0));
     forwarder.send_event(event(1));
@@ -181,7 +181,7 @@ async fn an_acknowledgement_counts_however_large_it_is() {
 
 #[tokio::test]
 async fn messages_beyond_the_buffer_are_dropped_and_the_shutdown_counts_the_rest() {
-    let small = settings(nobody()).max_bytes(100);
+    let small = settings(unused_address()).max_bytes(100);
     let forwarder = AnalyticsForwarder::start(small).unwrap();
     for nth in 0..100 {
         forwarder.send_event(event(nth));
@@ -215,7 +215,7 @@ async fn settings_that_cannot_work_are_refused() {
 
 #[tokio::test]
 async fn waiting_for_capacity_ends_with_an_acknowledgement() {
-    let address = nobody();
+    let address = unused_address();
     let forwarder = AnalyticsForwarder::start(settings(address)).unwrap();
     forwarder.wait_for_capacity(Source::Events, 1).await;
     forwarder.send_event(event(1));
