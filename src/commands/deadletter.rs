@@ -175,7 +175,7 @@ async fn send(payload: Payload, content: Bytes, config: &Config) -> Result<(), S
             return Err("only webhooks and OTLP records can be sent again".to_owned());
         }
     };
-    send_once(&config.export, signal, content).await.map_err(|error| error.to_string())
+    send_once(&config.export, signal, content).await.map_err(|error| chain(&error))
 }
 
 // Through `serve`, as the first time: a newer version may be able to read it.

@@ -47,7 +47,7 @@ impl Delivery {
         let sender = Arc::clone(&self.sender);
         let queue = sender.queue();
         let mut ending = self.ending.clone();
-        // In order, so that none gets further ahead of one that is retried than the limit in flight.
+        // In order: while one is retried, only those in flight can be delivered before it.
         let mut in_flight = FuturesOrdered::new();
         loop {
             let is_due = match in_flight.len() {

@@ -1,9 +1,11 @@
 //! Errors of a start, and of a single request.
 
+use std::error::Error;
+
 use thiserror::Error;
 
 #[cfg(feature = "tls")]
-use livekit_otel_transport::certificates::TlsError;
+use livekit_otel_model::Signal;
 
 /// Why the exporter can't start. No retry would help.
 #[derive(Debug, Error)]
@@ -13,30 +15,26 @@ pub enum StartError {
     #[error("{0}: the endpoint must be an http or https URL with a host")]
     Endpoint(&'static str),
     /// An outbox in the journal's directory can't be opened.
-    #[error("the outbox can't be opened: {0}")]
+    #[error("the outbox can't be opened")]
     Outbox(#[from] std::io::Error),
     /// An https endpoint, in a build without the feature `tls`.
     #[error("{0}: this build has no TLS (feature `tls`); the endpoint must be http")]
     NoTls(&'static str),
-    /// A certificate or key can't be used.
-    #[cfg(feature = "tls")]
-    #[error("{signal}: {error}")]
+    /// Certificates or keys can't be used.
+    #[error("TLS for {signal} can't be set up")]
     Tls {
         /// Which signal's target.
         signal: &'static str,
         /// Which file, and why.
-        #[source]
-        error: TlsError,
+        source: Box<dyn Error + Send + Sync>,
     },
-    /// The client of gRPC can't use the certificates.
-    #[error("{signal}: TLS can't be used: {error}")]
-    Channel {
-        /// Which signal's target.
-        signal: &'static str,
-        /// Why.
-        #[source]
-        error: tonic::transport::Error,
-    },
+}
+
+impl StartError {
+    #[cfg(feature = "tls")]
+    pub(crate) fn tls(signal: Signal, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Tls { signal: signal.as_str(), source: error.into() }
+    }
 }
 
 /// Why a single request was not delivered.

@@ -21,7 +21,7 @@ use livekit_otel_durable::store::{Directory, Log, Reader, Slots, Unsynced};
 use livekit_otel_ledger::{Ledger, Lost};
 use livekit_otel_model::Signal;
 
-/// How far a signal's records are numbered: the part of a snapshot that belongs to its outbox.
+/// How far a signal's records are numbered. Snapshots store it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Saved {
     next: u64,
@@ -101,7 +101,7 @@ impl Outbox {
         let path = directory.path().join("outbox").join(signal.as_str());
         let (log, damage) = Log::open(&path, Arc::clone(directory.disk()), segment)?;
         if !damage.is_none() {
-            // A replay of the journal creates it again, unless the disk lost it after a snapshot.
+            // A replay creates these records again, unless a snapshot was taken after them.
             tracing::warn!(
                 signal = signal.as_str(),
                 bytes = damage.bytes,
@@ -139,7 +139,7 @@ impl Outbox {
     /// here on.
     pub(super) fn restore(&mut self, saved: Option<Saved>, is_whole: bool) {
         if let Some(saved) = saved {
-            // 0 where the signal was not sent.
+            // 0 where the signal was disabled.
             self.next = saved.next.max(1);
             self.items = saved.items;
             if saved.next > self.counted {
@@ -163,7 +163,7 @@ impl Outbox {
         }
     }
 
-    // Each record of the snapshot is settled or on disk, unless files were removed.
+    // Every record that the snapshot numbered is settled or on disk, unless files were removed.
     fn find_missing(&mut self, saved: Saved) {
         let settled = self.progress.settled();
         let before = (settled + 1, self.log.first().min(saved.next));

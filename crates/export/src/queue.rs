@@ -94,12 +94,13 @@ impl Queue {
                 // Where this fails, the engine pauses until it succeeds (`is_stalled`).
                 let _ = waiting.spill();
             }
-            let is_kept = waiting.outbox.as_mut().is_some_and(|outbox| outbox.number(&mut record));
-            if !is_kept && waiting.outbox.is_some() && !record.is_own() {
+            let must_queue =
+                waiting.outbox.as_mut().is_some_and(|outbox| outbox.number(&mut record));
+            if !must_queue && waiting.outbox.is_some() && !record.is_own() {
                 // Before a restart it was delivered or written to disk.
                 continue;
             }
-            if !is_kept && waiting.bytes + record.bytes.len() > self.max_bytes {
+            if !must_queue && waiting.bytes + record.bytes.len() > self.max_bytes {
                 lost += record.items;
                 continue;
             }

@@ -167,7 +167,7 @@ impl Sender {
         }
     }
 
-    // Retries until there is an answer other than "later". It never gives up.
+    // Retries without limit, until the answer is final.
     async fn send(&self, batch: &[Record], ending: &mut watch::Receiver<bool>) -> Sent {
         let mut backoff = FIRST_BACKOFF;
         loop {

@@ -17,7 +17,7 @@ use crate::tls::Tls;
 
 /// A PEM file can't be used. The text never quotes the file.
 #[derive(Debug, Error)]
-#[error("{path} can't be used: {error}")]
+#[error("{path} can't be used")]
 pub struct PemError {
     path: PathBuf,
     #[source]
@@ -49,7 +49,7 @@ pub enum TlsError {
     #[error(transparent)]
     Pem(#[from] PemError),
     /// The files or the system's certificates were read, and can't be used.
-    #[error("{what} can't be used: {error}")]
+    #[error("{what} can't be used")]
     Unusable {
         /// What can't be used.
         what: &'static str,

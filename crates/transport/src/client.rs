@@ -10,10 +10,12 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use thiserror::Error;
 
+/// Connects to `http` URLs, and with the feature `tls` to `https` URLs.
 #[cfg(feature = "tls")]
-type Connector = hyper_rustls::HttpsConnector<HttpConnector>;
+pub type Connector = hyper_rustls::HttpsConnector<HttpConnector>;
+/// Connects to `http` URLs, and with the feature `tls` to `https` URLs.
 #[cfg(not(feature = "tls"))]
-type Connector = HttpConnector;
+pub type Connector = HttpConnector;
 
 /// Sends requests over HTTP/1.1, and over TLS with the feature `tls`.
 pub type Client = Legacy<Connector, Full<Bytes>>;
@@ -66,13 +68,18 @@ fn connector(https: bool) -> Result<Connector, CertificatesError> {
         // A system may have no certificates and need none.
         Err(_) => certificates::none().map_err(|error| CertificatesError(error.into()))?,
     };
-    let mut http = tcp();
-    http.enforce_http(false);
-    Ok(hyper_rustls::HttpsConnectorBuilder::new()
+    Ok(with_tls(tcp(), config))
+}
+
+/// Connects through `tcp`, with TLS for `https` URLs.
+#[cfg(feature = "tls")]
+pub fn with_tls(mut tcp: HttpConnector, config: rustls::ClientConfig) -> Connector {
+    tcp.enforce_http(false);
+    hyper_rustls::HttpsConnectorBuilder::new()
         .with_tls_config(config)
         .https_or_http()
         .enable_http1()
-        .wrap_connector(http))
+        .wrap_connector(tcp)
 }
 
 #[cfg(not(feature = "tls"))]

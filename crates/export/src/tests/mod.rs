@@ -401,6 +401,7 @@ async fn a_missing_certificate_is_an_error_at_start() {
         let ledger = Arc::new(Ledger::default());
         let error =
             Exporter::start(&settings, ledger, &Arc::new(DeadLetters::in_memory(0))).unwrap_err();
-        assert!(error.to_string().contains("no/such/file.pem"), "{error}");
+        let error = livekit_otel_transport::chain(&error);
+        assert!(error.contains("no/such/file.pem"), "{error}");
     }
 }

@@ -85,10 +85,8 @@ fn path(signal: Signal) -> &'static str {
 
 #[cfg(feature = "tls")]
 fn with_tls(endpoint: Endpoint, signal: Signal, target: &Target) -> Result<Endpoint, StartError> {
-    let signal = signal.as_str();
-    let config = target.tls.for_grpc();
-    let config = config.map_err(|error| StartError::Tls { signal, error: error.into() })?;
-    endpoint.tls_config(config).map_err(|error| StartError::Channel { signal, error })
+    let config = target.tls.for_grpc().map_err(|error| StartError::tls(signal, error))?;
+    endpoint.tls_config(config).map_err(|error| StartError::tls(signal, error))
 }
 
 #[cfg(not(feature = "tls"))]

@@ -18,12 +18,7 @@ use crate::answer::{self, Answer};
 use crate::error::StartError;
 use crate::settings::{Compression, Target};
 use livekit_otel_model::Signal;
-use livekit_otel_transport::client;
-
-#[cfg(feature = "tls")]
-type Connector = hyper_rustls::HttpsConnector<HttpConnector>;
-#[cfg(not(feature = "tls"))]
-type Connector = HttpConnector;
+use livekit_otel_transport::client::{self, Connector};
 
 #[derive(Debug)]
 pub(crate) struct Http {
@@ -96,34 +91,26 @@ fn gzip(body: &[u8]) -> std::io::Result<Bytes> {
     encoder.finish().map(Bytes::from)
 }
 
-#[cfg(feature = "tls")]
-fn connector(signal: Signal, target: &Target) -> Result<Connector, StartError> {
-    let mut http = client::tcp();
-    http.enforce_http(false);
-    http.set_connect_timeout(Some(target.timeout));
-    let config = tls_config(signal, target)?;
-    Ok(hyper_rustls::HttpsConnectorBuilder::new()
-        .with_tls_config(config)
-        .https_or_http()
-        .enable_http1()
-        .wrap_connector(http))
+fn tcp(target: &Target) -> HttpConnector {
+    let mut tcp = client::tcp();
+    tcp.set_connect_timeout(Some(target.timeout));
+    tcp
 }
 
 #[cfg(feature = "tls")]
-fn tls_config(signal: Signal, target: &Target) -> Result<rustls::ClientConfig, StartError> {
+fn connector(signal: Signal, target: &Target) -> Result<Connector, StartError> {
     use livekit_otel_transport::certificates;
 
     let config = match target.endpoint.scheme_str() {
         Some("https") => target.tls.for_http(),
         _ => certificates::none().map_err(certificates::TlsError::from),
     };
-    config.map_err(|error| StartError::Tls { signal: signal.as_str(), error })
+    let config = config.map_err(|error| StartError::tls(signal, error))?;
+    Ok(client::with_tls(tcp(target), config))
 }
 
 #[cfg(not(feature = "tls"))]
-#[allow(clippy::unnecessary_wraps)] // with TLS there are files to read
+#[allow(clippy::unnecessary_wraps)] // it fails with TLS only
 fn connector(_: Signal, target: &Target) -> Result<Connector, StartError> {
-    let mut http = client::tcp();
-    http.set_connect_timeout(Some(target.timeout));
-    Ok(http)
+    Ok(tcp(target))
 }

@@ -15,6 +15,7 @@ use crate::answer::Answer;
 use crate::error::StartError;
 use crate::settings::{Protocol, Target};
 use livekit_otel_model::Signal;
+use livekit_otel_transport::chain;
 
 /// Sends the requests of one signal to its collector.
 #[derive(Debug)]
@@ -79,7 +80,12 @@ impl Transport {
                 }
                 Err(error) => {
                     if files.set_usable(false) {
-                        tracing::warn!(signal, %error, "the new certificates can't be used, the old ones stay");
+                        let error = chain(&error);
+                        tracing::warn!(
+                            signal,
+                            error,
+                            "the new certificates can't be used, the old ones stay"
+                        );
                     }
                 }
             }
