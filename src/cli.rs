@@ -3,16 +3,28 @@
 //!
 //! Uses no other module of this package.
 
+mod flag;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use http::Uri;
 use http::uri::Authority;
 
+pub use flag::Flag;
+use flag::{count, flag, fraction, interval, seed, speed, url};
+
+use livekit_otel_export::configure::values::positive_duration;
 use livekit_otel_model::event::{ParticipantSid, RoomSid};
 
 /// The exit code of a wrong command line or configuration, `EX_USAGE` of `sysexits.h`.
 pub const EXIT_USAGE: u8 = 64;
+
+const MOST_ROOMS: usize = 100_000;
+const MOST_PARTICIPANTS: usize = 10_000;
+const MOST_TRACKS: usize = 16;
 
 /// OpenTelemetry for LiveKit: rooms, participants and tracks as traces, logs and metrics.
 #[derive(Debug, Clone, Parser)]
@@ -181,7 +193,7 @@ pub struct DemoArgs {
 }
 
 /// Options of `replay`.
-#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[derive(Debug, Clone, PartialEq, Args)]
 #[command(
     after_help = "Example:\n  LIVEKIT_API_KEY=devkey LIVEKIT_API_SECRET=SECRET livekit-otel replay call.jsonl \\\n    --webhook http://127.0.0.1:9290/webhook --analytics http://127.0.0.1:9291 --speed 20"
 )]
@@ -190,58 +202,58 @@ pub struct ReplayArgs {
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     /// URL that webhooks are posted to
-    #[arg(long, value_name = "URL")]
-    pub webhook: String,
+    #[arg(long, value_name = "URL", value_parser = flag(url))]
+    pub webhook: Flag<Uri>,
     /// URL that the analytics streams are sent to
-    #[arg(long, value_name = "URL")]
-    pub analytics: String,
+    #[arg(long, value_name = "URL", value_parser = flag(url))]
+    pub analytics: Flag<Uri>,
     /// How many times faster than recorded [default: 1]
-    #[arg(long, value_name = "N")]
-    pub speed: Option<String>,
+    #[arg(long, value_name = "N", value_parser = flag(speed))]
+    pub speed: Option<Flag<f64>>,
 }
 
 /// Options of `simulate`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+#[derive(Debug, Clone, Default, PartialEq, Args)]
 #[command(
     after_help = "Example:\n  LIVEKIT_API_KEY=devkey LIVEKIT_API_SECRET=SECRET livekit-otel simulate --rooms 20 \\\n    --webhook http://127.0.0.1:9290/webhook --analytics http://127.0.0.1:9291"
 )]
 pub struct SimulateArgs {
     /// URL that webhooks are posted to; without it, there are none
-    #[arg(long, value_name = "URL")]
-    pub webhook: Option<String>,
+    #[arg(long, value_name = "URL", value_parser = flag(url))]
+    pub webhook: Option<Flag<Uri>>,
     /// URL that the analytics streams are sent to; without it, there are none
-    #[arg(long, value_name = "URL")]
-    pub analytics: Option<String>,
+    #[arg(long, value_name = "URL", value_parser = flag(url))]
+    pub analytics: Option<Flag<Uri>>,
     /// Rooms that are open at once [default: 10]
-    #[arg(long, value_name = "N")]
-    pub rooms: Option<String>,
+    #[arg(long, value_name = "N", value_parser = flag(count(1..=MOST_ROOMS)))]
+    pub rooms: Option<Flag<usize>>,
     /// Participants in each room [default: 5]
-    #[arg(long, value_name = "N")]
-    pub participants: Option<String>,
+    #[arg(long, value_name = "N", value_parser = flag(count(1..=MOST_PARTICIPANTS)))]
+    pub participants: Option<Flag<usize>>,
     /// Tracks that each participant publishes: audio, video, screen share [default: 2]
-    #[arg(long, value_name = "N")]
-    pub tracks: Option<String>,
+    #[arg(long, value_name = "N", value_parser = flag(count(0..=MOST_TRACKS)))]
+    pub tracks: Option<Flag<usize>>,
     /// Subscribe each participant to all others' tracks; the load grows with their square
     #[arg(long)]
     pub subscribe: bool,
     /// Time from the start of the first room to the end of the last [default: 1m]
-    #[arg(long, value_name = "DURATION")]
-    pub duration: Option<String>,
+    #[arg(long, value_name = "DURATION", value_parser = flag(positive_duration))]
+    pub duration: Option<Flag<Duration>>,
     /// Interval between reports of stats [default: 30s]
-    #[arg(long, value_name = "DURATION")]
-    pub interval: Option<String>,
+    #[arg(long, value_name = "DURATION", value_parser = flag(interval))]
+    pub interval: Option<Flag<Duration>>,
     /// How many times faster than real time; inf sends without pauses [default: 1]
-    #[arg(long, value_name = "N")]
-    pub speed: Option<String>,
+    #[arg(long, value_name = "N", value_parser = flag(speed))]
+    pub speed: Option<Flag<f64>>,
     /// Fraction of packets that are lost, from 0 to 1 [default: 0]
-    #[arg(long, value_name = "PART")]
-    pub loss: Option<String>,
+    #[arg(long, value_name = "PART", value_parser = flag(fraction))]
+    pub loss: Option<Flag<f64>>,
     /// Fraction of participants that fail, from 0 to 1 [default: 0]
-    #[arg(long, value_name = "PART")]
-    pub failures: Option<String>,
+    #[arg(long, value_name = "PART", value_parser = flag(fraction))]
+    pub failures: Option<Flag<f64>>,
     /// Seed of all random choices; use different seeds for concurrent runs [default: 1]
-    #[arg(long, value_name = "N")]
-    pub seed: Option<String>,
+    #[arg(long, value_name = "N", value_parser = flag(seed))]
+    pub seed: Option<Flag<u64>>,
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,

@@ -4,6 +4,7 @@
 
 pub mod deadletter;
 mod demo;
+mod flags;
 mod replay;
 mod serve;
 mod simulate;

@@ -6,18 +6,18 @@ use std::time::SystemTime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Failure;
+use super::flags::Flags;
 use crate::cli::SimulateArgs;
-use crate::config;
-use livekit_otel_export::configure::ProcessEnv;
+use crate::config::{Env, ProcessEnv};
 use livekit_otel_model::event::Time;
 use livekit_otel_tools::demo::Progress;
-use livekit_otel_tools::simulate::{Simulation, send};
+use livekit_otel_tools::replay::Destination;
+use livekit_otel_tools::simulate::{Settings, Simulation, send};
 
 const SIGINT: u8 = 2;
 
 pub(super) async fn run(args: &SimulateArgs) -> Result<(), Failure> {
-    let simulation = config::simulation(args, &ProcessEnv);
-    let (settings, to) = simulation.map_err(|errors| Failure::usage(&errors))?;
+    let (settings, to) = simulation(args, &ProcessEnv)?;
     let start = send::start(settings.duration, to.speed, Time::from_system(SystemTime::now()));
     let progress = Progress::new(settings.duration.as_secs(), "simulating");
     let simulation = Simulation::new(settings, start);
@@ -47,5 +47,70 @@ async fn interrupted(count: usize) {
     };
     for _ in 0..count {
         signals.recv().await;
+    }
+}
+
+fn simulation(args: &SimulateArgs, env: &dyn Env) -> Result<(Settings, Destination), Failure> {
+    let mut flags = Flags::default();
+    let [has_webhook, has_analytics] = [&args.webhook, &args.analytics].map(Option::is_some);
+    if !has_webhook && !has_analytics {
+        flags.wrong("--webhook", "must be set, or --analytics: where to send it");
+    }
+    let webhook = flags.url("--webhook", args.webhook.as_ref());
+    let analytics = flags.url("--analytics", args.analytics.as_ref());
+    let mut speed = 1.0;
+    flags.set("--speed", args.speed.as_ref(), &mut speed);
+    let (key, secret) = flags.key(env, has_webhook);
+    let mut settings = Settings {
+        subscribe: args.subscribe,
+        webhooks: has_webhook,
+        analytics: has_analytics,
+        ..Settings::default()
+    };
+    flags.set("--rooms", args.rooms.as_ref(), &mut settings.rooms);
+    flags.set("--participants", args.participants.as_ref(), &mut settings.participants);
+    flags.set("--tracks", args.tracks.as_ref(), &mut settings.tracks);
+    flags.set("--duration", args.duration.as_ref(), &mut settings.duration);
+    flags.set("--interval", args.interval.as_ref(), &mut settings.interval);
+    flags.set("--seed", args.seed.as_ref(), &mut settings.seed);
+    flags.set("--loss", args.loss.as_ref(), &mut settings.loss);
+    flags.set("--failures", args.failures.as_ref(), &mut settings.failures);
+    flags.finish((settings, Destination { webhook, analytics, key, secret, speed }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use http::Uri;
+
+    use super::*;
+    use crate::cli::Flag;
+
+    #[test]
+    fn streams_use_a_key_if_there_is_one_and_webhooks_need_one() {
+        let read = |webhook: bool, variables: &[&str]| {
+            let url = Some(Flag::Valid(Uri::from_static("http://127.0.0.1:1")));
+            let args = SimulateArgs {
+                webhook: url.clone().filter(|_| webhook),
+                analytics: url,
+                ..SimulateArgs::default()
+            };
+            let set = |name: &&str| ((*name).to_owned(), format!("of {name}"));
+            let env = variables.iter().map(set).collect::<BTreeMap<_, _>>();
+            simulation(&args, &env)
+                .map(|(_, to)| to.key)
+                .map_err(|failure| failure.message().unwrap_or_default().to_owned())
+        };
+        let (key, secret) = ("LIVEKIT_API_KEY", "LIVEKIT_API_SECRET");
+        assert_eq!(read(false, &[key, secret]), Ok(format!("of {key}")));
+        assert_eq!(read(true, &[key, secret]), Ok(format!("of {key}")));
+        assert_eq!(read(false, &[]), Ok(String::new()));
+        for (webhook, given, missing) in
+            [(false, key, secret), (false, secret, key), (true, key, secret), (true, secret, key)]
+        {
+            let wrong = read(webhook, &[given]).unwrap_err();
+            assert!(wrong.contains(&format!("{missing}: must be set")), "{wrong}");
+        }
     }
 }

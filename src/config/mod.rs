@@ -11,9 +11,7 @@ mod listen;
 mod overrides;
 #[cfg(test)]
 mod reference;
-mod replay;
 mod schema;
-mod simulate;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -28,8 +26,6 @@ use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
 pub use livekit_otel_export::configure::{Env, Errors, Problem, ProcessEnv};
-pub use replay::destination;
-pub use simulate::simulation;
 
 use crate::cli::ServeArgs;
 use crate::source::listen::GrpcAuth;
