@@ -192,7 +192,8 @@ impl Exporter {
         Ok(saved)
     }
 
-    /// Resumes from a snapshot. Without one, `is_whole` says that the journal is read from its first entry.
+    /// Resumes from a snapshot. `is_whole`: no part of it is missing, or without one, the journal is read from its
+    /// first entry.
     pub fn restore(&self, saved: Option<[Saved; 3]>, is_whole: bool) {
         for (signal, queue) in self.queues() {
             queue.restore(saved.map(|saved| saved[signal as usize]), is_whole);

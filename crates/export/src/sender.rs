@@ -178,7 +178,7 @@ impl Sender {
                 server.address = self.collector,
                 records = items(batch),
             );
-            // Assembled for each attempt, so that memory does not hold it beside the batch meanwhile.
+            // Assembled for each attempt, so that memory holds the batch alone during a pause.
             let request = self.assembler.request(batch);
             let pause = match self.transport.send(request).instrument(span).await {
                 Answer::Delivered { rejected } => {

@@ -9,13 +9,14 @@ use crate::signal::{LogRecord, Metric, Span, Table};
 /// Returned by [`Sink::wait_for_capacity`].
 pub type Capacity<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
-/// Receives finished spans, log records and metric points, in the order in which they are made.
+/// Receives finished spans, log records and metric points, in the order in which they are created.
 ///
-/// A sink is called from the task that runs the engine. Its methods must not block: queue what takes long.
-/// Records hold personal data (`semconv::PERSONAL`) as LiveKit reported it; a sink that sends
-/// them anywhere has to remove or hash it.
+/// The task that runs the engine calls the sink, so its methods must not block: queue slow work. Records
+/// hold personal data as LiveKit reported it. A sink that sends them has to hash or remove it, with
+/// [`Privacy`](crate::privacy::Privacy).
 ///
-/// The other methods are for back-pressure. Their defaults suit a sink that always has capacity.
+/// Three methods have no default. The others are for back-pressure, and their defaults suit a sink that always
+/// has capacity.
 pub trait Sink: Debug + Send + Sync {
     /// Receives finished spans.
     fn spans(&self, spans: &[Span]);
@@ -32,14 +33,13 @@ pub trait Sink: Debug + Send + Sync {
         self.metrics(&table.metrics());
     }
 
-    /// Whether the sink has no capacity for records of any kind. The engine pauses, and asks again every
-    /// 500 ms.
+    /// Whether the sink has no capacity for any records. The engine then pauses, and asks again every 500 ms.
     fn is_stalled(&self) -> bool {
         false
     }
 
-    /// Whether metric points of the last flush still wait. The next flush may be skipped then: sums are
-    /// cumulative.
+    /// Whether metric points of the last flush still wait. The next flush may be skipped then; the one after it
+    /// includes its points.
     fn is_backlogged(&self) -> bool {
         false
     }
