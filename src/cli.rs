@@ -45,7 +45,7 @@ pub enum Command {
     /// Send a recorded call to a running server, as LiveKit does
     Replay(ReplayArgs),
     /// Simulate a LiveKit server with many rooms, and send its messages to a running server
-    Simulate(SimulateArgs),
+    Simulate(Box<SimulateArgs>),
     /// Show how much a running server has accepted, delivered and lost
     Status(StatusArgs),
     /// Print the trace id of a room, or of a participant with a trace of its own
