@@ -2,9 +2,9 @@
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::server::{Server, StartError, ended};
 use super::signals::Signals;
 use super::stop::Report;
-use super::{Server, StartError, ended};
 use crate::config::{Config, Errors};
 use crate::descriptors;
 use livekit_otel_livekit::keys::Keys;

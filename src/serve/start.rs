@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use thiserror::Error;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::Server;
+use super::server::{Server, StartError};
 use super::storage::Storage;
 use crate::config::Config;
 use crate::source::Shared;
@@ -15,9 +14,8 @@ use crate::source::{listen, reconcile};
 use crate::ui::Ui;
 use livekit_otel_durable::journal::IntakeBudget;
 use livekit_otel_durable::memory;
-use livekit_otel_durable::store::directory::OpenError;
 use livekit_otel_engine::Engine;
-use livekit_otel_export::{self as export, Exporter};
+use livekit_otel_export::Exporter;
 use livekit_otel_ledger::Ledger;
 use livekit_otel_ledger::faults::Faults;
 use livekit_otel_livekit::keys::KeyRing;
@@ -29,26 +27,6 @@ use livekit_otel_pipeline::{self as pipeline, Durable, Tap, Ticks};
 // How long a failed start waits for the journal's writer.
 const WRITER_TIMEOUT: Duration = Duration::from_secs(5);
 const FLUSH_TIMER: &str = "the flush timer";
-
-/// Why a server can't start.
-#[derive(Debug, Error)]
-pub enum StartError {
-    /// A listener can't start.
-    #[error(transparent)]
-    Bind(#[from] listen::BindError),
-    /// LiveKit's API can't be used.
-    #[error(transparent)]
-    Api(#[from] reconcile::StartError),
-    /// The exporter's settings can't be used.
-    #[error(transparent)]
-    Export(#[from] export::StartError),
-    /// The journal's directory can't be used.
-    #[error("the journal can't be opened")]
-    Directory(#[from] OpenError),
-    /// A file in the journal's directory can't be used.
-    #[error("the journal can't be opened")]
-    Journal(#[from] std::io::Error),
-}
 
 impl Server {
     /// Starts on the current tokio runtime.

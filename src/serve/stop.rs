@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::{Server, ended};
+use super::server::{Server, ended};
 use livekit_otel_export::Exporter;
 use livekit_otel_ledger::Snapshot;
 use livekit_otel_ledger::faults::{Fault, Faults};

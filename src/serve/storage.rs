@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use super::StartError;
+use super::server::StartError;
 use crate::config::{Config, JournalConfig};
 use crate::source;
 use livekit_otel_durable::journal::{self, DeadLetters, Journal};
