@@ -68,7 +68,7 @@ impl Ui {
 
     /// Waits until it shows all records that passed the tap. Call it after the pipeline has ended.
     pub async fn filled(&mut self) {
-        // A task that failed shows what it got so far.
+        // If the task failed, the pages show the records before that.
         let _ = (&mut self.filling).await;
     }
 }

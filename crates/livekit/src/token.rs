@@ -131,9 +131,9 @@ pub fn webhook(headers: &HeaderMap, keys: &Keys, now: SystemTime) -> Result<[u8;
 }
 
 /// Checks whether a token opens analytics streams. Only a server's token does: it grants
-/// `observability.write` or `video.roomList`, and besides these at most the grants of
-/// [`ALSO_ALLOWED`]. If the keys for streams are listed, one of them must have signed it, and a
-/// token without any grant is accepted too.
+/// `observability.write` or `video.roomList`, and besides these at most `video.roomCreate`,
+/// `video.roomRecord`, `video.ingressAdmin`, `sip.admin` and `sip.call`. If the keys for streams are
+/// listed, one of them must have signed it, and a token without any grant is accepted too.
 ///
 /// # Errors
 /// The rule that the token breaks.
@@ -339,7 +339,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_minute_has_one_warning_and_it_counts_what_was_refused_since() {
+    fn there_is_one_warning_in_a_minute_with_the_number_of_refusals_since_the_last() {
         let refusals = Refusals::default();
         let began = Instant::now();
         let at = |seconds| refusals.due(began + Duration::from_secs(seconds));

@@ -89,7 +89,7 @@ impl Axis {
         (nanos(at.since(self.start)) as f64 / whole as f64).min(1.0)
     }
 
-    /// Up to `most` ticks after the start: where each lies, and its name.
+    /// Up to `most` ticks after the start, each with its place and its label.
     pub(super) fn ticks(&self, most: u64) -> Vec<(f64, String)> {
         let whole = nanos(self.end.since(self.start));
         let step = STEPS.iter().map(|ms| ms * 1_000_000).find(|step| whole / step <= most);

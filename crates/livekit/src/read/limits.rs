@@ -24,7 +24,8 @@ pub(super) fn limit(mut bytes: &[u8], most: usize) -> Result<(), Unreadable> {
     Err(Unreadable::new(format!("more than {most} items in one message")))
 }
 
-// Far more nested messages than any sender has: so many for an item, and one for so many bytes.
+// A message may have `NESTED` nested messages for each item and one for each `BYTES` bytes, far more
+// than any sender has.
 const NESTED: usize = 4;
 const BYTES: usize = 32;
 // LiveKit's messages have five levels: event, participant, track, codec, layer.

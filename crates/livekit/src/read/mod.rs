@@ -61,7 +61,7 @@ impl Read {
 /// If the body is not JSON, a known field has a value of the wrong type, or no event is named.
 pub fn webhook(body: &[u8]) -> Result<Read, Unreadable> {
     let mut unknown = Unknown::default();
-    // The strict reader of livekit-protocol is faster; the lenient one is for what it refuses.
+    // The strict reader of livekit-protocol is faster; the lenient one reads what it refuses.
     let message: lk::WebhookEvent = match serde_json::from_slice(body) {
         Ok(message) => message,
         Err(_) => lenient::read(json(body)?, &mut unknown)?,

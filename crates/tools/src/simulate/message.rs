@@ -1,4 +1,4 @@
-//! What a simulation yields.
+//! The messages of a simulation.
 
 use std::time::Duration;
 
