@@ -1,4 +1,4 @@
-//! Serde's view of a [`Node`](super::tree::Node): errors know their place and value.
+//! Serde's view of a [`Node`]: errors know their place and value.
 
 use std::fmt;
 use std::slice::Iter;
@@ -8,7 +8,7 @@ use serde::de::{
 };
 use serde::forward_to_deserialize_any;
 
-use super::tree::{Node, Place, Value};
+use super::node::{Node, Place, Value};
 use livekit_otel_export::configure::Problem;
 
 /// The newtype of texts that must be written as texts.

@@ -1,11 +1,23 @@
 //! The journal on disk.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{JournalConfig, schema};
+use super::schema;
 use livekit_otel_durable::journal::Settings;
-use livekit_otel_durable::store::Files;
+use livekit_otel_durable::store::{Disk, Files};
 use livekit_otel_export::configure::Reader;
+
+/// A journal on disk.
+#[derive(Debug, Clone)]
+pub struct JournalConfig {
+    /// Its directory, which no other process uses.
+    pub directory: PathBuf,
+    /// Its sizes and waits.
+    pub settings: Settings,
+    /// Writes its files; anything but the system's own is for tests of faults.
+    pub disk: Arc<dyn Disk>,
+}
 
 /// The journal, if it has a directory; the largest message is `longest` bytes long.
 pub(super) fn read(

@@ -1,13 +1,14 @@
 //! Configuration. Flags override the environment, which overrides the file; all errors are reported at
 //! once, each with its place.
 //!
-//! [`schema`] has every setting. The file becomes a [`tree`], in which flags and variables override
+//! `schema` has every setting. The file becomes a `tree`, in which flags and variables override
 //! settings; then serde reads it by the schema. The other modules check settings against each other.
 
 mod de;
 mod journal;
 mod keys;
 mod listen;
+mod node;
 mod overrides;
 #[cfg(test)]
 mod reference;
@@ -19,19 +20,19 @@ mod values;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
+pub use journal::JournalConfig;
 pub use livekit_otel_export::configure::{Env, Errors, Problem, ProcessEnv};
+pub use values::LogFormat;
 
 use crate::cli::ServeArgs;
 use crate::source::listen::GrpcAuth;
 use crate::source::reconcile;
 use crate::source::tls;
-use livekit_otel_durable::store::Disk;
 use livekit_otel_export as export;
 use livekit_otel_export::configure::schema::Sections;
 use livekit_otel_export::configure::{self, Reader};
@@ -96,17 +97,6 @@ pub struct Config {
     pub observe_traces: bool,
 }
 
-/// A journal on disk.
-#[derive(Debug, Clone)]
-pub struct JournalConfig {
-    /// Its directory, which no other process uses.
-    pub directory: PathBuf,
-    /// Its sizes and waits.
-    pub settings: livekit_otel_durable::journal::Settings,
-    /// Writes its files; anything but the system's own is for tests of faults.
-    pub disk: Arc<dyn Disk>,
-}
-
 /// How the program logs, on stderr.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogSettings {
@@ -114,16 +104,6 @@ pub struct LogSettings {
     pub level: LevelFilter,
     /// Its format.
     pub format: LogFormat,
-}
-
-/// The formats of a log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// A JSON object a line.
-    Json,
 }
 
 impl Config {

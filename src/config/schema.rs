@@ -13,8 +13,7 @@ use http::Uri;
 use serde::Deserialize;
 use tracing::level_filters::LevelFilter;
 
-use super::LogFormat;
-use super::values;
+use super::values::{self, LogFormat};
 use crate::source::listen::{self, GrpcAuth};
 use livekit_otel_engine::session::{self, TraceScope};
 use livekit_otel_engine::stats::{self, Histograms, Level};

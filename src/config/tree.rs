@@ -1,12 +1,9 @@
 //! The configuration file as a tree of texts with their lines, and what overrides some of them.
 
-use std::cell::Cell;
-use std::fmt;
-
-use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::Spanned;
+use serde::de::DeserializeOwned;
 
 use super::de::At;
+use super::node::{Node, Place, Value};
 use livekit_otel_export::configure::{Places, Problem};
 
 /// A file, or none, with the flags and variables that override its settings.
@@ -14,42 +11,6 @@ use livekit_otel_export::configure::{Places, Problem};
 pub(super) struct Tree {
     file: String,
     root: Node,
-}
-
-/// A value and its place.
-#[derive(Debug, Default)]
-pub(super) struct Node {
-    pub(super) place: Place,
-    pub(super) value: Value,
-    /// Whether an error was reported for it: it is left out when the tree is read again.
-    pub(super) is_wrong: Cell<bool>,
-}
-
-/// Where a value was written.
-#[derive(Debug, Clone)]
-pub(super) enum Place {
-    /// A line of the file, from 1.
-    Line(u64),
-    /// This flag or variable, which overrides the file.
-    Override(String),
-}
-
-impl Default for Place {
-    fn default() -> Self {
-        Self::Line(1)
-    }
-}
-
-/// YAML without its types: the schema says what a value means.
-#[derive(Debug, Default)]
-pub(super) enum Value {
-    #[default]
-    Null,
-    Text(String),
-    /// A number or a boolean.
-    Other(String),
-    Map(Vec<(String, Node)>),
-    List(Vec<Node>),
 }
 
 impl Tree {
@@ -134,21 +95,6 @@ impl Tree {
     }
 }
 
-impl Node {
-    fn new(line: u64, value: Value) -> Self {
-        Self { place: Place::Line(line), value, is_wrong: Cell::new(false) }
-    }
-
-    /// Whether it counts as not set: an empty text does in the file, but not in a flag.
-    pub(super) fn is_unset(&self) -> bool {
-        match (&self.value, &self.place) {
-            (Value::Null, _) => true,
-            (Value::Text(text), Place::Line(_)) => text.trim().is_empty(),
-            _ => false,
-        }
-    }
-}
-
 // The parser's own message may quote the text, and with it a secret.
 fn not_yaml(file: &str, error: &serde_saphyr::Error) -> Problem {
     let what = match error {
@@ -158,63 +104,6 @@ fn not_yaml(file: &str, error: &serde_saphyr::Error) -> Problem {
     match error.location() {
         Some(at) => Problem::new(format!("{file}:{}:{}", at.line(), at.column()), what),
         None => Problem::new(file, what),
-    }
-}
-
-impl<'de> Deserialize<'de> for Value {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ValueVisitor)
-    }
-}
-
-struct ValueVisitor;
-
-impl<'de> Visitor<'de> for ValueVisitor {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("YAML")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
-        Ok(Value::Text(text.to_owned()))
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Other(value.to_string()))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(Value::Other(value.to_string()))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::Other(value.to_string()))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(Value::Other(value.to_string()))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let mut entries = Vec::new();
-        // A key's line, as a map that is its value begins on the next one.
-        while let Some((key, value)) = map.next_entry::<Spanned<String>, Value>()? {
-            entries.push((key.value, Node::new(key.referenced.line(), value)));
-        }
-        Ok(Value::Map(entries))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
-        let mut entries = Vec::new();
-        while let Some(value) = seq.next_element::<Spanned<Value>>()? {
-            entries.push(Node::new(value.referenced.line(), value.value));
-        }
-        Ok(Value::List(entries))
     }
 }
 

@@ -11,11 +11,20 @@ pub(super) use livekit_otel_export::configure::values::{
     Parsed, boolean, duration, memory, millis, one_of, positive_duration, size,
 };
 
-use super::LogFormat;
 use crate::source::listen::GrpcAuth;
 use livekit_otel_durable::store;
 use livekit_otel_engine::session::TraceScope;
 use livekit_otel_engine::stats::{Histograms, Level};
+
+/// The formats of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// A JSON object a line.
+    Json,
+}
 
 pub(super) fn address(text: &str) -> Parsed<SocketAddr> {
     text.parse().map_err(|_| "must be an IP address and port, such as 127.0.0.1:9290".into())

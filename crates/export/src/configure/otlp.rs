@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use http::{HeaderName, HeaderValue, Uri};
 
 use super::errors::Problem;
+use super::flags::Flags;
 use super::reader::{Found, Reader};
 use super::schema::{Export, Sections};
 use super::values::{self, Parsed};
@@ -17,17 +18,6 @@ use livekit_otel_model::Signal;
 use livekit_otel_model::signal::Temporality;
 
 const TEMPORALITY: &str = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
-
-/// The command line's settings of the exporter.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Flags<'a> {
-    /// `--endpoint`
-    pub endpoint: Option<&'a String>,
-    /// `--protocol`
-    pub protocol: Option<&'a String>,
-    /// `--privacy-pii`
-    pub privacy_pii: Option<&'a String>,
-}
 
 /// The exporter's settings. Errors are added to `reader`, with the default in place of the wrong value.
 pub fn read(flags: &Flags<'_>, file: &Sections, reader: &mut Reader<'_>) -> Settings {

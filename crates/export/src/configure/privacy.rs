@@ -1,7 +1,6 @@
 //! How personal data is sent: `privacy.pii`, and the key of its hashes.
 
-use super::option;
-use super::otlp::Flags;
+use super::flags::{Flags, option};
 use super::reader::{Found, Reader};
 use super::schema::Personal;
 use super::values::{self, Pii};

@@ -1,6 +1,6 @@
 //! Reads values of flags and variables, and collects errors.
 
-use super::Env;
+use super::env::Env;
 use super::errors::Problem;
 use super::places::Places;
 use super::values::Parsed;
