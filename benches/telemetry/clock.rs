@@ -1,4 +1,4 @@
-//! What a piece of work takes: of the process's CPUs, and on the wall.
+//! The CPU time of the process and the elapsed time of a piece of work.
 
 use std::time::{Duration, Instant};
 

@@ -19,7 +19,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// Video of two layers, half of it downstream.
+    /// Video with two layers, half of it downstream.
     pub fn of(streams: usize) -> Self {
         let members: Vec<_> = (0..streams.div_ceil(PER_PARTICIPANT)).map(member).collect();
         let key = |nth: usize| {

@@ -1,10 +1,11 @@
 //! The telemetry service beside upstream's and the OpenTelemetry SDK, in one run: a table of
-//! ratios, by `cargo bench --bench telemetry`. With sizes as arguments, those alone.
+//! ratios, by `cargo bench --bench telemetry`. Arguments are the sizes to run.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, unreachable_pub)]
 
 mod clock;
 mod load;
 mod ours;
+mod round_trip;
 mod sdk;
 mod upstream;
 
@@ -27,6 +28,10 @@ fn main() {
         println!("{:<46}{:>10}{:>12}{:>9}{:>9}", "", "ours", "upstream's", "ratio", "target");
         let load = Load::of(streams);
         let call = table(&load, theirs.as_ref());
+        println!("{:<46}{:>10}{:>12}{:>9}{:>9}", "", "messages", "whole", "ratio", "");
+        let (messages, whole) =
+            (round_trip::through_messages(&load), round_trip::whole_calls(&load));
+        row("an event through messages, a whole call, ns CPU", messages, Some(whole), "");
         if streams == SIZES[0] {
             let calls = load.keys.len();
             println!("{:<46}{:>10}{:>12}{:>9}{:>9}", "", "ours", "the SDK's", "ratio", "target");
@@ -50,11 +55,11 @@ fn row(what: &str, ours: f64, theirs: Option<f64>, target: &str) {
     println!("{what:<46}{ours:>10.0}{theirs:>12}{ratio:>9}{target:>9}");
 }
 
-// Gives what a stats call takes.
+// Returns the CPU time of a stats call.
 fn table(load: &Load, theirs: Option<&upstream::Figures>) -> f64 {
     let streams = load.keys.len();
     let calls = streams * REPORTS;
-    // Of the small ones many windows, so that a figure is not one of milliseconds.
+    // Many windows of a small load, so that a figure is not measured over milliseconds.
     let windows = u32::try_from((2_000_000 / streams).max(1)).unwrap();
     let ours = Ours::start(load);
     let (held, allocations) = ours.held(load);
@@ -85,7 +90,7 @@ fn table(load: &Load, theirs: Option<&upstream::Figures>) -> f64 {
         theirs.map(|theirs| theirs.flush_marshal_cpu_ns_per_stream),
         "1",
     );
-    // A small window is over before eight threads have begun.
+    // A small window ends before eight threads have begun.
     if streams >= 100_000 {
         let many = ours.windows(load, MANY, windows);
         let speed = one.wall.as_secs_f64() / many.wall.as_secs_f64();

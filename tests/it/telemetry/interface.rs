@@ -70,7 +70,7 @@ fn the_trait_has_upstreams_methods_and_no_others() {
     assert_eq!(sorted(ours), snake(&embedded));
 }
 
-// The methods have default bodies, so the compiler does not miss one.
+// All methods have default bodies, so the compiler accepts a missing one.
 #[test]
 fn the_service_has_a_body_for_each_method() {
     let (of_the_trait, of_the_service) = (

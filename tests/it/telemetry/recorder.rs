@@ -114,7 +114,7 @@ impl Recorded {
         std::mem::take(&mut *self.recorder.stats.lock().unwrap())
     }
 
-    /// The hook that the service gave its notifier.
+    /// Calls the hook that the service registered with its notifier.
     pub(crate) fn processed(&self, info: WebhookInfo) {
         let hook = self.recorder.hook.lock().unwrap().clone().unwrap();
         hook(info);
