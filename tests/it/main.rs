@@ -30,6 +30,7 @@ mod live_check;
 mod long;
 mod merged;
 mod messages;
+mod modules;
 mod notifier;
 mod panics;
 mod points;
