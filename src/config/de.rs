@@ -153,6 +153,27 @@ impl<'de> Deserializer<'de> for At<'_> {
     }
 }
 
+// Sections, maps and lists: an empty text in place of one is an error, not a value that is not set.
+const STRUCTURED: [&str; 17] = [
+    "export",
+    "grpc_keys",
+    "headers",
+    "journal",
+    "keys",
+    "limits",
+    "listen",
+    "livekit",
+    "log",
+    "observe",
+    "privacy",
+    "resource",
+    "session",
+    "set_aside",
+    "stats",
+    "tls",
+    "traces",
+];
+
 /// The entries of a section, or of a map with keys of the operator's choice.
 struct Entries<'a> {
     map: At<'a>,
@@ -170,7 +191,9 @@ impl<'de> MapAccess<'de> for Entries<'_> {
         seed: K,
     ) -> Result<Option<K::Value>, Error> {
         let is_left_out = |key: &str, node: &Node| {
-            node.is_wrong.get() || (node.is_unset() && self.fields.contains(&key))
+            let is_structured = STRUCTURED.contains(&key) && !matches!(node.value, Value::Null);
+            let is_unset = node.is_unset() && !is_structured;
+            node.is_wrong.get() || (is_unset && self.fields.contains(&key))
         };
         let Some((key, node)) = self.rest.find(|(key, node)| !is_left_out(key, node)) else {
             return Ok(None);

@@ -127,6 +127,9 @@ mod tests {
             ("listen: {http: }", vec![]),
             ("listen:\n  http: ''\n", vec![]),
             ("listen: 3", vec!["1: listen: must be a map"]),
+            ("listen: ''", vec!["1: listen: must be a map"]),
+            ("listen: {tls: ''}", vec!["1: listen.tls: must be a map"]),
+            ("listen: {grpc_keys: ''}", vec!["1: listen.grpc_keys: must be a list"]),
             ("log:\n  level: [info]", vec!["2: log.level: must be a single value"]),
             ("listen: {grpc_keys: devkey}", vec!["1: listen.grpc_keys: must be a list"]),
             (
