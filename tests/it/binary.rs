@@ -93,6 +93,14 @@ impl Serve {
     }
 }
 
+// A test that fails, or does not wait for the end, leaves no process.
+impl Drop for Serve {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_drains_and_prints_the_ledger_and_no_secret() {
     let collector = Collector::start().await.unwrap();
