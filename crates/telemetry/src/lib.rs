@@ -38,7 +38,7 @@
 //! | feature | default | what it adds |
 //! |---|---|---|
 //! | `tls` | yes | `https` to collectors, webhooks and recorders (rustls with ring) |
-//! | `sdk` | no | [`SdkSink`], for the span processors and log providers of an `opentelemetry_sdk` that your program already has |
+//! | `sdk` | no | `SdkSink`, for the span processors and log providers of an `opentelemetry_sdk` that your program already has |
 //!
 //! The crate contains none of the parts of the server `livekit-otel`: no clap, axum, maud, indicatif, YAML
 //! parser or allocator. A test checks its dependencies.

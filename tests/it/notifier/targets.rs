@@ -7,6 +7,8 @@ use livekit_otel_telemetry::messages::{
 };
 use livekit_otel_telemetry::webhook::{WebhookEndpoint, WebhookError, WebhookNotifier};
 use livekit_otel_telemetry::{NotifyError, QueuedNotifier};
+#[cfg(feature = "tls")]
+use tokio::net::TcpListener;
 
 use super::receiver::Receiver;
 use super::{KEY, Notifying, OTHER_KEY, OTHER_SECRET, SECRET, event, keys, settings, to};
