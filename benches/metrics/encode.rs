@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use livekit_otel_export::encode_table;
-use livekit_otel_export::privacy::Privacy;
+use livekit_otel_model::privacy::Privacy;
 
 use crate::clock::{Took, took};
 use crate::floor::Floor;

@@ -2,7 +2,7 @@
 //! encoded, and each point is written field by field.
 
 use livekit_otel_export::encode_table;
-use livekit_otel_export::privacy::Privacy;
+use livekit_otel_model::privacy::Privacy;
 use livekit_otel_model::signal::{Column, Row};
 
 use crate::streams::{Streams, flush};

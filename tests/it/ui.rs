@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use livekit_otel::config::Config;
 use livekit_otel::serve::{Server, StartError};
-use livekit_otel_export::privacy::{HashKey, Privacy};
+use livekit_otel_model::privacy::{HashKey, Privacy};
 use livekit_otel_tools::capture::Capture;
 use livekit_otel_tools::demo::Collector;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -64,8 +64,7 @@ pub(crate) fn subscribe(
     track: &TrackSid,
     attempt: usize,
 ) -> SpanId {
-    let attempt = attempt.to_string();
-    hash(&["subscribe", room.as_str(), participant.as_str(), track.as_str(), &attempt])
+    of_attempt("subscribe", room, participant, track, attempt)
 }
 
 /// The subscription that an attempt led to.
@@ -75,8 +74,18 @@ pub(crate) fn subscription(
     track: &TrackSid,
     attempt: usize,
 ) -> SpanId {
+    of_attempt("subscription", room, participant, track, attempt)
+}
+
+fn of_attempt(
+    kind: &str,
+    room: &RoomSid,
+    participant: &ParticipantSid,
+    track: &TrackSid,
+    attempt: usize,
+) -> SpanId {
     let attempt = attempt.to_string();
-    hash(&["subscription", room.as_str(), participant.as_str(), track.as_str(), &attempt])
+    hash(&[kind, room.as_str(), participant.as_str(), track.as_str(), &attempt])
 }
 
 /// The trace of a participant that has its own.

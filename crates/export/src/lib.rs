@@ -34,6 +34,5 @@ mod wire;
 pub use direct::{encode_table, metric_requests, send_once};
 pub use error::{SendError, StartError};
 pub use exporter::{Exporter, Undelivered};
-pub use livekit_otel_model::privacy;
 pub use outbox::{OutboxSettings, Saved};
 pub use settings::Settings;

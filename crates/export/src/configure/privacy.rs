@@ -4,7 +4,7 @@ use super::flags::{Flags, option};
 use super::reader::{Found, Reader};
 use super::schema::Personal;
 use super::values::{self, Pii};
-use crate::privacy::Privacy;
+use livekit_otel_model::privacy::Privacy;
 
 // There is no flag, as other users of the machine can see a command line.
 const KEY: &str = "LIVEKIT_OTEL_PRIVACY_HASH_KEY";

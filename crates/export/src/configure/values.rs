@@ -6,9 +6,9 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use percent_encoding::percent_decode_str;
 
-use crate::privacy::HashKey;
 use crate::settings::{Compression, Protocol};
 use livekit_otel_durable::store;
+use livekit_otel_model::privacy::HashKey;
 use livekit_otel_model::signal::Temporality;
 
 /// A value, or what it should have been.

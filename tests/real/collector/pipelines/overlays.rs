@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use livekit_otel_export::privacy::{HashKey, Privacy};
+use livekit_otel_model::privacy::{HashKey, Privacy};
 use livekit_otel_model::semconv::key;
 use livekit_otel_model::signal::Value;
 use livekit_otel_tools::demo::Received;
