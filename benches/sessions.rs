@@ -123,7 +123,7 @@ fn event(kind: EventKind, of: usize, track: Option<usize>, nth: u64) -> Event {
         participant: Some(Participant {
             sid: ParticipantSid::new(&format!("PA_{of:012}")).unwrap(),
             identity: Identity::new(&format!("user-{of}")),
-            kind: Some(Arc::from("standard")),
+            kind: Some(Arc::from("STANDARD")),
             joined: Time::from_secs(1_795_406_961),
             state: None,
             client_span: None,

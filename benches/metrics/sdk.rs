@@ -59,11 +59,11 @@ fn provider(exporter: impl PushMetricExporter, streams: usize) -> SdkMeterProvid
 
 fn attributes(nth: usize) -> [KeyValue; 7] {
     [
-        KeyValue::new("lk.room.sid", format!("RM_{:012}", nth / 100)),
-        KeyValue::new("lk.room.name", format!("standup-{}", nth / 100)),
-        KeyValue::new("lk.participant.sid", format!("PA_{:012}", nth / 10)),
-        KeyValue::new("lk.participant.identity", format!("user-{}", nth / 10)),
-        KeyValue::new("lk.track.sid", format!("TR_{nth:012}")),
+        KeyValue::new("lk.room_id", format!("RM_{:012}", nth / 100)),
+        KeyValue::new("lk.pii.room_name", format!("standup-{}", nth / 100)),
+        KeyValue::new("lk.participant_id", format!("PA_{:012}", nth / 10)),
+        KeyValue::new("lk.pii.participant_identity", format!("user-{}", nth / 10)),
+        KeyValue::new("lk.track_id", format!("TR_{nth:012}")),
         KeyValue::new("lk.track.kind", "video"),
         KeyValue::new("lk.direction", "upstream"),
     ]

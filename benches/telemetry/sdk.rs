@@ -39,11 +39,11 @@ fn instruments(meter: &Meter) -> ([Counter<u64>; COUNTERS], [Gauge<f64>; GAUGES]
 fn attributes(load: &Load, nth: usize) -> [KeyValue; 7] {
     let key = &load.keys[nth];
     [
-        KeyValue::new("lk.room.sid", key.room_sid().to_owned()),
-        KeyValue::new("lk.room.name", "room"),
-        KeyValue::new("lk.participant.sid", key.participant_sid().to_owned()),
-        KeyValue::new("lk.participant.identity", "user"),
-        KeyValue::new("lk.track.sid", key.track_sid().to_string()),
+        KeyValue::new("lk.room_id", key.room_sid().to_owned()),
+        KeyValue::new("lk.pii.room_name", "room"),
+        KeyValue::new("lk.participant_id", key.participant_sid().to_owned()),
+        KeyValue::new("lk.pii.participant_identity", "user"),
+        KeyValue::new("lk.track_id", key.track_sid().to_string()),
         KeyValue::new("lk.track.kind", "video"),
         KeyValue::new("lk.direction", key.direction().as_str()),
     ]
@@ -103,7 +103,7 @@ pub fn bound(load: &Load, node: bool) -> Took {
         let attributes = [
             KeyValue::new("lk.direction", direction),
             KeyValue::new("lk.track.kind", "video"),
-            KeyValue::new("lk.track.source", "camera"),
+            KeyValue::new("lk.track_source", "SOURCE_CAMERA"),
             KeyValue::new("lk.client.country", "DE"),
         ];
         (

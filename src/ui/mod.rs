@@ -80,7 +80,11 @@ async fn fill(mut tapped: Tapped, view: Arc<View>, privacy: Privacy) {
         match &mut passed {
             Passed::Spans(spans) => spans.iter_mut().for_each(|span| privacy.redact_span(span)),
             Passed::Logs(logs) => logs.iter_mut().for_each(|record| privacy.redact_log(record)),
-            Passed::Windows(..) => {}
+            Passed::Windows(windows, _) => {
+                for window in windows {
+                    privacy.redact_window(window);
+                }
+            }
         }
         view.store().add(passed);
         view.missed.store(tapped.missed(), Relaxed);

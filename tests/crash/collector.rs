@@ -290,7 +290,7 @@ fn spans(body: &[u8], to: &mut Arrived) -> Vec<String> {
         let id = hex(&span.span_id);
         let bytes = span.encode_to_vec();
         if span.name == "participant" {
-            to.participants.extend(text(&span.attributes, "lk.participant.sid"));
+            to.participants.extend(text(&span.attributes, "lk.participant_id"));
         }
         if to.spans.insert(id.clone(), bytes.clone()).is_some_and(|before| before != bytes) {
             to.faults.push(format!("two spans {id}: {span:?}"));
@@ -319,7 +319,7 @@ fn points(body: &[u8], to: &mut Arrived) -> Vec<String> {
     for metric in of_livekit.flat_map(|one| &one.metrics) {
         let Some(metric::Data::Sum(sum)) = &metric.data else { continue };
         for point in &sum.data_points {
-            let who = text(&point.attributes, "lk.participant.sid");
+            let who = text(&point.attributes, "lk.participant_id");
             // A participant has several series of a metric, which may leave in several requests.
             let mut series = DefaultHasher::new();
             point.attributes.iter().for_each(|one| one.encode_to_vec().hash(&mut series));

@@ -117,7 +117,7 @@ impl State {
         let scopes = request.resource_spans.iter().flat_map(|one| &one.scope_spans);
         for span in scopes.flat_map(|one| &one.spans) {
             if span.name == "participant" {
-                self.participants.extend(text(&span.attributes, "lk.participant.sid"));
+                self.participants.extend(text(&span.attributes, "lk.participant_id"));
             }
             self.took(&format!("span {} {}", span.name, hex(&span.span_id)), ());
         }

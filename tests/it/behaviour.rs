@@ -88,7 +88,8 @@ fn a_failed_subscribe_has_its_reason() {
         .apply(3000, &analytics("PARTICIPANT_LEFT", 3000, participant("PA_1")))
         .tick(3000 + 35_000);
     let subscribe = run.span(span::TRACK_SUBSCRIBE);
-    assert_eq!(subscribe.failure.as_deref(), Some("no permission"));
+    assert_eq!(subscribe.failure.as_deref(), Some("subscribe_failed"));
+    assert_eq!(text(&subscribe.attributes, key::ERROR), Some("no permission"));
     assert_eq!(text(&subscribe.attributes, key::ERROR_TYPE), Some("subscribe_failed"));
     assert_eq!(subscribe.end.since(subscribe.start).as_millis(), 500);
     let attempts = subscribe.attributes.iter().find(|each| each.key == key::ATTEMPTS).unwrap();
@@ -121,7 +122,7 @@ fn a_subscribe_ended_by_an_unpublish_is_no_error() {
     let subscribe = run.span(span::TRACK_SUBSCRIBE);
     assert_eq!(text(&subscribe.attributes, key::SUBSCRIBE_RESULT), Some("track_unpublished"));
     assert!(subscribe.failure.is_none());
-    assert_eq!(text(&subscribe.attributes, key::PUBLISHER_SID), Some("PA_2"));
+    assert_eq!(text(&subscribe.attributes, key::PUBLISHER_ID), Some("PA_2"));
     assert_eq!(subscribe.links.len(), 1);
 }
 

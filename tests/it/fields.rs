@@ -283,7 +283,7 @@ fn no_secret_is_read_and_only_personal_keys_have_personal_data() {
     let metrics = out.all_metrics();
     let mut sent: Vec<Attribute> = Vec::new();
     for span in out.spans {
-        sent.extend(span.failure.map(|message| Attribute::new(key::ERROR_MESSAGE, message)));
+        sent.extend(span.failure.map(|error_type| Attribute::new(key::ERROR_TYPE, error_type)));
         sent.extend(span.attributes);
     }
     sent.extend(out.logs.into_iter().flat_map(|log| {

@@ -300,7 +300,7 @@ fn by_id(spans: &[Span]) -> BTreeMap<Id, Span> {
     let mut by_id = BTreeMap::new();
     for span in spans {
         let [room, participant, track] =
-            [key::ROOM_SID, key::PARTICIPANT_SID, key::TRACK_SID].map(|key| text(span, key));
+            [key::ROOM_ID, key::PARTICIPANT_ID, key::TRACK_ID].map(|key| text(span, key));
         let mut id = (span.name, room, participant, track, 0);
         while by_id.contains_key(&id) {
             id.4 += 1;

@@ -184,7 +184,7 @@ fn worst(metrics: &[Metric], name: &str) -> BTreeMap<String, Option<f64>> {
     let metric = starting_with(metrics, name)[0];
     let Data::Gauge(points) = &metric.data else { panic!("a gauge") };
     let who = |series: &Series| {
-        let of = series.iter().find(|each| each.key == "lk.participant.identity").unwrap();
+        let of = series.iter().find(|each| each.key == "lk.pii.participant_identity").unwrap();
         let Value::Text(identity) = &of.value else { panic!("a text") };
         identity.to_string()
     };

@@ -10,9 +10,9 @@ use crate::live_check::check;
 fn emitted() -> [Json; 3] {
     let text = |key: &str, value: &str| json!({"key": key, "value": {"stringValue": value}});
     let resource = json!({"attributes": [text("service.name", "livekit-otel")]});
-    let room = text("lk.room.sid", "RM_1");
+    let room = text("lk.room_id", "RM_1");
     let span = json!({"name": "track", "kind": 1, "attributes": [
-        room, text("lk.participant.sid", "PA_1"), text("lk.track.sid", "TR_1"),
+        room, text("lk.participant_id", "PA_1"), text("lk.track_id", "TR_1"),
         text("lk.track.kind", "audio"), {"key": "lk.track.mutes", "value": {"intValue": "2"}},
         {"key": "lk.track.muted_duration", "value": {"doubleValue": 1.5}},
     ]});
@@ -114,7 +114,7 @@ fn wrong_types_units_kinds_and_values_are_found() {
         (
             r#"{"stringValue":"audio"}"#,
             r#"{"stringValue":"smell"}"#,
-            r#"span track: lk.track.kind is {"stringValue":"smell"}, no one of audio, video, data"#,
+            r#"span track: lk.track.kind is {"stringValue":"smell"}, no one of audio, video"#,
         ),
         ("lk.track.muted_duration", "lk.track.mutes", "span track has lk.track.mutes twice"),
     ] {
@@ -126,9 +126,9 @@ fn wrong_types_units_kinds_and_values_are_found() {
 #[test]
 fn missing_required_attributes_are_found() {
     for (what, instead, expected) in [
-        ("lk.participant.sid", "lk.room.name", "span track lacks lk.participant.sid"),
-        ("lk.source", "lk.room.name", "event lk.room.created lacks lk.source"),
-        ("lk.direction", "lk.node.id", "metric lk.node.packets lacks lk.direction"),
+        ("lk.participant_id", "lk.pii.room_name", "span track lacks lk.participant_id"),
+        ("lk.source", "lk.pii.room_name", "event lk.room.created lacks lk.source"),
+        ("lk.direction", "lk.node_id", "metric lk.node.packets lacks lk.direction"),
         ("service.name", "service.version", "the resource lacks service.name"),
     ] {
         assert_eq!(found(what, instead), [expected]);

@@ -97,7 +97,7 @@ fn the_last_windows_and_rtp_stats_are_in_the_tracks_totals() {
     let tracks: Vec<_> = batch.spans.iter().filter(|span| span.name == span::TRACK).collect();
     assert_eq!(windows.len(), tracks.len());
     for track in tracks {
-        let sid = text(&track.attributes, key::TRACK_SID).unwrap();
+        let sid = text(&track.attributes, key::TRACK_ID).unwrap();
         let (packets, count) = windows[sid];
         assert_eq!(count, 2);
         assert_eq!(int(&track.attributes, key::STATS_PACKETS), Some(packets));

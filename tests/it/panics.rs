@@ -51,7 +51,7 @@ fn ends(mut serve: Serve) -> (Option<i32>, String) {
 // The number of participants with a log record: records in flight during a kill may arrive twice.
 fn joined(received: &Received) -> usize {
     let telemetry = Telemetry::read(received);
-    let joined = telemetry.logs.iter().filter_map(|log| log.attributes.text(key::PARTICIPANT_SID));
+    let joined = telemetry.logs.iter().filter_map(|log| log.attributes.text(key::PARTICIPANT_ID));
     joined.collect::<BTreeSet<_>>().len()
 }
 

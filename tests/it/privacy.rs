@@ -16,7 +16,7 @@ use livekit_otel_livekit::keys::Keys;
 use livekit_otel_model::event::Time;
 use livekit_otel_model::privacy::{HashKey, Privacy};
 use livekit_otel_model::semconv::{PERSONAL, key, span};
-use livekit_otel_model::signal::{Attribute, LogRecord, Severity, Span};
+use livekit_otel_model::signal::{Attribute, LogRecord, Severity, Span, Value};
 use livekit_otel_model::sink::Sink;
 use livekit_otel_tools::capture::{Capture, Line};
 use livekit_otel_tools::demo::Collector;
@@ -73,48 +73,56 @@ fn has(bytes: &[u8], text: &str) -> bool {
     bytes.windows(text.len()).any(|window| window == text.as_bytes())
 }
 
-// The values of all identity fields in the capture.
-fn identities() -> BTreeSet<String> {
-    fn collect(json: &Json, to: &mut BTreeSet<String>) {
+// The values of all fields of these names in the capture.
+fn values(names: &[&str]) -> BTreeSet<String> {
+    fn collect(json: &Json, names: &[&str], to: &mut BTreeSet<String>) {
         match json {
             Json::Object(fields) => {
                 for (name, value) in fields {
-                    let is_identity = name == "identity" || name == "participantIdentity";
-                    to.extend(value.as_str().filter(|_| is_identity).map(str::to_owned));
-                    collect(value, to);
+                    let is_one = names.contains(&name.as_str());
+                    to.extend(value.as_str().filter(|_| is_one).map(str::to_owned));
+                    collect(value, names, to);
                 }
             }
-            Json::Array(values) => values.iter().for_each(|value| collect(value, to)),
+            Json::Array(values) => values.iter().for_each(|value| collect(value, names, to)),
             _ => {}
         }
     }
-    let mut identities = BTreeSet::new();
+    let mut values = BTreeSet::new();
     for line in capture::text().lines() {
-        collect(&serde_json::from_str(line).unwrap(), &mut identities);
+        collect(&serde_json::from_str(line).unwrap(), names, &mut values);
     }
-    identities.remove("");
-    identities
+    values.remove("");
+    values
+}
+
+fn identities() -> BTreeSet<String> {
+    values(&["identity", "participantIdentity"])
 }
 
 fn hash(text: &str) -> String {
-    match hashed(SECRET).failure(text) {
-        std::borrow::Cow::Owned(hash) => hash,
-        std::borrow::Cow::Borrowed(_) => panic!("not hashed"),
+    match hashed(SECRET).value(key::PARTICIPANT_IDENTITY, &text.into()).as_deref() {
+        Some(Value::Text(hash)) => hash.to_string(),
+        other => panic!("not hashed: {other:?}"),
     }
 }
 
 #[tokio::test]
-async fn identities_that_are_hashed_or_dropped_are_not_sent() {
+async fn names_that_are_hashed_or_dropped_are_not_sent() {
     // A new batch for each mode: a series keeps the bytes that its exporter encoded.
     let batch = || capture::run(capture::lines().iter(), true);
     let identities = identities();
     assert_eq!(identities.len(), 3, "{identities:?}");
-    let documented = format!("`{}`", hash("ada"));
-    assert!(include_str!("../../docs/privacy.md").contains(&documented), "{documented}");
+    let rooms = values(&["roomName"]);
+    assert_eq!(rooms.len(), 1, "{rooms:?}");
+    for name in ["ada", "standup"] {
+        let documented = format!("| `{name}` | `{}` |", hash(name));
+        assert!(include_str!("../../docs/privacy.md").contains(&documented), "{documented}");
+    }
     let plain = signals(&sent(&batch(), Privacy::Plain).await);
     let hashed = signals(&sent(&batch(), hashed(SECRET)).await);
     let dropped = signals(&sent(&batch(), Privacy::Drop).await);
-    for who in &identities {
+    for who in identities.iter().chain(&rooms) {
         let hash = hash(who);
         for (signal, bytes) in &plain {
             assert!(has(bytes, who), "{who} is not even in the plain {signal}");
@@ -131,7 +139,7 @@ async fn identities_that_are_hashed_or_dropped_are_not_sent() {
         for key in PERSONAL {
             assert!(!has(bytes, key), "{signal} have {key}, dropped");
         }
-        assert!(has(bytes, key::PARTICIPANT_SID), "{signal} can't be joined");
+        assert!(has(bytes, key::PARTICIPANT_ID), "{signal} can't be joined");
     }
 }
 
@@ -163,9 +171,12 @@ async fn the_text_of_an_error_is_personal_in_spans_and_logs() {
             name: "track subscribe",
             start: time,
             end: time,
-            attributes: vec![Attribute::new(key::ERROR_TYPE, "subscribe_failed")],
+            attributes: vec![
+                Attribute::new(key::ERROR_TYPE, "subscribe_failed"),
+                Attribute::new(key::ERROR, TEXT),
+            ],
             links: Vec::new(),
-            failure: Some(TEXT.into()),
+            failure: Some("subscribe_failed".into()),
         }],
         logs: vec![LogRecord {
             event_name: "lk.sip.call_ended".into(),
@@ -173,7 +184,7 @@ async fn the_text_of_an_error_is_personal_in_spans_and_logs() {
             observed: time,
             severity: Severity::Error,
             context: None,
-            attributes: vec![Attribute::new(key::ERROR_MESSAGE, TEXT)],
+            attributes: vec![Attribute::new(key::ERROR, TEXT)],
         }],
         ..Batch::default()
     };
@@ -191,7 +202,8 @@ async fn the_text_of_an_error_is_personal_in_spans_and_logs() {
         // Each mode sends that it failed, and the type of the error.
         assert!(has(&traces, "subscribe_failed"));
         let span = &received.traces[0].resource_spans[0].scope_spans[0].spans[0];
-        assert_eq!(span.status.as_ref().map(|status| status.code), Some(2));
+        let status = span.status.as_ref().map(|status| (status.code, status.message.as_str()));
+        assert_eq!(status, Some((2, "subscribe_failed")));
     }
 }
 

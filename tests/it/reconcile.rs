@@ -201,7 +201,7 @@ async fn missed_rooms_are_learned_from_the_api() {
     assert_eq!((once(name::ROOM_GONE), once(name::PARTICIPANT_GONE)), (1, 2), "{names:?}");
     let agent =
         telemetry.logs.iter().find(|log| log.event_name == name::PARTICIPANT_MISSING).unwrap();
-    assert_eq!(agent.attributes.text(key::PARTICIPANT_KIND), Some("agent"));
+    assert_eq!(agent.attributes.text(key::PARTICIPANT_KIND), Some("AGENT"));
     assert_eq!(agent.attributes.text(key::SOURCE), Some("api"));
 }
 

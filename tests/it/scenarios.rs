@@ -172,10 +172,10 @@ fn tree(
 }
 
 const IN_LABELS: [&str; 6] = [
-    key::ROOM_SID,
+    key::ROOM_ID,
     key::ROOM_NAME,
-    key::PARTICIPANT_SID,
-    key::TRACK_SID,
+    key::PARTICIPANT_ID,
+    key::TRACK_ID,
     key::SOURCE,
     key::LOG_RECORD_UID,
 ];
@@ -198,14 +198,14 @@ fn value(value: &Value) -> String {
 // The span's name, and the ids of its entity.
 fn label(span: &Span) -> String {
     let of = match span.name {
-        name::ROOM => &[key::ROOM_SID][..],
-        name::PARTICIPANT | name::PARTICIPANT_CONNECT => &[key::PARTICIPANT_SID],
-        name::TRACK | name::TRACK_PUBLISH => &[key::TRACK_SID],
-        name::TRACK_SUBSCRIBE | name::SUBSCRIPTION => &[key::PARTICIPANT_SID, key::TRACK_SID],
+        name::ROOM => &[key::ROOM_ID][..],
+        name::PARTICIPANT | name::PARTICIPANT_CONNECT => &[key::PARTICIPANT_ID],
+        name::TRACK | name::TRACK_PUBLISH => &[key::TRACK_ID],
+        name::TRACK_SUBSCRIBE | name::SUBSCRIPTION => &[key::PARTICIPANT_ID, key::TRACK_ID],
         name::EGRESS => &[key::EGRESS_ID],
         name::SIP_CALL => &[key::SIP_CALL_ID],
         name::SIP_TRANSFER => &[key::SIP_TRANSFER_ID],
-        name::AGENT_JOB => &[key::AGENT_JOB_ID],
+        name::AGENT_JOB => &[key::JOB_ID],
         name::WEBHOOK_DELIVERY => &[key::WEBHOOK_EVENT],
         _ => &[key::RPC_METHOD],
     };

@@ -133,7 +133,7 @@ fn packets_received(telemetry: &Telemetry) -> Packets {
     for point in telemetry.points.iter().filter(|point| point.name == metric::STREAM_PACKETS) {
         let text = |key| point.attributes.text(key).unwrap().to_owned();
         if let Measured::Number(value) = point.value {
-            packets.insert((text(key::PARTICIPANT_SID), text(key::DIRECTION)), value);
+            packets.insert((text(key::PARTICIPANT_ID), text(key::DIRECTION)), value);
         }
     }
     packets
@@ -147,7 +147,7 @@ fn packets_expected(metrics: &[signal::Metric]) -> Packets {
             let attributes = attributes(&point.attributes);
             let text = |key| attributes.text(key).unwrap().to_owned();
             if let Some(Number::Int(value)) = point.value {
-                let series = (text(key::PARTICIPANT_SID), text(key::DIRECTION));
+                let series = (text(key::PARTICIPANT_ID), text(key::DIRECTION));
                 packets.insert(series, value as f64);
             }
         }

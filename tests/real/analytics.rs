@@ -162,7 +162,7 @@ fn check(telemetry: &Telemetry, acknowledged: usize) {
     }
     let spans = &telemetry.spans;
     let room = one(spans, "room", "");
-    assert_eq!(room.attributes.text("lk.room.name"), Some(ROOM));
+    assert_eq!(room.attributes.text("lk.pii.room_name"), Some(ROOM));
     for who in ["ann", "ben", "cid"] {
         let participant = one(spans, "participant", who);
         assert_eq!(participant.parent.as_ref(), Some(&room.span_id));

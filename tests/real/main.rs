@@ -63,7 +63,7 @@ async fn wait_for_events(collector: &Collector, event: &str, times: usize) {
 
 fn of<'a>(spans: &'a [Span], name: &str, who: &str) -> Vec<&'a Span> {
     let is_of = |span: &&Span| {
-        let identity = span.attributes.text("lk.participant.identity");
+        let identity = span.attributes.text("lk.pii.participant_identity");
         span.name == name && (who.is_empty() || identity == Some(who))
     };
     spans.iter().filter(is_of).collect()
@@ -116,7 +116,7 @@ async fn the_traces_tell_what_a_real_call_did() {
 fn check(telemetry: &Telemetry) {
     let spans = &telemetry.spans;
     let room = one(spans, "room", "");
-    assert_eq!(room.attributes.text("lk.room.name"), Some(ROOM));
+    assert_eq!(room.attributes.text("lk.pii.room_name"), Some(ROOM));
     assert_eq!(of(spans, "participant", "").len(), 5);
     for who in ["ann", "ben", "frozen", "killed", "aborted"] {
         let participant = one(spans, "participant", who);
@@ -127,15 +127,14 @@ fn check(telemetry: &Telemetry) {
         assert_eq!(connect.error.is_some(), who == "aborted", "{connect:#?}");
     }
     let error = |who| one(spans, "participant", who).attributes.text("error.type");
-    let reason =
-        |who| one(spans, "participant", who).attributes.text("lk.participant.disconnect_reason");
-    assert_eq!((reason("ann"), error("ann")), (Some("room_deleted"), None));
-    assert_eq!((reason("ben"), error("ben")), (Some("client_initiated"), None));
+    let reason = |who| one(spans, "participant", who).attributes.text("lk.disconnect_reason");
+    assert_eq!((reason("ann"), error("ann")), (Some("ROOM_DELETED"), None));
+    assert_eq!((reason("ben"), error("ben")), (Some("CLIENT_INITIATED"), None));
     assert_eq!(error("aborted"), Some("connection_aborted"));
     for lost in ["frozen", "killed"] {
         assert_eq!(
             (reason(lost), error(lost)),
-            (Some("connection_timeout"), Some("connection_timeout")),
+            (Some("CONNECTION_TIMEOUT"), Some("connection_timeout")),
             "{lost}"
         );
     }
@@ -144,7 +143,7 @@ fn check(telemetry: &Telemetry) {
     assert!(one(spans, "participant", "ann").links.contains(&link));
     let track = one(spans, "track", "ann");
     assert_eq!(track.attributes.number("lk.track.mutes"), Some(1.0));
-    assert_eq!(track.attributes.text("lk.track.source"), Some("microphone"));
+    assert_eq!(track.attributes.text("lk.track_source"), Some("SOURCE_MICROPHONE"));
     assert!(track.attributes.number("lk.rtp.packets").is_some_and(|packets| packets > 50.0));
     assert_eq!(of(spans, "track", "").len(), 2);
     assert_eq!(of(spans, "track publish", "").len(), 2);

@@ -26,7 +26,7 @@ pub(crate) struct Room {
 impl Room {
     /// From its log record; the trace is the one that the program names.
     pub(crate) fn of(record: &Record) -> Self {
-        let sid = record.attribute("lk.room.sid").to_owned();
+        let sid = record.attribute("lk.room_id").to_owned();
         Self { trace: trace_id(&sid), sid }
     }
 
@@ -109,16 +109,17 @@ fn traces(room: &Room, spans: &[Span]) -> Vec<String> {
         ],
     );
     let attribute = |name: &str, who: &str, key: &str| {
-        let is_it =
-            |span: &&Span| span.name == name && span.attribute("lk.participant.identity") == who;
+        let is_it = |span: &&Span| {
+            span.name == name && span.attribute("lk.pii.participant_identity") == who
+        };
         spans.iter().find(is_it).map_or("", |span| span.attribute(key)).to_owned()
     };
-    let reason = "lk.participant.disconnect_reason";
+    let reason = "lk.disconnect_reason";
     for (name, who, key, expected) in [
-        ("room", "", "lk.room.sid", room.sid.as_str()),
-        ("room", "", "lk.room.name", ROOM),
-        ("participant", "ann", reason, "room_deleted"),
-        ("participant", "ben", reason, "client_initiated"),
+        ("room", "", "lk.room_id", room.sid.as_str()),
+        ("room", "", "lk.pii.room_name", ROOM),
+        ("participant", "ann", reason, "ROOM_DELETED"),
+        ("participant", "ben", reason, "CLIENT_INITIATED"),
         ("participant", "killed", "error.type", "connection_timeout"),
         ("participant", "aborted", "error.type", "connection_aborted"),
         ("participant connect", "aborted", "error.type", "connection_aborted"),

@@ -19,13 +19,14 @@ fn rooms(stack: &Stack) -> Vec<Room> {
     let mut rooms: Vec<_> = created.iter().map(Room::of).collect();
     let all = otlp::records(&stack.files()[1]);
     let place =
-        |room: &Room| all.iter().position(|record| record.attribute("lk.room.sid") == room.sid);
+        |room: &Room| all.iter().position(|record| record.attribute("lk.room_id") == room.sid);
     rooms.sort_by_key(place);
     rooms
 }
 
 fn has(spans: &[Span], name: &str, who: &str) -> bool {
-    let is_it = |span: &Span| span.name == name && span.attribute("lk.participant.identity") == who;
+    let is_it =
+        |span: &Span| span.name == name && span.attribute("lk.pii.participant_identity") == who;
     spans.iter().any(is_it)
 }
 

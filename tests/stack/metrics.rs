@@ -19,7 +19,7 @@ fn value(stack: &Stack, query: &str, at: SystemTime) -> Option<f64> {
 
 fn packets(room: &Room, who: &str, direction: &str) -> String {
     format!(
-        "sum(lk_stream_packets_total{{lk_room_sid='{}', lk_participant_identity='{who}', \
+        "sum(lk_stream_packets_total{{lk_room_id='{}', lk_pii_participant_identity='{who}', \
          lk_direction='{direction}'}})",
         room.sid
     )
@@ -61,7 +61,7 @@ pub(crate) fn problems(
         expect(&packets(room, who, "downstream"), 400.0, 200.0 * lasted);
     }
     // Whose network loses one in twenty, of which some are sent again.
-    let lost = "sum(lk_stream_packets_lost_total{lk_participant_identity='cid', lk_direction=";
+    let lost = "sum(lk_stream_packets_lost_total{lk_pii_participant_identity='cid', lk_direction=";
     expect(&format!("{lost}'upstream'}})"), 5.0, 20.0 * lasted);
     expect("sum(lk_room_count)", 1.0, 1.0);
     expect("sum(lk_participant_count)", 2.0, 2.0);
@@ -74,7 +74,7 @@ pub(crate) fn problems(
     expect(&format!("sum({connects}{{error_type=''}})"), 4.0, 4.0);
     expect(&format!("sum({connects}{{error_type='connection_aborted'}})"), 1.0, 1.0);
     expect("sum(lk_track_subscribe_duration_seconds_count)", 18.0, 18.0);
-    let score = "quantile(0.5, lk_stream_score{lk_room_sid=";
+    let score = "quantile(0.5, lk_stream_score{lk_room_id=";
     expect(&format!("{score}'{}'}})", room.sid), 1.0, 5.0);
     expect("sum(lk_otel_records_total)", 1.0, f64::INFINITY);
     let series = stack.prometheus.query_range("sum(lk_participant_count)", began, at).unwrap();

@@ -120,8 +120,8 @@ fn captured(regex: Option<&str>, value: &str) -> Option<String> {
     match regex.unwrap_or_default() {
         "" => Some(value.to_owned()),
         r"/([^\/]+)$/" => value.rsplit('/').next().map(str::to_owned),
-        regex if regex.ends_with(r#"lk_participant_sid="(?<value>[^"]+)"/"#) => {
-            let (_, rest) = value.split_once("lk_participant_sid=\"")?;
+        regex if regex.ends_with(r#"lk_participant_id="(?<value>[^"]+)"/"#) => {
+            let (_, rest) = value.split_once("lk_participant_id=\"")?;
             rest.split('"').next().map(str::to_owned)
         }
         regex => panic!("not known here: {regex}"),

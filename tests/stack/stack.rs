@@ -157,7 +157,7 @@ impl Stack {
     /// The log records of a room's name, each once.
     pub(crate) fn records(&self, room: &str) -> Vec<Record> {
         let mut records = otlp::records(&self.files()[1]);
-        records.retain(|record| record.attribute("lk.room.name") == room);
+        records.retain(|record| record.attribute("lk.pii.room_name") == room);
         records.sort_by(|one, other| one.key().cmp(&other.key()));
         // What was sent again after a kill has the same id.
         records.dedup_by(|one, other| one.key() == other.key() && !one.key().1.is_empty());

@@ -58,9 +58,9 @@ fn found(spans: &[Span], problems: &mut Vec<String>) -> Counts {
         if parent.is_none() && !span.parent.is_empty() {
             problems.push(format!("the parent of a span {} is not there", span.name));
         }
-        let who = span.attribute("lk.participant.identity");
+        let who = span.attribute("lk.pii.participant_identity");
         if parent.is_some_and(|parent| {
-            parent.name == "participant" && parent.attribute("lk.participant.identity") != who
+            parent.name == "participant" && parent.attribute("lk.pii.participant_identity") != who
         }) {
             problems.push(format!("a span {} of {who} is another's", span.name));
         }

@@ -6,7 +6,8 @@ use std::fmt;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
-use crate::semconv::PERSONAL;
+use crate::event::{RoomName, StreamStat};
+use crate::semconv::{PERSONAL, key};
 use crate::signal::{Attribute, LogRecord, Span, Value};
 
 /// `privacy.pii`: what is sent of attributes with [`PERSONAL`] keys.
@@ -45,26 +46,24 @@ impl Privacy {
         }
     }
 
-    /// What is sent in place of a failed span's message, which is personal like `error.message`.
-    pub fn failure<'a>(&self, message: &'a str) -> Cow<'a, str> {
-        match self {
-            Self::Plain => Cow::Borrowed(message),
-            Self::Hash(key) => Cow::Owned(key.hash(message)),
-            Self::Drop => Cow::Borrowed(""),
-        }
-    }
-
     /// Turns a span into what is sent of it.
     pub fn redact_span(&self, span: &mut Span) {
         self.redact(&mut span.attributes);
-        if let Some(message) = &mut span.failure {
-            *message = self.failure(message).into();
-        }
     }
 
     /// Turns a log record into what is sent of it.
     pub fn redact_log(&self, record: &mut LogRecord) {
         self.redact(&mut record.attributes);
+    }
+
+    /// Turns a stats window into what is sent of it.
+    pub fn redact_window(&self, window: &mut StreamStat) {
+        let Some(name) = &window.room_name else { return };
+        let sent = match self.value(key::ROOM_NAME, &Value::Text(name.shared())).as_deref() {
+            Some(Value::Text(sent)) => RoomName::new(sent),
+            _ => None,
+        };
+        window.room_name = sent;
     }
 
     fn redact(&self, attributes: &mut Vec<Attribute>) {
@@ -118,7 +117,6 @@ impl fmt::Debug for HashKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::semconv::key;
 
     const SECRET: &str = "sixteen-bytes-of";
 
@@ -135,18 +133,16 @@ mod tests {
         // printf ada | openssl dgst -sha256 -hmac sixteen-bytes-of | cut -c1-32, without its label.
         let expected = "c5b5a69adcfd908b51387626d19a1b70";
         assert_eq!(sent(&hash(), key::PARTICIPANT_IDENTITY, "ada"), Some(expected.into()));
-        assert_eq!(hash().failure("ada"), expected);
     }
 
     #[test]
     fn only_personal_attributes_change() {
         for privacy in [Privacy::Plain, hash(), Privacy::Drop] {
-            assert_eq!(sent(&privacy, key::ROOM_SID, "RM_1"), Some("RM_1".into()));
+            assert_eq!(sent(&privacy, key::ROOM_ID, "RM_1"), Some("RM_1".into()));
             assert_eq!(sent(&privacy, key::TRACK_MUTES, 2_i64), Some(2_i64.into()));
         }
-        assert_eq!(sent(&Privacy::Plain, key::ERROR_MESSAGE, "no"), Some("no".into()));
-        assert_eq!(sent(&Privacy::Drop, key::ERROR_MESSAGE, "no"), None);
-        assert_eq!(Privacy::Drop.failure("no"), "");
+        assert_eq!(sent(&Privacy::Plain, key::ERROR, "no"), Some("no".into()));
+        assert_eq!(sent(&Privacy::Drop, key::ERROR, "no"), None);
         assert_eq!(sent(&hash(), key::PARTICIPANT_IDENTITY, 7_i64), None);
     }
 

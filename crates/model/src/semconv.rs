@@ -1,39 +1,41 @@
 //! Every name that leaves the program, once.
 //!
-//! Keys are LiveKit's own client keys where it has one; OpenTelemetry's semantic conventions where
-//! they have one (version 1.39.0); `lk.` in front of everything else.
+//! Keys are those of LiveKit's registry (`otel/` of livekit/protocol) where it has one, then those of
+//! OpenTelemetry's semantic conventions (version 1.39.0). All others begin with `lk.`. Values of LiveKit's enums are
+//! spelled as the protobuf spells them.
 
 /// The schema of the OpenTelemetry names used.
 pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.39.0";
 
-/// The keys of personal data, which `privacy.pii` applies to. An error message is among them, as it
-/// may quote anything.
-pub const PERSONAL: &[&str] = &[key::PARTICIPANT_IDENTITY, key::ERROR_MESSAGE];
+/// The keys of personal data, which `privacy.pii` applies to. An error's text is among them, as it
+/// may quote anything. LiveKit's collectors delete keys with a segment `pii`.
+pub const PERSONAL: &[&str] = &[key::ROOM_NAME, key::PARTICIPANT_IDENTITY, key::ERROR];
 
 pub mod metric;
 
 /// Attribute keys.
 pub mod key {
     /// The room's session id, `RM_…`.
-    pub const ROOM_SID: &str = "lk.room.sid";
-    /// The room's name.
-    pub const ROOM_NAME: &str = "lk.room.name";
+    pub const ROOM_ID: &str = "lk.room_id";
+    /// The room's name. Personal data.
+    pub const ROOM_NAME: &str = "lk.pii.room_name";
     /// The participant's session id, `PA_…`.
-    pub const PARTICIPANT_SID: &str = "lk.participant.sid";
+    pub const PARTICIPANT_ID: &str = "lk.participant_id";
     /// The participant's identity. Personal data.
-    pub const PARTICIPANT_IDENTITY: &str = "lk.participant.identity";
-    /// standard, ingress, egress, sip, agent, connector or bridge.
-    pub const PARTICIPANT_KIND: &str = "lk.participant.kind";
-    /// Why the participant left, as LiveKit names it: `client_initiated`, ….
-    pub const PARTICIPANT_DISCONNECT_REASON: &str = "lk.participant.disconnect_reason";
+    pub const PARTICIPANT_IDENTITY: &str = "lk.pii.participant_identity";
+    /// `STANDARD`, `INGRESS`, `EGRESS`, `SIP`, `AGENT`, `CONNECTOR` or `BRIDGE`.
+    pub const PARTICIPANT_KIND: &str = "lk.participant_kind";
+    /// Why the participant left: `CLIENT_INITIATED`, ….
+    pub const DISCONNECT_REASON: &str = "lk.disconnect_reason";
     /// The participant that publishes the track subscribed to.
-    pub const PUBLISHER_SID: &str = "lk.publisher.sid";
+    pub const PUBLISHER_ID: &str = "lk.publisher_id";
     /// The track's session id, `TR_…`.
-    pub const TRACK_SID: &str = "lk.track.sid";
-    /// audio, video or data.
+    pub const TRACK_ID: &str = "lk.track_id";
+    /// audio or video; absent for data.
     pub const TRACK_KIND: &str = "lk.track.kind";
-    /// camera, microphone, screen_share or screen_share_audio.
-    pub const TRACK_SOURCE: &str = "lk.track.source";
+    /// `SOURCE_CAMERA`, `SOURCE_MICROPHONE`, `SOURCE_SCREENSHARE` or `SOURCE_SCREENSHARE_AUDIO`; absent
+    /// if it is unknown.
+    pub const TRACK_SOURCE: &str = "lk.track_source";
     /// The codec, `audio/opus`.
     pub const TRACK_MIME_TYPE: &str = "lk.track.mime_type";
     /// How often the track was muted.
@@ -41,22 +43,22 @@ pub mod key {
     /// How long the track was muted in all, in seconds.
     pub const TRACK_MUTED_DURATION: &str = "lk.track.muted_duration";
     /// The LiveKit node, `ND_…`.
-    pub const NODE_ID: &str = "lk.node.id";
+    pub const NODE_ID: &str = "lk.node_id";
     /// The egress, `EG_…`.
-    pub const EGRESS_ID: &str = "lk.egress.id";
-    /// Its status, in lower case as LiveKit names it.
+    pub const EGRESS_ID: &str = "lk.egress_id";
+    /// Its status: `EGRESS_ACTIVE`, `EGRESS_FAILED`, ….
     pub const EGRESS_STATUS: &str = "lk.egress.status";
     /// The ingress, `IN_…`.
-    pub const INGRESS_ID: &str = "lk.ingress.id";
-    /// Its status, in lower case as LiveKit names it.
+    pub const INGRESS_ID: &str = "lk.ingress_id";
+    /// Its status: `ENDPOINT_PUBLISHING`, ….
     pub const INGRESS_STATUS: &str = "lk.ingress.status";
     /// The SIP call, `SCL_…`.
     pub const SIP_CALL_ID: &str = "lk.sip.call_id";
-    /// Its status, in lower case as LiveKit names it.
+    /// Its status: `SCS_ACTIVE`, ….
     pub const SIP_CALL_STATUS: &str = "lk.sip.call_status";
-    /// inbound or outbound.
+    /// `SCD_INBOUND` or `SCD_OUTBOUND`.
     pub const SIP_CALL_DIRECTION: &str = "lk.sip.call_direction";
-    /// Why the SIP call ended, in lower case as LiveKit names it.
+    /// Why the SIP call ended: `CLIENT_INITIATED`, ….
     pub const SIP_DISCONNECT_REASON: &str = "lk.sip.disconnect_reason";
     /// The SIP status that a call or a transfer ended with, as 486.
     pub const SIP_STATUS_CODE: &str = "lk.sip.status_code";
@@ -67,9 +69,9 @@ pub mod key {
     /// The SIP transfer.
     pub const SIP_TRANSFER_ID: &str = "lk.sip.transfer_id";
     /// The agent job, `AJ_…`.
-    pub const AGENT_JOB_ID: &str = "lk.agent.job_id";
+    pub const JOB_ID: &str = "lk.job_id";
     /// The agent's name.
-    pub const AGENT_NAME: &str = "lk.agent.name";
+    pub const AGENT_NAME: &str = "lk.agent_name";
     /// The API call's service and method.
     pub const RPC_METHOD: &str = "rpc.method";
     /// The API call's Twirp error code; absent if it succeeded.
@@ -84,11 +86,11 @@ pub mod key {
     pub const SERVER_PORT: &str = "server.port";
     /// How long an operation took, in seconds.
     pub const DURATION: &str = "lk.duration";
-    /// The feature that a report is about.
+    /// The feature that a report is about: `KRISP_NOISE_CANCELLATION`, ….
     pub const REPORT_FEATURE: &str = "lk.report.feature";
     /// The client's region, if the server knows it.
     pub const REGION: &str = "lk.client.region";
-    /// The client's SDK, in lower case.
+    /// The client's SDK: `JS`, `SWIFT`, ….
     pub const CLIENT_SDK: &str = "lk.client.sdk";
     /// The client's SDK version.
     pub const CLIENT_VERSION: &str = "lk.client.version";
@@ -100,13 +102,13 @@ pub mod key {
     pub const CLIENT_CONNECT_TIME: &str = "lk.client.connect_time";
     /// The client's country, if the server knows it.
     pub const CLIENT_COUNTRY: &str = "lk.client.country";
-    /// Why the client resumed, in lower case as LiveKit names it.
+    /// Why the client resumed: `signal_disconnected`, ….
     pub const RECONNECT_REASON: &str = "lk.reconnect.reason";
-    /// Why the room ended, in lower case as LiveKit names it.
+    /// Why the room ended: `ROOM_END_API_DELETE`, ….
     pub const ROOM_END_REASON: &str = "lk.room.end_reason";
     /// The layer of RTP totals.
     pub const VIDEO_LAYER: &str = "lk.video.layer";
-    /// The highest quality that anyone subscribes to: low, medium, high or off.
+    /// The highest quality that anyone subscribes to: `LOW`, `MEDIUM`, `HIGH` or `OFF`.
     pub const VIDEO_QUALITY: &str = "lk.video.quality";
     /// The webhook delivered: its event.
     pub const WEBHOOK_EVENT: &str = "lk.webhook.event";
@@ -212,8 +214,8 @@ pub mod key {
     pub const PROTOCOL_VERSION: &str = "lk.client.protocol_version";
     /// Why an operation failed, with low cardinality.
     pub const ERROR_TYPE: &str = "error.type";
-    /// What the server says went wrong.
-    pub const ERROR_MESSAGE: &str = "error.message";
+    /// What went wrong, in the server's words. Personal data, as it may quote anything.
+    pub const ERROR: &str = "lk.pii.error";
     /// The source's id of the event.
     pub const LOG_RECORD_UID: &str = "log.record.uid";
     /// traces, logs or metrics.

@@ -46,8 +46,8 @@ pub fn label<T: AttributeLookup + ?Sized>(
 ) -> String {
     let text = |key| own.text(key).or_else(|| track.and_then(|track| track.text(key)));
     let source = text(key::TRACK_SOURCE).or_else(|| text(key::TRACK_KIND));
-    let source = source.map(|source| source.replace('_', " "));
-    let source = source.as_deref().or(own.text(key::TRACK_SID)).unwrap_or("track");
+    let source = source.map(spoken);
+    let source = source.as_deref().or(own.text(key::TRACK_ID)).unwrap_or("track");
     match name {
         span::PARTICIPANT_CONNECT => "connect".to_owned(),
         span::TRACK_PUBLISH => format!("publish {source}"),
@@ -58,6 +58,15 @@ pub fn label<T: AttributeLookup + ?Sized>(
         },
         other => other.to_owned(),
     }
+}
+
+/// An enum's value in words: `SOURCE_SCREENSHARE` as "screen share".
+pub fn spoken(value: &str) -> String {
+    let value = ["SOURCE_", "ROOM_END_"]
+        .iter()
+        .find_map(|prefix| value.strip_prefix(prefix))
+        .unwrap_or(value);
+    value.replace("SCREENSHARE", "SCREEN_SHARE").replace('_', " ").to_ascii_lowercase()
 }
 
 /// Remarks about a span, for details that its label lacks.
@@ -79,11 +88,11 @@ pub fn remarks<T: AttributeLookup + ?Sized>(attributes: &T) -> Vec<String> {
     if attributes.text(key::PUBLISH_RESULT) == Some("unknown") {
         remarks.push("result unknown".to_owned());
     }
-    if let Some(reason) = attributes.text(key::PARTICIPANT_DISCONNECT_REASON) {
-        remarks.push(format!("left: {}", reason.replace('_', " ")));
+    if let Some(reason) = attributes.text(key::DISCONNECT_REASON) {
+        remarks.push(format!("left: {}", spoken(reason)));
     }
     if let Some(reason) = attributes.text(key::ROOM_END_REASON) {
-        remarks.push(format!("ended: {}", reason.replace('_', " ")));
+        remarks.push(format!("ended: {}", spoken(reason)));
     }
     if let Some(rule) = attributes.text(key::END_INFERRED) {
         remarks.push(format!("end inferred: {}", rule.replace('_', " ")));

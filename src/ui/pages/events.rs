@@ -23,7 +23,7 @@ const HEADS: [Head; 6] = [
 pub(super) fn events(people: &People<'_>, only: Option<&str>) -> Markup {
     let room = people.room;
     let is_shown = |record: &&LogRecord| {
-        only.is_none_or(|sid| record.attributes.text(key::PARTICIPANT_SID) == Some(sid))
+        only.is_none_or(|sid| record.attributes.text(key::PARTICIPANT_ID) == Some(sid))
     };
     let rows = html! {
         @for record in room.events.iter().filter(is_shown) { (row(people, record)) }
@@ -45,19 +45,19 @@ pub(super) fn events(people: &People<'_>, only: Option<&str>) -> Markup {
 fn row(people: &People<'_>, record: &LogRecord) -> Markup {
     let attributes = &record.attributes[..];
     let source = attributes.text(key::TRACK_SOURCE).or_else(|| attributes.text(key::TRACK_KIND));
-    let mut what: Vec<String> = source.map(|source| source.replace('_', " ")).into_iter().collect();
-    if let Some(publisher) = attributes.text(key::PUBLISHER_SID) {
+    let mut what: Vec<String> = source.map(labels::spoken).into_iter().collect();
+    if let Some(publisher) = attributes.text(key::PUBLISHER_ID) {
         what.push(format!("of {}", people.room.who(publisher)));
     }
     what.extend(labels::remarks(attributes));
-    what.extend(attributes.text(key::ERROR_MESSAGE).map(str::to_owned));
+    what.extend(attributes.text(key::ERROR).map(str::to_owned));
     html! {
         tr {
             td { (time_of_day(record.time)) }
             td.n { (between(people.room.start(), record.time)) }
             td { code { (name(&*record.event_name)) } }
             td { (severity(record.severity)) }
-            td { @if let Some(sid) = attributes.text(key::PARTICIPANT_SID) { (people.who(sid)) } }
+            td { @if let Some(sid) = attributes.text(key::PARTICIPANT_ID) { (people.who(sid)) } }
             td {
                 @for (nth, what) in what.into_iter().enumerate() {
                     @if nth > 0 { ", " }

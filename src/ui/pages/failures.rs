@@ -91,7 +91,7 @@ fn without_spans<'a>(people: &People<'a>, only: Option<&str>) -> Vec<&'a LogReco
         event::WEBHOOK,
     ];
     let is_shown = |record: &&LogRecord| {
-        let who = record.attributes.text(key::PARTICIPANT_SID);
+        let who = record.attributes.text(key::PARTICIPANT_ID);
         record.severity == Severity::Error
             && !HAVE_SPANS.contains(&&*record.event_name)
             && only.is_none_or(|sid| who == Some(sid))
@@ -104,9 +104,9 @@ fn record_row(people: &People<'_>, record: &LogRecord) -> Markup {
     html! {
         tr {
             th scope="row" { span.bad { "✗ " (name(&*record.event_name)) } }
-            td { @if let Some(sid) = text(key::PARTICIPANT_SID) { (people.who(sid)) } }
+            td { @if let Some(sid) = text(key::PARTICIPANT_ID) { (people.who(sid)) } }
             td { code { (name(text(key::ERROR_TYPE).unwrap_or("error"))) } }
-            td { (reason(text(key::ERROR_MESSAGE))) }
+            td { (reason(text(key::ERROR))) }
             td { (time_of_day(record.time)) }
             td.n { (between(people.room.start(), record.time)) }
         }

@@ -57,7 +57,7 @@ impl<'a> People<'a> {
                 _ if bar.name != span::ROOM => others.push(bar),
                 _ => {}
             }
-            if let Some(sid) = bar.text(key::TRACK_SID).filter(|_| bar.name == span::TRACK) {
+            if let Some(sid) = bar.text(key::TRACK_ID).filter(|_| bar.name == span::TRACK) {
                 tracks.insert(sid, bar);
             }
         }
@@ -78,8 +78,8 @@ impl<'a> People<'a> {
         match bar.name {
             span::PARTICIPANT => bar.participant().map_or_else(|| name(""), |sid| self.who(sid)),
             span => {
-                let track = bar.text(key::TRACK_SID).and_then(|sid| self.tracks.get(sid));
-                let publisher = bar.text(key::PUBLISHER_SID).map(|sid| self.room.who(sid));
+                let track = bar.text(key::TRACK_ID).and_then(|sid| self.tracks.get(sid));
+                let publisher = bar.text(key::PUBLISHER_ID).map(|sid| self.room.who(sid));
                 let track = track.map(|track| &track.attributes[..]);
                 name(labels::label(span, &bar.attributes[..], track, publisher))
             }

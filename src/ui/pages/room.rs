@@ -17,6 +17,7 @@ use livekit_otel_engine::ids;
 use livekit_otel_model::event::{ParticipantSid, RoomSid, Time};
 use livekit_otel_model::hex;
 use livekit_otel_model::semconv::key;
+use livekit_otel_tools::labels;
 
 // The most participants in the table.
 const MOST_LISTED: usize = 500;
@@ -89,7 +90,7 @@ fn facts(people: &People<'_>, context: &Context) -> Markup {
                 div { dt { "Node" } dd { code { (name(node)) } } }
             }
             @if let Some(reason) = room.own().and_then(|own| own.text(key::ROOM_END_REASON)) {
-                div { dt { "Ended" } dd { (sentence(reason.replace('_', " "))) } }
+                div { dt { "Ended" } dd { (sentence(labels::spoken(reason))) } }
             }
         }
         @if room.own().is_none() {

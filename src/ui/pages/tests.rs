@@ -144,17 +144,17 @@ pub(super) fn hostile(text: &str) -> Store {
     let mut store = Store::new(Limits::default());
     let time = context().now;
     let keys = [
-        key::ROOM_SID,
+        key::ROOM_ID,
         key::ROOM_NAME,
-        key::PARTICIPANT_SID,
+        key::PARTICIPANT_ID,
         key::PARTICIPANT_IDENTITY,
-        key::PARTICIPANT_DISCONNECT_REASON,
-        key::TRACK_SID,
+        key::DISCONNECT_REASON,
+        key::TRACK_ID,
         key::TRACK_SOURCE,
-        key::PUBLISHER_SID,
+        key::PUBLISHER_ID,
         key::NODE_ID,
         key::ERROR_TYPE,
-        key::ERROR_MESSAGE,
+        key::ERROR,
         key::ROOM_END_REASON,
     ];
     let attributes: Vec<_> = keys.iter().map(|key| Attribute::new(key, text)).collect();

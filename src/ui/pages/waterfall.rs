@@ -26,12 +26,12 @@ pub(super) fn id(bar: &Bar) -> String {
         None => {
             let sid = |key| bar.text(key).unwrap_or_default();
             let of = [
-                key::PARTICIPANT_SID,
-                key::TRACK_SID,
+                key::PARTICIPANT_ID,
+                key::TRACK_ID,
                 key::EGRESS_ID,
                 key::INGRESS_ID,
                 key::SIP_CALL_ID,
-                key::AGENT_JOB_ID,
+                key::JOB_ID,
             ];
             let mut id = format!("o-{}", bar.name.replace(' ', "-"));
             for part in of.map(sid) {
@@ -200,7 +200,7 @@ fn attributes(bar: &Bar) -> Markup {
             @if let Some(end) = bar.end {
                 div { dt { "to" } dd { (exact(end)) } }
             }
-            @if let Some(message) = bar.error_message() { (pair("status", message)) }
+            @if bar.failed() { (pair("status", bar.error_type())) }
             @for attribute in &bar.attributes {
                 (pair(attribute.key, &text(&attribute.value)))
             }

@@ -39,7 +39,7 @@ impl Bar {
     }
 
     pub(in crate::ui) fn participant(&self) -> Option<&str> {
-        self.text(key::PARTICIPANT_SID)
+        self.text(key::PARTICIPANT_ID)
     }
 
     /// Whether it failed, by its status or its error type.
@@ -54,13 +54,12 @@ impl Bar {
 
     /// The error message.
     pub(in crate::ui) fn error_message(&self) -> Option<&str> {
-        let status = self.failure.as_deref().filter(|message| !message.is_empty());
-        status.or_else(|| self.text(key::ERROR_MESSAGE))
+        self.text(key::ERROR)
     }
 
     /// Its approximate size in memory.
     pub(super) fn bytes(&self) -> usize {
-        let failure = self.failure.as_ref().map_or(0, |message| message.len());
+        let failure = self.failure.as_ref().map_or(0, |error_type| error_type.len());
         size_of::<Self>() + failure + bytes(&self.attributes)
     }
 

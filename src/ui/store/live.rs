@@ -58,31 +58,31 @@ pub(super) fn subject<T: AttributeLookup + ?Sized>(
     let none = || Some(String::new());
     let (participant, other) = match name {
         span::ROOM => (none(), none()),
-        span::PARTICIPANT | span::PARTICIPANT_CONNECT => (text(key::PARTICIPANT_SID), none()),
+        span::PARTICIPANT | span::PARTICIPANT_CONNECT => (text(key::PARTICIPANT_ID), none()),
         span::EGRESS => (none(), text(key::EGRESS_ID)),
         span::INGRESS => (none(), text(key::INGRESS_ID)),
         span::SIP_CALL => (none(), text(key::SIP_CALL_ID)),
-        span::AGENT_JOB => (none(), text(key::AGENT_JOB_ID)),
-        _ => (text(key::PARTICIPANT_SID), text(key::TRACK_SID)),
+        span::AGENT_JOB => (none(), text(key::JOB_ID)),
+        _ => (text(key::PARTICIPANT_ID), text(key::TRACK_ID)),
     };
     participant.zip(other)
 }
 
-/// The error type and message of the span that this record ends, if it failed.
-pub(super) fn failure(record: &LogRecord) -> Option<(String, String)> {
+/// The error type of the span that this record ends, if it failed.
+pub(super) fn failure(record: &LogRecord) -> Option<String> {
     if record.severity < Severity::Warn {
         return None;
     }
     let attributes = &record.attributes[..];
-    let kind = match &*record.event_name {
-        event::PARTICIPANT_CONNECTION_ABORTED => "connection_aborted",
-        event::TRACK_SUBSCRIBE_FAILED => "subscribe_failed",
+    let error_type = match &*record.event_name {
+        event::PARTICIPANT_CONNECTION_ABORTED => "connection_aborted".to_owned(),
+        event::TRACK_SUBSCRIBE_FAILED => "subscribe_failed".to_owned(),
         event::PARTICIPANT_LEFT => {
-            attributes.text(key::PARTICIPANT_DISCONNECT_REASON).unwrap_or("error")
+            attributes.text(key::DISCONNECT_REASON).unwrap_or("error").to_ascii_lowercase()
         }
-        _ => attributes.text(key::ERROR_TYPE).unwrap_or("error"),
+        _ => attributes.text(key::ERROR_TYPE).unwrap_or("error").to_owned(),
     };
-    Some((kind.to_owned(), attributes.text(key::ERROR_MESSAGE).unwrap_or_default().to_owned()))
+    Some(error_type)
 }
 
 #[cfg(test)]

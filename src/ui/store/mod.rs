@@ -140,5 +140,5 @@ impl Store {
 }
 
 fn sid(attributes: &[Attribute]) -> Option<Arc<str>> {
-    attributes.text(key::ROOM_SID).map(Arc::from)
+    attributes.text(key::ROOM_ID).map(Arc::from)
 }

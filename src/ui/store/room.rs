@@ -159,7 +159,7 @@ impl Room {
         {
             self.name = Some(name.into());
         }
-        let who = attributes.text(key::PARTICIPANT_SID);
+        let who = attributes.text(key::PARTICIPANT_ID);
         if let Some((sid, identity)) = who.zip(attributes.text(key::PARTICIPANT_IDENTITY))
             && !self.identities.contains_key(sid)
         {
@@ -197,14 +197,15 @@ impl Room {
             Step::Begins => bar.start = bar.start.min(record.time),
             Step::BeginsAgain if bar.end.is_some() => {
                 (bar.start, bar.end, bar.failure) = (record.time, None, None);
-                bar.attributes.retain(|attribute| attribute.key != key::ERROR_TYPE);
+                let of_failure = [key::ERROR_TYPE, key::ERROR];
+                bar.attributes.retain(|attribute| !of_failure.contains(&attribute.key));
             }
             Step::BeginsAgain => {}
             Step::Ends => {
                 bar.end = Some(record.time.max(bar.start));
-                if let Some((kind, message)) = live::failure(record) {
-                    bar.learn(&[Attribute::new(key::ERROR_TYPE, &*kind)]);
-                    bar.failure = Some(message.into());
+                if let Some(error_type) = live::failure(record) {
+                    bar.learn(&[Attribute::new(key::ERROR_TYPE, &*error_type)]);
+                    bar.failure = Some(error_type.into());
                 }
             }
         }

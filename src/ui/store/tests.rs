@@ -14,8 +14,8 @@ fn at(secs: i64) -> Time {
 
 fn log(event: &str, room: &str, who: &str, secs: i64) -> Passed {
     let attributes = vec![
-        Attribute::new(key::ROOM_SID, room),
-        Attribute::new(key::PARTICIPANT_SID, who),
+        Attribute::new(key::ROOM_ID, room),
+        Attribute::new(key::PARTICIPANT_ID, who),
         Attribute::new(key::PARTICIPANT_IDENTITY, "ann"),
     ];
     Passed::Logs(vec![LogRecord {
@@ -29,7 +29,7 @@ fn log(event: &str, room: &str, who: &str, secs: i64) -> Passed {
 }
 
 fn span(name: &'static str, room: &str, who: &str, secs: i64) -> Span {
-    let attributes = [(key::ROOM_SID, room), (key::PARTICIPANT_SID, who)];
+    let attributes = [(key::ROOM_ID, room), (key::PARTICIPANT_ID, who)];
     let attributes = attributes.into_iter().filter(|(_, value)| !value.is_empty());
     Span {
         trace_id: [1; 16],

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use livekit_otel_engine::stats::{Histograms, Level, Settings};
-use livekit_otel_model::event::Time;
+use livekit_otel_model::event::{Time, TrackKind};
 use livekit_otel_model::hex;
 use livekit_otel_model::signal::Temporality;
 use sha2::{Digest, Sha256};
@@ -57,13 +57,11 @@ pub(crate) fn expected(settings: Settings, steps: &[(Time, Step)]) -> Vec<Point>
             }
             Step::Leave(room, who) => lives
                 .iter_mut()
-                .filter(|(key, _)| {
-                    key.get("lk.participant.sid") == Some(&format!("PA_{room}{who}"))
-                })
+                .filter(|(key, _)| key.get("lk.participant_id") == Some(&format!("PA_{room}{who}")))
                 .for_each(|(_, life)| life.ended = true),
             Step::Close(room) if settings.level == Level::Room => lives
                 .iter_mut()
-                .filter(|(key, _)| key.get("lk.room.sid") == Some(&format!("RM_{room}")))
+                .filter(|(key, _)| key.get("lk.room_id") == Some(&format!("RM_{room}")))
                 .for_each(|(_, life)| life.ended = true),
             Step::Flush => {
                 for (key, life) in &mut lives {
@@ -85,23 +83,23 @@ pub(crate) fn expected(settings: Settings, steps: &[(Time, Step)]) -> Vec<Point>
 pub(crate) fn series(level: Level, of: &Window) -> Attributes {
     let mut key = Attributes::new();
     let mut put = |name: &str, text: String| key.insert(name.to_owned(), text);
-    put("lk.room.sid", format!("RM_{}", of.room));
-    put("lk.room.name", format!("room-{}", of.room));
+    put("lk.room_id", format!("RM_{}", of.room));
+    put("lk.pii.room_name", format!("room-{}", of.room));
     put("lk.direction", of.direction().as_str().to_owned());
     if level >= Level::Participant {
-        put("lk.participant.sid", format!("PA_{}{}", of.room, of.who));
-        put("lk.participant.identity", format!("who-{}", of.who));
+        put("lk.participant_id", format!("PA_{}{}", of.room, of.who));
+        put("lk.pii.participant_identity", format!("who-{}", of.who));
     }
     if level == Level::Track {
-        put("lk.track.sid", of.track_sid());
+        put("lk.track_id", of.track_sid());
         key.extend(of_track(of));
     }
     key
 }
 
 fn of_track(of: &Window) -> impl Iterator<Item = (String, String)> {
-    let kind = of.kind().map(|kind| ("lk.track.kind", kind.as_str()));
-    let source = of.source().map(|source| ("lk.track.source", source.as_str()));
+    let kind = of.kind().and_then(TrackKind::name).map(|kind| ("lk.track.kind", kind));
+    let source = of.source().map(|source| ("lk.track_source", source.name()));
     [kind, source].into_iter().flatten().map(|(key, text)| (key.to_owned(), text.to_owned()))
 }
 

@@ -153,7 +153,7 @@ async fn a_node_counts_reports_where_a_participant_has_windows() {
     assert_eq!(count, 3, "reports, not windows");
     let attributes = &losses.last().unwrap().attributes;
     assert_eq!(attributes.text(key::CLIENT_COUNTRY), Some("DE"));
-    assert_eq!(attributes.text(key::TRACK_SOURCE), Some("camera"));
+    assert_eq!(attributes.text(key::TRACK_SOURCE), Some("SOURCE_CAMERA"));
     assert_eq!(attributes.text(key::NODE_ID), Some("ND_1"));
     let packets: Vec<_> = points(&received, metric::NODE_PACKETS)
         .into_iter()
@@ -331,7 +331,7 @@ async fn a_webhook_that_was_sent_or_failed_is_an_event() {
     assert_eq!(webhooks.len(), 2, "one for each URL");
     assert!(webhooks.iter().all(|log| {
         log.attributes.text(key::WEBHOOK_EVENT) == Some("room_started")
-            && log.attributes.text(key::ROOM_SID) == Some("RM_1")
+            && log.attributes.text(key::ROOM_ID) == Some("RM_1")
     }));
     let accepted = receiver.ledger().inputs[0].accepted;
     assert_eq!(accepted, 1, "and the server received its one");

@@ -149,7 +149,7 @@ async fn the_sdk_receives_what_the_collector_receives() {
         assert_eq!(ours.end, nanos(theirs.end_time));
         assert_eq!(ours.error.is_some(), theirs.status != Status::Unset);
         let texts = texts(theirs);
-        assert_eq!(texts.get(key::ROOM_SID).map(|sid| &**sid), ours.attributes.text(key::ROOM_SID));
+        assert_eq!(texts.get(key::ROOM_ID).map(|sid| &**sid), ours.attributes.text(key::ROOM_ID));
         assert_eq!(texts.len(), ours.attributes.0.len());
     }
     let logs = sdk.logs.get_emitted_logs().unwrap();

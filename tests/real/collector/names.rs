@@ -139,9 +139,9 @@ fn labels(mapped: &Mapped, attributes: &[Attribute]) -> Labels {
         match (*key, &*text) {
             ("lk.direction", "upstream") => put("direction", "incoming"),
             ("lk.direction", "downstream") => put("direction", "outgoing"),
-            ("lk.node.id", node) => put("node_id", node),
+            ("lk.node_id", node) => put("node_id", node),
             ("lk.track.kind", kind) => put(mapped.track, &kind.to_uppercase()),
-            ("lk.track.source", source) => put("source", &source.to_uppercase()),
+            ("lk.track_source", source) => put("source", &source.to_uppercase()),
             ("lk.join.state" | "lk.attempt.state", state) => put("state", state),
             ("lk.join.warp", _) => put("warp", "true"),
             ("error.type", error) => put("error", error),
@@ -149,7 +149,7 @@ fn labels(mapped: &Mapped, attributes: &[Attribute]) -> Labels {
             other => panic!("{}: {other:?}", mapped.of),
         };
     }
-    if mapped.track == "type" && has.contains("lk.track.kind") && !has.contains("lk.track.source") {
+    if mapped.track == "type" && has.contains("lk.track.kind") && !has.contains("lk.track_source") {
         labels.insert("source".to_owned(), "UNKNOWN".to_owned());
     }
     labels

@@ -86,12 +86,15 @@ fn theirs(name: &str, attributes: &[Attribute]) -> Vec<(String, f64)> {
     let direction = if get(key::DIRECTION) == "upstream" { "incoming" } else { "outgoing" };
     let country = get(key::CLIENT_COUNTRY);
     let kind = get(key::TRACK_KIND).to_uppercase();
-    let source = get(key::TRACK_SOURCE).to_uppercase();
+    let source = get(key::TRACK_SOURCE);
+    let source = source.trim_start_matches("SOURCE_").replace("SCREENSHARE", "SCREEN_SHARE");
     let sent = |name: &str, transmission: &str| {
         format!(
             "{name}{{country={country:?},direction={direction:?},transmission={transmission:?}}}"
         )
     };
+    // Tracks of data have no kind of ours.
+    let of_kind = if kind.is_empty() { "DATA" } else { &kind };
     let asked = |name: &str| format!("{name}{{country={country:?},direction={direction:?}}}");
     let of_track = |name: &str| {
         format!(
@@ -123,13 +126,13 @@ fn theirs(name: &str, attributes: &[Attribute]) -> Vec<(String, f64)> {
             (format!("livekit_participant_join_total{{state={state:?}}}"), 1.0)
         }
         metric::NODE_PUBLISHED_TRACKS => {
-            (format!("livekit_track_published_total{{kind={kind:?}}}"), 1.0)
+            (format!("livekit_track_published_total{{kind={of_kind:?}}}"), 1.0)
         }
         metric::NODE_SUBSCRIBED_TRACKS => {
-            (format!("livekit_track_subscribed_total{{kind={kind:?}}}"), 1.0)
+            (format!("livekit_track_subscribed_total{{kind={of_kind:?}}}"), 1.0)
         }
         metric::NODE_PUBLISHES => {
-            (format!("livekit_track_publish_counter{{kind={kind:?},state={state:?}}}"), 1.0)
+            (format!("livekit_track_publish_counter{{kind={of_kind:?},state={state:?}}}"), 1.0)
         }
         metric::NODE_SUBSCRIBES => {
             let error = if state == "failure" { "…" } else { "" };

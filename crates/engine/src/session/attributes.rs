@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::facts::Description;
-use livekit_otel_model::event::{Detail, DetailValue};
+use livekit_otel_model::event::{Detail, DetailValue, TrackKind};
 use livekit_otel_model::semconv::key;
 use livekit_otel_model::signal::{Attribute, Value};
 
@@ -20,11 +20,11 @@ pub(super) fn attribute(detail: &Detail) -> Attribute {
 
 /// The attributes of a track's description.
 pub(super) fn track_attributes(track: &Description, to: &mut Vec<Attribute>) {
-    if let Some(kind) = track.kind {
-        to.push(Attribute::new(key::TRACK_KIND, kind.as_str()));
+    if let Some(kind) = track.kind.and_then(TrackKind::name) {
+        to.push(Attribute::new(key::TRACK_KIND, kind));
     }
     if let Some(source) = track.source {
-        to.push(Attribute::new(key::TRACK_SOURCE, source.as_str()));
+        to.push(Attribute::new(key::TRACK_SOURCE, source.name()));
     }
     if let Some(mime_type) = &track.mime_type {
         to.push(Attribute::new(key::TRACK_MIME_TYPE, Arc::clone(mime_type)));

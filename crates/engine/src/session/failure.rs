@@ -1,21 +1,37 @@
-//! Disconnect reasons that are failures, as values of `error.type`.
+//! Disconnect reasons that are failures, and their values of `error.type`.
 
-/// Reasons that nobody asked for (livekit_models.proto, `DisconnectReason`), and their messages.
-const DISCONNECTS: [(&str, &str); 6] = [
-    ("state_mismatch", "the client resumed a session that the server does not know"),
-    ("join_failure", "the client could not connect fully"),
-    ("connection_timeout", "the server heard nothing of the client any more"),
-    ("media_failure", "the media connection was lost"),
-    ("sip_trunk_failure", "the SIP trunk failed"),
-    ("agent_error", "the agent failed"),
-];
-
-/// Whether this reason, as LiveKit names it, is a failure.
-pub(super) fn is_failure(reason: &str) -> bool {
-    DISCONNECTS.iter().any(|(failure, _)| *failure == reason)
+/// A disconnect reason that nobody asked for.
+pub(super) struct Failure {
+    reason: &'static str,
+    /// The value of `error.type`.
+    pub(super) error_type: &'static str,
+    /// What it means.
+    pub(super) message: &'static str,
 }
 
-/// The message of such a reason.
-pub(super) fn message(reason: &str) -> &'static str {
-    DISCONNECTS.iter().find(|(failure, _)| *failure == reason).map_or("", |(_, message)| message)
+const fn failure(reason: &'static str, error_type: &'static str, message: &'static str) -> Failure {
+    Failure { reason, error_type, message }
+}
+
+/// Reasons that nobody asked for (livekit_models.proto, `DisconnectReason`).
+const FAILURES: [Failure; 6] = [
+    failure(
+        "STATE_MISMATCH",
+        "state_mismatch",
+        "the client resumed a session that the server does not know",
+    ),
+    failure("JOIN_FAILURE", "join_failure", "the client could not connect fully"),
+    failure(
+        "CONNECTION_TIMEOUT",
+        "connection_timeout",
+        "the server heard nothing of the client any more",
+    ),
+    failure("MEDIA_FAILURE", "media_failure", "the media connection was lost"),
+    failure("SIP_TRUNK_FAILURE", "sip_trunk_failure", "the SIP trunk failed"),
+    failure("AGENT_ERROR", "agent_error", "the agent failed"),
+];
+
+/// The failure that this reason, as LiveKit names it, stands for.
+pub(super) fn of(reason: &str) -> Option<&'static Failure> {
+    FAILURES.iter().find(|failure| failure.reason == reason)
 }

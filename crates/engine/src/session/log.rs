@@ -29,7 +29,7 @@ pub(super) fn record(
         rtp_attributes(rtp, &mut attributes);
     }
     if let Some(error) = &event.error {
-        attributes.push(Attribute::new(key::ERROR_MESSAGE, Arc::clone(error)));
+        attributes.push(Attribute::new(key::ERROR, Arc::clone(error)));
     }
     if let Some(failure) = event.work.as_ref().and_then(|work| work.failure.as_ref()) {
         attributes.push(Attribute::new(key::ERROR_TYPE, Arc::clone(&failure.error_type)));
@@ -69,7 +69,7 @@ fn subject(event: &Event, room: Option<&Room>, to: &mut Vec<Attribute>) {
         }
     };
     let info = event.room.as_ref();
-    text(key::ROOM_SID, info.and_then(|room| room.sid.as_ref()).map(|sid| sid.shared()));
+    text(key::ROOM_ID, info.and_then(|room| room.sid.as_ref()).map(|sid| sid.shared()));
     let name = info.and_then(|room| room.name.as_ref());
     let name = name.or_else(|| room.and_then(|room| room.name.as_ref()));
     text(key::ROOM_NAME, name.map(|name| name.shared()));
@@ -77,15 +77,15 @@ fn subject(event: &Event, room: Option<&Room>, to: &mut Vec<Attribute>) {
         let known = room.and_then(|room| room.participants.get(&who.sid));
         let identity =
             who.identity.as_ref().or_else(|| known.and_then(|who| who.identity.as_ref()));
-        text(key::PARTICIPANT_SID, Some(who.sid.shared()));
+        text(key::PARTICIPANT_ID, Some(who.sid.shared()));
         text(key::PARTICIPANT_IDENTITY, identity.map(|identity| identity.shared()));
         text(key::PARTICIPANT_KIND, who.kind.clone());
-        text(key::PARTICIPANT_DISCONNECT_REASON, who.disconnect_reason.clone());
+        text(key::DISCONNECT_REASON, who.disconnect_reason.clone());
     }
-    text(key::PUBLISHER_SID, event.publisher.as_ref().map(|sid| sid.shared()));
+    text(key::PUBLISHER_ID, event.publisher.as_ref().map(|sid| sid.shared()));
     text(key::NODE_ID, event.node.as_ref().map(|node| node.shared()));
     if let Some(track) = &event.track {
-        text(key::TRACK_SID, Some(track.sid.shared()));
+        text(key::TRACK_ID, Some(track.sid.shared()));
         if let Some(entry) = room.and_then(|room| room.catalog.get(&track.sid)) {
             track_attributes(&entry.description, to);
         }
@@ -143,7 +143,7 @@ fn has_failed(event: &Event) -> bool {
 
 fn was_lost(event: &Event) -> bool {
     let reason = event.participant.as_ref().and_then(|who| who.disconnect_reason.as_deref());
-    reason.is_some_and(failure::is_failure)
+    reason.and_then(failure::of).is_some()
 }
 
 /// The name of an event; an unknown webhook is named by the rule of the known ones.

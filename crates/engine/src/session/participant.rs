@@ -133,9 +133,9 @@ impl Participant {
             self.node = Some((at, node.clone()));
         }
         let reached = match info.state.as_deref() {
-            Some("joining") => Some(Reached::Joining),
-            Some("joined") => Some(Reached::Joined),
-            Some("active") => Some(Reached::Active),
+            Some("JOINING") => Some(Reached::Joining),
+            Some("JOINED") => Some(Reached::Joined),
+            Some("ACTIVE") => Some(Reached::Active),
             _ => None,
         };
         self.reached = self.reached.max(reached);

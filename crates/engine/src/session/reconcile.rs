@@ -209,7 +209,7 @@ impl Round<'_> {
         if let Some((sid, known)) = participant.and_then(|sid| room.participants.get_key_value(sid))
         {
             attributes
-                .push(Attribute { key: key::PARTICIPANT_SID, value: Value::Text(sid.shared()) });
+                .push(Attribute { key: key::PARTICIPANT_ID, value: Value::Text(sid.shared()) });
             who(known, &mut attributes);
             (trace_id, span_id) = room.place(sid);
         } else if let Some((_, node)) = &room.node {

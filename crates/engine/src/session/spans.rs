@@ -89,7 +89,7 @@ impl ParticipantSpans<'_> {
     fn span(&self, name: &'static str, span_id: SpanId, start: Time, end: Time) -> Span {
         let mut attributes = room_attributes(self.room);
         attributes
-            .push(Attribute { key: key::PARTICIPANT_SID, value: Value::Text(self.sid.shared()) });
+            .push(Attribute { key: key::PARTICIPANT_ID, value: Value::Text(self.sid.shared()) });
         who(self.participant, &mut attributes);
         Span {
             trace_id: self.trace_id,
@@ -122,16 +122,13 @@ impl ParticipantSpans<'_> {
         self.totals(&mut own.attributes);
         let reason = self.participant.disconnect_reason.as_ref();
         if let Some(reason) = reason {
-            own.attributes
-                .push(Attribute::new(key::PARTICIPANT_DISCONNECT_REASON, Arc::clone(reason)));
+            own.attributes.push(Attribute::new(key::DISCONNECT_REASON, Arc::clone(reason)));
         }
         reconciled(&self.participant.presence, &mut own.attributes);
-        match (how, reason) {
-            (End::Aborted, _) => aborted(&mut own),
-            (_, Some(reason)) if failure::is_failure(reason) => {
-                failed(&mut own, Arc::clone(reason), Some(failure::message(reason).into()));
-            }
-            _ => {}
+        if how == End::Aborted {
+            aborted(&mut own);
+        } else if let Some(failure) = reason.and_then(|reason| failure::of(reason)) {
+            failed(&mut own, failure.error_type, Some(failure.message.into()));
         }
         if let End::Inferred(rule) = how {
             inferred(Some(rule), &mut own.attributes);
@@ -231,7 +228,7 @@ impl ParticipantSpans<'_> {
         let result = match &attempt.answer {
             Some((_, Answer::Subscribed)) => Some("subscribed"),
             Some((_, Answer::Failed(message))) => {
-                failed(&mut asked, "subscribe_failed".into(), message.clone());
+                failed(&mut asked, "subscribe_failed", message.clone());
                 Some("failed")
             }
             Some((_, Answer::Unsubscribed)) => Some("unsubscribed"),
@@ -263,7 +260,7 @@ impl ParticipantSpans<'_> {
     fn link_track(&self, sid: &TrackSid, span: &mut Span) {
         let entry = self.room.catalog.get(sid);
         if let Some(publisher) = entry.and_then(|entry| entry.publisher.as_ref()) {
-            span.attributes.push(Attribute::new(key::PUBLISHER_SID, publisher.shared()));
+            span.attributes.push(Attribute::new(key::PUBLISHER_ID, publisher.shared()));
             let span_id = ids::track(&self.room.sid, publisher, sid);
             span.links.push(Link { trace_id: self.room.place(publisher).0, span_id });
         }
@@ -275,7 +272,7 @@ impl ParticipantSpans<'_> {
     }
 
     fn describe_track(&self, sid: &TrackSid, to: &mut Vec<Attribute>) {
-        to.push(Attribute::new(key::TRACK_SID, sid.shared()));
+        to.push(Attribute::new(key::TRACK_ID, sid.shared()));
         if let Some(entry) = self.room.catalog.get(sid) {
             track_attributes(&entry.description, to);
         }
@@ -284,7 +281,7 @@ impl ParticipantSpans<'_> {
 
 /// The attributes that identify a room on all of its records.
 pub(super) fn room_attributes(room: &Room) -> Vec<Attribute> {
-    let mut attributes = vec![Attribute::new(key::ROOM_SID, room.sid.shared())];
+    let mut attributes = vec![Attribute::new(key::ROOM_ID, room.sid.shared())];
     if let Some(name) = &room.name {
         attributes.push(Attribute::new(key::ROOM_NAME, name.shared()));
     }
@@ -304,10 +301,11 @@ fn inferred(rule: Option<&'static str>, to: &mut Vec<Attribute>) {
 }
 
 fn aborted(span: &mut Span) {
-    failed(span, "connection_aborted".into(), Some("the media connection was never made".into()));
+    failed(span, "connection_aborted", Some("the media connection was never made".into()));
 }
 
-fn failed(span: &mut Span, error_type: Arc<str>, message: Option<Arc<str>>) {
-    span.failure = Some(message.unwrap_or_else(|| Arc::clone(&error_type)));
+fn failed(span: &mut Span, error_type: &'static str, message: Option<Arc<str>>) {
+    span.failure = Some(error_type.into());
     span.attributes.push(Attribute::new(key::ERROR_TYPE, error_type));
+    span.attributes.extend(message.map(|message| Attribute::new(key::ERROR, message)));
 }

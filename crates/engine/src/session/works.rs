@@ -201,16 +201,13 @@ impl Known {
             self.attributes.iter().map(|(_, attribute)| attribute.clone()).collect();
         attributes.sort_by_key(|attribute| attribute.key);
         attributes.retain(|attribute| attribute.key != key::DURATION);
-        if let Some(Failure { error_type, .. }) = &self.failure {
+        if let Some(Failure { error_type, message }) = &self.failure {
             attributes.push(Attribute::new(key::ERROR_TYPE, Arc::clone(error_type)));
+            attributes.extend(message.clone().map(|message| Attribute::new(key::ERROR, message)));
         }
         if let Some(rule) = rule {
             attributes.push(Attribute::new(key::END_INFERRED, rule));
         }
-        let failure = self.failure.as_ref();
-        let message = failure.map(|Failure { error_type, message }| {
-            message.clone().unwrap_or_else(|| Arc::clone(error_type))
-        });
         Span {
             trace_id: self.place.trace,
             span_id: self.place.span,
@@ -226,7 +223,7 @@ impl Known {
                 .into_iter()
                 .map(|(trace_id, span_id)| Link { trace_id, span_id })
                 .collect(),
-            failure: message,
+            failure: self.failure.as_ref().map(|failure| Arc::clone(&failure.error_type)),
         }
     }
 }
@@ -237,9 +234,9 @@ fn subject(event: &Event) -> impl Iterator<Item = Attribute> {
     let room = event.room.as_ref();
     let who = event.participant.as_ref();
     [
-        text(key::ROOM_SID, room.and_then(|room| room.sid.as_ref()).map(|sid| sid.shared())),
+        text(key::ROOM_ID, room.and_then(|room| room.sid.as_ref()).map(|sid| sid.shared())),
         text(key::ROOM_NAME, room.and_then(|room| room.name.as_ref()).map(|name| name.shared())),
-        text(key::PARTICIPANT_SID, who.map(|who| who.sid.shared())),
+        text(key::PARTICIPANT_ID, who.map(|who| who.sid.shared())),
         text(
             key::PARTICIPANT_IDENTITY,
             who.and_then(|who| who.identity.as_ref()).map(|identity| identity.shared()),

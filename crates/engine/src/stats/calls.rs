@@ -299,14 +299,14 @@ impl Count {
 
     fn attributes(self) -> Vec<Attribute> {
         let state = |state: AttemptState| Attribute::new(key::ATTEMPT_STATE, state.as_str());
-        let kind = |kind: TrackKind| Attribute::new(key::TRACK_KIND, kind.as_str());
+        let kind = |kind: TrackKind| kind.name().map(|kind| Attribute::new(key::TRACK_KIND, kind));
         match self {
             Self::Joins { state, is_warp } => {
                 let warp = is_warp.then(|| Attribute::new(key::JOIN_WARP, true));
                 let state = Attribute::new(key::JOIN_STATE, state.as_str());
                 [Some(state), warp].into_iter().flatten().collect()
             }
-            Self::Publishes(of, tried) => vec![kind(of), state(tried)],
+            Self::Publishes(of, tried) => kind(of).into_iter().chain([state(tried)]).collect(),
             Self::Subscribes(tried) => {
                 let error_type = match tried {
                     AttemptState::Failure => Some("subscribe_failed"),
@@ -317,7 +317,7 @@ impl Count {
                 [Some(state(tried)), error_type].into_iter().flatten().collect()
             }
             Self::Participants => Vec::new(),
-            Self::Published(of) | Self::Subscribed(of) => vec![kind(of)],
+            Self::Published(of) | Self::Subscribed(of) => kind(of).into_iter().collect(),
         }
     }
 }

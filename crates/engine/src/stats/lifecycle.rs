@@ -186,7 +186,8 @@ impl Lifecycle {
 /// A track's kind and source, as attributes.
 pub(super) fn of_track(kind: Option<TrackKind>, source: Option<TrackSource>) -> Vec<Attribute> {
     let mut attributes = Vec::with_capacity(2);
-    attributes.extend(kind.map(|kind| Attribute::new(key::TRACK_KIND, kind.as_str())));
-    attributes.extend(source.map(|source| Attribute::new(key::TRACK_SOURCE, source.as_str())));
+    attributes
+        .extend(kind.and_then(TrackKind::name).map(|kind| Attribute::new(key::TRACK_KIND, kind)));
+    attributes.extend(source.map(|source| Attribute::new(key::TRACK_SOURCE, source.name())));
     attributes
 }

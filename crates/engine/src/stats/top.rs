@@ -126,10 +126,10 @@ impl Quality {
 
 fn attributes(stat: &StreamStat, context: &StreamContext) -> Vec<Attribute> {
     let text = |key, value| Attribute { key, value: Value::Text(value) };
-    let mut attributes = vec![text(key::ROOM_SID, stat.room.shared())];
+    let mut attributes = vec![text(key::ROOM_ID, stat.room.shared())];
     let name = context.room_name.as_ref().or(stat.room_name.as_ref());
     attributes.extend(name.map(|name| text(key::ROOM_NAME, name.shared())));
-    attributes.push(text(key::PARTICIPANT_SID, stat.participant.shared()));
+    attributes.push(text(key::PARTICIPANT_ID, stat.participant.shared()));
     let identity = context.identity.as_ref();
     attributes.extend(identity.map(|who| text(key::PARTICIPANT_IDENTITY, who.shared())));
     attributes

@@ -65,7 +65,7 @@ pub(super) fn of_analytics(
     }
     if *kind == EventKind::TrackMaxSubscribedVideoQuality {
         let quality = message.max_subscribed_video_quality;
-        details.name(key::VIDEO_QUALITY, any(quality, lk::VideoQuality::as_str_name, "", unknown));
+        details.name(key::VIDEO_QUALITY, any(quality, lk::VideoQuality::as_str_name, unknown));
     }
     if message.rtp_stats.is_some() && message.video_layer > 0 {
         details.push(key::VIDEO_LAYER, DetailValue::Int(message.video_layer.into()));
@@ -93,7 +93,7 @@ pub(super) fn of_analytics(
 }
 
 fn client(info: &lk::ClientInfo, details: &mut Details, unknown: &mut Unknown) {
-    details.name(key::CLIENT_SDK, named(info.sdk, lk::client_info::Sdk::as_str_name, "", unknown));
+    details.name(key::CLIENT_SDK, named(info.sdk, lk::client_info::Sdk::as_str_name, unknown));
     details.text(key::CLIENT_VERSION, &info.version);
     details.text(key::CLIENT_OS, &info.os);
 }
@@ -103,13 +103,18 @@ fn client_meta(meta: &lk::AnalyticsClientMeta, details: &mut Details, unknown: &
     details.text(key::CLIENT_CONNECTION_TYPE, &meta.connection_type);
     details.seconds(key::CLIENT_CONNECT_TIME, i64::from(meta.client_connect_time) * 1_000_000);
     details.text(key::CLIENT_COUNTRY, meta.country.as_deref().unwrap_or_default());
-    let reason = named(meta.reconnect_reason, lk::ReconnectReason::as_str_name, "RR_", unknown);
-    details.name(key::RECONNECT_REASON, reason);
+    details.name(key::RECONNECT_REASON, reconnect_reason(meta.reconnect_reason, unknown));
+}
+
+// LiveKit's clients write this key without the protobuf's prefix, in lower case.
+fn reconnect_reason(reason: i32, unknown: &mut Unknown) -> Option<Arc<str>> {
+    let name = named(reason, lk::ReconnectReason::as_str_name, unknown)?;
+    Some(name.trim_start_matches("RR_").to_ascii_lowercase().into())
 }
 
 pub(super) fn egress(info: &lk::EgressInfo, details: &mut Details, unknown: &mut Unknown) {
     details.text(key::EGRESS_ID, &info.egress_id);
-    let status = any(info.status, lk::EgressStatus::as_str_name, "EGRESS_", unknown);
+    let status = any(info.status, lk::EgressStatus::as_str_name, unknown);
     details.name(key::EGRESS_STATUS, status);
     details.failed(&info.error);
 }
@@ -117,15 +122,14 @@ pub(super) fn egress(info: &lk::EgressInfo, details: &mut Details, unknown: &mut
 pub(super) fn ingress(info: &lk::IngressInfo, details: &mut Details, unknown: &mut Unknown) {
     details.text(key::INGRESS_ID, &info.ingress_id);
     if let Some(state) = &info.state {
-        let status =
-            any(state.status, lk::ingress_state::Status::as_str_name, "ENDPOINT_", unknown);
+        let status = any(state.status, lk::ingress_state::Status::as_str_name, unknown);
         details.name(key::INGRESS_STATUS, status);
         details.failed(&state.error);
     }
 }
 
 pub(super) fn job(job: &lk::Job, details: &mut Details) {
-    details.text(key::AGENT_JOB_ID, &job.id);
+    details.text(key::JOB_ID, &job.id);
     details.text(key::AGENT_NAME, &job.agent_name);
     if let Some(state) = &job.state {
         details.failed(&state.error);
@@ -133,7 +137,7 @@ pub(super) fn job(job: &lk::Job, details: &mut Details) {
 }
 
 pub(super) fn room_end_reason(reason: i32, details: &mut Details, unknown: &mut Unknown) {
-    let reason = named(reason, lk::RoomEndReason::as_str_name, "ROOM_END_", unknown);
+    let reason = named(reason, lk::RoomEndReason::as_str_name, unknown);
     details.name(key::ROOM_END_REASON, reason);
 }
 
@@ -146,16 +150,16 @@ fn sip(message: &lk::AnalyticsEvent, details: &mut Details, unknown: &mut Unknow
     details.text(key::SIP_TRUNK_ID, &message.sip_trunk_id);
     details.text(key::SIP_DISPATCH_RULE_ID, &message.sip_dispatch_rule_id);
     if let Some(call) = call {
-        let status = any(call.call_status, lk::SipCallStatus::as_str_name, "SCS_", unknown);
+        let status = any(call.call_status, lk::SipCallStatus::as_str_name, unknown);
         details.name(key::SIP_CALL_STATUS, status);
         let direction = call.call_direction;
         details.name(
             key::SIP_CALL_DIRECTION,
-            named(direction, lk::SipCallDirection::as_str_name, "SCD_", unknown),
+            named(direction, lk::SipCallDirection::as_str_name, unknown),
         );
         details.name(
             key::SIP_DISCONNECT_REASON,
-            named(call.disconnect_reason, lk::DisconnectReason::as_str_name, "", unknown),
+            named(call.disconnect_reason, lk::DisconnectReason::as_str_name, unknown),
         );
         sip_status(call.call_status_code.as_ref(), details);
         details.failed(&call.error);
@@ -175,7 +179,7 @@ fn sip_status(status: Option<&lk::SipStatus>, details: &mut Details) {
 
 fn report(report: &lk::ReportInfo, details: &mut Details, unknown: &mut Unknown) {
     if let Some(lk::report_info::Message::FeatureUsage(usage)) = &report.message {
-        let feature = any(usage.feature, lk::feature_usage_info::Feature::as_str_name, "", unknown);
+        let feature = any(usage.feature, lk::feature_usage_info::Feature::as_str_name, unknown);
         details.name(key::REPORT_FEATURE, feature);
     }
 }

@@ -170,7 +170,7 @@ fn participant(
     // kinds.
     let is_full = joined.is_some();
     let kind = (is_full || info.kind != 0)
-        .then(|| any(info.kind, lk::participant_info::Kind::as_str_name, "", unknown))
+        .then(|| any(info.kind, lk::participant_info::Kind::as_str_name, unknown))
         .flatten();
     Some(Participant {
         sid: ParticipantSid::new(sid).or_else(|| ParticipantSid::new(&info.sid))?,
@@ -182,7 +182,6 @@ fn participant(
         disconnect_reason: named(
             info.disconnect_reason,
             lk::DisconnectReason::as_str_name,
-            "",
             unknown,
         ),
     })

@@ -21,12 +21,11 @@ pub(super) fn time(stamp: Option<&Timestamp>) -> Option<Time> {
     Time::from_secs(stamp.seconds).map(|at| at + Duration::from_nanos(nanos.into()))
 }
 
-/// The proto name of an enum's value, in lower case and without `prefix`; `None` if the value is 0
-/// (unspecified) or unknown. Unknown values are counted.
+/// The name of an enum's value, as the protobuf spells it; `None` if the value is 0 (unspecified) or
+/// unknown. Unknown values are counted.
 pub(super) fn named<E>(
     value: i32,
     name: impl Fn(&E) -> &'static str,
-    prefix: &str,
     unknown: &mut Unknown,
 ) -> Option<Arc<str>>
 where
@@ -35,14 +34,13 @@ where
     if value == 0 {
         return None;
     }
-    any(value, name, prefix, unknown)
+    any(value, name, unknown)
 }
 
 /// Like [`named`], for enums whose 0 has a meaning.
 pub(super) fn any<E>(
     value: i32,
     name: impl Fn(&E) -> &'static str,
-    prefix: &str,
     unknown: &mut Unknown,
 ) -> Option<Arc<str>>
 where
@@ -52,8 +50,7 @@ where
         unknown.enum_values += 1;
         return None;
     };
-    let name = name(&value);
-    Some(name.strip_prefix(prefix).unwrap_or(name).to_ascii_lowercase().into())
+    Some(name(&value).into())
 }
 
 pub(super) fn track_kind(value: i32, unknown: &mut Unknown) -> Option<TrackKind> {

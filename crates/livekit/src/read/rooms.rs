@@ -167,7 +167,7 @@ fn participant(info: &Participant, unknown: &mut Unknown) -> Option<ListedPartic
     Some(ListedParticipant {
         sid: ParticipantSid::new(&info.sid)?,
         identity: Identity::new(&info.identity),
-        kind: any(info.kind, Kind::as_str_name, "", unknown),
+        kind: any(info.kind, Kind::as_str_name, unknown),
         joined: Time::from_millis(info.joined_at_ms).or_else(|| Time::from_secs(info.joined_at)),
         is_forwarded: info.kind_details.contains(&(KindDetail::Forwarded as i32)),
     })
@@ -258,7 +258,7 @@ mod tests {
         let who = |sid: &str, is_forwarded| ListedParticipant {
             sid: ParticipantSid::new(sid).unwrap(),
             identity: Identity::new("ada"),
-            kind: Some("sip".into()),
+            kind: Some("SIP".into()),
             joined: Time::from_millis(1_795_406_901_456),
             is_forwarded,
         };

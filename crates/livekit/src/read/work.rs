@@ -163,8 +163,9 @@ fn sip_transfer(message: &lk::AnalyticsEvent, kind: &EventKind) -> Option<Work> 
 fn sip_status(status: Option<&lk::SipStatus>, otherwise: &str) -> Arc<str> {
     let code = status.map_or(0, |status| status.code);
     let unknown = &mut Unknown::default();
-    let name = named(code, lk::SipStatusCode::as_str_name, "SIP_STATUS_", unknown);
-    name.map_or_else(|| otherwise.into(), |name| format!("sip_{name}").into())
+    let name = named(code, lk::SipStatusCode::as_str_name, unknown);
+    let known = |name: Arc<str>| format!("sip_{}", name.trim_start_matches("SIP_STATUS_"));
+    name.map_or_else(|| otherwise.into(), |name| known(name).to_ascii_lowercase().into())
 }
 
 fn job(info: &lk::Job) -> Option<Work> {
@@ -220,5 +221,5 @@ fn end(started: Option<Time>, took: i64) -> Option<Time> {
 
 /// A participant's state, by LiveKit's name.
 pub(super) fn state(info: &lk::ParticipantInfo, unknown: &mut Unknown) -> Option<Arc<str>> {
-    any(info.state, lk::participant_info::State::as_str_name, "", unknown)
+    any(info.state, lk::participant_info::State::as_str_name, unknown)
 }

@@ -26,18 +26,18 @@ pub struct Participant {
     pub sid: ParticipantSid,
     /// Its identity.
     pub identity: Option<Identity>,
-    /// `ParticipantInfo.Kind` in lower case: standard, ingress, egress, sip, agent, …; only from
-    /// a full description, as proto3 leaves out standard.
+    /// `ParticipantInfo.Kind`: `STANDARD`, `INGRESS`, `EGRESS`, `SIP`, `AGENT`, …; only from a full
+    /// description, as proto3 leaves out `STANDARD`.
     pub kind: Option<Arc<str>>,
     /// `joined_at_ms`: when its signal connection was made.
     pub joined: Option<Time>,
-    /// Its state: joining, joined (it has answered), active (its media is connected) or
-    /// disconnected; only from a full description.
+    /// Its state: `JOINING`, `JOINED` (it has answered), `ACTIVE` (its media is connected) or
+    /// `DISCONNECTED`; only from a full description.
     pub state: Option<Arc<str>>,
     /// The span that its client or the issuer of its token put into its attributes or metadata, as a
     /// W3C `traceparent`.
     pub client_span: Option<Caller>,
-    /// Why it left, in lower case as LiveKit names it (`client_initiated`, …).
+    /// Why it left, as LiveKit names it (`CLIENT_INITIATED`, …).
     pub disconnect_reason: Option<Arc<str>>,
 }
 
@@ -67,12 +67,12 @@ pub enum TrackKind {
 }
 
 impl TrackKind {
-    /// The emitted value.
-    pub fn as_str(self) -> &'static str {
+    /// The emitted value; `None` for data, which LiveKit's registry has no value for.
+    pub fn name(self) -> Option<&'static str> {
         match self {
-            Self::Audio => "audio",
-            Self::Video => "video",
-            Self::Data => "data",
+            Self::Audio => Some("audio"),
+            Self::Video => Some("video"),
+            Self::Data => None,
         }
     }
 }
@@ -88,13 +88,13 @@ pub enum TrackSource {
 }
 
 impl TrackSource {
-    /// The emitted value.
-    pub fn as_str(self) -> &'static str {
+    /// The emitted value, as LiveKit's clients and agents name it, which is not the protobuf's name.
+    pub fn name(self) -> &'static str {
         match self {
-            Self::Camera => "camera",
-            Self::Microphone => "microphone",
-            Self::ScreenShare => "screen_share",
-            Self::ScreenShareAudio => "screen_share_audio",
+            Self::Camera => "SOURCE_CAMERA",
+            Self::Microphone => "SOURCE_MICROPHONE",
+            Self::ScreenShare => "SOURCE_SCREENSHARE",
+            Self::ScreenShareAudio => "SOURCE_SCREENSHARE_AUDIO",
         }
     }
 }

@@ -31,7 +31,7 @@ pub struct Span {
     pub attributes: Vec<Attribute>,
     /// Links to related spans of which it is not a child.
     pub links: Vec<Link>,
-    /// The status message if it failed; other spans have no status.
+    /// The error type, which is the status message, if it failed; other spans have no status.
     pub failure: Option<Arc<str>>,
 }
 

@@ -110,15 +110,14 @@ fn rows(received: &Telemetry) -> BTreeMap<Key<'_>, Row<'_>> {
     let mut rows: BTreeMap<Key<'_>, Row<'_>> = BTreeMap::new();
     for point in &received.points {
         let text = |key| point.attributes.text(key);
-        let (Some(sid), Measured::Number(value)) = (text(key::PARTICIPANT_SID), &point.value)
-        else {
+        let (Some(sid), Measured::Number(value)) = (text(key::PARTICIPANT_ID), &point.value) else {
             continue;
         };
         if !SHOWN.contains(&point.name.as_str()) {
             continue;
         }
         let direction = text(key::DIRECTION).unwrap_or("-");
-        let room = text(key::ROOM_SID).unwrap_or_default();
+        let room = text(key::ROOM_ID).unwrap_or_default();
         let row = rows.entry((room, sid, direction != "upstream", direction)).or_default();
         row.identity = text(key::PARTICIPANT_IDENTITY).or(row.identity);
         match point.name.as_str() {

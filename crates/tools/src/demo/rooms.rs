@@ -76,13 +76,13 @@ pub(super) fn rooms(spans: &[Span]) -> Vec<Room<'_>> {
     let matters = |span: &&Span| span.name != span::WEBHOOK_DELIVERY || failed(span);
     let once = spans.iter().filter(|span| seen.insert((&span.trace_id, &span.span_id)));
     for span in once.filter(matters) {
-        let sid = span.attributes.text(key::ROOM_SID);
+        let sid = span.attributes.text(key::ROOM_ID);
         groups.entry(sid.unwrap_or(&span.trace_id)).or_default().push(span);
     }
     let of_a_room = |span: &&Span| {
         span.name == span::ROOM
             || span.name == span::PARTICIPANT
-            || span.attributes.text(key::ROOM_SID).is_some()
+            || span.attributes.text(key::ROOM_ID).is_some()
     };
     let groups = groups.into_iter().filter(|(_, spans)| spans.iter().any(of_a_room));
     let mut rooms: Vec<Room<'_>> = groups.map(|(sid, spans)| room(sid, spans)).collect();
@@ -109,14 +109,14 @@ fn room<'a>(sid: &'a str, mut spans: Vec<&'a Span>) -> Room<'a> {
     for span in participants {
         places.insert((&span.trace_id, &span.span_id), room.participants.len());
         room.participants.push(Participant { span, children: Vec::new() });
-        let sid = span.attributes.text(key::PARTICIPANT_SID);
+        let sid = span.attributes.text(key::PARTICIPANT_ID);
         if let Some((sid, who)) = sid.zip(span.attributes.text(key::PARTICIPANT_IDENTITY)) {
             room.identities.insert(sid, who);
         }
     }
     for span in rest {
         if span.name == span::TRACK
-            && let Some(sid) = span.attributes.text(key::TRACK_SID)
+            && let Some(sid) = span.attributes.text(key::TRACK_ID)
         {
             room.tracks.insert(sid, span);
         }

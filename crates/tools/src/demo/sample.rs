@@ -63,7 +63,7 @@ impl Room {
     ) -> u64 {
         let id = self.next;
         self.next += 1;
-        attributes.push(text(key::ROOM_SID, self.sid));
+        attributes.push(text(key::ROOM_ID, self.sid));
         self.spans.push(Span {
             trace_id: vec![self.trace; 16],
             span_id: id.to_be_bytes().to_vec(),
@@ -78,12 +78,12 @@ impl Room {
     }
 
     pub(super) fn participant(&mut self, sid: &str, identity: &str, times: (f64, f64)) -> u64 {
-        let who = [text(key::PARTICIPANT_SID, sid), text(key::PARTICIPANT_IDENTITY, identity)];
+        let who = [text(key::PARTICIPANT_ID, sid), text(key::PARTICIPANT_IDENTITY, identity)];
         self.add(span::PARTICIPANT, Some(ROOM_SPAN), times, who.to_vec())
     }
 
     fn publish(&mut self, above: u64, sid: &str, source: &str, mime: &str, t: (f64, f64, f64)) {
-        let track = [text(key::TRACK_SID, sid), text(key::TRACK_SOURCE, source)];
+        let track = [text(key::TRACK_ID, sid), text(key::TRACK_SOURCE, source)];
         self.add(span::TRACK_PUBLISH, Some(above), (t.0, t.1), track.to_vec());
         let mut track = track.to_vec();
         track.push(text(key::TRACK_MIME_TYPE, mime));
@@ -91,7 +91,7 @@ impl Room {
     }
 
     pub(super) fn subscribe(&mut self, above: u64, of: (&str, &str), times: (f64, f64)) -> u64 {
-        let of = vec![text(key::PUBLISHER_SID, of.0), text(key::TRACK_SID, of.1)];
+        let of = vec![text(key::PUBLISHER_ID, of.0), text(key::TRACK_ID, of.1)];
         self.add(span::TRACK_SUBSCRIBE, Some(above), times, of)
     }
 
@@ -101,7 +101,8 @@ impl Room {
 
     pub(super) fn failed(&mut self, kind: &str, message: &str) {
         self.with(text(key::ERROR_TYPE, kind));
-        let status = Status { message: message.to_owned(), code: 2 };
+        self.with(text(key::ERROR, message));
+        let status = Status { message: kind.to_owned(), code: 2 };
         self.spans.last_mut().unwrap().status = Some(status);
     }
 }
@@ -134,8 +135,8 @@ pub(super) fn metrics(metrics: Vec<Metric>) -> ExportMetricsServiceRequest {
 /// A participant's series in one direction.
 pub(super) fn series(sid: &str, identity: &str, direction: &str) -> Vec<KeyValue> {
     vec![
-        text(key::ROOM_SID, "RM_XHuZ4ggjTArt"),
-        text(key::PARTICIPANT_SID, sid),
+        text(key::ROOM_ID, "RM_XHuZ4ggjTArt"),
+        text(key::PARTICIPANT_ID, sid),
         text(key::PARTICIPANT_IDENTITY, identity),
         text(key::DIRECTION, direction),
     ]
@@ -182,7 +183,7 @@ fn call_spans() -> Vec<Span> {
     let stays = [(1.0, 40_028.8), (2.0, 42_038.5), (3.0, 42_027.7)];
     let people = [0, 1, 2].map(|n| {
         let id = room.participant(USERS[n].0, USERS[n].1, stays[n]);
-        room.with(text(key::PARTICIPANT_DISCONNECT_REASON, "client_initiated"));
+        room.with(text(key::DISCONNECT_REASON, "CLIENT_INITIATED"));
         id
     });
     let connected = [24.5, 24.2, 22.2];
@@ -190,12 +191,12 @@ fn call_spans() -> Vec<Span> {
         room.add(span::PARTICIPANT_CONNECT, Some(person), (stays[n].0, connected[n]), vec![]);
     }
     let audio = "audio/opus";
-    room.publish(people[0], MICROPHONES[0], "microphone", audio, (25.3, 70.0, 40_028.7));
+    room.publish(people[0], MICROPHONES[0], "SOURCE_MICROPHONE", audio, (25.3, 70.0, 40_028.7));
     room.with(float(key::TRACK_MUTED_DURATION, 3.999));
-    room.publish(people[0], CAMERAS[0], "camera", "video/VP8", (26.5, 109.0, 40_028.7));
-    room.publish(people[1], MICROPHONES[1], "microphone", audio, (34.3, 72.6, 42_038.0));
-    room.publish(people[1], CAMERAS[1], "camera", "video/VP8", (34.9, 76.7, 41_258.4));
-    room.publish(people[2], MICROPHONES[2], "microphone", audio, (24.8, 50.4, 42_027.6));
+    room.publish(people[0], CAMERAS[0], "SOURCE_CAMERA", "video/VP8", (26.5, 109.0, 40_028.7));
+    room.publish(people[1], MICROPHONES[1], "SOURCE_MICROPHONE", audio, (34.3, 72.6, 42_038.0));
+    room.publish(people[1], CAMERAS[1], "SOURCE_CAMERA", "video/VP8", (34.9, 76.7, 41_258.4));
+    room.publish(people[2], MICROPHONES[2], "SOURCE_MICROPHONE", audio, (24.8, 50.4, 42_027.6));
     let answered = [209.1, 213.0, 228.7];
     for (n, person) in people.into_iter().enumerate() {
         for (publisher, sid) in [(0, MICROPHONES[0]), (1, MICROPHONES[1]), (2, MICROPHONES[2])] {
@@ -284,8 +285,14 @@ pub(super) fn troubled() -> Received {
     );
     let wide = "佐藤さんの長い長い長い名前のアイデンティティ";
     let sato = room.participant("PA_sato", wide, (2_000.0, 90_000.0));
-    room.with(text(key::PARTICIPANT_DISCONNECT_REASON, "client_initiated"));
-    room.publish(sato, "TR_screen", "screen_share", "video/AV1", (2_000.0, 2_050.0, 90_000.0));
+    room.with(text(key::DISCONNECT_REASON, "CLIENT_INITIATED"));
+    room.publish(
+        sato,
+        "TR_screen",
+        "SOURCE_SCREENSHARE",
+        "video/AV1",
+        (2_000.0, 2_050.0, 90_000.0),
+    );
     for n in 0..20 {
         let at = 3_000.0 + f64::from(n) * 4_000.0;
         room.subscribe(sato, ("PA_eve", "TR_gone"), (at, at + 700.0));

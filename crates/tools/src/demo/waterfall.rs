@@ -119,7 +119,7 @@ impl<W: Write> Chart<'_, '_, '_, W> {
 
     fn participant(&mut self, participant: &Participant<'_>, last: bool) -> io::Result<()> {
         let span = participant.span;
-        let sid = span.attributes.text(key::PARTICIPANT_SID).unwrap_or(&span.span_id);
+        let sid = span.attributes.text(key::PARTICIPANT_ID).unwrap_or(&span.span_id);
         let label = match span.attributes.text(key::PARTICIPANT_IDENTITY) {
             Some(identity) => {
                 let sid = shorten(sid, 16);
@@ -179,8 +179,7 @@ impl<W: Write> Chart<'_, '_, '_, W> {
     fn notes(&mut self, branches: &str, span: &Span) -> io::Result<()> {
         if failed(span) {
             let kind = span.attributes.text(key::ERROR_TYPE).unwrap_or("error");
-            let status = span.error.as_deref().filter(|text| !text.is_empty());
-            let text = match status.or_else(|| span.attributes.text(key::ERROR_MESSAGE)) {
+            let text = match span.attributes.text(key::ERROR) {
                 Some(message) => format!("✗ FAILED {kind}: {message}"),
                 None => format!("✗ FAILED {kind}"),
             };
@@ -195,9 +194,9 @@ impl<W: Write> Chart<'_, '_, '_, W> {
 
     fn label(&self, span: &Span) -> String {
         let attributes = &span.attributes;
-        let sid = attributes.text(key::TRACK_SID);
+        let sid = attributes.text(key::TRACK_ID);
         let track = sid.and_then(|sid| self.room.track(sid)).map(|track| &track.attributes);
-        let publisher = attributes.text(key::PUBLISHER_SID).map(|sid| self.room.who(sid));
+        let publisher = attributes.text(key::PUBLISHER_ID).map(|sid| self.room.who(sid));
         labels::label(&span.name, attributes, track, publisher)
     }
 }

@@ -64,11 +64,11 @@ fn other(received: &mut Received, resource: &[(&str, &str)], span: &[(&str, &str
 
 // Ours, that of Go services, that of agents.
 const IDS: [(&str, &[&str]); 5] = [
-    (key::ROOM_SID, &["lk.room.id", "lk.room_sid"]),
-    (key::PARTICIPANT_SID, &["lk.participant.id", "lk.participant_id"]),
-    (key::TRACK_SID, &["lk.track.id", "lk.track_sid"]),
+    (key::ROOM_ID, &["lk.room.id", "lk.room_sid"]),
+    (key::PARTICIPANT_ID, &["lk.participant.id", "lk.participant_id"]),
+    (key::TRACK_ID, &["lk.track.id", "lk.track_sid"]),
     (key::SIP_CALL_ID, &["lk.sip.call.id", "lk.sip.callID"]),
-    (key::AGENT_JOB_ID, &["lk.job_id"]),
+    (key::JOB_ID, &["lk.job_id"]),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -136,7 +136,7 @@ async fn the_ids_of_a_call_get_all_their_spellings() {
 
 /// All names and identities, and texts of errors.
 fn personal(items: &[Item]) -> BTreeSet<String> {
-    let keys = [key::PARTICIPANT_IDENTITY, key::ROOM_NAME, key::ERROR_MESSAGE];
+    let keys = [key::PARTICIPANT_IDENTITY, key::ROOM_NAME, key::ERROR];
     let texts = items.iter().flat_map(|item| keys.map(|key| item.text(key)));
     texts.flatten().map(str::to_owned).collect()
 }
@@ -185,7 +185,7 @@ async fn no_identity_name_or_text_of_an_error_passes_the_wall() {
                 item.set(key, &hash(&text));
             }
         }
-        let dropped = [key::ERROR_MESSAGE, "lk.pii.user_input"];
+        let dropped = [key::ERROR, "lk.pii.user_input"];
         item.attributes_mut().retain(|attribute| !dropped.contains(&&*attribute.key));
         without_text(item);
     }
@@ -287,7 +287,7 @@ async fn all_three_work_together_as_the_second_wall_says() {
         assert!(!passed.contains(word), "{word} passed");
     }
     let agents: Vec<_> =
-        actual.iter().filter(|item| item.text(key::ROOM_SID) == Some("RM_agent")).collect();
+        actual.iter().filter(|item| item.text(key::ROOM_ID) == Some("RM_agent")).collect();
     let [agent] = agents[..] else { panic!("{agents:#?}") };
     assert_eq!(agent.text(key::PARTICIPANT_IDENTITY).map(str::len), Some(32));
     assert_eq!(actual.len(), items::count(&received));

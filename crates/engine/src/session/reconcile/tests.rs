@@ -44,7 +44,7 @@ fn listed(sid: &str, joined: i64) -> ListedParticipant {
     ListedParticipant {
         sid: ParticipantSid::new(sid).unwrap(),
         identity: livekit_otel_model::event::Identity::new(&format!("who-{sid}")),
-        kind: Some("standard".into()),
+        kind: Some("STANDARD".into()),
         joined: Some(at(joined)),
         is_forwarded: false,
     }

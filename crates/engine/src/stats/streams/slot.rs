@@ -164,16 +164,16 @@ pub(super) fn attributes(
 ) -> Vec<Attribute> {
     let text = |key, value| Attribute { key, value: Value::Text(value) };
     let mut attributes = Vec::with_capacity(8);
-    attributes.push(text(key::ROOM_SID, stat.room.shared()));
+    attributes.push(text(key::ROOM_ID, stat.room.shared()));
     let name = context.room_name.as_ref().or(stat.room_name.as_ref());
     attributes.extend(name.map(|name| text(key::ROOM_NAME, name.shared())));
     if level >= Level::Participant {
-        attributes.push(text(key::PARTICIPANT_SID, stat.participant.shared()));
+        attributes.push(text(key::PARTICIPANT_ID, stat.participant.shared()));
         let identity = context.identity.as_ref();
         attributes.extend(identity.map(|who| text(key::PARTICIPANT_IDENTITY, who.shared())));
     }
     if level >= Level::Track {
-        attributes.push(text(key::TRACK_SID, stat.track.shared()));
+        attributes.push(text(key::TRACK_ID, stat.track.shared()));
         attributes.extend(of_track(context.description.kind(), context.description.source()));
     }
     attributes.push(Attribute::new(key::DIRECTION, stat.direction.as_str()));
