@@ -212,6 +212,7 @@ fn read(args: &ServeArgs, keys: Keys, file: File, reader: &mut Reader<'_>) -> Co
         stats: livekit_otel_engine::stats::Settings {
             level: stats.level,
             cardinality_limit: stats.cardinality_limit,
+            names: stats.names,
             top_n: stats.top_n,
             histograms: stats.histograms,
             temporality: export.temporality,

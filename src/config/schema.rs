@@ -283,6 +283,9 @@ pub(super) struct Stats {
     /// Series per instrument, from 1 to 10000000; the rest share one, marked `otel.metric.overflow`.
     #[serde(deserialize_with = "cardinality")]
     pub(super) cardinality_limit: usize,
+    /// Whether series have the names of their room and participant beside the ids.
+    #[serde(deserialize_with = "boolean")]
+    pub(super) names: bool,
     /// How many of the participants with the worst media have their own series, at any level; up to 1000.
     #[serde(deserialize_with = "top_n")]
     pub(super) top_n: usize,
@@ -300,6 +303,7 @@ impl Default for Stats {
         Self {
             level: default.level,
             cardinality_limit: default.cardinality_limit,
+            names: default.names,
             top_n: default.top_n,
             histograms: default.histograms,
             interval: Duration::from_secs(30),

@@ -123,6 +123,28 @@ fn each_level_has_as_many_series_as_the_readme_states() {
     }
 }
 
+#[test]
+fn without_names_series_have_only_ids() {
+    for names in [true, false] {
+        let settings = Settings { level: Level::Track, top_n: 2, names, ..Settings::default() };
+        let mut stats = Stats::new(settings, at(0));
+        all_streams(&mut stats);
+        let metrics = flush(&mut stats, 30_000);
+        for prefix in ["lk.stream.", "lk.worst."] {
+            let metrics = starting_with(&metrics, prefix);
+            let mut keys =
+                metrics.iter().flat_map(|metric| metric.data.series()).flat_map(|series| {
+                    series.iter().map(|attribute| attribute.key).collect::<Vec<_>>()
+                });
+            let keys: BTreeSet<_> = keys.by_ref().collect();
+            assert!(keys.contains("lk.room_id") && keys.contains("lk.participant_id"), "{prefix}");
+            let has =
+                ["lk.pii.room_name", "lk.pii.participant_identity"].map(|key| keys.contains(key));
+            assert_eq!(has, [names; 2], "{prefix} {keys:?}");
+        }
+    }
+}
+
 // The last value of each series of a counter.
 fn sums(metrics: &[Metric], name: &str) -> BTreeMap<String, i64> {
     let mut sums = BTreeMap::new();

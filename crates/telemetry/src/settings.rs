@@ -217,6 +217,12 @@ impl OtelSettings {
         self
     }
 
+    /// Whether series have the names of their room and participant beside the ids; they have by default.
+    pub fn names(mut self, are_sent: bool) -> Self {
+        self.stats.names = are_sent;
+        self
+    }
+
     /// How many of the participants with the worst media are named; none by default.
     pub fn top_n(mut self, participants: usize) -> Self {
         self.stats.top_n = participants;

@@ -11,6 +11,8 @@ pub struct Settings {
     /// The highest number of streams' series of each instrument. Streams beyond it share one series,
     /// marked with `otel.metric.overflow`.
     pub cardinality_limit: usize,
+    /// Whether the series of rooms, participants and tracks have the names that belong to their ids.
+    pub names: bool,
     /// How many of the participants with the worst media are reported by name; 0 for none.
     pub top_n: usize,
     /// The buckets of histograms.
@@ -26,6 +28,7 @@ impl Default for Settings {
         Self {
             level: Level::default(),
             cardinality_limit: 100_000,
+            names: true,
             top_n: 0,
             histograms: Histograms::default(),
             temporality: Temporality::default(),

@@ -64,7 +64,7 @@ impl Stats {
             self.overflowed.value += self.streams.take_overflowed();
         }
         if settings.top_n > 0 {
-            self.top.window(stat, context);
+            self.top.window(settings, stat, context);
         }
     }
 

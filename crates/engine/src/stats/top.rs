@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::points::{FlushInterval, Instrument, seconds};
+use super::settings::Settings;
 use crate::facts::StreamContext;
 use livekit_otel_model::event::{Counter, ParticipantSid, RoomSid, StreamStat};
 use livekit_otel_model::semconv::{key, metric};
@@ -52,13 +53,18 @@ pub(super) struct Top {
 }
 
 impl Top {
-    pub(super) fn window(&mut self, stat: &StreamStat, context: &StreamContext) {
+    pub(super) fn window(
+        &mut self,
+        settings: &Settings,
+        stat: &StreamStat,
+        context: &StreamContext,
+    ) {
         if !stat.is_media() {
             return;
         }
         let who = (stat.room.clone(), stat.participant.clone());
         let quality = self.participants.entry(who).or_insert_with(|| Quality {
-            series: attributes(stat, context).into(),
+            series: attributes(settings, stat, context).into(),
             score: None,
             packets: 0,
             lost: 0,
@@ -124,13 +130,14 @@ impl Quality {
     }
 }
 
-fn attributes(stat: &StreamStat, context: &StreamContext) -> Vec<Attribute> {
+fn attributes(settings: &Settings, stat: &StreamStat, context: &StreamContext) -> Vec<Attribute> {
     let text = |key, value| Attribute { key, value: Value::Text(value) };
     let mut attributes = vec![text(key::ROOM_ID, stat.room.shared())];
     let name = context.room_name.as_ref().or(stat.room_name.as_ref());
+    let name = name.filter(|_| settings.names);
     attributes.extend(name.map(|name| text(key::ROOM_NAME, name.shared())));
     attributes.push(text(key::PARTICIPANT_ID, stat.participant.shared()));
-    let identity = context.identity.as_ref();
+    let identity = context.identity.as_ref().filter(|_| settings.names);
     attributes.extend(identity.map(|who| text(key::PARTICIPANT_IDENTITY, who.shared())));
     attributes
 }

@@ -63,7 +63,7 @@ impl Streams {
             if self.places.len() >= settings.cardinality_limit {
                 return self.overflow(at);
             }
-            let series = attributes(settings.level, stat, context).into();
+            let series = attributes(settings, stat, context).into();
             self.insert(Slot::new(key, series, stat.start.unwrap_or(at)))
         });
         if let Some(slot) = self.slot(place) {

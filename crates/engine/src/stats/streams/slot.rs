@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::facts::StreamContext;
 use crate::stats::lifecycle::of_track;
 use crate::stats::points::seconds;
-use crate::stats::settings::Level;
+use crate::stats::settings::{Level, Settings};
 use livekit_otel_model::event::{
     Counts, Direction, ParticipantSid, RoomSid, StreamStat, Time, TrackSid,
 };
@@ -156,20 +156,21 @@ fn before(time: Time) -> Time {
     Time::from_nanos(nanos).unwrap_or(time)
 }
 
-/// The attributes that identify a series of this level, with the names that are known.
+/// The attributes that identify a series, with the names that are known.
 pub(super) fn attributes(
-    level: Level,
+    settings: &Settings,
     stat: &StreamStat,
     context: &StreamContext,
 ) -> Vec<Attribute> {
+    let Settings { level, names, .. } = *settings;
     let text = |key, value| Attribute { key, value: Value::Text(value) };
     let mut attributes = Vec::with_capacity(8);
     attributes.push(text(key::ROOM_ID, stat.room.shared()));
     let name = context.room_name.as_ref().or(stat.room_name.as_ref());
-    attributes.extend(name.map(|name| text(key::ROOM_NAME, name.shared())));
+    attributes.extend(name.filter(|_| names).map(|name| text(key::ROOM_NAME, name.shared())));
     if level >= Level::Participant {
         attributes.push(text(key::PARTICIPANT_ID, stat.participant.shared()));
-        let identity = context.identity.as_ref();
+        let identity = context.identity.as_ref().filter(|_| names);
         attributes.extend(identity.map(|who| text(key::PARTICIPANT_IDENTITY, who.shared())));
     }
     if level >= Level::Track {
