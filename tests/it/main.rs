@@ -54,3 +54,4 @@ mod simulate;
 mod sources;
 mod telemetry;
 mod ui;
+mod works;

@@ -97,6 +97,8 @@ scenarios! {
     a_sip_call_with_a_transfer: "sip-call-with-transfer" of "sip-call-with-transfer";
     api_calls_and_webhooks: "api-calls-and-webhooks" of "api-calls-and-webhooks";
     an_agents_job: "agent-job" of "agent-job";
+    an_update_after_the_end: "late-update" of "late-update";
+    an_egress_whose_end_alone_is_reported: "egress-ended-alone" of "egress-ended-alone";
 }
 
 #[test]
@@ -203,6 +205,7 @@ fn label(span: &Span) -> String {
         name::TRACK | name::TRACK_PUBLISH => &[key::TRACK_ID],
         name::TRACK_SUBSCRIBE | name::SUBSCRIPTION => &[key::PARTICIPANT_ID, key::TRACK_ID],
         name::EGRESS => &[key::EGRESS_ID],
+        name::INGRESS => &[key::INGRESS_ID],
         name::SIP_CALL => &[key::SIP_CALL_ID],
         name::SIP_TRANSFER => &[key::SIP_TRANSFER_ID],
         name::AGENT_JOB => &[key::JOB_ID],

@@ -8,10 +8,9 @@ use serde::{Deserialize, Serialize, Serializer};
 use thiserror::Error;
 
 /// The version of the parts' format.
-pub const VERSION: u32 = 4;
-/// The oldest version that can be read: it has the same format without [`Part::Names`] and
-/// [`Part::Ended`].
-pub const OLDEST: u32 = 3;
+pub const VERSION: u32 = 5;
+/// The oldest version that can be read.
+pub const OLDEST: u32 = 5;
 
 /// The content of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

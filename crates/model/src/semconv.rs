@@ -176,6 +176,9 @@ pub mod key {
     pub const EVENT_TYPE: &str = "lk.event.type";
     /// `1s` if the time is known to the second only.
     pub const TIME_PRECISION: &str = "lk.time.precision";
+    /// The rule that inferred a start: first_report (the beginning was not reported, and the start is the
+    /// time of the first report).
+    pub const START_INFERRED: &str = "lk.start.inferred";
     /// The rule that inferred an end: participant_left, room_ended, replaced (a room of the same name
     /// began and nothing more was reported of this one), empty, silence, reconciled (missing in two
     /// lists in a row) or shutdown. The end is then the newest time known.

@@ -69,7 +69,8 @@ fn subject(event: &Event, room: Option<&Room>, to: &mut Vec<Attribute>) {
         }
     };
     let info = event.room.as_ref();
-    text(key::ROOM_ID, info.and_then(|room| room.sid.as_ref()).map(|sid| sid.shared()));
+    let sid = info.and_then(|room| room.sid.as_ref()).or(room.map(|room| &room.sid));
+    text(key::ROOM_ID, sid.map(|sid| sid.shared()));
     let name = info.and_then(|room| room.name.as_ref());
     let name = name.or_else(|| room.and_then(|room| room.name.as_ref()));
     text(key::ROOM_NAME, name.map(|name| name.shared()));

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
+use std::time::Duration;
 
 use super::ended::Ended;
 use super::event_time::EventTime;
@@ -12,12 +13,15 @@ use super::release::{END_BY_ROOM, REPLACED_SETTLES, Released, SILENT_WHEN_REPLAC
 use super::room::{self, Room};
 use super::settings::Settings;
 use super::twins::{Seen, Subject, TwinOutcome, Twins};
-use super::works::Works;
+use super::works::{self, Works};
 use crate::facts::{Census, Forgotten, StreamContext};
 use livekit_otel_model::event::{
-    self, Event, Origin, ParticipantSid, RoomName, RoomSid, StreamStat, Time,
+    self, Event, Origin, ParticipantSid, RoomName, RoomSid, StreamStat, Time, WorkKind,
 };
 use livekit_otel_model::signal::{SpanId, TraceId};
+
+// Clocks of nodes differ by up to this.
+const MAX_SKEW: Duration = Duration::from_mins(2);
 
 /// All sessions.
 #[derive(Debug)]
@@ -70,6 +74,7 @@ impl Sessions {
             return Outcome::Duplicate;
         }
         let sid = event.room.as_ref().and_then(|room| room.sid.clone());
+        let sid = sid.or_else(|| self.room_of_work(event, now));
         let keep = self.settings.keep_ended_ids;
         let sid = sid.filter(|sid| !self.gone.has(sid, now, keep));
         let first = event.reported.map_or(now, |reported| reported.at);
@@ -84,8 +89,7 @@ impl Sessions {
         let context = match &event.work {
             Some(work) => {
                 let room = room.as_deref_mut();
-                let times = (time, now);
-                Some(self.works.apply((event, work), room, times, &self.settings, &mut out.spans))
+                Some(self.works.apply((event, work), room, now, &self.settings, &mut out.spans))
             }
             None => room.as_deref().map(|room| log::context(event, room)),
         };
@@ -200,6 +204,23 @@ impl Sessions {
             room.count(&mut census);
         }
         census
+    }
+
+    // The room of an operation that is reported without the room's SID: the room of its other reports, or
+    // else the one that has the reported name and was open when the operation began.
+    fn room_of_work(&self, event: &Event, now: Time) -> Option<RoomSid> {
+        let work = event.work.as_ref()?;
+        if matches!(work.kind, WorkKind::ApiCall | WorkKind::WebhookDelivery) {
+            return None;
+        }
+        if let Some(known) = self.works.room(work) {
+            return Some(known.clone());
+        }
+        let name = event.room.as_ref()?.name.as_ref()?;
+        let room = self.rooms.get(self.names.get(name)?)?;
+        let began = works::start(work, EventTime::of(event, None, now).at);
+        let is_before_end = room.end.is_none_or(|end| began <= room.at_end(end));
+        (is_before_end && room.start() <= began + MAX_SKEW).then(|| room.sid.clone())
     }
 
     // Creates the room if it is new, and finds the room that had its name before.

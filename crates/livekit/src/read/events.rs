@@ -34,10 +34,9 @@ pub(super) fn from_webhook(message: &lk::WebhookEvent, unknown: &mut Unknown) ->
     let job_room = message.job.as_ref().and_then(|job| job.room.as_ref());
     let egress = message.egress_info.as_ref();
     let ingress = message.ingress_info.as_ref();
-    let state = ingress.and_then(|info| info.state.as_ref());
     let room = room(message.room.as_ref().or(job_room), "")
         .or_else(|| egress.and_then(|info| named_room(&info.room_id, &info.room_name)))
-        .or_else(|| state.and_then(|state| named_room(&state.room_id, "")));
+        .or_else(|| ingress.and_then(ingress_room));
     Some(Event {
         id: message.id.as_str().into(),
         origin: Origin::Webhook,
@@ -115,13 +114,12 @@ pub(super) fn from_node_rooms(message: &lk::AnalyticsNodeRooms) -> Event {
 
 fn analytics_room(message: &lk::AnalyticsEvent) -> Option<Room> {
     let egress = message.egress.as_ref();
-    let state = message.ingress.as_ref().and_then(|info| info.state.as_ref());
     let call = message.sip_call.as_ref();
     let api = message.api_call.as_ref();
     let webhook = message.webhook.as_ref();
     room(message.room.as_ref(), &message.room_id)
         .or_else(|| egress.and_then(|info| named_room(&info.room_id, &info.room_name)))
-        .or_else(|| state.and_then(|state| named_room(&state.room_id, "")))
+        .or_else(|| message.ingress.as_ref().and_then(ingress_room))
         .or_else(|| call.and_then(|info| named_room(&info.room_id, &info.room_name)))
         .or_else(|| api.and_then(|info| named_room(&info.room_id, &info.room_name)))
         .or_else(|| webhook.and_then(|info| named_room(&info.room_id, &info.room_name)))
@@ -140,6 +138,11 @@ fn room(room: Option<&lk::Room>, sid: &str) -> Option<Room> {
 fn named_room(sid: &str, name: &str) -> Option<Room> {
     let (sid, name) = (RoomSid::new(sid), RoomName::new(name));
     (sid.is_some() || name.is_some()).then_some(Room { sid, name, created: None })
+}
+
+fn ingress_room(info: &lk::IngressInfo) -> Option<Room> {
+    let sid = info.state.as_ref().map_or("", |state| &state.room_id);
+    named_room(sid, &info.room_name)
 }
 
 fn bare_participant(sid: &str) -> Option<Participant> {

@@ -15,7 +15,7 @@ pub(super) fn of_analytics(message: &lk::AnalyticsEvent, kind: &EventKind) -> Op
         EventKind::EgressStarted | EventKind::EgressUpdated | EventKind::EgressEnded => {
             match &message.egress {
                 Some(info) => egress(info),
-                None => unfinished(WorkKind::Egress, &message.egress_id, None, None),
+                None => unfinished(WorkKind::Egress, &message.egress_id),
             }
         }
         EventKind::IngressStarted | EventKind::IngressUpdated | EventKind::IngressEnded => {
@@ -25,15 +25,13 @@ pub(super) fn of_analytics(message: &lk::AnalyticsEvent, kind: &EventKind) -> Op
         | EventKind::SipCallIncoming
         | EventKind::SipCallStarted
         | EventKind::SipCallUpdate
-        | EventKind::SipCallEnded => sip_call(message, kind),
-        EventKind::SipTransferRequested | EventKind::SipTransferComplete => {
-            sip_transfer(message, kind)
-        }
+        | EventKind::SipCallEnded => sip_call(message),
+        EventKind::SipTransferRequested | EventKind::SipTransferComplete => sip_transfer(message),
         EventKind::ApiCall => api_call(&message.id, message.api_call.as_ref()?),
         EventKind::Webhook => delivery(&message.id, message.webhook.as_ref()?),
         _ => None,
     }
-    .map(|work| Work { is_over: work.is_over || ends(kind), ..work })
+    .map(|work| reported_by(kind, work))
 }
 
 /// The work that a webhook reports.
@@ -45,8 +43,26 @@ pub(super) fn of_webhook(message: &lk::WebhookEvent, kind: &EventKind) -> Option
         }
         _ => None,
     };
-    let work = egress.or_else(ingress).or_else(|| message.job.as_ref().and_then(job))?;
-    Some(Work { is_over: work.is_over || ends(kind), ..work })
+    let job = || message.job.as_ref().and_then(job);
+    egress.or_else(ingress).or_else(job).map(|work| reported_by(kind, work))
+}
+
+fn reported_by(kind: &EventKind, work: Work) -> Work {
+    let is_start = work.is_start || begins(kind);
+    Work { is_start, is_over: work.is_over || ends(kind), ..work }
+}
+
+fn begins(kind: &EventKind) -> bool {
+    matches!(
+        kind,
+        EventKind::EgressStarted
+            | EventKind::IngressStarted
+            | EventKind::SipParticipantCreated
+            | EventKind::SipCallIncoming
+            | EventKind::SipCallStarted
+            | EventKind::SipTransferRequested
+            | EventKind::AgentJobStarted
+    )
 }
 
 fn ends(kind: &EventKind) -> bool {
@@ -60,19 +76,37 @@ fn ends(kind: &EventKind) -> bool {
     )
 }
 
-fn unfinished(
-    kind: WorkKind,
-    id: &str,
-    started: Option<Time>,
-    ended: Option<Time>,
-) -> Option<Work> {
-    let id = (!id.is_empty()).then(|| id.into())?;
-    Some(Work { kind, id, started, ended, is_over: false, of: None, failure: None })
+fn unfinished(kind: WorkKind, id: &str) -> Option<Work> {
+    Some(Work {
+        kind,
+        id: (!id.is_empty()).then(|| id.into())?,
+        started: None,
+        result_started: None,
+        ended: None,
+        updated: None,
+        status: None,
+        is_start: false,
+        is_over: false,
+        of: None,
+        failure: None,
+    })
+}
+
+// A call that is reported once, when it is over.
+fn finished(kind: WorkKind, id: &str, started: Option<Time>, took: i64) -> Option<Work> {
+    let took = Duration::from_nanos(u64::try_from(took).unwrap_or(0));
+    let ended = started.map(|at| at + took);
+    Some(Work { started, ended, is_start: true, is_over: true, ..unfinished(kind, id)? })
 }
 
 // Upstream writes Unix nanoseconds; 0 is unset.
 fn nanos(at: i64) -> Option<Time> {
     u64::try_from(at).ok().and_then(Time::from_nanos)
+}
+
+// The first of these that is set.
+fn first(times: &[i64]) -> Option<Time> {
+    times.iter().find_map(|at| nanos(*at))
 }
 
 fn failure(error_type: impl Into<Arc<str>>, message: &str) -> Failure {
@@ -92,17 +126,41 @@ fn egress(info: &lk::EgressInfo) -> Option<Work> {
         EgressLimitReached => Some("egress_limit_reached"),
         EgressStarting | EgressActive | EgressEnding | EgressComplete => None,
     };
-    let work = unfinished(
-        WorkKind::Egress,
-        &info.egress_id,
-        nanos(info.started_at),
-        nanos(info.ended_at),
-    )?;
+    let results = results(info);
+    let last = || results.iter().filter_map(|(_, ended)| *ended).max();
     Some(Work {
+        started: nanos(info.started_at),
+        result_started: results.iter().filter_map(|(started, _)| *started).min(),
+        ended: nanos(info.ended_at).or_else(last),
+        updated: nanos(info.updated_at),
+        status: Some(info.status),
         is_over: failed.is_some() || status == EgressComplete,
         failure: failed.map(|error_type| failure(error_type, &info.error)),
-        ..work
+        ..unfinished(WorkKind::Egress, &info.egress_id)?
     })
+}
+
+// When each of its results began and ended. Older servers describe one result, newer ones a list.
+#[expect(deprecated, reason = "servers still write them")]
+fn results(info: &lk::EgressInfo) -> Vec<(Option<Time>, Option<Time>)> {
+    use lk::egress_info::Result::{File, Segments, Stream};
+    let (mut streams, mut files, mut segments) = (&[][..], None, None);
+    match &info.result {
+        Some(Stream(list)) => streams = &list.info,
+        Some(File(file)) => files = Some(file),
+        Some(Segments(list)) => segments = Some(list),
+        None => {}
+    }
+    let streams = streams.iter().chain(&info.stream_results);
+    let files = files.into_iter().chain(&info.file_results);
+    let segments = segments.into_iter().chain(&info.segment_results);
+    streams
+        .map(|each| (each.started_at, each.ended_at))
+        .chain(files.map(|each| (each.started_at, each.ended_at)))
+        .chain(segments.map(|each| (each.started_at, each.ended_at)))
+        .chain(info.image_results.iter().map(|each| (each.started_at, each.ended_at)))
+        .map(|(started, ended)| (nanos(started), nanos(ended)))
+        .collect()
 }
 
 fn ingress(info: &lk::IngressInfo) -> Option<Work> {
@@ -113,49 +171,55 @@ fn ingress(info: &lk::IngressInfo) -> Option<Work> {
     }
     let status = Status::try_from(state.status).unwrap_or(Status::EndpointInactive);
     let id = format!("{}/{}", info.ingress_id, state.resource_id);
-    let work = unfinished(WorkKind::Ingress, &id, nanos(state.started_at), nanos(state.ended_at))?;
     let failed = status == Status::EndpointError;
     Some(Work {
+        started: nanos(state.started_at),
+        ended: nanos(state.ended_at),
+        updated: nanos(state.updated_at),
+        status: Some(state.status),
         is_over: failed || status == Status::EndpointComplete,
         failure: failed.then(|| failure("ingress_failed", &state.error)),
-        ..work
+        ..unfinished(WorkKind::Ingress, &id)?
     })
 }
 
-fn sip_call(message: &lk::AnalyticsEvent, kind: &EventKind) -> Option<Work> {
+// Before they had a unit in their names, the times were nanoseconds already.
+#[expect(deprecated, reason = "older servers write them")]
+fn sip_call(message: &lk::AnalyticsEvent) -> Option<Work> {
     use lk::SipCallStatus;
     let Some(info) = &message.sip_call else {
-        return unfinished(WorkKind::SipCall, &message.sip_call_id, None, None);
+        return unfinished(WorkKind::SipCall, &message.sip_call_id);
     };
     let status = SipCallStatus::try_from(info.call_status).unwrap_or(SipCallStatus::ScsActive);
     let id = if info.call_id.is_empty() { &message.sip_call_id } else { &info.call_id };
-    let started = nanos(info.created_at_ns).or(nanos(info.started_at_ns));
-    let work = unfinished(WorkKind::SipCall, id, started, nanos(info.ended_at_ns))?;
+    let created = [info.created_at_ns, info.created_at, info.started_at_ns, info.started_at];
     let failed = status == SipCallStatus::ScsError;
     let error_type = || sip_status(info.call_status_code.as_ref(), "sip_call_failed");
     Some(Work {
-        is_over: failed || status == SipCallStatus::ScsDisconnected || ends(kind),
+        started: first(&created),
+        ended: first(&[info.ended_at_ns, info.ended_at]),
+        status: Some(info.call_status),
+        is_over: failed || status == SipCallStatus::ScsDisconnected,
         failure: failed.then(|| failure(error_type(), &info.error)),
-        ..work
+        ..unfinished(WorkKind::SipCall, id)?
     })
 }
 
-fn sip_transfer(message: &lk::AnalyticsEvent, kind: &EventKind) -> Option<Work> {
+fn sip_transfer(message: &lk::AnalyticsEvent) -> Option<Work> {
+    use lk::SipTransferStatus::{StsTransferFailed, StsTransferSuccessful};
     let info = message.sip_transfer.as_ref()?;
-    let work = unfinished(
-        WorkKind::SipTransfer,
-        &info.transfer_id,
-        nanos(info.transfer_initiated_at_ns),
-        nanos(info.transfer_completed_at_ns),
-    )?;
-    let failed = info.transfer_status == lk::SipTransferStatus::StsTransferFailed as i32;
+    let status = info.transfer_status;
+    let failed = status == StsTransferFailed as i32;
     let error_type = || sip_status(info.transfer_status_code.as_ref(), "sip_transfer_failed");
     let call = [&info.call_id, &message.sip_call_id].into_iter().find(|id| !id.is_empty());
     Some(Work {
-        is_over: failed || ends(kind),
+        started: nanos(info.transfer_initiated_at_ns),
+        ended: nanos(info.transfer_completed_at_ns),
+        status: Some(status),
+        is_over: failed || status == StsTransferSuccessful as i32,
         of: call.map(|id| id.as_str().into()),
         failure: failed.then(|| failure(error_type(), &info.error)),
-        ..work
+        ..unfinished(WorkKind::SipTransfer, &info.transfer_id)?
     })
 }
 
@@ -170,33 +234,33 @@ fn sip_status(status: Option<&lk::SipStatus>, otherwise: &str) -> Arc<str> {
 
 fn job(info: &lk::Job) -> Option<Work> {
     let state = info.state.clone().unwrap_or_default();
-    let work =
-        unfinished(WorkKind::AgentJob, &info.id, nanos(state.started_at), nanos(state.ended_at))?;
     let failed = state.status == lk::JobStatus::JsFailed as i32;
     Some(Work {
+        started: nanos(state.started_at),
+        ended: nanos(state.ended_at),
+        updated: nanos(state.updated_at),
+        status: info.state.as_ref().map(|state| state.status),
         is_over: failed || state.status == lk::JobStatus::JsSuccess as i32,
         failure: failed.then(|| failure("agent_job_failed", &state.error)),
-        ..work
+        ..unfinished(WorkKind::AgentJob, &info.id)?
     })
 }
 
 fn api_call(id: &str, info: &lk::ApiCallInfo) -> Option<Work> {
-    let started = time(info.started_at.as_ref());
     // Twirp has few codes; anything that does not look like one is not sent.
     let code = &info.twirp_error_code;
     let is_code =
         code.len() < 32 && code.chars().all(|each| each == '_' || each.is_ascii_lowercase());
     let error_type = if is_code { code.as_str() } else { "api_call_failed" };
     let message = &info.twirp_error_message;
+    let started = time(info.started_at.as_ref());
     Some(Work {
-        is_over: true,
         failure: (!code.is_empty()).then(|| failure(error_type, message)),
-        ..unfinished(WorkKind::ApiCall, id, started, end(started, info.duration_ns))?
+        ..finished(WorkKind::ApiCall, id, started, info.duration_ns)?
     })
 }
 
 fn delivery(id: &str, info: &lk::WebhookInfo) -> Option<Work> {
-    let started = time(info.sent_at.as_ref());
     let status = info.http_status_code;
     // Errors may quote the whole URL, which may have a secret.
     let failure = if info.is_dropped {
@@ -208,15 +272,11 @@ fn delivery(id: &str, info: &lk::WebhookInfo) -> Option<Work> {
     } else {
         Some(failure("webhook_send_failed", "the webhook could not be sent"))
     };
+    let started = time(info.sent_at.as_ref());
     Some(Work {
-        is_over: true,
         failure,
-        ..unfinished(WorkKind::WebhookDelivery, id, started, end(started, info.send_duration_ns))?
+        ..finished(WorkKind::WebhookDelivery, id, started, info.send_duration_ns)?
     })
-}
-
-fn end(started: Option<Time>, took: i64) -> Option<Time> {
-    started.map(|at| at + Duration::from_nanos(u64::try_from(took).unwrap_or(0)))
 }
 
 /// A participant's state, by LiveKit's name.

@@ -13,10 +13,19 @@ pub struct Work {
     pub kind: WorkKind,
     /// Its id. An ingress's includes that of its session, as an ingress may be used again.
     pub id: Arc<str>,
-    /// When it began.
+    /// When it began, in its own words.
     pub started: Option<Time>,
+    /// When the first of its results began, such as an egress's file.
+    pub result_started: Option<Time>,
     /// When it ended. A time that is reported before it is over does not count.
     pub ended: Option<Time>,
+    /// When its state was as described (`updated_at`); `None` if only the event has a time.
+    pub updated: Option<Time>,
+    /// The number of its status in LiveKit's enum, which grows from one status to the next; `None` if the
+    /// message has no status.
+    pub status: Option<i32>,
+    /// Whether the event is the report of its beginning.
+    pub is_start: bool,
     /// Whether the message says that it is over.
     pub is_over: bool,
     /// The SIP call of a transfer.
@@ -26,7 +35,7 @@ pub struct Work {
 }
 
 /// Why something failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Failure {
     /// `error.type`: one of few values.
     pub error_type: Arc<str>,

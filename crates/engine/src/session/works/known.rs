@@ -1,0 +1,212 @@
+//! One operation: what was reported of it, and its span.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids;
+use crate::session::attributes::attribute;
+use livekit_otel_model::event::{Event, Failure, RoomSid, Time, Work, WorkKind};
+use livekit_otel_model::semconv::{key, span};
+use livekit_otel_model::signal::{Attribute, Link, Span, SpanId, SpanKind, TraceId, Value};
+
+/// The rule for an operation whose beginning was not reported.
+const START_BY_FIRST_REPORT: &str = "first_report";
+
+/// How much a report counts beside the others of its operation. What has ended is final, so its first
+/// end is above everything else. Of other reports the newest is above, by its own time, and of those
+/// with the same time the one whose status is furthest on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Rank {
+    is_over: bool,
+    // Unix nanoseconds, for an end counted from the latest time.
+    at: u64,
+    status: i32,
+}
+
+impl Rank {
+    fn of(work: &Work, at: Time) -> Self {
+        let at = work.updated.unwrap_or(at).nanos();
+        let at = if work.is_over { u64::MAX - at } else { at };
+        Self { is_over: work.is_over, at, status: work.status.unwrap_or(-1) }
+    }
+}
+
+/// The place of its span.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(super) struct Place {
+    pub(super) trace: TraceId,
+    pub(super) span: SpanId,
+    pub(super) parent: Option<SpanId>,
+    // The room that it is linked to, in another trace.
+    pub(super) room: Option<(TraceId, SpanId)>,
+}
+
+/// What is known of an operation. Only its place and its room depend on the order of its reports.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Known {
+    pub(super) place: Place,
+    /// The first room that was reported of it.
+    pub(super) room: Option<RoomSid>,
+    first: Time,
+    newest: Time,
+    // The earliest of those reported.
+    started: Option<Time>,
+    result_started: Option<Time>,
+    ended: Option<Time>,
+    // The first event that reports its beginning, and the first that says that it is over.
+    began: Option<Time>,
+    over: Option<Time>,
+    failure: Option<(Rank, Option<Failure>)>,
+    attributes: Vec<(Rank, Attribute)>,
+    pub(super) due: Time,
+    pub(super) is_released: bool,
+}
+
+impl Known {
+    pub(super) fn new(place: Place, at: Time) -> Self {
+        Self {
+            place,
+            room: None,
+            first: at,
+            newest: at,
+            started: None,
+            result_started: None,
+            ended: None,
+            began: None,
+            over: None,
+            failure: None,
+            attributes: Vec::new(),
+            due: at,
+            is_released: false,
+        }
+    }
+
+    /// Applies a report that was made at `at` of an operation in `room`.
+    pub(super) fn update(&mut self, event: &Event, work: &Work, room: Option<&RoomSid>, at: Time) {
+        self.first = self.first.min(at);
+        self.newest = self.newest.max(at);
+        self.room = self.room.take().or_else(|| room.cloned());
+        earliest(&mut self.started, work.started);
+        earliest(&mut self.result_started, work.result_started);
+        earliest(&mut self.began, work.is_start.then_some(at));
+        if work.is_over {
+            earliest(&mut self.over, Some(at));
+            earliest(&mut self.ended, work.ended);
+        }
+        let rank = Rank::of(work, at);
+        // Without a status, it is no success either.
+        if work.status.is_some() || work.failure.is_some() {
+            self.failure = self.failure.take().max(Some((rank, work.failure.clone())));
+        }
+        for new in subject(event, room).chain(event.details.iter().map(attribute)) {
+            match self.attributes.iter_mut().find(|(_, known)| known.key == new.key) {
+                Some(known) if (known.0, &known.1.value) < (rank, &new.value) => {
+                    *known = (rank, new);
+                }
+                Some(_) => {}
+                None => self.attributes.push((rank, new)),
+            }
+        }
+    }
+
+    /// Whether a report says that it is over.
+    pub(super) fn is_over(&self) -> bool {
+        self.over.is_some()
+    }
+
+    /// Forgets what only its span needs, which is released.
+    pub(super) fn release(&mut self) {
+        self.is_released = true;
+        self.attributes = Vec::new();
+    }
+
+    /// Its span; `rule` inferred its end, unless it is over.
+    pub(super) fn span(&self, kind: WorkKind, rule: &'static str) -> Span {
+        let (name, kind) = name(kind);
+        let (start, is_inferred) = self.start();
+        let mut attributes: Vec<_> =
+            self.attributes.iter().map(|(_, attribute)| attribute.clone()).collect();
+        attributes.sort_by_key(|attribute| attribute.key);
+        attributes.retain(|attribute| attribute.key != key::DURATION);
+        let failure = self.failure.as_ref().and_then(|(_, failure)| failure.as_ref());
+        if let Some(Failure { error_type, message }) = failure {
+            attributes.push(Attribute::new(key::ERROR_TYPE, Arc::clone(error_type)));
+            attributes.extend(message.clone().map(|message| Attribute::new(key::ERROR, message)));
+        }
+        if is_inferred {
+            attributes.push(Attribute::new(key::START_INFERRED, START_BY_FIRST_REPORT));
+        }
+        if self.over.is_none() {
+            attributes.push(Attribute::new(key::END_INFERRED, rule));
+        }
+        let link = |(trace_id, span_id)| Link { trace_id, span_id };
+        Span {
+            trace_id: self.place.trace,
+            span_id: self.place.span,
+            parent: self.place.parent,
+            name,
+            kind,
+            start,
+            end: self.ended.or(self.over).unwrap_or(self.newest).max(start),
+            attributes,
+            links: self.place.room.into_iter().map(link).collect(),
+            failure: failure.map(|failure| Arc::clone(&failure.error_type)),
+        }
+    }
+
+    // Its start, and whether that is inferred.
+    fn start(&self) -> (Time, bool) {
+        let began = self.began.into_iter().chain(self.result_started).min();
+        match self.started.or(began) {
+            Some(start) => (start, false),
+            None => (self.ended.map_or(self.first, |ended| ended.min(self.first)), true),
+        }
+    }
+}
+
+fn earliest(known: &mut Option<Time>, time: Option<Time>) {
+    *known = [*known, time].into_iter().flatten().min();
+}
+
+// The room, participant and node of the event, if they are known.
+fn subject(event: &Event, room: Option<&RoomSid>) -> impl Iterator<Item = Attribute> {
+    let text = |key, text: Option<Arc<str>>| text.map(|text| (key, text));
+    let name = event.room.as_ref().and_then(|room| room.name.as_ref());
+    let who = event.participant.as_ref();
+    [
+        text(key::ROOM_ID, room.map(|sid| sid.shared())),
+        text(key::ROOM_NAME, name.map(|name| name.shared())),
+        text(key::PARTICIPANT_ID, who.map(|who| who.sid.shared())),
+        text(
+            key::PARTICIPANT_IDENTITY,
+            who.and_then(|who| who.identity.as_ref()).map(|identity| identity.shared()),
+        ),
+        text(key::NODE_ID, event.node.as_ref().map(|node| node.shared())),
+    ]
+    .into_iter()
+    .flatten()
+    .map(|(key, text)| Attribute { key, value: Value::Text(text) })
+}
+
+/// The name and the kind of its span.
+pub(super) fn name(kind: WorkKind) -> (&'static str, SpanKind) {
+    match kind {
+        WorkKind::Egress => (span::EGRESS, SpanKind::Internal),
+        WorkKind::Ingress => (span::INGRESS, SpanKind::Internal),
+        WorkKind::SipCall => (span::SIP_CALL, SpanKind::Internal),
+        WorkKind::SipTransfer => (span::SIP_TRANSFER, SpanKind::Internal),
+        WorkKind::AgentJob => (span::AGENT_JOB, SpanKind::Internal),
+        WorkKind::ApiCall => (span::API_CALL, SpanKind::Server),
+        WorkKind::WebhookDelivery => (span::WEBHOOK_DELIVERY, SpanKind::Client),
+    }
+}
+
+impl Place {
+    /// The place of an operation outside of any room's trace.
+    pub(super) fn apart(work: &Work) -> Self {
+        let kind = name(work.kind).0;
+        let span = ids::work(kind, &work.id);
+        Self { trace: ids::work_trace(kind, &work.id), span, parent: None, room: None }
+    }
+}
