@@ -182,15 +182,24 @@ fn points(metric: &Metric) -> Vec<Metric> {
     }
 }
 
-/// How often each is there, whatever its place and the order of its attributes.
+/// How often each is there, whatever its place and the order of attributes.
 pub(super) fn counted(items: &[Item]) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for item in items {
         let mut item = item.clone();
-        item.attributes_mut().sort_by(|one, other| one.key.cmp(&other.key));
+        sort(item.attributes_mut());
+        sort(&mut item.resource.attributes);
+        sort(&mut item.scope.attributes);
+        if let What::Span(span) = &mut item.what {
+            span.events.iter_mut().for_each(|event| sort(&mut event.attributes));
+        }
         *counts.entry(format!("{item:?}")).or_default() += 1;
     }
     counts
+}
+
+fn sort(attributes: &mut [KeyValue]) {
+    attributes.sort_by(|one, other| one.key.cmp(&other.key));
 }
 
 impl std::fmt::Debug for Item {

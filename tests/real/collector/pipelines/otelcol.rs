@@ -69,10 +69,16 @@ impl Drop for Running {
 
 /// Has the files' OTLP receiver listen on free ports: its address for gRPC, and what says so.
 pub(super) fn listening() -> (String, String) {
-    let [grpc, http] = [reserved_port(), reserved_port()].map(|port| format!("127.0.0.1:{port}"));
+    let (grpc, _, own) = listening_for_both();
+    (grpc, own)
+}
+
+/// The same, with the port for HTTP.
+pub(super) fn listening_for_both() -> (String, u16, String) {
+    let [grpc, http] = [reserved_port(), reserved_port()];
     let own = format!(
-        "yaml:{{receivers: {{otlp: {{protocols: {{grpc: {{endpoint: '{grpc}'}}, \
-         http: {{endpoint: '{http}'}}}}}}}}}}"
+        "yaml:{{receivers: {{otlp: {{protocols: {{grpc: {{endpoint: '127.0.0.1:{grpc}'}}, \
+         http: {{endpoint: '127.0.0.1:{http}'}}}}}}}}}}"
     );
-    (format!("http://{grpc}"), own)
+    (format!("http://127.0.0.1:{grpc}"), http, own)
 }

@@ -15,17 +15,12 @@ use tonic::{Code, Status};
 use super::PATIENCE;
 use crate::program::{KEY, Program, SECRET};
 
-const REPLAY: &[&str] = &[
-    "replay",
-    concat!(env!("CARGO_MANIFEST_DIR"), "/examples/captures/one-call.jsonl"),
-    "--speed",
-    "50",
-];
+const CALL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/captures/one-call.jsonl");
 
 /// The captured call of a real server with real clients.
 pub(super) async fn call() -> &'static Received {
-    static CALL: OnceCell<Received> = OnceCell::const_new();
-    CALL.get_or_init(|| record("room", REPLAY)).await
+    static RECORDED: OnceCell<Received> = OnceCell::const_new();
+    RECORDED.get_or_init(|| replay(CALL)).await
 }
 
 /// Simulated calls with a trace for each participant, of whom some fail and some fare badly.
@@ -38,6 +33,15 @@ fn simulation() -> Vec<&'static str> {
     let of = "simulate --rooms 20 --participants 5 --tracks 1 --duration 2m \
               --loss 0.02 --failures 0.1 --speed inf";
     of.split_whitespace().collect()
+}
+
+/// Another captured call.
+pub(super) async fn replay(capture: &str) -> Received {
+    record("room", &replaying(capture)).await
+}
+
+fn replaying(capture: &str) -> [&str; 4] {
+    ["replay", capture, "--speed", "50"]
 }
 
 async fn record(scope: &str, origin: &[&str]) -> Received {
@@ -110,6 +114,6 @@ pub(super) async fn send_once(endpoint: &str, received: &Received) -> Result<(),
 /// Sends the captured call to a collector through `serve`. Returns the number of its spans and log records.
 pub(super) async fn replayed(endpoint: &str) -> (usize, usize) {
     let telemetry = livekit_otel_tools::demo::Telemetry::read(call().await);
-    run_serve(endpoint, "room", REPLAY);
+    run_serve(endpoint, "room", &replaying(CALL));
     (telemetry.spans.len(), telemetry.logs.len())
 }
