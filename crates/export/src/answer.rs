@@ -18,6 +18,7 @@ use tonic_types::pb::{RetryInfo, Status as RpcStatus};
 
 use livekit_otel_model::printable;
 use livekit_otel_transport::frames::status::{NoStatus, content_type};
+use livekit_otel_transport::retry_after;
 
 /// The outcome of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +66,9 @@ pub(super) fn of_http(
         }
         429 | 502 | 503 | 504 => {
             let after = headers.get(RETRY_AFTER).and_then(|after| after.to_str().ok());
-            let after = after.and_then(|after| parse_retry_after(after.trim(), now));
+            let after = after.and_then(|after| retry_after(after, now));
+            // Without a time in the future the back-off applies.
+            let after = after.filter(|after| !after.is_zero());
             let after = after.or_else(|| retry_info(&body).filter(|after| !after.is_zero()));
             Answer::Retry { after, reason: http_reason(status, &body) }
         }
@@ -94,15 +97,6 @@ fn http_reason(status: StatusCode, body: &[u8]) -> String {
         Ok(rpc) if !rpc.message.is_empty() => format!("{status}: {}", shortened(&rpc.message)),
         _ => status.to_string(),
     }
-}
-
-// Seconds or a date (RFC 9110, 10.2.3). `None` where that is not in the future: the back-off applies.
-fn parse_retry_after(retry_after: &str, now: SystemTime) -> Option<Duration> {
-    let after = match retry_after.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => httpdate::parse_http_date(retry_after).ok()?.duration_since(now).ok()?,
-    };
-    (!after.is_zero()).then_some(after)
 }
 
 /// The answer to a request over gRPC.

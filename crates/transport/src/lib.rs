@@ -3,7 +3,8 @@
 //! - [`client`]: an HTTP client with the system's certificates.
 //! - [`frames`]: gRPC messages as bytes, and answers that are judged by their status alone.
 //! - [`tls`]: the PEM files of a client.
-//! - [`chain`] formats an error with its causes, [`jittered`] spreads retries.
+//! - [`chain`] formats an error with its causes, [`jittered`] spreads retries, [`retry_after`] reads how
+//!   long a server asks to wait.
 //!
 //! This crate knows none of the other members: neither LiveKit's messages nor OTLP. The tests of its users
 //! test it against servers: `crates/export/src/tests` and the root's `tests/it`.
@@ -14,7 +15,7 @@ pub mod client;
 pub mod frames;
 pub mod tls;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// An error and its causes, separated by colons.
 pub fn chain(error: &dyn std::error::Error) -> String {
@@ -36,10 +37,41 @@ pub fn jittered(backoff: Duration) -> Duration {
     backoff / 2 + backoff / 2000 * fastrand::u32(..1000)
 }
 
+/// A `Retry-After` header's seconds, or the time until its date (RFC 9110, 10.2.3): 0 for one in the past.
+/// `None` if it is neither.
+pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+    let value = value.trim();
+    match value.parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => {
+            let date = httpdate::parse_http_date(value).ok()?;
+            Some(date.duration_since(now).unwrap_or_default())
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::io;
+    use std::time::UNIX_EPOCH;
+
+    #[test]
+    fn a_retry_after_is_seconds_or_a_date() {
+        let now = UNIX_EPOCH + Duration::from_secs(1_795_406_961);
+        let table = [
+            ("0", Some(0)),
+            (" 120 ", Some(120)),
+            ("Mon, 23 Nov 2026 04:09:31 GMT", Some(10)),
+            ("Mon, 23 Nov 2026 04:09:11 GMT", Some(0)),
+            ("-1", None),
+            ("soon", None),
+            ("", None),
+        ];
+        for (value, seconds) in table {
+            assert_eq!(retry_after(value, now), seconds.map(Duration::from_secs), "{value:?}");
+        }
+    }
 
     #[test]
     fn a_chain_quotes_each_cause_once() {
