@@ -26,7 +26,7 @@ use livekit_otel_ledger::Refused;
 use livekit_otel_livekit::token::{self, Refusal, Refusals};
 use livekit_otel_model::Source;
 
-// LiveKit's sender gives up after 15 s in all.
+// LiveKit's sender ends an attempt after 10 s (livekit_otel_livekit::post).
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 // For the memory of a body.
 const BUDGET_TIMEOUT: Duration = Duration::from_secs(4);

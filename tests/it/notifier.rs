@@ -1,5 +1,6 @@
 //! The webhook notifier, against receivers that answer as each test wants.
 
+mod limits;
 mod receiver;
 mod targets;
 
@@ -102,6 +103,7 @@ async fn livekits_receiver_reads_what_is_sent() {
     let received = receiver.next().await;
     assert_eq!(received.path, "/hook");
     assert_eq!(received.headers["content-type"], "application/webhook+json");
+    assert_eq!(received.headers["user-agent"], "LiveKit");
     assert_eq!(received.read(KEY, SECRET), Some(sent));
     assert_eq!(received.read(KEY, OTHER_SECRET), None);
     let claims = Claims::from_unverified(received.token()).unwrap();
@@ -257,7 +259,8 @@ async fn a_webhook_that_fails_after_its_retries_is_counted_in_the_next() {
 #[tokio::test]
 async fn a_retry_waits_as_long_as_the_receiver_asks() {
     let mut receiver = Receiver::start().await;
-    let notifying = Notifying::start(&to(&receiver));
+    let backoff = Duration::from_millis(1);
+    let notifying = Notifying::start(&to(&receiver).backoff(backoff, LONG));
     for status in [429, 503] {
         notifying.notify(&event("EV_1", "room")).unwrap();
         let began = Instant::now();
@@ -270,7 +273,8 @@ async fn a_retry_waits_as_long_as_the_receiver_asks() {
 #[tokio::test]
 async fn a_waiting_retry_does_not_delay_another_room() {
     let mut receiver = Receiver::start().await;
-    let notifying = Notifying::start(&to(&receiver).max_requests(1));
+    let settings = to(&receiver).max_requests(1).backoff(Duration::from_millis(1), LONG);
+    let notifying = Notifying::start(&settings);
     notifying.notify(&event("EV_1", "busy")).unwrap();
     receiver.next().await.answer_with(503, &[("retry-after", "60")]);
     notifying.notify(&event("EV_2", "other")).unwrap();
@@ -344,51 +348,6 @@ async fn a_dead_url_does_not_delay_another() {
         received.answer(200);
     }
     assert!(dead.is_quiet());
-}
-
-#[tokio::test]
-async fn a_shutdown_sends_what_is_queued() {
-    let mut receiver = Receiver::start().await;
-    let mut notifying = Notifying::start(&to(&receiver));
-    for n in 0..10 {
-        notifying.notify(&event(&n.to_string(), "room")).unwrap();
-    }
-    let answering = tokio::spawn(async move {
-        for _ in 0..10 {
-            receiver.next().await.answer(200);
-        }
-    });
-    let began = Instant::now();
-    timeout(LONG, notifying.notifier.shutdown(began + LONG)).await.expect("an end in time");
-    answering.await.unwrap();
-    let processed = notifying.processed_so_far();
-    assert_eq!(processed.len(), 10);
-    assert!(processed.iter().all(|info| info.http_status_code == 200));
-
-    assert_eq!(notifying.notify(&event("late", "room")), Err(NotifyError::Closed));
-    let late = notifying.processed().await;
-    assert_eq!((late.event_id.as_str(), late.is_dropped), ("late", true));
-}
-
-#[tokio::test]
-async fn a_shutdown_reports_what_it_could_not_send_in_time() {
-    let mut receiver = Receiver::start().await;
-    let mut notifying = Notifying::start(&to(&receiver));
-    for id in ["sending", "waiting-1", "waiting-2"] {
-        notifying.notify(&event(id, "room")).unwrap();
-    }
-    let _unanswered = receiver.next().await;
-    let deadline = Instant::now() + Duration::from_millis(50);
-    timeout(LONG, notifying.notifier.shutdown(deadline)).await.expect("an end in time");
-    let processed = notifying.processed_so_far();
-    let processed: Vec<_> = processed
-        .iter()
-        .map(|info| (info.event_id.as_str(), info.is_dropped, info.sent_at.is_some()))
-        .collect();
-    let expected =
-        [("sending", false, true), ("waiting-1", true, false), ("waiting-2", true, false)];
-    assert_eq!(processed, expected);
-    assert!(receiver.is_quiet());
 }
 
 #[tokio::test]

@@ -1,10 +1,10 @@
-//! Sends one signed webhook, like LiveKit's server. Retries are up to the caller, since their rules
-//! differ.
+//! Sends one signed webhook, like LiveKit's server (livekit protocol 1.54,
+//! webhook/resource_url_notifier.go). Retries are up to the caller, since their rules differ.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{self, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
 use http_body_util::Full;
 use hyper_util::client::legacy::connect::Connect;
@@ -15,6 +15,17 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::token::sign;
 use livekit_otel_transport::client;
+
+/// How long LiveKit's server waits in one attempt, from the connection to the end of the answer.
+pub const ATTEMPT: Duration = Duration::from_secs(10);
+/// How often it sends a webhook again.
+pub const RETRIES: u32 = 4;
+/// Its pause before the first retry; each further one is twice as long.
+pub const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+/// Its longest pause, whatever the receiver asks for.
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Its `User-Agent`, which receivers' firewalls know.
+pub const USER_AGENT: &str = "LiveKit";
 
 /// Why a webhook was not accepted.
 #[derive(Debug, Error)]
@@ -33,16 +44,18 @@ pub enum PostError {
     Refused {
         /// The status.
         status: StatusCode,
-        /// The seconds of the `Retry-After` header, if the status is 429 or 503.
+        /// How long the `Retry-After` header asks to wait, if the status is 429 or 503. It has no
+        /// upper limit.
         retry_after: Option<Duration>,
     },
 }
 
-/// A webhook's body and the token that signs it.
+/// A webhook's body, the token that signs it, and its sender.
 #[derive(Debug, Clone)]
 pub struct SignedWebhook {
     body: Bytes,
     token: HeaderValue,
+    user_agent: HeaderValue,
 }
 
 impl SignedWebhook {
@@ -55,7 +68,14 @@ impl SignedWebhook {
         let token = HeaderValue::try_from(sign(&body, key, secret)?);
         let mut token = token.map_err(|_| AccessTokenError::InvalidKeys)?;
         token.set_sensitive(true);
-        Ok(Self { body, token })
+        Ok(Self { body, token, user_agent: HeaderValue::from_static(USER_AGENT) })
+    }
+
+    /// The `User-Agent`, in place of [`USER_AGENT`].
+    #[must_use]
+    pub fn user_agent(mut self, user_agent: HeaderValue) -> Self {
+        self.user_agent = user_agent;
+        self
     }
 
     /// Posts it once, and returns the status with which it was accepted. The status alone decides,
@@ -75,6 +95,7 @@ impl SignedWebhook {
         let request = Request::post(to)
             .header(AUTHORIZATION, &self.token)
             .header(CONTENT_TYPE, "application/webhook+json")
+            .header(header::USER_AGENT, &self.user_agent)
             .body(Full::new(self.body.clone()))?;
         let deadline = Instant::now() + limit;
         let response = timeout_at(deadline, client.request(request)).await;
@@ -85,17 +106,16 @@ impl SignedWebhook {
         if head.status.is_success() {
             return Ok(head.status);
         }
-        let retry_after = retry_after(head.status, &head.headers);
+        let retry_after = retry_after(head.status, &head.headers, SystemTime::now());
         Err(PostError::Refused { status: head.status, retry_after })
     }
 }
 
-fn retry_after(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
+fn retry_after(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     if !matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
         return None;
     }
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
+    livekit_otel_transport::retry_after(headers.get(RETRY_AFTER)?.to_str().ok()?, now)
 }
 
 #[cfg(test)]
@@ -105,10 +125,9 @@ mod tests {
 
     use super::*;
 
-    const LIMIT: Duration = Duration::from_secs(30);
-
     // Posts to a receiver that answers with these bytes and closes the connection.
-    async fn answered(answer: &'static str) -> Result<StatusCode, PostError> {
+    async fn answered(answer: &str) -> Result<StatusCode, PostError> {
+        let answer = answer.to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let to = format!("http://{}/webhook", listener.local_addr().unwrap()).parse().unwrap();
         let answering = tokio::spawn(async move {
@@ -118,10 +137,12 @@ mod tests {
             let head = String::from_utf8_lossy(&request[..length]).to_lowercase();
             assert!(head.contains("content-type: application/webhook+json"), "{head}");
             assert!(head.contains("authorization: ey"), "{head}");
-            stream.write_all(answer.as_bytes()).await.unwrap();
+            assert!(head.contains("user-agent: livekit\r\n"), "{head}");
+            // A client that has read enough closes the connection.
+            let _ = stream.write_all(answer.as_bytes()).await;
         });
         let webhook = SignedWebhook::new("{}".into(), "key", "secret").unwrap();
-        let posted = webhook.post(&client::plain(), &to, LIMIT).await;
+        let posted = webhook.post(&client::plain(), &to, ATTEMPT).await;
         answering.await.unwrap();
         posted
     }
@@ -138,15 +159,29 @@ mod tests {
         assert_eq!(refused.to_string(), "the receiver answered 401 Unauthorized");
     }
 
+    #[tokio::test]
+    async fn a_long_head_is_an_error() {
+        // As long as a reason phrase, which is not quoted either.
+        let answer =
+            |length| format!("HTTP/1.1 500 {}\r\nContent-Length: 0\r\n\r\n", "x".repeat(length));
+        let error = answered(&answer(32 * 1024)).await.unwrap_err();
+        assert_eq!(error.to_string(), "the receiver answered 500 Internal Server Error");
+        let error = answered(&answer(160 * 1024)).await.unwrap_err();
+        assert!(matches!(error, PostError::Connection(_)), "{error}");
+    }
+
     #[test]
     fn retry_after_is_read_on_429_and_503() {
         let after = |code: u16, value: &str| {
             let headers = HeaderMap::from_iter([(RETRY_AFTER, value.parse().unwrap())]);
-            retry_after(StatusCode::from_u16(code).unwrap(), &headers)
+            let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_406_961);
+            retry_after(StatusCode::from_u16(code).unwrap(), &headers, now)
         };
         for code in [429, 503] {
             assert_eq!(after(code, "7"), Some(Duration::from_secs(7)));
             assert_eq!(after(code, "0"), Some(Duration::ZERO));
+            let date = "Mon, 23 Nov 2026 04:09:31 GMT";
+            assert_eq!(after(code, date), Some(Duration::from_secs(10)));
             assert_eq!((after(code, "-1"), after(code, "soon")), (None, None));
         }
         assert_eq!((after(500, "7"), after(401, "7")), (None, None));
@@ -167,8 +202,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let to = format!("http://{}/webhook", listener.local_addr().unwrap()).parse().unwrap();
         let webhook = SignedWebhook::new("{}".into(), "key", "secret").unwrap();
-        let error = webhook.post(&client::plain(), &to, LIMIT).await.unwrap_err();
-        assert_eq!(error.to_string(), "no response in 30 s");
+        let error = webhook.post(&client::plain(), &to, ATTEMPT).await.unwrap_err();
+        assert_eq!(error.to_string(), "no response in 10 s");
     }
 
     #[tokio::test]

@@ -31,7 +31,7 @@ pub enum NotifyError {
     BadUrl,
 }
 
-/// Queues webhooks and sends them (livekit protocol, webhook/notifier.go). Calls return at once.
+/// Queues webhooks and sends them (livekit protocol 1.54, webhook/notifier.go). Calls return at once.
 #[expect(unused_variables, reason = "the default bodies ignore their arguments")]
 pub trait QueuedNotifier: Send + Sync {
     /// Queues `event` for each configured URL and for each of `extra`, the webhooks that a request
@@ -52,8 +52,9 @@ pub trait QueuedNotifier: Send + Sync {
     /// Takes the times in its reports from `clock` from now on. By default it keeps its own clock.
     fn set_clock(&self, clock: Clock) {}
 
-    /// Accepts no more webhooks, and sends those that it has until `deadline`. The hook receives the
-    /// rest as dropped. By default there is nothing to do.
+    /// Accepts no more webhooks, and sends those that it has until `deadline`: returns once all are sent,
+    /// or at the deadline. The hook receives the rest as dropped. A deadline that has passed sends no more
+    /// (LiveKit's `Stop(true)`). By default there is nothing to do.
     fn stop(&self, deadline: Instant) -> Stopping<'_> {
         Box::pin(std::future::ready(()))
     }

@@ -9,14 +9,11 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use thiserror::Error;
 
-use livekit_otel_livekit::post::{PostError, SignedWebhook};
+use livekit_otel_livekit::post::{self, PostError, SignedWebhook};
 use livekit_otel_transport::{chain, client};
 
-// LiveKit's sender retries 4 times and obeys Retry-After.
-const RETRIES: u32 = 4;
+// A load lasts for seconds, so a longer pause would end it.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
-// A receiver under load answers 503 long before.
-const LIMIT: Duration = Duration::from_secs(30);
 
 /// Why a webhook was not accepted.
 #[derive(Debug, Error)]
@@ -49,15 +46,16 @@ impl Webhooks {
         mut retrying: impl FnMut(),
     ) -> Result<(), WebhookError> {
         let signed = SignedWebhook::new(body, &self.key, &self.secret)?;
-        let mut retries = RETRIES;
+        let mut retries = post::RETRIES;
         loop {
-            let wait = match signed.post(&self.client, &self.to, LIMIT).await {
+            let wait = match signed.post(&self.client, &self.to, post::ATTEMPT).await {
                 Ok(_) => return Ok(()),
                 Err(PostError::Refused { status, retry_after })
                     if status == StatusCode::SERVICE_UNAVAILABLE && retries > 0 =>
                 {
-                    retry_after.unwrap_or(Duration::from_secs(1)).min(LONGEST_WAIT)
+                    retry_after.unwrap_or(post::SHORTEST_PAUSE).min(LONGEST_WAIT)
                 }
+                Err(PostError::Timeout(_)) if retries > 0 => post::SHORTEST_PAUSE,
                 Err(PostError::Refused { status, .. }) => {
                     return Err(WebhookError::Refused(status));
                 }
@@ -67,5 +65,24 @@ impl Webhooks {
             retrying();
             tokio::time::sleep(wait).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_receiver_that_does_not_answer_is_tried_five_times_for_ten_seconds() {
+        let deaf = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let to = format!("http://{}/webhook", deaf.local_addr().unwrap()).parse().unwrap();
+        let webhooks = Webhooks::new(to, "key", "secret");
+        let (began, mut retried) = (Instant::now(), 0);
+        let error = webhooks.send("{}".into(), || retried += 1).await.unwrap_err();
+        assert_eq!(error.to_string(), "a webhook could not be sent: no response in 10 s");
+        assert_eq!((retried, began.elapsed().as_secs()), (4, 54));
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper_util::client::legacy::Client as Legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Builder, Client as Legacy};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use thiserror::Error;
 
@@ -20,6 +20,7 @@ pub type Connector = HttpConnector;
 /// Sends requests over HTTP/1.1, and over TLS with the feature `tls`.
 pub type Client = Legacy<Connector, Full<Bytes>>;
 
+// Of an answer's body, and of the buffer for its head: hyper may fill it once more before it gives up.
 const MAX_ANSWER: usize = 64 * 1024;
 
 /// The system's certificates can't be used.
@@ -43,19 +44,24 @@ pub fn tcp() -> HttpConnector {
     http
 }
 
-/// A client for `http` alone.
+/// A client for `http` alone. An answer with a head of more than 128 KiB is an error.
 pub fn plain() -> Legacy<HttpConnector, Full<Bytes>> {
-    // The timer closes idle connections.
-    Legacy::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(tcp())
+    builder().build(tcp())
 }
 
-/// Creates a client.
+/// Creates a client. An answer with a head of more than 128 KiB is an error.
 ///
 /// # Errors
 /// With `https`, if the system's certificates can't be used.
 pub fn new(https: bool) -> Result<Client, CertificatesError> {
+    Ok(builder().build(connector(https)?))
+}
+
+fn builder() -> Builder {
     let mut builder = Legacy::builder(TokioExecutor::new());
-    Ok(builder.pool_timer(TokioTimer::new()).build(connector(https)?))
+    // The timer closes idle connections.
+    builder.pool_timer(TokioTimer::new()).http1_max_buf_size(MAX_ANSWER);
+    builder
 }
 
 #[cfg(feature = "tls")]

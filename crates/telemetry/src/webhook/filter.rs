@@ -1,4 +1,4 @@
-//! Which events a webhook receives (livekit protocol, webhook/filter.go).
+//! Which events a webhook receives (livekit protocol 1.54, webhook/filter.go).
 
 use livekit_otel_livekit::messages::FilterParams;
 

@@ -1,5 +1,5 @@
-//! Sends webhooks as LiveKit's server does (livekit protocol, webhook/resource_url_notifier.go): in
-//! order for each resource and URL, and independently of the others.
+//! Sends webhooks as LiveKit's server does (livekit protocol 1.54, webhook/resource_url_notifier.go):
+//! in order for each resource and URL, and independently of the others.
 
 mod client;
 mod filter;
@@ -115,7 +115,8 @@ impl WebhookNotifier {
 
     /// Accepts no more events, and sends those that are queued until `deadline` of tokio's clock. Those
     /// that are still queued then are reported as dropped, and those that were being sent, which may
-    /// have been received, as failed.
+    /// have been received, as failed. A deadline that has passed is LiveKit's `Stop(true)`; `Stop(false)`
+    /// has none.
     pub async fn shutdown(&self, deadline: Instant) {
         let queues = &self.shared.queues;
         queues.close();
@@ -273,20 +274,20 @@ impl Shared {
         let sent = (sent_at, began.elapsed());
         let mut info = processed(&event, &job.target.printable, Some(queued), Some(sent));
         info.http_status_code = status(&answer).map_or(0, |status| status.as_u16().into());
-        let host = job.target.uri.host();
+        let url = &job.target.printable;
         if let Err(error) = answer {
             worker.add_missed(missed.saturating_add(1));
-            tracing::warn!(event = event.event, id = event.id, host, %error, "webhook failed");
+            tracing::warn!(event = event.event, id = event.id, url, %error, "webhook failed");
             info.send_error = error.to_string();
         } else {
-            tracing::debug!(event = event.event, id = event.id, host, "webhook sent");
+            tracing::debug!(event = event.event, id = event.id, url, "webhook sent");
         }
         self.report(info);
     }
 
     fn dropped(&self, target: &Target, mut info: WebhookInfo, why: &str) {
-        let host = target.uri.host();
-        tracing::info!(event = info.event, id = info.event_id, host, why, "webhook dropped");
+        let url = &target.printable;
+        tracing::info!(event = info.event, id = info.event_id, url, why, "webhook dropped");
         info.is_dropped = true;
         self.report(info);
     }

@@ -1,10 +1,10 @@
-//! Sends one webhook, signed anew and retried as LiveKit's sender does (hashicorp's
-//! go-retryablehttp with its defaults).
+//! Sends one webhook, signed anew and retried as LiveKit's sender does (hashicorp's go-retryablehttp
+//! with its defaults, and the limits of livekit protocol 1.54, webhook/resource_url_notifier.go).
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use parking_lot::RwLock;
 use thiserror::Error;
 use tokio::sync::OwnedSemaphorePermit;
@@ -16,8 +16,6 @@ use livekit_otel_livekit::keys::Keys;
 use livekit_otel_livekit::messages::WebhookEvent;
 use livekit_otel_livekit::post::{PostError, SignedWebhook};
 
-// A longer `Retry-After` is not honoured, as the whole queue waits for it.
-const MAX_RETRY_AFTER: Duration = Duration::from_mins(5);
 const MAX_TEXT: usize = 200;
 
 /// Why a webhook was not delivered.
@@ -86,11 +84,12 @@ impl Retries {
         if before >= self.most || !error.is_transient() {
             return None;
         }
-        if let SendError::Status { after: Some(after), .. } = error {
-            return Some((*after).min(MAX_RETRY_AFTER));
-        }
-        let backoff = self.min.saturating_mul(2u32.saturating_pow(before)).min(self.max);
-        Some(jittered(backoff))
+        let pause = match error {
+            SendError::Status { after: Some(after), .. } => *after,
+            _ => jittered(self.min.saturating_mul(2u32.saturating_pow(before))),
+        };
+        // The whole queue waits, so the receiver can't ask for more.
+        Some(pause.min(self.max))
     }
 }
 
@@ -102,19 +101,24 @@ fn jittered(backoff: Duration) -> Duration {
 /// Sends webhooks.
 pub(super) struct Sender {
     client: Client,
+    user_agent: HeaderValue,
     timeout: Duration,
     retries: Retries,
     signing: RwLock<Signing>,
 }
 
 impl Sender {
-    /// With `https`, it is an error if the system has no certificates.
+    /// It is an error if the settings' `User-Agent` can't be sent, and with `https`, if the system has no
+    /// certificates.
     pub(super) fn new(settings: &WebhookSettings, https: bool) -> Result<Self, WebhookError> {
+        let user_agent = HeaderValue::try_from(&settings.user_agent);
+        let user_agent = user_agent.map_err(|_| WebhookError::BadUserAgent)?;
         let WebhookSettings { retries, min_backoff, max_backoff, timeout, .. } = *settings;
         let signing =
             Signing { keys: settings.keys.clone(), default_key: settings.default_key.clone() };
         Ok(Self {
             client: client::new(https)?,
+            user_agent,
             timeout,
             retries: Retries { most: retries, min: min_backoff, max: max_backoff },
             signing: RwLock::new(signing),
@@ -145,7 +149,7 @@ impl Sender {
             drop(permit);
             let Err(error) = answer else { return answer };
             let Some(pause) = self.retries.pause(before, &error) else { return Err(error) };
-            tracing::debug!(host = target.uri.host(), %error, ?pause, "webhook is sent again");
+            tracing::debug!(url = target.printable, %error, ?pause, "webhook is sent again");
             tokio::time::sleep(pause).await;
             permit = target.permit().await;
             before += 1;
@@ -169,7 +173,8 @@ impl Sender {
     fn signed(&self, target: &Target, body: Bytes) -> Result<SignedWebhook, SendError> {
         let signing = self.signing.read();
         let (key, secret) = signing.secret(target.key.as_deref()).ok_or(SendError::UnknownKey)?;
-        SignedWebhook::new(body, key, secret).map_err(|_| SendError::Request)
+        let signed = SignedWebhook::new(body, key, secret).map_err(|_| SendError::Request)?;
+        Ok(signed.user_agent(self.user_agent.clone()))
     }
 }
 
@@ -213,12 +218,15 @@ mod tests {
     }
 
     #[test]
-    fn pauses_double_up_to_the_longest_with_up_to_a_quarter_more() {
+    fn pauses_double_with_up_to_a_quarter_more_up_to_the_longest() {
         let patient = Retries { most: u32::MAX, ..RETRIES };
         for (before, seconds) in [(0, 1), (1, 2), (2, 4), (3, 8), (4, 16), (5, 30), (40, 30)] {
-            let pause = patient.pause(before, &SendError::Timeout).unwrap();
             let backoff = Duration::from_secs(seconds);
-            assert!(backoff <= pause && pause <= backoff * 5 / 4, "{before}: {pause:?}");
+            for _ in 0..20 {
+                let pause = patient.pause(before, &SendError::Timeout).unwrap();
+                let longest = (backoff * 5 / 4).min(RETRIES.max);
+                assert!(backoff <= pause && pause <= longest, "{before}: {pause:?}");
+            }
         }
         let mut pauses: Vec<_> = (0..20).map(|_| RETRIES.pause(0, &SendError::Timeout)).collect();
         pauses.dedup();
@@ -228,11 +236,13 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_honoured_up_to_5_minutes() {
+    fn retry_after_is_honoured_up_to_the_longest_pause() {
         let pause = |error| RETRIES.pause(0, &error).unwrap();
         assert_eq!(pause(status(503, Some(7))), Duration::from_secs(7));
         assert_eq!(pause(status(503, Some(0))), Duration::ZERO);
-        assert_eq!(pause(status(503, Some(86_400))), MAX_RETRY_AFTER);
+        for seconds in [31, 315_360_000, u64::MAX] {
+            assert_eq!(pause(status(429, Some(seconds))), RETRIES.max);
+        }
         assert!(pause(status(503, None)) >= RETRIES.min);
         assert_eq!(RETRIES.pause(4, &status(503, Some(7))), None);
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::target;
 use livekit_otel_livekit::keys::Keys;
 use livekit_otel_livekit::messages::FilterParams;
+use livekit_otel_livekit::post;
 
 /// Where webhooks go, and how long the notifier tries.
 #[derive(Debug, Clone)]
@@ -24,6 +25,7 @@ pub struct WebhookSettings {
     pub(super) retries: u32,
     pub(super) min_backoff: Duration,
     pub(super) max_backoff: Duration,
+    pub(super) user_agent: String,
 }
 
 impl WebhookSettings {
@@ -39,10 +41,11 @@ impl WebhookSettings {
             max_age: Duration::from_secs(30),
             idle: Duration::from_mins(5),
             max_requests: 50,
-            timeout: Duration::from_secs(10),
-            retries: 4,
-            min_backoff: Duration::from_secs(1),
-            max_backoff: Duration::from_secs(30),
+            timeout: post::ATTEMPT,
+            retries: post::RETRIES,
+            min_backoff: post::SHORTEST_PAUSE,
+            max_backoff: post::LONGEST_PAUSE,
+            user_agent: post::USER_AGENT.to_owned(),
         }
     }
 
@@ -89,7 +92,7 @@ impl WebhookSettings {
         self
     }
 
-    /// How long one attempt may take; 10 s.
+    /// How long one attempt may take, from the connection to the end of the answer; 10 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -101,9 +104,16 @@ impl WebhookSettings {
         self
     }
 
-    /// The pause before the first retry, which doubles with each, and the longest pause; 1 s and 30 s.
+    /// The pause before the first retry, which doubles with each, and the longest pause, which also limits
+    /// the `Retry-After` of a receiver; 1 s and 30 s.
     pub fn backoff(mut self, min: Duration, max: Duration) -> Self {
         (self.min_backoff, self.max_backoff) = (min, max);
+        self
+    }
+
+    /// The `User-Agent` of the requests: `LiveKit`, as receivers' firewalls may expect.
+    pub fn user_agent(mut self, user_agent: impl Into<String>) -> Self {
+        self.user_agent = user_agent.into();
         self
     }
 }
@@ -158,6 +168,9 @@ pub enum WebhookError {
     /// There is no secret for an endpoint's key.
     #[error("webhook endpoint {0}: no secret for its signing key")]
     UnknownKey(usize),
+    /// The `User-Agent` has characters that a header can't have.
+    #[error("the webhooks' user agent can't be a header")]
+    BadUserAgent,
     /// An endpoint is https, and the system has no certificates.
     #[error("the system's certificates can't be used")]
     Certificates(#[source] Box<dyn Error + Send + Sync>),

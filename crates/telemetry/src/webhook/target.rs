@@ -56,7 +56,8 @@ pub(super) fn parse(url: &str) -> Option<Uri> {
     uri.host().is_some_and(|host| !host.is_empty()).then_some(uri)
 }
 
-/// Scheme, host, port and path: a query may contain a secret.
+/// Scheme, host, port and path: a query may contain a secret. LiveKit's own mask keeps the names of a query's
+/// parameters, and a parameter without a name as it is.
 pub(super) fn printable(uri: &Uri) -> String {
     let authority = uri.authority().map_or("", |authority| authority.as_str());
     format!("{}://{authority}{}", uri.scheme_str().unwrap_or_default(), uri.path())
