@@ -82,7 +82,7 @@ fn sip_transfer(kind: &str, millis: i64, more: Json) -> Decoded {
 }
 
 /// The webhook `event` of an agent's job, with more fields of its state.
-fn job(event: &str, millis: i64, more: Json) -> Decoded {
+fn job(event: &str, millis: i64, more: &Json) -> Decoded {
     webhook(event, millis, json!({"job": {"id": "AJ_1", "agentName": "helper", "state": more}}))
 }
 
@@ -156,9 +156,9 @@ fn failed(late: i64) -> [(&'static str, &'static str, &'static str, [Decoded; 3]
             key::AGENT_NAME,
             "helper",
             [
-                job("agent_job_started", 1000, json!({"status": "JS_RUNNING"})),
-                job("agent_job_ended", 9000, ended(("status", "JS_FAILED"))),
-                job("agent_job_started", late, json!({"status": "JS_RUNNING"})),
+                job("agent_job_started", 1000, &json!({"status": "JS_RUNNING"})),
+                job("agent_job_ended", 9000, &ended(("status", "JS_FAILED"))),
+                job("agent_job_started", late, &json!({"status": "JS_RUNNING"})),
             ],
         ),
     ]

@@ -53,7 +53,7 @@ fn an_end_alone_has_the_start_that_the_operation_itself_reports() {
         ),
         (
             span::AGENT_JOB,
-            job("agent_job_ended", ENDED, with(earlier, json!({"status": "JS_SUCCESS"}))),
+            job("agent_job_ended", ENDED, &with(earlier, json!({"status": "JS_SUCCESS"}))),
         ),
     ];
     for (name, report) in egresses.into_iter().chain(others) {
@@ -84,7 +84,7 @@ fn an_inferred_start_is_the_first_report_and_marked() {
         (span::INGRESS, ingress("INGRESS_ENDED", ENDED, json!({}))),
         (span::SIP_CALL, sip_call("SIP_CALL_ENDED", ENDED, json!({}))),
         (span::SIP_TRANSFER, sip_transfer("SIP_TRANSFER_COMPLETE", ENDED, json!({}))),
-        (span::AGENT_JOB, job("agent_job_ended", ENDED, json!({}))),
+        (span::AGENT_JOB, job("agent_job_ended", ENDED, &json!({}))),
     ] {
         let out = play(std::slice::from_ref(&report));
         let span = only(&out, name);
@@ -107,7 +107,7 @@ fn a_reported_beginning_is_no_inferred_start() {
         (span::SIP_CALL, sip_call("SIP_CALL_INCOMING", 1000, json!({}))),
         (span::SIP_CALL, sip_call("SIP_PARTICIPANT_CREATED", 1000, json!({}))),
         (span::SIP_TRANSFER, sip_transfer("SIP_TRANSFER_REQUESTED", 1000, json!({}))),
-        (span::AGENT_JOB, job("agent_job_started", 1000, json!({}))),
+        (span::AGENT_JOB, job("agent_job_started", 1000, &json!({}))),
         (span::API_CALL, analytics("API_CALL", 1000, json!({"apiCall": {"method": "DeleteRoom"}}))),
         (
             span::WEBHOOK_DELIVERY,
