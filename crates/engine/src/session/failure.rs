@@ -1,37 +1,32 @@
-//! Disconnect reasons that are failures, and their values of `error.type`.
+//! What failed: the attributes of a failed span, and the disconnect reasons that are failures.
 
-/// A disconnect reason that nobody asked for.
-pub(super) struct Failure {
-    reason: &'static str,
-    /// The value of `error.type`.
-    pub(super) error_type: &'static str,
-    /// What it means.
-    pub(super) message: &'static str,
-}
+use std::sync::Arc;
 
-const fn failure(reason: &'static str, error_type: &'static str, message: &'static str) -> Failure {
-    Failure { reason, error_type, message }
-}
+use livekit_otel_model::semconv::key;
+use livekit_otel_model::signal::Attribute;
 
-/// Reasons that nobody asked for (livekit_models.proto, `DisconnectReason`).
-const FAILURES: [Failure; 6] = [
-    failure(
-        "STATE_MISMATCH",
-        "state_mismatch",
-        "the client resumed a session that the server does not know",
-    ),
-    failure("JOIN_FAILURE", "join_failure", "the client could not connect fully"),
-    failure(
-        "CONNECTION_TIMEOUT",
-        "connection_timeout",
-        "the server heard nothing of the client any more",
-    ),
-    failure("MEDIA_FAILURE", "media_failure", "the media connection was lost"),
-    failure("SIP_TRUNK_FAILURE", "sip_trunk_failure", "the SIP trunk failed"),
-    failure("AGENT_ERROR", "agent_error", "the agent failed"),
+/// Reasons that nobody asked for (livekit_models.proto, `DisconnectReason`), and their messages.
+const DISCONNECTS: [(&str, &str); 6] = [
+    ("STATE_MISMATCH", "the client resumed a session that the server does not know"),
+    ("JOIN_FAILURE", "the client could not connect fully"),
+    ("CONNECTION_TIMEOUT", "the server heard nothing of the client any more"),
+    ("MEDIA_FAILURE", "the media connection was lost"),
+    ("SIP_TRUNK_FAILURE", "the SIP trunk failed"),
+    ("AGENT_ERROR", "the agent failed"),
 ];
 
-/// The failure that this reason, as LiveKit names it, stands for.
-pub(super) fn of(reason: &str) -> Option<&'static Failure> {
-    FAILURES.iter().find(|failure| failure.reason == reason)
+/// The message of this reason, as LiveKit names it, if it is a failure. Its `error.type` is the reason in
+/// lower case.
+pub(super) fn message(reason: &str) -> Option<&'static str> {
+    DISCONNECTS.iter().find(|(failure, _)| *failure == reason).map(|(_, message)| *message)
+}
+
+/// Adds the attributes of a failed span.
+pub(super) fn attributes(
+    error_type: &Arc<str>,
+    message: Option<Arc<str>>,
+    to: &mut Vec<Attribute>,
+) {
+    to.push(Attribute::new(key::ERROR_TYPE, Arc::clone(error_type)));
+    to.extend(message.map(|message| Attribute::new(key::ERROR, message)));
 }

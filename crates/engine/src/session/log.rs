@@ -144,7 +144,7 @@ fn has_failed(event: &Event) -> bool {
 
 fn was_lost(event: &Event) -> bool {
     let reason = event.participant.as_ref().and_then(|who| who.disconnect_reason.as_deref());
-    reason.and_then(failure::of).is_some()
+    reason.and_then(failure::message).is_some()
 }
 
 /// The name of an event; an unknown webhook is named by the rule of the known ones.

@@ -127,8 +127,10 @@ impl ParticipantSpans<'_> {
         reconciled(&self.participant.presence, &mut own.attributes);
         if how == End::Aborted {
             aborted(&mut own);
-        } else if let Some(failure) = reason.and_then(|reason| failure::of(reason)) {
-            failed(&mut own, failure.error_type, Some(failure.message.into()));
+        } else if let Some(reason) = reason
+            && let Some(message) = failure::message(reason)
+        {
+            failed(&mut own, &reason.to_ascii_lowercase(), Some(message.into()));
         }
         if let End::Inferred(rule) = how {
             inferred(Some(rule), &mut own.attributes);
@@ -304,8 +306,8 @@ fn aborted(span: &mut Span) {
     failed(span, "connection_aborted", Some("the media connection was never made".into()));
 }
 
-fn failed(span: &mut Span, error_type: &'static str, message: Option<Arc<str>>) {
-    span.failure = Some(error_type.into());
-    span.attributes.push(Attribute::new(key::ERROR_TYPE, error_type));
-    span.attributes.extend(message.map(|message| Attribute::new(key::ERROR, message)));
+fn failed(span: &mut Span, error_type: &str, message: Option<Arc<str>>) {
+    let error_type: Arc<str> = error_type.into();
+    failure::attributes(&error_type, message, &mut span.attributes);
+    span.failure = Some(error_type);
 }

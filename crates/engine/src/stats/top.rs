@@ -7,11 +7,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::points::{FlushInterval, Instrument, seconds};
-use super::settings::Settings;
+use super::settings::{Level, Settings};
+use super::streams::ids_and_names;
 use crate::facts::StreamContext;
 use livekit_otel_model::event::{Counter, ParticipantSid, RoomSid, StreamStat};
-use livekit_otel_model::semconv::{key, metric};
-use livekit_otel_model::signal::{Attribute, Metric, Number, NumberPoint, Series, Value};
+use livekit_otel_model::semconv::metric;
+use livekit_otel_model::signal::{Metric, Number, NumberPoint, Series};
 
 const CRITERIA: usize = 3;
 const INSTRUMENTS: [Instrument; CRITERIA] = [
@@ -64,7 +65,7 @@ impl Top {
         }
         let who = (stat.room.clone(), stat.participant.clone());
         let quality = self.participants.entry(who).or_insert_with(|| Quality {
-            series: attributes(settings, stat, context).into(),
+            series: ids_and_names(Level::Participant, settings.names, stat, context).into(),
             score: None,
             packets: 0,
             lost: 0,
@@ -128,18 +129,6 @@ impl Quality {
             _ => self.round_trip.map(seconds),
         }
     }
-}
-
-fn attributes(settings: &Settings, stat: &StreamStat, context: &StreamContext) -> Vec<Attribute> {
-    let text = |key, value| Attribute { key, value: Value::Text(value) };
-    let mut attributes = vec![text(key::ROOM_ID, stat.room.shared())];
-    let name = context.room_name.as_ref().or(stat.room_name.as_ref());
-    let name = name.filter(|_| settings.names);
-    attributes.extend(name.map(|name| text(key::ROOM_NAME, name.shared())));
-    attributes.push(text(key::PARTICIPANT_ID, stat.participant.shared()));
-    let identity = context.identity.as_ref().filter(|_| settings.names);
-    attributes.extend(identity.map(|who| text(key::PARTICIPANT_IDENTITY, who.shared())));
-    attributes
 }
 
 // In a snapshot as a list, in the order of its keys.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids;
 use crate::session::attributes::attribute;
+use crate::session::failure;
 use livekit_otel_model::event::{Event, Failure, RoomSid, Time, Work, WorkKind};
 use livekit_otel_model::semconv::{key, span};
 use livekit_otel_model::signal::{Attribute, Link, Span, SpanId, SpanKind, TraceId, Value};
@@ -131,8 +132,7 @@ impl Known {
         attributes.retain(|attribute| attribute.key != key::DURATION);
         let failure = self.failure.as_ref().and_then(|(_, failure)| failure.as_ref());
         if let Some(Failure { error_type, message }) = failure {
-            attributes.push(Attribute::new(key::ERROR_TYPE, Arc::clone(error_type)));
-            attributes.extend(message.clone().map(|message| Attribute::new(key::ERROR, message)));
+            failure::attributes(error_type, message.clone(), &mut attributes);
         }
         if is_inferred {
             attributes.push(Attribute::new(key::START_INFERRED, START_BY_FIRST_REPORT));

@@ -18,6 +18,7 @@ use instruments::{COUNTERS, GAUGES};
 use livekit_otel_model::event::{ParticipantSid, RoomSid, StreamStat, Time};
 use livekit_otel_model::semconv::key;
 use livekit_otel_model::signal::{Attribute, Table};
+pub(super) use slot::ids_and_names;
 use slot::{Key, Owner, Slot, attributes};
 
 // How many series are flushed together, and are one part of a snapshot.

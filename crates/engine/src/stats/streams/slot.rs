@@ -1,5 +1,6 @@
 //! One series of streams: its sums since its start, and its values since the last flush.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -156,14 +157,14 @@ fn before(time: Time) -> Time {
     Time::from_nanos(nanos).unwrap_or(time)
 }
 
-/// The attributes that identify a series, with the names that are known.
-pub(super) fn attributes(
-    settings: &Settings,
+/// The attributes that identify a room or, at `Level::Participant` and finer, a participant; with the names that are
+/// known, if `names` is set.
+pub(in crate::stats) fn ids_and_names(
+    level: Level,
+    names: bool,
     stat: &StreamStat,
     context: &StreamContext,
 ) -> Vec<Attribute> {
-    let Settings { level, names, .. } = *settings;
-    let text = |key, value| Attribute { key, value: Value::Text(value) };
     let mut attributes = Vec::with_capacity(8);
     attributes.push(text(key::ROOM_ID, stat.room.shared()));
     let name = context.room_name.as_ref().or(stat.room_name.as_ref());
@@ -173,7 +174,21 @@ pub(super) fn attributes(
         let identity = context.identity.as_ref().filter(|_| names);
         attributes.extend(identity.map(|who| text(key::PARTICIPANT_IDENTITY, who.shared())));
     }
-    if level >= Level::Track {
+    attributes
+}
+
+fn text(key: &'static str, value: Arc<str>) -> Attribute {
+    Attribute { key, value: Value::Text(value) }
+}
+
+/// The attributes that identify a series, with the names that are known.
+pub(super) fn attributes(
+    settings: &Settings,
+    stat: &StreamStat,
+    context: &StreamContext,
+) -> Vec<Attribute> {
+    let mut attributes = ids_and_names(settings.level, settings.names, stat, context);
+    if settings.level >= Level::Track {
         attributes.push(text(key::TRACK_ID, stat.track.shared()));
         attributes.extend(of_track(context.description.kind(), context.description.source()));
     }
