@@ -11,6 +11,7 @@ use livekit_otel_model::signal::{Attribute, Data, Number, Value};
 
 use super::scrape::{Sample, Scrape, about};
 use super::{Built, Otelcol, PATIENCE, build, export, ours};
+use crate::oracle::upstream_source;
 use crate::parts::reserved_port;
 
 const CONFIG: &str =
@@ -141,7 +142,7 @@ fn labels(mapped: &Mapped, attributes: &[Attribute]) -> Labels {
             ("lk.direction", "downstream") => put("direction", "outgoing"),
             ("lk.node_id", node) => put("node_id", node),
             ("lk.track.kind", kind) => put(mapped.track, &kind.to_uppercase()),
-            ("lk.track_source", source) => put("source", &source.to_uppercase()),
+            ("lk.track_source", source) => put("source", &upstream_source(source)),
             ("lk.join.state" | "lk.attempt.state", state) => put("state", state),
             ("lk.join.warp", _) => put("warp", "true"),
             ("error.type", error) => put("error", error),

@@ -80,14 +80,18 @@ fn text(attributes: &[Attribute], key: &str) -> String {
     }
 }
 
+/// The label that upstream has for a value of `lk.track_source`.
+pub(crate) fn upstream_source(source: &str) -> String {
+    source.trim_start_matches("SOURCE_").replace("SCREENSHARE", "SCREEN_SHARE")
+}
+
 // Upstream's names of one of our points, and what its sum is multiplied by.
 fn theirs(name: &str, attributes: &[Attribute]) -> Vec<(String, f64)> {
     let get = |key| text(attributes, key);
     let direction = if get(key::DIRECTION) == "upstream" { "incoming" } else { "outgoing" };
     let country = get(key::CLIENT_COUNTRY);
     let kind = get(key::TRACK_KIND).to_uppercase();
-    let source = get(key::TRACK_SOURCE);
-    let source = source.trim_start_matches("SOURCE_").replace("SCREENSHARE", "SCREEN_SHARE");
+    let source = upstream_source(&get(key::TRACK_SOURCE));
     let sent = |name: &str, transmission: &str| {
         format!(
             "{name}{{country={country:?},direction={direction:?},transmission={transmission:?}}}"

@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use crate::recorder::Recorded;
 use calls::{Call, sequence};
+pub(crate) use metrics::upstream_source;
 use upstream::{Answer, Upstream};
 
 const SEQUENCES: u32 = 10_000;
