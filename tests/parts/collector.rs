@@ -34,6 +34,8 @@ impl Otelcol {
     ) -> Self {
         let own = [
             format!("yaml:receivers::otlp::protocols::grpc::endpoint: {address}"),
+            // The tests send over gRPC, and collectors that run at once share no port.
+            "yaml:receivers::otlp::protocols::http::endpoint: 127.0.0.1:0".to_owned(),
             "yaml:service::telemetry::metrics::level: none".to_owned(),
         ];
         let mut command = Command::new(otelcol);
