@@ -4,47 +4,68 @@ set -eu
 
 module=github.com/livekit/livekit-server
 version=v1.13.5
+made_for=$version
 replaced=pkg/telemetry/analyticsservice.go
-# The checksum of the replaced file in that version.
+# The checksum of the replaced file in that version. Every version that has the same file can be built.
 sha256=1b08ca4713d06c9f266efead7fd9104089c6ba06d3c505f1bc47694ada5e3069
+# Exit code for a server whose file has another checksum.
+changed=65
 
 usage() {
 	cat <<END
-usage: build.sh [--source DIR] [OUTPUT]
-       build.sh [--source DIR] --check | --test
+usage: build.sh [--version VERSION | --source DIR] [OUTPUT]
+       build.sh [--version VERSION | --source DIR] --check | --test
 
-Builds LiveKit's server $version, or the checkout in DIR, to OUTPUT (./livekit-server).
-  --check  only check that the replaced file is the version that this replacement was made for
+Builds LiveKit's server $made_for, another VERSION of it, or the checkout in DIR, to OUTPUT
+(./livekit-server), and prints which version it built.
+  --check  only check that the replaced file is the one that this replacement was made for
   --test   only run the replacement's tests
+Exit codes: 64 for wrong arguments, $changed if the replaced file differs, 1 for everything else.
 END
 }
 
 fail() {
 	echo "build.sh: $1" >&2
-	exit 1
+	exit "${2:-1}"
 }
 
-source='' task=build output=''
+misused() {
+	usage >&2
+	exit 64
+}
+
+source='' task=build output='' chosen=''
 while [ $# -gt 0 ]; do
 	case $1 in
+	--version)
+		[ $# -gt 1 ] || misused
+		chosen=$2
+		shift
+		;;
 	--source)
-		[ $# -gt 1 ] || fail "--source needs a directory"
+		[ $# -gt 1 ] || misused
 		source=$2
 		shift
 		;;
 	--check) task=check ;;
 	--test) task=test ;;
 	--help | -h) usage && exit ;;
-	-*) usage >&2 && exit 64 ;;
+	-*) misused ;;
 	*)
-		[ -z "$output" ] || { usage >&2 && exit 64; }
+		[ -z "$output" ] || misused
 		output=$1
 		;;
 	esac
 	shift
 done
-[ -z "$output" ] || [ "$task" = build ] || { usage >&2 && exit 64; }
+[ -z "$output" ] || [ "$task" = build ] || misused
+[ -z "$chosen" ] || [ -z "$source" ] || misused
 output=${output:-livekit-server}
+case $chosen in
+'') ;;
+[0-9]*) version=v$chosen ;;
+*) version=$chosen ;;
+esac
 
 absolute() (
 	cd "$1" 2>/dev/null || fail "there is no directory $1"
@@ -55,11 +76,20 @@ sum() {
 	if command -v sha256sum >/dev/null; then sha256sum "$1"; else shasum -a 256 "$1"; fi | cut -d ' ' -f 1
 }
 
+# What is in $source: the version that its own source names.
+name() {
+	named=$(sed -n 's/^const Version = "\(.*\)"$/\1/p' "$source/version/version.go" 2>/dev/null) || true
+	echo "LiveKit's server${named:+ v$named}"
+}
+
 check() {
 	[ -f "$source/$replaced" ] || fail "there is no $replaced in $source"
-	[ "$(sum "$source/$replaced")" = "$sha256" ] ||
-		fail "$replaced has changed since LiveKit's server $version: compare the two, carry the
-changes over to analyticsservice.go, then set sha256 in build.sh to $(sum "$source/$replaced")"
+	found=$(sum "$source/$replaced")
+	[ "$found" = "$sha256" ] || fail "$(name) has another $replaced:
+  expected sha256 $sha256
+  found    sha256 $found
+Compare it with that of $module $made_for, carry the changes over to
+analyticsservice.go, then set sha256 in build.sh." "$changed"
 }
 
 ours=$(absolute "$(dirname "$0")")
@@ -108,4 +138,5 @@ if [ "$task" = test ]; then
 	go test -overlay "$work/overlay.json" -trimpath "$@" -run '^TestAnalytics' ./pkg/telemetry
 else
 	go build -overlay "$work/overlay.json" -trimpath "$@" -o "$output" ./cmd/server
+	echo "built $(name), with the replaced $replaced: $output"
 fi

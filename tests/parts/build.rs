@@ -2,6 +2,7 @@
 //! or one under `target/`. A build's name has the digest of what it was made of, so it is made once, and
 //! anew where its version or its list has changed.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,6 +16,8 @@ use super::{ran, say};
 const OCB: &str = "go.opentelemetry.io/collector/cmd/builder@v0.158.0";
 const PROMETHEUS: &str = "github.com/prometheus/prometheus@v0.305.0";
 const JAEGER: &str = "github.com/jaegertracing/jaeger@v1.76.0";
+/// The newest version of LiveKit's server that `build.sh` can build.
+pub(crate) const NEWEST: &str = "v1.13.11";
 /// With our analytics; `build.sh` knows the version.
 const LIVEKIT: [&str; 2] = ["livekit-analytics/build.sh", "livekit-analytics/analyticsservice.go"];
 const CLIENT: [&str; 3] =
@@ -24,6 +27,8 @@ const COLLECTOR: &str = "tests/real/collector/builder.yaml";
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Part {
     Livekit,
+    /// In version [`NEWEST`].
+    NewestLivekit,
     Client,
     Collector,
     Promtool,
@@ -41,7 +46,7 @@ pub(crate) struct Built {
 
 /// Builds it unless it is there. What can't be built is tried once in a process.
 pub(crate) fn build(part: Part) -> Result<Built, String> {
-    static BUILT: [OnceLock<Result<Built, String>>; 6] = [const { OnceLock::new() }; 6];
+    static BUILT: [OnceLock<Result<Built, String>>; 7] = [const { OnceLock::new() }; 7];
     BUILT[part as usize].get_or_init(|| built(part)).clone()
 }
 
@@ -102,8 +107,9 @@ pub(crate) fn script() -> Command {
 }
 
 impl Part {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Livekit,
+        Self::NewestLivekit,
         Self::Client,
         Self::Collector,
         Self::Promtool,
@@ -114,6 +120,8 @@ impl Part {
     fn name(self) -> &'static str {
         match self {
             Self::Livekit => "livekit-server",
+            // Not with the other's name in front: its older builds are removed by that.
+            Self::NewestLivekit => "newest-livekit-server",
             Self::Client => "client",
             Self::Collector => "otelcol",
             Self::Promtool => "promtool",
@@ -126,6 +134,7 @@ impl Part {
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Livekit => "LiveKit's server, with its analytics",
+            Self::NewestLivekit => "LiveKit's newest server, with its analytics",
             Self::Client => "LiveKit clients",
             Self::Collector => "OpenTelemetry Collector",
             Self::Promtool => "promtool",
@@ -142,6 +151,7 @@ impl Part {
         };
         match self {
             Self::Livekit => files(&LIVEKIT),
+            Self::NewestLivekit => Ok([NEWEST.as_bytes(), &files(&LIVEKIT)?].concat()),
             Self::Client => files(&CLIENT),
             Self::Collector => Ok([OCB.as_bytes(), &files(&[COLLECTOR])?].concat()),
             Self::Promtool | Self::Prometheus => Ok(PROMETHEUS.into()),
@@ -152,6 +162,11 @@ impl Part {
     fn build(self, to: &Path, work: &Path) -> Result<(), String> {
         match self {
             Self::Livekit => ran(script().arg(to)).map(drop),
+            Self::NewestLivekit => {
+                let said = newest(&[to.as_os_str()], work)?;
+                let is_it = said.starts_with(&format!("built LiveKit's server {NEWEST}, "));
+                if is_it { Ok(()) } else { Err(format!("not {NEWEST}: {said}")) }
+            }
             Self::Client => go_build(&root().join("tests/real/client"), to, "."),
             Self::Collector => {
                 ran(Command::new("go").args(["install", OCB]).env("GOBIN", work))?;
@@ -164,6 +179,43 @@ impl Part {
             Self::Jaeger => go_build(&module(JAEGER, work)?, to, "./cmd/jaeger"),
         }
     }
+}
+
+/// What `build.sh` says of LiveKit's newest server.
+///
+/// LiveKit builds its server with its own editions of three modules of pion since 1.13.6, and a module proxy need not
+/// have them. Then the server is built with pion's, and without the option that these lack, which no test turns on.
+pub(crate) fn newest(arguments: &[&OsStr], work: &Path) -> Result<String, String> {
+    let said = ran(script().args(["--version", NEWEST]).args(arguments)).or_else(|why| {
+        say(&format!("  LiveKit's server {NEWEST} is built with pion's own modules: {why}"));
+        let source = newest_with_pion(work)?;
+        // It is no checkout.
+        let mut script = script();
+        script.arg("--source").arg(source).args(arguments).env("GOFLAGS", "-buildvcs=false");
+        ran(&mut script)
+    })?;
+    Ok(String::from_utf8_lossy(&said).into_owned())
+}
+
+fn newest_with_pion(work: &Path) -> Result<PathBuf, String> {
+    let source = work.join("server");
+    let module = module(&format!("github.com/livekit/livekit-server@{NEWEST}"), work)?;
+    ran(Command::new("cp").arg("-R").arg(module).arg(&source))?;
+    ran(Command::new("chmod").args(["-R", "u+w"]).arg(&source))?;
+    without_lines(&source.join("go.mod"), "replace github.com/pion/", 3)?;
+    without_lines(&source.join("pkg/rtc/transport.go"), "se.EnableSped(true)", 1)?;
+    // The sums of pion's own modules.
+    ran(Command::new("go").args(["mod", "tidy"]).current_dir(&source).env("GOWORK", "off"))?;
+    Ok(source)
+}
+
+fn without_lines(path: &Path, with: &str, expected: usize) -> Result<(), String> {
+    let text = String::from_utf8(read(path)?).map_err(|error| error.to_string())?;
+    let (gone, kept): (Vec<_>, Vec<_>) = text.lines().partition(|line| line.contains(with));
+    if gone.len() != expected {
+        return Err(format!("{} has {} lines with {with}", path.display(), gone.len()));
+    }
+    std::fs::write(path, kept.join("\n") + "\n").map_err(|error| error.to_string())
 }
 
 fn go_build(folder: &Path, to: &Path, package: &str) -> Result<(), String> {

@@ -14,7 +14,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::Command;
 
-pub(crate) use build::{Built, Part, build as build_part, script};
+pub(crate) use build::{Built, Part, build as build_part, newest, script};
 pub(crate) use livekit::{Client, Server};
 pub(crate) use port::reserved_port;
 
@@ -27,7 +27,16 @@ pub(crate) struct Parts {
 
 /// Builds them, once; where that can't be done says so, loudly.
 pub(crate) fn build() -> Option<Parts> {
-    let built = build_part(Part::Livekit).and_then(|server| {
+    build_with(Part::Livekit)
+}
+
+/// The same with LiveKit's newest server.
+pub(crate) fn build_newest() -> Option<Parts> {
+    build_with(Part::NewestLivekit)
+}
+
+fn build_with(server: Part) -> Option<Parts> {
+    let built = build_part(server).and_then(|server| {
         let client = build_part(Part::Client)?.path;
         Ok(Parts { server: server.path, client })
     });

@@ -16,28 +16,65 @@ const CA: &str = "ca.pem";
 const CERTIFICATE: &str = "certificate.pem";
 const KEY: &str = "key.pem";
 
-#[test]
-fn the_build_fails_where_the_file_that_it_replaces_has_changed() {
-    let directory = tempfile::tempdir().unwrap();
-    let folder = directory.path().join("pkg/telemetry");
-    std::fs::create_dir_all(&folder).unwrap();
-    let check = || {
-        let arguments = ["--check".as_ref(), "--source".as_ref(), directory.path().as_os_str()];
-        parts::ran(parts::script().args(arguments)).unwrap_err()
-    };
-    assert!(check().contains("there is no pkg/telemetry/analyticsservice.go"), "{}", check());
-    std::fs::write(folder.join("analyticsservice.go"), "package telemetry\n").unwrap();
-    assert!(check().contains("has changed since LiveKit's server v"), "{}", check());
+// Its exit code and what it says.
+fn checked(source: &Path) -> (Option<i32>, String) {
+    let output = parts::script().arg("--check").arg("--source").arg(source).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
 
 #[test]
-fn the_analytics_file_passes_its_tests_in_livekits_package() {
+fn a_server_whose_replaced_file_differs_is_refused_by_name_and_sums() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| {
+        let path = directory.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    let (code, said) = checked(directory.path());
+    assert_eq!(code, Some(1));
+    assert!(said.contains("there is no pkg/telemetry/analyticsservice.go"), "{said}");
+
+    write("pkg/telemetry/analyticsservice.go", "package telemetry\n");
+    write("version/version.go", "package version\n\nconst Version = \"1.99.0\"\n");
+    let (code, said) = checked(directory.path());
+    assert_eq!(code, Some(65));
+    let script = std::fs::read_to_string(parts::script().get_program()).unwrap();
+    let expected = script.split("sha256=").nth(1).unwrap().split('\n').next().unwrap();
+    let found = "e8532825e81e61426d13026634fe07312a0c2484dd70c2c779f1a9d3c0bc1912";
+    for part in [
+        "LiveKit's server v1.99.0 has another pkg/telemetry/analyticsservice.go:\n",
+        &format!("expected sha256 {expected}\n"),
+        &format!("found    sha256 {found}\n"),
+    ] {
+        assert!(said.contains(part), "{said} has no {part}");
+    }
+}
+
+#[test]
+fn the_build_takes_a_version_or_a_source_and_not_both() {
+    for arguments in [
+        &["--version", "1.13.5", "--source", "."][..],
+        &["--version"],
+        &["--source"],
+        &["--versions", "1.13.5"],
+        &["--check", "output"],
+    ] {
+        let output = parts::script().args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(64), "{arguments:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("usage: build.sh"));
+    }
+}
+
+#[test]
+fn the_analytics_file_passes_its_tests_in_the_package_of_each_server() {
     // Without Go, too, there is no source to check.
     let checked = parts::ran(parts::script().arg("--check"));
     if parts::or_say("NO TEST OF LIVEKIT'S ANALYTICS", checked).is_none() {
         return;
     }
     parts::ran(parts::script().arg("--test")).unwrap();
+    let work = tempfile::tempdir().unwrap();
+    parts::newest(&["--test".as_ref()], work.path()).unwrap();
 }
 
 // An authority, and a certificate of it that is the server's and the client's.

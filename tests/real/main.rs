@@ -29,7 +29,7 @@ use livekit_otel_tools::demo::Collector;
 use livekit_otel_tools::demo::Received;
 use livekit_otel_tools::demo::Telemetry;
 use livekit_otel_tools::demo::received::Span;
-use parts::Server;
+use parts::{Parts, Server};
 use program::Program;
 
 const ROOM: &str = "standup";
@@ -76,14 +76,32 @@ fn one<'a>(spans: &'a [Span], name: &str, who: &str) -> &'a Span {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_traces_tell_what_a_real_call_did() {
+async fn the_traces_show_what_a_real_call_did() {
     let Some(parts) = parts::build() else { return };
+    let telemetry = of_a_call(&parts).await;
+    check(&telemetry);
+    assert_eq!(end_reason(&telemetry), None, "this version sends none");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_traces_show_what_a_call_on_the_newest_server_did() {
+    let Some(parts) = parts::build_newest() else { return };
+    let telemetry = of_a_call(&parts).await;
+    check(&telemetry);
+    assert_eq!(end_reason(&telemetry), Some("ROOM_END_API_DELETE"));
+}
+
+fn end_reason(telemetry: &Telemetry) -> Option<&str> {
+    one(&telemetry.spans, "room", "").attributes.text("lk.room.end_reason")
+}
+
+async fn of_a_call(parts: &Parts) -> Telemetry {
     let directory = tempfile::tempdir().unwrap();
     let collector = Collector::start().await.unwrap();
     let port = parts::reserved_port();
     let program = Program::start(&config(directory.path(), &collector.endpoint(), port));
     let analytics = [("LIVEKIT_OTEL_ADDR", program.grpc.as_str())];
-    let server = Server::start(&parts, directory.path(), port, Some(&program.http), &analytics);
+    let server = Server::start(parts, directory.path(), port, Some(&program.http), &analytics);
 
     let mut ann = server.client("ann", &["-publish", "-traceparent", TRACEPARENT]);
     ann.joined();
@@ -110,7 +128,7 @@ async fn the_traces_tell_what_a_real_call_did() {
     wait_for_events(&collector, "lk.room.ended", 1).await;
     let (code, said) = program.stop();
     assert_eq!(code, Some(0), "{said:#?}");
-    check(&Telemetry::read(&collector.stop().await));
+    Telemetry::read(&collector.stop().await)
 }
 
 fn check(telemetry: &Telemetry) {
