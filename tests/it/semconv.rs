@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use livekit_otel_engine::session;
 use livekit_otel_engine::stats;
-use livekit_otel_engine::stats::calls::{AttemptState, Count, JoinState, Timing};
+use livekit_otel_engine::stats::calls::{AttemptState, Connecting, Count, Fec, JoinState, Timing};
 use livekit_otel_engine::stats::{Histograms, Level, NodeReports};
 use livekit_otel_engine::{Batch, Engine};
 use livekit_otel_ledger::{Ledger, Lost};
 use livekit_otel_livekit as proto;
 use livekit_otel_model::event::rooms::{Coverage, ListedRoom, Rooms};
-use livekit_otel_model::event::{Decoded, RoomSid, TrackKind, Unknown};
+use livekit_otel_model::event::{Decoded, Direction, RoomSid, TrackKind, Unknown};
 use livekit_otel_model::semconv;
 use livekit_otel_model::signal::{Attribute, Data, Metric, Value};
 use livekit_otel_model::{Signal, Source};
@@ -142,26 +142,33 @@ fn the_registry_and_the_schema_url_name_the_same_version_of_the_conventions() {
 fn batches() -> Vec<Batch> {
     let mut reports = NodeReports::default();
     let calls = reports.calls();
+    let connecting = Connecting::default().warp(true).sdk("GO");
     for count in [
-        Count::Joins { state: JoinState::RtcActive, is_warp: true },
+        Count::Joins(JoinState::RtcSuccess, connecting),
         Count::Publishes(TrackKind::Audio, AttemptState::Success),
         Count::Subscribes(AttemptState::UserError),
         Count::Participants,
         Count::Published(TrackKind::Video),
         Count::Subscribed(TrackKind::Video),
+        Count::PacketTrailerTracks,
+        Count::PacketTrailerFeatures("PTF_FRAME_ID"),
+        Count::FecPackets(Fec::Received),
+        Count::FecBytes,
+        Count::KeyFrames(Direction::Downstream),
+        Count::CappedRetransmissions(TrackKind::Video),
     ] {
         calls.add(count, 1);
     }
     let took = Duration::from_millis(3);
     for timing in [
         Timing::SessionJoin(16),
-        Timing::SessionStart(16),
+        Timing::SessionStart(16, connecting),
         Timing::SessionDuration(16),
         Timing::ForwardLatency,
     ] {
         calls.took(timing, took);
     }
-    calls.forward(took, took);
+    calls.forward_p90(took);
     let mut engine = Engine::new(session::Settings::default(), stats::Settings::default(), at(0));
     engine.reports(reports);
     let mut called = Batch::default();

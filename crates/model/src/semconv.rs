@@ -209,8 +209,12 @@ pub mod key {
     pub const CONNECT_RESULT: &str = "lk.connect.result";
     /// A step of a participant's connecting: signal_connected, rtc_active, ….
     pub const JOIN_STATE: &str = "lk.join.state";
-    /// `true` if its media connects together with its signalling; otherwise absent.
+    /// Whether its media connects together with its signalling, where that is known.
     pub const JOIN_WARP: &str = "lk.join.warp";
+    /// What packets of forward error correction did: received, recovered or discarded.
+    pub const FEC_TYPE: &str = "lk.fec.type";
+    /// A feature of a track's packet trailers, as the protobuf enum spells it: `PTF_USER_TIMESTAMP`, ….
+    pub const PACKET_TRAILER_FEATURE: &str = "lk.track.packet_trailer_feature";
     /// The state of an attempt to publish or subscribe: attempt, success, failure or cancel.
     pub const ATTEMPT_STATE: &str = "lk.attempt.state";
     /// The client's signalling protocol version.

@@ -1,15 +1,17 @@
 //! Applies a call: to the stats workers, the node's counts, the webhooks and the events (livekit
 //! pkg/telemetry/events.go).
 
+use std::collections::BTreeSet;
+
 use super::call::{Call, ParticipantCall, ParticipantStep};
 use super::node::NodeMetrics;
 use super::outlet::Outlet;
-use livekit_otel_engine::stats::calls::{AttemptState, Count, JoinState};
+use livekit_otel_engine::stats::calls::{AttemptState, Connecting, Count, JoinState};
 use livekit_otel_engine::stats::worker::{Acquired, Who, Workers};
 use livekit_otel_livekit::encode::{self, EgressStep, IngressStep, TrackCall, TrackStep, webhook};
 use livekit_otel_livekit::messages::{
-    AnalyticsEvent, AnalyticsEventType as Type, EgressInfo, IngressInfo, Room, RoomEndReason,
-    WebhookEvent,
+    AnalyticsEvent, AnalyticsEventType as Type, EgressInfo, IngressInfo, PacketTrailerFeature,
+    Room, RoomEndReason, TrackInfo, WebhookEvent, client_info::Sdk,
 };
 use livekit_otel_livekit::track_kind;
 use livekit_otel_model::event::{Caller, Time, TrackKind};
@@ -49,10 +51,11 @@ fn participant(
     outlet: &Outlet,
 ) {
     let kind = match &call.step {
-        ParticipantStep::Joined { should_send_event, .. } => {
+        ParticipantStep::Joined { client_info, should_send_event, .. } => {
             if let Acquired::Created(_) = acquire(&call, workers, &outlet.metrics) {
-                let state = JoinState::RtcConnected;
-                outlet.metrics.add(Count::Joins { state, is_warp: false }, 1);
+                let sdk = client_info.as_ref().map_or(Sdk::Unknown, |info| info.sdk());
+                let connecting = Connecting::default().sdk(sdk.as_str_name());
+                outlet.metrics.join(JoinState::RtcConnected, connecting);
             }
             should_send_event.then_some(Type::ParticipantJoined)
         }
@@ -65,8 +68,8 @@ fn participant(
             if let Acquired::Found(id) | Acquired::Created(id) = acquired {
                 workers.set_connected(id);
             }
-            let (state, is_warp) = (JoinState::RtcActive, activation.is_warp);
-            outlet.metrics.add(Count::Joins { state, is_warp }, 1);
+            let connecting = Connecting::default().warp(activation.is_warp);
+            outlet.metrics.join(JoinState::RtcActive, connecting);
             Some(Type::ParticipantActive)
         }
         ParticipantStep::Resumed { .. } => {
@@ -222,10 +225,12 @@ fn count_track(call: &TrackCall, metrics: &NodeMetrics) {
         }
         TrackStep::Published => {
             metrics.add(Count::Published(kind), 1);
+            count_packet_trailers(&call.track, 1, metrics);
             metrics.add(Count::Publishes(kind, AttemptState::Success), 1);
         }
         TrackStep::Unpublished { was_published_locally: true } => {
             metrics.add(Count::Published(kind), -1);
+            count_packet_trailers(&call.track, -1, metrics);
         }
         TrackStep::SubscribeRequested => metrics.add(Count::Subscribes(AttemptState::Attempt), 1),
         TrackStep::Subscribed { .. } => {
@@ -240,6 +245,22 @@ fn count_track(call: &TrackCall, metrics: &NodeMetrics) {
             metrics.add(Count::Subscribes(AttemptState::Failure), 1);
         }
         _ => {}
+    }
+}
+
+// Of video only, and each feature once (livekit pkg/telemetry/prometheus/rooms.go).
+fn count_packet_trailers(track: &TrackInfo, change: i64, metrics: &NodeMetrics) {
+    let is_video = track_kind(track.r#type) == Some(TrackKind::Video);
+    if !is_video || track.packet_trailer_features.is_empty() {
+        return;
+    }
+    let name = |feature: &i32| {
+        PacketTrailerFeature::try_from(*feature).map_or("UNKNOWN", |feature| feature.as_str_name())
+    };
+    let features: BTreeSet<_> = track.packet_trailer_features.iter().map(name).collect();
+    metrics.add(Count::PacketTrailerTracks, change);
+    for feature in features {
+        metrics.add(Count::PacketTrailerFeatures(feature), change);
     }
 }
 

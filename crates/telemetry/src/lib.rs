@@ -105,7 +105,7 @@ pub use service::{Activation, ParticipantContext, TelemetryService, TrackContext
 pub use settings::OtelSettings;
 
 pub use livekit_otel_engine::session::TraceScope;
-pub use livekit_otel_engine::stats::calls::{JoinState, Timing};
+pub use livekit_otel_engine::stats::calls::{Connecting, JoinState, Timing};
 pub use livekit_otel_engine::stats::worker::{ReferenceGuard, StatsKey, TrackClass};
 pub use livekit_otel_engine::stats::{Histograms, Level};
 pub use livekit_otel_export::StartError;

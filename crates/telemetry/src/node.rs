@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 
-use livekit_otel_engine::stats::calls::{AttemptState, Calls, Count, JoinState, Timing};
+use livekit_otel_engine::stats::calls::{
+    AttemptState, Calls, Connecting, Count, Fec, JoinState, Timing,
+};
 use livekit_otel_engine::stats::worker::StatsKey;
 use livekit_otel_engine::stats::{Histograms, NodeReports};
-use livekit_otel_model::event::TrackKind;
 use livekit_otel_model::event::report::Report;
+use livekit_otel_model::event::{Direction, TrackKind};
 
 // Each thread prefers one lane: two threads seldom meet, and each lane is small.
 const LANES: usize = 16;
@@ -29,10 +31,11 @@ impl NodeMetrics {
         Self { histograms, lanes: std::array::from_fn(lane) }
     }
 
-    /// A participant's connection reached this state, or failed in it. `is_warp`: its media connects
-    /// together with its signalling. The service counts `RtcConnected` and `RtcActive` itself.
-    pub fn join(&self, state: JoinState, is_warp: bool) {
-        self.add(Count::Joins { state, is_warp }, 1);
+    /// A participant's connection reached this state, or failed in it. Upstream says how the participant
+    /// connects with `RtcCanceled`, `RtcSuccess` and `RtcFailure`. The service counts `RtcConnected`, with
+    /// the SDK, and `RtcActive`, with the warp, itself.
+    pub fn join(&self, state: JoinState, connecting: Connecting) {
+        self.add(Count::Joins(state, connecting), 1);
     }
 
     /// Attempts to publish that were cancelled.
@@ -46,7 +49,7 @@ impl NodeMetrics {
     }
 
     /// How long a session took to its join response, to its media, or in all, as `timing` says. The
-    /// timing has the client's protocol version.
+    /// timing has the client's protocol version, and how the participant connects.
     pub fn session(&self, timing: Timing, took: Duration) {
         self.with(|calls| calls.took(timing, took));
     }
@@ -56,9 +59,41 @@ impl NodeMetrics {
         self.with(|calls| calls.took(Timing::ForwardLatency, latency));
     }
 
-    /// The current long-term means of forwarding.
-    pub fn forward_means(&self, latency: Duration, jitter: Duration) {
-        self.with(|calls| calls.forward(latency, jitter));
+    /// The current 90th percentile of the forward latency. Upstream computes it over the last second or so
+    /// (livekit pkg/sfu/forwardstats.go).
+    pub fn forward_p90(&self, latency: Duration) {
+        self.with(|calls| calls.forward_p90(latency));
+    }
+
+    /// Packets of publishers' forward error correction since the last call: received ones and their bytes, the
+    /// media packets that were recovered with them, and received ones that could not be used.
+    pub fn fec(&self, received: u32, received_bytes: u64, recovered: u32, discarded: u32) {
+        let bytes = i64::try_from(received_bytes).unwrap_or(i64::MAX);
+        let counts = [
+            (Count::FecPackets(Fec::Received), received.into()),
+            (Count::FecBytes, bytes),
+            (Count::FecPackets(Fec::Recovered), recovered.into()),
+            (Count::FecPackets(Fec::Discarded), discarded.into()),
+        ];
+        self.with(|calls| {
+            for (count, change) in counts {
+                // As upstream: what never happened has no series.
+                if change > 0 {
+                    calls.add(count, change);
+                }
+            }
+        });
+    }
+
+    /// Key frames that publishers sent (upstream), or that were forwarded to subscribers (downstream), counted
+    /// once for each.
+    pub fn key_frames(&self, direction: Direction, frames: u32) {
+        self.add(Count::KeyFrames(direction), frames.into());
+    }
+
+    /// Packets that a subscriber requested again, and that were not sent because its budget was used up.
+    pub fn capped_retransmissions(&self, kind: TrackKind, packets: u32) {
+        self.add(Count::CappedRetransmissions(kind), packets.into());
     }
 
     // Takes what was recorded since the last time. With `Builder::otel` each flush does.

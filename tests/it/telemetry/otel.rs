@@ -1,5 +1,6 @@
 //! The spans, log records and metrics that a collector receives of calls.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,18 +9,19 @@ use livekit_otel::serve::Server;
 use livekit_otel_model::semconv::{event, key, metric, span};
 use livekit_otel_pipeline::panics::PANICS;
 use livekit_otel_telemetry::messages::{
-    AnalyticsNodeRooms, AnalyticsStat, AnalyticsStream, ParticipantInfo, Room, RoomEndReason,
-    TrackInfo, TrackSource as Source, TrackType,
+    AnalyticsNodeRooms, AnalyticsStat, AnalyticsStream, ClientInfo, PacketTrailerFeature,
+    ParticipantInfo, Room, RoomEndReason, TrackInfo, TrackSource as Source, TrackType,
+    client_info::Sdk,
 };
 use livekit_otel_telemetry::webhook::{Keys, WebhookEndpoint, WebhookNotifier, WebhookSettings};
 use livekit_otel_telemetry::{
-    Activation, AnalyticsForwarder, Direction, Fault, ForwardSettings, Histograms, JoinState,
-    OtelSettings, ParticipantContext, ReferenceGuard, Report, StatsKey, Telemetry,
+    Activation, AnalyticsForwarder, Connecting, Direction, Fault, ForwardSettings, Histograms,
+    JoinState, OtelSettings, ParticipantContext, ReferenceGuard, Report, StatsKey, Telemetry,
     TelemetryService, Time, Timing, TrackClass, TrackContext, TrackKind, TrackSource,
 };
 use livekit_otel_tools::demo::Collector;
 use livekit_otel_tools::demo::Telemetry as Received;
-use livekit_otel_tools::demo::received::{Measured, Point, Span};
+use livekit_otel_tools::demo::received::{Measured, Point, Span, Value as Attribute};
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
 use tokio::time::Instant;
@@ -204,30 +206,120 @@ async fn a_bad_value_of_a_report_leads_to_its_participants_span() {
     }
 }
 
+// Whether it is a warp, and its SDK.
+fn connecting_of(point: &Point) -> (Option<bool>, Option<&str>) {
+    let warp = match point.attributes.0.get(key::JOIN_WARP) {
+        Some(Attribute::Bool(is_warp)) => Some(*is_warp),
+        _ => None,
+    };
+    (warp, point.attributes.text(key::CLIENT_SDK))
+}
+
+#[tokio::test]
+async fn a_join_is_counted_by_sdk_and_an_activation_by_warp() {
+    let collector = Collector::start().await.unwrap();
+    let telemetry = start(&collector);
+    let room = room();
+    let client = |sdk| ClientInfo { sdk, ..ClientInfo::default() };
+    let clients = [Some(client(Sdk::Go as i32)), Some(client(99)), None];
+    for (nth, client) in clients.iter().enumerate() {
+        let who = ParticipantInfo { sid: format!("PA_{nth}"), ..participant() };
+        let guard = ReferenceGuard::new();
+        telemetry.participant_joined(of(&room, &who), client.as_ref(), None, true, Some(&guard));
+        let activation = Activation::default().warp(nth == 0);
+        telemetry.participant_active(of(&room, &who), None, activation, Some(&guard));
+    }
+    let (_, received) = end(&telemetry, collector).await;
+    let mut joins = BTreeMap::new();
+    for point in points(&received, metric::NODE_JOINS) {
+        let state = point.attributes.text(key::JOIN_STATE).unwrap();
+        joins.insert((state, connecting_of(point)), point.value.clone());
+    }
+    let expected = [
+        (("rtc_active", (Some(false), None)), Measured::Number(2.0)),
+        (("rtc_active", (Some(true), None)), Measured::Number(1.0)),
+        (("rtc_connected", (None, Some("GO"))), Measured::Number(1.0)),
+        // A client that is newer than this program, and one that is not known.
+        (("rtc_connected", (None, Some("UNKNOWN"))), Measured::Number(2.0)),
+    ];
+    assert_eq!(joins, expected.into());
+}
+
+#[tokio::test]
+async fn packet_trailers_are_counted_by_track_and_by_feature() {
+    let collector = Collector::start().await.unwrap();
+    let telemetry = start(&collector);
+    let (room, who) = (room(), participant());
+    let (time, frame) = (PacketTrailerFeature::PtfUserTimestamp, PacketTrailerFeature::PtfFrameId);
+    let track = |sid: &str, features: &[i32]| TrackInfo {
+        sid: sid.into(),
+        packet_trailer_features: features.to_vec(),
+        ..camera()
+    };
+    let first = track("TR_1", &[time as i32, frame as i32]);
+    let second = track("TR_2", &[time as i32, time as i32, 99]);
+    let audio = TrackInfo { r#type: TrackType::Audio as i32, ..track("TR_3", &[time as i32]) };
+    for published in [&first, &second, &audio, &track("TR_4", &[])] {
+        telemetry.track_published(on(&room, &who, published), true);
+    }
+    // Of another node.
+    telemetry.track_unpublished(on(&room, &who, &second), false, true);
+    telemetry.track_unpublished(on(&room, &who, &first), true, true);
+    let (_, received) = end(&telemetry, collector).await;
+    assert_eq!(last(&received, metric::NODE_PACKET_TRAILER_TRACKS), Measured::Number(1.0));
+    let features: BTreeMap<_, _> = points(&received, metric::NODE_PACKET_TRAILER_FEATURES)
+        .into_iter()
+        .map(|point| (point.attributes.text(key::PACKET_TRAILER_FEATURE), point.value.clone()))
+        .collect();
+    let expected = [("PTF_USER_TIMESTAMP", 1.0), ("PTF_FRAME_ID", 0.0), ("UNKNOWN", 1.0)];
+    let expected = expected.map(|(name, tracks)| (Some(name), Measured::Number(tracks)));
+    assert_eq!(features, expected.into());
+}
+
 #[tokio::test]
 async fn measurements_without_a_call_are_recorded_on_the_node() {
     let collector = Collector::start().await.unwrap();
     let telemetry = start(&collector);
     let node = telemetry.node();
-    node.join(JoinState::SignalValidationFailed, false);
-    node.join(JoinState::RtcCanceled, true);
+    let connecting = Connecting::default().warp(true).sdk(Sdk::Swift.as_str_name());
+    node.join(JoinState::SignalValidationFailed, Connecting::default());
+    node.join(JoinState::RtcCanceled, connecting);
     node.publish_cancels(TrackKind::Audio, 2);
     node.subscribe_cancels(3);
-    node.session(Timing::SessionStart(16), Duration::from_millis(250));
+    node.session(Timing::SessionStart(16, connecting), Duration::from_millis(250));
     node.forward_latency(Duration::from_micros(300));
-    node.forward_means(Duration::from_micros(200), Duration::from_micros(20));
+    node.forward_p90(Duration::from_micros(200));
+    node.fec(5, 6000, 2, 0);
+    node.key_frames(Direction::Upstream, 1);
+    node.capped_retransmissions(TrackKind::Video, 7);
     telemetry.force_flush().await.unwrap();
     let (_, received) = end(&telemetry, collector).await;
     let joins = points(&received, metric::NODE_JOINS);
-    let states: Vec<_> = joins.iter().filter_map(|p| p.attributes.text(key::JOIN_STATE)).collect();
-    assert!(states.contains(&"signal_validation_failed") && states.contains(&"rtc_canceled"));
+    let of = |state| {
+        let join = joins.iter().find(|join| join.attributes.text(key::JOIN_STATE) == Some(state));
+        connecting_of(join.unwrap())
+    };
+    assert_eq!(of("signal_validation_failed"), (None, None));
+    assert_eq!(of("rtc_canceled"), (Some(true), Some("SWIFT")));
     assert_eq!(last(&received, metric::NODE_PUBLISHES), Measured::Number(2.0));
     assert_eq!(last(&received, metric::NODE_SUBSCRIBES), Measured::Number(3.0));
     let start = points(&received, metric::NODE_SESSION_START_DURATION);
     assert_eq!(start.last().unwrap().value, Measured::Distribution { count: 1, sum: Some(0.25) });
     assert_eq!(start.last().unwrap().attributes.number(key::PROTOCOL_VERSION), Some(16.0));
-    assert_eq!(last(&received, metric::NODE_FORWARD_LATENCY_MEAN), Measured::Number(0.0002));
-    assert_eq!(last(&received, metric::NODE_FORWARD_JITTER), Measured::Number(0.00002));
+    assert_eq!(start.last().unwrap().attributes.text(key::CLIENT_SDK), Some("SWIFT"));
+    assert_eq!(last(&received, metric::NODE_FORWARD_LATENCY_P90), Measured::Number(0.0002));
+    let fec = points(&received, metric::NODE_FEC_PACKETS);
+    let fec: BTreeMap<_, _> = fec
+        .iter()
+        .map(|point| (point.attributes.text(key::FEC_TYPE).unwrap(), &point.value))
+        .collect();
+    // What never happened has no series.
+    let (received_packets, recovered) = (Measured::Number(5.0), Measured::Number(2.0));
+    assert_eq!(fec, [("received", &received_packets), ("recovered", &recovered)].into());
+    assert_eq!(last(&received, metric::NODE_FEC_IO), Measured::Number(6000.0));
+    let frames = points(&received, metric::NODE_KEY_FRAMES);
+    assert_eq!(frames.last().unwrap().attributes.text(key::DIRECTION), Some("upstream"));
+    assert_eq!(last(&received, metric::NODE_CAPPED_RETRANSMISSIONS), Measured::Number(7.0));
     let latency = points(&received, metric::NODE_FORWARD_LATENCY);
     assert_eq!(
         latency.last().unwrap().value,

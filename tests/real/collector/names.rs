@@ -44,8 +44,8 @@ impl Mapped {
     }
 }
 
-// As livekit-server 1.13.5 has them (pkg/telemetry/prometheus).
-const MAPPED: [Mapped; 30] = [
+// As livekit-server 1.13.11 has them (pkg/telemetry/prometheus).
+const MAPPED: [Mapped; 35] = [
     mapped("livekit_packet_total", "counter", "lk.node.packets", 1.0)
         .with("transmission", "initial"),
     mapped("livekit_packet_total", "counter", "lk.node.retransmitted_packets", 1.0)
@@ -79,8 +79,18 @@ const MAPPED: [Mapped; 30] = [
     mapped("livekit_pubsubtime_ms", "histogram", "lk.track.subscribe.duration", 1e3)
         .with("direction", "subscribe"),
     mapped("livekit_forward_latency_ns", "histogram", "lk.node.forward.latency", 1e9),
-    mapped("livekit_forward_latency", "gauge", "lk.node.forward.latency_mean", 1e9),
-    mapped("livekit_forward_jitter", "gauge", "lk.node.forward.jitter", 1e9),
+    mapped("livekit_forward_latency", "gauge", "lk.node.forward.latency_p90", 1e9),
+    mapped("livekit_fec_total", "counter", "lk.node.fec_packets", 1.0),
+    mapped("livekit_fec_bytes", "counter", "lk.node.fec_io", 1.0).with("type", "received"),
+    mapped("livekit_keyframe_total", "counter", "lk.node.key_frames", 1.0),
+    mapped("livekit_rtx_capped_total", "counter", "lk.node.capped_retransmissions", 1.0).by_kind(),
+    mapped("livekit_track_packet_trailer_total", "gauge", "lk.node.packet_trailer_tracks", 1.0),
+    mapped(
+        "livekit_track_packet_trailer_feature_total",
+        "gauge",
+        "lk.node.packet_trailer_features",
+        1.0,
+    ),
 ];
 
 type Labels = BTreeMap<String, String>;
@@ -141,10 +151,17 @@ fn labels(mapped: &Mapped, attributes: &[Attribute]) -> Labels {
             ("lk.direction", "upstream") => put("direction", "incoming"),
             ("lk.direction", "downstream") => put("direction", "outgoing"),
             ("lk.node_id", node) => put("node_id", node),
+            ("lk.track.kind", kind) if mapped.name == "livekit_rtx_capped_total" => {
+                put("kind", kind)
+            }
             ("lk.track.kind", kind) => put(mapped.track, &kind.to_uppercase()),
             ("lk.track_source", source) => put("source", &upstream_source(source)),
             ("lk.join.state" | "lk.attempt.state", state) => put("state", state),
-            ("lk.join.warp", _) => put("warp", "true"),
+            ("lk.join.warp", "Bool(true)") => put("warp", "true"),
+            ("lk.join.warp", "Bool(false)") => put("warp", "false"),
+            ("lk.client.sdk", sdk) => put("sdk", sdk),
+            ("lk.fec.type", what) => put("type", what),
+            ("lk.track.packet_trailer_feature", feature) => put("feature", feature),
             ("error.type", error) => put("error", error),
             ("lk.client.protocol_version", "Int(16)") => put("protocol_version", "16"),
             other => panic!("{}: {other:?}", mapped.of),

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use livekit_otel_engine::session;
-use livekit_otel_engine::stats::calls::{AttemptState, Count, JoinState, Timing};
+use livekit_otel_engine::stats::calls::{AttemptState, Connecting, Count, Fec, JoinState, Timing};
 use livekit_otel_engine::stats::{NodeReports, Settings};
 use livekit_otel_engine::{Batch, Engine};
 use livekit_otel_export::{Settings as Export, metric_requests, send_once};
 use livekit_otel_livekit as proto;
 use livekit_otel_model::Signal;
 use livekit_otel_model::event::rooms::{Coverage, ListedRoom, Rooms};
-use livekit_otel_model::event::{Decoded, RoomSid, TrackKind};
+use livekit_otel_model::event::{Decoded, Direction, RoomSid, TrackKind};
 use serde_json::json;
 
 #[path = "../../it/capture.rs"]
@@ -70,28 +70,40 @@ fn listed() -> Decoded {
 fn calls(settings: Settings) -> NodeReports {
     let mut reports = NodeReports::new(settings.histograms);
     let calls = reports.calls();
+    let client = Connecting::default().sdk("SWIFT");
     for (count, times) in [
-        (Count::Joins { state: JoinState::RtcActive, is_warp: true }, 1),
-        (Count::Joins { state: JoinState::RtcActive, is_warp: false }, 2),
+        (Count::Joins(JoinState::SignalConnected, Connecting::default()), 4),
+        (Count::Joins(JoinState::RtcConnected, client), 3),
+        (Count::Joins(JoinState::RtcActive, Connecting::default().warp(true)), 1),
+        (Count::Joins(JoinState::RtcActive, Connecting::default().warp(false)), 2),
+        (Count::Joins(JoinState::RtcSuccess, client.warp(true)), 1),
         (Count::Publishes(TrackKind::Audio, AttemptState::Success), 3),
         (Count::Subscribes(AttemptState::Success), 4),
         (Count::Subscribes(AttemptState::UserError), 5),
         (Count::Participants, 6),
         (Count::Published(TrackKind::Video), 7),
         (Count::Subscribed(TrackKind::Video), 8),
+        (Count::PacketTrailerTracks, 9),
+        (Count::PacketTrailerFeatures("PTF_FRAME_ID"), 10),
+        (Count::FecPackets(Fec::Received), 11),
+        (Count::FecPackets(Fec::Recovered), 12),
+        (Count::FecBytes, 13),
+        (Count::KeyFrames(Direction::Upstream), 14),
+        (Count::KeyFrames(Direction::Downstream), 15),
+        (Count::CappedRetransmissions(TrackKind::Video), 16),
     ] {
         calls.add(count, times);
     }
     let took = Duration::from_millis(3);
     for timing in [
         Timing::SessionJoin(16),
-        Timing::SessionStart(16),
+        Timing::SessionStart(16, client.warp(true)),
         Timing::SessionDuration(16),
         Timing::ForwardLatency,
     ] {
         calls.took(timing, took);
     }
-    calls.forward(took, 2 * took);
+    calls.forward_p90(took);
     reports
 }
 

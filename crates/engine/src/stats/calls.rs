@@ -8,7 +8,7 @@ use super::histogram::{DURATION_BOUNDS, Histogram, Histograms, LATENCY_BOUNDS, P
 use super::points::{
     FlushInterval, Instrument, NodeSeries, count_points, histogram_points, seconds,
 };
-use livekit_otel_model::event::{NodeId, TrackKind};
+use livekit_otel_model::event::{Direction, NodeId, TrackKind};
 use livekit_otel_model::semconv::{key, metric};
 use livekit_otel_model::signal::{Attribute, Metric, Number, NumberPoint, Temporality, Value};
 
@@ -73,16 +73,65 @@ impl AttemptState {
     }
 }
 
+/// How a participant connects, as far as it is known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub struct Connecting {
+    /// Whether its media connects together with its signalling (upstream's warp).
+    pub is_warp: Option<bool>,
+    /// The client's SDK, as the protobuf enum `ClientInfo.SDK` spells it, such as `JS`.
+    pub sdk: Option<&'static str>,
+}
+
+impl Connecting {
+    /// Whether its media connects together with its signalling.
+    #[must_use]
+    pub fn warp(mut self, is_warp: bool) -> Self {
+        self.is_warp = Some(is_warp);
+        self
+    }
+
+    /// The client's SDK, as `Sdk::as_str_name` returns it.
+    #[must_use]
+    pub fn sdk(mut self, sdk: &'static str) -> Self {
+        self.sdk = Some(sdk);
+        self
+    }
+
+    fn attributes(self) -> impl Iterator<Item = Attribute> {
+        let warp = self.is_warp.map(|is_warp| Attribute::new(key::JOIN_WARP, is_warp));
+        let sdk = self.sdk.map(|sdk| Attribute::new(key::CLIENT_SDK, sdk));
+        [warp, sdk].into_iter().flatten()
+    }
+}
+
+/// What packets of forward error correction (FlexFEC) did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs)] // named as upstream names its types
+pub enum Fec {
+    Received,
+    /// Media packets that were recovered.
+    Recovered,
+    /// They could not be used.
+    Discarded,
+}
+
+impl Fec {
+    /// The emitted value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Received => "received",
+            Self::Recovered => "recovered",
+            Self::Discarded => "discarded",
+        }
+    }
+}
+
 /// Something that is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Count {
     /// A step of a participant's connecting.
-    Joins {
-        /// The step.
-        state: JoinState,
-        /// Whether its media connects together with its signalling (upstream's warp).
-        is_warp: bool,
-    },
+    Joins(JoinState, Connecting),
     /// Attempts to publish a track.
     Publishes(TrackKind, AttemptState),
     /// Attempts to subscribe to a track.
@@ -93,6 +142,18 @@ pub enum Count {
     Published(TrackKind),
     /// Subscriptions to tracks; rises and falls.
     Subscribed(TrackKind),
+    /// Published video tracks with packet trailers; rises and falls.
+    PacketTrailerTracks,
+    /// The same by feature, as the protobuf enum `PacketTrailerFeature` spells it; rises and falls.
+    PacketTrailerFeatures(&'static str),
+    /// Packets of publishers' forward error correction.
+    FecPackets(Fec),
+    /// Received bytes of publishers' forward error correction.
+    FecBytes,
+    /// Key frames: received from publishers, or forwarded, once for each subscriber.
+    KeyFrames(Direction),
+    /// Packets that were requested again and not sent, because the subscription had used up its budget.
+    CappedRetransmissions(TrackKind),
 }
 
 /// Something that takes time. Those of sessions have the client's protocol version.
@@ -101,7 +162,7 @@ pub enum Timing {
     /// From the signal connection to the join response.
     SessionJoin(u32),
     /// From the signal connection to the media connection.
-    SessionStart(u32),
+    SessionStart(u32, Connecting),
     /// How long a session lasted.
     SessionDuration(u32),
     /// From a packet's arrival until it is forwarded.
@@ -114,7 +175,7 @@ pub struct Calls {
     histograms: Histograms,
     counts: BTreeMap<Count, i64>,
     timings: BTreeMap<Timing, Histogram>,
-    forward: Option<(Duration, Duration)>,
+    forward_p90: Option<Duration>,
 }
 
 impl Calls {
@@ -135,9 +196,9 @@ impl Calls {
         histogram.record(seconds(duration));
     }
 
-    /// Sets the long-term means of forwarding: latency and jitter.
-    pub fn forward(&mut self, latency: Duration, jitter: Duration) {
-        self.forward = Some((latency, jitter));
+    /// Sets the current 90th percentile of the forward latency.
+    pub fn forward_p90(&mut self, latency: Duration) {
+        self.forward_p90 = Some(latency);
     }
 
     /// Moves the content of `other` into this.
@@ -153,7 +214,7 @@ impl Calls {
                 }
             }
         }
-        self.forward = other.forward.take().or(self.forward);
+        self.forward_p90 = other.forward_p90.take().or(self.forward_p90);
     }
 }
 
@@ -162,7 +223,7 @@ impl Calls {
 pub(super) struct CallSeries {
     counts: BTreeMap<(Option<NodeId>, Count), NodeSeries<i64>>,
     timings: BTreeMap<(Timing, Option<NodeId>), NodeSeries<Histogram>>,
-    forward: BTreeMap<Option<NodeId>, (Duration, Duration)>,
+    forward_p90: BTreeMap<Option<NodeId>, Duration>,
 }
 
 impl CallSeries {
@@ -181,8 +242,8 @@ impl CallSeries {
             });
             series.value.merge(&histogram);
         }
-        if let Some(means) = calls.forward {
-            self.forward.insert(node.cloned(), means);
+        if let Some(latency) = calls.forward_p90 {
+            self.forward_p90.insert(node.cloned(), latency);
         }
     }
 
@@ -190,7 +251,7 @@ impl CallSeries {
         let delta = interval.temporality == Temporality::Delta;
         let mut by_name: BTreeMap<&str, (Instrument, bool, Vec<NumberPoint>)> = BTreeMap::new();
         for ((_, count), series) in &mut self.counts {
-            let (instrument, up_down) = count.instrument();
+            let (instrument, up_down) = (count.instrument(), count.is_up_down());
             let (_, _, points) =
                 by_name.entry(instrument.name).or_insert_with(|| (instrument, up_down, Vec::new()));
             if up_down {
@@ -252,10 +313,8 @@ impl CallSeries {
             time: interval.now,
             value: Some(Number::Float(seconds(value))),
         };
-        let latency = self.forward.iter().map(|(node, means)| point(node, means.0)).collect();
-        let jitter = self.forward.iter().map(|(node, means)| point(node, means.1)).collect();
-        to.push(FORWARD_MEAN.gauge(latency));
-        to.push(FORWARD_JITTER.gauge(jitter));
+        let points = self.forward_p90.iter().map(|(node, latency)| point(node, *latency)).collect();
+        to.push(FORWARD_P90.gauge(points));
     }
 }
 
@@ -267,44 +326,76 @@ fn with_node(mut attributes: Vec<Attribute>, node: Option<&NodeId>) -> Vec<Attri
 }
 
 impl Count {
-    fn instrument(self) -> (Instrument, bool) {
-        let (name, unit, description, up_down) = match self {
-            Self::Joins { .. } => {
-                (metric::NODE_JOINS, "{join}", "Steps of participants' connecting.", false)
-            }
+    // Whether it is a current number and not a count of what happened.
+    fn is_up_down(self) -> bool {
+        matches!(
+            self,
+            Self::Participants
+                | Self::Published(_)
+                | Self::Subscribed(_)
+                | Self::PacketTrailerTracks
+                | Self::PacketTrailerFeatures(_)
+        )
+    }
+
+    fn instrument(self) -> Instrument {
+        let (name, unit, description) = match self {
+            Self::Joins(..) => (metric::NODE_JOINS, "{join}", "Steps of participants' connecting."),
             Self::Publishes(..) => {
-                (metric::NODE_PUBLISHES, "{attempt}", "Tries to publish a track.", false)
+                (metric::NODE_PUBLISHES, "{attempt}", "Tries to publish a track.")
             }
             Self::Subscribes(_) => {
-                (metric::NODE_SUBSCRIBES, "{attempt}", "Tries to subscribe to a track.", false)
+                (metric::NODE_SUBSCRIBES, "{attempt}", "Tries to subscribe to a track.")
             }
             Self::Participants => (
                 metric::NODE_PARTICIPANTS,
                 "{participant}",
                 "Participants that the node has a stats worker for.",
-                true,
             ),
             Self::Published(_) => {
-                (metric::NODE_PUBLISHED_TRACKS, "{track}", "Tracks published on the node.", true)
+                (metric::NODE_PUBLISHED_TRACKS, "{track}", "Tracks published on the node.")
             }
-            Self::Subscribed(_) => (
-                metric::NODE_SUBSCRIBED_TRACKS,
+            Self::Subscribed(_) => {
+                (metric::NODE_SUBSCRIBED_TRACKS, "{track}", "Subscriptions to tracks on the node.")
+            }
+            Self::PacketTrailerTracks => (
+                metric::NODE_PACKET_TRAILER_TRACKS,
                 "{track}",
-                "Subscriptions to tracks on the node.",
-                true,
+                "Video tracks published on the node with packet trailers.",
+            ),
+            Self::PacketTrailerFeatures(_) => (
+                metric::NODE_PACKET_TRAILER_FEATURES,
+                "{track}",
+                "Video tracks published on the node, by feature of their packet trailers.",
+            ),
+            Self::FecPackets(_) => (
+                metric::NODE_FEC_PACKETS,
+                "{packet}",
+                "Packets of forward error correction, and packets recovered by it.",
+            ),
+            Self::FecBytes => (metric::NODE_FEC_IO, "By", "Bytes of forward error correction."),
+            Self::KeyFrames(_) => (
+                metric::NODE_KEY_FRAMES,
+                "{frame}",
+                "Key frames received, or sent to a subscriber.",
+            ),
+            Self::CappedRetransmissions(_) => (
+                metric::NODE_CAPPED_RETRANSMISSIONS,
+                "{packet}",
+                "Packets not sent again because the budget for it was used up.",
             ),
         };
-        (Instrument { name, unit, description }, up_down)
+        Instrument { name, unit, description }
     }
 
     fn attributes(self) -> Vec<Attribute> {
         let state = |state: AttemptState| Attribute::new(key::ATTEMPT_STATE, state.as_str());
         let kind = |kind: TrackKind| kind.name().map(|kind| Attribute::new(key::TRACK_KIND, kind));
+        let direction = |of: Direction| Attribute::new(key::DIRECTION, of.as_str());
         match self {
-            Self::Joins { state, is_warp } => {
-                let warp = is_warp.then(|| Attribute::new(key::JOIN_WARP, true));
+            Self::Joins(state, connecting) => {
                 let state = Attribute::new(key::JOIN_STATE, state.as_str());
-                [Some(state), warp].into_iter().flatten().collect()
+                std::iter::once(state).chain(connecting.attributes()).collect()
             }
             Self::Publishes(of, tried) => kind(of).into_iter().chain([state(tried)]).collect(),
             Self::Subscribes(tried) => {
@@ -316,8 +407,18 @@ impl Count {
                 let error_type = error_type.map(|why| Attribute::new(key::ERROR_TYPE, why));
                 [Some(state(tried)), error_type].into_iter().flatten().collect()
             }
-            Self::Participants => Vec::new(),
-            Self::Published(of) | Self::Subscribed(of) => kind(of).into_iter().collect(),
+            Self::Participants | Self::PacketTrailerTracks => Vec::new(),
+            Self::Published(of) | Self::Subscribed(of) | Self::CappedRetransmissions(of) => {
+                kind(of).into_iter().collect()
+            }
+            Self::PacketTrailerFeatures(feature) => {
+                vec![Attribute::new(key::PACKET_TRAILER_FEATURE, feature)]
+            }
+            Self::FecPackets(of) => {
+                vec![direction(Direction::Upstream), Attribute::new(key::FEC_TYPE, of.as_str())]
+            }
+            Self::FecBytes => vec![direction(Direction::Upstream)],
+            Self::KeyFrames(of) => vec![direction(of)],
         }
     }
 }
@@ -336,7 +437,7 @@ impl Timing {
                 metric::NODE_SESSION_JOIN_DURATION,
                 "From a session's signal connection to its join response.",
             ),
-            Self::SessionStart(_) => (
+            Self::SessionStart(..) => (
                 metric::NODE_SESSION_START_DURATION,
                 "From a session's signal connection to its media connection.",
             ),
@@ -351,24 +452,19 @@ impl Timing {
     }
 
     fn attributes(self) -> Vec<Attribute> {
+        let version = |of: u32| Attribute::new(key::PROTOCOL_VERSION, i64::from(of));
         match self {
-            Self::SessionJoin(version)
-            | Self::SessionStart(version)
-            | Self::SessionDuration(version) => {
-                vec![Attribute::new(key::PROTOCOL_VERSION, i64::from(version))]
+            Self::SessionJoin(of) | Self::SessionDuration(of) => vec![version(of)],
+            Self::SessionStart(of, connecting) => {
+                std::iter::once(version(of)).chain(connecting.attributes()).collect()
             }
             Self::ForwardLatency => Vec::new(),
         }
     }
 }
 
-const FORWARD_MEAN: Instrument = Instrument {
-    name: metric::NODE_FORWARD_LATENCY_MEAN,
+const FORWARD_P90: Instrument = Instrument {
+    name: metric::NODE_FORWARD_LATENCY_P90,
     unit: "s",
-    description: "Long-term mean of the forward latency.",
-};
-const FORWARD_JITTER: Instrument = Instrument {
-    name: metric::NODE_FORWARD_JITTER,
-    unit: "s",
-    description: "Long-term mean of the forward latency's jitter.",
+    description: "90th percentile of the forward latency.",
 };

@@ -64,10 +64,20 @@ pub const NODE_SESSION_START_DURATION: &str = "lk.node.session.start.duration";
 pub const NODE_SESSION_DURATION: &str = "lk.node.session.duration";
 /// From a packet's arrival until it is forwarded, s.
 pub const NODE_FORWARD_LATENCY: &str = "lk.node.forward.latency";
-/// Long-term mean of the forward latency, s.
-pub const NODE_FORWARD_LATENCY_MEAN: &str = "lk.node.forward.latency_mean";
-/// Long-term mean of the forward latency's jitter, s.
-pub const NODE_FORWARD_JITTER: &str = "lk.node.forward.jitter";
+/// 90th percentile of the forward latency, s.
+pub const NODE_FORWARD_LATENCY_P90: &str = "lk.node.forward.latency_p90";
+/// Video tracks published on the node with packet trailers, `{track}`.
+pub const NODE_PACKET_TRAILER_TRACKS: &str = "lk.node.packet_trailer_tracks";
+/// The same by feature of their packet trailers, `{track}`.
+pub const NODE_PACKET_TRAILER_FEATURES: &str = "lk.node.packet_trailer_features";
+/// Packets of publishers' forward error correction, and packets recovered by it, `{packet}`.
+pub const NODE_FEC_PACKETS: &str = "lk.node.fec_packets";
+/// Bytes of publishers' forward error correction, By.
+pub const NODE_FEC_IO: &str = "lk.node.fec_io";
+/// Key frames received from publishers, or sent to a subscriber, `{frame}`.
+pub const NODE_KEY_FRAMES: &str = "lk.node.key_frames";
+/// Packets not sent again because a subscription's budget for that was used up, `{packet}`.
+pub const NODE_CAPPED_RETRANSMISSIONS: &str = "lk.node.capped_retransmissions";
 /// Packets of streams, by the attributes of `stats.level`; `{packet}`.
 pub const STREAM_PACKETS: &str = "lk.stream.packets";
 /// Bytes of streams, By.
