@@ -136,6 +136,9 @@ fn versions_are_those_that_are_tested() {
     let with_analytics = &self::services(COMPOSE[1])["livekit"]["image"];
     assert_eq!(with_analytics, &format!("livekit-server-analytics:{server}"));
 
+    let compared = after("tests/upstream/go.mod", "github.com/livekit/livekit-server ");
+    assert_eq!(after("tests/parts/build.rs", "NEWEST: &str = \""), compared);
+
     let collector = yaml("tests/real/collector/builder.yaml")["dist"]["version"].clone();
     let collector = collector.as_str().unwrap();
     assert_eq!(image("collector"), format!("otel/opentelemetry-collector-contrib:{collector}"));

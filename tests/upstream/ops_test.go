@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/livekit/livekit-server/pkg/telemetry"
+	"github.com/livekit/livekit-server/pkg/telemetry/prometheus"
 	"github.com/livekit/protocol/codecs/mime"
 	"github.com/livekit/protocol/livekit"
 )
@@ -37,13 +38,20 @@ type op struct {
 	Mime            string          `json:"mime"`
 	NodeID          string          `json:"node_id"`
 	Error           string          `json:"error"`
+	State           string          `json:"state"`
+	SDK             string          `json:"sdk"`
+	Counts          []uint32        `json:"counts"`
+	Bytes           uint64          `json:"bytes"`
+	Version         int             `json:"version"`
 	Guard           string          `json:"guard"`
 	Reason          int32           `json:"reason"`
 	MaxQuality      int32           `json:"max_quality"`
 	Layer           int             `json:"layer"`
 	IsTrack         bool            `json:"is_track"`
 	IsMigration     bool            `json:"is_migration"`
+	IsWarp          bool            `json:"is_warp"`
 	IsUserError     bool            `json:"is_user_error"`
+	WasLocal        bool            `json:"was_published_locally"`
 	ShouldSendEvent bool            `json:"should_send_event"`
 }
 
@@ -112,14 +120,16 @@ func (o op) prepare(
 	case "room_started":
 		return func() { service.RoomStarted(ctx, room) }
 	case "room_ended":
-		return func() { service.RoomEnded(ctx, room) }
+		return func() { service.RoomEnded(ctx, room, livekit.RoomEndReason(o.Reason)) }
 	case "participant_joined":
 		info := message[livekit.ClientInfo](o.ClientInfo, failed)
 		return func() {
 			service.ParticipantJoined(ctx, room, who, info, meta, o.ShouldSendEvent, guard)
 		}
 	case "participant_active":
-		return func() { service.ParticipantActive(ctx, room, who, meta, o.IsMigration, guard) }
+		return func() {
+			service.ParticipantActive(ctx, room, who, meta, o.IsMigration, o.IsWarp, guard)
+		}
 	case "participant_resumed":
 		reason := livekit.ReconnectReason(o.Reason)
 		return func() {
@@ -129,52 +139,52 @@ func (o op) prepare(
 		return func() { service.ParticipantLeft(ctx, room, who, o.ShouldSendEvent, guard) }
 	case "track_publish_requested":
 		return func() {
-			service.TrackPublishRequested(ctx, roomID, roomName, sid, identity, track, o.ShouldSendEvent)
+			service.TrackPublishRequested(ctx, room, sid, identity, track, o.ShouldSendEvent)
 		}
 	case "track_published":
 		return func() {
-			service.TrackPublished(ctx, roomID, roomName, sid, identity, track, o.ShouldSendEvent)
+			service.TrackPublished(ctx, room, sid, identity, track, o.ShouldSendEvent)
 		}
 	case "track_unpublished":
 		return func() {
-			service.TrackUnpublished(ctx, roomID, roomName, sid, identity, track, o.ShouldSendEvent)
+			service.TrackUnpublished(ctx, room, sid, identity, track, o.WasLocal, o.ShouldSendEvent)
 		}
 	case "track_subscribe_requested":
-		return func() { service.TrackSubscribeRequested(ctx, roomID, roomName, sid, track) }
+		return func() { service.TrackSubscribeRequested(ctx, room, sid, track) }
 	case "track_subscribed":
 		publisher := message[livekit.ParticipantInfo](o.Publisher, failed)
 		return func() {
-			service.TrackSubscribed(ctx, roomID, roomName, sid, track, publisher, o.ShouldSendEvent)
+			service.TrackSubscribed(ctx, room, sid, track, publisher, o.ShouldSendEvent)
 		}
 	case "track_unsubscribed":
 		return func() {
-			service.TrackUnsubscribed(ctx, roomID, roomName, sid, track, o.ShouldSendEvent)
+			service.TrackUnsubscribed(ctx, room, sid, track, o.ShouldSendEvent)
 		}
 	case "track_subscribe_failed":
 		err := errors.New(o.Error)
 		return func() {
-			service.TrackSubscribeFailed(ctx, roomID, roomName, sid, trackID, err, o.IsUserError)
+			service.TrackSubscribeFailed(ctx, room, sid, trackID, err, o.IsUserError)
 		}
 	case "track_muted":
-		return func() { service.TrackMuted(ctx, roomID, roomName, sid, track) }
+		return func() { service.TrackMuted(ctx, room, sid, track) }
 	case "track_unmuted":
-		return func() { service.TrackUnmuted(ctx, roomID, roomName, sid, track) }
+		return func() { service.TrackUnmuted(ctx, room, sid, track) }
 	case "track_published_update":
-		return func() { service.TrackPublishedUpdate(ctx, roomID, roomName, sid, track) }
+		return func() { service.TrackPublishedUpdate(ctx, room, sid, track) }
 	case "track_max_subscribed_video_quality":
 		quality := livekit.VideoQuality(o.MaxQuality)
 		return func() {
-			service.TrackMaxSubscribedVideoQuality(ctx, roomID, roomName, sid, track, codec, quality)
+			service.TrackMaxSubscribedVideoQuality(ctx, room, sid, track, codec, quality)
 		}
 	case "track_publish_rtp_stats":
 		stats := message[livekit.RTPStats](o.Stats, failed)
 		return func() {
-			service.TrackPublishRTPStats(ctx, roomID, roomName, sid, trackID, codec, o.Layer, stats)
+			service.TrackPublishRTPStats(ctx, room, sid, trackID, codec, o.Layer, stats)
 		}
 	case "track_subscribe_rtp_stats":
 		stats := message[livekit.RTPStats](o.Stats, failed)
 		return func() {
-			service.TrackSubscribeRTPStats(ctx, roomID, roomName, sid, trackID, codec, stats)
+			service.TrackSubscribeRTPStats(ctx, room, sid, trackID, codec, stats)
 		}
 	}
 	return o.prepareRoomless(service, failed)
@@ -215,6 +225,40 @@ func (o op) prepareRoomless(service telemetry.TelemetryService, failed *error) f
 	case "webhook":
 		info := message[livekit.WebhookInfo](o.Info, failed)
 		return func() { service.Webhook(ctx, info) }
+	}
+	return o.prepareNode()
+}
+
+// What the server counts itself, without its telemetry service.
+func (o op) prepareNode() func() {
+	sdk := livekit.ClientInfo_SDK(livekit.ClientInfo_SDK_value[o.SDK])
+	direction := prometheus.Incoming
+	if o.Direction == "DOWNSTREAM" {
+		direction = prometheus.Outgoing
+	}
+	switch o.Op {
+	case "node_join":
+		return map[string]func(){
+			"signal_connected":         func() { prometheus.IncrementParticipantJoin(1) },
+			"signal_failed":            func() { prometheus.IncrementParticipantJoinFail(1) },
+			"signal_validation_failed": func() { prometheus.IncrementParticipantJoinValidationFail(1) },
+			"rtc_init":                 func() { prometheus.IncrementParticipantRtcInit(1) },
+			"rtc_canceled":             func() { prometheus.IncrementParticipantRtcCanceled(1, o.IsWarp, sdk) },
+			"rtc_success":              func() { prometheus.IncrementParticipantRtcSuccess(1, o.IsWarp, sdk) },
+			"rtc_failure":              func() { prometheus.IncrementParticipantRtcFailure(1, o.IsWarp, sdk) },
+		}[o.State]
+	case "node_session_start":
+		took := time.Duration(o.Ms) * time.Millisecond
+		return func() { prometheus.RecordSessionStartTime(o.Version, o.IsWarp, sdk, took) }
+	case "node_fec":
+		return func() {
+			received, recovered, discarded := int(o.Counts[0]), int(o.Counts[1]), int(o.Counts[2])
+			prometheus.RecordFECUpstream(received, recovered, discarded, o.Bytes)
+		}
+	case "node_key_frame":
+		return func() { prometheus.IncrementKeyFrames(direction) }
+	case "node_rtx_capped":
+		return func() { prometheus.RecordRTXCapped(o.Type, o.Counts[0]) }
 	}
 	return nil
 }

@@ -143,6 +143,11 @@ pub fn resumed(node_id: String, reason: ReconnectReason) -> AnalyticsClientMeta 
     }
 }
 
+/// A room of which only this is sent.
+fn minimal_room(sid: &str, name: &str) -> Room {
+    Room { sid: sid.to_owned(), name: name.to_owned(), ..Room::default() }
+}
+
 /// A participant of which only this is known.
 fn minimal(sid: &str, identity: &str) -> ParticipantInfo {
     ParticipantInfo {
@@ -172,10 +177,11 @@ pub fn of_track_webhook(name: &str, call: &TrackCall) -> WebhookEvent {
     }
 }
 
-/// The event of what happens to a track.
+/// The event of what happens to a track. Unlike the webhook it has only the room's SID and name.
 pub fn of_track(call: TrackCall, now: Time) -> AnalyticsEvent {
     let kind = track_event(&call.step);
     let TrackCall { room, participant_sid: sid, identity, track, step } = call;
+    let room = minimal_room(&room.sid, &room.name);
     let mut event = match step {
         // Totals carry the SIDs of their participant and track, and nothing else of them.
         TrackStep::PublishRtpStats { .. } | TrackStep::SubscribeRtpStats { .. } => {
@@ -260,6 +266,16 @@ pub fn egress_webhook(step: EgressStep) -> &'static str {
     }
 }
 
+/// The webhook with this name of what happens to an egress.
+pub fn of_egress_webhook(name: &str, info: &EgressInfo) -> WebhookEvent {
+    WebhookEvent {
+        event: name.to_owned(),
+        room: Some(minimal_room(&info.room_id, &info.room_name)),
+        egress_info: Some(info.clone()),
+        ..WebhookEvent::default()
+    }
+}
+
 /// The webhooks that an egress's request names (livekit protocol, egress/notify_options.go).
 pub fn extra_webhooks(info: &EgressInfo) -> &[WebhookConfig] {
     match &info.request {
@@ -292,5 +308,16 @@ pub fn ingress_webhook(step: IngressStep) -> Option<&'static str> {
         IngressStep::Started => Some(webhook::INGRESS_STARTED),
         IngressStep::Ended => Some(webhook::INGRESS_ENDED),
         IngressStep::Created | IngressStep::Deleted | IngressStep::Updated => None,
+    }
+}
+
+/// The webhook with this name of what happens to an ingress. Its room has only a name: an ingress is made for a
+/// room that need not exist yet.
+pub fn of_ingress_webhook(name: &str, info: &IngressInfo) -> WebhookEvent {
+    WebhookEvent {
+        event: name.to_owned(),
+        room: Some(minimal_room("", &info.room_name)),
+        ingress_info: Some(info.clone()),
+        ..WebhookEvent::default()
     }
 }

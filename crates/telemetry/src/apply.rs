@@ -173,11 +173,7 @@ fn room_ended(
 }
 
 fn egress(step: EgressStep, info: EgressInfo, caller: Option<Caller>, now: Time, outlet: &Outlet) {
-    let make = || WebhookEvent {
-        event: encode::egress_webhook(step).to_owned(),
-        egress_info: Some(info.clone()),
-        ..WebhookEvent::default()
-    };
+    let make = || encode::of_egress_webhook(encode::egress_webhook(step), &info);
     outlet.webhook(make, encode::extra_webhooks(&info));
     outlet.event(encode::of_egress(step, info, now), caller);
 }
@@ -190,12 +186,7 @@ fn ingress(
     outlet: &Outlet,
 ) {
     if let Some(event) = encode::ingress_webhook(step) {
-        let make = || WebhookEvent {
-            event: event.to_owned(),
-            ingress_info: Some(info.clone()),
-            ..WebhookEvent::default()
-        };
-        outlet.webhook(make, &[]);
+        outlet.webhook(|| encode::of_ingress_webhook(event, &info), &[]);
     }
     outlet.event(encode::of_ingress(step, info, now), caller);
 }

@@ -10,7 +10,7 @@ use livekit_otel_livekit::encode::{self, EgressStep, IngressStep, TrackCall, Tra
 use livekit_otel_livekit::messages::{
     AnalyticsClientMeta, AnalyticsEvent, AnalyticsNodeRooms, AnalyticsStat, ApiCallInfo,
     ClientInfo, EgressInfo, IngressInfo, ParticipantInfo, ReconnectReason, ReportInfo, Room,
-    RoomEndReason, RtpStats, VideoQuality, WebhookEvent, WebhookInfo,
+    RoomEndReason, RtpStats, VideoQuality, WebhookInfo,
 };
 
 impl AnalyticsService for Telemetry {
@@ -267,11 +267,7 @@ impl TelemetryService for Telemetry {
     }
 
     fn notify_egress_event(&self, event: &str, info: &EgressInfo) {
-        let make = || WebhookEvent {
-            event: event.to_owned(),
-            egress_info: Some(info.clone()),
-            ..WebhookEvent::default()
-        };
+        let make = || encode::of_egress_webhook(event, info);
         self.outlet().webhook(make, encode::extra_webhooks(info));
     }
 

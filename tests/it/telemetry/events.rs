@@ -231,6 +231,21 @@ async fn a_publication_is_reported_from_its_request_to_its_end() {
     assert_eq!(it.webhooks().await, ["track_published", "track_unpublished"]);
 }
 
+// As in a webhook, a room's details are in its own events only.
+#[tokio::test]
+async fn a_tracks_event_has_only_its_rooms_sid_and_name_and_its_webhook_has_the_room() {
+    let it = Recorded::start();
+    let whole = Room { creation_time: 1_795_399_990, num_participants: 3, ..room() };
+    let (who, track) = (participant(), video());
+    let at = on(&whole, &who, &track);
+    it.telemetry.track_published(at, true);
+    it.telemetry.track_publish_rtp_stats(at, "video/vp8", 0, &RtpStats::default());
+    for event in it.events().await {
+        assert_eq!((event.room, &*event.room_id), (Some(room()), "RM_1"));
+    }
+    assert_eq!(it.recorder.webhooks.lock().unwrap()[0].0.room, Some(whole));
+}
+
 #[tokio::test]
 async fn calls_without_events_send_nothing() {
     let it = Recorded::start();
@@ -276,6 +291,7 @@ async fn an_egress_notifies_the_webhooks_that_its_request_names() {
     let info = EgressInfo {
         egress_id: "EG_1".into(),
         room_id: "RM_1".into(),
+        room_name: "standup".into(),
         request: Some(Request::RoomComposite(request)),
         ..EgressInfo::default()
     };
@@ -288,7 +304,8 @@ async fn an_egress_notifies_the_webhooks_that_its_request_names() {
     assert_eq!(it.types().await, types);
     let names = ["egress_started", "egress_updated", "egress_ended", "egress_updated"];
     assert_eq!(it.webhooks().await, names);
-    for (_, extras) in &*it.recorder.webhooks.lock().unwrap() {
+    for (webhook, extras) in &*it.recorder.webhooks.lock().unwrap() {
+        assert_eq!((&webhook.room, &webhook.egress_info), (&Some(room()), &Some(info.clone())));
         assert_eq!(extras, std::slice::from_ref(&extra));
     }
     let events = it.events().await;
@@ -298,7 +315,11 @@ async fn an_egress_notifies_the_webhooks_that_its_request_names() {
 #[tokio::test]
 async fn an_ingress_sends_webhooks_for_its_start_and_end_only() {
     let it = Recorded::start();
-    let info = IngressInfo { ingress_id: "IN_1".into(), ..IngressInfo::default() };
+    let info = IngressInfo {
+        ingress_id: "IN_1".into(),
+        room_name: "standup".into(),
+        ..IngressInfo::default()
+    };
     it.telemetry.ingress_created(&info);
     it.telemetry.ingress_started(&info);
     it.telemetry.ingress_updated(&info);
@@ -313,6 +334,10 @@ async fn an_ingress_sends_webhooks_for_its_start_and_end_only() {
     ];
     assert_eq!(it.types().await, types);
     assert_eq!(it.webhooks().await, ["ingress_started", "ingress_ended"]);
+    let unopened = Room { sid: String::new(), ..room() };
+    for (webhook, _) in &*it.recorder.webhooks.lock().unwrap() {
+        assert_eq!(webhook.room.as_ref(), Some(&unopened), "an ingress knows its room's name");
+    }
 }
 
 #[tokio::test]

@@ -152,6 +152,21 @@ async fn a_released_guard_makes_no_worker() {
     assert_eq!(it.types().await.last(), Some(&Type::ParticipantActive), "its event is sent");
 }
 
+// Its activation was overtaken by its leaving (upstream's getOrCreateWorker).
+#[tokio::test]
+async fn a_released_guard_connects_the_closed_worker_until_it_is_reaped() {
+    let it = Recorded::start();
+    let (first, second) = (ReferenceGuard::new(), ReferenceGuard::new());
+    join(&it, &first);
+    leave(&it, Some(&first));
+    activate(&it, &first);
+    assert_eq!(workers(&it).await, 1);
+    join(&it, &second);
+    leave(&it, Some(&second));
+    assert_eq!(workers(&it).await, 2, "the closed one was not opened again");
+    assert_eq!(it.types().await.last(), Some(&Type::ParticipantLeft), "it was connected");
+}
+
 #[tokio::test]
 async fn a_released_guard_finds_a_worker_that_another_holds() {
     let it = Recorded::start();

@@ -17,6 +17,8 @@ use proptest::option;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::node::{self, NodeCall};
+
 pub(super) type Guards = HashMap<u8, ReferenceGuard>;
 
 /// Whose: a room and a participant, by number.
@@ -28,13 +30,14 @@ pub(super) enum Call {
     Flush,
     Stats(Whose, Stream, Value),
     RoomStarted(u8),
-    RoomEnded(u8),
+    RoomEnded(u8, i32),
     Joined(Whose, bool, Option<u8>),
-    Active(Whose, bool, Option<u8>),
+    Active(Whose, Activation, Option<u8>),
     Resumed(Whose, i32),
     Left(Whose, bool, Option<u8>),
     Track(Whose, u8, &'static str, bool),
     Roomless(&'static str),
+    Node(NodeCall),
 }
 
 #[derive(Debug, Clone)]
@@ -79,30 +82,7 @@ const ROOMLESS_CALLS: [&str; 12] = [
 
 pub(super) fn sequence() -> impl Strategy<Value = Vec<Call>> {
     // Most have no invalid stats, so that their metrics can be compared.
-    let calls =
-        prop::bool::weighted(0.2).prop_flat_map(|with_invalid| vec(call(with_invalid), 1..40));
-    calls.prop_map(with_fresh_guards)
-}
-
-// A guard that may be released is not given to a join again: 1.13.5 makes a worker for it, later
-// versions and ours do not.
-fn with_fresh_guards(mut calls: Vec<Call>) -> Vec<Call> {
-    let mut spent = [0_u8; GUARDS as usize];
-    for call in &mut calls {
-        match call {
-            Call::Joined(_, _, Some(guard)) | Call::Active(_, _, Some(guard)) => {
-                *guard += GUARDS * spent[usize::from(*guard)];
-            }
-            Call::Left(_, _, Some(guard)) => {
-                let nth = usize::from(*guard);
-                *guard += GUARDS * spent[nth];
-                // Sometimes the next leaves with it again.
-                spent[nth] += 1;
-            }
-            _ => {}
-        }
-    }
-    calls
+    prop::bool::weighted(0.2).prop_flat_map(|with_invalid| vec(call(with_invalid), 1..40))
 }
 
 const GUARDS: u8 = 4;
@@ -116,14 +96,17 @@ fn call(with_invalid: bool) -> impl Strategy<Value = Call> {
         1 => Just(Call::Flush),
         12 => (whose(), stream(), stat(with_invalid)).prop_map(|(a, b, c)| Call::Stats(a, b, c)),
         1 => (0..2_u8).prop_map(Call::RoomStarted),
-        1 => (0..2_u8).prop_map(Call::RoomEnded),
+        1 => (0..2_u8, 0..6_i32).prop_map(|(a, b)| Call::RoomEnded(a, b)),
         5 => (whose(), any::<bool>(), guard()).prop_map(|(a, b, c)| Call::Joined(a, b, c)),
-        3 => (whose(), any::<bool>(), guard()).prop_map(|(a, b, c)| Call::Active(a, b, c)),
+        3 => (whose(), any::<bool>(), any::<bool>(), guard()).prop_map(|(a, b, c, d)| {
+            Call::Active(a, Activation::default().migration(b).warp(c), d)
+        }),
         1 => (whose(), 0..5_i32).prop_map(|(a, b)| Call::Resumed(a, b)),
         4 => (whose(), any::<bool>(), guard()).prop_map(|(a, b, c)| Call::Left(a, b, c)),
         4 => (whose(), 0..3_u8, prop::sample::select(&TRACK_CALLS[..]), any::<bool>())
             .prop_map(|(a, b, c, d)| Call::Track(a, b, c, d)),
         1 => prop::sample::select(&ROOMLESS_CALLS[..]).prop_map(Call::Roomless),
+        1 => node::call().prop_map(Call::Node),
     ]
 }
 
@@ -224,11 +207,15 @@ fn track_sid(nth: u8) -> String {
 
 fn track(nth: u8) -> Value {
     let kind = ["AUDIO", "VIDEO", "DATA"][usize::from(nth) % 3];
-    json!({ "sid": track_sid(nth), "type": kind, "name": "a track", "muted": nth == 1 })
+    json!({
+        "sid": track_sid(nth), "type": kind, "name": "a track", "muted": nth == 1,
+        "packetTrailerFeatures": ["PTF_FRAME_ID", "PTF_USER_TIMESTAMP", "PTF_FRAME_ID"],
+    })
 }
 
-fn client_info() -> Value {
-    json!({ "sdk": "GO", "version": "1.2.3", "os": "linux" })
+fn client_info(of: u8) -> Value {
+    let sdk = ["UNKNOWN", "GO", "SWIFT"][usize::from(of) % 3];
+    json!({ "sdk": sdk, "version": "1.2.3", "os": "linux" })
 }
 
 fn client_meta() -> Value {
@@ -241,8 +228,10 @@ fn rtp_stats() -> Value {
 
 fn roomless(name: &str) -> Value {
     match name.split_once('_').map_or(name, |(kind, _)| kind) {
-        "egress" => json!({ "egressId": "EG_1", "roomId": "RM_E", "status": "EGRESS_ACTIVE" }),
-        "ingress" => json!({ "ingressId": "IN_1", "name": "an ingress" }),
+        "egress" => json!({
+            "egressId": "EG_1", "roomId": "RM_E", "roomName": "standup", "status": "EGRESS_ACTIVE",
+        }),
+        "ingress" => json!({ "ingressId": "IN_1", "name": "an ingress", "roomName": "standup" }),
         "local" => json!({ "nodeId": "ND_1", "timestamp": "2026-01-01T00:00:00Z" }),
         "report" => json!({ "featureUsage": { "feature": "KRISP_NOISE_CANCELLATION" } }),
         "api" => json!({ "service": "RoomService", "method": "CreateRoom" }),
@@ -287,20 +276,22 @@ impl Call {
             Self::RoomStarted(room) => {
                 json!({ "op": "room_started", "room": given.whole_room(*room) })
             }
-            Self::RoomEnded(room) => json!({ "op": "room_ended", "room": given.whole_room(*room) }),
+            Self::RoomEnded(room, reason) => json!({
+                "op": "room_ended", "room": given.whole_room(*room), "reason": reason,
+            }),
             Self::Joined(whose, send, guard) => with_guard(
                 json!({
                     "op": "participant_joined", "room": given.whole_room(whose.0),
-                    "participant": given.participant(*whose), "client_info": client_info(),
+                    "participant": given.participant(*whose), "client_info": client_info(whose.1),
                     "client_meta": client_meta(), "should_send_event": send,
                 }),
                 *guard,
             ),
-            Self::Active(whose, is_migration, guard) => with_guard(
+            Self::Active(whose, activation, guard) => with_guard(
                 json!({
                     "op": "participant_active", "room": given.whole_room(whose.0),
                     "participant": given.participant(*whose), "client_meta": client_meta(),
-                    "is_migration": is_migration,
+                    "is_migration": activation.is_migration, "is_warp": activation.is_warp,
                 }),
                 *guard,
             ),
@@ -316,14 +307,16 @@ impl Call {
                 *guard,
             ),
             Self::Track(whose, nth, name, send) => json!({
-                "op": name, "room": given.room(whose.0),
+                "op": name, "room": given.whole_room(whose.0),
                 "participant_sid": given.participant_sid(*whose), "identity": "ada",
+                "was_published_locally": *nth != 1,
                 "track": track(*nth), "track_sid": track_sid(*nth), "should_send_event": send,
                 "publisher": given.participant((whose.0, 9)), "error": "no such track",
                 "is_user_error": send, "mime": "video/VP8", "max_quality": 1, "layer": 2,
                 "stats": rtp_stats(),
             }),
             Self::Roomless(name) => json!({ "op": name, "info": roomless(name) }),
+            Self::Node(call) => call.json(),
         }
     }
 
@@ -343,21 +336,20 @@ impl Call {
                 to.track_stats(&key, &message::<AnalyticsStat>(stat.clone()));
             }
             Self::RoomStarted(room) => to.room_started(&message(given.whole_room(*room))),
-            Self::RoomEnded(room) => {
-                let reason = RoomEndReason::RoomEndUnknown;
+            Self::RoomEnded(room, reason) => {
+                let reason = RoomEndReason::try_from(*reason).unwrap();
                 to.room_ended(&message(given.whole_room(*room)), reason);
             }
             Self::Joined(whose, send, nth) => {
                 let (room, participant) = whole(*whose);
                 let at = ParticipantContext::new(&room, &participant);
-                let info: ClientInfo = message(client_info());
+                let info: ClientInfo = message(client_info(whose.1));
                 to.participant_joined(at, Some(&info), Some(&meta), *send, guard(nth).as_ref());
             }
-            Self::Active(whose, is_migration, nth) => {
+            Self::Active(whose, activation, nth) => {
                 let (room, participant) = whole(*whose);
                 let at = ParticipantContext::new(&room, &participant);
-                let activation = Activation::default().migration(*is_migration);
-                to.participant_active(at, Some(&meta), activation, guard(nth).as_ref());
+                to.participant_active(at, Some(&meta), *activation, guard(nth).as_ref());
             }
             Self::Resumed(whose, reason) => {
                 let (room, participant) = whole(*whose);
@@ -371,7 +363,7 @@ impl Call {
                 to.participant_left(at, *send, guard(nth).as_ref());
             }
             Self::Track(whose, nth, name, send) => {
-                let room: Room = message(given.room(whose.0));
+                let room: Room = message(given.whole_room(whose.0));
                 let participant_sid = &*given.participant_sid(*whose);
                 let track: TrackInfo = message(track(*nth));
                 let at = TrackContext::new(&room, participant_sid, &track).identity("ada");
@@ -379,6 +371,7 @@ impl Call {
                 on_track(to, at, name, *send, &publisher);
             }
             Self::Roomless(name) => on_roomless(to, name),
+            Self::Node(call) => call.make(to.node()),
         }
     }
 }
@@ -407,7 +400,7 @@ fn on_track(to: &Telemetry, at: TrackContext<'_>, name: &str, send: bool, by: &P
     match name {
         "track_publish_requested" => to.track_publish_requested(at, send),
         "track_published" => to.track_published(at, send),
-        "track_unpublished" => to.track_unpublished(at, true, send),
+        "track_unpublished" => to.track_unpublished(at, at.track.sid != track_sid(1), send),
         "track_subscribe_requested" => to.track_subscribe_requested(at),
         "track_subscribed" => to.track_subscribed(at, Some(by), send),
         "track_unsubscribed" => to.track_unsubscribed(at, send),

@@ -76,6 +76,8 @@ fn text(attributes: &[Attribute], key: &str) -> String {
     let found = attributes.iter().find(|attribute| attribute.key == key);
     match found.map(|attribute| &attribute.value) {
         Some(Attr::Text(text)) => text.to_string(),
+        Some(Attr::Bool(flag)) => flag.to_string(),
+        Some(Attr::Int(number)) => number.to_string(),
         _ => String::new(),
     }
 }
@@ -106,6 +108,7 @@ fn theirs(name: &str, attributes: &[Attribute]) -> Vec<(String, f64)> {
         )
     };
     let state = get(key::ATTEMPT_STATE);
+    let (sdk, warp) = (get(key::CLIENT_SDK), get(key::JOIN_WARP));
     let one = match name {
         metric::NODE_PACKETS => (sent("livekit_packet_total", "initial"), 1.0),
         metric::NODE_RETRANSMITTED_PACKETS => (sent("livekit_packet_total", "retransmit"), 1.0),
@@ -127,7 +130,34 @@ fn theirs(name: &str, attributes: &[Attribute]) -> Vec<(String, f64)> {
         metric::NODE_PARTICIPANTS => ("livekit_participant_total{}".to_owned(), 1.0),
         metric::NODE_JOINS => {
             let state = get(key::JOIN_STATE);
-            (format!("livekit_participant_join_total{{state={state:?}}}"), 1.0)
+            let labels = format!("sdk={sdk:?},state={state:?},warp={warp:?}");
+            (format!("livekit_participant_join_total{{{labels}}}"), 1.0)
+        }
+        metric::NODE_SESSION_START_DURATION => {
+            let version = get(key::PROTOCOL_VERSION);
+            let labels = format!("protocol_version={version:?},sdk={sdk:?},warp={warp:?}");
+            (format!("livekit_session_start_time_ms{{{labels}}}"), 1e3)
+        }
+        metric::NODE_FEC_PACKETS => {
+            let what = get(key::FEC_TYPE);
+            (format!("livekit_fec_total{{direction={direction:?},type={what:?}}}"), 1.0)
+        }
+        metric::NODE_FEC_IO => {
+            (format!("livekit_fec_bytes{{direction={direction:?},type=\"received\"}}"), 1.0)
+        }
+        metric::NODE_KEY_FRAMES => {
+            (format!("livekit_keyframe_total{{direction={direction:?}}}"), 1.0)
+        }
+        metric::NODE_CAPPED_RETRANSMISSIONS => {
+            let kind = kind.to_lowercase();
+            (format!("livekit_rtx_capped_total{{kind={kind:?}}}"), 1.0)
+        }
+        metric::NODE_PACKET_TRAILER_TRACKS => {
+            ("livekit_track_packet_trailer_total{}".to_owned(), 1.0)
+        }
+        metric::NODE_PACKET_TRAILER_FEATURES => {
+            let feature = get(key::PACKET_TRAILER_FEATURE);
+            (format!("livekit_track_packet_trailer_feature_total{{feature={feature:?}}}"), 1.0)
         }
         metric::NODE_PUBLISHED_TRACKS => {
             (format!("livekit_track_published_total{{kind={of_kind:?}}}"), 1.0)

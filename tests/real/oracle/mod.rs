@@ -2,6 +2,7 @@
 
 mod calls;
 mod metrics;
+mod node;
 mod upstream;
 
 use std::cell::{Cell, RefCell};

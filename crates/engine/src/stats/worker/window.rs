@@ -188,7 +188,8 @@ impl StreamWindow {
     }
 }
 
-// Upstream's median: the mean of the two in the middle if their number is even.
+// Upstream's median (livekit pkg/utils/math.go): the mean of the two in the middle if their number is even, rounded as
+// upstream rounds it.
 fn min_and_median(scores: &mut [f32]) -> (f32, f32) {
     scores.sort_unstable_by(f32::total_cmp);
     let middle = scores.len() / 2;
@@ -196,7 +197,8 @@ fn min_and_median(scores: &mut [f32]) -> (f32, f32) {
     let median = if scores.len() % 2 == 1 {
         scores[middle]
     } else {
-        f32::midpoint(scores[middle - 1], scores[middle])
+        let (left, right) = (scores[middle - 1], scores[middle]);
+        left + (right - left) / 2.0
     };
     (*min, median)
 }

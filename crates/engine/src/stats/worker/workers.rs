@@ -41,11 +41,11 @@ pub struct WorkerId(u32);
 /// The result of asking for a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Acquired {
-    /// The open worker.
+    /// The open worker, or, if the guard is already released, the closed one.
     Found(WorkerId),
     /// A new worker; there was none, or a closed one that it replaces.
     Created(WorkerId),
-    /// None: there was none, and the guard is already released.
+    /// None: there was none, and the guard is already released: the call arrived after the participant left.
     Refused,
 }
 
@@ -144,7 +144,7 @@ impl Workers {
             is_connected = worker.is_connected;
         }
         if guard.is_some_and(ReferenceGuard::is_released) {
-            return Acquired::Refused;
+            return known.map_or(Acquired::Refused, |known| Acquired::Found(WorkerId(known)));
         }
         let mut holders = ReferenceCount::default();
         holders.activate(guard);
