@@ -27,6 +27,7 @@ mod levels;
 mod live;
 #[path = "../stack/live_check.rs"]
 mod live_check;
+mod livekit_rules;
 mod long;
 mod merged;
 mod messages;

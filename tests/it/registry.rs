@@ -6,6 +6,8 @@ use serde_json::Value as Json;
 
 const FILES: [&str; 4] = ["attributes", "spans", "events", "metrics"];
 
+/// Attributes of LiveKit's own registry that this program sends.
+pub(crate) const LIVEKIT: &str = "registry.livekit_otel.livekit";
 /// OpenTelemetry's own attributes, as the version that the manifest names has them.
 pub(crate) const OPENTELEMETRY: &str = "registry.livekit_otel.opentelemetry";
 pub(crate) const RESOURCE: &str = "registry.livekit_otel.resource";
@@ -19,8 +21,13 @@ pub(crate) fn text<'a>(of: &'a Json, field: &str) -> &'a str {
     of[field].as_str().unwrap_or_else(|| panic!("no {field} in {of}"))
 }
 
+/// The items of an array; none of anything else.
+pub(crate) fn list(of: &Json) -> impl Iterator<Item = &Json> {
+    of.as_array().into_iter().flatten()
+}
+
 pub(crate) fn attributes(group: &Json) -> impl Iterator<Item = &Json> {
-    group["attributes"].as_array().into_iter().flatten()
+    list(&group["attributes"])
 }
 
 /// The keys that a group refers to.
@@ -33,11 +40,15 @@ pub(crate) struct Registry(pub(crate) BTreeMap<String, Json>);
 
 impl Registry {
     pub(crate) fn read() -> Self {
+        Self::of(&FILES.map(yaml))
+    }
+
+    /// The groups of some files.
+    pub(crate) fn of(files: &[Json]) -> Self {
         let mut groups = BTreeMap::new();
-        for group in FILES.iter().flat_map(|file| yaml(file)["groups"].as_array().unwrap().clone())
-        {
-            let id = text(&group, "id").to_owned();
-            assert!(groups.insert(id.clone(), group).is_none(), "two groups are {id}");
+        for group in files.iter().flat_map(|file| list(&file["groups"])) {
+            let id = text(group, "id").to_owned();
+            assert!(groups.insert(id.clone(), group.clone()).is_none(), "two groups are {id}");
         }
         Self(groups)
     }
@@ -63,6 +74,14 @@ impl Registry {
         let foreign = [OPENTELEMETRY, RESOURCE].into_iter().flat_map(|id| attributes(&self.0[id]));
         let foreign = foreign.map(|it| (text(it, "ref"), &it["annotations"]["livekit"]["type"]));
         ours.chain(foreign).collect()
+    }
+
+    /// The sensitivity of each attribute, OpenTelemetry's own too.
+    pub(crate) fn sensitivities(&self) -> BTreeMap<&str, &str> {
+        let foreign = [OPENTELEMETRY, RESOURCE].into_iter().flat_map(|id| attributes(&self.0[id]));
+        let foreign = foreign.map(|it| (text(it, "ref"), it));
+        let all = self.defined().into_iter().chain(foreign);
+        all.map(|(key, it)| (key, text(&it["annotations"]["livekit"], "sensitivity"))).collect()
     }
 
     /// The keys of a span, event or metric, inherited ones too, and whether each is required.

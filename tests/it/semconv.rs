@@ -22,8 +22,9 @@ use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
 use serde_json::{Value as Json, json};
 
 use crate::capture;
+use crate::live_check::livekit::{OWNER, is_marked, said};
 use crate::live_check::registry::{
-    OPENTELEMETRY, RESOURCE, Registry, attributes, refs, text, yaml,
+    LIVEKIT, OPENTELEMETRY, RESOURCE, Registry, attributes, refs, text, yaml,
 };
 use crate::messages::{ROOM, at, rfc3339};
 
@@ -108,17 +109,15 @@ fn every_attribute_has_a_type() {
 #[test]
 fn every_attribute_says_whether_it_is_personal() {
     let registry = Registry::read();
-    let foreign = [OPENTELEMETRY, RESOURCE].map(|id| &registry.0[id]);
-    let foreign = foreign.into_iter().flat_map(attributes);
+    let types = registry.types();
     let mut personal = BTreeSet::new();
-    for attribute in registry.defined().into_values().chain(foreign) {
-        let privacy = attribute["annotations"]["livekit"]["privacy"].as_str();
-        assert!(matches!(privacy, Some("plain" | "pii")), "no privacy: {attribute}");
-        // Only text can be hashed.
-        let is_text = attribute["type"] == "string" || attribute["ref"].is_string();
-        assert!(privacy != Some("pii") || is_text, "personal, but no text: {attribute}");
-        if privacy == Some("pii") {
-            let key = attribute["id"].as_str().or(attribute["ref"].as_str()).unwrap();
+    for (key, sensitivity) in registry.sensitivities() {
+        assert!(["none", "pii"].contains(&sensitivity), "{key} is {sensitivity}");
+        // LiveKit's collectors find personal data by the key, in both directions.
+        assert_eq!(sensitivity == "pii", is_marked(key), "{key} is {sensitivity}");
+        if sensitivity == "pii" {
+            // Only text can be hashed.
+            assert_eq!(types[key], "string", "{key} is personal, but no text");
             personal.insert(key.to_owned());
         }
     }
@@ -131,11 +130,36 @@ fn every_attribute_says_whether_it_is_personal() {
 }
 
 #[test]
+fn keys_that_livekit_defines_are_apart_from_ours() {
+    let registry = Registry::read();
+    let livekits: BTreeSet<_> =
+        attributes(&registry.0[LIVEKIT]).map(|attribute| text(attribute, "id")).collect();
+    for (key, attribute) in registry.defined() {
+        let is_ours = said(attribute, "owner") == OWNER;
+        assert_ne!(
+            is_ours,
+            livekits.contains(key),
+            "{key} is in the wrong group, or of another owner"
+        );
+    }
+}
+
+#[test]
+fn an_attribute_in_seconds_has_that_unit() {
+    for (key, attribute) in Registry::read().defined() {
+        let is_in_seconds = text(attribute, "brief").contains("in seconds");
+        assert_eq!(said(attribute, "unit") == "s", is_in_seconds, "{attribute}");
+        assert!(!is_in_seconds || attribute["type"] == "double", "{key} is cut to whole seconds");
+    }
+}
+
+#[test]
 fn the_registry_and_the_schema_url_name_the_same_version_of_the_conventions() {
-    let manifest = yaml("registry_manifest");
-    let path = text(&manifest["dependencies"][0], "registry_path");
-    let version = semconv::SCHEMA_URL.rsplit('/').next().unwrap();
-    assert!(path.contains(&format!("/v{version}.zip")), "{path} is not of {version}");
+    let conventions = &yaml("manifest")["dependencies"][0];
+    assert_eq!(conventions["schema_url"], semconv::SCHEMA_URL);
+    let (path, version) = (text(conventions, "registry_path"), semconv::SCHEMA_URL);
+    let version = version.rsplit('/').next().unwrap();
+    assert!(path.contains(&format!("@v{version}[")), "{path} is not of {version}");
 }
 
 // Batches that together have every span, event and metric of the engine.

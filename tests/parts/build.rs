@@ -18,6 +18,8 @@ const PROMETHEUS: &str = "github.com/prometheus/prometheus@v0.305.0";
 const JAEGER: &str = "github.com/jaegertracing/jaeger@v1.76.0";
 /// The newest version of LiveKit's server that `build.sh` can build.
 pub(crate) const NEWEST: &str = "v1.13.11";
+/// Its folder `otel` is LiveKit's registry of names.
+const PROTOCOL: &str = "github.com/livekit/protocol@v1.54.0";
 /// With our analytics; `build.sh` knows the version.
 const LIVEKIT: [&str; 2] = ["livekit-analytics/build.sh", "livekit-analytics/analyticsservice.go"];
 const CLIENT: [&str; 3] =
@@ -222,6 +224,12 @@ fn go_build(folder: &Path, to: &Path, package: &str) -> Result<(), String> {
     let mut build = Command::new("go");
     build.args(["build", "-buildvcs=false", "-ldflags=-s -w", "-o"]).arg(to).arg(package);
     ran(build.current_dir(folder).env("GOWORK", "off")).map(drop)
+}
+
+/// The folder of LiveKit's own OpenTelemetry registry.
+pub(crate) fn livekit_registry() -> Result<PathBuf, String> {
+    let work = tempfile::tempdir().map_err(|error| error.to_string())?;
+    Ok(module(PROTOCOL, work.path())?.join("otel"))
 }
 
 /// The folder that a module is in, once it is fetched.

@@ -14,7 +14,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::Command;
 
-pub(crate) use build::{Built, Part, build as build_part, newest, script};
+pub(crate) use build::{Built, Part, build as build_part, livekit_registry, newest, script};
 pub(crate) use livekit::{Client, Server};
 pub(crate) use port::reserved_port;
 

@@ -17,6 +17,7 @@ mod program;
 #[path = "../it/telemetry/recorder.rs"]
 #[allow(dead_code)] // what the tests of single calls need
 mod recorder;
+mod registry;
 #[path = "../stack/shipped.rs"]
 #[allow(dead_code)] // what the static tests need
 mod shipped;

@@ -12,7 +12,11 @@ use serde_json::Value as Json;
 #[allow(dead_code)] // what the registry's own tests need
 pub(crate) mod registry;
 
-use registry::{RESOURCE, Registry};
+#[path = "../it/livekit.rs"]
+#[allow(dead_code)] // what the comparison of the registries needs
+pub(crate) mod livekit;
+
+use registry::{RESOURCE, Registry, list};
 
 /// How much was checked, or all that is wrong with it.
 pub(crate) fn check(files: &[PathBuf]) -> Result<String, Vec<String>> {
@@ -272,10 +276,6 @@ impl<'a> Live<'a> {
         }
         there
     }
-}
-
-fn list(of: &Json) -> impl Iterator<Item = &Json> {
-    of.as_array().into_iter().flatten()
 }
 
 /// Whether a value of OTLP is of a type of the registry.

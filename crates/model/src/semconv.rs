@@ -1,11 +1,11 @@
 //! Every name that leaves the program, once.
 //!
 //! Keys are those of LiveKit's registry (`otel/` of livekit/protocol) where it has one, then those of
-//! OpenTelemetry's semantic conventions (version 1.39.0). All others begin with `lk.`. Values of LiveKit's enums are
+//! OpenTelemetry's semantic conventions (version 1.44.0). All others begin with `lk.`. Values of LiveKit's enums are
 //! spelled as the protobuf spells them.
 
 /// The schema of the OpenTelemetry names used.
-pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.39.0";
+pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
 
 /// The keys of personal data, which `privacy.pii` applies to. An error's text is among them, as it
 /// may quote anything. LiveKit's collectors delete keys with a segment `pii`.
