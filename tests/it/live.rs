@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use serde_json::{Value as Json, json};
 
-use crate::live_check::check;
+use crate::live_check::check as check_with;
+use crate::live_check::livekit::LiveKit;
+use crate::livekit_rules::livekit;
 
 /// One span, one log record and two points, as they should be.
 fn emitted() -> [Json; 3] {
@@ -30,6 +32,10 @@ fn emitted() -> [Json; 3] {
         json!({"resourceLogs": [{"resource": resource, "scopeLogs": [{"logRecords": [record]}]}]}),
         json!({"resourceMetrics": [{"resource": resource, "scopeMetrics": [{"metrics": [packets, loss]}]}]}),
     ]
+}
+
+fn check(files: &[PathBuf]) -> Result<String, Vec<String>> {
+    check_with(files, &livekit())
 }
 
 fn checked(text: &str) -> Result<String, Vec<String>> {
@@ -133,6 +139,109 @@ fn missing_required_attributes_are_found() {
     ] {
         assert_eq!(found(what, instead), [expected]);
     }
+}
+
+/// The places that attributes are sent in, as a text of the sample, and what it becomes with one more.
+fn places(attribute: &str) -> [(&'static str, &'static str, String); 8] {
+    let with = |begin: &str, end: &str| format!("{begin}[{attribute}]{end}");
+    let more = |begin: &str, end: &str| format!("{begin}{attribute},{end}");
+    let service = r#"{"key":"service.name""#;
+    let in_scope = r#""scope":{"attributes":"#;
+    [
+        ("the resource", service, more("", service)),
+        ("a scope", r#""spans":"#, with(in_scope, r#"},"spans":"#)),
+        ("span track", r#"{"key":"lk.track.kind""#, more("", r#"{"key":"lk.track.kind""#)),
+        ("a link", r#""kind":1"#, with(r#""links":[{"attributes":"#, r#"}],"kind":1"#)),
+        (
+            "event lk.room.created",
+            r#""kind":1"#,
+            with(r#""events":[{"name":"lk.room.created","attributes":"#, r#"}],"kind":1"#),
+        ),
+        ("event lk.room.created", r#"{"key":"lk.source""#, more("", r#"{"key":"lk.source""#)),
+        (
+            "metric lk.node.packets",
+            r#"{"key":"lk.direction""#,
+            more("", r#"{"key":"lk.direction""#),
+        ),
+        (
+            "an exemplar",
+            r#""asDouble":0.5"#,
+            with(r#""filteredAttributes":"#, r#","asDouble":0.5"#),
+        ),
+    ]
+}
+
+#[test]
+fn what_livekit_refuses_is_found_wherever_it_is_sent() {
+    for (key, value, expected) in [
+        (
+            "lk.room.sid",
+            r#"{"stringValue":"RM_1"}"#,
+            "has lk.room.sid, which LiveKit refuses: use lk.room_id",
+        ),
+        (
+            "lk.agent.name",
+            r#"{"stringValue":"a"}"#,
+            "has lk.agent.name, which LiveKit refuses: use lk.agent_name",
+        ),
+        (
+            "lk.track_source",
+            r#"{"stringValue":"SOURCE_UNKNOWN"}"#,
+            r#": lk.track_source is {"stringValue":"SOURCE_UNKNOWN"}, but LiveKit has one of SOURCE_CAMERA, SOURCE_MICROPHONE"#,
+        ),
+        (
+            "lk.connect.email",
+            r#"{"stringValue":"a"}"#,
+            r#": lk.connect.email is of class "", not by its name"#,
+        ),
+        (
+            "lk.connect.pii.x",
+            r#"{"stringValue":"a"}"#,
+            r#": lk.connect.pii.x is of class "", not by its name"#,
+        ),
+    ] {
+        for (place, what, instead) in places(&format!(r#"{{"key":"{key}","value":{value}}}"#)) {
+            let expected = if expected.starts_with(':') {
+                format!("{place}{expected}")
+            } else {
+                format!("{place} {expected}")
+            };
+            let found = found(what, &instead);
+            assert!(found.contains(&expected), "{expected}: {found:#?}");
+        }
+    }
+    // Without LiveKit's registry, only the marks can be compared.
+    let silent = check_with(&[], &LiveKit::default()).unwrap_err();
+    assert_eq!(silent.len(), 3, "{silent:#?}");
+}
+
+#[test]
+fn personal_texts_outside_of_marked_attributes_are_found() {
+    let identity = r#"{"key":"lk.pii.participant_identity","value":{"stringValue":"ada"}}"#;
+    let kind = r#"{"key":"lk.track.kind""#;
+    let marked = format!("{identity},{kind}");
+    let good = lines(&emitted()).replacen(kind, &marked, 1);
+    checked(&good).unwrap();
+    let again = r#"{"key":"lk.node_id","value":{"stringValue":"ada"}},{"key":"lk.source""#;
+    let found = checked(&good.replacen(r#"{"key":"lk.source""#, again, 1)).unwrap_err();
+    let place = "event lk.room.created: lk.node_id";
+    assert_eq!(found, [format!("{place} has the text of an attribute that is personal")]);
+
+    let name = r#""eventName":"lk.room.created""#;
+    let body = |text: &str| format!(r#""body":{{"stringValue":"{text}"}},{name}"#);
+    checked(&good.replacen(name, &body("lk.room.created"), 1)).unwrap();
+    let found = checked(&good.replacen(name, &body("ada"), 1)).unwrap_err();
+    assert_eq!(found, [r#"event "lk.room.created": its body is not its name"#]);
+
+    let failed = |message: &str, kind: &str| {
+        let error = format!(r#"{{"key":"error.type","value":{{"stringValue":"{kind}"}}}},"#);
+        let status = format!(r#""status":{{"code":2,"message":"{message}"}},"kind":1"#);
+        let text = good.replacen(identity, &format!("{error}{identity}"), 1);
+        checked(&text.replacen(r#""kind":1"#, &status, 1))
+    };
+    failed("timeout", "timeout").unwrap();
+    let found = failed("ada is lost", "timeout").unwrap_err();
+    assert_eq!(found, ["span track: its status message is not its error.type"]);
 }
 
 #[test]

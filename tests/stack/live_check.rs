@@ -1,6 +1,7 @@
-//! What a run emitted, held to the registry in `semconv/`: each span, log record and point in the lines
-//! of OTLP JSON that a collector's file exporter wrote. It stands in for Weaver's live check, which is
-//! published as binaries only.
+//! What a run emitted, compared with the registry in `semconv/` and with LiveKit's rules for what is sent
+//! (`otel/live-check` of its protocol): each span, log record and point in the lines of OTLP JSON that a
+//! collector's file exporter wrote. It stands in for Weaver's live check, which is published as binaries
+//! only.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -13,15 +14,16 @@ use serde_json::Value as Json;
 pub(crate) mod registry;
 
 #[path = "../it/livekit.rs"]
-#[allow(dead_code)] // what the comparison of the registries needs
+#[allow(dead_code)] // the comparison of the registries, where only the output is checked
 pub(crate) mod livekit;
 
+use livekit::{LiveKit, is_marked, looks_personal};
 use registry::{RESOURCE, Registry, list};
 
 /// How much was checked, or all that is wrong with it.
-pub(crate) fn check(files: &[PathBuf]) -> Result<String, Vec<String>> {
+pub(crate) fn check(files: &[PathBuf], livekit: &LiveKit) -> Result<String, Vec<String>> {
     let registry = Registry::read();
-    let known = Known::of(&registry);
+    let known = Known::of(&registry, livekit);
     let mut live = Live { known: &known, seen: Seen::default() };
     for file in files {
         live.file(file);
@@ -37,7 +39,9 @@ struct Group<'a> {
 }
 
 struct Known<'a> {
+    livekit: &'a LiveKit,
     types: BTreeMap<&'a str, &'a Json>,
+    sensitivities: BTreeMap<&'a str, &'a str>,
     spans: BTreeMap<String, Group<'a>>,
     events: BTreeMap<String, Group<'a>>,
     metrics: BTreeMap<String, Group<'a>>,
@@ -45,13 +49,15 @@ struct Known<'a> {
 }
 
 impl<'a> Known<'a> {
-    fn of(registry: &'a Registry) -> Self {
+    fn of(registry: &'a Registry, livekit: &'a LiveKit) -> Self {
         let group = |definition| Group { definition, levels: registry.levels(definition) };
         let groups = |named: BTreeMap<String, &'a Json>| {
             named.into_iter().map(|(name, definition)| (name, group(definition))).collect()
         };
         Self {
+            livekit,
             types: registry.types(),
+            sensitivities: registry.sensitivities(),
             spans: groups(registry.spans()),
             events: groups(registry.events()),
             metrics: groups(registry.metrics()),
@@ -68,6 +74,10 @@ struct Seen {
     // Lines that a killed collector left unfinished.
     cut: usize,
     names: BTreeSet<String>,
+    // Texts of attributes that LiveKit's collectors delete.
+    personal: BTreeSet<String>,
+    // Other texts, and where each was seen first.
+    plain: BTreeMap<String, String>,
     // And how often.
     problems: BTreeMap<String, usize>,
 }
@@ -77,7 +87,16 @@ impl Seen {
         *self.problems.entry(what).or_default() += 1;
     }
 
+    /// Personal data that would stay when the marked attributes are deleted.
+    fn compare_texts(&mut self) {
+        let again = self.personal.iter().filter_map(|text| self.plain.get(text));
+        for place in again.cloned().collect::<Vec<_>>() {
+            self.wrong(format!("{place} has the text of an attribute that is personal"));
+        }
+    }
+
     fn verdict(mut self) -> Result<String, Vec<String>> {
+        self.compare_texts();
         for (count, what) in
             [(self.spans, "span"), (self.records, "log record"), (self.points, "point")]
         {
@@ -177,11 +196,22 @@ impl<'a> Live<'a> {
         let kind = usize::try_from(span["kind"].as_u64().unwrap_or_default()).unwrap_or_default();
         self.equal(&what, group, "span_kind", kinds.get(kind).unwrap_or(&"unknown"));
         self.attributes(&what, group, &span["attributes"]);
+        // Collectors delete attributes, but leave messages and bodies alone.
+        let message = span["status"]["message"].as_str().unwrap_or_default();
+        let is_type =
+            |it: &Json| it["key"] == "error.type" && it["value"]["stringValue"] == message;
+        if !message.is_empty() && !list(&span["attributes"]).any(is_type) {
+            self.seen.wrong(format!("{what}: its status message is not its error.type"));
+        }
     }
 
     fn record(&mut self, record: &Json) {
         self.seen.records += 1;
         self.event(record["eventName"].as_str(), &record["attributes"]);
+        let body = &record["body"]["stringValue"];
+        if !body.is_null() && *body != record["eventName"] {
+            self.seen.wrong(format!("event {}: its body is not its name", record["eventName"]));
+        }
     }
 
     fn event(&mut self, name: Option<&str>, attributes: &Json) {
@@ -262,6 +292,7 @@ impl<'a> Live<'a> {
         let mut there = BTreeSet::new();
         for attribute in list(attributes) {
             let key = attribute["key"].as_str().unwrap_or_default();
+            self.livekit(what, key, &attribute["value"]);
             match self.known.types.get(key) {
                 None => self.seen.wrong(format!("{what} has {key:?}, which is not in semconv/")),
                 Some(kind) if !holds(&attribute["value"], kind) => {
@@ -275,6 +306,32 @@ impl<'a> Live<'a> {
             }
         }
         there
+    }
+
+    /// LiveKit's rules for an attribute that is sent.
+    fn livekit(&mut self, what: &str, key: &str, value: &Json) {
+        let Known { livekit, sensitivities, .. } = self.known;
+        if let Some(instead) = livekit.refuses(key) {
+            self.seen.wrong(format!("{what} has {key}, which LiveKit refuses: use {instead}"));
+        }
+        if let Some(kind) = livekit.kind(key).filter(|kind| !holds(value, kind)) {
+            let kind = shown(kind);
+            self.seen.wrong(format!("{what}: {key} is {value}, but LiveKit has {kind}"));
+        }
+        let is_marked = is_marked(key);
+        let class = sensitivities.get(key).copied().unwrap_or_default();
+        if is_marked != (class == "pii") || (!is_marked && looks_personal(key)) {
+            self.seen.wrong(format!("{what}: {key} is of class {class:?}, not by its name"));
+        }
+        let text = value["stringValue"].as_str().filter(|text| !text.is_empty());
+        match text {
+            Some(text) if is_marked => drop(self.seen.personal.insert(text.to_owned())),
+            Some(text) => {
+                let place = self.seen.plain.entry(text.to_owned());
+                place.or_insert_with(|| format!("{what}: {key}"));
+            }
+            None => (),
+        }
     }
 }
 

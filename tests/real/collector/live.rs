@@ -1,9 +1,10 @@
 //! All that `serve` emits of a replayed call, as a real collector's file exporter writes it, is in the
-//! registry.
+//! registry, and follows LiveKit's rules.
 
 use super::prometheus::{config, replay};
 use super::{Otelcol, build};
 use crate::live_check::check;
+use crate::registry::livekit;
 use crate::program::Program;
 
 const CONFIG: &str = "yaml:{receivers: {otlp: {protocols: {grpc: {}}}}, \
@@ -13,7 +14,7 @@ const CONFIG: &str = "yaml:{receivers: {otlp: {protocols: {grpc: {}}}}, \
 
 #[test]
 fn all_that_serve_emits_of_a_replayed_call_is_in_the_registry() {
-    let Some(built) = build() else { return };
+    let (Some(built), Some(livekit)) = (build(), livekit()) else { return };
     let directory = tempfile::tempdir().unwrap();
     for level in ["node", "room", "participant", "track"] {
         let output = directory.path().join(format!("{level}.json"));
@@ -25,7 +26,7 @@ fn all_that_serve_emits_of_a_replayed_call_is_in_the_registry() {
         let (code, said) = program.stop();
         assert_eq!(code, Some(0), "{said:#?}");
         assert_eq!(otelcol.stop(), [""; 0]);
-        let said = check(&[output]).unwrap_or_else(|found| panic!("{level}: {found:#?}"));
+        let said = check(&[output], &livekit).unwrap_or_else(|found| panic!("{level}: {found:#?}"));
         eprintln!("stats.level {level}: {said}");
     }
 }
