@@ -17,7 +17,7 @@ use super::tasks::stopped;
 use super::{Shared, accepted, parse};
 use livekit_otel_ledger::Refused;
 use livekit_otel_ledger::faults::Faults;
-use livekit_otel_livekit::{ApiRooms, Unreadable};
+use livekit_otel_livekit::{ApiRooms, Read, Unreadable};
 use livekit_otel_model::Source;
 use livekit_otel_model::event::Time;
 use livekit_otel_transport::chain;
@@ -228,7 +228,8 @@ impl Prepared {
 
     async fn accept(&self, rooms: &ApiRooms) -> Result<(), ApiError> {
         let raw = rooms.encode();
-        let input = accepted(Source::Api, Some(parse(Source::Api, &raw)?), raw, false);
+        let read = Read { unknown: rooms.unknown(), ..parse(Source::Api, &raw)? };
+        let input = accepted(Source::Api, Some(read), raw, false);
         let appended = tokio::time::timeout(TIMEOUT, self.shared.journal.append(input)).await;
         let mut pending = appended.map_err(|_| ApiError::Busy)?.map_err(|_| ApiError::Busy)?;
         pending.durable().await.map_err(|_| ApiError::Busy)

@@ -42,10 +42,12 @@ mod private;
 #[path = "../crash/random.rs"]
 #[allow(dead_code)] // the crash test uses all of it
 mod random;
+mod reading;
 mod readme;
 mod reconcile;
 mod restart;
 mod scenarios;
+mod schema;
 mod seeds;
 mod semconv;
 mod senders;

@@ -270,6 +270,25 @@ async fn a_failing_api_is_polled_again_and_disturbs_nothing() {
 }
 
 #[tokio::test]
+async fn unknown_fields_of_the_apis_answers_are_counted() {
+    let collector = Collector::start().await.unwrap();
+    let (api, url) = api().await;
+    // A list of a room "one" or of a participant "RM_1", with the field 1000, a varint.
+    let body = b"\x0a\x0e\x0a\x04RM_1\x12\x03one\xc0\x3e\x01";
+    api.lock().unwrap().instead = Some((StatusCode::OK, body.to_vec()));
+    let server = Server::start(with_api(config(&collector.endpoint()), url)).await.unwrap();
+    let accepted = async {
+        while server.ledger().inputs[Source::Api as usize].accepted == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LONG, accepted).await.expect("in time");
+    let ledger = stop(server).await.ledger;
+    let rounds = ledger.inputs[Source::Api as usize].accepted;
+    assert_eq!(ledger.unknown.fields, 2 * rounds);
+}
+
+#[tokio::test]
 async fn a_shutdown_does_not_wait_for_the_apis_answer() {
     let collector = Collector::start().await.unwrap();
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

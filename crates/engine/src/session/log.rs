@@ -24,7 +24,12 @@ pub(super) fn record(
 ) -> LogRecord {
     let mut attributes = Vec::with_capacity(12);
     subject(event, room, &mut attributes);
-    attributes.extend(event.details.iter().map(attribute));
+    for detail in &event.details {
+        // A track's unknown value is a detail; its description may have a known one.
+        if !attributes.iter().any(|known| known.key == detail.key) {
+            attributes.push(attribute(detail));
+        }
+    }
     if let Some(rtp) = &event.rtp {
         rtp_attributes(rtp, &mut attributes);
     }

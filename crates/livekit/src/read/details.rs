@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use livekit_protocol as lk;
 
-use super::names::{any, named};
-use livekit_otel_model::event::{Detail, DetailValue, EventKind, Unknown};
+use super::names::{any, named, unknown_value};
+use super::unknown::Unknown;
+use livekit_otel_model::event::{Detail, DetailValue, EventKind};
 use livekit_otel_model::semconv::key;
 
 /// What a message reports in addition to its time and its entities.
@@ -53,7 +54,7 @@ impl Details {
 pub(super) fn of_analytics(
     message: &lk::AnalyticsEvent,
     kind: &EventKind,
-    unknown: &mut Unknown,
+    unknown: &Unknown,
 ) -> Details {
     let mut details = Details::default();
     details.failed(&message.error);
@@ -65,7 +66,8 @@ pub(super) fn of_analytics(
     }
     if *kind == EventKind::TrackMaxSubscribedVideoQuality {
         let quality = message.max_subscribed_video_quality;
-        details.name(key::VIDEO_QUALITY, any(quality, lk::VideoQuality::as_str_name, unknown));
+        let quality = any(quality, lk::VideoQuality::as_str_name, unknown);
+        details.name(key::VIDEO_QUALITY, Some(quality));
     }
     if message.rtp_stats.is_some() && message.video_layer > 0 {
         details.push(key::VIDEO_LAYER, DetailValue::Int(message.video_layer.into()));
@@ -88,17 +90,18 @@ pub(super) fn of_analytics(
     if let Some(info) = &message.webhook {
         webhook(info, &mut details);
     }
+    track(message.track.as_ref(), &mut details, unknown);
     room_end_reason(message.room_end_reason, &mut details, unknown);
     details
 }
 
-fn client(info: &lk::ClientInfo, details: &mut Details, unknown: &mut Unknown) {
+fn client(info: &lk::ClientInfo, details: &mut Details, unknown: &Unknown) {
     details.name(key::CLIENT_SDK, named(info.sdk, lk::client_info::Sdk::as_str_name, unknown));
     details.text(key::CLIENT_VERSION, &info.version);
     details.text(key::CLIENT_OS, &info.os);
 }
 
-fn client_meta(meta: &lk::AnalyticsClientMeta, details: &mut Details, unknown: &mut Unknown) {
+fn client_meta(meta: &lk::AnalyticsClientMeta, details: &mut Details, unknown: &Unknown) {
     details.text(key::REGION, &meta.region);
     details.text(key::CLIENT_CONNECTION_TYPE, &meta.connection_type);
     details.seconds(key::CLIENT_CONNECT_TIME, i64::from(meta.client_connect_time) * 1_000_000);
@@ -107,23 +110,23 @@ fn client_meta(meta: &lk::AnalyticsClientMeta, details: &mut Details, unknown: &
 }
 
 // LiveKit's clients write this key without the protobuf's prefix, in lower case.
-fn reconnect_reason(reason: i32, unknown: &mut Unknown) -> Option<Arc<str>> {
+fn reconnect_reason(reason: i32, unknown: &Unknown) -> Option<Arc<str>> {
     let name = named(reason, lk::ReconnectReason::as_str_name, unknown)?;
     Some(name.trim_start_matches("RR_").to_ascii_lowercase().into())
 }
 
-pub(super) fn egress(info: &lk::EgressInfo, details: &mut Details, unknown: &mut Unknown) {
+pub(super) fn egress(info: &lk::EgressInfo, details: &mut Details, unknown: &Unknown) {
     details.text(key::EGRESS_ID, &info.egress_id);
     let status = any(info.status, lk::EgressStatus::as_str_name, unknown);
-    details.name(key::EGRESS_STATUS, status);
+    details.name(key::EGRESS_STATUS, Some(status));
     details.failed(&info.error);
 }
 
-pub(super) fn ingress(info: &lk::IngressInfo, details: &mut Details, unknown: &mut Unknown) {
+pub(super) fn ingress(info: &lk::IngressInfo, details: &mut Details, unknown: &Unknown) {
     details.text(key::INGRESS_ID, &info.ingress_id);
     if let Some(state) = &info.state {
         let status = any(state.status, lk::ingress_state::Status::as_str_name, unknown);
-        details.name(key::INGRESS_STATUS, status);
+        details.name(key::INGRESS_STATUS, Some(status));
         details.failed(&state.error);
     }
 }
@@ -136,12 +139,19 @@ pub(super) fn job(job: &lk::Job, details: &mut Details) {
     }
 }
 
-pub(super) fn room_end_reason(reason: i32, details: &mut Details, unknown: &mut Unknown) {
+pub(super) fn room_end_reason(reason: i32, details: &mut Details, unknown: &Unknown) {
     let reason = named(reason, lk::RoomEndReason::as_str_name, unknown);
     details.name(key::ROOM_END_REASON, reason);
 }
 
-fn sip(message: &lk::AnalyticsEvent, details: &mut Details, unknown: &mut Unknown) {
+// Known values are the track's own.
+pub(super) fn track(info: Option<&lk::TrackInfo>, details: &mut Details, unknown: &Unknown) {
+    let Some(info) = info else { return };
+    details.name(key::TRACK_KIND, unknown_value::<lk::TrackType>(info.r#type, unknown));
+    details.name(key::TRACK_SOURCE, unknown_value::<lk::TrackSource>(info.source, unknown));
+}
+
+fn sip(message: &lk::AnalyticsEvent, details: &mut Details, unknown: &Unknown) {
     let transfer = message.sip_transfer.as_ref();
     let call = message.sip_call.as_ref();
     let call_id = call.map(|call| call.call_id.as_str());
@@ -151,7 +161,7 @@ fn sip(message: &lk::AnalyticsEvent, details: &mut Details, unknown: &mut Unknow
     details.text(key::SIP_DISPATCH_RULE_ID, &message.sip_dispatch_rule_id);
     if let Some(call) = call {
         let status = any(call.call_status, lk::SipCallStatus::as_str_name, unknown);
-        details.name(key::SIP_CALL_STATUS, status);
+        details.name(key::SIP_CALL_STATUS, Some(status));
         let direction = call.call_direction;
         details.name(
             key::SIP_CALL_DIRECTION,
@@ -177,10 +187,10 @@ fn sip_status(status: Option<&lk::SipStatus>, details: &mut Details) {
     }
 }
 
-fn report(report: &lk::ReportInfo, details: &mut Details, unknown: &mut Unknown) {
+fn report(report: &lk::ReportInfo, details: &mut Details, unknown: &Unknown) {
     if let Some(lk::report_info::Message::FeatureUsage(usage)) = &report.message {
         let feature = any(usage.feature, lk::feature_usage_info::Feature::as_str_name, unknown);
-        details.name(key::REPORT_FEATURE, feature);
+        details.name(key::REPORT_FEATURE, Some(feature));
     }
 }
 

@@ -7,10 +7,11 @@ use livekit_protocol as lk;
 use super::details::{self, Details};
 use super::names::{analytics_kind, any, named, time, track_kind, track_source, webhook_kind};
 use super::traceparent;
+use super::unknown::Unknown;
 use super::work;
 use livekit_otel_model::event::{
     Delivery, Event, EventKind, Identity, NodeId, Origin, Participant, ParticipantSid,
-    ReportedTime, Room, RoomName, RoomSid, RtpTotals, Time, Track, TrackKind, TrackSid, Unknown,
+    ReportedTime, Room, RoomName, RoomSid, RtpTotals, Time, Track, TrackKind, TrackSid,
 };
 use livekit_otel_model::semconv::key;
 
@@ -30,6 +31,7 @@ pub(super) fn from_webhook(message: &lk::WebhookEvent, unknown: &mut Unknown) ->
     if let Some(job) = &message.job {
         details::job(job, &mut details);
     }
+    details::track(message.track.as_ref(), &mut details, unknown);
     details::room_end_reason(message.room_end_reason, &mut details, unknown);
     let job_room = message.job.as_ref().and_then(|job| job.room.as_ref());
     let egress = message.egress_info.as_ref();
@@ -47,7 +49,7 @@ pub(super) fn from_webhook(message: &lk::WebhookEvent, unknown: &mut Unknown) ->
         node: None,
         room,
         participant: participant(message.participant.as_ref(), "", unknown),
-        track: track(message.track.as_ref(), "", "", unknown),
+        track: track(message.track.as_ref(), "", ""),
         publisher: None,
         error: details.error,
         rtp: None,
@@ -72,7 +74,7 @@ pub(super) fn from_analytics(message: &lk::AnalyticsEvent, unknown: &mut Unknown
         participant: participant(message.participant.as_ref(), &message.participant_id, unknown)
             .or_else(|| webhook.and_then(|info| bare_participant(&info.participant_id)))
             .or_else(|| message.api_call.as_ref().and_then(called_participant)),
-        track: track(message.track.as_ref(), &message.track_id, &message.mime, unknown)
+        track: track(message.track.as_ref(), &message.track_id, &message.mime)
             .or_else(|| webhook.and_then(|info| bare_track(&info.track_id)))
             .or_else(|| message.api_call.as_ref().and_then(|info| bare_track(&info.track_id))),
         publisher: message.publisher.as_ref().and_then(|info| ParticipantSid::new(&info.sid)),
@@ -165,7 +167,7 @@ fn called_participant(info: &lk::ApiCallInfo) -> Option<Participant> {
 fn participant(
     info: Option<&lk::ParticipantInfo>,
     sid: &str,
-    unknown: &mut Unknown,
+    unknown: &Unknown,
 ) -> Option<Participant> {
     let Some(info) = info else { return bare_participant(sid) };
     let joined = Time::from_millis(info.joined_at_ms).or_else(|| Time::from_secs(info.joined_at));
@@ -173,14 +175,13 @@ fn participant(
     // kinds.
     let is_full = joined.is_some();
     let kind = (is_full || info.kind != 0)
-        .then(|| any(info.kind, lk::participant_info::Kind::as_str_name, unknown))
-        .flatten();
+        .then(|| any(info.kind, lk::participant_info::Kind::as_str_name, unknown));
     Some(Participant {
         sid: ParticipantSid::new(sid).or_else(|| ParticipantSid::new(&info.sid))?,
         identity: Identity::new(&info.identity),
         kind,
         joined,
-        state: if is_full { work::state(info, unknown) } else { None },
+        state: is_full.then(|| work::state(info, unknown)),
         client_span: traceparent::of(info),
         disconnect_reason: named(
             info.disconnect_reason,
@@ -195,19 +196,14 @@ fn bare_track(sid: &str) -> Option<Track> {
     Some(Track { sid, kind: None, source: None, mime_type: None, muted: false })
 }
 
-fn track(
-    info: Option<&lk::TrackInfo>,
-    sid: &str,
-    mime: &str,
-    unknown: &mut Unknown,
-) -> Option<Track> {
+fn track(info: Option<&lk::TrackInfo>, sid: &str, mime: &str) -> Option<Track> {
     let text = |text: &str| (!text.is_empty()).then(|| text.into());
     let Some(info) = info else {
         return bare_track(sid).map(|track| Track { mime_type: text(mime), ..track });
     };
-    let source = track_source(info.source, unknown);
+    let source = track_source(info.source);
     let mime_type = text(&info.mime_type).or_else(|| text(mime));
-    let kind = track_kind(info.r#type, unknown).filter(|kind| {
+    let kind = track_kind(info.r#type).filter(|kind| {
         // AUDIO is 0, so alone it only means that the description is short.
         *kind != TrackKind::Audio || source.is_some() || mime_type.is_some()
     });

@@ -6,7 +6,8 @@ use std::time::Duration;
 use livekit_protocol as lk;
 use pbjson_types::Timestamp;
 
-use livekit_otel_model::event::{EventKind, Time, TrackKind, TrackSource, Unknown};
+use super::unknown::Unknown;
+use livekit_otel_model::event::{EventKind, Time, TrackKind, TrackSource};
 
 // Upstream writes a time in 1970, or in the year 1, for "unset".
 const UNSET_BEFORE: i64 = 365 * 24 * 3600;
@@ -21,12 +22,12 @@ pub(super) fn time(stamp: Option<&Timestamp>) -> Option<Time> {
     Time::from_secs(stamp.seconds).map(|at| at + Duration::from_nanos(nanos.into()))
 }
 
-/// The name of an enum's value, as the protobuf spells it; `None` if the value is 0 (unspecified) or
-/// unknown. Unknown values are counted.
+/// The name of an enum's value, as the protobuf spells it; `None` if the value is 0 (unspecified).
+/// An unknown value is its name or number, as the server sent it.
 pub(super) fn named<E>(
     value: i32,
     name: impl Fn(&E) -> &'static str,
-    unknown: &mut Unknown,
+    unknown: &Unknown,
 ) -> Option<Arc<str>>
 where
     E: TryFrom<i32>,
@@ -34,48 +35,38 @@ where
     if value == 0 {
         return None;
     }
-    any(value, name, unknown)
+    Some(any(value, name, unknown))
 }
 
 /// Like [`named`], for enums whose 0 has a meaning.
-pub(super) fn any<E>(
-    value: i32,
-    name: impl Fn(&E) -> &'static str,
-    unknown: &mut Unknown,
-) -> Option<Arc<str>>
+pub(super) fn any<E>(value: i32, name: impl Fn(&E) -> &'static str, unknown: &Unknown) -> Arc<str>
 where
     E: TryFrom<i32>,
 {
-    let Ok(value) = E::try_from(value) else {
-        unknown.enum_values += 1;
-        return None;
-    };
-    Some(name(&value).into())
+    E::try_from(value).map_or_else(|_| unknown.value(value), |known| name(&known).into())
 }
 
-pub(super) fn track_kind(value: i32, unknown: &mut Unknown) -> Option<TrackKind> {
+/// The value of an enum if it is unknown: its name or number.
+pub(super) fn unknown_value<E: TryFrom<i32>>(value: i32, unknown: &Unknown) -> Option<Arc<str>> {
+    E::try_from(value).is_err().then(|| unknown.value(value))
+}
+
+pub(super) fn track_kind(value: i32) -> Option<TrackKind> {
     match lk::TrackType::try_from(value) {
         Ok(lk::TrackType::Audio) => Some(TrackKind::Audio),
         Ok(lk::TrackType::Video) => Some(TrackKind::Video),
         Ok(lk::TrackType::Data) => Some(TrackKind::Data),
-        Err(_) => {
-            unknown.enum_values += 1;
-            None
-        }
+        Err(_) => None,
     }
 }
 
-pub(super) fn track_source(value: i32, unknown: &mut Unknown) -> Option<TrackSource> {
+pub(super) fn track_source(value: i32) -> Option<TrackSource> {
     match lk::TrackSource::try_from(value) {
-        Ok(lk::TrackSource::Unknown) => None,
+        Ok(lk::TrackSource::Unknown) | Err(_) => None,
         Ok(lk::TrackSource::Camera) => Some(TrackSource::Camera),
         Ok(lk::TrackSource::Microphone) => Some(TrackSource::Microphone),
         Ok(lk::TrackSource::ScreenShare) => Some(TrackSource::ScreenShare),
         Ok(lk::TrackSource::ScreenShareAudio) => Some(TrackSource::ScreenShareAudio),
-        Err(_) => {
-            unknown.enum_values += 1;
-            None
-        }
     }
 }
 
@@ -112,7 +103,7 @@ macro_rules! kinds {
                 $(Ok(lk::AnalyticsEventType::$name) => EventKind::$name,)*
                 Err(_) => {
                     unknown.event_types += 1;
-                    EventKind::Unknown(value.to_string().into())
+                    EventKind::Unknown(unknown.value(value))
                 }
             }
         }

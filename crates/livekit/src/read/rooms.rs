@@ -6,14 +6,15 @@ use livekit_protocol as lk;
 use lk::participant_info::{Kind, KindDetail, State};
 use prost::Message;
 
-use super::events;
+use super::events::from_node_rooms;
 use super::limits::{MOST_ROOMS, limit};
 use super::names::{any, time};
+use super::schema;
+use super::unknown::Unknown;
 use super::unreadable::Unreadable;
+use super::wire;
 use livekit_otel_model::event::rooms::{Coverage, ListedParticipant, ListedRoom, Rooms};
-use livekit_otel_model::event::{
-    Identity, NodeId, ParticipantSid, RoomName, RoomSid, Time, Unknown,
-};
+use livekit_otel_model::event::{self, Identity, NodeId, ParticipantSid, RoomName, RoomSid, Time};
 
 // A part of `livekit.Room`, by its tags. Metadata and the TURN password are not even decoded.
 #[derive(Clone, PartialEq, Message)]
@@ -81,7 +82,10 @@ struct Listing {
 
 /// The rooms that LiveKit's API lists, collected from its responses.
 #[derive(Debug, Clone, PartialEq)]
-pub struct ApiRooms(Listing);
+pub struct ApiRooms {
+    listing: Listing,
+    unknown: event::Unknown,
+}
 
 impl ApiRooms {
     /// Reads the response to `ListRooms`, which was requested at that time.
@@ -89,17 +93,18 @@ impl ApiRooms {
     /// # Errors
     /// If the bytes are not such a response.
     pub fn new(at: Time, response: &[u8]) -> Result<Self, Unreadable> {
-        let RoomList { mut rooms } = decode(response)?;
+        let mut unknown = event::Unknown::default();
+        let RoomList { mut rooms } = response_of("ListRoomsResponse", response, &mut unknown)?;
         rooms.retain(|room| !room.sid.is_empty() && !room.name.is_empty());
         rooms.sort_by(|a, b| a.sid.cmp(&b.sid));
         let listed = |room| Listed { room: Some(room), participants: None };
         let rooms = rooms.into_iter().map(listed).collect();
-        Ok(Self(Listing { rooms, at_nanos: at.nanos() }))
+        Ok(Self { listing: Listing { rooms, at_nanos: at.nanos() }, unknown })
     }
 
     /// The rooms' SIDs and names, in the order of their SIDs.
     pub fn rooms(&self) -> impl Iterator<Item = (&str, &str)> {
-        let rooms = self.0.rooms.iter().filter_map(|listed| listed.room.as_ref());
+        let rooms = self.listing.rooms.iter().filter_map(|listed| listed.room.as_ref());
         rooms.map(|room| (room.sid.as_str(), room.name.as_str()))
     }
 
@@ -114,23 +119,41 @@ impl ApiRooms {
     /// # Errors
     /// If the bytes are not such a response.
     pub fn add(&mut self, nth: usize, response: &[u8]) -> Result<usize, Unreadable> {
-        let participants: ParticipantList = decode(response)?;
+        let participants: ParticipantList =
+            response_of("ListParticipantsResponse", response, &mut self.unknown)?;
         let size = participants.encoded_len();
-        if let Some(listed) = self.0.rooms.get_mut(nth) {
+        if let Some(listed) = self.listing.rooms.get_mut(nth) {
             listed.participants = Some(participants);
         }
         Ok(size)
     }
 
+    /// What this version does not know in the responses.
+    pub fn unknown(&self) -> event::Unknown {
+        self.unknown
+    }
+
     /// Its encoded size in bytes.
     pub fn size(&self) -> usize {
-        self.0.encoded_len()
+        self.listing.encoded_len()
     }
 
     /// Encodes it for [`super::api_rooms`].
     pub fn encode(&self) -> Bytes {
-        self.0.encode_to_vec().into()
+        self.listing.encode_to_vec().into()
     }
+}
+
+fn response_of<T: Message + Default>(
+    name: &str,
+    bytes: &[u8],
+    unknown: &mut event::Unknown,
+) -> Result<T, Unreadable> {
+    let response = decode(bytes)?;
+    let mut found = Unknown::default();
+    wire::count(bytes, schema::message(name), &mut found);
+    *unknown += found.counts();
+    Ok(response)
 }
 
 fn decode<T: Message + Default>(bytes: &[u8]) -> Result<T, Unreadable> {
@@ -139,13 +162,14 @@ fn decode<T: Message + Default>(bytes: &[u8]) -> Result<T, Unreadable> {
 }
 
 /// Reads the bytes that [`ApiRooms::encode`] made.
-pub(super) fn of_api(message: &[u8], unknown: &mut Unknown) -> Result<Rooms, Unreadable> {
+pub(super) fn of_api(message: &[u8]) -> Result<Rooms, Unreadable> {
     let listing: Listing = decode(message)?;
     let room = |listed: &Listed| {
         let room = listed.room.as_ref()?;
-        let participants = listed.participants.as_ref().map(|list| {
-            list.participants.iter().filter_map(|info| participant(info, unknown)).collect()
-        });
+        let participants = listed
+            .participants
+            .as_ref()
+            .map(|list| list.participants.iter().filter_map(participant).collect());
         Some(ListedRoom {
             sid: RoomSid::new(&room.sid)?,
             name: RoomName::new(&room.name),
@@ -160,14 +184,14 @@ pub(super) fn of_api(message: &[u8], unknown: &mut Unknown) -> Result<Rooms, Unr
 }
 
 // `None` for a participant that has left.
-fn participant(info: &Participant, unknown: &mut Unknown) -> Option<ListedParticipant> {
+fn participant(info: &Participant) -> Option<ListedParticipant> {
     if info.state == State::Disconnected as i32 {
         return None;
     }
     Some(ListedParticipant {
         sid: ParticipantSid::new(&info.sid)?,
         identity: Identity::new(&info.identity),
-        kind: any(info.kind, Kind::as_str_name, unknown),
+        kind: Some(any(info.kind, Kind::as_str_name, &Unknown::default())),
         joined: Time::from_millis(info.joined_at_ms).or_else(|| Time::from_secs(info.joined_at)),
         is_forwarded: info.kind_details.contains(&(KindDetail::Forwarded as i32)),
     })
@@ -197,7 +221,7 @@ pub(super) fn of_node(message: &lk::AnalyticsNodeRooms) -> Rooms {
         at: time(message.timestamp.as_ref()),
         coverage: NodeId::new(&message.node_id).map_or(Coverage::Unnamed, Coverage::Node),
         rooms: message.rooms.iter().filter_map(room).collect(),
-        event: Some(Box::new(events::from_node_rooms(message))),
+        event: Some(Box::new(from_node_rooms(message))),
     }
 }
 
@@ -246,11 +270,10 @@ mod tests {
 
         let raw = listed.encode();
         assert!(!raw.windows(6).any(|bytes| bytes == b"hidden"));
-        let mut unknown = Unknown::default();
-        let read = of_api(&raw, &mut unknown).unwrap();
+        let read = of_api(&raw).unwrap();
         assert_eq!(
-            (read.at, &read.coverage, unknown),
-            (Some(at), &Coverage::Deployment, Unknown::default())
+            (read.at, &read.coverage, listed.unknown()),
+            (Some(at), &Coverage::Deployment, event::Unknown::default())
         );
         let [one, two] = read.rooms.as_slice() else { panic!("{read:?}") };
         assert_eq!((one.sid.as_str(), &one.participants), ("RM_1", &None));

@@ -9,18 +9,15 @@ use super::names::time;
 use livekit_otel_model::event::report::{Layer, Report, ReportCounts, StreamReport};
 use livekit_otel_model::event::{
     Counter, Counts, Direction, NodeId, ParticipantSid, RoomName, RoomSid, StreamStat, TrackSid,
-    Unknown,
 };
 
-/// Reads a finished window; `None` if it lacks its room, participant or track.
-pub(super) fn window(stat: &lk::AnalyticsStat, unknown: &mut Unknown) -> Option<StreamStat> {
+/// Reads a finished window; `None` if it lacks its room, participant or track, or if its direction is
+/// unknown.
+pub(super) fn window(stat: &lk::AnalyticsStat) -> Option<StreamStat> {
     let direction = match lk::StreamType::try_from(stat.kind) {
         Ok(lk::StreamType::Upstream) => Direction::Upstream,
         Ok(lk::StreamType::Downstream) => Direction::Downstream,
-        Err(_) => {
-            unknown.enum_values += 1;
-            return None;
-        }
+        Err(_) => return None,
     };
     let streams = &stat.streams;
     let mut sum = Counts::default();

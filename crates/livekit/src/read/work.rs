@@ -7,7 +7,8 @@ use std::time::Duration;
 use livekit_protocol as lk;
 
 use super::names::{any, named, time};
-use livekit_otel_model::event::{EventKind, Failure, Time, Unknown, Work, WorkKind};
+use super::unknown::Unknown;
+use livekit_otel_model::event::{EventKind, Failure, Time, Work, WorkKind};
 
 /// The work that an analytics event reports.
 pub(super) fn of_analytics(message: &lk::AnalyticsEvent, kind: &EventKind) -> Option<Work> {
@@ -226,8 +227,8 @@ fn sip_transfer(message: &lk::AnalyticsEvent) -> Option<Work> {
 // Such as `sip_busy_here`. SIP names few of its status codes.
 fn sip_status(status: Option<&lk::SipStatus>, otherwise: &str) -> Arc<str> {
     let code = status.map_or(0, |status| status.code);
-    let unknown = &mut Unknown::default();
-    let name = named(code, lk::SipStatusCode::as_str_name, unknown);
+    let known = lk::SipStatusCode::try_from(code).map_or(0, |_| code);
+    let name = named(known, lk::SipStatusCode::as_str_name, &Unknown::default());
     let known = |name: Arc<str>| format!("sip_{}", name.trim_start_matches("SIP_STATUS_"));
     name.map_or_else(|| otherwise.into(), |name| known(name).to_ascii_lowercase().into())
 }
@@ -280,6 +281,6 @@ fn delivery(id: &str, info: &lk::WebhookInfo) -> Option<Work> {
 }
 
 /// A participant's state, by LiveKit's name.
-pub(super) fn state(info: &lk::ParticipantInfo, unknown: &mut Unknown) -> Option<Arc<str>> {
+pub(super) fn state(info: &lk::ParticipantInfo, unknown: &Unknown) -> Arc<str> {
     any(info.state, lk::participant_info::State::as_str_name, unknown)
 }

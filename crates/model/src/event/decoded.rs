@@ -1,5 +1,7 @@
 //! Decoded messages.
 
+use std::ops::AddAssign;
+
 use serde::{Deserialize, Serialize};
 
 use super::occurrence::Event;
@@ -22,8 +24,16 @@ pub enum Decoded {
 pub struct Unknown {
     /// Events of an unknown type.
     pub event_types: u64,
-    /// Enum values without a name here, read as unspecified.
+    /// Values of known enums without a name here. Those that are read are reported as they were sent.
     pub enum_values: u64,
-    /// JSON fields, or protobuf messages with fields, without a name here.
+    /// Fields of known messages, at any depth, without a name here.
     pub fields: u64,
+}
+
+impl AddAssign for Unknown {
+    fn add_assign(&mut self, other: Self) {
+        self.event_types += other.event_types;
+        self.enum_values += other.enum_values;
+        self.fields += other.fields;
+    }
 }
