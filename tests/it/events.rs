@@ -68,7 +68,7 @@ fn every_type_that_livekit_knows_has_a_row_and_no_other() {
     assert_eq!(types.len(), 45);
     let listed: BTreeSet<_> = rows().into_iter().filter_map(|row| row.analytics).collect();
     assert_eq!(listed, types);
-    assert_eq!(rows().iter().filter(|row| row.webhook.is_some()).count(), 14);
+    assert_eq!(rows().iter().filter(|row| row.webhook.is_some()).count(), 15);
 }
 
 #[test]

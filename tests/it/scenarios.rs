@@ -97,6 +97,7 @@ scenarios! {
     a_sip_call_with_a_transfer: "sip-call-with-transfer" of "sip-call-with-transfer";
     api_calls_and_webhooks: "api-calls-and-webhooks" of "api-calls-and-webhooks";
     an_agents_job: "agent-job" of "agent-job";
+    agents_jobs_that_wait: "pending-jobs" of "pending-jobs";
     an_update_after_the_end: "late-update" of "late-update";
     an_egress_whose_end_alone_is_reported: "egress-ended-alone" of "egress-ended-alone";
 }

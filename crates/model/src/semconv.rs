@@ -72,6 +72,22 @@ pub mod key {
     pub const JOB_ID: &str = "lk.job_id";
     /// The agent's name.
     pub const AGENT_NAME: &str = "lk.agent_name";
+    /// The dispatch that the job is of, `AD_…`.
+    pub const DISPATCH_ID: &str = "lk.dispatch_id";
+    /// The worker that the job runs on, `AW_…`.
+    pub const JOB_WORKER_ID: &str = "lk.job.worker_id";
+    /// The agent that the job runs on, `A_…`.
+    pub const JOB_AGENT_ID: &str = "lk.job.agent_id";
+    /// The job's status: `JS_RUNNING`, ….
+    pub const JOB_STATUS: &str = "lk.job.status";
+    /// Why the job has no agent, or had none when it last waited: `JSR_NO_CAPACITY`, ….
+    pub const JOB_REASON: &str = "lk.job.reason";
+    /// How many attempts of the job were assigned to a worker.
+    pub const JOB_ATTEMPTS: &str = "lk.job.attempts";
+    /// How long the job took from its creation to its first start, in seconds.
+    pub const JOB_START_LATENCY: &str = "lk.job.start_latency";
+    /// How long the job's last attempt took from its acceptance to its assignment, in seconds.
+    pub const JOB_ASSIGNMENT_LATENCY: &str = "lk.job.assignment_latency";
     /// The API call's service and method.
     pub const RPC_METHOD: &str = "rpc.method";
     /// The API call's Twirp error code; absent if it succeeded.
@@ -364,6 +380,8 @@ pub mod event {
     pub const API_CALL: &str = "lk.api.call";
     /// LiveKit's `WEBHOOK`.
     pub const WEBHOOK: &str = "lk.webhook";
+    /// The webhook `agent_job_pending`.
+    pub const AGENT_JOB_PENDING: &str = "lk.agent.job_pending";
     /// LiveKit's `AGENT_JOB_STARTED`.
     pub const AGENT_JOB_STARTED: &str = "lk.agent.job_started";
     /// LiveKit's `AGENT_JOB_ENDED`.

@@ -1,6 +1,7 @@
 //! Operations beside a room's media (egresses, ingresses, SIP calls and transfers, agents' jobs) whose
 //! reports are late, missing, repeated or of a newer server.
 
+mod jobs;
 mod orders;
 mod starts;
 
@@ -153,8 +154,8 @@ fn failed(late: i64) -> [(&'static str, &'static str, &'static str, [Decoded; 3]
         ),
         (
             span::AGENT_JOB,
-            key::AGENT_NAME,
-            "helper",
+            key::JOB_STATUS,
+            "JS_FAILED",
             [
                 job("agent_job_started", 1000, &json!({"status": "JS_RUNNING"})),
                 job("agent_job_ended", 9000, &ended(("status", "JS_FAILED"))),
@@ -214,11 +215,17 @@ fn of_two_updates_the_one_that_was_made_later_counts() {
     let older = json!({"status": "EGRESS_ACTIVE", "updatedAt": nanos(4000)});
     let newer = json!({"status": "EGRESS_ENDING", "updatedAt": nanos(5000)});
     let egresses = [egress("egress_updated", 8000, older), egress("egress_updated", 7000, newer)];
+    // A retry makes a job pending again.
+    let older = json!({"status": "JS_RUNNING", "updatedAt": nanos(4000), "workerId": "AW_1"});
+    let newer = json!({"status": "JS_PENDING", "updatedAt": nanos(5000), "workerId": "AW_2"});
+    let jobs = [job("agent_job_started", 8000, &older), job("agent_job_pending", 7000, &newer)];
     // Without a time of its own, that of the event counts.
     let older = sip_call("SIP_CALL_STARTED", 7000, json!({"callStatus": "SCS_ACTIVE"}));
     let newer = sip_call("SIP_CALL_UPDATE", 8000, json!({"callStatus": "SCS_PARTICIPANT_JOINED"}));
     for (name, key, expected, reports) in [
         (span::EGRESS, key::EGRESS_STATUS, "EGRESS_ENDING", egresses),
+        (span::AGENT_JOB, key::JOB_STATUS, "JS_PENDING", jobs.clone()),
+        (span::AGENT_JOB, key::JOB_WORKER_ID, "AW_2", jobs),
         (span::SIP_CALL, key::SIP_CALL_STATUS, "SCS_PARTICIPANT_JOINED", [older, newer]),
     ] {
         for reports in permutations(&reports) {

@@ -83,7 +83,7 @@ fn report(random: &mut Random, kind: &str, nth: usize) -> Decoded {
             analytics(event, millis, with(with(id, more), json!({"sipCall": info})))
         }
         _ => {
-            let event = random.of(&["agent_job_started", "agent_job_ended"]);
+            let event = random.of(&["agent_job_pending", "agent_job_started", "agent_job_ended"]);
             let times =
                 ["startedAt", "endedAt", "updatedAt", "firstStartedAt", "acceptedAt", "assignedAt"];
             let state = json!({"status": random.of(&JOB), "reason": random.below(5)});

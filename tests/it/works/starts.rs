@@ -107,6 +107,7 @@ fn a_reported_beginning_is_no_inferred_start() {
         (span::SIP_CALL, sip_call("SIP_CALL_INCOMING", 1000, json!({}))),
         (span::SIP_CALL, sip_call("SIP_PARTICIPANT_CREATED", 1000, json!({}))),
         (span::SIP_TRANSFER, sip_transfer("SIP_TRANSFER_REQUESTED", 1000, json!({}))),
+        (span::AGENT_JOB, job("agent_job_pending", 1000, &json!({}))),
         (span::AGENT_JOB, job("agent_job_started", 1000, &json!({}))),
         (span::API_CALL, analytics("API_CALL", 1000, json!({"apiCall": {"method": "DeleteRoom"}}))),
         (
@@ -120,7 +121,7 @@ fn a_reported_beginning_is_no_inferred_start() {
         assert_eq!(span.start.since(at(0)).as_secs(), 1, "{report:?}");
         seen += 1;
     }
-    assert_eq!(seen, 8);
+    assert_eq!(seen, 9);
 }
 
 fn room(event: &str, sid: &str, millis: i64) -> Decoded {

@@ -179,6 +179,7 @@ pub(super) fn event_name(kind: &EventKind) -> Arc<str> {
         EventKind::Report => name::REPORT,
         EventKind::ApiCall => name::API_CALL,
         EventKind::Webhook => name::WEBHOOK,
+        EventKind::AgentJobPending => name::AGENT_JOB_PENDING,
         EventKind::AgentJobStarted => name::AGENT_JOB_STARTED,
         EventKind::AgentJobEnded => name::AGENT_JOB_ENDED,
         EventKind::NodeRooms => name::NODE_ROOMS,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use livekit_protocol as lk;
 
 use super::names::{any, named, unknown_value};
+use super::newer;
 use super::unknown::Unknown;
 use livekit_otel_model::event::{Detail, DetailValue, EventKind};
 use livekit_otel_model::semconv::key;
@@ -40,6 +41,13 @@ impl Details {
     fn seconds(&mut self, key: &'static str, nanos: i64) {
         if nanos > 0 {
             self.push(key, DetailValue::Float(nanos as f64 / 1e9));
+        }
+    }
+
+    // The time from one Unix time to another, both in nanoseconds, if both are set.
+    fn between(&mut self, key: &'static str, from: i64, to: i64) {
+        if from > 0 && to > 0 {
+            self.seconds(key, to.saturating_sub(from));
         }
     }
 
@@ -131,12 +139,22 @@ pub(super) fn ingress(info: &lk::IngressInfo, details: &mut Details, unknown: &U
     }
 }
 
-pub(super) fn job(job: &lk::Job, details: &mut Details) {
+pub(super) fn job(job: &lk::Job, newer: &newer::Job, details: &mut Details, unknown: &Unknown) {
     details.text(key::JOB_ID, &job.id);
+    details.text(key::DISPATCH_ID, &job.dispatch_id);
     details.text(key::AGENT_NAME, &job.agent_name);
-    if let Some(state) = &job.state {
-        details.failed(&state.error);
+    let (Some(state), Some(more)) = (&job.state, &newer.state) else { return };
+    details.name(key::JOB_STATUS, Some(newer::status(state.status, unknown)));
+    details.name(key::JOB_REASON, newer::reason(more.reason, unknown));
+    details.text(key::JOB_WORKER_ID, &state.worker_id);
+    details.text(key::JOB_AGENT_ID, &state.agent_id);
+    if more.attempts > 0 {
+        details.push(key::JOB_ATTEMPTS, DetailValue::Int(more.attempts.into()));
     }
+    let first = [more.first_started_at, state.started_at].into_iter().find(|at| *at > 0);
+    details.between(key::JOB_START_LATENCY, newer.created_at, first.unwrap_or_default());
+    details.between(key::JOB_ASSIGNMENT_LATENCY, more.accepted_at, more.assigned_at);
+    details.failed(&state.error);
 }
 
 pub(super) fn room_end_reason(reason: i32, details: &mut Details, unknown: &Unknown) {

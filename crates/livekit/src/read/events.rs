@@ -6,6 +6,7 @@ use livekit_protocol as lk;
 
 use super::details::{self, Details};
 use super::names::{analytics_kind, any, named, time, track_kind, track_source, webhook_kind};
+use super::newer;
 use super::traceparent;
 use super::unknown::Unknown;
 use super::work;
@@ -16,7 +17,11 @@ use livekit_otel_model::event::{
 use livekit_otel_model::semconv::key;
 
 /// Reads a webhook; `None` if it names no event.
-pub(super) fn from_webhook(message: &lk::WebhookEvent, unknown: &mut Unknown) -> Option<Event> {
+pub(super) fn from_webhook(
+    message: &lk::WebhookEvent,
+    newer: &newer::Job,
+    unknown: &mut Unknown,
+) -> Option<Event> {
     if message.event.is_empty() {
         return None;
     }
@@ -29,7 +34,7 @@ pub(super) fn from_webhook(message: &lk::WebhookEvent, unknown: &mut Unknown) ->
         details::ingress(ingress, &mut details, unknown);
     }
     if let Some(job) = &message.job {
-        details::job(job, &mut details);
+        details::job(job, newer, &mut details, unknown);
     }
     details::track(message.track.as_ref(), &mut details, unknown);
     details::room_end_reason(message.room_end_reason, &mut details, unknown);
@@ -42,7 +47,7 @@ pub(super) fn from_webhook(message: &lk::WebhookEvent, unknown: &mut Unknown) ->
     Some(Event {
         id: message.id.as_str().into(),
         origin: Origin::Webhook,
-        work: work::of_webhook(message, &kind).map(Box::new),
+        work: work::of_webhook(message, newer, &kind).map(Box::new),
         kind,
         reported: Time::from_secs(message.created_at)
             .map(|at| ReportedTime { at, whole_seconds: true }),

@@ -6,6 +6,7 @@ mod events;
 mod json;
 mod limits;
 mod names;
+mod newer;
 mod number;
 mod rooms;
 mod schema;
@@ -71,7 +72,8 @@ pub fn webhook(body: &[u8]) -> Result<Read, Unreadable> {
     let mut unknown = Unknown::default();
     let bytes = json::encode(body, schema::message("WebhookEvent"), &mut unknown)?;
     let message = lk::WebhookEvent::decode(&*bytes).map_err(|_| Unreadable::protobuf())?;
-    let event = events::from_webhook(&message, &mut unknown)
+    let newer = message.job.as_ref().map(|_| newer::job(&bytes)).transpose()?.unwrap_or_default();
+    let event = events::from_webhook(&message, &newer, &mut unknown)
         .ok_or_else(|| Unreadable::new("it names no event"))?;
     Ok(Read::events(vec![event]).with(&unknown))
 }

@@ -86,6 +86,7 @@ pub(super) fn webhook_kind(event: &str, unknown: &mut Unknown) -> EventKind {
         "egress_ended" => EventKind::EgressEnded,
         "ingress_started" => EventKind::IngressStarted,
         "ingress_ended" => EventKind::IngressEnded,
+        "agent_job_pending" => EventKind::AgentJobPending,
         "agent_job_started" => EventKind::AgentJobStarted,
         "agent_job_ended" => EventKind::AgentJobEnded,
         other => {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use livekit_protocol as lk;
 
 use super::names::{any, named, time};
+use super::newer;
 use super::unknown::Unknown;
 use livekit_otel_model::event::{EventKind, Failure, Time, Work, WorkKind};
 
@@ -36,7 +37,11 @@ pub(super) fn of_analytics(message: &lk::AnalyticsEvent, kind: &EventKind) -> Op
 }
 
 /// The work that a webhook reports.
-pub(super) fn of_webhook(message: &lk::WebhookEvent, kind: &EventKind) -> Option<Work> {
+pub(super) fn of_webhook(
+    message: &lk::WebhookEvent,
+    newer: &newer::Job,
+    kind: &EventKind,
+) -> Option<Work> {
     let egress = message.egress_info.as_ref().and_then(egress);
     let ingress = || match kind {
         EventKind::IngressStarted | EventKind::IngressEnded => {
@@ -44,7 +49,7 @@ pub(super) fn of_webhook(message: &lk::WebhookEvent, kind: &EventKind) -> Option
         }
         _ => None,
     };
-    let job = || message.job.as_ref().and_then(job);
+    let job = || message.job.as_ref().and_then(|info| job(info, newer));
     egress.or_else(ingress).or_else(job).map(|work| reported_by(kind, work))
 }
 
@@ -62,6 +67,7 @@ fn begins(kind: &EventKind) -> bool {
             | EventKind::SipCallIncoming
             | EventKind::SipCallStarted
             | EventKind::SipTransferRequested
+            | EventKind::AgentJobPending
             | EventKind::AgentJobStarted
     )
 }
@@ -233,16 +239,25 @@ fn sip_status(status: Option<&lk::SipStatus>, otherwise: &str) -> Arc<str> {
     name.map_or_else(|| otherwise.into(), |name| known(name).to_ascii_lowercase().into())
 }
 
-fn job(info: &lk::Job) -> Option<Work> {
+fn job(info: &lk::Job, newer: &newer::Job) -> Option<Work> {
     let state = info.state.clone().unwrap_or_default();
+    let more = newer.state.clone().unwrap_or_default();
     let failed = state.status == lk::JobStatus::JsFailed as i32;
+    let cancelled = state.status == newer::CANCELLED;
+    let failure = match (failed, cancelled) {
+        (true, _) => Some(failure("agent_job_failed", &state.error)),
+        (_, true) if more.reason == newer::NO_CAPACITY => {
+            Some(failure("agent_job_no_capacity", &state.error))
+        }
+        _ => None,
+    };
     Some(Work {
-        started: nanos(state.started_at),
+        started: first(&[newer.created_at, more.first_started_at, state.started_at]),
         ended: nanos(state.ended_at),
         updated: nanos(state.updated_at),
         status: info.state.as_ref().map(|state| state.status),
-        is_over: failed || state.status == lk::JobStatus::JsSuccess as i32,
-        failure: failed.then(|| failure("agent_job_failed", &state.error)),
+        is_over: failed || cancelled || state.status == lk::JobStatus::JsSuccess as i32,
+        failure,
         ..unfinished(WorkKind::AgentJob, &info.id)?
     })
 }

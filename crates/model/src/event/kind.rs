@@ -62,6 +62,8 @@ pub enum EventKind {
     Report,
     ApiCall,
     Webhook,
+    /// The webhook `agent_job_pending`; analytics have no such type.
+    AgentJobPending,
     /// The webhook `agent_job_started`; analytics have no such type.
     AgentJobStarted,
     /// The webhook `agent_job_ended`; analytics have no such type.
