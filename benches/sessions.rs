@@ -126,6 +126,7 @@ fn event(kind: EventKind, of: usize, track: Option<usize>, nth: u64) -> Event {
             kind: Some(Arc::from("STANDARD")),
             joined: Time::from_secs(1_795_406_961),
             state: None,
+            requested: Vec::new(),
             client_span: None,
             disconnect_reason: None,
         }),

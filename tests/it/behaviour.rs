@@ -2,62 +2,15 @@
 
 use std::time::Duration;
 
-use livekit_otel_engine::session;
-use livekit_otel_engine::stats;
-use livekit_otel_engine::{Batch, Engine, Tally};
+use livekit_otel_engine::Tally;
 use livekit_otel_livekit as proto;
 use livekit_otel_model::event::{Decoded, Event, Time};
 use livekit_otel_model::semconv::{event as name, key, span};
-use livekit_otel_model::signal::{Attribute, Number, Severity, Span, Value};
+use livekit_otel_model::signal::{Number, Severity, Value};
 use serde_json::{Value as Json, json};
 
 use crate::messages::{ROOM, analytics, at, merge, participant, rfc3339, webhook, with_track};
-
-struct Run {
-    engine: Engine,
-    out: Batch,
-    tally: Tally,
-}
-
-impl Run {
-    fn new() -> Self {
-        let engine = Engine::new(session::Settings::default(), stats::Settings::default(), at(0));
-        Self { engine, out: Batch::default(), tally: Tally::default() }
-    }
-
-    /// Applies a message `millis` after the start, while analytics are connected.
-    fn apply(&mut self, millis: i64, decoded: &Decoded) -> &mut Self {
-        self.apply_as(millis, decoded, true)
-    }
-
-    fn apply_as(&mut self, millis: i64, decoded: &Decoded, twin_expected: bool) -> &mut Self {
-        self.engine.tick(at(millis), &mut self.out);
-        self.tally = self.engine.apply(decoded, at(millis), twin_expected, &mut self.out);
-        self
-    }
-
-    fn tick(&mut self, millis: i64) -> &mut Self {
-        self.engine.tick(at(millis), &mut self.out);
-        self
-    }
-
-    fn spans(&self, name: &str) -> Vec<&Span> {
-        self.out.spans.iter().filter(|span| span.name == name).collect()
-    }
-
-    fn span(&self, name: &str) -> &Span {
-        let spans = self.spans(name);
-        assert_eq!(spans.len(), 1, "{name}: {:?}", self.out.spans);
-        spans[0]
-    }
-}
-
-fn text<'a>(attributes: &'a [Attribute], key: &str) -> Option<&'a str> {
-    attributes.iter().find(|each| each.key == key).and_then(|each| match &each.value {
-        Value::Text(text) => Some(&**text),
-        _ => None,
-    })
-}
+use crate::run::{Run, text};
 
 #[test]
 fn a_participant_whose_media_never_connects_fails() {
@@ -351,7 +304,7 @@ fn proto_file(name: &str) -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
-fn analytics_types() -> Vec<String> {
+pub(crate) fn analytics_types() -> Vec<String> {
     let proto = proto_file("livekit_analytics.proto");
     let (_, list) = proto.split_once("enum AnalyticsEventType {").unwrap();
     let (list, _) = list.split_once('}').unwrap();

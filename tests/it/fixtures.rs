@@ -40,6 +40,7 @@ pub(crate) fn participant(sid: &str, joined: Time) -> Participant {
         identity: Identity::new(&format!("identity of {sid}")),
         kind: None,
         joined: Some(joined),
+        requested: Vec::new(),
         state: None,
         client_span: None,
         disconnect_reason: None,

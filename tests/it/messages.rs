@@ -17,7 +17,8 @@ pub(crate) fn rfc3339(millis: i64) -> String {
     // 1,795,406,940 is 2026-11-23T04:09:00Z, 20 s before `at(0)`.
     let second = second + 20;
     let (minute, second) = (minute + second / 60, second % 60);
-    format!("2026-11-23T04:{minute:02}:{second:02}.{milli:03}000001Z")
+    let (hour, minute) = (4 + minute / 60, minute % 60);
+    format!("2026-11-23T{hour:02}:{minute:02}:{second:02}.{milli:03}000001Z")
 }
 
 /// An analytics event that happened `millis` after the start, with more fields from `more`.

@@ -92,6 +92,7 @@ scenarios! {
     a_call_reported_out_of_order: "reorder" of "reorder";
     a_call_reported_twice: "duplicate" of "duplicate";
     a_call_reported_by_webhooks_alone: "webhook-only" of "webhook-only";
+    tracks_whose_events_name_no_room: "track-without-room" of "track-without-room";
     a_room_over_its_span_limit: "long-room" of "long-room";
     an_egress_that_fails: "egress-failure" of "egress-failure";
     a_sip_call_with_a_transfer: "sip-call-with-transfer" of "sip-call-with-transfer";

@@ -18,7 +18,8 @@ use livekit_otel_model::event::{
 };
 
 use crate::fixtures::at;
-use crate::history::{Delivery, History, saved_and_loaded};
+use crate::histories::{Delivery, EQUAL, History};
+use crate::history::saved_and_loaded;
 use crate::random::Random;
 
 const NAME: &str = "seeds::processes_with_other_hash_seeds_produce_the_same_bytes";
@@ -115,12 +116,24 @@ fn snapshot(engine: &Engine, to: &mut String) {
 // from nodes, whose rooms are empty or have some participants.
 fn inputs(random: &mut Random) -> Vec<(u64, Decoded)> {
     let history = History::new(random);
-    let how = Delivery { window: 5_000, twice: 10, left_out: 40, webhooks: true, restart: false };
+    let how = Delivery {
+        window: 5_000,
+        twice: 10,
+        left_out: 40,
+        roomless: 20,
+        webhooks: true,
+        clocks: EQUAL,
+        restart: false,
+    };
     let one_name = random.below(2) == 0;
     let is_of_nodes = random.below(2) == 0;
     let events: Vec<(u64, Event)> = history
         .arrivals(random, how)
         .into_iter()
+        .filter_map(|(millis, decoded)| match decoded {
+            Decoded::Events(mut events) => Some((millis, events.pop()?)),
+            Decoded::Stats(_) | Decoded::Rooms(_) => None,
+        })
         .map(|(millis, event)| (millis, placed(event, one_name, is_of_nodes)))
         .collect();
     let mut inputs = Vec::new();

@@ -7,7 +7,7 @@
 
 use sha2::{Digest, Sha256};
 
-use livekit_otel_model::event::{ParticipantSid, RoomSid, TrackSid};
+use livekit_otel_model::event::{ParticipantSid, RoomSid, Time, TrackSid};
 use livekit_otel_model::signal::{SpanId, TraceId};
 
 const DOMAIN: &str = "livekit-otel/1";
@@ -42,6 +42,16 @@ pub fn room(room: &RoomSid) -> SpanId {
 /// The span of a participant.
 pub fn participant(room: &RoomSid, participant: &ParticipantSid) -> SpanId {
     hash(&["participant", room.as_str(), participant.as_str()])
+}
+
+/// The span of a room that went on at that time, after its span before.
+pub(crate) fn room_again(room: &RoomSid, since: Time) -> SpanId {
+    hash(&["room", room.as_str(), &since.nanos().to_string()])
+}
+
+/// A participant or a track, for an index.
+pub(crate) fn entity(sid: &str) -> [u8; 8] {
+    hash(&["sid", sid])
 }
 
 pub(crate) fn connect(room: &RoomSid, participant: &ParticipantSid) -> SpanId {

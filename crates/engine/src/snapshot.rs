@@ -42,10 +42,12 @@ pub enum Part {
     Ended,
     /// How many rooms there are.
     Rooms,
+    /// Events that wait for their room.
+    Early,
 }
 
 impl Part {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Head,
         Self::Room,
         Self::Roomless,
@@ -59,6 +61,7 @@ impl Part {
         Self::Names,
         Self::Ended,
         Self::Rooms,
+        Self::Early,
     ];
 }
 

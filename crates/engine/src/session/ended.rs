@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::places;
 use super::room::Room;
 use crate::snapshot::{Error, Part, Writer, read};
 use livekit_otel_model::event::{RoomName, RoomSid, Time};
@@ -18,6 +19,8 @@ const OVERHEAD: usize = 320;
 #[derive(Debug)]
 struct Packed {
     start: Time,
+    // The memory that it takes.
+    bytes: usize,
     name: Option<RoomName>,
     until: Time,
     content: Box<[u8]>,
@@ -28,6 +31,14 @@ struct Packed {
 struct Saved {
     until: Time,
     content: Vec<u8>,
+}
+
+/// A room that is forgotten, with its content if that can be read.
+#[derive(Debug)]
+pub(super) struct Removed {
+    pub(super) sid: RoomSid,
+    pub(super) name: Option<RoomName>,
+    pub(super) room: Option<Box<Room>>,
 }
 
 /// All ended rooms.
@@ -57,9 +68,11 @@ impl Ended {
     }
 
     fn insert(&mut self, room: &Room, until: Time, content: Box<[u8]>) {
-        self.bytes += content.len() + OVERHEAD;
+        let bytes = content.len() + OVERHEAD + room.sids().count() * places::ENTRY;
+        self.bytes += bytes;
         self.order.insert((until, room.sid.clone()));
-        let packed = Packed { start: room.start(), name: room.name.clone(), until, content };
+        let (start, name) = (room.start(), room.name.clone());
+        let packed = Packed { start, bytes, name, until, content };
         self.rooms.insert(room.sid.clone(), packed);
     }
 
@@ -78,7 +91,7 @@ impl Ended {
 
     fn remove(&mut self, sid: &RoomSid) -> Option<Packed> {
         let packed = self.rooms.remove(sid)?;
-        self.bytes -= packed.content.len() + OVERHEAD;
+        self.bytes -= packed.bytes;
         self.order.remove(&(packed.until, sid.clone()));
         Some(packed)
     }
@@ -90,18 +103,15 @@ impl Ended {
 
     /// Removes a room that was kept until `now`, or the oldest if all take more than `most` bytes; also
     /// returns whether it is the latter.
-    pub(super) fn forget(
-        &mut self,
-        now: Time,
-        most: usize,
-    ) -> Option<(RoomSid, Option<RoomName>, bool)> {
+    pub(super) fn forget(&mut self, now: Time, most: usize) -> Option<(Removed, bool)> {
         let (until, sid) = self.order.first()?.clone();
         let is_early = until > now;
         if is_early && self.bytes <= most {
             return None;
         }
         let packed = self.remove(&sid)?;
-        Some((sid, packed.name, is_early))
+        let room = read(&packed.content).ok();
+        Some((Removed { sid, name: packed.name, room }, is_early))
     }
 
     pub(super) fn save(&self, to: &mut Writer<'_>) -> Result<(), Error> {
@@ -114,12 +124,13 @@ impl Ended {
         Ok(())
     }
 
-    pub(super) fn load(&mut self, content: &[u8]) -> Result<(), Error> {
+    /// Returns the room that was read.
+    pub(super) fn load(&mut self, content: &[u8]) -> Result<Box<Room>, Error> {
         let saved: Saved = read(content)?;
         let room: Box<Room> = read(&saved.content)?;
         self.remove(&room.sid);
         self.insert(&room, saved.until, saved.content.into());
-        Ok(())
+        Ok(room)
     }
 
     pub(super) fn clear(&mut self) {

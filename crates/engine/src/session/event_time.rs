@@ -1,8 +1,13 @@
 //! The times of events: exact ones win over those that are cut to the second.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use livekit_otel_model::event::{Event, EventKind, Time};
+
+// What is cut off of a time at most.
+const CUT: Duration = Duration::from_nanos(999_999_999);
 
 /// When something happened, and how exactly that is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,11 +32,17 @@ impl EventTime {
                 Self { at: reported.at, exact: true }
             }
             (None, Some(reported)) => {
-                let at = newest.map_or(reported.at, |newest| newest.max(reported.at));
-                Self { at, exact: false }
+                let cut = Self { at: reported.at, exact: false };
+                Self { at: newest.map_or(cut.at, |newest| cut.raised(newest)), exact: false }
             }
             (None, None) => Self { at: now, exact: false },
         }
+    }
+
+    /// The time itself if it is exact. One that is cut to the second is raised to `newest`, but stays in
+    /// its second: a newer time is that of something later, or of another clock.
+    pub(super) fn raised(self, newest: Time) -> Time {
+        if self.exact { self.at } else { self.at.max(newest.min(self.at + CUT)) }
     }
 
     pub(super) fn exact(at: Time) -> Self {

@@ -26,6 +26,13 @@ impl Gone {
         !self.known.is_empty() && self.known.contains(&ids::room(sid))
     }
 
+    /// Removes a room that was added before that time; returns whether it was.
+    pub(super) fn take(&mut self, sid: &RoomSid, before: Time) -> bool {
+        let id = ids::room(sid);
+        let place = self.order.iter().position(|(at, known)| *known == id && *at < before);
+        place.and_then(|place| self.order.remove(place)).is_some_and(|_| self.known.remove(&id))
+    }
+
     /// Adds a room. Keeps at most `most` of them; returns how many were dropped for that.
     pub(super) fn add(&mut self, sid: &RoomSid, now: Time, most: usize) -> u64 {
         let id = ids::room(sid);

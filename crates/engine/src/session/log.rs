@@ -101,7 +101,7 @@ fn subject(event: &Event, room: Option<&Room>, to: &mut Vec<Attribute>) {
 /// The span that an event of a room belongs to: the track's, the participant's or the room's.
 pub(super) fn context(event: &Event, room: &Room) -> (TraceId, SpanId) {
     let sid = &room.sid;
-    let Some(who) = &event.participant else { return (ids::trace(sid), ids::room(sid)) };
+    let Some(who) = &event.participant else { return (ids::trace(sid), room.span_id()) };
     let (trace, own) = room.place(&who.sid);
     let span = match (&event.kind, &event.track) {
         (EventKind::TrackPublishRequested, Some(track)) => ids::publish(sid, &who.sid, &track.sid),

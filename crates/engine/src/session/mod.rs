@@ -4,17 +4,22 @@
 
 mod attributes;
 mod callers;
+mod early;
 mod ended;
 mod event_time;
 mod failure;
 mod gone;
+mod lives;
+mod locate;
 mod log;
 mod mutes;
 mod outputs;
 mod participant;
+mod places;
 mod presence;
 mod reconcile;
 mod release;
+mod restart;
 mod room;
 mod saved;
 mod sessions;

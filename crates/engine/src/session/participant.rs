@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +41,8 @@ pub(super) struct Participant {
     // The newest by the reported time.
     pub(super) node: Option<(Time, NodeId)>,
     pub(super) joined: Option<EventTime>,
+    // What its attributes say of when it was requested.
+    requested: Vec<Time>,
     pub(super) active: Option<EventTime>,
     // How often the analytics reported it as active: once, and for each migration.
     pub(super) actives: u64,
@@ -80,6 +83,10 @@ pub(super) enum Reached {
 /// The spans that each participant may have: its own and that of its connecting.
 pub(super) const FIRST_SPANS: usize = 2;
 
+// How many times of requests are kept, and how long before its join a request may be.
+const REQUESTS: usize = 8;
+const REQUESTED_WITHIN: Duration = Duration::from_mins(1);
+
 impl Participant {
     pub(super) fn new(first: Time, own_trace: bool) -> Self {
         Self {
@@ -89,6 +96,7 @@ impl Participant {
             kind: None,
             node: None,
             joined: None,
+            requested: Vec::new(),
             active: None,
             actives: 0,
             resumes: 0,
@@ -123,6 +131,11 @@ impl Participant {
         if let Some(joined) = info.joined {
             self.joined = Some(EventTime::exact(joined));
             self.newest = self.newest.max(joined);
+        }
+        for at in &info.requested {
+            if self.requested.len() < REQUESTS && !self.requested.contains(at) {
+                self.requested.push(*at);
+            }
         }
         if let Some(reason) = &info.disconnect_reason {
             self.disconnect_reason = Some(Arc::clone(reason));
@@ -174,6 +187,7 @@ impl Participant {
         if self.released {
             return;
         }
+        self.first = self.first.min(time.at);
         self.newest = self.newest.max(time.at);
         match event.kind {
             EventKind::ParticipantJoined => {
@@ -199,11 +213,24 @@ impl Participant {
         if event.origin == Origin::Analytics {
             self.actives += 1;
             self.has_connect = true;
-            if let (true, Some(joined)) = (first, self.joined) {
-                facts.push(Fact::Connected { took: time.at.since(joined.at), aborted: false });
+            if first && self.joined.is_some() {
+                facts.push(Fact::Connected { took: time.at.since(self.start()), aborted: false });
             }
         }
-        began(&mut self.active, time);
+        self.became_active(time);
+    }
+
+    // Among exact times, or else among those cut to the second, the first after its join: after a
+    // migration to a node whose clock is behind, it may be active before it joined.
+    fn became_active(&mut self, time: EventTime) {
+        let joined = self.joined.map(|joined| joined.at);
+        let is_after = |time: EventTime| joined.is_none_or(|joined| time.raised(joined) >= joined);
+        match self.active.filter(|known| known.exact == time.exact) {
+            Some(known) if is_after(known) != is_after(time) => {
+                self.active = Some(if is_after(known) { known } else { time });
+            }
+            _ => began(&mut self.active, time),
+        }
     }
 
     /// Its end became known at `now`. A reported end wins over an inferred one.
@@ -256,18 +283,9 @@ impl Participant {
         description: &Description,
         facts: &mut Vec<Fact>,
     ) {
-        let is_publishers = matches!(
-            event.kind,
-            EventKind::TrackPublishRequested
-                | EventKind::TrackPublished
-                | EventKind::TrackUnpublished
-                | EventKind::TrackMuted
-                | EventKind::TrackUnmuted
-                | EventKind::TrackPublishedUpdate
-                | EventKind::TrackMaxSubscribedVideoQuality
-                | EventKind::TrackPublishStats
-        );
-        let Some(track) = is_publishers.then(|| self.track(sid)).flatten() else { return };
+        let Some(track) = is_of_publisher(&event.kind).then(|| self.track(sid)).flatten() else {
+            return;
+        };
         let measured = track.publication();
         match event.kind {
             EventKind::TrackPublishRequested => began(&mut track.requested, time),
@@ -312,6 +330,7 @@ impl Participant {
             return;
         }
         self.last_window = self.last_window.max(stat.at);
+        self.first = stat.start.map_or(self.first, |start| start.min(self.first));
         self.newest = self.newest.max(stat.end.unwrap_or(self.newest));
         if stat.direction == Direction::Upstream
             && stat.is_media()
@@ -328,14 +347,26 @@ impl Participant {
         }
     }
 
-    /// When its signal connection was made, or the first time known of it.
+    /// When it was requested, if its attributes say so and that is less than a minute before its signal
+    /// connection was made; or else when that was made, or the first time known of it.
     pub(super) fn start(&self) -> Time {
-        self.joined.map_or(self.first, |joined| joined.at)
+        let there = self.joined.map_or(self.first, |joined| joined.at);
+        let requested = self.requested.iter().filter(|at| there.since(**at) <= REQUESTED_WITHIN);
+        requested.min().map_or(there, |at| there.min(*at))
     }
 
-    /// When it ended: a whole second is raised to the newest time known of it.
+    /// When it ended: a whole second is raised to the newest time known of it, by less than a second. An
+    /// inferred end is the newest time.
     pub(super) fn at_end(&self, end: EventTime) -> Time {
-        if end.exact { end.at } else { end.at.max(self.newest) }
+        let is_inferred = matches!(self.end, Some((_, End::Inferred(_))));
+        let at = end.raised(self.newest);
+        // By another node's clock it may have left before it joined.
+        if is_inferred || at < self.start() { at.max(self.newest) } else { at }
+    }
+
+    /// When it began, and the newest time at which it was there, unless its spans were released.
+    pub(super) fn there(&self) -> Option<(Time, Time)> {
+        (!self.released).then(|| (self.start(), self.newest))
     }
 
     /// When its end became known here, which starts the linger; `None` while it is in the room.
@@ -350,7 +381,7 @@ impl Participant {
         end.exact
             && self.last_window.is_some_and(|at| at >= end.at)
             && self.tracks.values().all(|track| track.is_complete())
-            && self.subscriptions.iter().all(|(sid, of)| of.is_complete(unpublished(sid)))
+            && self.subscriptions.iter().all(|(sid, of)| of.is_complete(unpublished(sid), end.at))
     }
 
     /// Drops what only its spans needed, once those are released.
@@ -398,6 +429,21 @@ const CLIENT_KEYS: [&str; 7] = [
     key::CLIENT_COUNTRY,
     key::REGION,
 ];
+
+/// Whether an event of this kind happens to a track and its publisher.
+pub(super) fn is_of_publisher(kind: &EventKind) -> bool {
+    matches!(
+        kind,
+        EventKind::TrackPublishRequested
+            | EventKind::TrackPublished
+            | EventKind::TrackUnpublished
+            | EventKind::TrackMuted
+            | EventKind::TrackUnmuted
+            | EventKind::TrackPublishedUpdate
+            | EventKind::TrackMaxSubscribedVideoQuality
+            | EventKind::TrackPublishStats
+    )
+}
 
 /// The attributes that identify a participant on its spans.
 pub(super) fn who(participant: &Participant, to: &mut Vec<Attribute>) {

@@ -78,6 +78,7 @@ impl Sessions {
             }
             self.settle(Some(sid), now, round.out);
         }
+        self.apply_early(now, out);
     }
 }
 
@@ -205,7 +206,7 @@ impl Round<'_> {
 
     fn log(&mut self, what: Disagreement, room: &Room, participant: Option<&ParticipantSid>) {
         let mut attributes = room_attributes(room);
-        let (mut trace_id, mut span_id) = (ids::trace(&room.sid), ids::room(&room.sid));
+        let (mut trace_id, mut span_id) = (ids::trace(&room.sid), room.span_id());
         if let Some((sid, known)) = participant.and_then(|sid| room.participants.get_key_value(sid))
         {
             attributes

@@ -52,7 +52,8 @@ impl Room {
             self.release_participant(&sid, now, out);
         }
         if self.ended_at.is_some_and(|at| at + settings.linger <= now) {
-            self.release_open(END_BY_ROOM, now, out);
+            let end = self.end.map_or(self.newest, |end| self.at_end(end));
+            self.release_open(END_BY_ROOM, Some(end), now, out);
         }
         if let Some(rule) = self.inferred_end(now, settings) {
             self.close(now, rule, out);
@@ -91,9 +92,11 @@ impl Room {
             let Some((at, sid, tracks)) = next else { return };
             out.early += u64::from(at + keep > now);
             self.gone.insert(ids::participant(&self.sid, &sid));
+            self.changes.push((sid.shared(), false));
             for track in tracks {
                 if self.catalog.get(&track).is_some_and(|it| it.publisher.as_ref() == Some(&sid)) {
                     self.catalog.remove(&track);
+                    self.changes.push((track.shared(), false));
                 }
             }
             let Some(participant) = self.participants.remove(&sid) else { continue };
@@ -120,12 +123,19 @@ impl Room {
         for (_, sid) in std::mem::take(&mut self.ending) {
             self.release_participant(&sid, now, out);
         }
-        self.release_open(participants_rule, now, out);
+        self.release_open(participants_rule, None, now, out);
         self.release_span(now, out);
     }
 
-    // Infers the ends of the participants that are still open.
-    fn release_open(&mut self, rule: &'static str, now: Time, out: &mut Released) {
+    // Infers the ends of the participants that are still open and began before that time, if any: who
+    // began after the room's end may be in a room that goes on.
+    fn release_open(
+        &mut self,
+        rule: &'static str,
+        before: Option<Time>,
+        now: Time,
+        out: &mut Released,
+    ) {
         if self.released + self.ending.len() == self.participants.len() {
             return;
         }
@@ -133,7 +143,8 @@ impl Room {
         let mut open = Vec::new();
         #[expect(clippy::iter_over_hash_type, reason = "sorted below")]
         for (sid, participant) in &mut self.participants {
-            if participant.end.is_none() {
+            let began = participant.start();
+            if participant.end.is_none() && before.is_none_or(|before| began < before) {
                 participant.infer_end(room_end.max(participant.newest), rule);
                 open.push(sid.clone());
             }
@@ -169,7 +180,7 @@ impl Room {
         // A webhook's whole second may still be made exact by the analytics.
         let exact = self.end.is_some_and(|end| end.exact);
         let any_left = self.released > 0 || !self.gone.is_empty();
-        if all_left && (lingered || (exact && any_left)) {
+        if (all_left && exact && any_left) || (lingered && self.ending.is_empty()) {
             self.release_span(now, out);
         }
     }

@@ -1,12 +1,14 @@
 //! One room: its participants and the events reported of it.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::attributes::attribute;
 use super::callers::Callers;
 use super::event_time::{EventTime, ended};
+use super::lives::Lives;
 use super::participant::{FIRST_SPANS, Participant};
 use super::presence::Presence;
 use super::settings::{Settings, TraceScope};
@@ -70,6 +72,10 @@ pub(super) struct Room {
     pub(super) closed_at: Option<Time>,
     pub(super) wake_at: Option<Time>,
     pub(super) presence: Presence,
+    pub(super) lives: Lives,
+    // Participants and tracks that became known, or (`false`) were forgotten, for the index of them.
+    #[serde(skip)]
+    pub(super) changes: Vec<(Arc<str>, bool)>,
 }
 
 impl Room {
@@ -102,12 +108,22 @@ impl Room {
             closed_at: None,
             wake_at: None,
             presence: Presence::default(),
+            lives: Lives::default(),
+            changes: Vec::new(),
         }
     }
 
-    /// When it was created, or the first time known of it.
+    /// When it was created, or the first time known of it; after its first life, when it went on.
     pub(super) fn start(&self) -> Time {
-        self.created.unwrap_or(self.first)
+        let again = self.lives.again.map(|life| life.since);
+        again.or(self.created).unwrap_or(self.first)
+    }
+
+    /// The SIDs of its participants and tracks, in no order.
+    #[expect(clippy::disallowed_methods, reason = "for sets and counts")]
+    pub(super) fn sids(&self) -> impl Iterator<Item = Arc<str>> {
+        let participants = self.participants.keys().map(ParticipantSid::shared);
+        participants.chain(self.catalog.keys().map(TrackSid::shared))
     }
 
     /// Applies an event of this room; returns when it happened, as exactly as that is known.
@@ -123,9 +139,11 @@ impl Room {
         // Kept as reported: raised to what is known by now, it would depend on the order of messages.
         let reported = EventTime::of(event, None, now);
         self.describe(event, reported.at);
-        let raised = EventTime::of(event, self.newest_of(event), now);
+        let mut raised = EventTime::of(event, self.newest_of(event), now);
         self.newest = self.newest.max(reported.at);
         match event.kind {
+            // Its creation is the time of its first start alone.
+            EventKind::RoomCreated => raised = self.on_started(event).unwrap_or(raised),
             EventKind::RoomEnded => self.on_ended(reported, event, now),
             // Only the analytics report subscriptions, and a webhook may be far ahead of them.
             EventKind::TrackUnpublished if event.origin == Origin::Analytics => {
@@ -137,6 +155,9 @@ impl Room {
             // The server's calls about a participant are not the participant's events.
             EventKind::Webhook | EventKind::ApiCall => return raised,
             _ => {}
+        }
+        if event.work.is_none() {
+            self.first = self.first.min(reported.at);
         }
         self.apply_to_participant(event, reported, now, settings, facts);
         self.add_caller(event);
@@ -157,7 +178,10 @@ impl Room {
             self.node = Some((at, node.clone()));
         }
         if let Some(info) = &event.track {
-            let entry = self.catalog.entry(info.sid.clone()).or_default();
+            let entry = self.catalog.entry(info.sid.clone()).or_insert_with(|| {
+                self.changes.push((info.sid.shared(), true));
+                CatalogEntry::default()
+            });
             entry.description.update(info);
             if let Some(who) = event.participant.as_ref().filter(|_| is_publishers(&event.kind)) {
                 entry.publisher = Some(who.sid.clone());
@@ -190,6 +214,9 @@ impl Room {
     }
 
     fn on_ended(&mut self, time: EventTime, event: &Event, now: Time) {
+        if self.is_past(time) {
+            return;
+        }
         // A reported end wins over one that was inferred from lists.
         if self.end_inferred.take_if(|_| self.closed_at.is_none()).is_some() {
             self.end = None;
@@ -219,7 +246,11 @@ impl Room {
         participant.describe(info, event, time.at);
         participant.apply(event, time, now, &description, facts);
         let ended_at = participant.ended_at().filter(|_| !participant.released);
+        let there = participant.there();
         self.count_spans(spans, &info.sid);
+        if let Some(there) = there {
+            self.outlived(there, now);
+        }
         if let (false, Some(identity)) = (is_named, &info.identity) {
             self.identities.entry(identity.clone()).or_default().push(info.sid.clone());
         }
@@ -246,6 +277,7 @@ impl Room {
             }
             let participant = Box::new(Participant::new(first, own_trace));
             self.participants.insert(sid.clone(), participant);
+            self.changes.push((sid.shared(), true));
         }
         let of_room = settings.max_spans.saturating_sub(self.spans);
         let participant = self.participants.get_mut(sid)?;
@@ -277,9 +309,10 @@ impl Room {
         admits
     }
 
-    /// When it ended: a whole second is raised to the newest time known of it.
+    /// When it ended: a whole second is raised to the newest time known of it, by less than a second. An
+    /// inferred end is the newest time.
     pub(super) fn at_end(&self, end: EventTime) -> Time {
-        if end.exact { end.at } else { end.at.max(self.newest) }
+        if self.end_inferred.is_some() { end.at.max(self.newest) } else { end.raised(self.newest) }
     }
 
     /// When a track was unpublished.
@@ -322,7 +355,12 @@ impl Room {
         participant.presence.report(now);
         participant.window(stat);
         let is_ending = participant.ended_at().is_some();
+        let there = participant.there();
+        self.first = self.first.min(first);
         self.count_spans(spans, &stat.participant);
+        if let Some(there) = there {
+            self.outlived(there, now);
+        }
         if is_ending && self.touched.last() != Some(&stat.participant) {
             self.touched.push(stat.participant.clone());
         }

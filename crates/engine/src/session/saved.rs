@@ -1,7 +1,6 @@
 //! Sessions in a snapshot.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
 
 use super::gone::Gone;
 use super::room::Room;
@@ -13,6 +12,8 @@ use livekit_otel_model::event::{RoomName, RoomSid, Time};
 
 // How many wakes, ids or names are one part.
 const MANY: usize = 10_000;
+// How many events are.
+const FEW: usize = 1_000;
 
 impl Sessions {
     /// How many rooms [`Sessions::save`] writes.
@@ -29,12 +30,11 @@ impl Sessions {
             to.put(Part::Room, room)?;
         }
         self.ended.save(to)?;
-        // Also if there are none: without this part, loading derives the names from the open rooms.
-        let names = sorted(&self.names);
-        let mut chunks = names.chunks(MANY);
-        to.put(Part::Names, &(true, chunks.next().unwrap_or_default()))?;
-        for more in chunks {
-            to.put(Part::Names, &(false, more))?;
+        for names in sorted(&self.names).chunks(MANY) {
+            to.put(Part::Names, &names)?;
+        }
+        for events in self.early.saved().chunks(FEW) {
+            to.put(Part::Early, &events)?;
         }
         to.put(Part::Roomless, &self.roomless)?;
         to.put(Part::Works, &self.works)?;
@@ -59,21 +59,16 @@ impl Sessions {
         match part {
             Part::Room => {
                 let room: Box<Room> = read(content)?;
-                // A snapshot of version 3 has no names.
-                if let Some(name) = &room.name {
-                    let newest = self.names.entry(name.clone()).or_insert_with(|| room.sid.clone());
-                    if self.rooms.get(newest).is_some_and(|newest| newest.start() < room.start()) {
-                        newest.clone_from(&room.sid);
-                    }
-                }
+                self.places.add(&room);
                 self.rooms.insert(room.sid.clone(), room);
             }
-            Part::Ended => self.ended.load(content)?,
+            Part::Ended => {
+                let room = self.ended.load(content)?;
+                self.places.add(&room);
+            }
+            Part::Early => self.early.restore(read(content)?),
             Part::Names => {
-                let (is_first, names): (bool, Vec<(RoomName, RoomSid)>) = read(content)?;
-                if is_first {
-                    self.names = HashMap::new();
-                }
+                let names: Vec<(RoomName, RoomSid)> = read(content)?;
                 self.names.extend(names);
             }
             Part::Works => self.works = read::<Works>(content)?,

@@ -4,11 +4,13 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::time::Duration;
 
-use super::ended::Ended;
+use super::early::Early;
+use super::ended::{Ended, Removed};
 use super::event_time::EventTime;
 use super::gone::Gone;
 use super::log;
 use super::outputs::{Outcome, Outputs};
+use super::places::Places;
 use super::release::{END_BY_ROOM, REPLACED_SETTLES, Released, SILENT_WHEN_REPLACED};
 use super::room::{self, Room};
 use super::settings::Settings;
@@ -16,7 +18,7 @@ use super::twins::{Seen, Subject, TwinOutcome, Twins};
 use super::works::{self, Works};
 use crate::facts::{Census, Forgotten, StreamContext};
 use livekit_otel_model::event::{
-    self, Event, Origin, ParticipantSid, RoomName, RoomSid, StreamStat, Time, WorkKind,
+    self, Event, EventKind, Origin, ParticipantSid, RoomName, RoomSid, StreamStat, Time, WorkKind,
 };
 use livekit_otel_model::signal::{SpanId, TraceId};
 
@@ -34,6 +36,8 @@ pub struct Sessions {
     // Rooms that were forgotten.
     pub(super) gone: Gone,
     forgotten: Forgotten,
+    pub(super) places: Places,
+    pub(super) early: Early,
     // Twins of events in no room.
     pub(super) roomless: Twins,
     pub(super) works: Works,
@@ -53,6 +57,8 @@ impl Sessions {
             names: HashMap::new(),
             gone: Gone::default(),
             forgotten: Forgotten::default(),
+            places: Places::default(),
+            early: Early::default(),
             roomless: Twins::default(),
             works: Works::default(),
             roomless_wake: None,
@@ -61,30 +67,19 @@ impl Sessions {
         }
     }
 
-    /// Applies an event that was received at `now`. With `twin_expected`, the other source is connected,
-    /// so that a webhook waits for its twin.
-    pub fn event(
+    // Applies an event that is no copy. It may have waited since it was received.
+    pub(super) fn apply(
         &mut self,
         event: &Event,
-        now: Time,
+        (received, now): (Time, Time),
         twin_expected: bool,
         out: &mut Outputs,
     ) -> Outcome {
-        if self.seen.before(&event.id, now, self.settings.max_ids) {
-            return Outcome::Duplicate;
-        }
-        let sid = event.room.as_ref().and_then(|room| room.sid.clone());
-        let sid = sid.or_else(|| self.room_of_work(event, now));
-        let keep = self.settings.keep_ended_ids;
-        let sid = sid.filter(|sid| !self.gone.has(sid, now, keep));
-        let first = event.reported.map_or(now, |reported| reported.at);
-        if let (Some(sid), Some(room)) = (&sid, &event.room) {
-            self.register(sid, room, first, now);
-        }
+        let sid = self.room_for(event, now);
         let mut room = sid.as_ref().and_then(|sid| self.rooms.get_mut(sid)).map(|room| &mut **room);
         let time = match &mut room {
             Some(room) => room.apply(event, now, &self.settings, &mut out.facts),
-            None => EventTime::of(event, None, now),
+            None => EventTime::of(event, None, received),
         };
         let context = match &event.work {
             Some(work) => {
@@ -97,7 +92,8 @@ impl Sessions {
         let twin =
             record_twin(event, subject.as_ref(), room.as_deref_mut(), &mut self.roomless, now);
         if twin != TwinOutcome::Second {
-            let record = log::record(event, room.as_deref(), context, (time, now), &self.settings);
+            let times = (time, received);
+            let record = log::record(event, room.as_deref(), context, times, &self.settings);
             let twins = room.map_or(&mut self.roomless, |room| &mut room.twins);
             match subject {
                 Some(subject) if twin_expected && event.origin == Origin::Webhook => {
@@ -145,6 +141,7 @@ impl Sessions {
         for sid in touched {
             self.settle(Some(sid), now, out);
         }
+        self.apply_early(now, out);
         outcomes
     }
 
@@ -173,6 +170,9 @@ impl Sessions {
 
     /// Ends what is open and releases everything; `rule` is the value of `lk.end.inferred`.
     pub fn close(&mut self, now: Time, rule: &'static str, out: &mut Outputs) {
+        for early in self.early.due(None) {
+            self.apply(&early.event, (early.received, now), early.twin_expected, out);
+        }
         #[expect(clippy::disallowed_methods, reason = "sorted below")]
         let mut rooms: Vec<_> = self.rooms.drain().map(|(_, room)| room).collect();
         rooms.sort_by(|a, b| a.sid.cmp(&b.sid));
@@ -186,6 +186,7 @@ impl Sessions {
         self.works.close(rule, &mut out.spans);
         self.ended.clear();
         self.names.clear();
+        self.places.clear();
         self.roomless_wake = None;
         self.wakes.clear();
     }
@@ -221,6 +222,26 @@ impl Sessions {
         let began = works::start(work, EventTime::of(event, None, now).at);
         let is_before_end = room.end.is_none_or(|end| began <= room.at_end(end));
         (is_before_end && room.start() <= began + MAX_SKEW).then(|| room.sid.clone())
+    }
+
+    // The room that the event names, which is now known; `None` if it names none, or one that was
+    // forgotten and has not started again since.
+    fn room_for(&mut self, event: &Event, now: Time) -> Option<RoomSid> {
+        let info = event.room.as_ref();
+        let sid = info.and_then(|room| room.sid.clone());
+        let sid = sid.or_else(|| self.room_of_work(event, now))?;
+        let first = event.reported.map_or(now, |reported| reported.at);
+        let is_gone = self.gone.has(&sid, now, self.settings.keep_ended_ids);
+        if is_gone && !(event.kind == EventKind::RoomCreated && self.gone.take(&sid, first)) {
+            return None;
+        }
+        if let Some(info) = info {
+            self.register(&sid, info, first, now);
+        }
+        if let Some(room) = self.rooms.get_mut(&sid).filter(|_| is_gone) {
+            room.comes_back(first);
+        }
+        Some(sid)
     }
 
     // Creates the room if it is new, and finds the room that had its name before.
@@ -264,10 +285,14 @@ impl Sessions {
         let mut released = Released::default();
         room.release(now, &self.settings, &mut released);
         self.forgotten.ended += released.early;
+        self.places.update(room);
         if !room.is_over(now, &self.settings) {
             out.take(released);
             if let Some(until) = room.is_quiet(now, &self.settings) {
                 self.ended.pack(room, until);
+                if !self.ended.has(&sid) {
+                    self.places.remove(room);
+                }
                 self.rooms.remove(&sid);
                 self.forget_ended(now);
             } else if let Some(next) = room.next_deadline(now, &self.settings) {
@@ -278,18 +303,22 @@ impl Sessions {
         // Participants that joined after its end and never left.
         room.close(now, END_BY_ROOM, &mut released);
         out.take(released);
-        if let Some(room) = self.rooms.remove(&sid)
-            && let Some(name) = &room.name
-            && self.names.get(name) == Some(&sid)
-        {
-            self.names.remove(name);
+        if let Some(room) = self.rooms.remove(&sid) {
+            self.places.remove(&room);
+            if let Some(name) = room.name.filter(|name| self.names.get(name) == Some(&sid)) {
+                self.names.remove(&name);
+            }
         }
         self.forgotten.ids += self.gone.add(&sid, now, self.settings.max_ids);
     }
 
     // Forgets ended rooms that were kept long enough, or that exceed the limit.
     fn forget_ended(&mut self, now: Time) {
-        while let Some((sid, name, is_early)) = self.ended.forget(now, self.settings.max_ended) {
+        while let Some((room, is_early)) = self.ended.forget(now, self.settings.max_ended) {
+            let Removed { sid, name, room } = room;
+            if let Some(room) = room {
+                self.places.remove(&room);
+            }
             if let Some(name) = name.filter(|name| self.names.get(name) == Some(&sid)) {
                 self.names.remove(&name);
             }
@@ -299,10 +328,14 @@ impl Sessions {
     }
 
     fn settle_roomless(&mut self, now: Time, out: &mut Outputs) {
+        for early in self.early.due(Some(now)) {
+            self.apply(&early.event, (early.received, now), early.twin_expected, out);
+        }
         out.logs.extend(self.roomless.due(Some(now)));
         self.works.release(now, self.settings.keep_ended, &mut out.spans);
-        let next =
-            [self.roomless.next_deadline(), self.works.next_deadline()].into_iter().flatten().min();
+        let deadlines =
+            [self.roomless.next_deadline(), self.works.next_deadline(), self.early.next_deadline()];
+        let next = deadlines.into_iter().flatten().min();
         let scheduled = self.roomless_wake.filter(|at| *at > now);
         if let Some(next) = next.filter(|next| scheduled.is_none_or(|at| *next < at)) {
             self.roomless_wake = Some(next);

@@ -27,16 +27,18 @@ pub(super) fn of_room(room: &Room) -> Span {
     let start = room.start();
     let previous = room.previous.as_ref();
     let previous = previous.map(|sid| Link { trace_id: ids::trace(sid), span_id: ids::room(sid) });
+    let before = room.lives.again.map(|life| life.before);
+    let before = before.map(|span_id| Link { trace_id: ids::trace(&room.sid), span_id });
     Span {
         trace_id: ids::trace(&room.sid),
-        span_id: ids::room(&room.sid),
+        span_id: room.span_id(),
         parent: None,
         name: span::ROOM,
         kind: SpanKind::Internal,
         start,
         end: room.end.map_or(room.newest, |end| room.at_end(end)).max(start),
         attributes,
-        links: previous.into_iter().chain(room.callers.links()).collect(),
+        links: before.or(previous).into_iter().chain(room.callers.links()).collect(),
         failure: None,
     }
 }
@@ -63,7 +65,8 @@ pub(super) fn of_participant(room: &Room, sid: &ParticipantSid, out: &mut Vec<Sp
     }
     for (track_sid, subscription) in &participant.subscriptions {
         let unpublished = room.unpublished(track_sid);
-        for (index, attempt) in subscription.attempts(unpublished).iter().enumerate() {
+        let attempts = subscription.attempts(unpublished, Some(source.end));
+        for (index, attempt) in attempts.iter().enumerate() {
             out.push(source.subscribe(track_sid, attempt, index + 1));
             if participant.of_an_attempt > 1 {
                 out.extend(source.subscription(track_sid, attempt, index + 1));
@@ -108,8 +111,7 @@ impl ParticipantSpans<'_> {
     fn own(&self, how: End) -> Span {
         let start = self.participant.start();
         let mut own = self.span(span::PARTICIPANT, self.span_id, start, self.end);
-        let of_room =
-            Link { trace_id: ids::trace(&self.room.sid), span_id: ids::room(&self.room.sid) };
+        let of_room = Link { trace_id: ids::trace(&self.room.sid), span_id: self.room.span_id() };
         own.parent = None;
         if self.participant.own_trace {
             own.links.push(of_room);
@@ -155,14 +157,14 @@ impl ParticipantSpans<'_> {
         if !self.participant.has_connect {
             return None;
         }
-        let joined = self.participant.joined?;
+        self.participant.joined?;
         let active = self.participant.active.filter(|active| active.exact);
         if active.is_none() && how != End::Aborted {
             return None;
         }
         let end = active.map_or(self.end, |active| active.at);
         let id = ids::connect(&self.room.sid, self.sid);
-        let mut connect = self.span(span::PARTICIPANT_CONNECT, id, joined.at, end);
+        let mut connect = self.span(span::PARTICIPANT_CONNECT, id, self.participant.start(), end);
         let result = if active.is_some() { "active" } else { "aborted" };
         connect.attributes.push(Attribute::new(key::CONNECT_RESULT, result));
         if active.is_none() {
@@ -270,7 +272,7 @@ impl ParticipantSpans<'_> {
 
     // A whole second may be before the participant's start.
     fn raised(&self, time: EventTime) -> Time {
-        if time.exact { time.at } else { time.at.max(self.participant.start()) }
+        time.raised(self.participant.start())
     }
 
     fn describe_track(&self, sid: &TrackSid, to: &mut Vec<Attribute>) {

@@ -9,6 +9,8 @@ use livekit_otel_model::event::Time;
 
 // From this number of steps on, a request that follows another is counted with it.
 const KEPT: usize = 64;
+// After 15 s the server reports that a track was not bound (livekit pkg/rtc, `subscriptionTimeout`).
+const ANSWERED_WITHIN: Duration = Duration::from_secs(15);
 
 /// How an attempt to subscribe was answered.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -92,7 +94,7 @@ impl Subscription {
             Some((_, Step::Requested, times)) if is_full && step == Step::Requested => *times += 1,
             _ => self.steps.insert(place, (at, step, 1)),
         }
-        let attempts = self.attempts(None);
+        let attempts = self.attempts(None, None);
         attempts.into_iter().find(|attempt| {
             let answered = attempt.answer.as_ref().is_some_and(|(answer, _)| *answer == at);
             answered || (attempt.requested == at && attempt.answer.is_some())
@@ -104,10 +106,29 @@ impl Subscription {
         self.rtp_reported = self.rtp_reported.max(Some(at));
     }
 
-    /// Its attempts, in their order. `unpublished` is when the track ended: a request after an answered
-    /// attempt and just before that is a repetition by the server during teardown, and counts for the
-    /// attempt before it.
-    pub(super) fn attempts(&self, unpublished: Option<Time>) -> Vec<Attempt> {
+    /// Its attempts, in their order. `unpublished` is when the track ended, `left` when the subscriber
+    /// did: a request after an answered attempt and just before either is a repetition by the server
+    /// during teardown, and counts for the attempt before it.
+    pub(super) fn attempts(&self, unpublished: Option<Time>, left: Option<Time>) -> Vec<Attempt> {
+        let mut attempts = self.answered();
+        if let Some(end) = unpublished {
+            end_by_unpublish(&mut attempts, end);
+        }
+        // Of one that waited longer the server would have reported the failure.
+        let is_cut_off = |last: &Attempt, left: Time| {
+            last.answer.is_none() && left.since(last.requested) < ANSWERED_WITHIN
+        };
+        if let Some(left) = left
+            && attempts.len() > 1
+            && let Some(cut_off) = attempts.pop_if(|last| is_cut_off(last, left))
+            && let Some(before) = attempts.last_mut()
+        {
+            before.times += cut_off.times;
+        }
+        attempts
+    }
+
+    fn answered(&self) -> Vec<Attempt> {
         let mut attempts: Vec<Attempt> = Vec::new();
         for (at, step, times) in &self.steps {
             let open = attempts.last_mut().filter(|attempt| attempt.answer.is_none());
@@ -128,23 +149,11 @@ impl Subscription {
                 (Step::Answered(_), None) => {}
             }
         }
-        let Some(end) = unpublished else { return attempts };
-        if let Some(last) = attempts.last_mut().filter(|last| last.ended.is_none()) {
-            last.ended = last.subscribed().filter(|at| *at <= end).map(|_| end);
-        }
-        if let Some(open) = attempts.pop_if(|last| last.answer.is_none() && last.requested <= end) {
-            match attempts.last_mut() {
-                Some(before) => before.times += open.times,
-                None => {
-                    attempts.push(Attempt { answer: Some((end, Answer::Unpublished)), ..open });
-                }
-            }
-        }
         attempts
     }
 
     /// Whether everything that is reported at a subscription's end was received.
-    pub(super) fn is_complete(&self, unpublished: Option<Time>) -> bool {
+    pub(super) fn is_complete(&self, unpublished: Option<Time>, left: Time) -> bool {
         let mut subscribed = None;
         let mut is_over = true;
         for (at, step, _) in &self.steps {
@@ -159,8 +168,20 @@ impl Subscription {
         }
         let is_over = is_over || subscribed <= unpublished;
         is_over
-            && self.attempts(unpublished).iter().all(|attempt| attempt.answer.is_some())
+            && self.attempts(unpublished, Some(left)).iter().all(|attempt| attempt.answer.is_some())
             && subscribed.is_none_or(|at| self.rtp_reported.is_some_and(|reported| reported >= at))
+    }
+}
+
+fn end_by_unpublish(attempts: &mut Vec<Attempt>, end: Time) {
+    if let Some(last) = attempts.last_mut().filter(|last| last.ended.is_none()) {
+        last.ended = last.subscribed().filter(|at| *at <= end).map(|_| end);
+    }
+    if let Some(open) = attempts.pop_if(|last| last.answer.is_none() && last.requested <= end) {
+        match attempts.last_mut() {
+            Some(before) => before.times += open.times,
+            None => attempts.push(Attempt { answer: Some((end, Answer::Unpublished)), ..open }),
+        }
     }
 }
 
@@ -186,7 +207,7 @@ mod tests {
             for nth in 0..reports.len() {
                 reports[(nth + turn) % reports.len()](&mut subscription, at);
             }
-            let attempts = subscription.attempts(None);
+            let attempts = subscription.attempts(None, None);
             let tooks: Vec<_> = attempts.iter().map(|attempt| attempt.answered()).collect();
             assert_eq!(
                 tooks,

@@ -45,12 +45,12 @@ impl Works {
         // Raised to what is known of the room by now, it would depend on the order of messages.
         let at = EventTime::of(event, None, now).at;
         let sid = room.as_ref().map(|room| room.sid.clone());
+        let of_room = room.as_ref().map(|room| (ids::trace(&room.sid), room.span_id()));
         let place = self.known.get(&key).map(|known| known.place);
         let place = place.unwrap_or_else(|| self.place(work, room, start(work, at), settings));
         let known = self.known.entry(key.clone()).or_insert_with(|| Known::new(place, at));
         // An incoming SIP call has no room yet.
         if known.place.parent.is_none() {
-            let of_room = sid.as_ref().map(|sid| (ids::trace(sid), ids::room(sid)));
             known.place.room = known.place.room.or(of_room);
         }
         let context = (known.place.trace, known.place.span);
@@ -137,7 +137,7 @@ fn place(work: &Work, room: Option<&mut Room>, at: Time, settings: &Settings) ->
         && work.kind != WorkKind::WebhookDelivery
         && room.admits(at, settings)
     {
-        let (trace, parent) = (ids::trace(&room.sid), Some(ids::room(&room.sid)));
+        let (trace, parent) = (ids::trace(&room.sid), Some(room.span_id()));
         return Place { trace, parent, ..apart };
     }
     apart

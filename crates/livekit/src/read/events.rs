@@ -7,6 +7,7 @@ use livekit_protocol as lk;
 use super::details::{self, Details};
 use super::names::{analytics_kind, any, named, time, track_kind, track_source, webhook_kind};
 use super::newer;
+use super::requested;
 use super::traceparent;
 use super::unknown::Unknown;
 use super::work;
@@ -153,15 +154,7 @@ fn ingress_room(info: &lk::IngressInfo) -> Option<Room> {
 }
 
 fn bare_participant(sid: &str) -> Option<Participant> {
-    Some(Participant {
-        sid: ParticipantSid::new(sid)?,
-        identity: None,
-        kind: None,
-        joined: None,
-        state: None,
-        client_span: None,
-        disconnect_reason: None,
-    })
+    ParticipantSid::new(sid).map(Participant::new)
 }
 
 fn called_participant(info: &lk::ApiCallInfo) -> Option<Participant> {
@@ -187,6 +180,7 @@ fn participant(
         kind,
         joined,
         state: is_full.then(|| work::state(info, unknown)),
+        requested: requested::of(info),
         client_span: traceparent::of(info),
         disconnect_reason: named(
             info.disconnect_reason,

@@ -8,6 +8,7 @@ mod limits;
 mod names;
 mod newer;
 mod number;
+mod requested;
 mod rooms;
 mod schema;
 mod stats;

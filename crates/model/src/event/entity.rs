@@ -9,7 +9,7 @@ use super::ids::{Identity, ParticipantSid, RoomName, RoomSid, TrackSid};
 use super::time::Time;
 
 /// A room, as far as a message describes it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Room {
     /// Its session id; some messages contain only the name.
     pub sid: Option<RoomSid>,
@@ -20,7 +20,7 @@ pub struct Room {
 }
 
 /// A participant, as far as a message describes it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Participant {
     /// Its session id.
     pub sid: ParticipantSid,
@@ -31,6 +31,9 @@ pub struct Participant {
     pub kind: Option<Arc<str>>,
     /// `joined_at_ms`: when its signal connection was made.
     pub joined: Option<Time>,
+    /// When LiveKit received its join request, or the INVITE or the answer of its SIP call, as far as
+    /// its attributes say so.
+    pub requested: Vec<Time>,
     /// Its state: `JOINING`, `JOINED` (it has answered), `ACTIVE` (its media is connected) or
     /// `DISCONNECTED`; only from a full description.
     pub state: Option<Arc<str>>,
@@ -41,8 +44,24 @@ pub struct Participant {
     pub disconnect_reason: Option<Arc<str>>,
 }
 
+impl Participant {
+    /// A participant of whom a message has only the SID.
+    pub fn new(sid: ParticipantSid) -> Self {
+        Self {
+            sid,
+            identity: None,
+            kind: None,
+            joined: None,
+            requested: Vec::new(),
+            state: None,
+            client_span: None,
+            disconnect_reason: None,
+        }
+    }
+}
+
 /// A track, as far as a message describes it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Track {
     /// Its session id.
     pub sid: TrackSid,

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::entity::{Caller, Participant, Room, RtpTotals, Track};
 use super::ids::{NodeId, ParticipantSid};
 use super::kind::{EventKind, Origin};
 use super::time::Time;
 use super::work::Work;
+use crate::interned::Name;
 
 /// When an event happened, as its source reported it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReportedTime {
     /// The time.
     pub at: Time,
@@ -18,7 +21,7 @@ pub struct ReportedTime {
 }
 
 /// An event that LiveKit reported, reduced to what may leave the program.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     /// The source's own id, `EV_…` or `AE_…`; empty if it sent none.
     pub id: Arc<str>,
@@ -53,16 +56,17 @@ pub struct Event {
 }
 
 /// One more allowlisted field of a message, under its emitted name.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Detail {
     /// The attribute's key (see [`crate::semconv`]).
-    pub key: &'static str,
+    #[serde(with = "crate::interned")]
+    pub key: Name,
     /// Its value.
     pub value: DetailValue,
 }
 
 /// A [`Detail`]'s value.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum DetailValue {
     /// Text.
     Text(Arc<str>),
@@ -75,7 +79,7 @@ pub enum DetailValue {
 }
 
 /// How a webhook was delivered: the part of `WebhookInfo` that leaves.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Delivery {
     /// The webhook's own id, `EV_…`.
     pub event_id: Arc<str>,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::time::Time;
 
 /// An operation with a beginning and an end, as far as a message describes it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Work {
     /// Its kind.
     pub kind: WorkKind,

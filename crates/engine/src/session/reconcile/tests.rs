@@ -17,6 +17,7 @@ fn event(kind: EventKind, secs: i64, participant: Option<&str>) -> Event {
         identity: None,
         kind: None,
         joined: None,
+        requested: Vec::new(),
         state: None,
         client_span: None,
         disconnect_reason: None,
