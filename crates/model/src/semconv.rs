@@ -79,13 +79,13 @@ pub mod key {
     /// The agent that the job runs on, `A_…`.
     pub const JOB_AGENT_ID: &str = "lk.job.agent_id";
     /// The job's status: `JS_RUNNING`, ….
-    pub const JOB_STATUS: &str = "lk.job.status";
+    pub const JOB_STATUS: &str = "lk.agent_job.status";
     /// Why the job has no agent, or had none when it last waited: `JSR_NO_CAPACITY`, ….
-    pub const JOB_REASON: &str = "lk.job.reason";
+    pub const JOB_REASON: &str = "lk.agent_job.reason";
     /// How many attempts of the job were assigned to a worker.
-    pub const JOB_ATTEMPTS: &str = "lk.job.attempts";
+    pub const JOB_ATTEMPTS: &str = "lk.agent_job.attempts";
     /// How long the job took from its creation to its first start, in seconds.
-    pub const JOB_START_LATENCY: &str = "lk.job.start_latency";
+    pub const JOB_START_LATENCY: &str = "lk.agent_job.start_latency";
     /// How long the job's last attempt took from its acceptance to its assignment, in seconds.
     pub const JOB_ASSIGNMENT_LATENCY: &str = "lk.job.assignment_latency";
     /// The API call's service and method.
