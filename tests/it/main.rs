@@ -8,6 +8,7 @@ mod binary;
 mod capture;
 mod check;
 mod dashboards;
+mod departures;
 mod deploy;
 mod durable;
 mod ended;

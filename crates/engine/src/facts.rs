@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use livekit_otel_model::event::{
     Identity, ParticipantSid, RoomName, RoomSid, Track, TrackKind, TrackSource,
 };
+use livekit_otel_model::interned::Name;
 use livekit_otel_model::semconv::event as name;
 
 /// Something that ended or was answered, for [`crate::stats`].
@@ -25,6 +26,8 @@ pub enum Fact {
         took: Duration,
         /// Whether its media never connected.
         aborted: bool,
+        /// Why it left.
+        departure: Departure,
     },
     /// A participant's media connected, or failed to.
     Connected {
@@ -63,6 +66,17 @@ pub enum Fact {
     },
     /// A list of rooms disagreed with the reported events.
     Disagreement(Disagreement),
+}
+
+/// Why a participant left, in a bounded number of values.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Departure {
+    #[serde(with = "livekit_otel_model::interned")]
+    pub(crate) reason: Name,
+    #[serde(with = "livekit_otel_model::interned::option")]
+    pub(crate) kind: Option<Name>,
+    // Set if it is a failure.
+    pub(crate) error_type: Option<Arc<str>>,
 }
 
 /// The description of a track.

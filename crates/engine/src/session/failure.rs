@@ -1,24 +1,66 @@
-//! What failed: the attributes of a failed span, and the disconnect reasons that are failures.
+//! What failed: the attributes of a failed span, and why participants leave.
 
 use std::sync::Arc;
 
+use livekit_otel_model::interned::Name;
 use livekit_otel_model::semconv::key;
 use livekit_otel_model::signal::Attribute;
 
-/// Reasons that nobody asked for (livekit_models.proto, `DisconnectReason`), and their messages.
-const DISCONNECTS: [(&str, &str); 6] = [
-    ("STATE_MISMATCH", "the client resumed a session that the server does not know"),
-    ("JOIN_FAILURE", "the client could not connect fully"),
-    ("CONNECTION_TIMEOUT", "the server heard nothing of the client any more"),
-    ("MEDIA_FAILURE", "the media connection was lost"),
-    ("SIP_TRUNK_FAILURE", "the SIP trunk failed"),
-    ("AGENT_ERROR", "the agent failed"),
+/// The error type and message of a participant whose media never connected.
+pub(super) const ABORTED: (&str, &str) =
+    ("connection_aborted", "the media connection was never made");
+
+/// No reason, or one that is not in [`REASONS`], as in LiveKit's registry (protocol, otel/model/shared).
+const UNKNOWN_REASON: &str = "UNKNOWN_REASON";
+
+/// Why participants leave (livekit_models.proto, `DisconnectReason`), with a message if it is a failure.
+/// Failures are the reasons that upstream does not call intentional (`IsIntentionalDisconnect` in livekit
+/// pkg/rtc/types/interfaces.go), and `SIP_TRUNK_FAILURE`, but not the answers of a person who was called.
+const REASONS: [(&str, Option<&str>); 16] = [
+    ("CLIENT_INITIATED", None),
+    ("DUPLICATE_IDENTITY", None),
+    ("SERVER_SHUTDOWN", None),
+    ("PARTICIPANT_REMOVED", None),
+    ("ROOM_DELETED", None),
+    ("STATE_MISMATCH", Some("the client resumed a session that the server does not know")),
+    ("JOIN_FAILURE", Some("the client could not connect fully")),
+    ("MIGRATION", None),
+    ("SIGNAL_CLOSE", Some("the signal connection was closed unexpectedly")),
+    ("ROOM_CLOSED", None),
+    ("USER_UNAVAILABLE", None),
+    ("USER_REJECTED", None),
+    ("SIP_TRUNK_FAILURE", Some("the SIP trunk failed")),
+    ("CONNECTION_TIMEOUT", Some("the server heard nothing of the client any more")),
+    ("MEDIA_FAILURE", Some("the media connection was lost")),
+    ("AGENT_ERROR", Some("the agent failed")),
 ];
 
-/// The message of this reason, as LiveKit names it, if it is a failure. Its `error.type` is the reason in
-/// lower case.
+fn find(reason: &str) -> Option<(Name, Option<&'static str>)> {
+    REASONS.iter().find(|(known, _)| *known == reason).copied()
+}
+
+/// The message of this reason, as LiveKit names it, if it is a failure.
 pub(super) fn message(reason: &str) -> Option<&'static str> {
-    DISCONNECTS.iter().find(|(failure, _)| *failure == reason).map(|(_, message)| *message)
+    find(reason)?.1
+}
+
+/// The reason as one of a bounded number of names.
+pub(super) fn known_reason(reason: Option<&str>) -> Name {
+    reason.and_then(find).map_or(UNKNOWN_REASON, |(known, _)| known)
+}
+
+/// The error type and message of a participant that left for this reason, if that is a failure. The error
+/// type is the reason in lower case, unless its media never connected.
+pub(super) fn of_participant(
+    aborted: bool,
+    reason: Option<&str>,
+) -> Option<(Arc<str>, &'static str)> {
+    if aborted {
+        let (error_type, message) = ABORTED;
+        return Some((error_type.into(), message));
+    }
+    let (reason, message) = find(reason?)?;
+    message.map(|message| (reason.to_ascii_lowercase().into(), message))
 }
 
 /// Adds the attributes of a failed span.

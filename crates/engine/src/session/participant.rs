@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 use super::attributes::attribute;
 use super::callers::Callers;
 use super::event_time::{EventTime, began, ended};
+use super::failure;
 use super::presence::Presence;
 use super::subscription::{Answer, Attempt, Subscription};
 use super::track::Track;
-use crate::facts::{Description, Fact};
+use crate::facts::{Departure, Description, Fact};
 use livekit_otel_model::event::{
     Caller, Direction, Event, EventKind, Identity, NodeId, Origin, Participant as Info, StreamStat,
     Time, TrackSid,
@@ -389,7 +390,11 @@ impl Participant {
         if let Some((end, how)) = self.end {
             let took = end.at.since(self.start());
             let aborted = how == End::Aborted;
-            facts.push(Fact::ParticipantEnded { took, aborted });
+            facts.push(Fact::ParticipantEnded {
+                took,
+                aborted,
+                departure: self.departure(aborted),
+            });
             if aborted && self.has_connect {
                 facts.push(Fact::Connected { took, aborted });
             }
@@ -398,6 +403,16 @@ impl Participant {
         self.tracks = BTreeMap::new();
         self.subscriptions = BTreeMap::new();
         self.client = Vec::new();
+    }
+
+    fn departure(&self, aborted: bool) -> Departure {
+        let reason = self.disconnect_reason.as_deref();
+        let kind = self.kind.as_deref();
+        Departure {
+            reason: failure::known_reason(reason),
+            kind: KINDS.into_iter().find(|known| Some(*known) == kind),
+            error_type: failure::of_participant(aborted, reason).map(|(error_type, _)| error_type),
+        }
     }
 
     // A track has two spans: its publication and its own.
@@ -419,6 +434,9 @@ impl Participant {
         true
     }
 }
+
+// livekit_models.proto, `ParticipantInfo.Kind`.
+const KINDS: [Name; 7] = ["STANDARD", "INGRESS", "EGRESS", "SIP", "AGENT", "CONNECTOR", "BRIDGE"];
 
 const CLIENT_KEYS: [&str; 7] = [
     key::CLIENT_SDK,

@@ -127,12 +127,11 @@ impl ParticipantSpans<'_> {
             own.attributes.push(Attribute::new(key::DISCONNECT_REASON, Arc::clone(reason)));
         }
         reconciled(&self.participant.presence, &mut own.attributes);
-        if how == End::Aborted {
-            aborted(&mut own);
-        } else if let Some(reason) = reason
-            && let Some(message) = failure::message(reason)
+        let aborted = how == End::Aborted;
+        if let Some((error_type, message)) =
+            failure::of_participant(aborted, reason.map(|reason| &**reason))
         {
-            failed(&mut own, &reason.to_ascii_lowercase(), Some(message.into()));
+            failed(&mut own, error_type, Some(message.into()));
         }
         if let End::Inferred(rule) = how {
             inferred(Some(rule), &mut own.attributes);
@@ -173,7 +172,8 @@ impl ParticipantSpans<'_> {
                 Some(Reached::Joining) | None => "joining",
             };
             connect.attributes.push(Attribute::new(key::CONNECT_REACHED, reached));
-            aborted(&mut connect);
+            let (error_type, message) = failure::ABORTED;
+            failed(&mut connect, error_type, Some(message.into()));
         }
         Some(connect)
     }
@@ -304,12 +304,8 @@ fn inferred(rule: Option<&'static str>, to: &mut Vec<Attribute>) {
     }
 }
 
-fn aborted(span: &mut Span) {
-    failed(span, "connection_aborted", Some("the media connection was never made".into()));
-}
-
-fn failed(span: &mut Span, error_type: &str, message: Option<Arc<str>>) {
-    let error_type: Arc<str> = error_type.into();
+fn failed(span: &mut Span, error_type: impl Into<Arc<str>>, message: Option<Arc<str>>) {
+    let error_type = error_type.into();
     failure::attributes(&error_type, message, &mut span.attributes);
     span.failure = Some(error_type);
 }

@@ -1,6 +1,7 @@
 //! Counts of what is open, and durations of what ended.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -9,7 +10,7 @@ use super::histogram::{DURATION_BOUNDS, Histogram, Histograms, Points};
 use super::points::{
     FlushInterval, Instrument, NodeSeries, count_points, histogram_points, seconds,
 };
-use crate::facts::{Census, Description, Disagreement, Fact};
+use crate::facts::{Census, Departure, Description, Disagreement, Fact};
 use livekit_otel_model::event::{Time, TrackKind, TrackSource};
 use livekit_otel_model::interned::Name;
 use livekit_otel_model::semconv::{key, metric};
@@ -24,6 +25,11 @@ const PARTICIPANTS: Instrument = Instrument {
 };
 const TRACKS: Instrument =
     Instrument { name: metric::TRACK_COUNT, unit: "{track}", description: "Published tracks." };
+const DISCONNECTS: Instrument = Instrument {
+    name: metric::PARTICIPANT_DISCONNECTS,
+    unit: "{participant}",
+    description: "Participants that left; with an error.type where that was a failure.",
+};
 const DISAGREEMENTS: Instrument = Instrument {
     name: metric::RECONCILER_DISAGREEMENTS,
     unit: "{disagreement}",
@@ -83,12 +89,14 @@ pub(super) struct Lifecycle {
     // All kinds and sources so far: one without tracks is reported as 0.
     tracks: BTreeMap<(Option<TrackKind>, Option<TrackSource>), u64>,
     disagreements: BTreeMap<Disagreement, NodeSeries<u64>>,
+    departures: BTreeMap<Departure, NodeSeries<u64>>,
 }
 
 impl Lifecycle {
     pub(super) fn new(began: Time) -> Self {
         let (durations, tracks) = (BTreeMap::new(), BTreeMap::new());
-        Self { began, durations, tracks, disagreements: BTreeMap::new() }
+        let (disagreements, departures) = (BTreeMap::new(), BTreeMap::new());
+        Self { began, durations, tracks, disagreements, departures }
     }
 
     pub(super) fn apply(&mut self, histograms: Histograms, fact: &Fact) {
@@ -100,8 +108,10 @@ impl Lifecycle {
         let refused = |failed: bool| failed.then_some("subscribe_failed");
         match fact {
             Fact::RoomEnded { took } => record(What::Room, &none, None, took),
-            Fact::ParticipantEnded { took, aborted: failed } => {
+            Fact::ParticipantEnded { took, aborted: failed, departure } => {
                 record(What::Participant, &none, aborted(*failed), took);
+                let series = self.departures.entry(departure.clone());
+                series.or_insert_with(|| NodeSeries::new(of_departure(departure), 0)).value += 1;
             }
             Fact::Connected { took, aborted: failed } => {
                 record(What::Connect, &none, aborted(*failed), took);
@@ -167,20 +177,34 @@ impl Lifecycle {
             }
             to.push(what.instrument().histogram(interval.temporality, points));
         }
-        self.flush_disagreements(interval, to);
+        to.push(counter(DISCONNECTS, self.departures.values_mut(), interval));
+        to.push(counter(DISAGREEMENTS, self.disagreements.values_mut(), interval));
     }
+}
 
-    fn flush_disagreements(&mut self, interval: FlushInterval, to: &mut Vec<Metric>) {
-        let mut points = Vec::new();
-        for series in self.disagreements.values_mut().filter(|series| series.value > 0) {
-            let opening = series.open(interval);
-            count_points(&series.attributes, opening, interval.now, series.value, &mut points);
-            if interval.temporality == Temporality::Delta {
-                series.value = 0;
-            }
+fn counter<'a>(
+    instrument: Instrument,
+    counts: impl Iterator<Item = &'a mut NodeSeries<u64>>,
+    interval: FlushInterval,
+) -> Metric {
+    let mut points = Vec::new();
+    for series in counts.filter(|series| series.value > 0) {
+        let opening = series.open(interval);
+        count_points(&series.attributes, opening, interval.now, series.value, &mut points);
+        if interval.temporality == Temporality::Delta {
+            series.value = 0;
         }
-        to.push(DISAGREEMENTS.counter(interval.temporality, points));
     }
+    instrument.counter(interval.temporality, points)
+}
+
+fn of_departure(departure: &Departure) -> Vec<Attribute> {
+    let Departure { reason, kind, error_type } = departure;
+    let mut attributes = vec![Attribute::new(key::DISCONNECT_REASON, *reason)];
+    attributes.extend(kind.map(|kind| Attribute::new(key::PARTICIPANT_KIND, kind)));
+    let error_type = error_type.as_ref();
+    attributes.extend(error_type.map(|it| Attribute::new(key::ERROR_TYPE, Arc::clone(it))));
+    attributes
 }
 
 /// A track's kind and source, as attributes.

@@ -10,6 +10,8 @@ pub const TRACK_COUNT: &str = "lk.track.count";
 pub const ROOM_DURATION: &str = "lk.room.duration";
 /// How long participants were in their room, s.
 pub const PARTICIPANT_DURATION: &str = "lk.participant.duration";
+/// Participants that left, `{participant}`.
+pub const PARTICIPANT_DISCONNECTS: &str = "lk.participant.disconnects";
 /// From signal to media connection, s.
 pub const PARTICIPANT_CONNECT_DURATION: &str = "lk.participant.connect.duration";
 /// From request to publication, s.
