@@ -34,8 +34,21 @@ pub(crate) async fn wait_for_stats(stack: &Stack, room: &Room) {
 
 /// Returns once there are so many.
 pub(crate) async fn participants_are(stack: &Stack, n: u32) {
-    let count = || value(stack, "sum(lk_participant_count)", SystemTime::now());
-    let what = format!("Prometheus has {n} participants");
+    becomes(stack, "sum(lk_participant_count)", n).await;
+}
+
+/// Returns once one is counted who left, one who was lost, and one who never had a connection: when their
+/// spans are released.
+pub(crate) async fn one_left_and_two_failed(stack: &Stack) {
+    for error_type in ["", "connection_timeout", "connection_aborted"] {
+        let of = format!("{{lk_participant_kind='STANDARD', error_type='{error_type}'}}");
+        becomes(stack, &format!("sum(lk_participant_disconnects_total{of})"), 1).await;
+    }
+}
+
+async fn becomes(stack: &Stack, query: &str, n: u32) {
+    let count = || value(stack, query, SystemTime::now());
+    let what = format!("{query} is {n}");
     until(&what, || count().filter(|count| (*count - f64::from(n)).abs() < 0.5)).await;
 }
 

@@ -16,7 +16,8 @@ use crate::shipped::{
 
 /// What shows nothing where nothing failed, beside something that is shown: lines in a panel that only
 /// failures draw.
-const OF_FAILURES: [&str; 2] = ["fleet: Joins B", "fleet: Subscriptions B"];
+const OF_FAILURES: [&str; 3] =
+    ["fleet: Joins B", "fleet: Subscriptions B", "fleet: Participants that left B"];
 
 /// The dashboards' chosen time, "now-1h", and what Grafana makes of it with a least step of 30 s.
 const RANGE: u64 = 3600;
