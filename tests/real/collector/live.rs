@@ -4,8 +4,8 @@
 use super::prometheus::{config, replay};
 use super::{Otelcol, build};
 use crate::live_check::check;
-use crate::registry::livekit;
 use crate::program::Program;
+use crate::registry::livekit;
 
 const CONFIG: &str = "yaml:{receivers: {otlp: {protocols: {grpc: {}}}}, \
     exporters: {file: {path: '${env:OUTPUT}'}}, service: {pipelines: {\
