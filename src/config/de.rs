@@ -14,18 +14,25 @@ use livekit_otel_export::configure::Problem;
 /// The newtype of texts that must be written as texts.
 const VERBATIM: &str = "Verbatim";
 
-/// The first error of a tree.
+/// Why the tree must be read again. The node is then left out, if its place is known.
 #[derive(Debug, thiserror::Error)]
-#[error("{problem}")]
-pub(super) struct Error {
-    pub(super) problem: Problem,
-    /// Whether its place is known, and the value marked as wrong.
-    pub(super) is_placed: bool,
+pub(super) enum Error {
+    /// The first value that counts as not set.
+    #[error("not set")]
+    NotSet,
+    /// The first error.
+    #[error("{problem}")]
+    Wrong {
+        /// What is wrong.
+        problem: Problem,
+        /// Whether its place is known.
+        is_placed: bool,
+    },
 }
 
 impl de::Error for Error {
     fn custom<T: fmt::Display>(what: T) -> Self {
-        Self { problem: Problem::new("", what.to_string()), is_placed: false }
+        Self::Wrong { problem: Problem::new("", what.to_string()), is_placed: false }
     }
 
     fn unknown_field(_: &str, known: &'static [&'static str]) -> Self {
@@ -35,16 +42,14 @@ impl de::Error for Error {
 
 impl Error {
     // The innermost place is the error's.
-    fn at(mut self, at: &At<'_>, value: Option<&str>) -> Self {
-        if !self.is_placed {
-            at.node.is_wrong.set(true);
-            self.is_placed = true;
-            self.problem.at = at.to_string();
-            if let Some(value) = value {
-                self.problem = self.problem.with_value(value);
-            }
+    fn at(self, at: &At<'_>, value: Option<&str>) -> Self {
+        let Self::Wrong { mut problem, is_placed: false } = self else { return self };
+        at.node.is_left_out.set(true);
+        problem.at = at.to_string();
+        if let Some(value) = value {
+            problem = problem.with_value(value);
         }
-        self
+        Self::Wrong { problem, is_placed: true }
     }
 }
 
@@ -54,6 +59,8 @@ pub(super) struct At<'a> {
     file: &'a str,
     pub(super) key: String,
     pub(super) node: &'a Node,
+    /// Whether the schema names it, so that it has a default.
+    is_setting: bool,
 }
 
 impl fmt::Display for At<'_> {
@@ -67,16 +74,26 @@ impl fmt::Display for At<'_> {
 
 impl<'a> At<'a> {
     pub(super) fn root(file: &'a str, node: &'a Node) -> Self {
-        Self { file, key: String::new(), node }
+        Self { file, key: String::new(), node, is_setting: false }
     }
 
     pub(super) fn entry(&self, key: &str, node: &'a Node) -> Self {
         let key = if self.key.is_empty() { key.to_owned() } else { format!("{}.{key}", self.key) };
-        Self { key, node, ..*self }
+        Self { key, node, is_setting: false, ..*self }
     }
 
     fn element(&self, nth: usize, node: &'a Node) -> Self {
-        Self { key: format!("{}[{nth}]", self.key), node, ..*self }
+        Self { key: format!("{}[{nth}]", self.key), node, is_setting: false, ..*self }
+    }
+
+    // An empty text in place of a single value counts as not set. In place of a section or a list it is
+    // an error.
+    fn check_set(&self) -> Result<(), Error> {
+        if self.is_setting && self.node.is_empty() {
+            self.node.is_left_out.set(true);
+            return Err(Error::NotSet);
+        }
+        Ok(())
     }
 
     fn wrong(&self, what: &str) -> Error {
@@ -88,6 +105,7 @@ impl<'de> Deserializer<'de> for At<'_> {
     type Error = Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.check_set()?;
         match &self.node.value {
             Value::Text(text) | Value::Other(text) => visitor.visit_str(text.trim()),
             Value::Null => Err(self.wrong("has no value")),
@@ -102,6 +120,7 @@ impl<'de> Deserializer<'de> for At<'_> {
     ) -> Result<V::Value, Error> {
         match &self.node.value {
             Value::Text(text) if name == VERBATIM => {
+                self.check_set()?;
                 visitor.visit_newtype_struct(text.as_str().into_deserializer())
             }
             Value::Other(_) if name == VERBATIM => {
@@ -140,7 +159,7 @@ impl<'de> Deserializer<'de> for At<'_> {
         match &self.node.value {
             Value::List(list) => {
                 let list = list.iter().enumerate().map(|(nth, node)| self.element(nth, node));
-                let mut elements = list.filter(|element| !element.node.is_wrong.get());
+                let mut elements = list.filter(|element| !element.node.is_left_out.get());
                 visitor.visit_seq(Elements(&mut elements))
             }
             _ => Err(self.wrong("must be a list")),
@@ -152,27 +171,6 @@ impl<'de> Deserializer<'de> for At<'_> {
         unit_struct tuple tuple_struct enum identifier ignored_any
     }
 }
-
-// Sections, maps and lists: an empty text in place of one is an error, not a value that is not set.
-const STRUCTURED: [&str; 17] = [
-    "export",
-    "grpc_keys",
-    "headers",
-    "journal",
-    "keys",
-    "limits",
-    "listen",
-    "livekit",
-    "log",
-    "observe",
-    "privacy",
-    "resource",
-    "session",
-    "set_aside",
-    "stats",
-    "tls",
-    "traces",
-];
 
 /// The entries of a section, or of a map with keys of the operator's choice.
 struct Entries<'a> {
@@ -190,15 +188,14 @@ impl<'de> MapAccess<'de> for Entries<'_> {
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, Error> {
+        let is_setting = |key: &str| self.fields.contains(&key);
         let is_left_out = |key: &str, node: &Node| {
-            let is_structured = STRUCTURED.contains(&key) && !matches!(node.value, Value::Null);
-            let is_unset = node.is_unset() && !is_structured;
-            node.is_wrong.get() || (is_unset && self.fields.contains(&key))
+            node.is_left_out.get() || (matches!(node.value, Value::Null) && is_setting(key))
         };
         let Some((key, node)) = self.rest.find(|(key, node)| !is_left_out(key, node)) else {
             return Ok(None);
         };
-        let at = self.map.entry(key, node);
+        let at = At { is_setting: is_setting(key), ..self.map.entry(key, node) };
         let field = seed.deserialize(key.as_str().into_deserializer());
         let field = field.map_err(|error: Error| error.at(&at, None))?;
         self.next = Some(at);

@@ -11,8 +11,8 @@ use serde_saphyr::Spanned;
 pub(super) struct Node {
     pub(super) place: Place,
     pub(super) value: Value,
-    /// Whether an error was reported for it: it is left out when the tree is read again.
-    pub(super) is_wrong: Cell<bool>,
+    /// Whether it is left out when the tree is read again: it counts as not set, or its error is reported.
+    pub(super) is_left_out: Cell<bool>,
 }
 
 /// Where a value was written.
@@ -44,16 +44,12 @@ pub(super) enum Value {
 
 impl Node {
     fn new(line: u64, value: Value) -> Self {
-        Self { place: Place::Line(line), value, is_wrong: Cell::new(false) }
+        Self { place: Place::Line(line), value, is_left_out: Cell::new(false) }
     }
 
-    /// Whether it counts as not set: an empty text does in the file, but not in a flag.
-    pub(super) fn is_unset(&self) -> bool {
-        match (&self.value, &self.place) {
-            (Value::Null, _) => true,
-            (Value::Text(text), Place::Line(_)) => text.trim().is_empty(),
-            _ => false,
-        }
+    /// Whether it is an empty text of the file; an empty text of a flag is a value.
+    pub(super) fn is_empty(&self) -> bool {
+        matches!((&self.value, &self.place), (Value::Text(text), Place::Line(_)) if text.trim().is_empty())
     }
 }
 

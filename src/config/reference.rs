@@ -8,13 +8,15 @@ use super::tree::Tree;
 
 const EXAMPLE: &str = include_str!("../../examples/livekit-otel.yaml");
 
+/// A file with this value of one setting.
+fn with(key: &str, value: &str) -> String {
+    let parts = key.rsplit('.').filter(|part| !part.is_empty());
+    parts.fold(value.to_owned(), |text, part| format!("{{{part}: {text}}}"))
+}
+
 /// The schema's keys below `section`, as the error of an unknown key lists them.
 fn keys(section: &str) -> BTreeSet<String> {
-    let mut text = "{unknown: 1}".to_owned();
-    for part in section.rsplit('.').filter(|part| !part.is_empty()) {
-        text = format!("{{{part}: {text}}}");
-    }
-    let wrong = wrong_in(&text);
+    let wrong = wrong_in(&with(section, "{unknown: 1}"));
     let known = wrong.iter().find_map(|error| error.split_once("unknown key, must be one of "));
     let known = known.map_or("", |(_, known)| known).split(", ").filter(|key| !key.is_empty());
     let mut keys = BTreeSet::new();
@@ -47,6 +49,25 @@ fn the_example_has_every_key_and_no_other() {
     let is_operators = |key: &str| key.starts_with("livekit.keys.") || key.starts_with("resource.");
     let keys = tree.places().known.into_keys().filter(|key| !is_operators(key));
     assert_eq!(keys.collect::<BTreeSet<_>>(), known);
+}
+
+#[test]
+fn an_empty_text_is_not_set_in_place_of_a_single_value_and_an_error_elsewhere() {
+    let wrong = |key: &str, value: &str| {
+        let of_key = |error: &String| error.starts_with(&format!("f.yaml:1: {key}: "));
+        wrong_in(&with(key, value)).into_iter().filter(of_key).collect::<Vec<_>>()
+    };
+    let (mut single, mut structured) = (0, 0);
+    for key in keys("") {
+        let of_text = wrong(&key, "'x'");
+        let is_structured = [" must be a map", " must be a list"]
+            .iter()
+            .any(|what| of_text.iter().any(|error| error.ends_with(what)));
+        let expected = if is_structured { of_text } else { Vec::new() };
+        assert_eq!(wrong(&key, "''"), expected, "{key}");
+        *(if is_structured { &mut structured } else { &mut single }) += 1;
+    }
+    assert!(single > 40 && structured > 10, "{single} single values, {structured} others");
 }
 
 #[test]

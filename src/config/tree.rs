@@ -2,7 +2,7 @@
 
 use serde::de::DeserializeOwned;
 
-use super::de::At;
+use super::de::{At, Error};
 use super::node::{Node, Place, Value};
 use livekit_otel_export::configure::{Places, Problem};
 
@@ -34,15 +34,15 @@ impl Tree {
     /// Reads the tree by a schema. An error costs a value its place in the result, not the others.
     pub(super) fn read<T: DeserializeOwned + Default>(&self, problems: &mut Vec<Problem>) -> T {
         loop {
-            let error = match T::deserialize(At::root(&self.file, &self.root)) {
+            match T::deserialize(At::root(&self.file, &self.root)) {
                 Ok(read) => return read,
-                Err(error) => error,
-            };
-            let is_placed = error.is_placed;
-            problems.push(error.problem);
-            // The value with the error is left out the next time.
-            if !is_placed {
-                return T::default();
+                Err(Error::NotSet) => {}
+                Err(Error::Wrong { problem, is_placed }) => {
+                    problems.push(problem);
+                    if !is_placed {
+                        return T::default();
+                    }
+                }
             }
         }
     }
