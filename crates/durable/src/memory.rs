@@ -7,7 +7,8 @@ use crate::journal::IntakeBudget;
 
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// Pauses intake while the process uses more than 7/8 of `limit` bytes, for as long as this is polled.
+/// Pauses intake while the process uses more than 7/8 of `limit` bytes. Never returns, unless the process's
+/// memory can't be read.
 pub async fn watch(limit: u64, budget: Arc<IntakeBudget>) {
     // The rest is for requests in progress when intake is paused.
     let limit = limit - limit / 8;

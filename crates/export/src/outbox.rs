@@ -47,7 +47,8 @@ pub(super) enum Settled {
     Lost(Lost),
 }
 
-/// The part of an outbox that would not survive a loss of power. It is synced without the outbox's lock.
+/// What an outbox has written but not synced: a loss of power would lose it. It is synced without the
+/// outbox's lock.
 #[derive(Debug)]
 pub(super) struct Unsaved {
     log: Unsynced,
@@ -55,7 +56,7 @@ pub(super) struct Unsaved {
 }
 
 impl Unsaved {
-    /// Returns once it would survive.
+    /// Returns once it is synced.
     pub(super) fn sync(&self) -> io::Result<()> {
         self.log.sync()?;
         self.slots.sync_data()

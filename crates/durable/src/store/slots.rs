@@ -1,5 +1,5 @@
-//! A small value that is overwritten often, in two alternating slots of one file: an incomplete write leaves
-//! the value before, and a full disk is no obstacle.
+//! A small value that is overwritten often. Two slots of one file hold it in turns, so that an incomplete
+//! write leaves the previous value. The file never grows, so a write succeeds on a full disk too.
 
 use std::fs::File;
 use std::io;

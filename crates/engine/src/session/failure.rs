@@ -39,7 +39,8 @@ fn find(reason: &str) -> Option<(Name, Option<&'static str>)> {
     REASONS.iter().find(|(known, _)| *known == reason).copied()
 }
 
-/// The message of this reason, as LiveKit names it, if it is a failure.
+/// The error message of a disconnect reason, which is given by LiveKit's name; `None` if the reason is no
+/// failure.
 pub(super) fn message(reason: &str) -> Option<&'static str> {
     find(reason)?.1
 }
@@ -63,7 +64,7 @@ pub(super) fn of_participant(
     message.map(|message| (reason.to_ascii_lowercase().into(), message))
 }
 
-/// Adds the attributes of a failed span.
+/// Adds the attributes that make a span a failed one.
 pub(super) fn attributes(
     error_type: &Arc<str>,
     message: Option<Arc<str>>,

@@ -33,7 +33,7 @@ const DISCONNECTS: Instrument = Instrument {
 const DISAGREEMENTS: Instrument = Instrument {
     name: metric::RECONCILER_DISAGREEMENTS,
     unit: "{disagreement}",
-    description: "How often a list of rooms had something else than what was told.",
+    description: "How often a list of rooms differed from what had been reported.",
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -1,5 +1,5 @@
-//! One stream after the other. A stream is opened when there is a message, and ended after an interval;
-//! messages that it did not acknowledge are sent again on the next one.
+//! Opens one stream after the other: when there is a message, and for an interval. Messages that the
+//! receiver did not acknowledge are sent again on the next stream.
 
 use std::error::Error;
 use std::pin::pin;
