@@ -4,7 +4,7 @@ use crate::ui::store::{Limits, Store};
 use livekit_otel_engine::session;
 use livekit_otel_engine::stats;
 use livekit_otel_engine::{Batch, Engine};
-use livekit_otel_livekit as proto;
+use livekit_otel_livekit as livekit;
 use livekit_otel_model::event::{Decoded, Time};
 use livekit_otel_model::signal::Value;
 use livekit_otel_pipeline::Passed;
@@ -48,11 +48,11 @@ fn play_as(scenario: &str, lines: usize, write: &dyn Fn(&str) -> String, to: &mu
 }
 
 fn decoded(kind: &str, body: &serde_json::Value) -> Decoded {
-    let encoded = || proto::encode_capture(kind, body).unwrap();
+    let encoded = || livekit::encode_capture(kind, body).unwrap();
     let read = match kind {
-        "webhook" => proto::webhook(body.to_string().as_bytes()),
-        "events" => proto::events(&encoded()),
-        _ => proto::stats(&encoded()),
+        "webhook" => livekit::webhook(body.to_string().as_bytes()),
+        "events" => livekit::events(&encoded()),
+        _ => livekit::stats(&encoded()),
     };
     read.unwrap().decoded
 }
@@ -85,9 +85,6 @@ fn pass(out: &mut Batch, write: &dyn Fn(&str) -> String, to: &mut Store) {
         if let Value::Text(text) = &mut attribute.value {
             *text = write(text).into();
         }
-    }
-    for message in spans.iter_mut().filter_map(|span| span.failure.as_mut()) {
-        *message = write(message).into();
     }
     to.add(Passed::Logs(logs));
     to.add(Passed::Spans(spans));

@@ -9,9 +9,9 @@ use std::time::Duration;
 use livekit_otel_engine::session;
 use livekit_otel_engine::stats;
 use livekit_otel_engine::{Batch, Engine};
-use livekit_otel_livekit as proto;
+use livekit_otel_livekit as livekit;
 use livekit_otel_model::event::Decoded;
-use livekit_otel_model::semconv::{PERSONAL, key};
+use livekit_otel_model::semconv::PERSONAL;
 use livekit_otel_model::signal::{Attribute, Value};
 use protox::Compiler;
 use protox::prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescriptor};
@@ -248,7 +248,7 @@ fn decoded_messages() -> Vec<Decoded> {
     let (pool, classes) = (pool(), table());
     let fill =
         |name: &str, nth| filled(&pool.get_message_by_name(name).unwrap(), &classes, nth, DEEP);
-    let encoded = |kind, body: &Json| proto::encode_capture(kind, body).unwrap();
+    let encoded = |kind, body: &Json| livekit::encode_capture(kind, body).unwrap();
     let types = pool.get_enum_by_name("livekit.AnalyticsEventType").unwrap().values().len();
     // Each alternative of the largest oneof occurs once.
     let mut reads = Vec::new();
@@ -256,7 +256,7 @@ fn decoded_messages() -> Vec<Decoded> {
         let mut events = fill(EVENTS, nth);
         events["events"][0]["type"] = json!(nth);
         events["events"][0]["id"] = json!(format!("AE_{nth}"));
-        reads.push(proto::events(&encoded("events", &events)).unwrap());
+        reads.push(livekit::events(&encoded("events", &events)).unwrap());
     }
     let webhooks = [
         "room_started",
@@ -280,10 +280,10 @@ fn decoded_messages() -> Vec<Decoded> {
         let mut webhook = fill(WEBHOOK, nth);
         webhook["event"] = json!(event);
         webhook["id"] = json!(format!("EV_{nth}"));
-        reads.push(proto::webhook(webhook.to_string().as_bytes()).unwrap());
+        reads.push(livekit::webhook(webhook.to_string().as_bytes()).unwrap());
     }
-    reads.push(proto::stats(&encoded("stats", &fill(STATS, 0))).unwrap());
-    reads.push(proto::node_rooms(&encoded("nodeRooms", &fill(ROOMS, 0))).unwrap());
+    reads.push(livekit::stats(&encoded("stats", &fill(STATS, 0))).unwrap());
+    reads.push(livekit::node_rooms(&encoded("nodeRooms", &fill(ROOMS, 0))).unwrap());
     reads.into_iter().map(|read| read.decoded).collect()
 }
 
@@ -303,11 +303,7 @@ fn no_secret_is_read_and_only_personal_keys_have_personal_data() {
     }
     engine.close(now, "shutdown", &mut out);
     let metrics = out.all_metrics();
-    let mut sent: Vec<Attribute> = Vec::new();
-    for span in out.spans {
-        sent.extend(span.failure.map(|error_type| Attribute::new(key::ERROR_TYPE, error_type)));
-        sent.extend(span.attributes);
-    }
+    let mut sent: Vec<_> = out.spans.into_iter().flat_map(|span| span.attributes).collect();
     sent.extend(out.logs.into_iter().flat_map(|log| {
         assert!(!log.event_name.contains(':'), "{}", log.event_name);
         log.attributes

@@ -70,7 +70,7 @@ fn write_span(to: &mut String, span: &Span) {
     for link in &span.links {
         writeln!(to, "  link {} {}", hex(&link.trace_id), hex(&link.span_id)).unwrap();
     }
-    if let Some(message) = &span.failure {
+    if let Some(message) = span.failure() {
         writeln!(to, "  error {message}").unwrap();
     }
     write_attributes(to, &span.attributes);

@@ -103,7 +103,7 @@ fn facts(span: &Span) -> Facts {
         Some(Value::Int(windows)) => windows,
         _ => 0,
     };
-    Facts { start: span.start, end: span.end, failed: span.failure.is_some(), mutes, windows }
+    Facts { start: span.start, end: span.end, failed: span.failure().is_some(), mutes, windows }
 }
 
 fn all_facts(out: &Batch) -> BTreeMap<Id, Facts> {

@@ -55,7 +55,7 @@ fn the_capture_becomes_one_room_with_all_its_spans() {
     assert_eq!(attempts.sum::<i64>(), 11, "one subscription was requested twice");
     let mutes = batch.spans.iter().filter_map(|span| int(&span.attributes, key::TRACK_MUTES));
     assert_eq!(mutes.sum::<i64>(), 1);
-    assert!(batch.spans.iter().all(|span| span.failure.is_none()));
+    assert!(batch.spans.iter().all(|span| span.failure().is_none()));
     let inferred = |span: &&Span| text(&span.attributes, key::END_INFERRED).is_some();
     assert_eq!(batch.spans.iter().filter(inferred).count(), 0);
 }

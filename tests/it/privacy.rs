@@ -176,7 +176,6 @@ async fn the_text_of_an_error_is_personal_in_spans_and_logs() {
                 Attribute::new(key::ERROR, TEXT),
             ],
             links: Vec::new(),
-            failure: Some("subscribe_failed".into()),
         }],
         logs: vec![LogRecord {
             event_name: "lk.sip.call_ended".into(),

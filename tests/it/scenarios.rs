@@ -160,7 +160,7 @@ fn tree(
         SpanKind::Client => " (client)",
     };
     writeln!(to, "{indent}{}{kind}  {start} .. {end}", label(span)).unwrap();
-    if let Some(message) = &span.failure {
+    if let Some(message) = span.failure() {
         writeln!(to, "{indent}    FAILED: {message}").unwrap();
     }
     for link in &span.links {

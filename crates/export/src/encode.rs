@@ -19,8 +19,8 @@ use livekit_otel_model::signal::{
 const SAMPLED: u32 = 1;
 
 pub(super) fn span(privacy: &Privacy, span: &Span) -> Record {
-    let status = span.failure.as_ref().map(|error_type| trace::Status {
-        message: error_type.to_string(),
+    let status = span.failure().map(|error_type| trace::Status {
+        message: error_type.to_owned(),
         code: trace::status::StatusCode::Error.into(),
     });
     let links = span.links.iter().map(|link| trace::span::Link {

@@ -144,6 +144,7 @@ where
 }
 
 fn data(span: Span, scope: &InstrumentationScope) -> SpanData {
+    let failure = span.failure().map(str::to_owned);
     let mut links = SpanLinks::default();
     let link = |link: &signal::Link| Link::new(context(link.trace_id, link.span_id), Vec::new(), 0);
     links.links = span.links.iter().map(link).collect();
@@ -163,7 +164,7 @@ fn data(span: Span, scope: &InstrumentationScope) -> SpanData {
         dropped_attributes_count: 0,
         events: SpanEvents::default(),
         links,
-        status: span.failure.map_or(Status::Unset, |message| Status::error(message.to_string())),
+        status: failure.map_or(Status::Unset, Status::error),
         instrumentation_scope: scope.clone(),
     }
 }

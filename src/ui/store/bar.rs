@@ -1,7 +1,5 @@
 //! A line of the waterfall: a span, or something open that becomes one.
 
-use std::sync::Arc;
-
 use livekit_otel_model::event::Time;
 use livekit_otel_model::semconv::key;
 use livekit_otel_model::signal::{Attribute, Span, SpanId, TraceId, Value};
@@ -17,8 +15,6 @@ pub(in crate::ui) struct Bar {
     pub(in crate::ui) start: Time,
     /// `None` while it is open.
     pub(in crate::ui) end: Option<Time>,
-    /// Why it failed; empty if the reason is unknown.
-    pub(in crate::ui) failure: Option<Arc<str>>,
     pub(in crate::ui) attributes: Vec<Attribute>,
 }
 
@@ -29,7 +25,6 @@ impl Bar {
             sent: Some((span.trace_id, span.span_id)),
             start: span.start,
             end: Some(span.end),
-            failure: span.failure,
             attributes: span.attributes,
         }
     }
@@ -42,9 +37,9 @@ impl Bar {
         self.text(key::PARTICIPANT_ID)
     }
 
-    /// Whether it failed, by its status or its error type.
+    /// Whether it failed: only then it has an error type.
     pub(in crate::ui) fn failed(&self) -> bool {
-        self.failure.is_some() || self.text(key::ERROR_TYPE).is_some()
+        self.text(key::ERROR_TYPE).is_some()
     }
 
     /// The error type.
@@ -59,8 +54,7 @@ impl Bar {
 
     /// Its approximate size in memory.
     pub(super) fn bytes(&self) -> usize {
-        let failure = self.failure.as_ref().map_or(0, |error_type| error_type.len());
-        size_of::<Self>() + failure + bytes(&self.attributes)
+        size_of::<Self>() + bytes(&self.attributes)
     }
 
     /// Adds the attributes of a later record, or replaces them.

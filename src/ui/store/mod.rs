@@ -57,7 +57,7 @@ impl Store {
                 for span in spans {
                     // Deliveries have traces of their own; one that went well says nothing of the
                     // call.
-                    if span.name == span::WEBHOOK_DELIVERY && span.failure.is_none() {
+                    if span.name == span::WEBHOOK_DELIVERY && span.failure().is_none() {
                         continue;
                     }
                     let at = (span.end, self.now.unwrap_or(span.end));

@@ -188,7 +188,6 @@ impl Room {
             sent: None,
             start: record.time,
             end: None,
-            failure: None,
             attributes: Vec::new(),
         });
         let before = if known { bar.bytes() } else { 0 };
@@ -196,7 +195,7 @@ impl Room {
         match step {
             Step::Begins => bar.start = bar.start.min(record.time),
             Step::BeginsAgain if bar.end.is_some() => {
-                (bar.start, bar.end, bar.failure) = (record.time, None, None);
+                (bar.start, bar.end) = (record.time, None);
                 let of_failure = [key::ERROR_TYPE, key::ERROR];
                 bar.attributes.retain(|attribute| !of_failure.contains(&attribute.key));
             }
@@ -205,7 +204,6 @@ impl Room {
                 bar.end = Some(record.time.max(bar.start));
                 if let Some(error_type) = live::failure(record) {
                     bar.learn(&[Attribute::new(key::ERROR_TYPE, &*error_type)]);
-                    bar.failure = Some(error_type.into());
                 }
             }
         }

@@ -41,7 +41,6 @@ fn span(name: &'static str, room: &str, who: &str, secs: i64) -> Span {
         end: at(secs),
         attributes: attributes.map(|(key, value)| Attribute::new(key, value)).collect(),
         links: Vec::new(),
-        failure: None,
     }
 }
 
@@ -156,7 +155,7 @@ fn ended_rooms_are_removed_for_others_and_open_ones_are_not() {
 fn a_room_with_failures_is_removed_last() {
     let mut store = Store::new(Limits { rooms: 2, ..Limits::default() });
     let mut failed = span(span::TRACK_SUBSCRIBE, "RM_bad", "PA_1", 0);
-    failed.failure = Some("no".into());
+    failed.attributes.push(Attribute::new(key::ERROR_TYPE, "no"));
     store.add(Passed::Spans(vec![failed, span(span::ROOM, "RM_bad", "", 0)]));
     for n in 1..5 {
         begin_and_end(&mut store, &format!("RM_{n}"), n);
@@ -191,7 +190,7 @@ fn failures_are_held_when_other_spans_are_left_out() {
     let some = |n: usize| vec![span(span::TRACK, "RM_1", "PA_1", 1); n];
     store.add(Passed::Spans(some(10)));
     let mut failed = span(span::TRACK_SUBSCRIBE, "RM_1", "PA_1", 2);
-    failed.failure = Some("no".into());
+    failed.attributes.push(Attribute::new(key::ERROR_TYPE, "no"));
     store.add(Passed::Spans(vec![failed]));
     let room = store.room("RM_1").unwrap();
     assert_eq!((room.bars().count(), room.failures(), room.spans_left_out), (5, 1, 6));

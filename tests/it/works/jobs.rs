@@ -56,7 +56,7 @@ fn a_job_that_waited_and_was_tried_again_is_one_span_from_its_creation() {
     ]);
     let span = only(&out, span::AGENT_JOB);
     assert_eq!((span.start, span.end), (at(1000), at(9000)));
-    assert_eq!((&span.failure, text(&span.attributes, key::START_INFERRED)), (&None, None));
+    assert_eq!((span.failure(), text(&span.attributes, key::START_INFERRED)), (None, None));
     for (key, expected) in [
         (key::JOB_ID, "AJ_1"),
         (key::DISPATCH_ID, "AD_1"),

@@ -39,7 +39,6 @@ pub(super) fn of_room(room: &Room) -> Span {
         end: room.end.map_or(room.newest, |end| room.at_end(end)).max(start),
         attributes,
         links: before.or(previous).into_iter().chain(room.callers.links()).collect(),
-        failure: None,
     }
 }
 
@@ -104,7 +103,6 @@ impl ParticipantSpans<'_> {
             end: end.max(start),
             attributes,
             links: Vec::new(),
-            failure: None,
         }
     }
 
@@ -307,5 +305,4 @@ fn inferred(rule: Option<&'static str>, to: &mut Vec<Attribute>) {
 fn failed(span: &mut Span, error_type: impl Into<Arc<str>>, message: Option<Arc<str>>) {
     let error_type = error_type.into();
     failure::attributes(&error_type, message, &mut span.attributes);
-    span.failure = Some(error_type);
 }

@@ -302,7 +302,6 @@ async fn a_disabled_signal_is_counted_and_not_sent() {
         end: at,
         attributes: Vec::new(),
         links: Vec::new(),
-        failure: None,
     };
     fixture.exporter.spans(&[span]);
     let output = fixture.ledger.snapshot().outputs[Signal::Traces as usize].clone();

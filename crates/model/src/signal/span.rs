@@ -1,9 +1,8 @@
 //! Finished spans.
 
-use std::sync::Arc;
-
-use super::attribute::Attribute;
+use super::attribute::{Attribute, Value};
 use crate::event::Time;
+use crate::semconv::key;
 
 /// 16 bytes, never all zero.
 pub type TraceId = [u8; 16];
@@ -31,8 +30,18 @@ pub struct Span {
     pub attributes: Vec<Attribute>,
     /// Links to related spans of which it is not a child.
     pub links: Vec<Link>,
-    /// The error type, which is the status message, if it failed; other spans have no status.
-    pub failure: Option<Arc<str>>,
+}
+
+impl Span {
+    /// Its `error.type`, which is also its status message, if it failed; other spans have no status.
+    pub fn failure(&self) -> Option<&str> {
+        let error_type =
+            self.attributes.iter().find(|attribute| attribute.key == key::ERROR_TYPE)?;
+        match &error_type.value {
+            Value::Text(error_type) => Some(error_type),
+            _ => None,
+        }
+    }
 }
 
 /// The kinds of OTLP's spans that are used.

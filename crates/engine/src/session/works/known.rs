@@ -151,7 +151,6 @@ impl Known {
             end: self.ended.or(self.over).unwrap_or(self.newest).max(start),
             attributes,
             links: self.place.room.into_iter().map(link).collect(),
-            failure: failure.map(|failure| Arc::clone(&failure.error_type)),
         }
     }
 
