@@ -118,6 +118,7 @@ fn each_level_has_as_many_series_as_the_readme_states() {
             Level::Room => rooms,
             Level::Participant => participants,
             Level::Track => tracks,
+            other => panic!("{other:?}"),
         };
         assert_eq!(series.len() as u64, factor.parse().unwrap_or(0) * of, "{stated}");
     }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, Serializer};
 
 /// Why an input was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Refused {
     /// The token is missing, wrong, expired, of an unknown key, or does not sign the body.
     Unauthorized,
@@ -38,6 +39,7 @@ impl Refused {
 
 /// Why a record was lost before its delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Lost {
     /// The collector accepted the request but not this record (partial success).
     Rejected,

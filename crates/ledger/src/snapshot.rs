@@ -10,6 +10,7 @@ use crate::reason::{self, Lost, Refused};
 
 /// The ledger at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Snapshot {
     /// What was received, by source.
     pub inputs: [Input; 5],
@@ -38,6 +39,7 @@ pub struct Snapshot {
 
 /// A source's row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Input {
     /// Which source.
     pub source: Source,
@@ -64,6 +66,7 @@ pub struct Input {
 
 /// A signal's row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Output {
     /// Which signal.
     pub signal: Signal,

@@ -12,6 +12,7 @@ use crate::signal::{Attribute, LogRecord, Span, Value};
 
 /// `privacy.pii`: what is sent of attributes with [`PERSONAL`] keys.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub enum Privacy {
     /// They are sent unchanged.
     #[default]

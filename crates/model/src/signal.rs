@@ -1,5 +1,8 @@
 //! The program's output before it is encoded as OTLP: finished spans, log records and metric points.
 //! `session` and `stats` of the engine make them, the crate `export` encodes them.
+//!
+//! The enums are exhaustive on purpose: whatever encodes a record must handle each kind, so a new kind is
+//! a breaking release.
 
 mod attribute;
 mod log;

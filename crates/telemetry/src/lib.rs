@@ -102,7 +102,7 @@ pub use null::NullTelemetry;
 #[cfg(feature = "sdk")]
 pub use sdk::SdkSink;
 pub use service::{Activation, ParticipantContext, TelemetryService, TrackContext};
-pub use settings::OtelSettings;
+pub use settings::{HeaderError, OtelSettings};
 
 pub use livekit_otel_engine::session::TraceScope;
 pub use livekit_otel_engine::stats::calls::{Connecting, JoinState, Timing};
@@ -110,6 +110,7 @@ pub use livekit_otel_engine::stats::worker::{ReferenceGuard, StatsKey, TrackClas
 pub use livekit_otel_engine::stats::{Histograms, Level};
 pub use livekit_otel_export::StartError;
 pub use livekit_otel_export::configure::{Errors, Problem};
+pub use livekit_otel_export::settings::Compression;
 pub use livekit_otel_ledger::faults::Fault;
 pub use livekit_otel_model::Source;
 pub use livekit_otel_model::event::{Direction, Time, TrackKind, TrackSource};
@@ -123,7 +124,11 @@ pub use livekit_otel_model::signal;
 
 /// The counts of a service's records, and why some were refused or lost.
 pub mod ledger {
-    pub use livekit_otel_ledger::{Imbalance, Input, Lost, Output, Refused, Snapshot};
+    pub use livekit_otel_ledger::{
+        Connections, Imbalance, Input, Listener, Lost, Output, Refused, Snapshot,
+    };
+    pub use livekit_otel_model::Signal;
+    pub use livekit_otel_model::event::Unknown;
 }
 
 /// LiveKit's messages, of the version that this crate reads, and the type of their times.

@@ -1,7 +1,12 @@
 //! The settings of the OpenTelemetry output.
 
+use std::error::Error;
+use std::mem;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
 
 use super::endpoint::{self, EndpointError};
 use livekit_otel_engine::session::{self, TraceScope};
@@ -9,7 +14,7 @@ use livekit_otel_engine::stats::{self, Histograms, Level};
 use livekit_otel_export as export;
 use livekit_otel_export::configure::schema::Sections;
 use livekit_otel_export::configure::{self, Env, Errors, Flags, Reader, option, values};
-use livekit_otel_export::settings::{Protocol, Target};
+use livekit_otel_export::settings::{Compression, Protocol, Target};
 use livekit_otel_model::privacy::Privacy;
 use livekit_otel_model::signal::Temporality;
 
@@ -26,6 +31,17 @@ pub struct OtelSettings {
     pub(super) export: export::Settings,
     pub(super) journal_bytes: usize,
     pub(super) dead_letter_bytes: u64,
+}
+
+/// A header whose name or value can't be sent.
+#[derive(Debug, thiserror::Error)]
+#[error("not a header's name and value")]
+pub struct HeaderError(#[source] Box<dyn Error + Send + Sync>);
+
+impl HeaderError {
+    fn new(error: impl Error + Send + Sync + 'static) -> Self {
+        Self(Box::new(error))
+    }
 }
 
 struct Variables<F>(F);
@@ -135,6 +151,51 @@ impl OtelSettings {
         self
     }
 
+    /// How requests are compressed; not by default.
+    pub fn compression(mut self, compression: Compression) -> Self {
+        for target in self.targets() {
+            target.compression = compression;
+        }
+        self
+    }
+
+    /// A header of each request, in place of one with the same name. `Debug` does not show its value.
+    ///
+    /// # Errors
+    /// If a name or value like this can't be sent.
+    pub fn header(mut self, name: &str, value: &str) -> Result<Self, HeaderError> {
+        let name = HeaderName::try_from(name).map_err(HeaderError::new)?;
+        let mut value = HeaderValue::try_from(value).map_err(HeaderError::new)?;
+        value.set_sensitive(true);
+        for target in self.targets() {
+            target.headers.0.retain(|(each, _)| *each != name);
+            target.headers.0.push((name.clone(), value.clone()));
+        }
+        Ok(self)
+    }
+
+    /// The PEM file of the trusted certificates, in place of the system's.
+    pub fn ca(mut self, path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        for target in self.targets() {
+            target.tls = mem::take(&mut target.tls).with_ca(&path);
+        }
+        self
+    }
+
+    /// The PEM files of the client's certificate and its key, for mTLS.
+    pub fn client_certificate(
+        mut self,
+        certificate: impl Into<PathBuf>,
+        key: impl Into<PathBuf>,
+    ) -> Self {
+        let (certificate, key) = (certificate.into(), key.into());
+        for target in self.targets() {
+            target.tls = mem::take(&mut target.tls).with_client(&certificate, &key);
+        }
+        self
+    }
+
     /// The resource's `service.name`, whatever the environment says.
     pub fn service_name(self, name: &str) -> Self {
         self.attribute("service.name", name)
@@ -177,6 +238,12 @@ impl OtelSettings {
         self
     }
 
+    /// How long after that the ids of ended rooms are remembered, so that no room has two spans; 48 h.
+    pub fn keep_ended_ids(mut self, time: Duration) -> Self {
+        self.session.keep_ended_ids = time;
+        self
+    }
+
     /// What shares a trace; a room and everything in it.
     pub fn trace_scope(mut self, scope: TraceScope) -> Self {
         self.session.scope = scope;
@@ -186,6 +253,12 @@ impl OtelSettings {
     /// The most spans of a trace; 5000.
     pub fn max_spans(mut self, spans: usize) -> Self {
         self.session.max_spans = spans;
+        self
+    }
+
+    /// Participants who join a room that is older than this get a trace of their own; 6 h.
+    pub fn max_trace_age(mut self, age: Duration) -> Self {
+        self.session.max_age = age;
         self
     }
 
@@ -258,9 +331,108 @@ impl OtelSettings {
         self
     }
 
+    /// The most bytes of a request before compression; 1 MiB. Collectors accept 4 MiB by default.
+    pub fn max_request_bytes(mut self, bytes: usize) -> Self {
+        self.export.max_request_bytes = bytes;
+        self
+    }
+
+    /// The most bytes of ended rooms; 128 MiB. Beyond that the oldest are forgotten early.
+    pub fn max_ended_bytes(mut self, bytes: usize) -> Self {
+        self.session.max_ended = bytes;
+        self
+    }
+
+    /// The most ids of received messages, and of forgotten rooms, that are remembered; 3,500,000 of each.
+    /// Beyond that the oldest are forgotten early.
+    pub fn max_ids(mut self, ids: usize) -> Self {
+        self.session.max_ids = ids;
+        self
+    }
+
     /// The most bytes of records that are kept because they can't be delivered; 16 MiB.
     pub fn dead_letter_bytes(mut self, bytes: u64) -> Self {
         self.dead_letter_bytes = bytes;
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Without `..`, so that a new setting of the engine does not compile before it is here.
+    #[test]
+    fn each_setting_of_the_engine_can_be_set() {
+        let time = Duration::from_secs;
+        let settings = OtelSettings::default()
+            .linger(time(1))
+            .silent_after(time(2))
+            .keep_ended(time(3))
+            .keep_ended_ids(time(4))
+            .max_trace_age(time(5))
+            .max_ended_bytes(6)
+            .max_ids(7)
+            .max_spans(8)
+            .trace_scope(TraceScope::Participant)
+            .subscription_spans(true)
+            .trace_url("https://traces.example/{trace_id}")
+            .level(Level::Track)
+            .cardinality_limit(9)
+            .names(false)
+            .top_n(10)
+            .histograms(Histograms::Exponential)
+            .temporality(Temporality::Delta);
+        let default = session::Settings::default();
+        let session = session::Settings {
+            linger: time(1),
+            silent_after: time(2),
+            keep_ended: time(3),
+            keep_ended_ids: time(4),
+            max_age: time(5),
+            max_ended: 6,
+            max_ids: 7,
+            max_spans: 8,
+            scope: TraceScope::Participant,
+            subscriptions: true,
+            trace_url: Some("https://traces.example/{trace_id}".into()),
+            // A program has one source of its events.
+            twin_wait: default.twin_wait,
+        };
+        assert_eq!(settings.session, session);
+        let stats = stats::Settings {
+            level: Level::Track,
+            cardinality_limit: 9,
+            names: false,
+            top_n: 10,
+            histograms: Histograms::Exponential,
+            temporality: Temporality::Delta,
+            // Starting the service sets it.
+            node_streams: stats::NodeStreamSource::default(),
+        };
+        assert_eq!(settings.stats, stats);
+        assert_eq!(settings.export.temporality, Temporality::Delta);
+    }
+
+    #[test]
+    fn settings_of_requests_apply_to_each_signal() {
+        let settings = OtelSettings::default().compression(Compression::Zstd);
+        let settings = settings.header("x-tenant", "a").unwrap().header("X-Tenant", "b").unwrap();
+        let settings = settings.timeout(Duration::from_secs(1)).max_request_bytes(1 << 10);
+        let mut settings = settings.ca("ca.pem").client_certificate("c.pem", "k.pem");
+        for target in settings.targets() {
+            assert_eq!(
+                (target.compression, target.timeout),
+                (Compression::Zstd, Duration::from_secs(1))
+            );
+            let header = ("x-tenant".parse().unwrap(), "b".parse().unwrap());
+            assert_eq!(target.headers.0, [header]);
+            assert_eq!(target.tls.paths(), ["ca.pem", "c.pem", "k.pem"].map(PathBuf::from));
+        }
+        assert_eq!(settings.export.max_request_bytes, 1 << 10);
+        for (name, value) in [("x tenant", "a"), ("x-tenant", "a\n")] {
+            let error = OtelSettings::default().header(name, value).unwrap_err();
+            assert!(error.source().is_some());
+        }
     }
 }

@@ -40,6 +40,7 @@ fn provider(settings: Settings, exporter: InMemoryMetricExporter) -> SdkMeterPro
                 max_scale: 20,
                 record_min_max: true,
             },
+            other => panic!("{other:?}"),
         };
         Stream::builder().with_aggregation(aggregation).build().ok()
     };

@@ -40,6 +40,7 @@ pub struct Settings {
 
 /// Which spans share a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum TraceScope {
     /// Those of a room and its participants, up to the trace's limits.
     #[default]

@@ -15,6 +15,7 @@ use livekit_otel_model::signal::{Attribute, Metric, Number, NumberPoint, Tempora
 /// A step of a participant's connecting (upstream's `livekit_participant_join_total`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs)] // named as upstream names its states
+#[non_exhaustive]
 pub enum JoinState {
     SignalConnected,
     SignalFailed,
@@ -158,6 +159,7 @@ pub enum Count {
 
 /// Something that takes time. Those of sessions have the client's protocol version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Timing {
     /// From the signal connection to the join response.
     SessionJoin(u32),

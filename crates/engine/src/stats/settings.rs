@@ -49,6 +49,7 @@ pub enum NodeStreamSource {
 
 /// `stats.level`: what has a series of its own in each direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[non_exhaustive]
 pub enum Level {
     /// Only nodes.
     Node,

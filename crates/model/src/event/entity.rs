@@ -79,6 +79,7 @@ pub struct Track {
 /// `TrackType`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[allow(missing_docs)]
+#[non_exhaustive]
 pub enum TrackKind {
     Audio,
     Video,
@@ -99,6 +100,7 @@ impl TrackKind {
 /// `TrackSource`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[allow(missing_docs)]
+#[non_exhaustive]
 pub enum TrackSource {
     Camera,
     Microphone,

@@ -25,6 +25,7 @@ pub(super) const SCORE_BOUNDS: &[f64] = &[1.0, 2.0, 2.5, 3.0, 3.5, 4.0, 4.1, 4.3
 
 /// `stats.histograms`: the buckets of histograms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Histograms {
     /// Buckets with documented bounds, which Prometheus stores as classic histograms.
     #[default]
