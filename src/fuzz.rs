@@ -18,7 +18,7 @@ use livekit_otel_engine::stats;
 use livekit_otel_engine::{Batch, Engine};
 use livekit_otel_livekit::keys::Keys;
 use livekit_otel_livekit::token;
-use livekit_otel_livekit::{self as proto, Read, Unreadable};
+use livekit_otel_livekit::{self as livekit, Read, Unreadable};
 use livekit_otel_model::Source;
 use livekit_otel_model::event::{Decoded, Time};
 use livekit_otel_tools::capture::{Capture, Line};
@@ -51,7 +51,7 @@ pub fn webhook(data: &[u8]) {
         );
     }
     if let Some(body) = rest.get(1..) {
-        play(&timed([proto::webhook(body)]));
+        play(&timed([livekit::webhook(body)]));
     }
 }
 
@@ -73,12 +73,12 @@ pub fn capture(data: &[u8]) {
 
 fn read(line: &Line) -> Result<Read, Unreadable> {
     let (kind, read): (_, fn(&[u8]) -> _) = match line.source {
-        Source::Webhook => return proto::webhook(line.body.to_string().as_bytes()),
-        Source::Events => ("events", proto::events),
-        Source::Stats => ("stats", proto::stats),
-        Source::NodeRooms | Source::Api => ("nodeRooms", proto::node_rooms),
+        Source::Webhook => return livekit::webhook(line.body.to_string().as_bytes()),
+        Source::Events => ("events", livekit::events),
+        Source::Stats => ("stats", livekit::stats),
+        Source::NodeRooms | Source::Api => ("nodeRooms", livekit::node_rooms),
     };
-    read(&proto::encode_capture(kind, &line.body)?)
+    read(&livekit::encode_capture(kind, &line.body)?)
 }
 
 /// Messages of the analytics streams, each after its kind (a byte) and its length (two).
@@ -89,9 +89,9 @@ pub fn analytics(mut data: &[u8]) {
         let (message, after) = rest.split_at(length.min(rest.len()));
         data = after;
         reads.push(match kind % 3 {
-            0 => proto::events(message),
-            1 => proto::stats(message),
-            _ => proto::node_rooms(message),
+            0 => livekit::events(message),
+            1 => livekit::stats(message),
+            _ => livekit::node_rooms(message),
         });
     }
     play(&timed(reads));

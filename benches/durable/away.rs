@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use livekit_otel_livekit as proto;
+use livekit_otel_livekit as livekit;
 use livekit_otel_transport::frames::RawCodec;
 use serde_json::json;
 use tonic::transport::Endpoint;
@@ -76,5 +76,5 @@ fn message(first: usize) -> Bytes {
         })
     };
     let events: Vec<_> = (first..first + A_MESSAGE).map(event).collect();
-    proto::encode_capture("events", &json!({"events": events})).unwrap().into()
+    livekit::encode_capture("events", &json!({"events": events})).unwrap().into()
 }

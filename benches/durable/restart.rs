@@ -8,7 +8,7 @@ use livekit_otel_engine::session;
 use livekit_otel_engine::snapshot::{Part, Writer, part};
 use livekit_otel_engine::stats;
 use livekit_otel_engine::{Batch, Engine};
-use livekit_otel_livekit as proto;
+use livekit_otel_livekit as livekit;
 use livekit_otel_model::event::Time;
 use serde_json::json;
 
@@ -50,9 +50,9 @@ pub fn run() {
                 }));
             }
         }
-        let events = proto::encode_capture("events", &json!({"events": events})).unwrap();
-        let stats = proto::encode_capture("stats", &json!({"stats": windows})).unwrap();
-        for read in [proto::events(&events).unwrap(), proto::stats(&stats).unwrap()] {
+        let events = livekit::encode_capture("events", &json!({"events": events})).unwrap();
+        let stats = livekit::encode_capture("stats", &json!({"stats": windows})).unwrap();
+        for read in [livekit::events(&events).unwrap(), livekit::stats(&stats).unwrap()] {
             engine.apply(&read.decoded, begin, false, &mut out);
         }
         out = Batch::default();

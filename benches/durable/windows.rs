@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use livekit_otel_livekit as proto;
+use livekit_otel_livekit as livekit;
 use livekit_otel_transport::frames::RawCodec;
 use serde_json::json;
 use tonic::transport::Endpoint;
@@ -65,5 +65,5 @@ fn message(nth: usize) -> Bytes {
         })
     };
     let stats: Vec<_> = (0..A_MESSAGE).map(window).collect();
-    proto::encode_capture("stats", &json!({"stats": stats})).unwrap().into()
+    livekit::encode_capture("stats", &json!({"stats": stats})).unwrap().into()
 }

@@ -160,8 +160,8 @@ impl Otelcol {
             // One that lacks the otlp receiver, the nop exporter or the yaml provider ends at once.
             if process.try_wait().unwrap().is_some() || Instant::now() > until {
                 let _ = process.kill();
-                let said = std::io::read_to_string(process.stderr.take().unwrap()).unwrap();
-                panic!("{program} does not listen:\n{said}");
+                let printed = std::io::read_to_string(process.stderr.take().unwrap()).unwrap();
+                panic!("{program} does not listen:\n{printed}");
             }
             std::thread::yield_now();
         }

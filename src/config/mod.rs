@@ -87,8 +87,8 @@ pub struct Config {
     pub journal_bytes: usize,
     /// The use of memory above which nothing is accepted, in bytes.
     pub memory_limit: Option<u64>,
-    /// How much is kept as dead letters, in bytes.
-    pub set_aside_bytes: u64,
+    /// The most bytes of dead letters.
+    pub dead_letter_bytes: u64,
     /// How long shutdown may take.
     pub shutdown_timeout: Duration,
     /// The program's own log.
@@ -183,14 +183,14 @@ fn settings(args: &ServeArgs, mut tree: Tree, reader: &mut Reader<'_>) -> File {
 }
 
 fn read(args: &ServeArgs, keys: Keys, file: File, reader: &mut Reader<'_>) -> Config {
-    let File { limits, session, traces, stats, set_aside, log, observe, .. } = file;
+    let File { limits, session, traces, stats, dead_letters, log, observe, .. } = file;
     let sections = Sections { export: file.export, resource: file.resource, privacy: file.privacy };
     let export = configure::read(&overrides::exporter(args), &sections, reader);
     let unfinished = listen::unfinished(&limits, file.memory_limit, reader);
     let journal_bytes = file.journal.max_bytes.unwrap_or(64 << 20);
     let longest = limits.webhook_body.max(limits.analytics_message);
     let journal = journal::read(file.journal, longest, reader);
-    let set_aside_default = if journal.is_some() { 256 << 20 } else { 16 << 20 };
+    let default_letters = if journal.is_some() { 256 << 20 } else { 16 << 20 };
     let [http_tls, grpc_tls] = listen::read(args, &file.listen, reader);
     Config {
         http: file.listen.http,
@@ -223,7 +223,7 @@ fn read(args: &ServeArgs, keys: Keys, file: File, reader: &mut Reader<'_>) -> Co
         journal,
         journal_bytes,
         memory_limit: file.memory_limit,
-        set_aside_bytes: set_aside.max_bytes.unwrap_or(set_aside_default),
+        dead_letter_bytes: dead_letters.max_bytes.unwrap_or(default_letters),
         shutdown_timeout: file.shutdown_timeout,
         log: LogSettings { level: log.level, format: log.format },
         observe_traces: observe.traces,

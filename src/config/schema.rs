@@ -37,7 +37,8 @@ pub(super) struct File {
     /// Near this use of memory nothing is accepted until memory use falls again.
     #[serde(deserialize_with = "size")]
     pub(super) memory_limit: Option<u64>,
-    pub(super) set_aside: SetAside,
+    #[serde(rename = "set_aside")]
+    pub(super) dead_letters: DeadLetters,
     /// How long shutdown may take, up to 24h.
     #[serde(deserialize_with = "duration")]
     pub(super) shutdown_timeout: Duration,
@@ -59,7 +60,7 @@ impl Default for File {
             resource: Pairs::default(),
             journal: Journal::default(),
             memory_limit: None,
-            set_aside: SetAside::default(),
+            dead_letters: DeadLetters::default(),
             shutdown_timeout: Duration::from_secs(10),
             log: Log::default(),
             privacy: Personal::default(),
@@ -337,7 +338,7 @@ impl Default for Journal {
 /// Dead letters.
 #[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct SetAside {
+pub(super) struct DeadLetters {
     /// By default 16MiB in memory; with `journal.dir` 256MiB on disk.
     #[serde(deserialize_with = "size")]
     pub(super) max_bytes: Option<u64>,

@@ -90,7 +90,7 @@ fn the_defaults_need_only_keys() {
     assert_eq!(config.session, livekit_otel_engine::session::Settings::default());
     assert_eq!(config.stats, livekit_otel_engine::stats::Settings::default());
     assert_eq!(config.stats_interval, Duration::from_secs(30));
-    assert_eq!((config.journal_bytes, config.set_aside_bytes), (64 << 20, 16 << 20));
+    assert_eq!((config.journal_bytes, config.dead_letter_bytes), (64 << 20, 16 << 20));
     assert_eq!(config.shutdown_timeout, Duration::from_secs(10));
     assert_eq!(config.log, LogSettings { level: LevelFilter::INFO, format: LogFormat::Text });
     assert!(!config.observe_traces);
@@ -351,7 +351,7 @@ fn a_journal_on_disk_has_larger_limits_than_one_in_memory() {
     let config = load(&[("LIVEKIT_OTEL_JOURNAL_DIR", "journal")]);
     let journal = config.journal.unwrap();
     assert_eq!((journal.directory, journal.settings.max_bytes), ("journal".into(), 8 << 30));
-    assert_eq!(config.set_aside_bytes, 256 << 20);
+    assert_eq!(config.dead_letter_bytes, 256 << 20);
 }
 
 #[test]

@@ -42,7 +42,7 @@ impl Storage {
 
     fn in_memory(config: &Config, ledger: &Arc<Ledger>) -> Self {
         let (journal, reader) = journal::in_memory(config.journal_bytes, ledger);
-        let dead_letters = Arc::new(DeadLetters::in_memory(config.set_aside_bytes));
+        let dead_letters = Arc::new(DeadLetters::in_memory(config.dead_letter_bytes));
         Self { journal, reader, dead_letters, disk: None, faults: Faults::default(), writer: None }
     }
 
@@ -52,7 +52,7 @@ impl Storage {
         ledger: &Arc<Ledger>,
     ) -> Result<Self, StartError> {
         let directory = Arc::new(Directory::open(&journal.directory, Arc::clone(&journal.disk))?);
-        let dead_letters = Arc::new(DeadLetters::on_disk(&directory, config.set_aside_bytes)?);
+        let dead_letters = Arc::new(DeadLetters::on_disk(&directory, config.dead_letter_bytes)?);
         let total = directory.space().map_or(u64::MAX, |space| space.total);
         let least = journal::Settings::least(config.max_body.max(config.max_message) as u64);
         if total < least {

@@ -23,7 +23,7 @@ use super::tasks::stopped;
 use super::{OpenStreams, Shared, accepted, parse};
 use livekit_otel_durable::journal::{Full, Pending};
 use livekit_otel_ledger::Refused;
-use livekit_otel_livekit as proto;
+use livekit_otel_livekit as livekit;
 use livekit_otel_livekit::token::{self, Refusals};
 use livekit_otel_model::Source;
 
@@ -77,7 +77,7 @@ impl Service<http::Request<axum::body::Body>> for AnalyticsRecorder {
 
     fn call(&mut self, request: http::Request<axum::body::Body>) -> Self::Future {
         let path = request.uri().path();
-        let source = Source::ALL.into_iter().find(|source| proto::method(*source) == Some(path));
+        let source = Source::ALL.into_iter().find(|source| livekit::method(*source) == Some(path));
         let Some(source) = source else {
             let unimplemented = Status::unimplemented("no such method").into_http();
             return Box::pin(async move { Ok(unimplemented) });

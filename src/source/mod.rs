@@ -26,7 +26,7 @@ use bytes::Bytes;
 use livekit_otel_durable::journal::{Accepted, DeadLetters, Journal};
 use livekit_otel_ledger::Ledger;
 use livekit_otel_livekit::keys::KeyRing;
-use livekit_otel_livekit::{self as proto, Read, Unreadable};
+use livekit_otel_livekit::{self as livekit, Read, Unreadable};
 use livekit_otel_model::Source;
 use livekit_otel_model::event::{Decoded, Time, Unknown};
 
@@ -82,11 +82,11 @@ fn accepted(source: Source, read: Option<Read>, raw: Bytes, twin_expected: bool)
 
 fn parse(source: Source, raw: &[u8]) -> Result<Read, Unreadable> {
     match source {
-        Source::Webhook => proto::webhook(raw),
-        Source::Stats => proto::stats(raw),
-        Source::Events => proto::events(raw),
-        Source::NodeRooms => proto::node_rooms(raw),
-        Source::Api => proto::api_rooms(raw),
+        Source::Webhook => livekit::webhook(raw),
+        Source::Stats => livekit::stats(raw),
+        Source::Events => livekit::events(raw),
+        Source::NodeRooms => livekit::node_rooms(raw),
+        Source::Api => livekit::api_rooms(raw),
     }
 }
 

@@ -25,7 +25,7 @@ use super::Shared;
 use super::listen::{Listeners, Settings, bind};
 use livekit_otel_durable::journal::{self, DeadLetters, Reader};
 use livekit_otel_ledger::{Input, Ledger, Refused};
-use livekit_otel_livekit as proto;
+use livekit_otel_livekit as livekit;
 use livekit_otel_livekit::keys::Keys;
 use livekit_otel_livekit::token::sign;
 use livekit_otel_model::Source;
@@ -101,7 +101,7 @@ async fn answer(mut stream: TcpStream) -> String {
 
 fn an_event() -> Bytes {
     let event = json!({ "id": "AE_1", "roomId": "RM_1", "type": "ROOM_ENDED" });
-    proto::encode_capture("events", &json!({ "events": [event] })).unwrap().into()
+    livekit::encode_capture("events", &json!({ "events": [event] })).unwrap().into()
 }
 
 type Answer = JoinHandle<Result<Bytes, Status>>;
@@ -116,7 +116,7 @@ async fn events(to: SocketAddr, gzip: bool) -> (mpsc::Sender<Bytes>, Answer) {
             grpc = grpc.send_compressed(CompressionEncoding::Gzip);
         }
         grpc.ready().await.unwrap();
-        let path = PathAndQuery::from_static(proto::method(Source::Events).unwrap());
+        let path = PathAndQuery::from_static(livekit::method(Source::Events).unwrap());
         let request = tonic::Request::new(ReceiverStream::new(outgoing));
         grpc.client_streaming(request, path, RawCodec).await.map(tonic::Response::into_inner)
     });
@@ -266,7 +266,7 @@ async fn an_invalid_frame_is_refused_as_malformed() {
     let fixture = listening(ROOMY).await;
     let client: Client<_, Full<Bytes>> =
         Client::builder(TokioExecutor::new()).http2_only(true).build_http();
-    let method = proto::method(Source::Stats).unwrap();
+    let method = livekit::method(Source::Stats).unwrap();
     // Compression flags are 0 and 1.
     let request = http::Request::post(format!("http://{}{method}", fixture.listeners.grpc))
         .header("content-type", "application/grpc")

@@ -31,9 +31,9 @@ async fn idle_connections_to_either_listener_keep_no_sender_and_no_probe_out() {
         assert!(count >= MANY as u64 - 512, "{listener}: {count}");
     }
     let log = server.program.kill();
-    let said =
+    let notices =
         log.iter().filter(|line| line.contains("closes the one that is idle for longest")).count();
-    assert_eq!(said, 2, "once for each listener: {log:#?}");
+    assert_eq!(notices, 2, "once for each listener: {log:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -48,11 +48,11 @@ impl Life {
     }
 
     async fn kill(self) -> Vec<String> {
-        let said = self.program.kill();
+        let printed = self.program.kill();
         for task in self.sending {
             task.await.unwrap();
         }
-        said
+        printed
     }
 }
 
@@ -79,7 +79,7 @@ async fn recovers(config: &Path, collector: &Collector, bytes: u64) {
     collector.arrived.lock().unwrap().is_away = true;
     let before = refused();
     until("filling the disk", || refused() > before + 20).await;
-    let mut said = life.kill().await;
+    let mut printed = life.kill().await;
 
     // A start without room, first without a collector.
     collector.begin(1).await;
@@ -89,7 +89,7 @@ async fn recovers(config: &Path, collector: &Collector, bytes: u64) {
     collector.arrived.lock().unwrap().is_away = false;
     let before = events();
     until("accepting again", || events() > before + 50).await;
-    said.extend(life.kill().await);
+    printed.extend(life.kill().await);
 
     collector.begin(2).await;
     let program = Program::start(config);
@@ -97,11 +97,13 @@ async fn recovers(config: &Path, collector: &Collector, bytes: u64) {
     let mut faults = super::wait(collector, &oracle).await;
     let ledger = commands::status::fetch(&program.admin.parse().unwrap()).await.unwrap().ledger;
     let (code, last) = program.stop();
-    said.extend(last);
+    printed.extend(last);
     let arrived = collector.arrived.lock().unwrap();
     faults.extend(arrived.faults.iter().cloned());
     faults.extend(super::duplicates(&arrived));
-    faults.extend(said.into_iter().filter(|line| line.contains("ERROR") || line.contains("panic")));
+    faults.extend(
+        printed.into_iter().filter(|line| line.contains("ERROR") || line.contains("panic")),
+    );
     for input in &ledger.inputs {
         let settled = input.processed + input.dead_letters;
         if input.accepted != settled {

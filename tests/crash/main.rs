@@ -72,7 +72,7 @@ async fn what_was_acknowledged_arrives_whenever_the_program_is_killed() {
     let collector = Collector::start(random.next()).await;
     let config = config(directory.path(), collector.port, TIMEOUT, [0, 0]);
     let oracle: Arc<Mutex<Oracle>> = Arc::default();
-    let mut said = Vec::new();
+    let mut printed = Vec::new();
     for round in 0..rounds {
         collector.begin(round).await;
         let program = Program::start(&config);
@@ -85,7 +85,7 @@ async fn what_was_acknowledged_arrives_whenever_the_program_is_killed() {
         if random.below(4) > 0 {
             until("accepting an event", || events() > before).await;
         }
-        said.extend(program.kill());
+        printed.extend(program.kill());
         for task in sending {
             task.await.unwrap();
         }
@@ -96,11 +96,13 @@ async fn what_was_acknowledged_arrives_whenever_the_program_is_killed() {
     assert!(sender(&program, &oracle).end_all().await);
     let missing = wait(&collector, &oracle).await;
     let (code, last) = program.stop();
-    said.extend(last);
+    printed.extend(last);
     let arrived = collector.arrived.lock().unwrap();
     // First, as they say why others follow.
-    let mut faults: Vec<String> =
-        said.into_iter().filter(|line| line.contains("ERROR") || line.contains("panic")).collect();
+    let mut faults: Vec<String> = printed
+        .into_iter()
+        .filter(|line| line.contains("ERROR") || line.contains("panic"))
+        .collect();
     faults.extend(arrived.faults.iter().cloned());
     faults.extend(missing);
     faults.extend(duplicates(&arrived));

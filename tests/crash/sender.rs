@@ -14,7 +14,7 @@ use http_body_util::Full;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use livekit_otel_livekit as proto;
+use livekit_otel_livekit as livekit;
 use livekit_otel_transport::frames::RawCodec;
 use livekit_token::AccessToken;
 use serde_json::{Value as Json, json};
@@ -149,7 +149,7 @@ impl Sender {
                     "trackId": "TR_1", "mime": "audio/opus",
                     "streams": [{"primaryPackets": packets, "primaryBytes": "100"}],
                 }]});
-                messages.push(Bytes::from(proto::encode_capture("stats", &body).unwrap()));
+                messages.push(Bytes::from(livekit::encode_capture("stats", &body).unwrap()));
                 sent.push((who.clone(), i64::try_from(packets).unwrap()));
                 self.oracle.lock().unwrap().packets.entry(who).or_default().1 +=
                     sent[sent.len() - 1].1;
@@ -176,7 +176,7 @@ impl Sender {
                 "id": format!("AE_end_{room}"), "type": "ROOM_ENDED", "timestamp": timestamp(),
                 "roomId": room, "room": {"sid": room, "name": "crash"},
             }]});
-            Bytes::from(proto::encode_capture("events", &body).unwrap())
+            Bytes::from(livekit::encode_capture("events", &body).unwrap())
         };
         self.stream("IngestEvents", &channel, rooms.iter().map(end).collect()).await
     }
@@ -234,5 +234,5 @@ fn event(id: &str, kind: &str, room: &str, who: &str) -> Bytes {
         "room": {"sid": room, "name": "crash"}, "participantId": who,
         "participant": {"sid": who, "identity": "someone"},
     }]});
-    Bytes::from(proto::encode_capture("events", &body).unwrap())
+    Bytes::from(livekit::encode_capture("events", &body).unwrap())
 }

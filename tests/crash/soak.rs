@@ -100,7 +100,7 @@ async fn a_long_load_with_outages_loses_nothing_repeats_nothing_and_stops_growin
     let took = began.elapsed();
     measuring.abort();
     let sizes = sizes.lock().unwrap().clone();
-    let (code, said) = program.stop();
+    let (code, printed) = program.stop();
     let state = sink.state.lock().unwrap();
     eprintln!(
         "{} records arrived in {} requests, {} were refused, {} arrived twice; {:.0} s",
@@ -117,11 +117,11 @@ async fn a_long_load_with_outages_loses_nothing_repeats_nothing_and_stops_growin
             size.bytes as f64 / f64::from(1 << 20)
         );
     }
-    assert_eq!((missing, code), (Vec::new(), Some(0)), "CRASH_SEED={seed}: {said:#?}");
+    assert_eq!((missing, code), (Vec::new(), Some(0)), "CRASH_SEED={seed}: {printed:#?}");
     let repeated: Vec<_> = state.repeated.iter().take(20).collect();
-    assert!(repeated.is_empty(), "CRASH_SEED={seed}: arrived twice: {repeated:#?}\n{said:#?}");
+    assert!(repeated.is_empty(), "CRASH_SEED={seed}: arrived twice: {repeated:#?}\n{printed:#?}");
     assert!(state.refused > 0, "the collector was never away");
-    let errors: Vec<_> = said.iter().filter(|line| line.contains("\"ERROR\"")).collect();
+    let errors: Vec<_> = printed.iter().filter(|line| line.contains("\"ERROR\"")).collect();
     assert!(errors.is_empty(), "CRASH_SEED={seed}: {errors:#?}");
     if crate::variable("SOAK_MINUTES").is_some() {
         assert_flat(&sizes, took);

@@ -107,16 +107,16 @@ async fn sigterm_drains_and_prints_the_ledger_and_no_secret() {
     let serve = Serve::start(&collector.endpoint(), &[]);
     let replayed = serve.replay();
     assert!(replayed.status.success(), "{}", String::from_utf8_lossy(&replayed.stderr));
-    let printed = String::from_utf8(replayed.stdout).unwrap();
-    assert!(printed.contains("sent 18 webhooks"), "{printed}");
-    let (code, said) = serve.terminate();
-    assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("Every record is accounted for."), "{said}");
+    let replay_printed = String::from_utf8(replayed.stdout).unwrap();
+    assert!(replay_printed.contains("sent 18 webhooks"), "{replay_printed}");
+    let (code, printed) = serve.terminate();
+    assert_eq!(code, Some(0), "{printed}");
+    assert!(printed.contains("Every record is accounted for."), "{printed}");
 
     let received = collector.stop().await;
     assert!(!received.traces.is_empty() && !received.logs.is_empty());
-    let mut bytes = said.into_bytes();
-    bytes.extend(printed.into_bytes());
+    let mut bytes = printed.into_bytes();
+    bytes.extend(replay_printed.into_bytes());
     bytes.extend(replayed.stderr);
     received.traces.iter().for_each(|request| bytes.extend(request.encode_to_vec()));
     received.logs.iter().for_each(|request| bytes.extend(request.encode_to_vec()));
@@ -152,8 +152,8 @@ async fn sighup_replaces_the_keys_and_a_wrong_file_keeps_them() {
     hangup(&serve);
     serve.wait_for("reloaded");
     assert!(!serve.replay().status.success());
-    let (_, said) = serve.terminate();
-    assert!(!said.contains("another-made-up-secret"), "{said}");
+    let (_, printed) = serve.terminate();
+    assert!(!printed.contains("another-made-up-secret"), "{printed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -161,10 +161,13 @@ async fn status_prints_the_ledger_of_a_running_server() {
     let collector = Collector::start().await.unwrap();
     let serve = Serve::start(&collector.endpoint(), &[]);
     assert!(serve.replay().status.success());
-    let said = command(&["status", "--admin", &serve.admin]).output().unwrap();
-    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
-    let said = String::from_utf8(said.stdout).unwrap();
-    assert!(said.lines().any(|line| line.contains("webhook") && line.contains("18")), "{said}");
+    let printed = command(&["status", "--admin", &serve.admin]).output().unwrap();
+    assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
+    let printed = String::from_utf8(printed.stdout).unwrap();
+    assert!(
+        printed.lines().any(|line| line.contains("webhook") && line.contains("18")),
+        "{printed}"
+    );
     let json = command(&["status", "--json", "--admin", &serve.admin]).output().unwrap();
     let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
     assert_eq!(json["inputs"][0]["accepted"], 18);
@@ -203,10 +206,10 @@ async fn undelivered_records_are_printed_and_the_exit_code_is_1() {
     let timeout = [("LIVEKIT_OTEL_SHUTDOWN_TIMEOUT", "1s")];
     let serve = Serve::start(&format!("http://{}", unused_address()), &timeout);
     assert!(serve.replay().status.success());
-    let (code, said) = serve.terminate();
-    assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("records are lost: they were in memory only"), "{said}");
-    assert!(said.contains("lost (shutdown)"), "{said}");
+    let (code, printed) = serve.terminate();
+    assert_eq!(code, Some(1), "{printed}");
+    assert!(printed.contains("records are lost: they were in memory only"), "{printed}");
+    assert!(printed.contains("lost (shutdown)"), "{printed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -217,9 +220,9 @@ async fn the_programs_own_spans_are_sent_if_enabled() {
     let config = [("LIVEKIT_OTEL_CONFIG", file.to_str().unwrap())];
     let serve = Serve::start(&collector.endpoint(), &config);
     assert!(serve.replay().status.success());
-    let (code, said) = serve.terminate();
+    let (code, printed) = serve.terminate();
     std::fs::remove_file(&file).unwrap();
-    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(code, Some(0), "{printed}");
     let telemetry = livekit_otel_tools::demo::Telemetry::read(&collector.stop().await);
     let count = |name: &str| telemetry.spans.iter().filter(|span| span.name == name).count();
     assert_eq!(count("POST /webhook"), 18);
@@ -337,10 +340,10 @@ fn wrong_usage_and_wrong_values_end_with_64_and_a_failed_start_with_1() {
     assert_eq!(code(&mut command(&["demo", "--endpoint", "ftp://x"])), Some(64));
     let replay = ["replay", CAPTURE, "--webhook", "x", "--analytics", "y", "--speed", "0"];
     let output = command(&replay).output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
+    let printed = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(64));
     for flag in ["--webhook", "--analytics", "--speed", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"] {
-        assert!(said.contains(flag), "{flag}: {said}");
+        assert!(printed.contains(flag), "{flag}: {printed}");
     }
     let flags = ["rooms", "participants", "tracks", "duration", "interval", "speed", "loss"];
     let flags = [&flags[..], &["failures", "seed", "webhook", "analytics"]].concat();
@@ -348,8 +351,8 @@ fn wrong_usage_and_wrong_values_end_with_64_and_a_failed_start_with_1() {
     let flags: Vec<String> = flags.flat_map(|flag| [flag, "-0.5x".into()]).collect();
     let flags = flags.chunks(2).map(|pair| pair.join("="));
     let output = command(&["simulate"]).args(flags.clone()).output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!((output.status.code(), said.lines().count()), (Some(64), 13), "{said}");
+    let printed = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), printed.lines().count()), (Some(64), 13), "{printed}");
     assert_eq!(code(&mut command(&["simulate"])), Some(64));
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();

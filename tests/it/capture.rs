@@ -3,7 +3,7 @@
 use livekit_otel_engine::session;
 use livekit_otel_engine::stats;
 use livekit_otel_engine::{Batch, Engine};
-use livekit_otel_livekit as proto;
+use livekit_otel_livekit as livekit;
 use livekit_otel_model::event::{Decoded, Time};
 use serde_json::Value;
 
@@ -31,12 +31,12 @@ pub(crate) fn line(text: &str) -> Line {
     let line: Value = serde_json::from_str(text).unwrap();
     let kind = line["kind"].as_str().unwrap().to_owned();
     let body = &line["body"];
-    let encoded = || proto::encode_capture(&kind, body).unwrap();
+    let encoded = || livekit::encode_capture(&kind, body).unwrap();
     let read = match kind.as_str() {
-        "webhook" => proto::webhook(body.to_string().as_bytes()),
-        "events" => proto::events(&encoded()),
-        "stats" => proto::stats(&encoded()),
-        _ => proto::node_rooms(&encoded()),
+        "webhook" => livekit::webhook(body.to_string().as_bytes()),
+        "events" => livekit::events(&encoded()),
+        "stats" => livekit::stats(&encoded()),
+        _ => livekit::node_rooms(&encoded()),
     };
     let at = Time::from_millis(line["at"].as_i64().unwrap()).unwrap();
     Line { at, kind, decoded: read.unwrap().decoded }

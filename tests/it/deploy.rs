@@ -165,8 +165,8 @@ fn check(config: &Path) {
         .env("LIVEKIT_KEYS", "devkey: made-up-secret-of-thirty-two-characters")
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{}: {said}", config.display());
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {printed}", config.display());
 }
 
 #[test]

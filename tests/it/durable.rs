@@ -73,7 +73,7 @@ pub(crate) fn durable(collector: &str, directory: &Path, disk: Arc<dyn Disk>) ->
     let mut config = config(collector);
     config.session.linger = Duration::from_millis(200);
     config.shutdown_timeout = Duration::from_millis(500);
-    config.set_aside_bytes = 1 << 20;
+    config.dead_letter_bytes = 1 << 20;
     config.journal = Some(JournalConfig { directory: directory.to_owned(), settings, disk });
     config
 }
@@ -361,16 +361,16 @@ async fn an_unreadable_message_is_a_dead_letter_to_list_and_drop() {
     stop(server).await;
 
     let find = || DeadLetterFiles::find(directory.path(), &[]).unwrap();
-    let mut said = Vec::new();
-    find().list(&mut said).unwrap();
-    assert!(find().retry(&config(), &mut said).await.is_err());
-    find().remove(&mut said).unwrap();
-    find().list(&mut said).unwrap();
-    let said = String::from_utf8(said).unwrap();
-    let lines: Vec<_> = said.lines().collect();
-    assert!(lines[0].starts_with("webhook-") && lines[0].contains("can't be read"), "{said}");
-    assert!(lines[1].contains("not accepted: this version can't read it either"), "{said}");
-    assert!(lines[2].ends_with("dropped") && lines[3] == "There are no dead letters.", "{said}");
+    let mut printed = Vec::new();
+    find().list(&mut printed).unwrap();
+    assert!(find().retry(&config(), &mut printed).await.is_err());
+    find().remove(&mut printed).unwrap();
+    find().list(&mut printed).unwrap();
+    let printed = String::from_utf8(printed).unwrap();
+    let lines: Vec<_> = printed.lines().collect();
+    assert!(lines[0].starts_with("webhook-") && lines[0].contains("can't be read"), "{printed}");
+    assert!(lines[1].contains("not accepted: this version can't read it either"), "{printed}");
+    assert!(lines[2].ends_with("dropped") && lines[3] == "There are no dead letters.", "{printed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use livekit_otel_engine::session;
 use livekit_otel_engine::stats;
 use livekit_otel_engine::{Batch, Engine};
-use livekit_otel_livekit as proto;
+use livekit_otel_livekit as livekit;
 use livekit_otel_livekit::messages::AnalyticsEventType;
 use livekit_otel_model::semconv::span;
 use livekit_otel_model::signal::LogRecord;
@@ -42,7 +42,7 @@ fn rows() -> Vec<Row> {
 }
 
 // The record of a bare event of that type.
-fn record(read: &proto::Read) -> LogRecord {
+fn record(read: &livekit::Read) -> LogRecord {
     let mut out = Batch::default();
     let begin = at(0);
     let settings = session::Settings::default();
@@ -53,12 +53,12 @@ fn record(read: &proto::Read) -> LogRecord {
 
 fn of_analytics(name: &str) -> LogRecord {
     let body = json!({"events": [{"id": "AE_1", "type": name, "roomId": "RM_1"}]});
-    record(&proto::events(&proto::encode_capture("events", &body).unwrap()).unwrap())
+    record(&livekit::events(&livekit::encode_capture("events", &body).unwrap()).unwrap())
 }
 
 fn of_webhook(name: &str) -> LogRecord {
     let body = json!({"event": name, "id": "EV_1", "room": {"sid": "RM_1"}});
-    record(&proto::webhook(body.to_string().as_bytes()).unwrap())
+    record(&livekit::webhook(body.to_string().as_bytes()).unwrap())
 }
 
 #[test]

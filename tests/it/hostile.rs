@@ -3,7 +3,7 @@
 use livekit_otel_engine::session;
 use livekit_otel_engine::stats;
 use livekit_otel_engine::{Batch, Engine};
-use livekit_otel_livekit::{self as proto, Read};
+use livekit_otel_livekit::{self as livekit, Read};
 use livekit_otel_model::event::Time;
 use proptest::prelude::*;
 use serde_json::Value;
@@ -33,10 +33,10 @@ fn play(reads: impl IntoIterator<Item = Read>) {
 
 fn read(kind: &str, message: &[u8]) -> Option<Read> {
     match kind {
-        "webhook" => proto::webhook(message).ok(),
-        "events" => proto::events(message).ok(),
-        "stats" => proto::stats(message).ok(),
-        _ => proto::node_rooms(message).ok(),
+        "webhook" => livekit::webhook(message).ok(),
+        "events" => livekit::events(message).ok(),
+        "stats" => livekit::stats(message).ok(),
+        _ => livekit::node_rooms(message).ok(),
     }
 }
 
@@ -47,7 +47,7 @@ fn messages() -> Vec<(String, Vec<u8>)> {
         let kind = line["kind"].as_str().unwrap().to_owned();
         let body = match kind.as_str() {
             "webhook" => line["body"].to_string().into_bytes(),
-            _ => proto::encode_capture(&kind, &line["body"]).unwrap(),
+            _ => livekit::encode_capture(&kind, &line["body"]).unwrap(),
         };
         (kind, body)
     };
@@ -104,6 +104,6 @@ fn the_largest_counts_are_summed_without_an_overflow() {
         })
     };
     let body = serde_json::json!({"stats": [stat(1), stat(2), stat(3)]});
-    let message = proto::encode_capture("stats", &body).unwrap();
-    play([proto::stats(&message).unwrap(), proto::stats(&message).unwrap()]);
+    let message = livekit::encode_capture("stats", &body).unwrap();
+    play([livekit::stats(&message).unwrap(), livekit::stats(&message).unwrap()]);
 }

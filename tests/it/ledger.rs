@@ -14,7 +14,7 @@ use livekit_otel::serve::Server;
 use livekit_otel_durable::journal::{self, Entry, Settings};
 use livekit_otel_durable::store::directory::OpenError;
 use livekit_otel_durable::store::{Directory, Disk, Files};
-use livekit_otel_livekit as proto;
+use livekit_otel_livekit as livekit;
 use livekit_otel_model::event::Time;
 use livekit_otel_model::{Signal, Source};
 use livekit_otel_tools::demo::Collector;
@@ -125,7 +125,7 @@ async fn flooding(grpc: SocketAddr, id: usize) {
     let messages = tokio_stream::iter((0..).map(move |nth| {
         let event =
             json!({"id": format!("AE_{id}_{nth}"), "roomId": "RM_1", "type": "ROOM_CREATED"});
-        Bytes::from(proto::encode_capture("events", &json!({"events": [event]})).unwrap())
+        Bytes::from(livekit::encode_capture("events", &json!({"events": [event]})).unwrap())
     }));
     let mut grpc = tonic::client::Grpc::new(channel);
     grpc.ready().await.unwrap();

@@ -59,8 +59,8 @@ fn found(what: &str, instead: &str) -> Vec<String> {
 
 #[test]
 fn known_names_are_counted() {
-    let said = checked(&lines(&emitted())).unwrap();
-    assert_eq!(said, "1 spans, 1 log records and 2 points have 13 names, all of semconv/");
+    let printed = checked(&lines(&emitted())).unwrap();
+    assert_eq!(printed, "1 spans, 1 log records and 2 points have 13 names, all of semconv/");
 }
 
 #[test]
@@ -264,8 +264,8 @@ fn a_signal_without_samples_is_a_failure() {
 fn unreadable_lines_are_found_and_a_cut_last_line_is_noted() {
     let good = lines(&emitted());
     let cut = &good[..good.len() / 4];
-    let said = checked(&format!("{good}{cut}")).unwrap();
-    assert!(said.ends_with("(1 lines were cut short)"), "{said}");
+    let printed = checked(&format!("{good}{cut}")).unwrap();
+    assert!(printed.ends_with("(1 lines were cut short)"), "{printed}");
     let found = checked(&format!("{good}}}\n{{\"spans\": []}}\n")).unwrap_err();
     assert_eq!(found.len(), 2, "{found:#?}");
     assert!(found.iter().any(|found| found.contains("emitted.json:4 is no JSON")), "{found:#?}");

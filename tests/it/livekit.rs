@@ -72,7 +72,7 @@ fn looks_like_duration(key: &str) -> bool {
 }
 
 /// What `annotations.livekit` of an attribute, metric or event says.
-pub(crate) fn said<'a>(of: &'a Json, field: &str) -> &'a Json {
+pub(crate) fn annotation<'a>(of: &'a Json, field: &str) -> &'a Json {
     &of["annotations"]["livekit"][field]
 }
 
@@ -143,16 +143,16 @@ fn read(path: &Path) -> Result<String, String> {
 
 /// A YAML file.
 pub(crate) fn parsed(path: &Path) -> Result<Json, String> {
-    let said = |error| format!("{}: {error}", path.display());
-    serde_saphyr::from_str(&read(path)?).map_err(said)
+    let failed = |error| format!("{}: {error}", path.display());
+    serde_saphyr::from_str(&read(path)?).map_err(failed)
 }
 
 /// The YAML files of a folder and of those in it, in order.
 pub(crate) fn yaml_files(folder: &Path) -> Result<Vec<std::path::PathBuf>, String> {
-    let said = |error: std::io::Error| format!("{}: {error}", folder.display());
+    let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
     let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(said)? {
-        let path = entry.map_err(said)?.path();
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
         if path.is_dir() {
             files.extend(yaml_files(&path)?);
         } else if path.extension().is_some_and(|extension| extension == "yaml") {
@@ -188,7 +188,7 @@ fn refused(
     let mut refused = BTreeMap::new();
     for (key, attribute) in attributes {
         // Names of the concept in other stores; those outside of `lk.` are no attributes of OTLP.
-        let bindings = said(attribute, "bindings").as_object().into_iter().flatten();
+        let bindings = annotation(attribute, "bindings").as_object().into_iter().flatten();
         let bound = bindings.flat_map(|(_, names)| match names {
             Json::Array(names) => names.as_slice(),
             name => std::slice::from_ref(name),
@@ -198,7 +198,7 @@ fn refused(
                 refused.insert(name.to_owned(), ("binding", key.clone()));
             }
         }
-        if let Some(old) = said(attribute, "renamed_from")["key"].as_str() {
+        if let Some(old) = annotation(attribute, "renamed_from")["key"].as_str() {
             refused.insert(old.to_owned(), ("livekit_shared_rename", key.clone()));
         }
     }
@@ -217,7 +217,7 @@ fn namespace(key: &str) -> Option<&str> {
 
 fn owners(attributes: &BTreeMap<String, Json>) -> BTreeSet<(String, String)> {
     let of = |(key, attribute): (&String, &Json)| {
-        Some((namespace(key)?.to_owned(), said(attribute, "owner").as_str()?.to_owned()))
+        Some((namespace(key)?.to_owned(), annotation(attribute, "owner").as_str()?.to_owned()))
     };
     let reserved = RESERVED.map(|(of, owner)| (of.to_owned(), owner.to_owned()));
     attributes.iter().filter_map(of).chain(reserved).collect()
@@ -227,7 +227,7 @@ fn owners(attributes: &BTreeMap<String, Json>) -> BTreeSet<(String, String)> {
 fn names(group: &Json) -> Vec<String> {
     let id = group["id"].as_str().unwrap_or_default();
     let name = match group["type"].as_str() {
-        Some("span") => said(group, "span_name").as_str().or(id.strip_prefix("span.")),
+        Some("span") => annotation(group, "span_name").as_str().or(id.strip_prefix("span.")),
         Some("event") => group["name"].as_str(),
         Some("metric") => group["metric_name"].as_str(),
         _ => None,
@@ -282,8 +282,8 @@ fn defined_well(key: &str, attribute: &Json, livekit: &LiveKit) -> Vec<String> {
     if let Some((rule, instead)) = livekit.refused.get(key) {
         found.push(format!("{rule}: {key} is refused, use {instead}"));
     }
-    let unit = said(attribute, "unit");
-    let is_excepted = unit == "ms" && said(attribute, "unit_exception").is_string();
+    let unit = annotation(attribute, "unit");
+    let is_excepted = unit == "ms" && annotation(attribute, "unit_exception").is_string();
     if (key.ends_with("_ms") || key.contains("_ms.")) && !is_excepted {
         found.push(format!("livekit_seconds: {key} is not in seconds"));
     }
@@ -295,7 +295,7 @@ fn defined_well(key: &str, attribute: &Json, livekit: &LiveKit) -> Vec<String> {
 
 fn classed(key: &str, attribute: &Json, livekit: &LiveKit) -> Vec<String> {
     let mut found = Vec::new();
-    let class = said(attribute, "sensitivity").as_str().unwrap_or_default();
+    let class = annotation(attribute, "sensitivity").as_str().unwrap_or_default();
     if !livekit.has("sensitivities", class) {
         found.push(format!("livekit_sensitivity: {key} has the sensitivity {class:?}"));
     } else if (class == "pii") != (is_marked(key) || livekit.has("pii_by_name", key)) {
@@ -328,7 +328,7 @@ fn shared(key: &str, ours: &Json, theirs: &Json) -> Vec<String> {
     for (rule, field) in
         [("class", "sensitivity"), ("livekit_owner", "owner"), ("livekit_unit", "unit")]
     {
-        let (ours, theirs) = (said(ours, field), said(theirs, field));
+        let (ours, theirs) = (annotation(ours, field), annotation(theirs, field));
         if ours != theirs {
             found.push(format!("{rule}: {key} has the {field} {ours}, not {theirs}"));
         }
@@ -339,7 +339,7 @@ fn shared(key: &str, ours: &Json, theirs: &Json) -> Vec<String> {
 /// A key that LiveKit's registry lacks.
 fn own(key: &str, attribute: &Json, livekit: &LiveKit) -> Vec<String> {
     let mut found = Vec::new();
-    let owner = said(attribute, "owner");
+    let owner = annotation(attribute, "owner");
     if owner != OWNER {
         found.push(format!("livekit_owner: {key} has the owner {owner}, not {OWNER:?}"));
     }
@@ -358,7 +358,7 @@ fn metric(ours: &Registry, group: &Json, livekit: &LiveKit) -> Vec<String> {
     if group["unit"] == "ms" {
         found.push(format!("livekit_metric_unit: {name} is in ms"));
     }
-    let is_excepted = said(group, "cardinality_exception") == true;
+    let is_excepted = annotation(group, "cardinality_exception") == true;
     let declared = attributes(group).filter_map(|attribute| attribute["id"].as_str());
     let keys: BTreeSet<_> = ours.levels(group).into_keys().chain(declared).collect();
     let has_ids = keys.iter().any(|key| livekit.has("high_cardinality", key));

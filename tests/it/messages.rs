@@ -1,6 +1,6 @@
 //! Messages as a server sends them, decoded.
 
-use livekit_otel_livekit as proto;
+use livekit_otel_livekit as livekit;
 use livekit_otel_model::event::{Decoded, Time};
 use serde_json::{Value as Json, json};
 
@@ -32,7 +32,7 @@ pub(crate) fn analytics(kind: &str, millis: i64, more: Json) -> Decoded {
     });
     merge(&mut event, more);
     let body = json!({"events": [event]});
-    proto::events(&proto::encode_capture("events", &body).unwrap()).unwrap().decoded
+    livekit::events(&livekit::encode_capture("events", &body).unwrap()).unwrap().decoded
 }
 
 pub(crate) fn webhook(event: &str, millis: i64, more: Json) -> Decoded {
@@ -43,7 +43,7 @@ pub(crate) fn webhook(event: &str, millis: i64, more: Json) -> Decoded {
         "room": {"sid": ROOM, "name": "test", "creationTimeMs": "1795406960000"},
     });
     merge(&mut body, more);
-    proto::webhook(body.to_string().as_bytes()).unwrap().decoded
+    livekit::webhook(body.to_string().as_bytes()).unwrap().decoded
 }
 
 pub(crate) fn merge(into: &mut Json, more: Json) {

@@ -40,12 +40,12 @@ fn serve(collector: &Collector, journal: Option<&Path>) -> Serve {
 
 // Waits until the program ends by itself; returns its exit code and all of its output.
 fn ends(mut serve: Serve) -> (Option<i32>, String) {
-    let mut said = String::new();
-    serve.child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    let mut printed = String::new();
+    serve.child.stdout.take().unwrap().read_to_string(&mut printed).unwrap();
     let code = serve.child.wait().unwrap().code();
-    said.extend(serve.seen.iter().map(String::as_str));
-    said.extend(serve.log.iter());
-    (code, said)
+    printed.extend(serve.seen.iter().map(String::as_str));
+    printed.extend(serve.log.iter());
+    (code, printed)
 }
 
 // The number of participants with a log record: records in flight during a kill may arrive twice.
@@ -61,14 +61,14 @@ async fn a_panic_of_the_pipeline_is_a_failure() {
     let serve = serve(&collector, None);
     assert_eq!(post(&serve, &webhook(1)).as_deref(), Some("200"));
     assert_eq!(post(&serve, &that_panics()).as_deref(), Some("200"));
-    let (code, said) = ends(serve);
-    assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("the pipeline panicked: this is a bug in livekit-otel"), "{said}");
+    let (code, printed) = ends(serve);
+    assert_eq!(code, Some(1), "{printed}");
+    assert!(printed.contains("the pipeline panicked: this is a bug in livekit-otel"), "{printed}");
     // The panic's location, but not its text, which may contain an input.
-    assert!(said.contains(r#""location":"crates/pipeline/src/panics.rs:"#), "{said}");
-    assert!(!said.contains(PANICS), "{said}");
+    assert!(printed.contains(r#""location":"crates/pipeline/src/panics.rs:"#), "{printed}");
+    assert!(!printed.contains(PANICS), "{printed}");
     // The input in progress is lost, and reported as lost.
-    assert!(said.contains("webhook: 1 lost (shutdown)"), "{said}");
+    assert!(printed.contains("webhook: 1 lost (shutdown)"), "{printed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -78,12 +78,12 @@ async fn an_input_that_panics_twice_becomes_a_dead_letter() {
     let first = serve(&collector, Some(directory.path()));
     assert_eq!(post(&first, &webhook(1)).as_deref(), Some("200"));
     assert_eq!(post(&first, &that_panics()).as_deref(), Some("200"));
-    let (code, said) = ends(first);
-    assert_eq!(code, Some(1), "{said}");
+    let (code, printed) = ends(first);
+    assert_eq!(code, Some(1), "{printed}");
     // The second start panics at the same input.
-    let (code, said) = ends(serve(&collector, Some(directory.path())));
-    assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("the pipeline panicked"), "{said}");
+    let (code, printed) = ends(serve(&collector, Some(directory.path())));
+    assert_eq!(code, Some(1), "{printed}");
+    assert!(printed.contains("the pipeline panicked"), "{printed}");
     // Two starts: after the kill of the third the fourth reads everything again.
     for nth in 3..5 {
         let mut third = serve(&collector, Some(directory.path()));
@@ -99,17 +99,17 @@ async fn an_input_that_panics_twice_becomes_a_dead_letter() {
         third.child.wait().unwrap();
     }
     let last = serve(&collector, Some(directory.path()));
-    let (code, said) = last.terminate();
-    assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("Every record is accounted for."), "{said}");
+    let (code, printed) = last.terminate();
+    assert_eq!(code, Some(0), "{printed}");
+    assert!(printed.contains("Every record is accounted for."), "{printed}");
     // A snapshot covers the input: it is not skipped again.
     let after = serve(&collector, Some(directory.path()));
     let status =
         livekit_otel::commands::status::fetch(&after.admin.parse().unwrap()).await.unwrap();
     assert_eq!((status.ledger.inputs[0].accepted, status.ledger.inputs[0].dead_letters), (4, 1));
-    let (code, said) = after.terminate();
-    assert_eq!(code, Some(0), "{said}");
-    assert!(!said.contains("panic twice"), "{said}");
+    let (code, printed) = after.terminate();
+    assert_eq!(code, Some(0), "{printed}");
+    assert!(!printed.contains("panic twice"), "{printed}");
     assert_eq!(joined(&collector.stop().await), 3);
     let path = directory.path().to_str().unwrap();
     let list = command(&["deadletter", "list", "--journal-dir", path]).output().unwrap();
@@ -140,18 +140,24 @@ async fn a_snapshot_that_panics_is_named_and_a_failure() {
     let first = serve(&collector, Some(directory.path()));
     let room = webhook(1).replace(r#""name":"room""#, &format!(r#""name":"{PANICS_AT_LOAD}""#));
     assert_eq!(post(&first, &room).as_deref(), Some("200"));
-    let (code, said) = first.terminate();
-    assert_eq!(code, Some(0), "{said}");
+    let (code, printed) = first.terminate();
+    assert_eq!(code, Some(0), "{printed}");
     // No journal entry is blamed for it.
     for _ in 0..3 {
-        let (code, said) = ends(serve(&collector, Some(directory.path())));
-        assert_eq!(code, Some(1), "{said}");
-        assert!(said.contains("the pipeline panicked while it loaded the snapshot"), "{said}");
-        assert!(said.contains("the pipeline panicked: this is a bug in livekit-otel"), "{said}");
+        let (code, printed) = ends(serve(&collector, Some(directory.path())));
+        assert_eq!(code, Some(1), "{printed}");
+        assert!(
+            printed.contains("the pipeline panicked while it loaded the snapshot"),
+            "{printed}"
+        );
+        assert!(
+            printed.contains("the pipeline panicked: this is a bug in livekit-otel"),
+            "{printed}"
+        );
     }
     std::fs::remove_file(directory.path().join("snapshot")).unwrap();
-    let (code, said) = serve(&collector, Some(directory.path())).terminate();
-    assert_eq!(code, Some(0), "{said}");
+    let (code, printed) = serve(&collector, Some(directory.path())).terminate();
+    assert_eq!(code, Some(0), "{printed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -160,8 +166,8 @@ async fn a_live_view_that_panics_is_a_failure() {
     let serve = Serve::start(&collector.endpoint(), &[("LIVEKIT_OTEL_UI", "127.0.0.1:0")]);
     let room = webhook(1).replace(r#""name":"room""#, &format!(r#""name":"{PANICS_ON_PAGE}""#));
     assert_eq!(post(&serve, &room).as_deref(), Some("200"));
-    let (code, said) = ends(serve);
-    assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("the live view panicked: this is a bug in livekit-otel"), "{said}");
-    assert!(said.contains("Every record is accounted for."), "{said}");
+    let (code, printed) = ends(serve);
+    assert_eq!(code, Some(1), "{printed}");
+    assert!(printed.contains("the live view panicked: this is a bug in livekit-otel"), "{printed}");
+    assert!(printed.contains("Every record is accounted for."), "{printed}");
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use livekit_otel_engine::ids;
-use livekit_otel_livekit as proto;
+use livekit_otel_livekit as livekit;
 use livekit_otel_model::event::{Decoded, RoomSid};
 use livekit_otel_model::semconv::{key, span};
 use livekit_otel_model::signal::{LogRecord, Value};
@@ -18,7 +18,7 @@ fn bare_analytics(kind: &str, millis: i64, more: Json) -> Decoded {
     let mut event = json!({"id": id, "type": kind, "timestamp": rfc3339(millis)});
     merge(&mut event, more);
     let body = json!({"events": [event]});
-    proto::events(&proto::encode_capture("events", &body).unwrap()).unwrap().decoded
+    livekit::events(&livekit::encode_capture("events", &body).unwrap()).unwrap().decoded
 }
 
 fn bare_webhook(event: &str, millis: i64, more: Json) -> Decoded {
@@ -26,7 +26,7 @@ fn bare_webhook(event: &str, millis: i64, more: Json) -> Decoded {
     let id = format!("EV_{event}_{millis}");
     let mut body = json!({"event": event, "id": id, "createdAt": created});
     merge(&mut body, more);
-    proto::webhook(body.to_string().as_bytes()).unwrap().decoded
+    livekit::webhook(body.to_string().as_bytes()).unwrap().decoded
 }
 
 fn room() -> RoomSid {

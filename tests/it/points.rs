@@ -5,7 +5,7 @@ use std::time::Duration;
 use livekit_otel_engine::session;
 use livekit_otel_engine::stats;
 use livekit_otel_engine::{Batch, Engine};
-use livekit_otel_livekit as proto;
+use livekit_otel_livekit as livekit;
 use livekit_otel_model::event::{Decoded, Time};
 use livekit_otel_model::signal::{Data, Number, Temporality};
 use serde_json::json;
@@ -18,7 +18,7 @@ fn window(id: &str, millis: i64, packets: u64) -> Decoded {
         "trackId": "TR_1", "mime": "audio/opus", "score": 4.0,
         "streams": [{"primaryPackets": packets, "startTime": rfc3339(millis - 5000)}],
     }]});
-    proto::stats(&proto::encode_capture("stats", &body).unwrap()).unwrap().decoded
+    livekit::stats(&livekit::encode_capture("stats", &body).unwrap()).unwrap().decoded
 }
 
 // A point's start, time and value.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use livekit_otel_engine::{Batch, Engine, session, stats};
-use livekit_otel_livekit as proto;
+use livekit_otel_livekit as livekit;
 use livekit_otel_livekit::{ApiRooms, Read};
 use livekit_otel_model::event::Unknown;
 use livekit_otel_model::semconv::{key, span};
@@ -19,7 +19,7 @@ fn engine() -> Engine {
 }
 
 fn webhook(body: &Json) -> Read {
-    proto::webhook(body.to_string().as_bytes()).unwrap()
+    livekit::webhook(body.to_string().as_bytes()).unwrap()
 }
 
 #[test]
@@ -32,7 +32,7 @@ fn null_is_a_default_and_an_integer_may_have_a_fraction_of_zeros() {
     let (mut engine, mut out) = (engine(), Batch::default());
     let start = livekit_otel_model::event::Time::from_secs(1_795_980_000).unwrap();
     for body in bodies {
-        let read = proto::webhook(body.as_bytes()).unwrap();
+        let read = livekit::webhook(body.as_bytes()).unwrap();
         assert_eq!(read.unknown, Unknown::default());
         engine.apply(&read.decoded, start, false, &mut out);
     }
@@ -78,17 +78,17 @@ fn nested(number: u8, inner: &[u8]) -> Vec<u8> {
 #[test]
 fn unknown_fields_are_counted_in_every_protobuf_message() {
     let stat = [&nested(10, NEW)[..], NEW].concat();
-    let read = proto::stats(&nested(1, &stat).repeat(2)).unwrap();
+    let read = livekit::stats(&nested(1, &stat).repeat(2)).unwrap();
     assert_eq!(read.unknown.fields, 4, "stats and their streams");
     let layer = nested(1, &nested(10, &nested(15, NEW)));
-    assert_eq!(proto::stats(&layer).unwrap().unknown.fields, 1, "a stream's layers");
-    let kind = proto::stats(&nested(1, b"\x10\x63")).unwrap();
+    assert_eq!(livekit::stats(&layer).unwrap().unknown.fields, 1, "a stream's layers");
+    let kind = livekit::stats(&nested(1, b"\x10\x63")).unwrap();
     assert_eq!((kind.unknown.enum_values, kind.unusable), (1, 1), "the direction of a stat");
     let event = [&nested(4, NEW)[..], &nested(6, NEW)[..]].concat();
-    let read = proto::events(&nested(1, &event)).unwrap();
+    let read = livekit::events(&nested(1, &event)).unwrap();
     assert_eq!(read.unknown.fields, 2, "an event's room and participant");
     let rooms = nested(4, &nested(4, NEW));
-    let read = proto::node_rooms(&[&rooms[..], NEW].concat()).unwrap();
+    let read = livekit::node_rooms(&[&rooms[..], NEW].concat()).unwrap();
     assert_eq!(read.unknown.fields, 2, "a node's rooms and their participants");
     let room = [&nested(1, b"RM_1")[..], &nested(2, b"one"), NEW].concat();
     let mut listed = ApiRooms::new(at(0), &nested(1, &room)).unwrap();
@@ -101,7 +101,7 @@ fn unknown_fields_are_counted_in_every_protobuf_message() {
 fn attributes_with_empty_values_are_no_unknown_fields() {
     // As Go encodes them: the entry has both its key and its value.
     let participant = nested(15, b"\x0a\x01k\x12\x00");
-    let read = proto::events(&nested(1, &nested(6, &participant))).unwrap();
+    let read = livekit::events(&nested(1, &nested(6, &participant))).unwrap();
     assert_eq!(read.unknown, Unknown::default());
 }
 
@@ -198,7 +198,7 @@ fn an_unknown_enum_value_is_kept_as_its_number_in_the_log_record() {
     let types = pool.get_enum_by_name("livekit.AnalyticsEventType").unwrap().values().len();
     for nth in 0..types {
         kept_by.extend(kept((&message, &classes), nth, &json!(77), |body| {
-            proto::events(&proto::encode_capture("events", body).unwrap()).unwrap()
+            livekit::events(&livekit::encode_capture("events", body).unwrap()).unwrap()
         }));
     }
     assert_eq!(kept_by, BTreeSet::from(ENUMS));

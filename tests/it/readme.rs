@@ -41,8 +41,8 @@ fn shell(line: &str) -> Output {
 
 fn succeeds(line: &str) -> String {
     let output = shell(line);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{line}\n{said}");
+    let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{line}\n{printed}");
     String::from_utf8(output.stdout).unwrap()
 }
 

@@ -22,7 +22,7 @@ use livekit_otel_engine::session;
 use livekit_otel_engine::stats;
 use livekit_otel_engine::{Batch, Engine};
 use livekit_otel_ledger::Refused;
-use livekit_otel_livekit as proto;
+use livekit_otel_livekit as livekit;
 use livekit_otel_livekit::messages as lk;
 use livekit_otel_model::Source;
 use livekit_otel_model::semconv::{event as name, key, metric, span};
@@ -318,8 +318,8 @@ fn a_nodes_rooms_are_an_event_and_are_compared() {
         };
         let rooms: Vec<_> = sids.iter().map(room).collect();
         let body = json!({"nodeId": "ND_1", "timestamp": rfc3339(millis), "rooms": rooms});
-        let raw = proto::encode_capture("nodeRooms", &body).unwrap();
-        proto::node_rooms(&raw).unwrap().decoded
+        let raw = livekit::encode_capture("nodeRooms", &body).unwrap();
+        livekit::node_rooms(&raw).unwrap().decoded
     };
     let mut joined = participant("PA_joined");
     joined["nodeId"] = "ND_1".into();

@@ -10,7 +10,7 @@ use livekit_otel_engine::stats::calls::{AttemptState, Connecting, Count, Fec, Jo
 use livekit_otel_engine::stats::{Histograms, Level, NodeReports};
 use livekit_otel_engine::{Batch, Engine};
 use livekit_otel_ledger::{Ledger, Lost};
-use livekit_otel_livekit as proto;
+use livekit_otel_livekit as livekit;
 use livekit_otel_model::event::rooms::{Coverage, ListedRoom, Rooms};
 use livekit_otel_model::event::{Decoded, Direction, RoomSid, TrackKind, Unknown};
 use livekit_otel_model::semconv;
@@ -22,7 +22,7 @@ use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
 use serde_json::{Value as Json, json};
 
 use crate::capture;
-use crate::live_check::livekit::{OWNER, is_marked, said};
+use crate::live_check::livekit::{OWNER, annotation, is_marked};
 use crate::live_check::registry::{
     LIVEKIT, OPENTELEMETRY, RESOURCE, Registry, attributes, refs, text, yaml,
 };
@@ -135,7 +135,7 @@ fn keys_that_livekit_defines_are_apart_from_ours() {
     let livekits: BTreeSet<_> =
         attributes(&registry.0[LIVEKIT]).map(|attribute| text(attribute, "id")).collect();
     for (key, attribute) in registry.defined() {
-        let is_ours = said(attribute, "owner") == OWNER;
+        let is_ours = annotation(attribute, "owner") == OWNER;
         assert_ne!(
             is_ours,
             livekits.contains(key),
@@ -148,7 +148,7 @@ fn keys_that_livekit_defines_are_apart_from_ours() {
 fn an_attribute_in_seconds_has_that_unit() {
     for (key, attribute) in Registry::read().defined() {
         let is_in_seconds = text(attribute, "brief").contains("in seconds");
-        assert_eq!(said(attribute, "unit") == "s", is_in_seconds, "{attribute}");
+        assert_eq!(annotation(attribute, "unit") == "s", is_in_seconds, "{attribute}");
         assert!(!is_in_seconds || attribute["type"] == "double", "{key} is cut to whole seconds");
     }
 }
@@ -223,7 +223,7 @@ fn measured(settings: stats::Settings) -> Batch {
         "id": "AS_lossy", "timeStamp": rfc3339(50_000), "roomId": ROOM, "participantId": "PA_1",
         "trackId": "TR_1", "mime": "audio/opus", "streams": [{"primaryPackets": 9, "packetsLost": 1}],
     }]});
-    let lossy = proto::stats(&proto::encode_capture("stats", &body).unwrap()).unwrap();
+    let lossy = livekit::stats(&livekit::encode_capture("stats", &body).unwrap()).unwrap();
     engine.apply(&lossy.decoded, at(55_000), false, &mut out);
     engine.flush(at(60_000), &mut out);
     out

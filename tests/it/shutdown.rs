@@ -58,9 +58,9 @@ async fn unfinished_senders_do_not_delay_the_delivery() {
         let request = tonic::Request::new(messages);
         grpc.client_streaming(request, path, livekit_otel_transport::frames::RawCodec).await
     });
-    let (code, said) = serve.terminate();
-    assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("Every record is accounted for."), "{said}");
+    let (code, printed) = serve.terminate();
+    assert_eq!(code, Some(0), "{printed}");
+    assert!(printed.contains("Every record is accounted for."), "{printed}");
     assert!(open.await.unwrap().is_err());
     let telemetry = Telemetry::read(&collector.stop().await);
     assert_eq!((telemetry.spans.len(), telemetry.logs.len()), (45, 96));
@@ -73,9 +73,9 @@ async fn a_silent_collector_delays_the_shutdown_by_no_more_than_its_timeout() {
     let timeout = [("LIVEKIT_OTEL_SHUTDOWN_TIMEOUT", "1s")];
     let serve = Serve::start(&format!("http://{collector}"), &timeout);
     assert!(serve.replay().status.success());
-    let (code, said) = serve.terminate();
-    assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("traces: 45 lost (shutdown)"), "{said}");
+    let (code, printed) = serve.terminate();
+    assert_eq!(code, Some(1), "{printed}");
+    assert!(printed.contains("traces: 45 lost (shutdown)"), "{printed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,17 +97,17 @@ async fn dead_letters_in_memory_are_lost_and_no_success() {
     let collector = format!("http://{}", answering(Some(UNAUTHORIZED)));
     let serve = Serve::start(&collector, &[OVER_HTTP]);
     assert!(serve.replay().status.success());
-    let (code, said) = serve.terminate();
-    assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("traces: 45 lost (shutdown)"), "{said}");
-    assert!(said.contains("ARE LOST"), "{said}");
-    assert!(!said.contains("Every record is accounted for."), "{said}");
+    let (code, printed) = serve.terminate();
+    assert_eq!(code, Some(1), "{printed}");
+    assert!(printed.contains("traces: 45 lost (shutdown)"), "{printed}");
+    assert!(printed.contains("ARE LOST"), "{printed}");
+    assert!(!printed.contains("Every record is accounted for."), "{printed}");
 
     let mut demo = command(&["demo", "--endpoint", &collector]);
     let output = demo.env(OVER_HTTP.0, OVER_HTTP.1).output().unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("ARE LOST"), "{said}");
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{printed}");
+    assert!(printed.contains("ARE LOST"), "{printed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -117,8 +117,8 @@ async fn dead_letters_on_disk_are_kept_and_a_success() {
     let at = directory.path().to_str().unwrap();
     let serve = Serve::start(&collector, &[OVER_HTTP, ("LIVEKIT_OTEL_JOURNAL_DIR", at)]);
     assert!(serve.replay().status.success());
-    let (code, said) = serve.terminate();
-    assert_eq!(code, Some(0), "{said}");
+    let (code, printed) = serve.terminate();
+    assert_eq!(code, Some(0), "{printed}");
     let list = command(&["deadletter", "list", "--journal-dir", at]).output().unwrap();
     let listed = String::from_utf8(list.stdout).unwrap();
     assert_eq!(list.status.code(), Some(0));
@@ -135,9 +135,9 @@ async fn a_directory_that_never_had_a_journal_has_no_dead_letters_to_list() {
             let mut deadletter = command(&["deadletter", what, "--journal-dir", path]);
             deadletter.env("LIVEKIT_KEYS", "devkey: made-up-secret-of-thirty-two-characters");
             let output = deadletter.output().unwrap();
-            let said = String::from_utf8(output.stderr).unwrap();
-            assert_eq!(output.status.code(), Some(1), "{what} {said}");
-            assert!(said.contains(&format!("{path} is not a journal directory")), "{said}");
+            let printed = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(1), "{what} {printed}");
+            assert!(printed.contains(&format!("{path} is not a journal directory")), "{printed}");
             assert!(output.stdout.is_empty());
         }
     }

@@ -165,9 +165,9 @@ impl Part {
         match self {
             Self::Livekit => ran(script().arg(to)).map(drop),
             Self::NewestLivekit => {
-                let said = newest(&[to.as_os_str()], work)?;
-                let is_it = said.starts_with(&format!("built LiveKit's server {NEWEST}, "));
-                if is_it { Ok(()) } else { Err(format!("not {NEWEST}: {said}")) }
+                let printed = newest(&[to.as_os_str()], work)?;
+                let is_it = printed.starts_with(&format!("built LiveKit's server {NEWEST}, "));
+                if is_it { Ok(()) } else { Err(format!("not {NEWEST}: {printed}")) }
             }
             Self::Client => go_build(&root().join("tests/real/client"), to, "."),
             Self::Collector => {
@@ -188,7 +188,7 @@ impl Part {
 /// LiveKit builds its server with its own editions of three modules of pion since 1.13.6, and a module proxy need not
 /// have them. Then the server is built with pion's, and without the option that these lack, which no test turns on.
 pub(crate) fn newest(arguments: &[&OsStr], work: &Path) -> Result<String, String> {
-    let said = ran(script().args(["--version", NEWEST]).args(arguments)).or_else(|why| {
+    let printed = ran(script().args(["--version", NEWEST]).args(arguments)).or_else(|why| {
         say(&format!("  LiveKit's server {NEWEST} is built with pion's own modules: {why}"));
         let source = newest_with_pion(work)?;
         // It is no checkout.
@@ -196,7 +196,7 @@ pub(crate) fn newest(arguments: &[&OsStr], work: &Path) -> Result<String, String
         script.arg("--source").arg(source).args(arguments).env("GOFLAGS", "-buildvcs=false");
         ran(&mut script)
     })?;
-    Ok(String::from_utf8_lossy(&said).into_owned())
+    Ok(String::from_utf8_lossy(&printed).into_owned())
 }
 
 fn newest_with_pion(work: &Path) -> Result<PathBuf, String> {
@@ -235,8 +235,8 @@ pub(crate) fn livekit_registry() -> Result<PathBuf, String> {
 /// The folder that a module is in, once it is fetched.
 fn module(module: &str, work: &Path) -> Result<PathBuf, String> {
     let mut download = Command::new("go");
-    let said = ran(download.args(["mod", "download", "-json", module]).current_dir(work))?;
+    let printed = ran(download.args(["mod", "download", "-json", module]).current_dir(work))?;
     let module: serde_json::Value =
-        serde_json::from_slice(&said).map_err(|error| error.to_string())?;
+        serde_json::from_slice(&printed).map_err(|error| error.to_string())?;
     Ok(module["Dir"].as_str().ok_or("the module has no folder")?.into())
 }

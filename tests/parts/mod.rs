@@ -66,6 +66,6 @@ pub(crate) fn ran(command: &mut Command) -> Result<Vec<u8>, String> {
     if output.status.success() {
         return Ok(output.stdout);
     }
-    let said = [output.stdout, output.stderr].concat();
-    Err(format!("{what} fails:\n{}", String::from_utf8_lossy(&said)))
+    let printed = [output.stdout, output.stderr].concat();
+    Err(format!("{what} fails:\n{}", String::from_utf8_lossy(&printed)))
 }

@@ -30,13 +30,13 @@ fn a_server_whose_replaced_file_differs_is_refused_by_name_and_sums() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
     };
-    let (code, said) = checked(directory.path());
+    let (code, printed) = checked(directory.path());
     assert_eq!(code, Some(1));
-    assert!(said.contains("there is no pkg/telemetry/analyticsservice.go"), "{said}");
+    assert!(printed.contains("there is no pkg/telemetry/analyticsservice.go"), "{printed}");
 
     write("pkg/telemetry/analyticsservice.go", "package telemetry\n");
     write("version/version.go", "package version\n\nconst Version = \"1.99.0\"\n");
-    let (code, said) = checked(directory.path());
+    let (code, printed) = checked(directory.path());
     assert_eq!(code, Some(65));
     let script = std::fs::read_to_string(parts::script().get_program()).unwrap();
     let expected = script.split("sha256=").nth(1).unwrap().split('\n').next().unwrap();
@@ -46,7 +46,7 @@ fn a_server_whose_replaced_file_differs_is_refused_by_name_and_sums() {
         &format!("expected sha256 {expected}\n"),
         &format!("found    sha256 {found}\n"),
     ] {
-        assert!(said.contains(part), "{said} has no {part}");
+        assert!(printed.contains(part), "{printed} has no {part}");
     }
 }
 
@@ -147,8 +147,8 @@ async fn a_call_is_told_whole_though_the_receiver_is_stopped_and_killed_in_it() 
     ann.joined();
     wait_for_events(&collector, "lk.track.published", 1).await;
 
-    let (code, said) = program.stop();
-    assert_eq!(code, Some(0), "{said:#?}");
+    let (code, printed) = program.stop();
+    assert_eq!(code, Some(0), "{printed:#?}");
     let mut ben = server.client("ben", &["-publish"]);
     ben.joined();
     ann.say("mute");
@@ -179,8 +179,8 @@ async fn a_call_is_told_whole_though_the_receiver_is_stopped_and_killed_in_it() 
     };
     tokio::time::timeout(PATIENCE, collector.received_when(room_is_told)).await.unwrap();
     waiting(&server, |events| events == 0).await;
-    let (code, said) = program.stop();
-    assert_eq!(code, Some(0), "{said:#?}");
+    let (code, printed) = program.stop();
+    assert_eq!(code, Some(0), "{printed:#?}");
     let acknowledged =
         server.metric("livekit_otel_analytics_acknowledged_total", "stream=\"events\"");
     assert_eq!(server.metric("livekit_otel_analytics_dropped_total", ""), 0);

@@ -56,15 +56,15 @@ fn says(command: &mut Command, input: &[u8]) -> Output {
 
 fn good(command: &mut Command, input: &[u8]) -> String {
     let output = says(command, input);
-    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-    assert!(output.status.success(), "{command:?}: {said}");
-    said
+    let printed = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert!(output.status.success(), "{command:?}: {printed}");
+    printed
 }
 
 fn refused(command: &mut Command, input: &[u8], why: &str) {
     let output = says(command, input);
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(!output.status.success() && said.contains(why), "{command:?}: {said}");
+    let printed = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && printed.contains(why), "{command:?}: {printed}");
 }
 
 /// `check`, with its arguments.
@@ -247,8 +247,8 @@ fn systemd_takes_the_unit_and_finds_little_exposed() {
     good(analyze().args(security).arg(&unit), b"");
 
     std::fs::write(&unit, text.replace("ProtectSystem=", "ProtecSystem=")).unwrap();
-    let said = good(analyze().arg("verify").arg(&unit), b"");
-    assert!(said.contains("ProtecSystem"), "{said}");
+    let printed = good(analyze().arg("verify").arg(&unit), b"");
+    assert!(printed.contains("ProtecSystem"), "{printed}");
     let open = text
         .lines()
         .filter(|line| !line.starts_with("SystemCallFilter=") && !line.starts_with("Capa"));

@@ -55,19 +55,19 @@ fn queries() -> Vec<Json> {
 fn logql_and_traceql_of_the_dashboards_can_be_parsed() {
     let Some(made) = or_say("NO GRAMMARS OF LOGQL AND TRACEQL", installed()) else { return };
     let queries = queries();
-    let (is_good, said) = parsed(&made, &queries);
-    assert!(is_good, "{said}");
-    assert!(said.contains(&format!("{} queries", queries.len())), "{said}");
+    let (is_good, printed) = parsed(&made, &queries);
+    assert!(is_good, "{printed}");
+    assert!(printed.contains(&format!("{} queries", queries.len())), "{printed}");
 
     // Each with something in it that is none.
     let mut broken = queries;
     for query in &mut broken {
         query["text"] = query["text"].as_str().unwrap().replacen('{', "{ |", 1).into();
     }
-    let (is_good, said) = parsed(&made, &broken);
+    let (is_good, printed) = parsed(&made, &broken);
     assert!(!is_good);
     for query in &broken {
-        assert!(said.contains(query["text"].as_str().unwrap()), "{query} was parsed");
+        assert!(printed.contains(query["text"].as_str().unwrap()), "{query} was parsed");
     }
     assert!(!parsed(&made, &[]).0);
 }

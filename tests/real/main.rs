@@ -127,8 +127,8 @@ async fn of_a_call(parts: &Parts) -> Telemetry {
     wait_for_events(&collector, "lk.participant.left", 3).await;
     server.delete_room(ROOM);
     wait_for_events(&collector, "lk.room.ended", 1).await;
-    let (code, said) = program.stop();
-    assert_eq!(code, Some(0), "{said:#?}");
+    let (code, printed) = program.stop();
+    assert_eq!(code, Some(0), "{printed:#?}");
     Telemetry::read(&collector.stop().await)
 }
 

@@ -57,10 +57,10 @@ fn the_page_is_read_by_eye_by_ear_and_with_the_keyboard() {
     simulation.wait().unwrap();
     program.kill();
     let check = check.unwrap();
-    let said = String::from_utf8_lossy(&check.stdout);
+    let printed = String::from_utf8_lossy(&check.stdout);
     let failed = String::from_utf8_lossy(&check.stderr);
-    assert!(check.status.success(), "{said}{failed}");
-    let seen: serde_json::Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    assert!(check.status.success(), "{printed}{failed}");
+    let seen: serde_json::Value = serde_json::from_str(printed.lines().last().unwrap()).unwrap();
     let counts = ["pages", "looks", "checks", "tabs", "links", "tables", "images"];
     let least = [6, 30, 500, 100, 60, 15, 24];
     for (count, least) in counts.into_iter().zip(least) {

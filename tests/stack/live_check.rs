@@ -105,11 +105,11 @@ impl Seen {
             }
         }
         if !self.problems.is_empty() {
-            let said = |(what, times)| match times {
+            let described = |(what, times)| match times {
                 1 => what,
                 _ => format!("{what} ({times} times)"),
             };
-            return Err(self.problems.into_iter().map(said).collect());
+            return Err(self.problems.into_iter().map(described).collect());
         }
         let Self { spans, records, points, cut, names, .. } = self;
         let cut = if cut == 0 { String::new() } else { format!(" ({cut} lines were cut short)") };

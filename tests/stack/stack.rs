@@ -116,8 +116,8 @@ impl Stack {
 
     /// Ends it; what was wrong with that.
     pub(crate) fn stop(self) -> Vec<String> {
-        let (code, said) = self.program.stop();
-        if code == Some(0) { Vec::new() } else { [vec![format!("{code:?}")], said].concat() }
+        let (code, printed) = self.program.stop();
+        if code == Some(0) { Vec::new() } else { [vec![format!("{code:?}")], printed].concat() }
     }
 
     /// Where to look.

@@ -18,7 +18,7 @@ use tonic::transport::{Channel, Endpoint};
 use super::capture::{Capture, Line, kind};
 use super::post::{WebhookError, Webhooks};
 use livekit_otel_livekit::token;
-use livekit_otel_livekit::{self as proto, Unreadable};
+use livekit_otel_livekit::{self as livekit, Unreadable};
 use livekit_otel_model::Source;
 use livekit_otel_transport::frames::RawCodec;
 use livekit_otel_transport::frames::status::ByStatus;
@@ -174,7 +174,7 @@ pub(crate) async fn pause(began: Instant, recorded: Duration, speed: f64) {
 }
 
 async fn send_on_stream(streams: &mut Vec<Stream>, line: &Line) -> Result<(), ReplayError> {
-    let message = proto::encode_capture(kind(line.source), &line.body)
+    let message = livekit::encode_capture(kind(line.source), &line.body)
         .map_err(|error| ReplayError::Unreadable { line: line.number, error })?;
     let Some(index) = streams.iter().position(|stream| stream.source == line.source) else {
         return Err(ReplayError::Ended { stream: kind(line.source) });
@@ -199,7 +199,7 @@ impl Stream {
         channel: Channel,
         to: &Destination,
     ) -> Result<Option<Self>, ReplayError> {
-        let Some(path) = proto::method(source) else { return Ok(None) };
+        let Some(path) = livekit::method(source) else { return Ok(None) };
         let path = PathAndQuery::from_static(path);
         let (messages, outgoing) = mpsc::channel(64);
         let mut request = tonic::Request::new(ReceiverStream::new(outgoing));

@@ -1,7 +1,7 @@
 //! Agents' jobs as servers of protocol 1.54 report them. No open-source server sends these fields, so
 //! the messages are made up.
 
-use livekit_otel_livekit as proto;
+use livekit_otel_livekit as livekit;
 use livekit_otel_model::event::Unknown;
 use livekit_otel_model::semconv::event as name;
 use livekit_otel_model::signal::Severity;
@@ -24,7 +24,7 @@ fn body(event: &str, millis: i64, state: Json) -> Json {
 }
 
 fn read(event: &str, millis: i64, state: Json) -> Decoded {
-    let read = proto::webhook(body(event, millis, state).to_string().as_bytes()).unwrap();
+    let read = livekit::webhook(body(event, millis, state).to_string().as_bytes()).unwrap();
     assert_eq!(read.unknown, Unknown::default(), "{event}");
     read.decoded
 }

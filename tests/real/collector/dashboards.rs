@@ -84,7 +84,7 @@ async fn every_query_of_a_dashboard_shows_something_of_a_simulated_call() {
     // The last rooms were there still.
     let at = SystemTime::now() - Duration::from_secs(8);
     assert_eq!(queries::check(&prometheus.url(), at), [""; 0]);
-    let (code, said) = program.stop();
-    assert_eq!(code, Some(0), "{said:#?}");
+    let (code, printed) = program.stop();
+    assert_eq!(code, Some(0), "{printed:#?}");
     assert_eq!(otelcol.stop(), [""; 0]);
 }

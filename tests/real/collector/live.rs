@@ -23,10 +23,11 @@ fn all_that_serve_emits_of_a_replayed_call_is_in_the_registry() {
         let program = Program::start(&config(directory.path(), level, &otelcol.endpoint));
         replay(&program);
         // Without a journal a stop ends what is open and delivers all.
-        let (code, said) = program.stop();
-        assert_eq!(code, Some(0), "{said:#?}");
+        let (code, printed) = program.stop();
+        assert_eq!(code, Some(0), "{printed:#?}");
         assert_eq!(otelcol.stop(), [""; 0]);
-        let said = check(&[output], &livekit).unwrap_or_else(|found| panic!("{level}: {found:#?}"));
-        eprintln!("stats.level {level}: {said}");
+        let printed =
+            check(&[output], &livekit).unwrap_or_else(|found| panic!("{level}: {found:#?}"));
+        eprintln!("stats.level {level}: {printed}");
     }
 }

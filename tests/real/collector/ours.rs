@@ -7,7 +7,7 @@ use livekit_otel_engine::stats::calls::{AttemptState, Connecting, Count, Fec, Jo
 use livekit_otel_engine::stats::{NodeReports, Settings};
 use livekit_otel_engine::{Batch, Engine};
 use livekit_otel_export::{Settings as Export, metric_requests, send_once};
-use livekit_otel_livekit as proto;
+use livekit_otel_livekit as livekit;
 use livekit_otel_model::Signal;
 use livekit_otel_model::event::rooms::{Coverage, ListedRoom, Rooms};
 use livekit_otel_model::event::{Decoded, Direction, RoomSid, TrackKind};
@@ -52,7 +52,7 @@ fn lossy() -> Decoded {
         "id": "AS_lossy", "timeStamp": "2026-11-23T04:09:50Z", "roomId": ROOM, "participantId": "PA_lossy",
         "trackId": "TR_lossy", "mime": "audio/opus", "streams": [{"primaryPackets": 9, "packetsLost": 1}],
     }]});
-    proto::stats(&proto::encode_capture("stats", &body).unwrap()).unwrap().decoded
+    livekit::stats(&livekit::encode_capture("stats", &body).unwrap()).unwrap().decoded
 }
 
 // A room that was never reported.

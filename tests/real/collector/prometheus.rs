@@ -46,8 +46,8 @@ fn lints(built: &Built, scrape: &Scrape) -> Vec<String> {
     let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
     process.stdin.take().unwrap().write_all(scrape.text.as_bytes()).unwrap();
     let output = process.wait_with_output().unwrap();
-    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-    let lints: Vec<_> = said.lines().map(str::to_owned).collect();
+    let printed = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    let lints: Vec<_> = printed.lines().map(str::to_owned).collect();
     assert_eq!(output.status.success(), lints.is_empty(), "{lints:#?}");
     lints
 }
@@ -178,9 +178,9 @@ async fn the_prometheus_exporter_takes_all_that_serve_tells_of_a_replayed_call()
         // It is reported last.
         let scrape =
             Scrape::when(scraped, |scrape| scrape.sum("lk_room_duration_seconds_count", &[]) > 0.0);
-        let (code, said) = program.stop();
+        let (code, printed) = program.stop();
         // This collector takes metrics alone: the rest is refused, set aside in memory, and lost.
-        assert_eq!(code, Some(1), "{said:#?}");
+        assert_eq!(code, Some(1), "{printed:#?}");
         check(built, &scrape);
         for (own, kind) in OWN {
             assert_eq!(scrape.types.get(own).map(|kind| &**kind), Some(kind));

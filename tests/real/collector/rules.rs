@@ -25,6 +25,6 @@ fn promtool_takes_the_rules_and_their_tests_pass() {
         let text = std::fs::read_to_string(folder.join(name)).unwrap();
         std::fs::write(other.path().join(name), text.replace("> 0.25", "> 0.6")).unwrap();
     }
-    let said = promtool(other.path(), &["test", "rules", "alerts_test.yaml"]).unwrap_err();
-    assert!(said.contains("LivekitJoinFailures"), "{said}");
+    let printed = promtool(other.path(), &["test", "rules", "alerts_test.yaml"]).unwrap_err();
+    assert!(printed.contains("LivekitJoinFailures"), "{printed}");
 }

@@ -35,9 +35,9 @@ fn validate(built: &Built, configs: &[&str]) {
         command.arg("--config").arg(folder().join(config));
     }
     let output = command.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{configs:?}: {said}");
-    assert!(said.is_empty(), "{configs:?}: {said}");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{configs:?}: {printed}");
+    assert!(printed.is_empty(), "{configs:?}: {printed}");
 }
 
 #[test]

@@ -214,11 +214,11 @@ async fn the_log_has_the_rule_once_and_nothing_of_the_token() {
         assert_eq!(send(&channel, &[format!("Bearer {token}")]).await, Err(Code::Unauthenticated));
         assert_eq!(post(&server, &[with(&json!({"exp": null}))]).await, 401);
     }
-    let said = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    assert_eq!(said.matches("the token grants `video.room").count(), 1, "{said}");
-    assert_eq!(said.matches("the token has no `exp`").count(), 1, "{said}");
+    let printed = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(printed.matches("the token grants `video.room").count(), 1, "{printed}");
+    assert_eq!(printed.matches("the token has no `exp`").count(), 1, "{printed}");
     for hidden in [&token[..], "standup", "ann\"", SECRET] {
-        assert!(!said.contains(hidden), "{said}");
+        assert!(!printed.contains(hidden), "{printed}");
     }
 }
 

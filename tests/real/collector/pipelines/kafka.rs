@@ -94,10 +94,10 @@ impl Broker {
         let files = (0..PARTITIONS).map(|partition| self.folder.join(file(partition)));
         let files: Vec<_> = files.map(|path| path.display().to_string()).collect();
         let mut dump = java(self.jars, "kafka.tools.DumpLogSegments");
-        let said = ran(dump.args(["--print-data-log", "--files", &files.join(",")])).unwrap();
-        let said = String::from_utf8_lossy(&said).into_owned();
+        let printed = ran(dump.args(["--print-data-log", "--files", &files.join(",")])).unwrap();
+        let printed = String::from_utf8_lossy(&printed).into_owned();
         let mut keys = Vec::new();
-        for line in said.lines() {
+        for line in printed.lines() {
             if line.starts_with("Dumping ") {
                 keys.push(Vec::new());
             } else if line.starts_with("| offset:") {
@@ -240,7 +240,7 @@ async fn what_kafka_has_outlives_a_killed_reader_and_an_absent_back_end() {
     // For longer than it takes to commit what was read.
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(3) {
-        assert!(reader.said(|line| line.contains("connection refused")), "it does not try");
+        assert!(reader.has_logged(|line| line.contains("connection refused")), "it does not try");
     }
     reader.kill();
     let backends = Backends::start_on(built, port).await;

@@ -50,7 +50,7 @@ impl Running {
     }
 
     /// Waits until it says such a line; whether it did.
-    pub(super) fn said(&self, is_such: impl Fn(&str) -> bool) -> bool {
+    pub(super) fn has_logged(&self, is_such: impl Fn(&str) -> bool) -> bool {
         let mut lines = std::iter::from_fn(|| self.log.recv_timeout(PATIENCE).ok());
         lines.any(|line| is_such(&line))
     }

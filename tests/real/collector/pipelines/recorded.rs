@@ -62,8 +62,8 @@ fn run_serve(endpoint: &str, scope: &str, origin: &[&str]) {
     command.env_clear().env("LIVEKIT_API_KEY", KEY).env("LIVEKIT_API_SECRET", SECRET);
     assert!(command.stdout(Stdio::null()).status().unwrap().success());
     // What is open leaves at the end, and all that waits.
-    let (code, said) = program.stop();
-    assert_eq!(code, Some(0), "{said:#?}");
+    let (code, printed) = program.stop();
+    assert_eq!(code, Some(0), "{printed:#?}");
 }
 
 fn config(directory: &Path, scope: &str, endpoint: &str) -> std::path::PathBuf {

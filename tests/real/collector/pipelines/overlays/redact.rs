@@ -79,9 +79,9 @@ fn the_second_wall_knows_each_key_of_the_registry_and_no_other() {
 /// What redact.yaml's head says of all three together.
 fn all_three() -> String {
     let text = std::fs::read_to_string(file("redact.yaml")).unwrap();
-    let said = text.lines().skip_while(|line| *line != "#   service:");
-    let said = said.take_while(|line| line.starts_with("#   "));
-    let yaml: Vec<_> = said.map(|line| &line[4..]).collect();
+    let commented = text.lines().skip_while(|line| *line != "#   service:");
+    let commented = commented.take_while(|line| line.starts_with("#   "));
+    let yaml: Vec<_> = commented.map(|line| &line[4..]).collect();
     format!("yaml:{}", yaml.join("\n"))
 }
 
