@@ -67,7 +67,7 @@ impl Exporter {
     /// reachable yet. Queued records are in memory only.
     ///
     /// # Errors
-    /// Where a target can't be used, whatever the collector answers.
+    /// If a target can't be used, whatever the collector answers.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -83,7 +83,7 @@ impl Exporter {
     /// memory are written to disk.
     ///
     /// # Errors
-    /// Where a target can't be used, whatever the collector answers, or the outbox can't be opened.
+    /// If a target can't be used, whatever the collector answers, or the outbox can't be opened.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -269,7 +269,7 @@ impl Sink for Exporter {
         self.queue(Signal::Metrics, records);
     }
 
-    /// Whether more waits than memory has capacity for, and it could not be written to disk. Tries again.
+    /// Tries to write to disk what exceeds the memory of the queues; returns whether that failed for one.
     fn is_stalled(&self) -> bool {
         // No short circuit: each queue is tried.
         self.queues().filter(|(_, queue)| queue.is_stalled()).count() > 0

@@ -311,8 +311,8 @@ pub fn ingress_webhook(step: IngressStep) -> Option<&'static str> {
     }
 }
 
-/// The webhook with this name of what happens to an ingress. Its room has only a name: an ingress is made for a
-/// room that need not exist yet.
+/// The webhook `name` about an ingress. Its room has only a name, because the room of an ingress need not exist
+/// yet.
 pub fn of_ingress_webhook(name: &str, info: &IngressInfo) -> WebhookEvent {
     WebhookEvent {
         event: name.to_owned(),

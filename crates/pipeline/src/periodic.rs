@@ -1,5 +1,5 @@
-//! The SDK's periodic reader, which times the flushes, and the metrics of the program itself. Rows that count
-//! nothing yet are exported too: a rate misses the first count of a series that begins with it.
+//! The SDK's periodic reader, which times the flushes, and the metrics of the program itself. Rows with a
+//! count of 0 are exported too: a rate would not see the first count of a series that begins above 0.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};

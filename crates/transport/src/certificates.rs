@@ -75,7 +75,7 @@ impl Tls {
     /// The files as tonic reads them.
     ///
     /// # Errors
-    /// Where a file can't be used.
+    /// If a file can't be used.
     pub fn for_grpc(&self) -> Result<ClientTlsConfig, PemError> {
         let mut config = match self.ca() {
             Some(ca) => {
@@ -92,10 +92,10 @@ impl Tls {
         Ok(config)
     }
 
-    /// The files as rustls reads them.
+    /// The configuration of a rustls client with these files.
     ///
     /// # Errors
-    /// Where a file, or the system's certificates in place of a CA, can't be used.
+    /// If a file can't be used, or, without a CA, the system's certificates.
     pub fn for_http(&self) -> Result<ClientConfig, TlsError> {
         let config = self.with_roots()?;
         let Some((certificate, key_file)) = self.client() else {

@@ -57,7 +57,8 @@ impl Journal {
         self.send(input, record, size)
     }
 
-    /// Appends an input once it fits below the reserve, which is left to senders that would give up.
+    /// Appends an input, after waiting until the budget allows it. The last part of the budget is left to
+    /// [`Journal::try_append`], whose senders do not wait.
     ///
     /// # Errors
     /// [`Full`]: the reader is gone; the program is ending.
@@ -131,7 +132,7 @@ impl Ticker {
 }
 
 impl Pending {
-    /// Returns once the input would survive the process and a loss of power, if the journal is on disk.
+    /// Returns once the input is in the journal, and synced if the journal is on disk.
     ///
     /// # Errors
     /// [`Full`]: it could not be written and is not in the journal.

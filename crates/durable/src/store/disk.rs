@@ -39,7 +39,7 @@ pub trait Disk: Debug + Send + Sync {
         file.write(bytes)
     }
 
-    /// Returns once all that was written would survive a loss of power.
+    /// Returns once all that was written is on the device, so that a loss of power does not lose it.
     ///
     /// # Errors
     /// Those of the file system: all that was written since the last sync may be lost.
@@ -82,7 +82,7 @@ pub(super) fn write_all(disk: &dyn Disk, file: &File, mut bytes: &[u8]) -> io::R
     Ok(())
 }
 
-/// Returns once the names in a directory would survive a loss of power.
+/// Syncs a directory, so that a loss of power does not lose the names in it.
 ///
 /// # Errors
 /// Those of the file system.

@@ -66,7 +66,7 @@ pub struct Unsynced {
 }
 
 impl Unsynced {
-    /// Returns once they would survive a loss of power.
+    /// Syncs them.
     ///
     /// # Errors
     /// Those of the file system: [`Log::put_back`] leaves them for the next sync.
@@ -164,7 +164,7 @@ impl Log {
         Ok(())
     }
 
-    /// Appends a group. With `sync`, returns once it would survive a loss of power.
+    /// Appends a group. With `sync`, returns once it is synced.
     ///
     /// # Errors
     /// Those of the file system, and if a record is longer than [`LONGEST`], as it could not be read back:
@@ -283,7 +283,7 @@ impl Log {
         if self.segments.back().is_some_and(holds) { self.rotate() } else { Ok(()) }
     }
 
-    /// Returns once all records would survive a loss of power.
+    /// Returns once all records are synced.
     ///
     /// # Errors
     /// Those of the file system.

@@ -1,5 +1,5 @@
-//! Files and directories that only their owner may read: they hold LiveKit's messages unchanged, with the
-//! passwords in them.
+//! Files and directories that only their owner may read: they hold LiveKit's messages unchanged, which can
+//! contain passwords.
 
 use std::fs::{self, DirBuilder, Metadata, OpenOptions, Permissions};
 use std::io;

@@ -39,8 +39,8 @@ impl EventTime {
         }
     }
 
-    /// The time itself if it is exact. One that is cut to the second is raised to `newest`, but stays in
-    /// its second: a newer time is that of something later, or of another clock.
+    /// An exact time is returned as it is. A time that is cut to the second is raised to `newest`, but at
+    /// most to the end of its second: it can't be later.
     pub(super) fn raised(self, newest: Time) -> Time {
         if self.exact { self.at } else { self.at.max(newest.min(self.at + CUT)) }
     }

@@ -1,7 +1,7 @@
 //! Instruments: stats windows, reports and facts go in, metric points come out, at the times passed in.
 //!
-//! A stats window is a finished window of one of the server's stats workers. It is applied once and is
-//! not divided or combined in time again, so the histograms count windows.
+//! A stats window is a finished window of one of the server's stats workers. It is applied once and
+//! never split or merged with another, so the histograms count windows.
 
 pub mod calls;
 mod exemplar;

@@ -185,7 +185,7 @@ fn https(protocol: Protocol, at: SocketAddr, tls: Tls) -> Settings {
     settings
 }
 
-/// How many records a client with these files delivers of one, to a collector with the certificates of `pki`.
+/// Sends one record with these files to a collector with the certificates of `pki`; returns 1 if it was delivered.
 async fn delivered(protocol: Protocol, pki: &Pki, tls: Tls, within: Duration) -> u64 {
     let (tcp, at) = bound().await;
     let _collector = Collector::start(protocol, tcp, pki);

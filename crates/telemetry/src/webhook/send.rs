@@ -133,8 +133,8 @@ impl Sender {
         self.signing.read().secret(key).is_some()
     }
 
-    /// Sends `event`, with retries; returns the status of its success. `permit` is for the first attempt:
-    /// a pause holds none.
+    /// Sends `event`, with retries; returns the status of the answer that accepted it. `permit` is for the
+    /// first attempt. It is released before a pause, and each retry waits for another.
     pub(super) async fn send(
         &self,
         target: &Target,
