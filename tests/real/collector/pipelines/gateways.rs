@@ -7,8 +7,11 @@ use std::time::Instant;
 
 use livekit_otel_model::semconv::{key, span};
 use livekit_otel_tools::demo::Received;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_proto::tonic::trace::v1::{Span, status::StatusCode};
+use opentelemetry_proto::tonic::trace::v1::{
+    ResourceSpans, ScopeSpans, Span, Status, status::StatusCode,
+};
 
 use super::super::{Built, build};
 use super::items::{self, Item, assert_at_least_once, assert_same, items};
@@ -61,6 +64,9 @@ async fn an_agent_gives_each_trace_to_one_of_two_gateways() {
     let gateways = [address(&one), address(&other)];
     let (agent, endpoint) = agent(built, &gateways, storage.path());
     send(&endpoint, calls).await;
+    // An agent that is stopped leaves its queue on disk.
+    let expected = items(calls);
+    all_came(&expected, || [items(&one.received()), items(&other.received())].concat()).await;
     assert_eq!(agent.stop(), [""; 0]);
     let [one, other] = [items(&one.stop().await), items(&other.stop().await)];
     let (at_one, at_other) = (ids(&one), ids(&other));
@@ -71,7 +77,7 @@ async fn an_agent_gives_each_trace_to_one_of_two_gateways() {
     let has_points =
         |items: &[Item]| items.iter().any(|item| matches!(item.what, items::What::Point(_)));
     assert!(has_points(&one) != has_points(&other));
-    assert_same(&[one, other].concat(), &items(calls));
+    assert_same(&[one, other].concat(), &expected);
 }
 
 fn number(span: &Span, key: &str) -> Option<f64> {
@@ -104,7 +110,7 @@ fn reason(spans: &[Span]) -> Option<&'static str> {
 }
 
 // What failed has a status and an error.type: some keep the one, some the other.
-fn half_told(calls: &Received) -> Received {
+fn with_one_sign_each(calls: &Received) -> Received {
     let mut calls = calls.clone();
     let spans = calls.traces.iter_mut().flat_map(|request| &mut request.resource_spans);
     for span in spans.flat_map(|of| &mut of.scope_spans).flat_map(|scope| &mut scope.spans) {
@@ -128,7 +134,7 @@ fn sampled(mut item: Item) -> Item {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_keeps_what_went_wrong_whole_and_a_tenth_of_the_rest() {
     let Some(built) = build() else { return };
-    let calls = &half_told(recorded::calls().await);
+    let calls = &with_one_sign_each(recorded::calls().await);
     let storage = tempfile::tempdir().unwrap();
     let backends = Backends::start(built).await;
     let listen = format!("127.0.0.1:{}", reserved_port());
@@ -138,13 +144,14 @@ async fn a_gateway_keeps_what_went_wrong_whole_and_a_tenth_of_the_rest() {
     let sent_traces = traces(&sent);
     let kept = sent_traces.iter().filter(|(_, spans)| reason(spans).is_some());
     let kept: Vec<_> = kept.map(|(id, _)| id.clone()).collect();
-    // They wait for their decision; the rest comes at once.
+    // A gateway that is stopped leaves its queues on disk.
+    let unsampled = items::count_unsampled(calls);
     let is_decided = |received: &Received| {
         let there = items::traces(received);
-        kept.iter().all(|id| there.contains(id))
+        kept.iter().all(|id| there.contains(id)) && items::count_unsampled(received) >= unsampled
     };
     let wait = backends.collector.received_when(is_decided);
-    assert!(tokio::time::timeout(PATIENCE, wait).await.is_ok(), "traces that failed did not come");
+    assert!(tokio::time::timeout(PATIENCE, wait).await.is_ok(), "not all came");
     assert_eq!(gateway.stop(), [""; 0]);
     let actual = backends.stop_at(0).await.into_iter().map(sampled).collect::<Vec<_>>();
 
@@ -165,18 +172,33 @@ async fn a_gateway_keeps_what_went_wrong_whole_and_a_tenth_of_the_rest() {
     assert_same(&actual, &expected);
 }
 
-/// Waits until the queue of traces on disk has this one.
-async fn holds(folder: &Path, spans: &[Span]) {
+// Without the text of a span's id.
+const MARKS: [u8; 16] = *b"a trace of marks";
+
+/// Waits until all traces sent so far are decided, and those that are kept are committed to the queue on
+/// disk. The gateway decides on the traces of one second together, and takes no span meanwhile: the second
+/// span of this trace follows all of them into the queue, which writes one entry after the other.
+async fn decided(folder: &Path, endpoint: &str) {
+    let status = Some(Status { code: StatusCode::Error.into(), ..Default::default() });
+    let mark = Span { trace_id: MARKS.to_vec(), status, ..Default::default() };
+    for id in ["the 1st.", "the 2nd."] {
+        let spans = vec![Span { span_id: id.into(), ..mark.clone() }];
+        let scope_spans = vec![ScopeSpans { spans, ..Default::default() }];
+        let resource_spans = vec![ResourceSpans { scope_spans, ..Default::default() }];
+        let traces = vec![ExportTraceServiceRequest { resource_spans }];
+        let received = Received { traces, ..Received::default() };
+        recorded::send_once(endpoint, &received).await.unwrap();
+        holds(folder, id).await;
+    }
+}
+
+/// Waits until the queue of traces on disk has this text.
+async fn holds(folder: &Path, text: &str) {
     let until = Instant::now() + PATIENCE;
-    // grep reads line by line. One that can't be found is decided with the others.
-    let mut ids = spans.iter().flat_map(|span| [&span.trace_id, &span.span_id]);
-    let Some(id) = ids.find(|id| !id.contains(&b'\n')) else { return };
-    let bytes = id.iter().fold(String::new(), |bytes, byte| bytes + &format!("\\x{byte:02x}"));
-    let queue = folder.join("exporter_otlp_http_tempo_traces");
     let mut grep = Command::new("grep");
-    grep.args(["-qaP", &bytes]).arg(queue).env("LC_ALL", "C");
+    grep.args(["-qaF", text]).arg(folder.join("exporter_otlp_http_tempo_traces"));
     while !grep.status().unwrap().success() {
-        assert!(Instant::now() < until, "it is not on disk");
+        assert!(Instant::now() < until, "{text} is not on disk");
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
 }
@@ -207,14 +229,11 @@ async fn all_came(expected: &[Item], came: impl Fn() -> Vec<Item>) {
     let until = Instant::now() + PATIENCE;
     let expected = items::counted(expected);
     loop {
-        let came = came();
-        if came.len() >= expected.len() {
-            let came = items::counted(&came);
-            if expected.keys().all(|item| came.contains_key(item)) {
-                return;
-            }
-        }
-        assert!(Instant::now() < until, "{} of {}", came.len(), expected.len());
+        let came = items::counted(&came());
+        let mut missing = expected.keys().filter(|item| !came.contains_key(*item));
+        let Some(first) = missing.next() else { return };
+        let count = 1 + missing.count();
+        assert!(Instant::now() < until, "{count} of {} did not come: {first}", expected.len());
         tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     }
 }
@@ -226,19 +245,17 @@ async fn a_killed_gateway_delivers_what_it_decided_while_the_back_ends_were_away
     let storage = tempfile::tempdir().unwrap();
     let (listen, port) = (format!("127.0.0.1:{}", reserved_port()), reserved_port());
     let killed = gateway(built, &listen, &Backends::at(port), storage.path());
-    recorded::send_once(&format!("http://{listen}"), calls).await.unwrap();
+    let endpoint = format!("http://{listen}");
+    recorded::send_once(&endpoint, calls).await.unwrap();
     let sent = items(calls);
     let sent_traces = traces(&sent);
-    for spans in sent_traces.values() {
-        if reason(spans).is_some() {
-            holds(storage.path(), spans).await;
-        }
-    }
+    decided(storage.path(), &endpoint).await;
     killed.kill();
     let backends = Backends::start_on(built, port).await;
     let gateway = gateway(built, &listen, &backends.variables, storage.path());
-    let is_other =
-        |item: &Item| item.span().is_none_or(|span| reason(&sent_traces[&span.trace_id]).is_some());
+    let is_kept =
+        |span: &Span| sent_traces.get(&span.trace_id).is_some_and(|it| reason(it).is_some());
+    let is_other = |item: &Item| item.span().is_none_or(is_kept);
     let expected: Vec<_> =
         sent.iter().filter(|item| is_other(item)).cloned().map(sampled).collect();
     // The tenth of the rest is not in question here.

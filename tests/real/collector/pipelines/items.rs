@@ -86,6 +86,11 @@ impl Item {
 pub(super) fn count(received: &Received) -> usize {
     let spans = received.traces.iter().flat_map(|request| &request.resource_spans);
     let spans = spans.flat_map(|of| &of.scope_spans).map(|scope| scope.spans.len());
+    spans.sum::<usize>() + count_unsampled(received)
+}
+
+/// How many log records and points there are, which no gateway samples.
+pub(super) fn count_unsampled(received: &Received) -> usize {
     let logs = received.logs.iter().flat_map(|request| &request.resource_logs);
     let logs = logs.flat_map(|of| &of.scope_logs).map(|scope| scope.log_records.len());
     let metrics = received.metrics.iter().flat_map(|request| &request.resource_metrics);
@@ -96,7 +101,7 @@ pub(super) fn count(received: &Received) -> usize {
         Data::Histogram(data) => data.data_points.len(),
         other => panic!("{} is sent as {other:?}", metric.name),
     });
-    spans.chain(logs).chain(points).sum()
+    logs.chain(points).sum()
 }
 
 /// The traces of the spans.
