@@ -133,7 +133,7 @@ async fn waiting(server: &Server, is: impl Fn(usize) -> bool) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_is_told_whole_though_the_receiver_is_stopped_and_killed_in_it() {
+async fn a_call_is_reported_whole_though_the_receiver_is_stopped_and_killed_in_it() {
     let Some(parts) = parts::build() else { return };
     let directory = tempfile::tempdir().unwrap();
     let collector = Collector::start().await.unwrap();
@@ -174,10 +174,10 @@ async fn a_call_is_told_whole_though_the_receiver_is_stopped_and_killed_in_it() 
     server.delete_room(ROOM);
     wait_for_events(&collector, "lk.participant.left", 3).await;
     wait_for_events(&collector, "lk.room.ended", 1).await;
-    let room_is_told = |received: &Received| {
+    let has_room = |received: &Received| {
         Telemetry::read(received).spans.iter().any(|span| span.name == "room")
     };
-    tokio::time::timeout(PATIENCE, collector.received_when(room_is_told)).await.unwrap();
+    tokio::time::timeout(PATIENCE, collector.received_when(has_room)).await.unwrap();
     waiting(&server, |events| events == 0).await;
     let (code, printed) = program.stop();
     assert_eq!(code, Some(0), "{printed:#?}");

@@ -51,14 +51,14 @@ fn config(directory: &std::path::Path, collector: &str, server: u16) -> std::pat
 }
 
 async fn wait_for_events(collector: &Collector, event: &str, times: usize) {
-    let is_told = |received: &Received| {
+    let is_recorded = |received: &Received| {
         let logs = Telemetry::read(received).logs;
         let records = logs.iter().filter(|log| log.event_name == event);
         // What is sent twice has one id.
         records.map(|log| log.attributes.text("log.record.uid")).collect::<HashSet<_>>().len()
             >= times
     };
-    let wait = tokio::time::timeout(PATIENCE, collector.received_when(is_told)).await;
+    let wait = tokio::time::timeout(PATIENCE, collector.received_when(is_recorded)).await;
     assert!(wait.is_ok(), "{event} was not recorded {times} times");
 }
 

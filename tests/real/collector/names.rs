@@ -189,7 +189,7 @@ fn has(scrape: &Scrape, name: &str, labels: &Labels, expected: f64) -> Result<()
     }
 }
 
-fn tells_bucket(
+fn has_bucket(
     scrape: &Scrape,
     name: &str,
     labels: &Labels,
@@ -222,7 +222,7 @@ fn check(scrape: &Scrape, batch: &Batch, mapped: &Mapped) -> Result<(), String> 
             Last::Distribution(count, sum, (bound, below)) => {
                 has(scrape, &format!("{name}_count"), &labels, count as f64)?;
                 has(scrape, &format!("{name}_sum"), &labels, sum * scale)?;
-                tells_bucket(scrape, name, &labels, (bound * scale, below))?;
+                has_bucket(scrape, name, &labels, (bound * scale, below))?;
             }
         }
     }
@@ -270,7 +270,7 @@ async fn our_metrics_are_scraped_under_livekits_names() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn exponential_histograms_are_left_out_and_not_told_in_wrong_units() {
+async fn exponential_histograms_are_left_out_and_not_scraped_in_wrong_units() {
     let Some(built) = build() else { return };
     let (otelcol, scraped) = start(built);
     let settings = Settings { histograms: Histograms::Exponential, ..Settings::default() };

@@ -99,7 +99,7 @@ fn registry() -> BTreeSet<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_prometheus_exporter_takes_all_that_the_instruments_tell() {
+async fn the_prometheus_exporter_takes_all_that_the_instruments_emit() {
     let Some(built) = build() else { return };
     let mut tried: BTreeSet<String> = Own::names().map(str::to_owned).collect();
     for level in [Level::Node, Level::Room, Level::Participant, Level::Track] {
@@ -168,7 +168,7 @@ pub(super) fn config(directory: &Path, level: &str, endpoint: &str) -> std::path
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_prometheus_exporter_takes_all_that_serve_tells_of_a_replayed_call() {
+async fn the_prometheus_exporter_takes_all_that_serve_sends_of_a_replayed_call() {
     let Some(built) = build() else { return };
     let directory = tempfile::tempdir().unwrap();
     for level in ["node", "room", "participant", "track"] {

@@ -26,7 +26,7 @@ const PARTS: u32 = 4;
 const FLUSH_MS: u64 = 30_000;
 
 #[test]
-fn what_is_told_equals_upstream() {
+fn what_is_sent_equals_upstream() {
     let Some(program) = upstream::build() else { return };
     let parts: Vec<_> = std::thread::scope(|scope| {
         let run = |part| {

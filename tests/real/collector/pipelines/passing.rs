@@ -24,7 +24,7 @@ fn jaeger(built: &Built, port: u16) -> (Running, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn jaeger_gets_all_spans_of_a_call_and_the_log_tells_of_the_rest() {
+async fn jaeger_gets_all_spans_of_a_call_and_the_log_counts_the_rest() {
     let Some(built) = build() else { return };
     let call = recorded::call().await;
     let backend = Collector::start().await.unwrap();
@@ -45,7 +45,7 @@ async fn jaeger_gets_all_spans_of_a_call_and_the_log_tells_of_the_rest() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_sender_is_told_while_jaeger_is_away() {
+async fn the_sender_receives_an_error_while_jaeger_is_away() {
     let Some(built) = build() else { return };
     let mut call = recorded::call().await.clone();
     (call.logs, call.metrics) = (Vec::new(), Vec::new());
