@@ -13,7 +13,7 @@ use livekit_otel_ledger::{Ledger, Lost};
 use livekit_otel_livekit as livekit;
 use livekit_otel_model::event::rooms::{Coverage, ListedRoom, Rooms};
 use livekit_otel_model::event::{Decoded, Direction, RoomSid, TrackKind, Unknown};
-use livekit_otel_model::semconv;
+use livekit_otel_model::semconv::{self, key};
 use livekit_otel_model::signal::{Attribute, Data, Metric, Value};
 use livekit_otel_model::{Signal, Source};
 use livekit_otel_pipeline::own::Own;
@@ -22,6 +22,7 @@ use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
 use serde_json::{Value as Json, json};
 
 use crate::capture;
+use crate::dashboards::shipped::redacted;
 use crate::live_check::livekit::{OWNER, annotation, is_marked};
 use crate::live_check::registry::{
     LIVEKIT, OPENTELEMETRY, RESOURCE, Registry, attributes, refs, text, yaml,
@@ -76,6 +77,24 @@ fn the_registry_has_the_spans_events_and_metrics_of_the_code() {
     agree("span names", &constants("span"), "spans", &names(&registry.spans()));
     agree("event names", &constants("event"), "events", &names(&registry.events()));
     agree("metric names", &constants("metric"), "metrics", &names(&registry.metrics()));
+}
+
+#[test]
+fn redact_yaml_passes_each_key_of_the_registry_and_no_other() {
+    let registry = yaml("attributes");
+    let groups = registry["groups"].as_array().unwrap().iter();
+    let keys = groups.flat_map(attributes);
+    let keys = keys.filter_map(|it| it["id"].as_str().or_else(|| it["ref"].as_str()));
+    let mut registered: BTreeSet<_> = keys.map(str::to_owned).collect();
+    // Made of an operator's own setting, so its value is let be.
+    assert!(registered.remove(key::TRACE_URL));
+    assert_eq!(redacted("allowed_keys"), registered);
+    let ignored = redacted("ignored_keys");
+    assert!(ignored.contains(key::TRACE_URL));
+    let is_of_a_resource =
+        |key: &String| key.starts_with("telemetry.sdk.") || key.starts_with("deployment.");
+    let mut others = ignored.iter().filter(|key| *key != key::TRACE_URL);
+    assert!(others.all(is_of_a_resource), "{ignored:?}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The dashboards and rules that are shipped, and all queries in them.
+//! The dashboards and rules that are shipped, all queries in them, and the keys that redact.yaml passes.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -47,6 +47,14 @@ pub(crate) struct Rule {
 
 pub(crate) fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("collector-config")
+}
+
+/// The keys of a list in redact.yaml.
+pub(crate) fn redacted(list: &str) -> BTreeSet<String> {
+    let text = std::fs::read_to_string(folder().join("redact.yaml")).unwrap();
+    let yaml: Json = serde_saphyr::from_str(&text).unwrap();
+    let keys = &yaml["processors"]["redaction/livekit_keys"][list];
+    keys.as_array().unwrap().iter().map(|key| key.as_str().unwrap().to_owned()).collect()
 }
 
 pub(crate) fn dashboards() -> Vec<Dashboard> {

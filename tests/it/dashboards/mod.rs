@@ -5,7 +5,7 @@ mod names;
 mod promql;
 #[path = "../../stack/shipped.rs"]
 #[allow(dead_code)] // tests/stack and tests/real use all of it
-mod shipped;
+pub(crate) mod shipped;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -12,6 +12,7 @@ use super::super::items::{assert_same, attribute, items};
 use super::call::{self, CALLER, ROOM, Uploads};
 use super::pii::hash;
 use super::{append, assert_no_names, calls_of_all, personal, through, through_with, without_text};
+use crate::shipped::redacted;
 
 /// Adds these attributes to the first span and log record.
 fn add(received: &mut Received, added: &[(&str, &str)]) {
@@ -46,36 +47,6 @@ async fn only_known_keys_pass_the_second_wall_and_nothing_that_looks_secret() {
     assert_same(&actual, &expected);
 }
 
-/// The keys of a list in redact.yaml.
-fn keys(list: &str) -> BTreeSet<String> {
-    let text = std::fs::read_to_string(file("redact.yaml")).unwrap();
-    let yaml: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
-    let keys = &yaml["processors"]["redaction/livekit_keys"][list];
-    keys.as_array().unwrap().iter().map(|key| key.as_str().unwrap().to_owned()).collect()
-}
-
-#[test]
-fn the_second_wall_knows_each_key_of_the_registry_and_no_other() {
-    let path = format!("{}/semconv/attributes.yaml", env!("CARGO_MANIFEST_DIR"));
-    let registry: serde_json::Value =
-        serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    let groups = registry["groups"].as_array().unwrap().iter();
-    let attributes = groups.flat_map(|group| group["attributes"].as_array().unwrap());
-    let registered = attributes.filter_map(|it| it["id"].as_str().or_else(|| it["ref"].as_str()));
-    let mut registered: BTreeSet<_> = registered.map(str::to_owned).collect();
-    // Made of an operator's own setting, so its value is let be.
-    assert!(registered.remove(key::TRACE_URL));
-    assert_eq!(keys("allowed_keys"), registered);
-    let ignored = keys("ignored_keys");
-    assert!(ignored.contains(key::TRACE_URL));
-    let is_of_a_resource =
-        |key: &String| key.starts_with("telemetry.sdk.") || key.starts_with("deployment.");
-    assert!(
-        ignored.iter().all(|key| key == key::TRACE_URL || is_of_a_resource(key)),
-        "{ignored:?}"
-    );
-}
-
 /// What redact.yaml's head says of all three together.
 fn all_three() -> String {
     let text = std::fs::read_to_string(file("redact.yaml")).unwrap();
@@ -94,7 +65,8 @@ async fn all_three_work_together_as_the_second_wall_says() {
     let overlays = ["alias-keys.yaml", "pii.yaml", "redact.yaml"].map(file);
     let overlays = [&overlays[..], &[all_three()]].concat();
     let actual = through_with(built, &overlays, &received, &uploads).await;
-    let known: BTreeSet<_> = keys("allowed_keys").union(&keys("ignored_keys")).cloned().collect();
+    let known: BTreeSet<_> =
+        redacted("allowed_keys").union(&redacted("ignored_keys")).cloned().collect();
     for item in &actual {
         let attributes = item.attributes().iter().chain(&item.resource.attributes);
         let unknown = attributes.chain(&item.scope.attributes).find(|it| !known.contains(&it.key));
