@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -75,6 +76,18 @@ pub(crate) fn durable(collector: &str, directory: &Path, disk: Arc<dyn Disk>) ->
     config.shutdown_timeout = Duration::from_millis(500);
     config.dead_letter_bytes = 1 << 20;
     config.journal = Some(JournalConfig { directory: directory.to_owned(), settings, disk });
+    config
+}
+
+/// The same, soon full when no collector is at this address.
+pub(crate) fn short_of_space(collector: SocketAddr, directory: &Path) -> Config {
+    let mut config = durable(&format!("http://{collector}"), directory, Arc::new(Files));
+    config.export.max_request_bytes = 4 << 10;
+    config.export.max_queue_bytes = 8 << 10;
+    if let Some(journal) = &mut config.journal {
+        journal.settings.max_bytes = 256 << 10;
+        journal.settings.snapshot = 64 << 10;
+    }
     config
 }
 
@@ -318,14 +331,7 @@ async fn a_full_journal_leaves_a_reserve_to_webhooks() {
 async fn a_full_journal_accepts_again_once_the_collector_is_back() {
     let directory = tempfile::tempdir().unwrap();
     let away = unused_address();
-    let mut config = durable(&format!("http://{away}"), directory.path(), Arc::new(Files));
-    config.export.max_request_bytes = 4 << 10;
-    config.export.max_queue_bytes = 8 << 10;
-    if let Some(journal) = &mut config.journal {
-        journal.settings.max_bytes = 96 << 10;
-        journal.settings.snapshot = 32 << 10;
-    }
-    let server = Server::start(config).await.unwrap();
+    let server = Server::start(short_of_space(away, directory.path())).await.unwrap();
     let mut accepted = 0;
     while post(&server, &webhook(accepted)).await.0 == 200 {
         accepted += 1;

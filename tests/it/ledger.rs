@@ -26,7 +26,7 @@ use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::durable::{durable, post, signed, webhook};
+use crate::durable::{durable, post, short_of_space, signed, webhook};
 use crate::port::unused_address;
 use crate::serve::stop;
 
@@ -137,14 +137,7 @@ async fn flooding(grpc: SocketAddr, id: usize) {
 async fn senders_that_hang_up_at_the_high_water_mark_leave_the_ledger_balanced() {
     let directory = tempfile::tempdir().unwrap();
     let away = unused_address();
-    let mut config = durable(&format!("http://{away}"), directory.path(), Arc::new(Files));
-    config.export.max_request_bytes = 4 << 10;
-    config.export.max_queue_bytes = 8 << 10;
-    if let Some(journal) = &mut config.journal {
-        journal.settings.max_bytes = 256 << 10;
-        journal.settings.snapshot = 64 << 10;
-    }
-    let server = Server::start(config).await.unwrap();
+    let server = Server::start(short_of_space(away, directory.path())).await.unwrap();
     let floods: Vec<_> = (0..4).map(|id| tokio::spawn(flooding(server.grpc(), id))).collect();
     let events = || server.ledger().inputs[Source::Events as usize].clone();
     // Until nothing more is read: the streams wait for capacity.
