@@ -99,7 +99,7 @@ fn config(directory: &Path, collector: &str, grpc: u16) -> PathBuf {
         "listen:\n  http: '127.0.0.1:0'\n  grpc: '127.0.0.1:{grpc}'\n  grpc_auth: token\n  \
          tls: {{certificate: '{at}/{CERTIFICATE}', key: '{at}/{KEY}', \
          grpc_client_ca: '{at}/{CA}'}}\n\
-         session: {{linger: 2s}}\n\
+         session: {{linger: 10s}}\n\
          journal: {{dir: '{at}/journal'}}\n\
          export: {{endpoint: '{collector}'}}\n",
         at = directory.display()

@@ -40,10 +40,11 @@ const PATIENCE: Duration = Duration::from_secs(150);
 
 fn config(directory: &std::path::Path, collector: &str, server: u16) -> std::path::PathBuf {
     let path = directory.join("livekit-otel.yaml");
+    // Spans leave at the end, with what the server sends late.
     let text = format!(
         "listen: {{http: '127.0.0.1:0', grpc: '127.0.0.1:0'}}\n\
          livekit: {{url: 'http://127.0.0.1:{server}', interval: 5s}}\n\
-         session: {{linger: 2s}}\n\
+         session: {{linger: 1h}}\n\
          export: {{endpoint: '{collector}'}}\n"
     );
     std::fs::write(&path, text).unwrap();
