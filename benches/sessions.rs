@@ -111,10 +111,7 @@ fn event(kind: EventKind, of: usize, track: Option<usize>, nth: u64) -> Event {
     let at = Time::from_nanos(1_795_406_960_000_000_000 + nth * 10_000).unwrap();
     Event {
         id: format!("AE_{nth}").into(),
-        origin: Origin::Analytics,
-        kind,
         reported: Some(ReportedTime { at, whole_seconds: false }),
-        node: None,
         room: Some(Room {
             sid: RoomSid::new(&format!("RM_{room:012}")),
             name: RoomName::new(&format!("room-{room}")),
@@ -137,13 +134,7 @@ fn event(kind: EventKind, of: usize, track: Option<usize>, nth: u64) -> Event {
             mime_type: Some(Arc::from("video/VP8")),
             muted: false,
         }),
-        publisher: None,
-        error: None,
-        rtp: None,
-        work: None,
-        delivery: None,
-        details: Vec::new(),
-        caller: None,
+        ..Event::new(Origin::Analytics, kind)
     }
 }
 

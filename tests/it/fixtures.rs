@@ -12,25 +12,13 @@ pub(crate) fn at(millis: u64) -> Time {
 /// An analytics event of a room that was created at `created`.
 pub(crate) fn event(kind: EventKind, reported: Time, room: &str, created: Time) -> Event {
     Event {
-        id: "".into(),
-        origin: Origin::Analytics,
-        kind,
         reported: Some(ReportedTime { at: reported, whole_seconds: false }),
-        node: None,
         room: Some(Room {
             sid: RoomSid::new(room),
             name: RoomName::new(&format!("name of {room}")),
             created: Some(created),
         }),
-        participant: None,
-        track: None,
-        publisher: None,
-        error: None,
-        rtp: None,
-        work: None,
-        delivery: None,
-        details: Vec::new(),
-        caller: None,
+        ..Event::new(Origin::Analytics, kind)
     }
 }
 

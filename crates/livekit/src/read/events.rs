@@ -101,22 +101,11 @@ pub(super) fn from_node_rooms(message: &lk::AnalyticsNodeRooms) -> Event {
     details.int(key::NODE_ROOMS, message.rooms.len());
     details.int(key::NODE_PARTICIPANTS, participants);
     Event {
-        id: "".into(),
-        origin: Origin::Analytics,
-        kind: EventKind::NodeRooms,
         reported: time(message.timestamp.as_ref())
             .map(|at| ReportedTime { at, whole_seconds: false }),
         node: NodeId::new(&message.node_id),
-        room: None,
-        participant: None,
-        track: None,
-        publisher: None,
-        error: None,
-        rtp: None,
-        work: None,
-        delivery: None,
         details: details.attributes,
-        caller: None,
+        ..Event::new(Origin::Analytics, EventKind::NodeRooms)
     }
 }
 

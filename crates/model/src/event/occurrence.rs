@@ -55,6 +55,29 @@ pub struct Event {
     pub caller: Option<Caller>,
 }
 
+impl Event {
+    /// An event of which only its source and its kind are known.
+    pub fn new(origin: Origin, kind: EventKind) -> Self {
+        Self {
+            id: Arc::default(),
+            origin,
+            kind,
+            reported: None,
+            node: None,
+            room: None,
+            participant: None,
+            track: None,
+            publisher: None,
+            error: None,
+            rtp: None,
+            work: None,
+            delivery: None,
+            details: Vec::new(),
+            caller: None,
+        }
+    }
+}
+
 /// One more allowlisted field of a message, under its emitted name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Detail {

@@ -23,21 +23,11 @@ fn event(kind: EventKind, secs: i64, participant: Option<&str>) -> Event {
         disconnect_reason: None,
     });
     Event {
-        id: "".into(),
-        origin: Origin::Analytics,
-        kind,
         reported: Some(ReportedTime { at: at(secs), whole_seconds: false }),
         node: NodeId::new("ND_1"),
         room: Some(RoomInfo { sid: RoomSid::new("RM_1"), name: None, created: None }),
         participant,
-        track: None,
-        publisher: None,
-        error: None,
-        rtp: None,
-        work: None,
-        delivery: None,
-        details: Vec::new(),
-        caller: None,
+        ..Event::new(Origin::Analytics, kind)
     }
 }
 
