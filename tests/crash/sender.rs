@@ -56,12 +56,7 @@ fn millis() -> u128 {
 }
 
 fn timestamp() -> Json {
-    let millis = millis();
-    // pbjson reads RFC 3339: made from the Unix time of the day.
-    let (secs, nanos) = (millis / 1000, millis % 1000 * 1_000_000);
-    let of_day = secs % 86_400;
-    let (h, m, s) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
-    json!(format!("2026-11-23T{h:02}:{m:02}:{s:02}.{nanos:09}Z"))
+    json!(humantime::format_rfc3339_millis(SystemTime::now()).to_string())
 }
 
 impl Sender {
