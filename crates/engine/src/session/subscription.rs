@@ -111,7 +111,8 @@ impl Subscription {
     /// during teardown, and counts for the attempt before it.
     pub(super) fn attempts(&self, unpublished: Option<Time>, left: Option<Time>) -> Vec<Attempt> {
         let mut attempts = self.answered();
-        if let Some(end) = unpublished {
+        // What follows the subscriber's end does not answer it.
+        if let Some(end) = unpublished.filter(|end| left.is_none_or(|left| *end <= left)) {
             end_by_unpublish(&mut attempts, end);
         }
         // Of one that waited longer the server would have reported the failure.
@@ -190,6 +191,19 @@ mod tests {
     use super::*;
 
     type Report = fn(&mut Subscription, fn(i64) -> Time);
+
+    #[test]
+    fn a_track_that_is_unpublished_after_the_subscriber_left_answers_no_request() {
+        let at = |secs: i64| Time::from_secs(1_795_406_960 + secs);
+        let mut subscription = Subscription::default();
+        drop(subscription.request(at(1).unwrap()));
+        let answer = |unpublished, left| {
+            let attempts = subscription.attempts(unpublished, left);
+            attempts[0].answer.clone().map(|(_, answer)| answer)
+        };
+        assert_eq!(answer(at(5), at(9)), Some(Answer::Unpublished));
+        assert_eq!(answer(at(300), at(9)), None);
+    }
 
     #[test]
     fn the_order_of_reports_does_not_matter() {
