@@ -324,13 +324,15 @@ impl<'a> Live<'a> {
             self.seen.wrong(format!("{what}: {key} is of class {class:?}, not by its name"));
         }
         let text = value["stringValue"].as_str().filter(|text| !text.is_empty());
+        // Words of the registry are no one's data, even where somebody uses the same.
+        let is_listed = self.known.types.get(key).is_some_and(|kind| kind["members"].is_array());
         match text {
             Some(text) if is_marked => drop(self.seen.personal.insert(text.to_owned())),
-            Some(text) => {
+            Some(text) if !is_listed => {
                 let place = self.seen.plain.entry(text.to_owned());
                 place.or_insert_with(|| format!("{what}: {key}"));
             }
-            None => (),
+            _ => (),
         }
     }
 }
