@@ -76,7 +76,7 @@ fn read(line: &Line) -> Result<Read, Unreadable> {
         Source::Webhook => return livekit::webhook(line.body.to_string().as_bytes()),
         Source::Events => ("events", livekit::events),
         Source::Stats => ("stats", livekit::stats),
-        Source::NodeRooms | Source::Api => ("nodeRooms", livekit::node_rooms),
+        _ => ("nodeRooms", livekit::node_rooms),
     };
     read(&livekit::encode_capture(kind, &line.body)?)
 }
@@ -119,7 +119,8 @@ pub fn journal(data: &[u8]) {
             assert!(frames.end() <= rest.len() && records <= frames.end());
         }
         1 => {
-            let entry = journal::decode(&Bytes::copy_from_slice(rest), read_again);
+            let entry =
+                journal::decode(&Bytes::copy_from_slice(rest), &journal::Read::new(read_again));
             if let Some(Entry::Input(Accepted { at, decoded: Some(decoded), .. })) = entry {
                 play(&[(at, decoded)]);
             }

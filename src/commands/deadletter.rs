@@ -171,9 +171,7 @@ async fn send(payload: Payload, content: Bytes, config: &Config) -> Result<(), S
         Payload::Logs => Signal::Logs,
         Payload::Metrics => Signal::Metrics,
         Payload::Webhook => return send_webhook(content, config).await,
-        Payload::Events | Payload::Stats | Payload::NodeRooms | Payload::Api => {
-            return Err("only webhooks and OTLP records can be sent again".to_owned());
-        }
+        _ => return Err("only webhooks and OTLP records can be sent again".to_owned()),
     };
     send_once(&config.export, signal, content).await.map_err(|error| chain(&error))
 }

@@ -65,7 +65,13 @@ impl Storage {
         let settings = journal.settings.on_volume(total);
         let checkpoints = Checkpoints::open(&directory, settings);
         let next = checkpoints.next();
-        let opened = journal::open(&directory, next, settings, source::read_again, ledger)?;
+        let opened = journal::open(
+            &directory,
+            next,
+            settings,
+            journal::Read::new(source::read_again),
+            ledger,
+        )?;
         let journal::Opened { journal, reader, first, saved, faults, thread } = opened;
         let checkpoints = checkpoints.attach(journal.ticker(), first, saved);
         let disk = Some(Disk { directory, segment: settings.segment(), checkpoints });

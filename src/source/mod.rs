@@ -87,6 +87,13 @@ fn parse(source: Source, raw: &[u8]) -> Result<Read, Unreadable> {
         Source::Events => livekit::events(raw),
         Source::NodeRooms => livekit::node_rooms(raw),
         Source::Api => livekit::api_rooms(raw),
+        Source::AgentTraces
+        | Source::AgentLogs
+        | Source::AgentMetrics
+        | Source::AgentRecordings
+        | Source::OtlpTraces
+        | Source::OtlpLogs
+        | Source::OtlpMetrics => unreachable!("livekit_otel_agents reads these"),
     }
 }
 

@@ -302,7 +302,7 @@ impl History {
     pub(crate) fn migrates(&self, participant: &str) -> bool {
         let is_active = |report: &&Report| match &report.decoded {
             Decoded::Events(events) => events[0].kind == EventKind::ParticipantActive,
-            Decoded::Stats(_) | Decoded::Rooms(_) => false,
+            _ => false,
         };
         self.reports.iter().filter(|it| it.is_of(participant)).filter(is_active).count() > 1
     }
@@ -355,7 +355,7 @@ impl Report {
             Decoded::Stats(stats) => {
                 stats.iter().any(|stat| stat.participant.as_str() == participant)
             }
-            Decoded::Rooms(_) => false,
+            _ => false,
         }
     }
 
@@ -385,7 +385,7 @@ impl Report {
                     }
                 }
             }
-            Decoded::Rooms(_) => {}
+            _ => {}
         }
         decoded
     }

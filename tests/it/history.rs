@@ -241,7 +241,7 @@ proptest! {
                     events[0].participant.as_ref().map(|who| &who.sid),
                 ),
                 Decoded::Stats(stats) => (Some(&stats[0].room), Some(&stats[0].participant)),
-                Decoded::Rooms(_) => (None, None),
+                _ => (None, None),
             };
             let Some(room) = room else { continue };
             let mut id = (name::ROOM, room.to_string(), String::new(), String::new(), 0);

@@ -105,7 +105,13 @@ async fn a_directory_is_in_use_for_as_long_as_its_journal_is_written() {
     let disk = Arc::<Gate>::clone(&gate);
     let directory = Arc::new(Directory::open(place.path(), disk).unwrap());
     let settings = Settings { max_bytes: 1 << 20, sync: Duration::ZERO, snapshot: 64 << 10 };
-    let opened = journal::open(&directory, 1, settings, |_, _| (None, 0, 0), &Arc::default());
+    let opened = journal::open(
+        &directory,
+        1,
+        settings,
+        journal::Read::new(|_, _| (None, 0, 0)),
+        &Arc::default(),
+    );
     let opened = opened.unwrap();
     gate.shut(true);
     opened.journal.ticker().post(Entry::Tick(Time::from_secs(1).unwrap()));

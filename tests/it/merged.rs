@@ -74,7 +74,7 @@ fn items(line: &Line) -> usize {
     match &line.decoded {
         Decoded::Events(events) => events.len(),
         Decoded::Stats(stats) => stats.len(),
-        Decoded::Rooms(_) => 1,
+        _ => 1,
     }
 }
 

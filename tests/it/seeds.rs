@@ -132,7 +132,7 @@ fn inputs(random: &mut Random) -> Vec<(u64, Decoded)> {
         .into_iter()
         .filter_map(|(millis, decoded)| match decoded {
             Decoded::Events(mut events) => Some((millis, events.pop()?)),
-            Decoded::Stats(_) | Decoded::Rooms(_) => None,
+            _ => None,
         })
         .map(|(millis, event)| (millis, placed(event, one_name, is_of_nodes)))
         .collect();

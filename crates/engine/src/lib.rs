@@ -9,13 +9,16 @@
 //!   whole: golden files (`golden`), random histories (`history`), other hash seeds (`seeds`), the
 //!   OpenTelemetry SDK and a model (`equality`), snapshots (`restart`).
 
+pub mod agents;
 mod facts;
 pub mod ids;
 pub mod session;
 pub mod snapshot;
 pub mod stats;
 
+use agents::Agents;
 use livekit_otel_model::event::{Decoded, ParticipantSid, RoomSid, Time};
+use livekit_otel_model::foreign::Foreign;
 use livekit_otel_model::signal::{Data, LogRecord, Metric, Span, Table};
 use session::{Outcome, Outputs, Sessions};
 use snapshot::{Part, Writer};
@@ -32,6 +35,8 @@ pub struct Batch {
     pub metrics: Vec<Metric>,
     /// Metric points of a flush's series of streams.
     pub tables: Vec<Table>,
+    /// Records of other programs.
+    pub foreign: Foreign,
 }
 
 /// How many of a message's items were copies, or merged with the other source's.
@@ -48,6 +53,7 @@ pub struct Tally {
 pub struct Engine {
     sessions: Sessions,
     stats: Stats,
+    agents: Agents,
     outputs: Outputs,
 }
 
@@ -57,6 +63,7 @@ impl Engine {
         Self {
             sessions: Sessions::new(session),
             stats: Stats::new(stats, now),
+            agents: Agents::default(),
             outputs: Outputs::default(),
         }
     }
@@ -97,6 +104,10 @@ impl Engine {
                 }
                 self.sessions.reconcile(rooms, now, &mut self.outputs);
             }
+            Decoded::Upload(upload) => {
+                tally.duplicates +=
+                    self.agents.apply(upload, now, &self.sessions, &mut out.foreign);
+            }
         }
         self.pass_on(out);
         tally
@@ -105,12 +116,14 @@ impl Engine {
     /// Releases everything that is due at `now`.
     pub fn tick(&mut self, now: Time, out: &mut Batch) {
         self.sessions.tick(now, &mut self.outputs);
+        self.agents.tick(now, &self.sessions, &mut out.foreign);
         self.pass_on(out);
     }
 
     /// When [`Engine::tick`] is due next, if nothing is applied before.
     pub fn next_deadline(&self) -> Option<Time> {
-        self.sessions.next_deadline()
+        let (sessions, agents) = (self.sessions.next_deadline(), self.agents.next_deadline());
+        sessions.into_iter().chain(agents).min()
     }
 
     /// Adds the reports and calls of this process's own node.
@@ -178,6 +191,7 @@ impl Engine {
 
     /// Ends what is open by `rule` and releases everything; a flush has to follow.
     pub fn end(&mut self, now: Time, rule: &'static str, out: &mut Batch) {
+        self.agents.close(now, &self.sessions, &mut out.foreign);
         self.sessions.close(now, rule, &mut self.outputs);
         self.pass_on(out);
     }

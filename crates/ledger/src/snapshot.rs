@@ -13,7 +13,7 @@ use crate::reason::{self, Lost, Refused};
 #[non_exhaustive]
 pub struct Snapshot {
     /// What was received, by source.
-    pub inputs: [Input; 5],
+    pub inputs: [Input; 12],
     /// What was produced, by signal.
     pub outputs: [Output; 3],
     /// Connections, by listener.

@@ -31,6 +31,6 @@ pub fn method(source: Source) -> Option<&'static str> {
         Source::Stats => Some("/livekit.AnalyticsRecorderService/IngestStats"),
         Source::Events => Some("/livekit.AnalyticsRecorderService/IngestEvents"),
         Source::NodeRooms => Some("/livekit.AnalyticsRecorderService/IngestNodeRoomStates"),
-        Source::Webhook | Source::Api => None,
+        _ => None,
     }
 }

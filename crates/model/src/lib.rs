@@ -10,6 +10,7 @@
 
 mod counts;
 pub mod event;
+pub mod foreign;
 mod hex;
 #[doc(hidden)]
 pub mod interned;

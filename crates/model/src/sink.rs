@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::future::{Future, ready};
 use std::pin::Pin;
 
+use crate::foreign::Foreign;
 use crate::signal::{LogRecord, Metric, Span, Table};
 
 /// Returned by [`Sink::wait_for_capacity`].
@@ -31,6 +32,11 @@ pub trait Sink: Debug + Send + Sync {
     /// them instrument by instrument.
     fn table(&self, table: &Table) {
         self.metrics(&table.metrics());
+    }
+
+    /// Receives records of other programs. By default they are dropped.
+    fn foreign(&self, records: &Foreign) {
+        let _ = records;
     }
 
     /// Whether the sink has no capacity for any records. The engine then pauses, and asks again every 500 ms.

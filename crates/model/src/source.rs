@@ -14,12 +14,38 @@ pub enum Source {
     NodeRooms,
     /// The lists of LiveKit's API.
     Api,
+    /// Spans that LiveKit's agents upload.
+    AgentTraces,
+    /// Log records that LiveKit's agents upload.
+    AgentLogs,
+    /// Metrics that LiveKit's agents upload.
+    AgentMetrics,
+    /// Recordings that LiveKit's agents upload.
+    AgentRecordings,
+    /// Spans that any program sends over plain OTLP.
+    OtlpTraces,
+    /// Log records that any program sends over plain OTLP.
+    OtlpLogs,
+    /// Metrics that any program sends over plain OTLP.
+    OtlpMetrics,
 }
 
 impl Source {
     /// All, in the order of the report.
-    pub const ALL: [Self; 5] =
-        [Self::Webhook, Self::Events, Self::Stats, Self::NodeRooms, Self::Api];
+    pub const ALL: [Self; 12] = [
+        Self::Webhook,
+        Self::Events,
+        Self::Stats,
+        Self::NodeRooms,
+        Self::Api,
+        Self::AgentTraces,
+        Self::AgentLogs,
+        Self::AgentMetrics,
+        Self::AgentRecordings,
+        Self::OtlpTraces,
+        Self::OtlpLogs,
+        Self::OtlpMetrics,
+    ];
 
     /// The emitted value.
     pub fn as_str(self) -> &'static str {
@@ -29,6 +55,13 @@ impl Source {
             Self::Stats => "stats",
             Self::NodeRooms => "node_rooms",
             Self::Api => "api",
+            Self::AgentTraces => "agent_traces",
+            Self::AgentLogs => "agent_logs",
+            Self::AgentMetrics => "agent_metrics",
+            Self::AgentRecordings => "agent_recordings",
+            Self::OtlpTraces => "otlp_traces",
+            Self::OtlpLogs => "otlp_logs",
+            Self::OtlpMetrics => "otlp_metrics",
         }
     }
 }

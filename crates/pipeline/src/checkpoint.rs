@@ -36,7 +36,7 @@ pub struct Head {
     /// The last entry of the journal that it covers.
     pub journal: u64,
     outputs: [export::Saved; 3],
-    inputs: [Processed; 5],
+    inputs: [Processed; 12],
 }
 
 /// The snapshots of one directory.

@@ -399,6 +399,9 @@ impl Pipeline {
         for table in &out.tables {
             sink.table(table);
         }
+        if !out.foreign.is_empty() {
+            sink.foreign(&out.foreign);
+        }
         let Batch { spans, logs, .. } = std::mem::take(out);
         if let Some(tap) = &self.parts.tap {
             tap.pass(Passed::Logs(logs));

@@ -104,8 +104,8 @@ pub(super) fn kind(source: Source) -> &'static str {
         Source::Events => "events",
         Source::Stats => "stats",
         Source::NodeRooms => "nodeRooms",
-        // Captures have no responses of the API.
-        Source::Api => "api",
+        // Captures have no responses of the API, and uploads have files of their own.
+        other => other.as_str(),
     }
 }
 

@@ -145,7 +145,7 @@ pub async fn replay(
                 match source {
                     Source::Events => sent.events += 1,
                     Source::Stats => sent.stats += 1,
-                    Source::NodeRooms | Source::Webhook | Source::Api => sent.node_rooms += 1,
+                    _ => sent.node_rooms += 1,
                 }
             }
         }

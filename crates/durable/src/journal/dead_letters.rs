@@ -32,6 +32,20 @@ pub enum Payload {
     NodeRooms,
     /// A reduced list of LiveKit's API.
     Api,
+    /// An upload of agents: an OTLP request of spans.
+    AgentTraces,
+    /// An upload of agents: an OTLP request of log records.
+    AgentLogs,
+    /// An upload of agents: an OTLP request of metrics.
+    AgentMetrics,
+    /// The header of a recording of agents.
+    AgentRecordings,
+    /// A received OTLP request of spans.
+    OtlpTraces,
+    /// A received OTLP request of log records.
+    OtlpLogs,
+    /// A received OTLP request of metrics.
+    OtlpMetrics,
     /// An encoded OTLP request of spans.
     Traces,
     /// An encoded OTLP request of log records.
@@ -49,6 +63,13 @@ impl Payload {
             Self::Stats => "stats",
             Self::NodeRooms => "node_rooms",
             Self::Api => "api",
+            Self::AgentTraces => "agent_traces",
+            Self::AgentLogs => "agent_logs",
+            Self::AgentMetrics => "agent_metrics",
+            Self::AgentRecordings => "agent_recordings",
+            Self::OtlpTraces => "otlp_traces",
+            Self::OtlpLogs => "otlp_logs",
+            Self::OtlpMetrics => "otlp_metrics",
             Self::Traces => "traces",
             Self::Logs => "logs",
             Self::Metrics => "metrics",
@@ -64,6 +85,13 @@ impl From<Source> for Payload {
             Source::Stats => Self::Stats,
             Source::NodeRooms => Self::NodeRooms,
             Source::Api => Self::Api,
+            Source::AgentTraces => Self::AgentTraces,
+            Source::AgentLogs => Self::AgentLogs,
+            Source::AgentMetrics => Self::AgentMetrics,
+            Source::AgentRecordings => Self::AgentRecordings,
+            Source::OtlpTraces => Self::OtlpTraces,
+            Source::OtlpLogs => Self::OtlpLogs,
+            Source::OtlpMetrics => Self::OtlpMetrics,
         }
     }
 }

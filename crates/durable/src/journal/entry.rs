@@ -1,6 +1,9 @@
 //! What the journal holds, and its encoding. An input is stored unchanged, with what is needed to read it
 //! again in the same way.
 
+use std::fmt;
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use livekit_otel_model::Source;
@@ -58,7 +61,25 @@ impl Entry {
 
 /// Reads a source's message in the same way as at its arrival. Returns the decoded message, the number of
 /// its usable items, and the number of the unusable ones.
-pub type Read = fn(Source, &Bytes) -> (Option<Decoded>, u64, u64);
+#[derive(Clone)]
+pub struct Read(Arc<Function>);
+
+type Function = dyn Fn(Source, &Bytes) -> (Option<Decoded>, u64, u64) + Send + Sync;
+
+impl Read {
+    /// Reads with that function.
+    pub fn new(
+        read: impl Fn(Source, &Bytes) -> (Option<Decoded>, u64, u64) + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(read))
+    }
+}
+
+impl fmt::Debug for Read {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Read").finish_non_exhaustive()
+    }
+}
 
 pub(super) fn encode_input(input: &Accepted) -> Vec<u8> {
     let flags = if input.twin_expected { TWIN_EXPECTED } else { 0 };
@@ -83,7 +104,7 @@ fn head(kind: u8, flags: u8, at: Time, more: usize) -> Vec<u8> {
 }
 
 /// Decodes a record; `None` if it is not an entry of this version.
-pub fn decode(record: &Bytes, read: Read) -> Option<Entry> {
+pub fn decode(record: &Bytes, read: &Read) -> Option<Entry> {
     let head: [u8; HEAD] = record.get(..HEAD)?.try_into().ok()?;
     let [kind, flags, at @ ..] = head;
     let at = Time::from_nanos(u64::from_le_bytes(at))?;
@@ -93,7 +114,7 @@ pub fn decode(record: &Bytes, read: Read) -> Option<Entry> {
         _ => {
             let source = Source::ALL.into_iter().find(|source| *source as u8 == kind)?;
             let raw = record.slice(HEAD..);
-            let (decoded, items, unusable) = read(source, &raw);
+            let (decoded, items, unusable) = (read.0)(source, &raw);
             let twin_expected = flags & TWIN_EXPECTED != 0;
             let size = raw.len();
             let unknown = Unknown::default();

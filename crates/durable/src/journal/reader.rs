@@ -175,7 +175,7 @@ impl Disk {
             return Ok(None);
         };
         self.next = number + 1;
-        let Some(entry) = entry::decode(&record, self.read) else {
+        let Some(entry) = entry::decode(&record, &self.read) else {
             tracing::error!(number, "an entry of the journal is of another version");
             self.ledger.damaged(1);
             return Ok(None);

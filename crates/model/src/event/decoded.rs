@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::occurrence::Event;
 use super::rooms::Rooms;
 use super::stream::StreamStat;
+use crate::foreign::Upload;
 
 /// One decoded message, in the message's order.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +18,8 @@ pub enum Decoded {
     Stats(Vec<StreamStat>),
     /// A list of open rooms.
     Rooms(Rooms),
+    /// Records that another program made.
+    Upload(Upload),
 }
 
 /// What this version does not know in a message, such as a newer server's.

@@ -1,5 +1,7 @@
 //! Finished spans.
 
+use serde::{Deserialize, Serialize};
+
 use super::attribute::{Attribute, Value};
 use crate::event::Time;
 use crate::semconv::key;
@@ -55,7 +57,7 @@ pub enum SpanKind {
 }
 
 /// A link from one span to another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
     /// The other's trace.
     pub trace_id: TraceId,
