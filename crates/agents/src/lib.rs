@@ -7,18 +7,9 @@
 
 use livekit_otel_model::Source;
 use livekit_otel_model::foreign::Upload;
+pub use livekit_otel_model::privacy::Content;
 use livekit_otel_model::privacy::Privacy;
 use thiserror::Error;
-
-/// `privacy.content`: what leaves of what was said, and of other content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Content {
-    /// Nothing.
-    #[default]
-    Drop,
-    /// All of it, but for jobs whose content is redacted.
-    Plain,
-}
 
 /// Reads uploads.
 #[derive(Debug, Clone, Default)]

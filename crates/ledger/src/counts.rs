@@ -32,7 +32,7 @@ struct OutputCounts {
 /// The counts of the process, shared by all that accept, process or deliver.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    inputs: [InputCounts; 5],
+    inputs: [InputCounts; 12],
     outputs: [OutputCounts; 3],
     connections: [connections::Counts; 4],
     unknown_event_types: AtomicU64,

@@ -18,7 +18,7 @@ use thiserror::Error;
 use crate::keys::Keys;
 use livekit_otel_model::REMEMBERED;
 
-/// The longest validity of a token that opens streams, from its `nbf` or `iat` to its `exp`. The
+/// The longest validity of a token that opens streams or allows uploads, from its `nbf` or `iat` to its `exp`. The
 /// default of LiveKit's libraries is 6 hours.
 const LONGEST: Duration = Duration::from_hours(24);
 /// The validity of a token made here. It is checked only when its stream opens.
@@ -33,8 +33,10 @@ const QUIET: Duration = Duration::from_mins(1);
 // A claim and a name in it; the name is empty for a claim that is not a map.
 type Grant<'a> = [&'a str; 2];
 
+// The grant of uploads.
+const UPLOADING: Grant<'_> = ["observability", "write"];
 // Grants that open streams.
-const OPENING: [Grant<'_>; 2] = [["observability", "write"], ["video", "roomList"]];
+const OPENING: [Grant<'_>; 2] = [UPLOADING, ["video", "roomList"]];
 // Grants that a token may also have: the parts of LiveKit's API that concern no single room or
 // participant.
 const ALSO_ALLOWED: [Grant<'_>; 5] = [
@@ -63,7 +65,7 @@ const NAMED: [Grant<'_>; 12] = [
 const DESCRIBING: [&str; 10] =
     ["iss", "sub", "nbf", "iat", "exp", "jti", "identity", "name", "metadata", "attributes"];
 
-/// The rule that a request's token breaks. It shows nothing of the token.
+/// The rule that a request, mostly its token, breaks. It shows nothing of the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[allow(missing_docs)] // each has its text
 pub enum Refusal {
@@ -113,6 +115,10 @@ pub enum Refusal {
     Grants(Grant<'static>),
     #[error("the token grants neither `observability.write` nor `video.roomList`")]
     NoGrant,
+    #[error("the token does not grant `observability.write`")]
+    NoUploadGrant,
+    #[error("uploads are served on loopback addresses only, unless agents.enabled is true")]
+    NotServed,
 }
 
 /// Returns the hash of the body that a webhook's token signs. A token that was signed longer ago
@@ -139,26 +145,27 @@ pub fn webhook(headers: &HeaderMap, keys: &Keys, now: SystemTime) -> Result<[u8;
 /// The rule that the token breaks.
 pub fn streams(headers: &HeaderMap, keys: &Keys, now: SystemTime) -> Result<(), Refusal> {
     let token = Verified::of(headers, keys, now)?;
-    if token.ends.saturating_sub(token.begins) > LONGEST.as_secs() {
-        return Err(Refusal::Lasting);
-    }
+    token.check_validity()?;
     if keys.for_streams().is_some_and(|listed| !listed.contains(&token.key)) {
         return Err(Refusal::KeyNotListed);
     }
-    let granted = granted(&token.claims);
-    if granted.iter().any(|(grant, _)| *grant == ["sha256", ""]) {
-        return Err(Refusal::Webhook);
-    }
-    let is_servers = |grant: &Grant<'_>, value: &Value| {
-        *value == Value::Bool(true) && OPENING.iter().chain(&ALSO_ALLOWED).any(|each| each == grant)
-    };
-    if let Some((grant, _)) = granted.iter().find(|(grant, value)| !is_servers(grant, value)) {
-        let named = OPENING.iter().chain(&ALSO_ALLOWED).chain(&NAMED).find(|named| *named == grant);
-        return Err(Refusal::Grants(named.copied().unwrap_or_default()));
-    }
-    let opens = granted.iter().any(|(grant, _)| OPENING.contains(grant));
+    let granted = servers_grants(&token.claims)?;
+    let opens = granted.iter().any(|grant| OPENING.contains(grant));
     let needs_no_grant = keys.for_streams().is_some() && granted.is_empty();
     if opens || needs_no_grant { Ok(()) } else { Err(Refusal::NoGrant) }
+}
+
+/// Checks whether a token allows uploads, as LiveKit's agents make it: it grants `observability.write`,
+/// and besides this at most what a server's token grants, as for [`streams`]. Any of LiveKit's keys may
+/// have signed it, and its `sub` may be empty or absent.
+///
+/// # Errors
+/// The rule that the token breaks.
+pub fn uploads(headers: &HeaderMap, keys: &Keys, now: SystemTime) -> Result<(), Refusal> {
+    let token = Verified::of(headers, keys, now)?;
+    token.check_validity()?;
+    let granted = servers_grants(&token.claims)?;
+    if granted.contains(&UPLOADING) { Ok(()) } else { Err(Refusal::NoUploadGrant) }
 }
 
 /// Makes a server's token for analytics streams.
@@ -200,6 +207,22 @@ fn granted(claims: &Map<String, Value>) -> Vec<(Grant<'_>, &Value)> {
     granted
 }
 
+// The grants of a token that has none but a server's.
+fn servers_grants(claims: &Map<String, Value>) -> Result<Vec<Grant<'_>>, Refusal> {
+    let granted = granted(claims);
+    if granted.iter().any(|(grant, _)| *grant == ["sha256", ""]) {
+        return Err(Refusal::Webhook);
+    }
+    let is_servers = |grant: &Grant<'_>, value: &Value| {
+        *value == Value::Bool(true) && OPENING.iter().chain(&ALSO_ALLOWED).any(|each| each == grant)
+    };
+    if let Some((grant, _)) = granted.iter().find(|(grant, value)| !is_servers(grant, value)) {
+        let named = OPENING.iter().chain(&ALSO_ALLOWED).chain(&NAMED).find(|named| *named == grant);
+        return Err(Refusal::Grants(named.copied().unwrap_or_default()));
+    }
+    Ok(granted.into_iter().map(|(grant, _)| grant).collect())
+}
+
 // Shows no name that comes from a token.
 fn named(grant: &Grant<'_>) -> String {
     match grant {
@@ -229,6 +252,11 @@ struct Verified {
 }
 
 impl Verified {
+    fn check_validity(&self) -> Result<(), Refusal> {
+        let lasting = self.ends.saturating_sub(self.begins) > LONGEST.as_secs();
+        if lasting { Err(Refusal::Lasting) } else { Ok(()) }
+    }
+
     fn of(headers: &HeaderMap, keys: &Keys, now: SystemTime) -> Result<Self, Refusal> {
         let token = bearer(headers)?;
         let parts: Vec<_> = token.split('.').collect();

@@ -23,6 +23,16 @@ pub enum Privacy {
     Drop,
 }
 
+/// `privacy.content`: what leaves of what was said, and of other content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Content {
+    /// Nothing.
+    #[default]
+    Drop,
+    /// All of it, but for jobs whose content is redacted.
+    Plain,
+}
+
 impl Privacy {
     /// What is sent in place of an attribute's value; `None` where it is left out.
     pub fn value<'a>(&self, key: &str, value: &'a Value) -> Option<Cow<'a, Value>> {

@@ -47,6 +47,14 @@ impl Source {
         Self::OtlpMetrics,
     ];
 
+    /// Whether it is an OTLP request, or a recording of an agent.
+    pub fn is_upload(self) -> bool {
+        !matches!(
+            self,
+            Self::Webhook | Self::Events | Self::Stats | Self::NodeRooms | Self::Api
+        )
+    }
+
     /// The emitted value.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -11,6 +11,7 @@ use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
 use super::values::{self, Parsed, Pii};
 use crate::settings::{Compression, Protocol};
+use livekit_otel_model::privacy::Content;
 use livekit_otel_model::signal::Temporality;
 
 /// The sections that set the exporter.
@@ -87,6 +88,9 @@ pub struct Personal {
     pub pii: Pii,
     /// The key of the hashes, of at least 16 bytes.
     pub hash_key: Option<Secret>,
+    /// `drop` or `plain`: what was said in a call, and other content that agents upload.
+    #[serde(deserialize_with = "content")]
+    pub content: Content,
 }
 
 /// A text that `Debug` does not show.
@@ -173,6 +177,7 @@ macro_rules! deserialize_with {
 
 deserialize_with! {
     compression: Compression,
+    content: Content,
     memory: usize,
     pii: Pii,
     positive_duration: Duration,

@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::settings::{Compression, Protocol};
 use livekit_otel_durable::store;
-use livekit_otel_model::privacy::HashKey;
+use livekit_otel_model::privacy::{Content, HashKey};
 use livekit_otel_model::signal::Temporality;
 
 /// A value, or what it should have been.
@@ -81,6 +81,11 @@ pub enum Pii {
 /// `plain`, `hash` or `drop`.
 pub fn pii(text: &str) -> Parsed<Pii> {
     one_of(text, &[("plain", Pii::Plain), ("hash", Pii::Hash), ("drop", Pii::Drop)])
+}
+
+/// `drop` or `plain`.
+pub fn content(text: &str) -> Parsed<Content> {
+    one_of(text, &[("drop", Content::Drop), ("plain", Content::Plain)])
 }
 
 /// The key of the hashes, of at least 16 bytes.
