@@ -5,11 +5,26 @@
 //! - It must not know a socket, a runtime or a clock. A request that is read again gives the same records.
 //! - Tests: `cargo test -p livekit-otel-agents`, and the root package's `tests/it/agents`.
 
+mod classes;
+mod clean;
+mod facts;
+mod json;
+mod logs;
+mod metrics;
+mod origin;
+mod recording;
+mod traces;
+
+use opentelemetry_proto::tonic::collector;
+use prost::Message;
+
 use livekit_otel_model::Source;
 use livekit_otel_model::foreign::Upload;
 pub use livekit_otel_model::privacy::Content;
 use livekit_otel_model::privacy::Privacy;
 use thiserror::Error;
+
+pub use recording::with_sizes;
 
 /// Reads uploads.
 #[derive(Debug, Clone, Default)]
@@ -37,12 +52,51 @@ pub struct Read {
 pub struct Unreadable;
 
 impl Reader {
-    /// Reads a request: protobuf, or JSON if its first byte is `{`. A recording is its header.
+    /// Reads a request: protobuf, or JSON if its first byte is `{`. A recording is its header, with sizes if
+    /// [`with_sizes`] added them.
     ///
     /// # Errors
-    /// If it is malformed.
+    /// If it is malformed, or if messages of `source` are no uploads.
     pub fn read(&self, source: Source, raw: &[u8]) -> Result<Read, Unreadable> {
-        let _ = (source, raw);
-        Err(Unreadable)
+        match source {
+            Source::AgentTraces | Source::OtlpTraces => {
+                type Request = collector::trace::v1::ExportTraceServiceRequest;
+                let request: Request = message(raw, &json::TRACES)?;
+                let (spans, unusable) = traces::read(self, request);
+                let items = spans.len() as u64;
+                Ok(Read { upload: Upload::Spans(spans), items, unusable })
+            }
+            Source::AgentLogs | Source::OtlpLogs => {
+                type Request = collector::logs::v1::ExportLogsServiceRequest;
+                let request: Request = message(raw, &json::LOGS)?;
+                let logs = logs::read(self, request);
+                let items = logs.len() as u64;
+                Ok(Read { upload: Upload::Logs(logs), items, unusable: 0 })
+            }
+            Source::AgentMetrics | Source::OtlpMetrics => {
+                type Request = collector::metrics::v1::ExportMetricsServiceRequest;
+                let request: Request = message(raw, &json::METRICS)?;
+                let (metrics, items, unusable) = metrics::read(self, request);
+                Ok(Read { upload: Upload::Metrics(metrics), items, unusable })
+            }
+            Source::AgentRecordings => {
+                let recording = Box::new(recording::read(raw)?);
+                Ok(Read { upload: Upload::Recording(recording), items: 1, unusable: 0 })
+            }
+            Source::Webhook | Source::Events | Source::Stats | Source::NodeRooms | Source::Api => {
+                Err(Unreadable)
+            }
+        }
     }
 }
+
+fn message<M: Message + Default>(raw: &[u8], of: &'static json::Message) -> Result<M, Unreadable> {
+    let read = match raw.first() {
+        Some(b'{') => M::decode(&*json::encode(raw, of)?),
+        _ => M::decode(raw),
+    };
+    read.map_err(|_| Unreadable)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,85 @@
+//! Log records.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope};
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
+
+use livekit_otel_model::foreign::{Facts, ForeignLog, Origin};
+
+use crate::classes::{Place, is_known_body};
+use crate::clean::Pass;
+use crate::origin::{Program, encoded};
+use crate::{Reader, facts};
+
+/// The log records of a request. All are usable: a log record needs no trace.
+pub(crate) fn read(reader: &Reader, request: ExportLogsServiceRequest) -> Vec<ForeignLog> {
+    let mut logs = Vec::new();
+    for resource in request.resource_logs {
+        let program = Program::read(&reader.privacy, resource.resource, resource.schema_url);
+        for scope in resource.scope_logs {
+            let (place, shared) = of_scope(scope.scope.as_ref());
+            let origin = program.scope(&reader.privacy, scope.scope, scope.schema_url);
+            logs.reserve(scope.log_records.len());
+            for record in scope.log_records {
+                logs.push(one(reader, &origin, place, &shared, record));
+            }
+        }
+    }
+    logs
+}
+
+// A session's reports have their room and job on the scope too.
+fn of_scope(scope: Option<&InstrumentationScope>) -> (Place, Facts) {
+    let mut shared = Facts::default();
+    let Some(scope) = scope else { return (Place::Log, shared) };
+    facts::read(&scope.attributes, &mut shared);
+    (Place::of_logs(&scope.name), shared)
+}
+
+fn one(
+    reader: &Reader,
+    origin: &Arc<Origin>,
+    place: Place,
+    shared: &Facts,
+    mut record: LogRecord,
+) -> ForeignLog {
+    let trace = std::mem::take(&mut record.trace_id);
+    let context = facts::context(&trace, &std::mem::take(&mut record.span_id));
+    let mut facts = Facts::default();
+    facts::read(&record.attributes, &mut facts);
+    facts.room = facts.room.take().or_else(|| shared.room.clone());
+    facts.job = facts.job.take().or_else(|| shared.job.clone());
+    facts.is_redacted |= shared.is_redacted;
+    let nanos = match record.time_unix_nano {
+        0 => record.observed_time_unix_nano,
+        nanos => nanos,
+    };
+    let body = reader.body(|pass| clean(pass, place, &mut record));
+    ForeignLog { origin: Arc::clone(origin), time: facts::time(nanos), context, facts, body }
+}
+
+fn clean(pass: Pass<'_>, place: Place, record: &mut LogRecord) -> (bool, Bytes) {
+    let mut found = pass.attributes(place, &mut record.attributes);
+    if let Some(body) = &mut record.body {
+        let has_content = !is_known(body);
+        found |= has_content;
+        if has_content && pass.strips {
+            record.body = None;
+        } else {
+            found |= pass.value(body);
+        }
+    }
+    (found, encoded(record))
+}
+
+fn is_known(body: &AnyValue) -> bool {
+    match &body.value {
+        None => true,
+        Some(Value::StringValue(text)) => text.is_empty() || is_known_body(text),
+        Some(_) => false,
+    }
+}
