@@ -16,7 +16,7 @@ use livekit_otel_model::signal::{
 };
 
 // W3C Trace Context's "sampled".
-const SAMPLED: u32 = 1;
+pub(super) const SAMPLED: u32 = 1;
 
 pub(super) fn span(privacy: &Privacy, span: &Span) -> Record {
     let status = span.failure().map(|error_type| trace::Status {

@@ -18,11 +18,12 @@ use crate::record::Record;
 use crate::request::Assembler;
 use crate::sender::Sender;
 use crate::settings::Settings;
-use crate::{encode, table};
+use crate::{encode, foreign, table};
 use livekit_otel_durable::journal::DeadLetters;
 use livekit_otel_ledger::faults::Faults;
 use livekit_otel_ledger::{Ledger, Lost};
 use livekit_otel_model::Signal;
+use livekit_otel_model::foreign::Foreign;
 use livekit_otel_model::privacy::Privacy;
 use livekit_otel_model::signal::{LogRecord, Metric, Span, Table};
 use livekit_otel_model::sink::{Capacity, Sink};
@@ -34,6 +35,7 @@ pub struct Exporter(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     privacy: Privacy,
+    max_group_bytes: usize,
     ledger: Arc<Ledger>,
     // By signal; `None` where it is not sent.
     queues: [Option<Arc<Queue>>; 3],
@@ -119,7 +121,9 @@ impl Exporter {
         });
         let tasks = Mutex::new(tasks.collect());
         let privacy = settings.privacy.clone();
-        Ok(Self(Arc::new(Inner { privacy, ledger, queues, tasks, ending, faults })))
+        let max_group_bytes = assembler.max_group_bytes();
+        let inner = Inner { privacy, max_group_bytes, ledger, queues, tasks, ending, faults };
+        Ok(Self(Arc::new(inner)))
     }
 
     /// Queues the SDK's own metrics, which the program reports of itself.
@@ -267,6 +271,18 @@ impl Sink for Exporter {
         let mut records = Vec::new();
         table::table(&self.0.privacy, table, &mut records);
         self.queue(Signal::Metrics, records);
+    }
+
+    fn foreign(&self, records: &Foreign) {
+        let Inner { privacy, max_group_bytes: most, .. } = &*self.0;
+        let all = [
+            (Signal::Traces, foreign::spans(privacy, &records.spans, *most)),
+            (Signal::Logs, foreign::logs(&records.logs, *most)),
+            (Signal::Metrics, foreign::metrics(privacy, &records.metrics, *most)),
+        ];
+        for (signal, records) in all.into_iter().filter(|(_, records)| !records.is_empty()) {
+            self.queue(signal, records);
+        }
     }
 
     /// Tries to write to disk what exceeds the memory of the queues; returns whether that failed for one.

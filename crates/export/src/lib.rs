@@ -1,4 +1,5 @@
-//! OTLP: encodes spans, log records and metric points, and delivers them to a collector.
+//! OTLP: encodes spans, log records and metric points, and delivers them to a collector. Records of other
+//! programs are passed on with their resource, scope and schema URLs, in the same requests.
 //!
 //! Each signal has a queue, bounded by bytes, and a task that empties it, so that a collector that accepts
 //! traces and refuses metrics loses no traces. Records over the limit go to the outbox on disk, or are
@@ -16,6 +17,7 @@ mod direct;
 mod encode;
 mod error;
 mod exporter;
+mod foreign;
 mod numbers;
 mod outbox;
 mod progress;

@@ -1,6 +1,6 @@
 //! The part of a signal's queue that is on disk, and the progress of its delivery.
 //!
-//! LiveKit's records are numbered in the order in which the engine creates them. That order is a function of
+//! All records but the program's own metrics are numbered in the order in which the engine creates them. That order is a function of
 //! the journal, so a number means the same record after a restart, and a replay does not queue again
 //! what was delivered or is on disk.
 
@@ -305,14 +305,14 @@ impl Outbox {
         for record in &new {
             let next = self.log.next() + group.len() as u64;
             // The records between were settled out of order: they are written empty.
-            group.extend((next..record.number).map(|_| encode(0, &[])));
+            group.extend((next..record.number).map(|_| NOTHING.to_vec()));
             if bytes > GROUP {
                 self.append(&group)?;
                 group.clear();
                 bytes = 0;
             }
             bytes += record.bytes.len();
-            group.push(encode(record.items, &record.bytes));
+            group.push(encode(record));
         }
         self.append(&group)
     }
@@ -424,15 +424,26 @@ fn slots_path(path: &Path) -> std::path::PathBuf {
     path.with_extension("delivered")
 }
 
-fn encode(items: u64, record: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(8 + record.len());
-    bytes.extend(items.to_le_bytes());
-    bytes.extend_from_slice(record);
-    bytes
+// A record has 8 bytes before its own: its items, little-endian in 7, and its scope.
+const HEAD: usize = 8;
+const LIVEKIT: u8 = 0;
+const FOREIGN: u8 = 1;
+// A record of no items.
+const NOTHING: [u8; HEAD] = [0; HEAD];
+
+fn encode(record: &Record) -> Vec<u8> {
+    let mut head = record.items.to_le_bytes();
+    head[HEAD - 1] = if record.scope == Scope::Foreign { FOREIGN } else { LIVEKIT };
+    [&head, &record.bytes[..]].concat()
 }
 
 fn decode(number: u64, record: &Bytes) -> Option<Record> {
-    let items = record.get(..8)?.try_into().ok()?;
-    let items = u64::from_le_bytes(items);
-    Some(Record { scope: Scope::LiveKit, items, bytes: record.slice(8..), number })
+    let mut head: [u8; HEAD] = record.get(..HEAD)?.try_into().ok()?;
+    let scope = match std::mem::take(&mut head[HEAD - 1]) {
+        LIVEKIT => Scope::LiveKit,
+        FOREIGN => Scope::Foreign,
+        _ => return None,
+    };
+    let items = u64::from_le_bytes(head);
+    Some(Record { scope, items, bytes: record.slice(HEAD..), number })
 }

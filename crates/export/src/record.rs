@@ -6,23 +6,26 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use livekit_otel_model::privacy::Privacy;
 use livekit_otel_model::signal::{Attribute, Value};
 
-/// The source of a record: OTLP's instrumentation scope.
+/// The source of a record, which decides under which resource and scope it is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scope {
     /// LiveKit.
     LiveKit,
     /// This program's own metrics.
     Own,
+    /// Another program: the record has its resource and its scope.
+    Foreign,
 }
 
-/// An encoded `Span`, `LogRecord` or `Metric`.
+/// An encoded `Span`, `LogRecord` or `Metric`; of another program, a whole `ResourceSpans`, `ResourceLogs` or
+/// `ResourceMetrics`.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Record {
     pub(super) scope: Scope,
-    /// What the ledger counts: one for a span or log record, the points of a metric.
+    /// What the ledger counts: spans, log records or points.
     pub(super) items: u64,
     pub(super) bytes: Bytes,
-    /// Its number among all of LiveKit's records that the outbox ever had; 0 without an outbox.
+    /// Its number among all records that the outbox ever had; 0 without an outbox, and for the program's own.
     pub(super) number: u64,
 }
 

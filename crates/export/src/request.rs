@@ -1,16 +1,18 @@
 //! Requests from records, split by encoded size.
 //!
 //! The three export requests of OTLP have the same shape and field numbers (opentelemetry-proto,
-//! collector/*/v1). A request holds one group (1): its resource (1), scopes (2) and schema URL (3). Each scope
-//! holds its name and version (1), records (2) and schema URL (3). One assembler serves all three.
+//! collector/*/v1). A request holds groups (1) of a resource (1), scopes (2) and a schema URL (3). Each scope
+//! holds its name and version (1), records (2) and schema URL (3). One assembler serves all three. It makes one
+//! group of this process's records; those of other programs are groups already.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
 
+use crate::foreign::GROUP_BYTES;
 use crate::record::{Record, Scope};
-use crate::wire::{field_len, put_head};
+use crate::wire::{field_len, put_bytes as put_field, put_head};
 use livekit_otel_model::semconv::SCHEMA_URL;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -49,6 +51,11 @@ impl Assembler {
         self.max_bytes
     }
 
+    /// The size of the largest group of other programs' records, unless a record alone is larger.
+    pub(super) fn max_group_bytes(&self) -> usize {
+        self.max_bytes.saturating_sub(self.overhead() + LONGEST_HEAD).min(GROUP_BYTES)
+    }
+
     /// How many of the first `records` fit into a request; at least one of them, whatever its size.
     pub(super) fn fits<'a>(&self, records: impl IntoIterator<Item = &'a Record>) -> usize {
         let mut size = self.overhead();
@@ -78,7 +85,15 @@ impl Assembler {
         let resource = field_len(self.resource.len()) + field_len(SCHEMA_URL.len());
         let resource: usize =
             resource + scopes.iter().map(|(.., size)| field_len(*size)).sum::<usize>();
-        let mut request = BytesMut::with_capacity(field_len(resource));
+        let foreign = || records.iter().filter(|record| record.scope == Scope::Foreign);
+        let groups: usize = foreign().map(|record| field_len(record.bytes.len())).sum();
+        let mut request = BytesMut::with_capacity(field_len(resource) + groups);
+        for record in foreign() {
+            put_field(1, &record.bytes, &mut request);
+        }
+        if scopes.is_empty() {
+            return request.freeze();
+        }
         put_head(1, resource, &mut request);
         put_field(1, &self.resource, &mut request);
         for (scope, encoded, size) in scopes {
@@ -106,11 +121,6 @@ impl Assembler {
 
 // A key of one byte and the length of up to 4 GiB.
 const LONGEST_HEAD: usize = 1 + 5;
-
-fn put_field(number: u32, bytes: &[u8], to: &mut BytesMut) {
-    put_head(number, bytes.len(), to);
-    to.put_slice(bytes);
-}
 
 #[cfg(test)]
 mod tests {

@@ -63,6 +63,17 @@ pub(super) fn put_head(number: u32, len: usize, to: &mut impl BufMut) {
     encode_varint(len as u64, to);
 }
 
+/// A field with these bytes.
+pub(super) fn put_bytes(number: u32, bytes: &[u8], to: &mut impl BufMut) {
+    put_head(number, bytes.len(), to);
+    to.put_slice(bytes);
+}
+
+pub(super) fn put_fixed32(number: u32, value: u32, to: &mut impl BufMut) {
+    encode_key(number, WireType::ThirtyTwoBit, to);
+    to.put_u32_le(value);
+}
+
 pub(super) fn put_fixed(number: u32, value: u64, to: &mut impl BufMut) {
     put_fixed_head(number, to);
     to.put_u64_le(value);

@@ -34,7 +34,9 @@ pub trait Sink: Debug + Send + Sync {
         self.metrics(&table.metrics());
     }
 
-    /// Receives records of other programs. By default they are dropped.
+    /// Receives records that other programs uploaded, in the order in which they pass: those of one call
+    /// belong together. Only the server has such records, and only its exporter can send them: their opaque
+    /// parts are OTLP. By default they are dropped and not counted.
     fn foreign(&self, records: &Foreign) {
         let _ = records;
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::guarded::Guarded;
 use livekit_otel_export::Exporter;
+use livekit_otel_model::foreign::Foreign;
 use livekit_otel_model::signal::{LogRecord, Metric, Span, Table};
 use livekit_otel_model::sink::{Capacity, Sink};
 
@@ -46,6 +47,10 @@ impl Sink for Sinks {
 
     fn table(&self, table: &Table) {
         self.each(|sink| sink.table(table));
+    }
+
+    fn foreign(&self, records: &Foreign) {
+        self.each(|sink| sink.foreign(records));
     }
 
     fn is_stalled(&self) -> bool {

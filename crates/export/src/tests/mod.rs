@@ -3,6 +3,7 @@
 mod answers;
 mod dead_letters;
 mod dropped;
+mod foreign;
 mod privacy;
 mod queue;
 #[cfg(feature = "tls")]

@@ -88,7 +88,8 @@ impl Life<'_> {
                 for size in sizes {
                     let index = u16::try_from(self.created.len()).unwrap();
                     let bytes = [&index.to_le_bytes()[..], &vec![0; size]].concat().into();
-                    self.created.push(Record { scope: Scope::LiveKit, items: 1, bytes, number: 0 });
+                    let scope = if size % 2 == 0 { Scope::LiveKit } else { Scope::Foreign };
+                    self.created.push(Record { scope, items: 1, bytes, number: 0 });
                 }
                 self.push(usize::MAX);
             }
@@ -128,6 +129,8 @@ impl Life<'_> {
             let batch = self.queue.take(&self.assembler).unwrap();
             for record in batch.records() {
                 assert!(!self.answered.contains(&index(record)), "{} again", index(record));
+                let created = &self.created[index(record)];
+                assert_eq!(*record, Record { number: record.number, ..created.clone() });
             }
             if !batch.records().is_empty() {
                 self.in_flight.push(batch);
