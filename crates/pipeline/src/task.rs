@@ -244,6 +244,10 @@ impl Pipeline {
                 self.flush_all(at, out).await;
             }
         }
+        // At once, so that groups of them don't depend on how many entries are applied together: they are numbered.
+        if !out.foreign.is_empty() {
+            self.send(out);
+        }
         if let Some(Durable { checkpoints, exporter }) = &mut self.parts.durable {
             if let Some(numbers) = skipped_to {
                 // Outputs that it produced before its panic may have been sent under these numbers.
