@@ -130,12 +130,20 @@ pub(crate) fn class(place: Place, key: &str) -> Class {
 
 /// The class of an attribute or of an entry of a nested map.
 pub(crate) fn class_of_name(key: &str) -> Class {
-    if is_who(key) {
-        Class::Who
-    } else if is_content(key) {
-        Class::Content
-    } else {
-        Class::Technical
+    static NAMES: LazyLock<HashMap<&str, Class>> = LazyLock::new(|| {
+        let who = WHO.iter().map(|key| (*key, Class::Who));
+        who.chain(CONTENT.iter().map(|key| (*key, Class::Content))).collect()
+    });
+    if let Some(class) = NAMES.get(key) {
+        return *class;
+    }
+    let is_content = is_marked(key)
+        || is_unknown_sip(key)
+        || CONTENT_PREFIXES.iter().any(|prefix| key.starts_with(prefix));
+    match is_content {
+        true => Class::Content,
+        false if key.ends_with("_identity") => Class::Who,
+        false => Class::Technical,
     }
 }
 
@@ -150,23 +158,14 @@ pub(crate) fn is_known_body(text: &str) -> bool {
     BODIES.binary_search(&text).is_ok()
 }
 
-fn is_who(key: &str) -> bool {
-    WHO.contains(&key) || (key.ends_with("_identity") && !is_marked_content(key))
-}
-
-// With a `pii` segment, but not one of `WHO`, which are named whole.
-fn is_marked_content(key: &str) -> bool {
+// With a segment that LiveKit's registry marks personal data with. `WHO` has the exceptions.
+fn is_marked(key: &str) -> bool {
     key.split('.').any(|segment| segment.eq_ignore_ascii_case("pii"))
 }
 
-fn is_content(key: &str) -> bool {
-    is_marked_content(key)
-        || CONTENT.contains(&key)
-        || CONTENT_PREFIXES.iter().any(|prefix| key.starts_with(prefix))
-        || key
-            .strip_prefix("lk.sip.")
-            .or_else(|| key.strip_prefix("sip."))
-            .is_some_and(|name| !SIP.contains(&name))
+fn is_unknown_sip(key: &str) -> bool {
+    let name = key.strip_prefix("lk.sip.").or_else(|| key.strip_prefix("sip."));
+    name.is_some_and(|name| !SIP.contains(&name))
 }
 
 fn is_log_key(place: Place, key: &str) -> bool {

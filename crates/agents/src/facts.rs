@@ -9,7 +9,7 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use livekit_otel_model::event::{ParticipantSid, RoomSid, Time};
 use livekit_otel_model::foreign::Facts;
 use livekit_otel_model::semconv::key;
-use livekit_otel_model::signal::{Attribute, SpanId, TraceId};
+use livekit_otel_model::signal::{SpanId, TraceId};
 
 // LiveKit's ids have about 15 bytes.
 const LONGEST_ID: usize = 128;
@@ -18,7 +18,6 @@ const LONGEST_ID: usize = 128;
 const ROOM: [&str; 3] = [key::ROOM_ID, "room_id", "lk.room_sid"];
 const JOB: [&str; 2] = [key::JOB_ID, "job_id"];
 const REDACTED: &str = "lk.redaction.enabled";
-const TRACK: [&str; 2] = [key::TRACK_ID, "lk.track_sid"];
 
 /// Reads the facts of `attributes`. What is already in `facts` stays.
 pub(crate) fn read(attributes: &[KeyValue], facts: &mut Facts) {
@@ -33,17 +32,6 @@ pub(crate) fn read(attributes: &[KeyValue], facts: &mut Facts) {
             facts.participant = facts.participant.take().or_else(read);
         } else if key == REDACTED {
             facts.is_redacted |= is_set(value);
-        }
-    }
-}
-
-/// Reads the tracks that a span or its event names.
-pub(crate) fn read_tracks(attributes: &[KeyValue], facts: &mut Facts) {
-    let tracks = attributes.iter().filter(|attribute| TRACK.contains(&attribute.key.as_str()));
-    for track in tracks.filter_map(|attribute| id(attribute.value.as_ref())) {
-        let track = Attribute::new(key::TRACK_ID, track);
-        if !facts.attributes.contains(&track) {
-            facts.attributes.push(track);
         }
     }
 }

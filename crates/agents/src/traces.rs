@@ -40,10 +40,6 @@ fn one(reader: &Reader, origin: &Arc<Origin>, mut span: Span) -> Option<ForeignS
     };
     let mut facts = Facts::default();
     facts::read(&span.attributes, &mut facts);
-    facts::read_tracks(&span.attributes, &mut facts);
-    for event in &span.events {
-        facts::read_tracks(&event.attributes, &mut facts);
-    }
     let failure = failure(&span);
     let links = links(reader, &mut span);
     let name = Arc::from(span.name.as_str());

@@ -93,22 +93,6 @@ fn any_flag_but_false_says_that_a_job_is_redacted() {
 }
 
 #[test]
-fn the_tracks_of_a_span_and_its_events_are_facts() {
-    let event = span::Event {
-        name: "track_subscribed".to_owned(),
-        attributes: vec![attribute("lk.track_sid", text("TR_2"))],
-        ..Default::default()
-    };
-    let sent = Span {
-        events: vec![event.clone(), event],
-        ..span(vec![attribute("lk.track_id", text("TR_1"))])
-    };
-    let facts = one(&DROP, sent).facts;
-    let tracks = facts.attributes.iter().map(|track| track.value.clone()).collect::<Vec<_>>();
-    assert_eq!(tracks, ["TR_1".into(), "TR_2".into()]);
-}
-
-#[test]
 fn a_status_message_becomes_the_type_of_the_error() {
     let failed = |attributes| Span {
         status: Some(Status { message: "no Ada in Lyon".to_owned(), code: 2 }),
