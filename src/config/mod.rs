@@ -247,5 +247,6 @@ fn session_settings(
         max_age: traces.max_age,
         subscriptions: traces.subscriptions,
         trace_url: traces.url,
+        agent_traces: None,
     }
 }

@@ -8,6 +8,7 @@
 use sha2::{Digest, Sha256};
 
 use livekit_otel_model::event::{ParticipantSid, RoomSid, Time, TrackSid};
+use livekit_otel_model::hex;
 use livekit_otel_model::signal::{SpanId, TraceId};
 
 const DOMAIN: &str = "livekit-otel/1";
@@ -101,6 +102,11 @@ fn of_attempt(
 /// The trace of a participant that has its own.
 pub fn participant_trace(room: &RoomSid, participant: &ParticipantSid) -> TraceId {
     hash(&["trace", room.as_str(), participant.as_str()])
+}
+
+/// The trace of an agent's turn that does not fit into its room's.
+pub fn turn_trace(room: &RoomSid, turn: SpanId) -> TraceId {
+    hash(&["trace", room.as_str(), &hex(&turn)])
 }
 
 /// A participant's trace, which is its own or its room's, and its span.

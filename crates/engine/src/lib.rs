@@ -61,9 +61,9 @@ impl Engine {
     /// Creates an engine without any state, whose first points begin at `now`.
     pub fn new(session: session::Settings, stats: stats::Settings, now: Time) -> Self {
         Self {
+            agents: Agents::new(&session),
             sessions: Sessions::new(session),
             stats: Stats::new(stats, now),
-            agents: Agents::default(),
             outputs: Outputs::default(),
         }
     }
@@ -105,19 +105,19 @@ impl Engine {
                 self.sessions.reconcile(rooms, now, &mut self.outputs);
             }
             Decoded::Upload(upload) => {
-                tally.duplicates +=
-                    self.agents.apply(upload, now, &self.sessions, &mut out.foreign);
+                let (sessions, Batch { foreign, logs, .. }) = (&mut self.sessions, &mut *out);
+                tally.duplicates += self.agents.apply(upload, now, sessions, foreign, logs);
             }
         }
-        self.pass_on(out);
+        self.pass_on(now, out);
         tally
     }
 
     /// Releases everything that is due at `now`.
     pub fn tick(&mut self, now: Time, out: &mut Batch) {
         self.sessions.tick(now, &mut self.outputs);
-        self.agents.tick(now, &self.sessions, &mut out.foreign);
-        self.pass_on(out);
+        self.pass_on(now, out);
+        self.agents.tick(now, &mut self.sessions, &mut out.foreign);
     }
 
     /// When [`Engine::tick`] is due next, if nothing is applied before.
@@ -177,6 +177,7 @@ impl Engine {
     /// Those of `to`.
     pub fn save(&self, to: &mut Writer<'_>) -> Result<(), snapshot::Error> {
         self.sessions.save(to)?;
+        self.agents.save(to)?;
         self.stats.save(to)
     }
 
@@ -185,15 +186,17 @@ impl Engine {
     /// # Errors
     /// If it can't be read.
     pub fn load(&mut self, part: Part, content: &[u8]) -> Result<(), snapshot::Error> {
-        let known = self.sessions.load(part, content)? || self.stats.load(part, content)?;
+        let known = self.sessions.load(part, content)?
+            || self.agents.load(part, content)?
+            || self.stats.load(part, content)?;
         if known { Ok(()) } else { Err(snapshot::Error::Version) }
     }
 
     /// Ends what is open by `rule` and releases everything; a flush has to follow.
     pub fn end(&mut self, now: Time, rule: &'static str, out: &mut Batch) {
-        self.agents.close(now, &self.sessions, &mut out.foreign);
+        self.agents.close(now, rule, &mut self.sessions, &mut out.foreign);
         self.sessions.close(now, rule, &mut self.outputs);
-        self.pass_on(out);
+        self.pass_on(now, out);
     }
 
     /// Ends what is open by `rule`, releases everything and flushes.
@@ -202,11 +205,13 @@ impl Engine {
         self.flush(now, out);
     }
 
-    fn pass_on(&mut self, out: &mut Batch) {
+    fn pass_on(&mut self, now: Time, out: &mut Batch) {
         for fact in self.outputs.facts.drain(..) {
             self.stats.fact(&fact);
+            self.agents.fact(&fact, now, &mut self.sessions, &mut out.foreign);
         }
-        out.spans.append(&mut self.outputs.spans);
+        let spans = self.outputs.spans.drain(..);
+        out.spans.extend(spans.filter(|span| !self.agents.has_inferred(span)));
         out.logs.append(&mut self.outputs.logs);
     }
 }

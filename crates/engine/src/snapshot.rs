@@ -44,10 +44,12 @@ pub enum Part {
     Rooms,
     /// Events that wait for their room.
     Early,
+    /// An agent's job, or what is known of all of them.
+    Agents,
 }
 
 impl Part {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::Head,
         Self::Room,
         Self::Roomless,
@@ -62,6 +64,7 @@ impl Part {
         Self::Ended,
         Self::Rooms,
         Self::Early,
+        Self::Agents,
     ];
 }
 

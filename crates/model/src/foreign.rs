@@ -71,6 +71,8 @@ pub struct Facts {
     pub participant: Option<ParticipantSid>,
     /// Whether it carries `lk.redaction.enabled`: its job's content must not leave.
     pub is_redacted: bool,
+    /// Whether it came as plain OTLP: what it says of rooms may be wrong, so that it opens none.
+    pub is_plain: bool,
     /// More attributes that are read, by keys of [`crate::semconv`].
     pub attributes: Vec<Attribute>,
 }
@@ -111,7 +113,8 @@ pub struct ForeignSpan {
     pub added: Vec<Attribute>,
     /// Links that were added here.
     pub added_links: Vec<Link>,
-    /// All other fields of the span, its name and its times among them.
+    /// All other fields of the span, its name and its times among them. Empty for a span that is inferred: it has
+    /// what is named here, and the kind internal.
     pub body: Body,
 }
 

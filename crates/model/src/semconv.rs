@@ -197,7 +197,8 @@ pub mod key {
     pub const START_INFERRED: &str = "lk.start.inferred";
     /// The rule that inferred an end: participant_left, room_ended, replaced (a room of the same name
     /// began and nothing more was reported of this one), empty, silence, reconciled (missing in two
-    /// lists in a row) or shutdown. The end is then the newest time known.
+    /// lists in a row), job_ended (the root of an agent's job was received) or shutdown. The end is then the
+    /// newest time known.
     pub const END_INFERRED: &str = "lk.end.inferred";
     /// How far a failed connection attempt got: joining (its signal connection is made) or joined (it
     /// has answered).
@@ -208,6 +209,28 @@ pub mod key {
     pub const PARTICIPANT_MIGRATIONS: &str = "lk.participant.migrations";
     /// How many spans were left out, as the trace has reached its limit.
     pub const SPANS_LEFT_OUT: &str = "lk.trace.spans_left_out";
+    /// The trace in which an agent's job recorded a span that is now in its room's trace.
+    pub const ORIGINAL_TRACE_ID: &str = "lk.trace.original_id";
+    /// Why an agent's session closed: `participant_disconnected`, ….
+    pub const CLOSE_REASON: &str = "lk.close_reason";
+    /// How many turns the users of a session took.
+    pub const RECORDING_USER_TURNS: &str = "lk.recording.user_turns";
+    /// How many requests to models failed in a session.
+    pub const RECORDING_ERRORS: &str = "lk.recording.errors";
+    /// How many characters a session's models spoke.
+    pub const RECORDING_SPEECH_CHARACTERS: &str = "lk.recording.speech_characters";
+    /// How long the speech of a session's models is, in seconds.
+    pub const RECORDING_SPEECH_DURATION: &str = "lk.recording.speech_duration";
+    /// How much audio a session's models transcribed, in seconds.
+    pub const RECORDING_TRANSCRIBED_DURATION: &str = "lk.recording.transcribed_duration";
+    /// How large a session's recorded audio is, in bytes.
+    pub const RECORDING_AUDIO_SIZE: &str = "lk.recording.audio_size";
+    /// How large a session's recorded history is, in bytes.
+    pub const RECORDING_HISTORY_SIZE: &str = "lk.recording.history_size";
+    /// How many tokens a session's language models received.
+    pub const USAGE_INPUT_TOKENS: &str = "gen_ai.usage.input_tokens";
+    /// How many tokens a session's language models returned.
+    pub const USAGE_OUTPUT_TOKENS: &str = "gen_ai.usage.output_tokens";
     /// How often the track's description was updated while it was published.
     pub const TRACK_UPDATES: &str = "lk.track.updates";
     /// How often the highest quality that anyone subscribes to changed, so that the publisher had to
@@ -386,6 +409,8 @@ pub mod event {
     pub const AGENT_JOB_STARTED: &str = "lk.agent.job_started";
     /// LiveKit's `AGENT_JOB_ENDED`.
     pub const AGENT_JOB_ENDED: &str = "lk.agent.job_ended";
+    /// An agent uploaded the recording of a session.
+    pub const AGENT_SESSION_RECORDED: &str = "lk.agent.session_recorded";
     /// LiveKit's `AnalyticsNodeRooms`.
     pub const NODE_ROOMS: &str = "lk.node.rooms";
     /// A list contains an open room that was never reported.

@@ -49,10 +49,7 @@ impl Source {
 
     /// Whether it is an OTLP request, or a recording of an agent.
     pub fn is_upload(self) -> bool {
-        !matches!(
-            self,
-            Self::Webhook | Self::Events | Self::Stats | Self::NodeRooms | Self::Api
-        )
+        !matches!(self, Self::Webhook | Self::Events | Self::Stats | Self::NodeRooms | Self::Api)
     }
 
     /// The emitted value.

@@ -398,6 +398,8 @@ mod tests {
             trace_url: Some("https://traces.example/{trace_id}".into()),
             // A program has one source of its events.
             twin_wait: default.twin_wait,
+            // It receives no uploads.
+            agent_traces: default.agent_traces,
         };
         assert_eq!(settings.session, session);
         let stats = stats::Settings {

@@ -26,6 +26,11 @@ impl Gone {
         !self.known.is_empty() && self.known.contains(&ids::room(sid))
     }
 
+    /// Whether that room was added, and not removed since.
+    pub(super) fn knows(&self, sid: &RoomSid) -> bool {
+        self.known.contains(&ids::room(sid))
+    }
+
     /// Removes a room that was added before that time; returns whether it was.
     pub(super) fn take(&mut self, sid: &RoomSid, before: Time) -> bool {
         let id = ids::room(sid);

@@ -2,6 +2,7 @@
 //! the instruments. Events and times go in, outputs come out: the same inputs have the same outputs,
 //! ids and times included.
 
+mod agents;
 mod attributes;
 mod callers;
 mod early;
@@ -32,6 +33,7 @@ mod twins;
 mod works;
 
 pub use crate::facts::{Census, Description, Disagreement, Fact, Forgotten, StreamContext};
+pub use agents::Stay;
 pub use outputs::{Outcome, Outputs};
 pub use sessions::Sessions;
-pub use settings::{Settings, TraceScope};
+pub use settings::{AgentTraces, Settings, TraceScope};

@@ -63,8 +63,9 @@ pub(super) struct Room {
     pub(super) leaving: VecDeque<(Time, ParticipantSid, Vec<TrackSid>)>,
     #[serde(serialize_with = "crate::snapshot::set_in_order")]
     pub(super) gone: HashSet<SpanId>,
-    // How many spans its trace has, with those that are reserved.
+    // How many spans its trace has, with those that are reserved and those of agents' jobs; and the latter.
     pub(super) spans: usize,
+    pub(super) of_jobs: usize,
     // When a message about it was last received, and when another room of its name began.
     pub(super) heard: Time,
     pub(super) replaced_at: Option<Time>,
@@ -102,6 +103,7 @@ impl Room {
             leaving: VecDeque::new(),
             gone: HashSet::new(),
             spans: 1,
+            of_jobs: 0,
             heard: now,
             replaced_at: None,
             ended_at: None,

@@ -36,6 +36,8 @@ pub struct Settings {
     pub subscriptions: bool,
     /// Where a trace can be viewed, with `{trace_id}` for its id.
     pub trace_url: Option<Arc<str>>,
+    /// What becomes of the traces of agents' jobs; `None` chooses by `scope`.
+    pub agent_traces: Option<AgentTraces>,
 }
 
 /// Which spans share a trace.
@@ -47,6 +49,17 @@ pub enum TraceScope {
     Room,
     /// Those of a participant; the room has a trace of its own.
     Participant,
+}
+
+/// What becomes of the trace of an agent's job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AgentTraces {
+    /// It becomes a part of its room's trace, unless its provider is the agent's own.
+    Join,
+    /// It keeps its ids and is linked to its room.
+    Link,
+    /// It is passed on unchanged.
+    Off,
 }
 
 impl Default for Settings {
@@ -64,11 +77,22 @@ impl Default for Settings {
             max_age: Duration::from_hours(6),
             subscriptions: false,
             trace_url: None,
+            agent_traces: None,
         }
     }
 }
 
 impl Settings {
+    /// What becomes of the traces of agents' jobs: they join the trace of a room, and are linked to rooms
+    /// whose participants have traces of their own.
+    pub fn agent_traces(&self) -> AgentTraces {
+        let by_scope = match self.scope {
+            TraceScope::Room => AgentTraces::Join,
+            TraceScope::Participant => AgentTraces::Link,
+        };
+        self.agent_traces.unwrap_or(by_scope)
+    }
+
     /// Where this trace can be viewed; `None` if that is not set.
     pub fn url_of(&self, trace: &TraceId) -> Option<String> {
         let url = self.trace_url.as_deref()?;

@@ -1,0 +1,60 @@
+//! Jobs in a snapshot.
+
+use serde::{Deserialize, Serialize};
+
+use super::Agents;
+use super::job::{Job, Key};
+use super::rooms::InferredRooms;
+use crate::snapshot::{Error, Part, Writer, read};
+use livekit_otel_model::event::Time;
+use livekit_otel_model::signal::{SpanId, TraceId};
+
+// How many ids are one part.
+const MANY: usize = 10_000;
+
+#[derive(Serialize)]
+enum Saved<'a> {
+    Job(&'a Key, &'a Job),
+    Strangers(&'a [(Time, TraceId, SpanId)]),
+    Rooms(&'a InferredRooms),
+}
+
+#[derive(Deserialize)]
+enum Loaded {
+    Job(Key, Box<Job>),
+    Strangers(Vec<(Time, TraceId, SpanId)>),
+    Rooms(InferredRooms),
+}
+
+impl Agents {
+    /// Writes the state of all jobs.
+    ///
+    /// # Errors
+    /// Those of `to`.
+    pub fn save(&self, to: &mut Writer<'_>) -> Result<(), Error> {
+        for (key, job) in &self.jobs {
+            to.put(Part::Agents, &Saved::Job(key, job))?;
+        }
+        let (first, second) = self.strangers.order().as_slices();
+        for ids in first.chunks(MANY).chain(second.chunks(MANY)) {
+            to.put(Part::Agents, &Saved::Strangers(ids))?;
+        }
+        to.put(Part::Agents, &Saved::Rooms(&self.inferred))
+    }
+
+    /// Reads a part that [`Agents::save`] wrote; `false` if it is none of them.
+    ///
+    /// # Errors
+    /// If it can't be read.
+    pub fn load(&mut self, part: Part, content: &[u8]) -> Result<bool, Error> {
+        if part != Part::Agents {
+            return Ok(false);
+        }
+        match read(content)? {
+            Loaded::Job(key, job) => self.insert(key, job),
+            Loaded::Strangers(order) => self.strangers.restore(order),
+            Loaded::Rooms(rooms) => self.inferred = rooms,
+        }
+        Ok(true)
+    }
+}
