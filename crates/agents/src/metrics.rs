@@ -104,6 +104,9 @@ fn is_delta(temporality: i32) -> Option<bool> {
 }
 
 fn number(reader: &Reader, point: NumberDataPoint) -> Option<ForeignPoint> {
+    if point.flags & NO_RECORDED_VALUE != 0 {
+        return None;
+    }
     let value = match point.value? {
         number_data_point::Value::AsInt(value) => Number::Int(value),
         number_data_point::Value::AsDouble(value) => Number::Float(value),
@@ -123,8 +126,8 @@ fn histogram(reader: &Reader, point: HistogramDataPoint) -> Option<ForeignHistog
     let (bounds, buckets) = (point.explicit_bounds, point.bucket_counts);
     let has_no_value = point.flags & NO_RECORDED_VALUE != 0;
     let fits = buckets.len() == bounds.len() + 1 || (buckets.is_empty() && bounds.is_empty());
-    // A bound that is not a number is not above any other.
     let ascends = bounds.windows(2).all(|pair| pair[0] < pair[1]);
+    let ascends = ascends && !bounds.iter().any(|bound| bound.is_nan());
     if has_no_value || !fits || !ascends {
         return None;
     }

@@ -2,6 +2,7 @@
 
 mod captures;
 mod made;
+mod points;
 mod random;
 mod records;
 

@@ -79,7 +79,7 @@ fn value(word: &'static str) -> BoxedStrategy<AnyValue> {
     let leaf = leaf.prop_map(|value| AnyValue { value: Some(value) });
     let leaf = prop_oneof![9 => leaf, 1 => Just(AnyValue::default())];
     leaf.prop_recursive(3, 12, 3, move |inner| {
-        let key = "[a-z]{1,3}".prop_map(move |key| format!("{key}{word}"));
+        let key = "[xyz]{1,3}".prop_map(move |key| format!("{key}{word}"));
         let entry = (key, inner.clone()).prop_map(|(key, value)| pair(key, value));
         let array = vec(inner, 0..3).prop_map(|values| Value::ArrayValue(ArrayValue { values }));
         let map = vec(entry, 0..3).prop_map(|values| Value::KvlistValue(KeyValueList { values }));
@@ -136,7 +136,9 @@ fn origin(planted: bool) -> BoxedStrategy<(Option<Resource>, Option<Instrumentat
 
 fn span_strategy(planted: bool) -> BoxedStrategy<Span> {
     let attributes = move || attributes(TECHNICAL, planted);
-    let name = if planted { "(gen_ai.choice|exception|x)" } else { "[a-z]{1,3}" };
+    let names: &[&str] =
+        if planted { &["gen_ai.choice", "exception", "x"] } else { &["exception", "x"] };
+    let name = select(names).prop_map(str::to_owned);
     let event = (attributes(), name, any::<(u64, u32)>()).prop_map(
         move |(mut attributes, name, numbers)| {
             if name.starts_with("gen_ai.") {
@@ -342,5 +344,42 @@ proptest! {
         let (resource, scope) = sent_origin(&spans[0].origin);
         prop_assert_eq!(resource, group.resource.clone().unwrap_or_default());
         prop_assert_eq!(scope, group.scope_spans[0].scope.clone().unwrap_or_default());
+    }
+}
+
+fn sources() -> impl Strategy<Value = Source> {
+    select(&[
+        Source::AgentTraces,
+        Source::AgentLogs,
+        Source::AgentMetrics,
+        Source::AgentRecordings,
+        Source::OtlpTraces,
+    ])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn bytes_of_any_kind_are_read_or_refused(source in sources(), bytes in vec(any::<u8>(), 0..64)) {
+        drop(DROP.read(source, &bytes));
+        let json = [b"{".to_vec(), bytes].concat();
+        drop(PLAIN.read(source, &json));
+    }
+
+    #[test]
+    fn damaged_requests_are_read_or_refused(
+        request in traces(true),
+        cut in any::<prop::sample::Index>(),
+        at in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+    ) {
+        let mut bytes = request.encode_to_vec();
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        for reader in [DROP, PLAIN] {
+            drop(reader.read(Source::AgentTraces, &bytes));
+            drop(reader.read(Source::AgentTraces, &bytes[..cut.index(bytes.len())]));
+        }
     }
 }

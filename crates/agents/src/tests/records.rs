@@ -4,9 +4,13 @@ use livekit_otel_model::Source;
 use livekit_otel_model::event::{ParticipantSid, RoomSid};
 use livekit_otel_model::foreign::{Facts, ForeignLog, ForeignSpan, Upload};
 use livekit_otel_model::privacy::Privacy;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, KeyValueList};
-use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use opentelemetry_proto::tonic::common::v1::{
+    AnyValue, InstrumentationScope, KeyValue, KeyValueList,
+};
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{Span, Status, span};
 use prost::Message;
 
@@ -80,6 +84,36 @@ fn facts_have_two_spellings() {
     }
     let wrong = vec![attribute("room_id", text("")), attribute("job_id", Value::IntValue(3))];
     assert_eq!(one(&DROP, span(wrong)).facts, Facts::default());
+}
+
+#[test]
+fn a_log_record_has_the_facts_of_its_scope_but_not_of_its_resource() {
+    let facts = |room: &str| {
+        let redacted = attribute("lk.redaction.enabled", Value::BoolValue(true));
+        vec![attribute("room_id", text(room)), attribute("job_id", text("AJ_1")), redacted]
+    };
+    let log_records = vec![
+        LogRecord::default(),
+        LogRecord {
+            attributes: vec![attribute("room_id", text("RM_own"))],
+            ..LogRecord::default()
+        },
+    ];
+    let scope = Some(InstrumentationScope { attributes: facts("RM_1"), ..Default::default() });
+    let scope_logs = vec![
+        ScopeLogs { scope, log_records: log_records.clone(), ..ScopeLogs::default() },
+        ScopeLogs { log_records, ..ScopeLogs::default() },
+    ];
+    let resource = Some(Resource { attributes: facts("RM_first"), ..Resource::default() });
+    let resource_logs = vec![ResourceLogs { resource, scope_logs, ..ResourceLogs::default() }];
+    let request = ExportLogsServiceRequest { resource_logs }.encode_to_vec();
+    let read = DROP.read(Source::AgentLogs, &request).unwrap();
+    let Upload::Logs(logs) = read.upload else { panic!("no log records") };
+    let rooms = logs.iter().map(|log| log.facts.room.clone()).collect::<Vec<_>>();
+    assert_eq!(rooms, [RoomSid::new("RM_1"), RoomSid::new("RM_own"), None, RoomSid::new("RM_own")]);
+    assert!(logs[..2].iter().all(|log| log.facts.is_redacted && log.facts.job.is_some()));
+    assert!(logs[2..].iter().all(|log| !log.facts.is_redacted && log.facts.job.is_none()));
+    assert!(logs.iter().all(|log| log.origin.is_framework));
 }
 
 #[test]
