@@ -13,6 +13,7 @@ mod logs;
 mod metrics;
 mod origin;
 mod recording;
+mod rules;
 mod traces;
 
 use opentelemetry_proto::tonic::collector;
@@ -25,6 +26,7 @@ use livekit_otel_model::privacy::Privacy;
 use thiserror::Error;
 
 pub use recording::with_sizes;
+use rules::Rules;
 
 /// Reads uploads.
 #[derive(Debug, Clone, Default)]
@@ -58,25 +60,28 @@ impl Reader {
     /// # Errors
     /// If it is malformed, or if messages of `source` are no uploads.
     pub fn read(&self, source: Source, raw: &[u8]) -> Result<Read, Unreadable> {
+        let is_plain =
+            matches!(source, Source::OtlpTraces | Source::OtlpLogs | Source::OtlpMetrics);
+        let rules = &Rules { privacy: &self.privacy, content: self.content, is_plain };
         match source {
             Source::AgentTraces | Source::OtlpTraces => {
                 type Request = collector::trace::v1::ExportTraceServiceRequest;
                 let request: Request = message(raw, &json::TRACES)?;
-                let (spans, unusable) = traces::read(self, request);
+                let (spans, unusable) = traces::read(rules, request);
                 let items = spans.len() as u64;
                 Ok(Read { upload: Upload::Spans(spans), items, unusable })
             }
             Source::AgentLogs | Source::OtlpLogs => {
                 type Request = collector::logs::v1::ExportLogsServiceRequest;
                 let request: Request = message(raw, &json::LOGS)?;
-                let logs = logs::read(self, request);
+                let logs = logs::read(rules, request);
                 let items = logs.len() as u64;
                 Ok(Read { upload: Upload::Logs(logs), items, unusable: 0 })
             }
             Source::AgentMetrics | Source::OtlpMetrics => {
                 type Request = collector::metrics::v1::ExportMetricsServiceRequest;
                 let request: Request = message(raw, &json::METRICS)?;
-                let (metrics, items, unusable) = metrics::read(self, request);
+                let (metrics, items, unusable) = metrics::read(rules, request);
                 Ok(Read { upload: Upload::Metrics(metrics), items, unusable })
             }
             Source::AgentRecordings => {

@@ -13,19 +13,19 @@ use livekit_otel_model::foreign::{Facts, ForeignLog, Origin};
 use crate::classes::{Place, is_known_body};
 use crate::clean::Pass;
 use crate::origin::{Program, encoded};
-use crate::{Reader, facts};
+use crate::{Rules, facts};
 
 /// The log records of a request. All are usable: a log record needs no trace.
-pub(crate) fn read(reader: &Reader, request: ExportLogsServiceRequest) -> Vec<ForeignLog> {
+pub(crate) fn read(rules: &Rules<'_>, request: ExportLogsServiceRequest) -> Vec<ForeignLog> {
     let mut logs = Vec::new();
     for resource in request.resource_logs {
-        let program = Program::read(&reader.privacy, resource.resource, resource.schema_url);
+        let program = Program::read(rules.privacy, resource.resource, resource.schema_url);
         for scope in resource.scope_logs {
-            let (place, shared) = of_scope(scope.scope.as_ref());
-            let origin = program.scope(&reader.privacy, scope.scope, scope.schema_url);
+            let (place, shared) = of_scope(rules, scope.scope.as_ref());
+            let origin = program.scope(rules.privacy, scope.scope, scope.schema_url);
             logs.reserve(scope.log_records.len());
             for record in scope.log_records {
-                logs.push(one(reader, &origin, place, &shared, record));
+                logs.push(one(rules, &origin, place, &shared, record));
             }
         }
     }
@@ -33,15 +33,15 @@ pub(crate) fn read(reader: &Reader, request: ExportLogsServiceRequest) -> Vec<Fo
 }
 
 // A session's reports have their room and job on the scope too.
-fn of_scope(scope: Option<&InstrumentationScope>) -> (Place, Facts) {
-    let mut shared = Facts::default();
+fn of_scope(rules: &Rules<'_>, scope: Option<&InstrumentationScope>) -> (Place, Facts) {
+    let mut shared = rules.facts();
     let Some(scope) = scope else { return (Place::Log, shared) };
     facts::read(&scope.attributes, &mut shared);
     (Place::of_logs(&scope.name), shared)
 }
 
 fn one(
-    reader: &Reader,
+    rules: &Rules<'_>,
     origin: &Arc<Origin>,
     place: Place,
     shared: &Facts,
@@ -49,7 +49,7 @@ fn one(
 ) -> ForeignLog {
     let trace = std::mem::take(&mut record.trace_id);
     let context = facts::context(&trace, &std::mem::take(&mut record.span_id));
-    let mut facts = Facts::default();
+    let mut facts = rules.facts();
     facts::read(&record.attributes, &mut facts);
     facts.room = facts.room.take().or_else(|| shared.room.clone());
     facts.job = facts.job.take().or_else(|| shared.job.clone());
@@ -58,7 +58,7 @@ fn one(
         0 => record.observed_time_unix_nano,
         nanos => nanos,
     };
-    let body = reader.body(|pass| clean(pass, place, &mut record));
+    let body = rules.body(|pass| clean(pass, place, &mut record));
     ForeignLog { origin: Arc::clone(origin), time: facts::time(nanos), context, facts, body }
 }
 

@@ -19,7 +19,7 @@ use livekit_otel_model::signal::Number;
 use crate::classes::Place;
 use crate::clean::Pass;
 use crate::origin::{Program, encoded};
-use crate::{Reader, facts};
+use crate::{Rules, facts};
 
 // The field of the attributes in a point.
 const OF_NUMBER: u32 = 7;
@@ -28,17 +28,17 @@ const OF_HISTOGRAM: u32 = 9;
 /// The metrics of a request that have usable points, how many points these are, and how many more it has. Points of
 /// exponential histograms and summaries are not usable, nor are those without a value.
 pub(crate) fn read(
-    reader: &Reader,
+    rules: &Rules<'_>,
     request: ExportMetricsServiceRequest,
 ) -> (Vec<ForeignMetric>, u64, u64) {
     let (mut metrics, mut items, mut all) = (Vec::new(), 0, 0);
     for resource in request.resource_metrics {
-        let program = Program::read(&reader.privacy, resource.resource, resource.schema_url);
+        let program = Program::read(rules.privacy, resource.resource, resource.schema_url);
         for scope in resource.scope_metrics {
-            let origin = program.scope(&reader.privacy, scope.scope, scope.schema_url);
+            let origin = program.scope(rules.privacy, scope.scope, scope.schema_url);
             for metric in scope.metrics {
                 all += points(&metric);
-                if let Some((metric, usable)) = one(reader, &origin, metric) {
+                if let Some((metric, usable)) = one(rules, &origin, metric) {
                     items += usable as u64;
                     metrics.push(metric);
                 }
@@ -59,9 +59,9 @@ fn points(metric: &Metric) -> usize {
     }
 }
 
-fn one(reader: &Reader, origin: &Arc<Origin>, metric: Metric) -> Option<(ForeignMetric, usize)> {
+fn one(rules: &Rules<'_>, origin: &Arc<Origin>, metric: Metric) -> Option<(ForeignMetric, usize)> {
     let numbers = |points: Vec<NumberDataPoint>| -> Vec<ForeignPoint> {
-        points.into_iter().filter_map(|point| number(reader, point)).collect()
+        points.into_iter().filter_map(|point| number(rules, point)).collect()
     };
     let (data, usable) = match metric.data? {
         metric::Data::Gauge(gauge) => {
@@ -78,7 +78,7 @@ fn one(reader: &Reader, origin: &Arc<Origin>, metric: Metric) -> Option<(Foreign
         metric::Data::Histogram(Histogram { data_points, aggregation_temporality }) => {
             let is_delta = is_delta(aggregation_temporality)?;
             let points: Vec<_> =
-                data_points.into_iter().filter_map(|point| histogram(reader, point)).collect();
+                data_points.into_iter().filter_map(|point| histogram(rules, point)).collect();
             let usable = points.len();
             (ForeignData::Histogram { is_delta, points }, usable)
         }
@@ -103,7 +103,7 @@ fn is_delta(temporality: i32) -> Option<bool> {
     }
 }
 
-fn number(reader: &Reader, point: NumberDataPoint) -> Option<ForeignPoint> {
+fn number(rules: &Rules<'_>, point: NumberDataPoint) -> Option<ForeignPoint> {
     if point.flags & NO_RECORDED_VALUE != 0 {
         return None;
     }
@@ -111,18 +111,18 @@ fn number(reader: &Reader, point: NumberDataPoint) -> Option<ForeignPoint> {
         number_data_point::Value::AsInt(value) => Number::Int(value),
         number_data_point::Value::AsDouble(value) => Number::Float(value),
     };
-    let (facts, attributes) = attributes(reader, OF_NUMBER, point.attributes);
+    let (facts, attributes) = attributes(rules, OF_NUMBER, point.attributes);
     Some(ForeignPoint {
         facts,
         attributes,
         start: livekit_otel_model::event::Time::from_nanos(point.start_time_unix_nano),
         time: facts::time(point.time_unix_nano),
         value,
-        exemplars: exemplars(reader, point.exemplars),
+        exemplars: exemplars(rules, point.exemplars),
     })
 }
 
-fn histogram(reader: &Reader, point: HistogramDataPoint) -> Option<ForeignHistogram> {
+fn histogram(rules: &Rules<'_>, point: HistogramDataPoint) -> Option<ForeignHistogram> {
     let (bounds, buckets) = (point.explicit_bounds, point.bucket_counts);
     let has_no_value = point.flags & NO_RECORDED_VALUE != 0;
     let fits = buckets.len() == bounds.len() + 1 || (buckets.is_empty() && bounds.is_empty());
@@ -131,7 +131,7 @@ fn histogram(reader: &Reader, point: HistogramDataPoint) -> Option<ForeignHistog
     if has_no_value || !fits || !ascends {
         return None;
     }
-    let (facts, attributes) = attributes(reader, OF_HISTOGRAM, point.attributes);
+    let (facts, attributes) = attributes(rules, OF_HISTOGRAM, point.attributes);
     Some(ForeignHistogram {
         facts,
         attributes,
@@ -142,7 +142,7 @@ fn histogram(reader: &Reader, point: HistogramDataPoint) -> Option<ForeignHistog
         range: point.min.zip(point.max),
         bounds: bounds.into(),
         buckets,
-        exemplars: exemplars(reader, point.exemplars),
+        exemplars: exemplars(rules, point.exemplars),
     })
 }
 
@@ -150,26 +150,26 @@ fn histogram(reader: &Reader, point: HistogramDataPoint) -> Option<ForeignHistog
 const NO_RECORDED_VALUE: u32 = 1;
 
 // Points of all jobs are added up, one of which may be redacted: they never have content.
-fn attributes(reader: &Reader, field: u32, mut attributes: Vec<KeyValue>) -> (Facts, Bytes) {
-    let mut facts = Facts::default();
+fn attributes(rules: &Rules<'_>, field: u32, mut attributes: Vec<KeyValue>) -> (Facts, Bytes) {
+    let mut facts = rules.facts();
     facts::read(&attributes, &mut facts);
     attributes.retain(|attribute| !facts::is_fact_of_point(&attribute.key));
-    Pass { who: Some(&reader.privacy), strips: true }.attributes(Place::Any, &mut attributes);
+    Pass { who: Some(rules.privacy), strips: true }.attributes(Place::Any, &mut attributes);
     attributes.sort_by(|one, other| one.key.cmp(&other.key));
     let mut encoded = Vec::new();
     message::encode_repeated(field, &attributes, &mut encoded);
     (facts, encoded.into())
 }
 
-fn exemplars(reader: &Reader, exemplars: Vec<Exemplar>) -> Vec<ForeignExemplar> {
-    exemplars.into_iter().filter_map(|exemplar| self::exemplar(reader, exemplar)).collect()
+fn exemplars(rules: &Rules<'_>, exemplars: Vec<Exemplar>) -> Vec<ForeignExemplar> {
+    exemplars.into_iter().filter_map(|exemplar| self::exemplar(rules, exemplar)).collect()
 }
 
-fn exemplar(reader: &Reader, mut exemplar: Exemplar) -> Option<ForeignExemplar> {
+fn exemplar(rules: &Rules<'_>, mut exemplar: Exemplar) -> Option<ForeignExemplar> {
     let trace = std::mem::take(&mut exemplar.trace_id);
     let context = facts::context(&trace, &std::mem::take(&mut exemplar.span_id));
     let _: &exemplar::Value = exemplar.value.as_ref()?;
-    let body = reader.body(|pass| {
+    let body = rules.body(|pass| {
         let found = pass.attributes(Place::Any, &mut exemplar.filtered_attributes);
         (found, encoded(&exemplar))
     });

@@ -6,31 +6,34 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::trace::v1::{Span, span, status};
 
-use livekit_otel_model::foreign::{Body, Facts, ForeignLink, ForeignSpan, Origin};
+use livekit_otel_model::foreign::{ForeignLink, ForeignSpan, Origin};
 use livekit_otel_model::semconv::key;
 
 use crate::classes::{Place, is_content_event};
 use crate::clean::Pass;
 use crate::origin::{Program, encoded};
-use crate::{Reader, facts};
+use crate::{Rules, facts};
 
 /// The spans of a request, and how many of its spans have no valid ids.
-pub(crate) fn read(reader: &Reader, request: ExportTraceServiceRequest) -> (Vec<ForeignSpan>, u64) {
+pub(crate) fn read(
+    rules: &Rules<'_>,
+    request: ExportTraceServiceRequest,
+) -> (Vec<ForeignSpan>, u64) {
     let scopes = request.resource_spans.iter().flat_map(|each| &each.scope_spans);
     let all = scopes.map(|scope| scope.spans.len()).sum();
     let mut spans = Vec::with_capacity(all);
     for resource in request.resource_spans {
-        let program = Program::read(&reader.privacy, resource.resource, resource.schema_url);
+        let program = Program::read(rules.privacy, resource.resource, resource.schema_url);
         for scope in resource.scope_spans {
-            let origin = program.scope(&reader.privacy, scope.scope, scope.schema_url);
-            spans.extend(scope.spans.into_iter().filter_map(|span| one(reader, &origin, span)));
+            let origin = program.scope(rules.privacy, scope.scope, scope.schema_url);
+            spans.extend(scope.spans.into_iter().filter_map(|span| one(rules, &origin, span)));
         }
     }
     let unusable = (all - spans.len()) as u64;
     (spans, unusable)
 }
 
-fn one(reader: &Reader, origin: &Arc<Origin>, mut span: Span) -> Option<ForeignSpan> {
+fn one(rules: &Rules<'_>, origin: &Arc<Origin>, mut span: Span) -> Option<ForeignSpan> {
     let trace_id = facts::trace_id(&std::mem::take(&mut span.trace_id))?;
     let span_id = facts::span_id(&std::mem::take(&mut span.span_id))?;
     // A parent of zeros is none; one of another length makes no root of its child.
@@ -38,13 +41,13 @@ fn one(reader: &Reader, origin: &Arc<Origin>, mut span: Span) -> Option<ForeignS
         parent if parent.iter().all(|byte| *byte == 0) => None,
         parent => Some(facts::span_id(&parent)?),
     };
-    let mut facts = Facts::default();
+    let mut facts = rules.facts();
     facts::read(&span.attributes, &mut facts);
     let failure = failure(&span);
-    let links = links(reader, &mut span);
+    let links = links(rules, &mut span);
     let name = Arc::from(span.name.as_str());
     let (start, end) = (span.start_time_unix_nano, span.end_time_unix_nano);
-    let body = reader.body(|pass| clean(pass, &mut span, failure.as_deref()));
+    let body = rules.body(|pass| clean(pass, &mut span, failure.as_deref()));
     Some(ForeignSpan {
         origin: Arc::clone(origin),
         trace_id,
@@ -87,21 +90,21 @@ fn clean(pass: Pass<'_>, span: &mut Span, failure: Option<&str>) -> (bool, bytes
 }
 
 // The links' own ids are apart, as the engine may change the trace.
-fn links(reader: &Reader, span: &mut Span) -> Vec<ForeignLink> {
+fn links(rules: &Rules<'_>, span: &mut Span) -> Vec<ForeignLink> {
     let sent = std::mem::take(&mut span.links);
     let all = sent.len();
-    let links: Vec<_> = sent.into_iter().filter_map(|link| self::link(reader, link)).collect();
+    let links: Vec<_> = sent.into_iter().filter_map(|link| self::link(rules, link)).collect();
     // A link to nothing is dropped as an SDK drops one.
     let dropped = u32::try_from(all - links.len()).unwrap_or(u32::MAX);
     span.dropped_links_count = span.dropped_links_count.saturating_add(dropped);
     links
 }
 
-fn link(reader: &Reader, mut link: span::Link) -> Option<ForeignLink> {
+fn link(rules: &Rules<'_>, mut link: span::Link) -> Option<ForeignLink> {
     let trace = std::mem::take(&mut link.trace_id);
     let to = facts::context(&trace, &std::mem::take(&mut link.span_id))?;
     let body =
-        reader.body(|pass| (pass.attributes(Place::Any, &mut link.attributes), encoded(&link)));
+        rules.body(|pass| (pass.attributes(Place::Any, &mut link.attributes), encoded(&link)));
     Some(ForeignLink { to, body })
 }
 
@@ -116,15 +119,4 @@ fn failure(span: &Span) -> Option<Arc<str>> {
     let of = |key| places().find_map(|attributes: &Vec<KeyValue>| facts::text(attributes, key));
     let failure = of(key::ERROR_TYPE).or_else(|| of("exception.type"));
     Some(failure.unwrap_or_default().into())
-}
-
-impl Reader {
-    /// Encodes what may leave of a record: `clean` changes it, and returns whether it found content and the bytes.
-    pub(crate) fn body(&self, mut clean: impl FnMut(Pass<'_>) -> (bool, bytes::Bytes)) -> Body {
-        let strips = self.content == crate::Content::Drop;
-        let (found, sent) = clean(Pass { who: Some(&self.privacy), strips });
-        let has_more = found && !strips;
-        let redacted = has_more.then(|| clean(Pass { who: None, strips: true }).1);
-        Body { sent, redacted }
-    }
 }

@@ -117,6 +117,21 @@ fn a_log_record_has_the_facts_of_its_scope_but_not_of_its_resource() {
 }
 
 #[test]
+fn plain_otlp_is_marked_in_each_record() {
+    let attributes = || vec![attribute("room_id", text("RM_1"))];
+    for (source, expected) in [(Source::AgentTraces, false), (Source::OtlpTraces, true)] {
+        let read = DROP.read(source, &spans(vec![span(attributes())])).unwrap();
+        let Upload::Spans(read) = read.upload else { panic!("no spans") };
+        assert_eq!(read[0].facts.is_plain, expected);
+    }
+    for (source, expected) in [(Source::AgentLogs, false), (Source::OtlpLogs, true)] {
+        let read = DROP.read(source, &logs("a", vec![LogRecord::default()])).unwrap();
+        let Upload::Logs(read) = read.upload else { panic!("no log records") };
+        assert_eq!(read[0].facts.is_plain, expected);
+    }
+}
+
+#[test]
 fn any_flag_but_false_says_that_a_job_is_redacted() {
     let is_redacted = |value: Value| {
         let attributes = vec![attribute("lk.redaction.enabled", value)];
