@@ -9,6 +9,7 @@ mod classes;
 mod clean;
 mod facts;
 mod json;
+mod limits;
 mod logs;
 mod metrics;
 mod origin;
@@ -58,7 +59,7 @@ impl Reader {
     /// [`with_sizes`] added them.
     ///
     /// # Errors
-    /// If it is malformed, or if messages of `source` are no uploads.
+    /// If it is malformed, if it would take much more memory than its bytes, or if messages of `source` are no uploads.
     pub fn read(&self, source: Source, raw: &[u8]) -> Result<Read, Unreadable> {
         let is_plain =
             matches!(source, Source::OtlpTraces | Source::OtlpLogs | Source::OtlpMetrics);
@@ -96,11 +97,18 @@ impl Reader {
 }
 
 fn message<M: Message + Default>(raw: &[u8], of: &'static json::Message) -> Result<M, Unreadable> {
-    let read = match raw.first() {
-        Some(b'{') => M::decode(&*json::encode(raw, of)?),
-        _ => M::decode(raw),
+    let encoded;
+    let bytes = match raw.first() {
+        Some(b'{') => {
+            encoded = json::encode(raw, of)?;
+            &encoded[..]
+        }
+        _ => raw,
     };
-    read.map_err(|_| Unreadable)
+    if !limits::keeps(bytes, of) {
+        return Err(Unreadable);
+    }
+    M::decode(bytes).map_err(|_| Unreadable)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{Span, Status, span};
 use prost::Message;
+use prost::encoding::{WireType, encode_key, encode_varint};
 
 use super::made::{attribute, logs, sent_span, span, spans, text};
 use super::{DROP, PLAIN, contains, leaving};
@@ -230,4 +231,25 @@ fn a_request_of_another_kind_is_unreadable() {
     }
     assert!(CLEAR.read(Source::AgentTraces, b"\x0a\xff").is_err());
     assert_eq!(CLEAR.read(Source::AgentTraces, b"").unwrap().items, 0);
+}
+
+#[test]
+fn a_request_that_would_take_far_more_memory_than_its_bytes_is_refused() {
+    let nested = |number: u32, content: &[u8]| {
+        let mut bytes = Vec::new();
+        encode_key(number, WireType::LengthDelimited, &mut bytes);
+        encode_varint(content.len() as u64, &mut bytes);
+        [&bytes[..], content].concat()
+    };
+    let group = |scopes: &[u8]| nested(1, &nested(2, scopes));
+    // Empty spans; a span's empty attributes; an attribute's empty items.
+    let attribute = nested(9, &nested(2, &nested(5, &[0x0a, 0].repeat(100_000))));
+    let bombs =
+        [[0x12, 0].repeat(100_000), nested(2, &[0x4a, 0].repeat(100_000)), nested(2, &attribute)];
+    for bomb in bombs {
+        assert!(CLEAR.read(Source::AgentTraces, &group(&bomb)).is_err());
+    }
+    let many = vec![span(vec![self::attribute("a", Value::BoolValue(true)); 14]); 2_000];
+    let read = CLEAR.read(Source::AgentTraces, &spans(many)).unwrap();
+    assert_eq!((read.items, read.unusable), (2_000, 0));
 }
