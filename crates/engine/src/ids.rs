@@ -55,6 +55,18 @@ pub(crate) fn entity(sid: &str) -> [u8; 8] {
     hash(&["sid", sid])
 }
 
+/// Where a metric's points are from, for an index: all that tells them from others of the metric.
+pub(crate) fn source(parts: [&[u8]; 4]) -> [u8; 8] {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    let mut id = [0; 8];
+    id.copy_from_slice(&hasher.finalize()[..8]);
+    id
+}
+
 pub(crate) fn connect(room: &RoomSid, participant: &ParticipantSid) -> SpanId {
     hash(&["connect", room.as_str(), participant.as_str()])
 }

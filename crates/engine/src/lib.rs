@@ -17,8 +17,9 @@ pub mod snapshot;
 pub mod stats;
 
 use agents::Agents;
+use agents::metrics::ForeignMetrics;
 use livekit_otel_model::event::{Decoded, ParticipantSid, RoomSid, Time};
-use livekit_otel_model::foreign::Foreign;
+use livekit_otel_model::foreign::{Facts, Foreign, Upload};
 use livekit_otel_model::signal::{Data, LogRecord, Metric, Span, Table};
 use session::{Outcome, Outputs, Sessions};
 use snapshot::{Part, Writer};
@@ -54,6 +55,7 @@ pub struct Engine {
     sessions: Sessions,
     stats: Stats,
     agents: Agents,
+    foreign_metrics: ForeignMetrics,
     outputs: Outputs,
 }
 
@@ -63,6 +65,7 @@ impl Engine {
         Self {
             agents: Agents::new(&session),
             sessions: Sessions::new(session),
+            foreign_metrics: ForeignMetrics::new(&stats),
             stats: Stats::new(stats, now),
             outputs: Outputs::default(),
         }
@@ -103,6 +106,10 @@ impl Engine {
                     tally.add(self.sessions.event(event, now, twin_expected, &mut self.outputs));
                 }
                 self.sessions.reconcile(rooms, now, &mut self.outputs);
+            }
+            Decoded::Upload(Upload::Metrics(metrics)) => {
+                tally.duplicates +=
+                    self.foreign_metrics.apply(metrics, now, &mut out.foreign.metrics);
             }
             Decoded::Upload(upload) => {
                 let (sessions, Batch { foreign, logs, .. }) = (&mut self.sessions, &mut *out);
@@ -145,7 +152,11 @@ impl Engine {
     /// Flushes the nodes' instruments. [`Engine::flush_some`] then flushes those of streams; nothing may
     /// be applied until it has returned `false`.
     pub fn begin_flush(&mut self, now: Time, out: &mut Batch) {
+        let since = self.stats.flushed();
         out.metrics.extend(self.stats.flush(now, &self.sessions.census()));
+        let interval = (since, self.stats.flushed());
+        let place = |facts: &Facts, context| self.agents.exemplar(facts, context);
+        self.foreign_metrics.flush(interval, &place, &mut out.foreign.metrics);
     }
 
     /// Flushes a bounded number of the streams' points; `false` if there are no more.
@@ -178,7 +189,8 @@ impl Engine {
     pub fn save(&self, to: &mut Writer<'_>) -> Result<(), snapshot::Error> {
         self.sessions.save(to)?;
         self.agents.save(to)?;
-        self.stats.save(to)
+        self.stats.save(to)?;
+        self.foreign_metrics.save(to)
     }
 
     /// Reads a part that [`Engine::save`] wrote.
@@ -186,6 +198,9 @@ impl Engine {
     /// # Errors
     /// If it can't be read.
     pub fn load(&mut self, part: Part, content: &[u8]) -> Result<(), snapshot::Error> {
+        if part == Part::AgentSeries {
+            return self.foreign_metrics.load(content);
+        }
         let known = self.sessions.load(part, content)?
             || self.agents.load(part, content)?
             || self.stats.load(part, content)?;

@@ -46,10 +46,12 @@ pub enum Part {
     Early,
     /// An agent's job, or what is known of all of them.
     Agents,
+    /// Series of other programs' metrics.
+    AgentSeries,
 }
 
 impl Part {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Head,
         Self::Room,
         Self::Roomless,
@@ -65,6 +67,7 @@ impl Part {
         Self::Rooms,
         Self::Early,
         Self::Agents,
+        Self::AgentSeries,
     ];
 }
 

@@ -6,6 +6,7 @@
 mod finish;
 mod held;
 mod job;
+pub(crate) mod metrics;
 mod missing;
 mod names;
 mod place;
@@ -92,10 +93,8 @@ impl Agents {
                 self.logs(logs, now, sessions, out);
                 0
             }
-            Upload::Metrics(metrics) => {
-                out.metrics.extend_from_slice(metrics);
-                0
-            }
+            // They belong to series, not to jobs: `metrics`.
+            Upload::Metrics(_) => 0,
             Upload::Recording(recording) => {
                 let key = Key::of(&recording.facts);
                 let record = key.map_or_else(

@@ -53,6 +53,11 @@ impl Stats {
         self.flushed = now;
     }
 
+    /// The time of the last flush.
+    pub(crate) fn flushed(&self) -> Time {
+        self.flushed
+    }
+
     /// Applies a window that was received at `now`, with what its room knows about the stream.
     pub fn window(&mut self, stat: &StreamStat, context: &StreamContext, now: Time) {
         let settings = &self.settings;

@@ -101,7 +101,7 @@ pub struct NumberPoint {
 }
 
 /// A number point's value.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub enum Number {
     Int(i64),
