@@ -2,6 +2,7 @@
 #![allow(clippy::missing_panics_doc)] // findings are panics
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
@@ -119,8 +120,8 @@ pub fn journal(data: &[u8]) {
             assert!(frames.end() <= rest.len() && records <= frames.end());
         }
         1 => {
-            let entry =
-                journal::decode(&Bytes::copy_from_slice(rest), &journal::Read::new(read_again));
+            let read = read_again(&Arc::default());
+            let entry = journal::decode(&Bytes::copy_from_slice(rest), &read);
             if let Some(Entry::Input(Accepted { at, decoded: Some(decoded), .. })) = entry {
                 play(&[(at, decoded)]);
             }

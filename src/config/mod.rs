@@ -4,6 +4,7 @@
 //! `schema` has every setting. The file becomes a `tree`, in which flags and variables override
 //! settings; then serde reads it by the schema. The other modules check settings against each other.
 
+mod agents;
 mod de;
 mod journal;
 mod keys;
@@ -32,11 +33,12 @@ pub use values::LogFormat;
 use crate::cli::ServeArgs;
 use crate::source::listen::GrpcAuth;
 use crate::source::reconcile;
-use crate::source::tls;
+use crate::source::{tls, uploads};
 use livekit_otel_export as export;
 use livekit_otel_export::configure::schema::Sections;
 use livekit_otel_export::configure::{self, Reader};
 use livekit_otel_livekit::keys::Keys;
+use livekit_otel_model::privacy::Content;
 use schema::File;
 use tree::Tree;
 
@@ -79,6 +81,10 @@ pub struct Config {
     pub stats: livekit_otel_engine::stats::Settings,
     /// How often the instruments are flushed; never zero.
     pub stats_interval: Duration,
+    /// What is accepted of uploads.
+    pub uploads: uploads::Settings,
+    /// What leaves of what was said in a call.
+    pub content: Content,
     /// Where the signals go.
     pub export: export::Settings,
     /// The journal on disk, for accepted messages until they are delivered; without it they are in memory.
@@ -185,11 +191,13 @@ fn settings(args: &ServeArgs, mut tree: Tree, reader: &mut Reader<'_>) -> File {
 fn read(args: &ServeArgs, keys: Keys, file: File, reader: &mut Reader<'_>) -> Config {
     let File { limits, session, traces, stats, dead_letters, log, observe, .. } = file;
     let sections = Sections { export: file.export, resource: file.resource, privacy: file.privacy };
+    let content = sections.privacy.content;
     let export = configure::read(&overrides::exporter(args), &sections, reader);
     let unfinished = listen::unfinished(&limits, file.memory_limit, reader);
     let journal_bytes = file.journal.max_bytes.unwrap_or(64 << 20);
     let longest = limits.webhook_body.max(limits.analytics_message);
     let journal = journal::read(file.journal, longest, reader);
+    let uploads = agents::read(file.agents, journal.as_ref(), file.memory_limit, reader);
     let default_letters = if journal.is_some() { 256 << 20 } else { 16 << 20 };
     let [http_tls, grpc_tls] = listen::read(args, &file.listen, reader);
     Config {
@@ -219,6 +227,8 @@ fn read(args: &ServeArgs, keys: Keys, file: File, reader: &mut Reader<'_>) -> Co
             ..livekit_otel_engine::stats::Settings::default()
         },
         stats_interval: stats.interval,
+        uploads,
+        content,
         export,
         journal,
         journal_bytes,

@@ -44,6 +44,7 @@ pub(super) struct File {
     pub(super) shutdown_timeout: Duration,
     pub(super) log: Log,
     pub(super) privacy: Personal,
+    pub(super) agents: Agents,
     pub(super) observe: Observe,
 }
 
@@ -64,6 +65,7 @@ impl Default for File {
             shutdown_timeout: Duration::from_secs(10),
             log: Log::default(),
             privacy: Personal::default(),
+            agents: Agents::default(),
             observe: Observe::default(),
         }
     }
@@ -362,6 +364,43 @@ impl Default for Log {
     }
 }
 
+/// Uploads of LiveKit's agents, and plain OTLP.
+#[derive(Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Agents {
+    /// Whether uploads are served, on `listen.http` and `listen.grpc`; by default only on those of the two
+    /// that are loopback addresses.
+    #[serde(deserialize_with = "boolean")]
+    pub(super) enabled: Option<bool>,
+    /// The largest OTLP request, decompressed, up to 64MiB. By default 64MiB, or what `journal.max_bytes`
+    /// allows, or a sixteenth of `memory_limit`.
+    #[serde(deserialize_with = "upload")]
+    pub(super) max_body: Option<usize>,
+    /// Memory for requests of all connections until they are in the journal: at least twice the largest.
+    /// By default that.
+    #[serde(deserialize_with = "memory")]
+    pub(super) unfinished: Option<usize>,
+    /// What is kept of recordings.
+    pub(super) recordings: AgentRecordings,
+}
+
+/// The audio and the history of recordings.
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct AgentRecordings {
+    /// The directory for them, which only its owner can enter. By default they are discarded.
+    pub(super) dir: Option<PathBuf>,
+    /// How much its files may take; what does not fit is discarded.
+    #[serde(deserialize_with = "size")]
+    pub(super) max_bytes: u64,
+}
+
+impl Default for AgentRecordings {
+    fn default() -> Self {
+        Self { dir: None, max_bytes: 1 << 30 }
+    }
+}
+
 /// The program's own telemetry.
 #[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -398,4 +437,5 @@ deserialize_with! {
     spans: usize,
     top_n: usize,
     trace_url: Arc<str>,
+    upload: usize,
 }

@@ -101,6 +101,13 @@ pub(super) fn message(text: &str) -> Parsed<usize> {
     Some(memory(text)?).filter(at_most).ok_or_else(too_long)
 }
 
+/// An upload's length: its record in the journal is hardly longer.
+pub(super) fn upload(text: &str) -> Parsed<usize> {
+    let most = crate::source::uploads::MAX_BODY;
+    let at_most = |bytes: &usize| *bytes <= most;
+    Some(memory(text)?).filter(at_most).ok_or_else(|| format!("must be at most {}MiB", most >> 20))
+}
+
 pub(super) fn grpc_auth(text: &str) -> Parsed<GrpcAuth> {
     let all = [
         ("none", GrpcAuth::None),

@@ -63,7 +63,7 @@ impl Server {
         ledger: Arc<Ledger>,
         exporter: Exporter,
     ) -> Result<Self, StartError> {
-        let Storage { journal, reader, dead_letters, disk, faults, .. } = storage;
+        let Storage { journal, reader, dead_letters, disk, faults, uploads_reader, .. } = storage;
         let is_durable = disk.is_some();
         let budget = Arc::clone(journal.budget());
         let settings = listeners(&config);
@@ -73,6 +73,7 @@ impl Server {
             journal,
             ledger: Arc::clone(&ledger),
             dead_letters: Arc::clone(&dead_letters),
+            reader: uploads_reader,
         };
         let api = config.api.take();
         let api = api.map(|api| reconcile::Prepared::new(api, shared.clone())).transpose()?;
@@ -139,6 +140,7 @@ fn listeners(config: &Config) -> listen::Settings {
         grpc_auth: config.grpc_auth,
         http_tls: config.http_tls.clone(),
         grpc_tls: config.grpc_tls.clone(),
+        uploads: config.uploads.clone(),
     }
 }
 

@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 use super::server::StartError;
 use crate::config::{Config, JournalConfig};
 use crate::source;
+use livekit_otel_agents::Reader;
 use livekit_otel_durable::journal::{self, DeadLetters, Journal};
 use livekit_otel_durable::store::Directory;
 use livekit_otel_export as export;
@@ -21,6 +22,8 @@ pub(super) struct Storage {
     pub(super) disk: Option<Disk>,
     /// Panics of the journal's threads; the server adds its own.
     pub(super) faults: Faults,
+    /// Reads uploads, as they arrive and from the journal.
+    pub(super) uploads_reader: Arc<Reader>,
     /// The thread that writes the journal.
     pub(super) writer: Option<JoinHandle<()>>,
 }
@@ -43,7 +46,15 @@ impl Storage {
     fn in_memory(config: &Config, ledger: &Arc<Ledger>) -> Self {
         let (journal, reader) = journal::in_memory(config.journal_bytes, ledger);
         let dead_letters = Arc::new(DeadLetters::in_memory(config.dead_letter_bytes));
-        Self { journal, reader, dead_letters, disk: None, faults: Faults::default(), writer: None }
+        Self {
+            journal,
+            reader,
+            dead_letters,
+            disk: None,
+            faults: Faults::default(),
+            uploads_reader: uploads_reader(config),
+            writer: None,
+        }
     }
 
     fn on_disk(
@@ -65,17 +76,14 @@ impl Storage {
         let settings = journal.settings.on_volume(total);
         let checkpoints = Checkpoints::open(&directory, settings);
         let next = checkpoints.next();
-        let opened = journal::open(
-            &directory,
-            next,
-            settings,
-            journal::Read::new(source::read_again),
-            ledger,
-        )?;
+        let uploads_reader = uploads_reader(config);
+        let read = source::read_again(&uploads_reader);
+        let opened = journal::open(&directory, next, settings, read, ledger)?;
         let journal::Opened { journal, reader, first, saved, faults, thread } = opened;
         let checkpoints = checkpoints.attach(journal.ticker(), first, saved);
         let disk = Some(Disk { directory, segment: settings.segment(), checkpoints });
-        Ok(Self { journal, reader, dead_letters, disk, faults, writer: Some(thread) })
+        let writer = Some(thread);
+        Ok(Self { journal, reader, dead_letters, disk, faults, uploads_reader, writer })
     }
 
     /// The disk for records that do not fit into the exporter's memory.
@@ -84,4 +92,8 @@ impl Storage {
         let budget = self.journal.budget();
         Some(export::OutboxSettings { directory, budget, segment: *segment })
     }
+}
+
+fn uploads_reader(config: &Config) -> Arc<Reader> {
+    Arc::new(Reader { privacy: config.export.privacy.clone(), content: config.content })
 }

@@ -88,7 +88,13 @@ mod tests {
         let ledger = Arc::<Ledger>::default();
         let (journal, _) = journal::in_memory(1000, &ledger);
         let dead_letters = Arc::new(DeadLetters::in_memory(0));
-        let shared = Shared { keys: KeyRing::default(), journal, ledger, dead_letters };
+        let shared = Shared {
+            keys: KeyRing::default(),
+            journal,
+            ledger,
+            dead_letters,
+            reader: Arc::default(),
+        };
         for (stopped, ready) in [(false, 200), (true, 503)] {
             let (_, stop) = watch::channel(stopped);
             let mut router = Admin::new(&shared, stop).all();

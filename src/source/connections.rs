@@ -49,6 +49,7 @@ pub(super) struct Use {
     used: AtomicU64,
     displaced: Notify,
     share: OnceLock<Share>,
+    upload_share: OnceLock<Share>,
 }
 
 impl Use {
@@ -59,12 +60,18 @@ impl Use {
             used: AtomicU64::new(0),
             displaced: Notify::new(),
             share: OnceLock::new(),
+            upload_share: OnceLock::new(),
         }
     }
 
     /// The connection's share of its listener's budget.
     pub(super) fn share(&self, budget: &Budget) -> Share {
         self.share.get_or_init(|| budget.share()).clone()
+    }
+
+    /// The connection's share of the budget of uploads.
+    pub(super) fn upload_share(&self, budget: &Budget) -> Share {
+        self.upload_share.get_or_init(|| budget.share()).clone()
     }
 
     /// Records that a part of a request arrived.

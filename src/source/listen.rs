@@ -21,6 +21,9 @@ use super::connections::Connections;
 use super::server::Server;
 use super::tasks::Tasks;
 use super::tls::{self, Acceptor, TlsError};
+use super::uploads;
+use super::uploads::grpc::Exports;
+use super::uploads::intake::{Door, Intake};
 use super::webhook::Webhooks;
 use super::{OpenStreams, Shared};
 use livekit_otel_ledger::faults::Faults;
@@ -94,6 +97,8 @@ pub struct Settings {
     pub http_tls: Option<tls::Files>,
     /// TLS for the analytics streams.
     pub grpc_tls: Option<tls::Files>,
+    /// Uploads, over HTTP on the listener for webhooks and over gRPC on that for streams.
+    pub uploads: uploads::Settings,
 }
 
 impl Settings {
@@ -112,6 +117,7 @@ impl Settings {
             grpc_auth: GrpcAuth::None,
             http_tls: None,
             grpc_tls: None,
+            uploads: uploads::Settings::default(),
         }
     }
 }
@@ -126,6 +132,14 @@ pub enum BindError {
         what: &'static str,
         /// The address.
         address: SocketAddr,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// The directory of recordings can't be used.
+    #[error("can't keep recordings in {path}")]
+    Recordings {
+        /// Its path.
+        path: String,
         /// The cause.
         source: std::io::Error,
     },
@@ -228,6 +242,8 @@ pub async fn bind(settings: &Settings, shared: Shared) -> Result<Listeners, Bind
     let webhooks = webhooks.merge(admin.clone().probes());
     let webhooks =
         if settings.status_on_webhooks { webhooks.merge(admin.status()) } else { webhooks };
+    let [of_http, of_grpc] = doors(settings, &shared, [http_at, grpc_at])?;
+    let webhooks = webhooks.merge(uploads::http::router(of_http));
     let needs_token = settings.grpc_auth == GrpcAuth::Token;
     let recorder = AnalyticsRecorder::new(shared, open, stopping.clone(), of_messages, needs_token);
     let tasks = Tasks::default();
@@ -241,7 +257,7 @@ pub async fn bind(settings: &Settings, shared: Shared) -> Result<Listeners, Bind
     };
     let streams = Server {
         listener: grpc,
-        router: Router::new().fallback_service(recorder),
+        router: Exports::new(of_grpc).routes(Router::new().fallback_service(recorder)),
         builder: http2(&tasks),
         tls: grpc_tls,
         connections: of_streams,
@@ -255,6 +271,24 @@ pub async fn bind(settings: &Settings, shared: Shared) -> Result<Listeners, Bind
         });
     }
     Ok(Listeners { http: http_at, grpc: grpc_at, admin: admin_at, acceptors, stop, tasks, faults })
+}
+
+// For uploads over HTTP, and over gRPC.
+fn doors(
+    settings: &Settings,
+    shared: &Shared,
+    at: [SocketAddr; 2],
+) -> Result<[Door; 2], BindError> {
+    let uploads = &settings.uploads;
+    let intake = Intake::new(shared.clone(), uploads).map_err(|source| {
+        let path = uploads.recordings.as_ref().map(|of| of.path.display().to_string());
+        BindError::Recordings { path: path.unwrap_or_default(), source }
+    })?;
+    let needs_certificate =
+        |files: &Option<tls::Files>| files.as_ref().is_some_and(|files| files.client_ca.is_some());
+    let [http, grpc] = at;
+    Ok([(http, &settings.http_tls), (grpc, &settings.grpc_tls)]
+        .map(|(at, tls)| intake.door(uploads.enabled, at, needs_certificate(tls))))
 }
 
 fn http1(tasks: &Tasks, head_timeout: Duration) -> Builder<Tasks> {

@@ -2,14 +2,12 @@
 //! memory for them. Until then, HTTP/2's windows hold the sender back.
 
 use std::convert::Infallible;
-use std::io::Read;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use bytes::{Buf, Bytes, BytesMut};
-use flate2::read::GzDecoder;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures_util::Stream;
 use futures_util::stream::{self, try_unfold};
 use http::header::{CONTENT_TYPE, HeaderName};
@@ -22,6 +20,7 @@ use tonic::Status;
 
 use super::budget::{Budget, Lease, Share};
 use super::connections::Use;
+use super::encoding::Encoding;
 use livekit_otel_ledger::Refused;
 use livekit_otel_transport::chain;
 
@@ -109,17 +108,13 @@ pub(super) fn messages(
     body: Body,
     reading: Reading,
 ) -> Result<Messages, Status> {
-    let is_gzip = match headers.get(ENCODING).map(HeaderValue::as_bytes) {
-        None | Some(b"identity") => false,
-        Some(b"gzip") => true,
-        Some(_) => {
-            let mut status = Status::unimplemented("only gzip and identity are supported");
-            let known = tonic::metadata::MetadataValue::from_static("identity,gzip");
-            status.metadata_mut().insert("grpc-accept-encoding", known);
-            return Err(status);
-        }
+    let Some(encoding) = Encoding::of(headers.get(ENCODING)) else {
+        let mut status = Status::unimplemented("only gzip, zstd and identity are supported");
+        let known = tonic::metadata::MetadataValue::from_static("identity,gzip,zstd");
+        status.metadata_mut().insert("grpc-accept-encoding", known);
+        return Err(status);
     };
-    let incoming = Incoming { body, part: Bytes::new(), is_gzip, reading };
+    let incoming = Incoming { body, part: Bytes::new(), encoding, reading };
     let next = |mut incoming: Incoming| async move {
         Ok(incoming.next().await?.map(|message| (message, incoming)))
     };
@@ -128,8 +123,18 @@ pub(super) fn messages(
 
 /// The answer to a stream whose messages are all in the journal: an empty message and status 0.
 pub(super) fn acknowledged() -> Response<tonic::body::Body> {
+    answered(&[])
+}
+
+/// A response with one message and status 0.
+pub(super) fn answered(message: &[u8]) -> Response<tonic::body::Body> {
+    let mut framed = BytesMut::with_capacity(HEAD + message.len());
+    framed.put_u8(0);
+    // An answer is short.
+    framed.put_u32(u32::try_from(message.len()).unwrap_or_default());
+    framed.extend_from_slice(message);
     let trailers = HeaderMap::from_iter([(GRPC_STATUS, HeaderValue::from_static("0"))]);
-    let frames = [Frame::data(Bytes::from_static(&[0; 5])), Frame::trailers(trailers)];
+    let frames = [Frame::data(framed.freeze()), Frame::trailers(trailers)];
     let frames = stream::iter(frames.map(Ok::<_, Infallible>));
     let mut response = Response::new(tonic::body::Body::new(StreamBody::new(frames)));
     let grpc = HeaderValue::from_static("application/grpc");
@@ -147,22 +152,19 @@ impl Reading {
         self.budget.reserve(&self.share, size).await
     }
 
-    // The last four bytes of gzip are the size of its content.
-    async fn decompress(&self, compressed: Message) -> Result<Message, Fault> {
-        const BROKEN: Fault = Fault::Malformed("a message is not valid gzip");
-        let size = compressed.bytes.last_chunk().ok_or(BROKEN)?;
-        let size = self.checked(u32::from_le_bytes(*size) as usize)?;
-        let lease = tokio::select! {
-            lease = self.reserve(size) => lease,
-            () = compressed.lease.displaced() => return Err(Fault::Displaced),
+    async fn decompress(&self, compressed: Message, encoding: Encoding) -> Result<Message, Fault> {
+        const BROKEN: Fault = Fault::Malformed("a message can't be decompressed");
+        let Message { bytes, lease } = compressed;
+        // A message without a size is decompressed twice.
+        let size = encoding.stated_size(&bytes);
+        let counted = || encoding.count(&bytes, self.max).ok();
+        let size = self.checked(size.or_else(counted).ok_or(BROKEN)?)?;
+        let reserved = tokio::select! {
+            reserved = self.reserve(size) => reserved,
+            () = lease.displaced() => return Err(Fault::Displaced),
         };
-        let mut bytes = Vec::with_capacity(size);
-        // One byte more detects a wrong size.
-        let mut content = GzDecoder::new(&*compressed.bytes).take(size as u64 + 1);
-        match content.read_to_end(&mut bytes) {
-            Ok(read) if read == size => Ok(Message { bytes: bytes.into(), lease }),
-            Ok(_) | Err(_) => Err(BROKEN),
-        }
+        let content = encoding.decompress(&bytes, size).map_err(|_| BROKEN)?;
+        Ok(Message { bytes: content.into(), lease: reserved })
     }
 }
 
@@ -170,7 +172,7 @@ struct Incoming {
     body: Body,
     // The rest of the newest part of the body.
     part: Bytes,
-    is_gzip: bool,
+    encoding: Encoding,
     reading: Reading,
 }
 
@@ -184,7 +186,7 @@ impl Incoming {
         let mut head = head.map_err(|_| Fault::Slow)??;
         let is_compressed = match head.get_u8() {
             0 => false,
-            1 if self.is_gzip => true,
+            1 if self.encoding != Encoding::Identity => true,
             1 => {
                 return Err(Fault::Malformed(
                     "a compressed message on a stream without an encoding",
@@ -194,7 +196,11 @@ impl Incoming {
         };
         let size = self.reading.checked(head.get_u32() as usize)?;
         let message = self.read(size).await?;
-        let message = if is_compressed { self.reading.decompress(message).await? } else { message };
+        let message = if is_compressed {
+            self.reading.decompress(message, self.encoding).await?
+        } else {
+            message
+        };
         message.lease.finished();
         Ok(Some(message))
     }
@@ -287,8 +293,13 @@ mod tests {
     async fn messages_are_read_however_they_are_split() {
         let (one, other) = (b"one message".as_slice(), b"");
         let all = [framed(0, one), framed(0, other), framed(1, &gzipped(one))].concat();
-        for size in [1, 3, 7, all.len()] {
-            let (sender, mut messages) = open(Some("gzip"));
+        let unsized_zstd = zstd::stream::encode_all(one, 0).unwrap();
+        let sized_zstd = zstd::bulk::compress(one, 0).unwrap();
+        let zstd = [framed(1, &unsized_zstd), framed(0, other), framed(1, &sized_zstd)].concat();
+        for (size, encoding) in [1, 3, 7, 1000].into_iter().flat_map(|n| [(n, "gzip"), (n, "zstd")])
+        {
+            let (sender, mut messages) = open(Some(encoding));
+            let all = if encoding == "gzip" { &all } else { &zstd };
             for part in all.chunks(size) {
                 sender.send(Ok(Bytes::copy_from_slice(part))).unwrap();
             }
@@ -313,7 +324,8 @@ mod tests {
         drop(sender);
         let broken = messages.next().await.unwrap().unwrap_err();
         assert_eq!(Status::from(broken).code(), Code::Internal);
-        let headers = HeaderMap::from_iter([(ENCODING.parse().unwrap(), "zstd".parse().unwrap())]);
+        let headers =
+            HeaderMap::from_iter([(ENCODING.parse().unwrap(), "snappy".parse().unwrap())]);
         let unknown = super::messages(&headers, Body::empty(), reading()).err().unwrap();
         assert_eq!(unknown.code(), Code::Unimplemented);
     }

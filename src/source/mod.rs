@@ -1,5 +1,5 @@
-//! The sources of telemetry: signed webhooks, analytics streams, and the rooms that LiveKit's API
-//! lists. The admin listener is here too.
+//! The sources of telemetry: signed webhooks, analytics streams, the rooms that LiveKit's API lists, and
+//! the uploads of agents and other programs. The admin listener is here too.
 //!
 //! Uses no other module of this package. A source acknowledges input once the journal has it.
 
@@ -7,6 +7,7 @@ mod admin;
 pub mod analytics;
 mod budget;
 mod connections;
+mod encoding;
 mod linger;
 pub mod listen;
 mod messages;
@@ -15,15 +16,18 @@ pub mod reconcile;
 mod server;
 mod tasks;
 pub mod tls;
+pub mod uploads;
 pub mod webhook;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::SystemTime;
 
 use bytes::Bytes;
 
-use livekit_otel_durable::journal::{Accepted, DeadLetters, Journal};
+use livekit_otel_agents::Reader;
+use livekit_otel_durable::journal::{self, Accepted, DeadLetters, Journal};
 use livekit_otel_ledger::Ledger;
 use livekit_otel_livekit::keys::KeyRing;
 use livekit_otel_livekit::{self as livekit, Read, Unreadable};
@@ -41,7 +45,13 @@ pub struct Shared {
     pub ledger: Arc<Ledger>,
     /// Keeps signed webhooks that can't be read.
     pub dead_letters: Arc<DeadLetters>,
+    /// Reads uploads.
+    pub reader: Arc<Reader>,
 }
+
+/// The address that a request came from, as an extension of it.
+#[derive(Debug, Clone, Copy)]
+struct Peer(SocketAddr);
 
 /// Counts the open streams of analytics events. While there is one, a webhook's twin is expected.
 #[derive(Debug, Clone, Default)]
@@ -87,20 +97,25 @@ fn parse(source: Source, raw: &[u8]) -> Result<Read, Unreadable> {
         Source::Events => livekit::events(raw),
         Source::NodeRooms => livekit::node_rooms(raw),
         Source::Api => livekit::api_rooms(raw),
-        Source::AgentTraces
-        | Source::AgentLogs
-        | Source::AgentMetrics
-        | Source::AgentRecordings
-        | Source::OtlpTraces
-        | Source::OtlpLogs
-        | Source::OtlpMetrics => unreachable!("livekit_otel_agents reads these"),
+        // Uploads have a reader of their own.
+        _ => Err(Unreadable::foreign()),
     }
 }
 
-/// Reads an input of the journal again. Returns the message, if it can be read, its number of items, and
-/// how many more items are unusable.
-pub fn read_again(source: Source, raw: &Bytes) -> (Option<Decoded>, u64, u64) {
-    parse(source, raw).map_or((None, 1, 0), |read| (Some(read.decoded), read.items, read.unusable))
+/// Reads inputs of the journal again: each message, if it can be read, its number of items, and how many
+/// more items are unusable.
+pub fn read_again(reader: &Arc<Reader>) -> journal::Read {
+    let reader = Arc::clone(reader);
+    journal::Read::new(move |source, raw: &Bytes| {
+        if source.is_upload() {
+            let read = reader.read(source, raw);
+            return read.map_or((None, 1, 0), |read| {
+                (Some(Decoded::Upload(read.upload)), read.items, read.unusable)
+            });
+        }
+        let read = parse(source, raw);
+        read.map_or((None, 1, 0), |read| (Some(read.decoded), read.items, read.unusable))
+    })
 }
 
 #[cfg(test)]

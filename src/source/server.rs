@@ -2,6 +2,7 @@
 //! aborted.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -18,6 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tonic::codegen::Service;
 
+use super::Peer;
 use super::connections::{Connections, OpenRequest, Place};
 use super::linger::Lingering;
 use super::tasks::{Tasks, stopped};
@@ -47,12 +49,13 @@ impl Server {
                 accepted = self.listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     let place = tokio::select! {
                         () = stopped(stop.clone()) => return,
                         place = self.connections.place() => Arc::new(place),
                     };
-                    let service = Served { router: self.router.clone(), place: Arc::clone(&place) };
+                    let router = self.router.clone();
+                    let service = Served { router, place: Arc::clone(&place), peer };
                     let (tls, builder) = (self.tls.clone(), self.builder.clone());
                     let serving = connection(stream, tls, builder, service, stop.clone());
                     tasks.spawn(async move {
@@ -130,11 +133,12 @@ async fn serve_http(
     }
 }
 
-/// A router. Each request has its connection as an extension, and keeps it in use.
+/// A router. Each request has its connection and its peer as extensions, and keeps the connection in use.
 #[derive(Clone)]
 struct Served {
     router: Router,
     place: Arc<Place>,
+    peer: SocketAddr,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Served {
@@ -145,6 +149,7 @@ impl hyper::service::Service<Request<Incoming>> for Served {
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let open = self.place.request();
         request.extensions_mut().insert(Arc::clone(self.place.usage()));
+        request.extensions_mut().insert(Peer(self.peer));
         let mut router = self.router.clone();
         Box::pin(async move {
             let response = router.call(request).await?;

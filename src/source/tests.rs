@@ -55,7 +55,13 @@ async fn listening(journal_bytes: usize) -> Fixture {
     let ledger = Arc::new(Ledger::default());
     let (journal, reader) = journal::in_memory(journal_bytes, &ledger);
     let dead_letters = Arc::new(DeadLetters::in_memory(1000));
-    let shared = Shared { keys: keys.into(), journal, ledger: Arc::clone(&ledger), dead_letters };
+    let shared = Shared {
+        keys: keys.into(),
+        journal,
+        ledger: Arc::clone(&ledger),
+        dead_letters,
+        reader: Arc::default(),
+    };
     let listeners = bind(&settings, shared).await.unwrap();
     Fixture { listeners, reader, ledger }
 }

@@ -194,8 +194,13 @@ mod tests {
         let ledger = Arc::new(Ledger::default());
         let (journal, _) = journal::in_memory(1000, &ledger);
         let dead_letters = Arc::new(DeadLetters::in_memory(0));
-        let shared =
-            Shared { keys: keys.into(), journal, ledger: Arc::clone(&ledger), dead_letters };
+        let shared = Shared {
+            keys: keys.into(),
+            journal,
+            ledger: Arc::clone(&ledger),
+            dead_letters,
+            reader: Arc::default(),
+        };
         (
             Webhooks::new(shared, OpenStreams::default(), (Budget::new(1000, 1000), 1000)).router(),
             ledger,

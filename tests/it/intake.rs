@@ -96,7 +96,13 @@ async fn listening(change: impl FnOnce(&mut Settings)) -> Fixture {
     let ledger = Arc::new(Ledger::default());
     let (journal, reader) = journal::in_memory(10_000, &ledger);
     let dead_letters = Arc::new(DeadLetters::in_memory(1000));
-    let shared = Shared { keys: keys.clone(), journal, ledger: Arc::clone(&ledger), dead_letters };
+    let shared = Shared {
+        keys: keys.clone(),
+        journal,
+        ledger: Arc::clone(&ledger),
+        dead_letters,
+        reader: Arc::default(),
+    };
     let listeners = listen::bind(&settings, shared).await.unwrap();
     Fixture { listeners, keys, ledger, _reader: reader }
 }
@@ -190,7 +196,13 @@ async fn an_unreadable_certificate_fails_the_start_with_its_path() {
     settings.http_tls = Some(Files { key: pki.path("nowhere"), ..pki.files(false) });
     let (journal, _) = journal::in_memory(1, &Arc::default());
     let dead_letters = Arc::new(DeadLetters::in_memory(0));
-    let shared = Shared { keys: KeyRing::default(), journal, ledger: Arc::default(), dead_letters };
+    let shared = Shared {
+        keys: KeyRing::default(),
+        journal,
+        ledger: Arc::default(),
+        dead_letters,
+        reader: Arc::default(),
+    };
     let error = listen::bind(&settings, shared).await.unwrap_err().to_string();
     assert!(error.contains("nowhere"), "{error}");
 }

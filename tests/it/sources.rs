@@ -38,7 +38,13 @@ async fn listening(journal_bytes: usize, dead_letter_bytes: u64) -> Fixture {
     let ledger = Arc::new(Ledger::default());
     let (journal, reader) = journal::in_memory(journal_bytes, &ledger);
     let dead_letters = Arc::new(DeadLetters::in_memory(dead_letter_bytes));
-    let shared = Shared { keys: keys.into(), journal, ledger: Arc::clone(&ledger), dead_letters };
+    let shared = Shared {
+        keys: keys.into(),
+        journal,
+        ledger: Arc::clone(&ledger),
+        dead_letters,
+        reader: Arc::default(),
+    };
     let listeners = listen::bind(&settings, shared).await.unwrap();
     Fixture { listeners, reader, ledger }
 }

@@ -7,7 +7,7 @@ use livekit_otel_model::event::Unknown;
 use livekit_otel_model::{Signal, Source};
 
 use crate::connections::{self, Listener};
-use crate::reason::{Lost, Refused};
+use crate::reason::{Lost, RecordingOutcome, Refused};
 use crate::snapshot::{Delivered, Input, Output, Processed, Snapshot};
 
 #[derive(Debug, Default)]
@@ -35,6 +35,7 @@ pub struct Ledger {
     inputs: [InputCounts; 12],
     outputs: [OutputCounts; 3],
     connections: [connections::Counts; 4],
+    recordings: [AtomicU64; 3],
     unknown_event_types: AtomicU64,
     unknown_enum_values: AtomicU64,
     unknown_fields: AtomicU64,
@@ -86,6 +87,11 @@ impl Ledger {
     /// A request or a stream of `source` was refused.
     pub fn refused(&self, source: Source, why: Refused) {
         self.inputs[source as usize].refused[why as usize].fetch_add(1, Release);
+    }
+
+    /// A recording's audio and history of that size were received.
+    pub fn recorded(&self, outcome: RecordingOutcome, bytes: u64) {
+        self.recordings[outcome as usize].fetch_add(bytes, Relaxed);
     }
 
     /// A connection to `listener` was opened.
@@ -218,6 +224,8 @@ impl Ledger {
             outputs,
             connections: Listener::ALL
                 .map(|listener| self.connections[listener as usize].row(listener)),
+            recordings: RecordingOutcome::ALL
+                .map(|outcome| (outcome, get(&self.recordings[outcome as usize]))),
             unknown: Unknown {
                 event_types: get(&self.unknown_event_types),
                 enum_values: get(&self.unknown_enum_values),

@@ -23,5 +23,5 @@ pub mod status;
 pub use balance::Imbalance;
 pub use connections::{Connections, Listener};
 pub use counts::Ledger;
-pub use reason::{Lost, Refused};
+pub use reason::{Lost, RecordingOutcome, Refused};
 pub use snapshot::{Delivered, Input, Output, Processed, Snapshot};

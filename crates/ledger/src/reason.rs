@@ -37,6 +37,31 @@ impl Refused {
     }
 }
 
+/// What became of a recording's audio and history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordingOutcome {
+    /// They were discarded, as nothing keeps them.
+    Discarded,
+    /// They are in the directory of recordings.
+    Stored,
+    /// They were discarded, as they did not fit into that directory.
+    Refused,
+}
+
+impl RecordingOutcome {
+    /// All, in the order of the report.
+    pub const ALL: [Self; 3] = [Self::Discarded, Self::Stored, Self::Refused];
+
+    /// The emitted value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Discarded => "discarded",
+            Self::Stored => "stored",
+            Self::Refused => "refused",
+        }
+    }
+}
+
 /// Why a record was lost before its delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -98,6 +123,14 @@ impl Reason for Refused {
 }
 
 impl Reason for Lost {
+    const ALL: &'static [Self] = &Self::ALL;
+
+    fn name(self) -> &'static str {
+        self.as_str()
+    }
+}
+
+impl Reason for RecordingOutcome {
     const ALL: &'static [Self] = &Self::ALL;
 
     fn name(self) -> &'static str {

@@ -21,7 +21,8 @@ pub fn render_ledger(ledger: &Snapshot, out: &mut impl Write, width: usize) -> i
     let cell = (width.max(MIN_WIDTH) - NAME) / COLUMNS;
     let heads = ["accepted", "duplicates", "merged", "dead letters", "refused"];
     row(out, cell, "in", heads)?;
-    for input in &ledger.inputs {
+    let is_counted = |input: &&Input| !input.source.is_upload() || input.is_counted();
+    for input in ledger.inputs.iter().filter(is_counted) {
         row(out, cell, input.source.as_str(), input_cells(input).each_ref().map(String::as_str))?;
     }
     writeln!(out)?;
@@ -61,9 +62,12 @@ fn lost_for_good(ledger: &Snapshot) -> u64 {
 }
 
 fn row(out: &mut impl Write, cell: usize, name: &str, cells: [&str; COLUMNS]) -> io::Result<()> {
+    // A longer name takes the space of the first cell.
+    let taken = name.len().saturating_sub(NAME - 2);
     write!(out, "  {name:<10}")?;
-    for text in cells {
-        write!(out, "{text:>cell$}")?;
+    for (nth, text) in cells.into_iter().enumerate() {
+        let width = if nth == 0 { cell.saturating_sub(taken).max(2) } else { cell };
+        write!(out, "{text:>width$}")?;
     }
     writeln!(out)
 }
@@ -95,7 +99,12 @@ pub fn reasons(ledger: &Snapshot) -> Vec<String> {
         .collect();
     lines.extend(ledger.inputs.iter().filter(|input| input.unusable > 0).map(|input| {
         let (name, n) = (input.source.as_str(), grouped(input.unusable));
-        format!("{name}: {n} unusable (without a room, participant or track)")
+        let why = if input.source.is_upload() {
+            "without an id or a time, or of an unsupported type"
+        } else {
+            "without a room, participant or track"
+        };
+        format!("{name}: {n} unusable ({why})")
     }));
     lines.extend(ledger.inputs.iter().filter(|input| input.lost > 0).map(|input| {
         let why = Lost::Shutdown.as_str();
@@ -114,6 +123,10 @@ pub fn reasons(ledger: &Snapshot) -> Vec<String> {
     ] {
         lines.extend((n > 0).then(|| format!("{} {what}", grouped(n))));
     }
+    let recorded = ledger.recordings.iter().filter(|(_, bytes)| *bytes > 0);
+    lines.extend(recorded.map(|(outcome, bytes)| {
+        format!("recordings: {} bytes {}", grouped(*bytes), outcome.as_str())
+    }));
     if ledger.forgotten_ids + ledger.forgotten_ended > 0 {
         lines.push(format!(
             "forgotten early: ids {}, ended rooms and participants {}",
@@ -138,7 +151,7 @@ pub fn reasons(ledger: &Snapshot) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::counts::Ledger;
-    use crate::reason::Refused;
+    use crate::reason::{RecordingOutcome, Refused};
     use livekit_otel_model::event::Unknown;
     use livekit_otel_model::{Signal, Source};
 
@@ -198,6 +211,25 @@ mod tests {
         let text = String::from_utf8(out).unwrap();
         assert!(text.contains("api: 2 lost (shutdown)"), "{text}");
         assert!(text.ends_with("  Every record is accounted for; 2 ARE LOST.\n"), "{text}");
+    }
+
+    #[test]
+    fn uploads_have_a_row_once_something_was_counted() {
+        let ledger = Ledger::default();
+        assert!(!rendered(&ledger).contains("agent_"), "{}", rendered(&ledger));
+        ledger.accepted(Source::AgentRecordings, 1234);
+        ledger.refused(Source::OtlpLogs, Refused::Unauthorized);
+        ledger.unusable(Source::AgentTraces, 2);
+        ledger.recorded(RecordingOutcome::Discarded, 4321);
+        let text = rendered(&ledger);
+        let rows: Vec<_> = text.lines().take(10).collect();
+        let ends = |row: &str, column: &str| row.find(column).map(|at| at + column.len());
+        let row = rows.iter().find(|row| row.contains("agent_recordings")).unwrap();
+        assert_eq!(ends(row, "1,234"), ends(rows[0], "accepted"), "{text}");
+        let named = |name: &str| rows.iter().any(|row| row.contains(name));
+        assert!(named("otlp_logs") && named("agent_traces") && !named("agent_logs"), "{text}");
+        assert!(text.contains("agent_traces: 2 unusable (without an id or"), "{text}");
+        assert!(text.contains("recordings: 4,321 bytes discarded"), "{text}");
     }
 
     #[test]

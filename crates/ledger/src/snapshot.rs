@@ -6,7 +6,7 @@ use livekit_otel_model::event::Unknown;
 use livekit_otel_model::{Signal, Source};
 
 use crate::connections::Connections;
-use crate::reason::{self, Lost, Refused};
+use crate::reason::{self, Lost, RecordingOutcome, Refused};
 
 /// The ledger at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +18,9 @@ pub struct Snapshot {
     pub outputs: [Output; 3],
     /// Connections, by listener.
     pub connections: [Connections; 4],
+    /// Audio and history of recordings, in bytes, by what became of them.
+    #[serde(with = "reason", default = "none")]
+    pub recordings: [(RecordingOutcome, u64); 3],
     /// What this version did not know in the accepted messages.
     pub unknown: Unknown,
     /// Ids that were forgotten early: copies of their messages may be processed again.
@@ -35,6 +38,10 @@ pub struct Snapshot {
     pub journal_failures: u64,
     /// Whether waiting records survive the process.
     pub is_durable: bool,
+}
+
+fn none() -> [(RecordingOutcome, u64); 3] {
+    RecordingOutcome::ALL.map(|outcome| (outcome, 0))
 }
 
 /// A source's row.
@@ -62,6 +69,14 @@ pub struct Input {
     /// Not accepted, by reason.
     #[serde(with = "reason")]
     pub refused: [(Refused, u64); 5],
+}
+
+impl Input {
+    /// Whether anything was counted.
+    pub fn is_counted(&self) -> bool {
+        let refused = self.refused.iter().map(|(_, n)| n).sum::<u64>();
+        self.accepted + self.unusable + refused > 0
+    }
 }
 
 /// A signal's row.

@@ -37,7 +37,13 @@ async fn listening(grpc: SocketAddr) -> (Listeners, Reader) {
     let (journal, reader) = journal::in_memory(1 << 20, &ledger);
     let dead_letters = Arc::new(DeadLetters::in_memory(1000));
     let settings = listen::Settings::plain("127.0.0.1:0".parse().unwrap(), grpc, 1000, 1000);
-    let shared = Shared { keys: Keys::default().into(), journal, ledger, dead_letters };
+    let shared = Shared {
+        keys: Keys::default().into(),
+        journal,
+        ledger,
+        dead_letters,
+        reader: Arc::default(),
+    };
     (listen::bind(&settings, shared).await.unwrap(), reader)
 }
 

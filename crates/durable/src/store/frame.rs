@@ -6,8 +6,8 @@ use std::ops::Range;
 const MARK: [u8; 4] = *b"\xABlko";
 /// The size of what precedes a record.
 pub(super) const HEAD: usize = 20;
-/// The longest record, in bytes; a longer length is damage.
-pub const LONGEST: usize = 64 << 20;
+/// The longest record, in bytes; a longer length is damage. It holds an upload of 64 MiB.
+pub const LONGEST: usize = (64 << 20) + (64 << 10);
 
 pub(super) fn too_long() -> std::io::Error {
     let what = format!("a record is longer than {LONGEST} bytes");

@@ -9,6 +9,11 @@ use thiserror::Error;
 pub struct Unreadable(String);
 
 impl Unreadable {
+    /// For a message of another source than LiveKit's server.
+    pub fn foreign() -> Self {
+        Self::new("it is not a message of LiveKit's server")
+    }
+
     pub(super) fn new(reason: impl Into<String>) -> Self {
         Self(reason.into())
     }

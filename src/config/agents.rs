@@ -1,0 +1,106 @@
+//! Uploads: checks of their settings against each other.
+
+use super::JournalConfig;
+use super::schema::Agents;
+use crate::source::uploads::{Directory, MAX_BODY, Settings};
+use livekit_otel_durable::journal;
+use livekit_otel_export::configure::Reader;
+
+// Of `memory_limit`: a request is in memory as it arrives, decompressed, and read.
+const OF_MEMORY: u64 = 16;
+const LEAST_BODY: usize = 1 << 20;
+
+/// The settings of uploads.
+pub(super) fn read(
+    file: Agents,
+    journal: Option<&JournalConfig>,
+    memory_limit: Option<u64>,
+    reader: &mut Reader<'_>,
+) -> Settings {
+    let of_memory = memory_limit.map_or(u64::MAX, |limit| limit / OF_MEMORY);
+    let of_journal = journal.map_or(u64::MAX, |journal| longest(journal.settings.max_bytes));
+    let default = of_memory.max(LEAST_BODY as u64).min(of_journal).min(MAX_BODY as u64);
+    let default = usize::try_from(default).unwrap_or(MAX_BODY);
+    let max_body = file.max_body.unwrap_or(default);
+    if max_body as u64 > of_journal {
+        let what = format!("must be at most {of_journal} bytes, which journal.max_bytes allows");
+        reader.wrong_setting("agents.max_body", what);
+    }
+    let least = 2 * max_body;
+    if file.unfinished.is_some_and(|unfinished| unfinished < least) {
+        reader.wrong_setting("agents.unfinished", "must be at least twice agents.max_body");
+    }
+    let max_bytes = file.recordings.max_bytes;
+    Settings {
+        enabled: file.enabled,
+        max_body,
+        unfinished: file.unfinished.unwrap_or(least),
+        recordings: file.recordings.dir.map(|path| Directory { path, max_bytes }),
+    }
+}
+
+// The longest message of a journal of that size.
+fn longest(max_bytes: u64) -> u64 {
+    max_bytes.saturating_sub(journal::Settings::least(0)) / 2
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::Config;
+    use super::super::tests::wrong_in;
+    use super::*;
+
+    const KEYS: &str = "livekit: {keys: {a: s3cret}}\n";
+
+    fn settings(text: &str) -> Settings {
+        Config::from_text(&format!("{KEYS}{text}"), &BTreeMap::new()).unwrap().uploads
+    }
+
+    #[test]
+    fn the_largest_upload_fits_into_memory_and_the_journal() {
+        let sizes = |text: &str| {
+            let Settings { max_body, unfinished, .. } = settings(text);
+            (max_body >> 20, unfinished >> 20)
+        };
+        assert_eq!(sizes(""), (64, 128));
+        assert_eq!(sizes("journal: {dir: j}"), (64, 128));
+        assert_eq!(sizes("journal: {dir: j, max_bytes: 21MiB}"), (10, 20));
+        assert_eq!(sizes("memory_limit: 512MiB"), (32, 64));
+        assert_eq!(sizes("memory_limit: 1MiB"), (1, 2));
+        assert_eq!(sizes("memory_limit: 512MiB\nagents: {max_body: 64MiB}"), (64, 128));
+        assert_eq!(sizes("agents: {max_body: 2MiB, unfinished: 5MiB}"), (2, 5));
+    }
+
+    #[test]
+    fn limits_that_can_not_work_are_refused() {
+        for (text, expected) in [
+            ("agents: {max_body: 65MiB}", "agents.max_body: must be at most 64MiB"),
+            (
+                "agents: {max_body: 9MiB, unfinished: 17MiB}",
+                "agents.unfinished: must be at least twice agents.max_body",
+            ),
+            (
+                "{agents: {max_body: 11MiB}, journal: {dir: j, max_bytes: 21MiB}}",
+                "agents.max_body: must be at most 10485760 bytes, which journal.max_bytes allows",
+            ),
+        ] {
+            let text = match text.strip_prefix('{') {
+                Some(pairs) => format!("{{livekit: {{keys: {{a: s3cret}}}}, {pairs}"),
+                None => format!("{KEYS}{text}"),
+            };
+            let wrong = wrong_in(&text);
+            assert!(wrong.len() == 1 && wrong[0].contains(expected), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn recordings_are_discarded_without_a_directory() {
+        assert_eq!(settings("").recordings, None);
+        let Directory { path, max_bytes } =
+            settings("agents: {recordings: {dir: /r, max_bytes: 2GiB}}").recordings.unwrap();
+        assert_eq!((path.to_str().unwrap(), max_bytes), ("/r", 2 << 30));
+        assert_eq!(settings("agents: {enabled: false}").enabled, Some(false));
+    }
+}

@@ -1,0 +1,143 @@
+//! The paths of uploads.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_ENCODING};
+use http::request::Parts;
+use http::{Method, StatusCode};
+use tracing::Instrument;
+
+use super::answer::{self, Format, Problem};
+use super::body::{self, Memory};
+use super::intake::Door;
+use super::recordings;
+use crate::source::connections::Use;
+use crate::source::encoding::Encoding;
+use livekit_otel_model::Source;
+
+const AGENTS: [(&str, Source); 4] = [
+    ("/observability/traces/otlp/v0", Source::AgentTraces),
+    ("/observability/logs/otlp/v0", Source::AgentLogs),
+    ("/observability/metrics/otlp/v0", Source::AgentMetrics),
+    ("/observability/recordings/v0", Source::AgentRecordings),
+];
+const PLAIN: [(&str, Source); 3] = [
+    ("/v1/traces", Source::OtlpTraces),
+    ("/v1/logs", Source::OtlpLogs),
+    ("/v1/metrics", Source::OtlpMetrics),
+];
+
+/// Serves the paths of uploads, and 404 for all that no other route serves. LiveKit's paths may follow any
+/// base path, since agents append them to `LIVEKIT_OBSERVABILITY_URL`.
+pub(in crate::source) fn router(door: Door) -> Router {
+    Router::new().fallback(serve).with_state(door)
+}
+
+fn route(path: &str) -> Option<(&'static str, Source)> {
+    let agents = AGENTS.into_iter().find(|(suffix, _)| path.ends_with(suffix));
+    agents.or_else(|| PLAIN.into_iter().find(|(whole, _)| path == *whole))
+}
+
+// The span follows OpenTelemetry's conventions for HTTP servers.
+async fn serve(State(door): State<Door>, request: Request) -> Response {
+    let Some((route, source)) = route(request.uri().path()) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    if request.method() != Method::POST {
+        return (StatusCode::METHOD_NOT_ALLOWED, [(ALLOW, "POST")]).into_response();
+    }
+    let span = tracing::debug_span!(
+        "POST upload",
+        otel.name = format!("POST {route}"),
+        otel.kind = "server",
+        http.request.method = "POST",
+        http.route = route,
+        http.response.status_code = tracing::field::Empty,
+    );
+    let (parts, body) = request.into_parts();
+    let accepted = accept(&door, source, &parts, body).instrument(span.clone()).await;
+    let format = Format::of(&parts.headers).unwrap_or(Format::Protobuf);
+    let response = match accepted {
+        Ok(_) if source == Source::AgentRecordings => StatusCode::OK.into_response(),
+        Ok(rejected) => answer::accepted(format, source, rejected),
+        Err(problem) => problem.response(format),
+    };
+    span.record("http.response.status_code", response.status().as_u16());
+    response
+}
+
+async fn accept(door: &Door, source: Source, head: &Parts, body: Body) -> Result<u64, Problem> {
+    // The token is checked before the body is read.
+    door.admit(source, &head.headers, &head.extensions)?;
+    let accepted = if source == Source::AgentRecordings {
+        recordings::receive(&door.intake, head, body).await.map(|()| 0)
+    } else {
+        request(door, source, head, body).await
+    };
+    accepted.map_err(|problem| door.intake.refused(source, problem))
+}
+
+async fn request(door: &Door, source: Source, head: &Parts, body: Body) -> Result<u64, Problem> {
+    let intake = &door.intake;
+    let format = Format::of(&head.headers).ok_or(Problem::ContentType)?;
+    let encoding = Encoding::of(head.headers.get(CONTENT_ENCODING)).ok_or(Problem::Compression)?;
+    let used = head.extensions.get::<Arc<Use>>();
+    let mut memory = Memory::new(&intake.budget, used);
+    let reading = (encoding, intake.max_body);
+    let content = body::read(&head.headers, body, (&mut memory, used), reading).await?;
+    let content = of_format(format, content).ok_or(Problem::Malformed)?;
+    intake.request(source, content, memory).await
+}
+
+// The journal has no content type: JSON is what begins with a brace, and no OTLP message does.
+fn of_format(format: Format, content: Bytes) -> Option<Bytes> {
+    match format {
+        Format::Json => {
+            let start = content.iter().position(|byte| !byte.is_ascii_whitespace())?;
+            (content[start] == b'{').then(|| content.slice(start..))
+        }
+        Format::Protobuf => (content.first() != Some(&b'{')).then_some(content),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn livekits_paths_may_follow_any_base_path_and_plain_ones_none() {
+        for (path, source) in [
+            ("/observability/traces/otlp/v0", Some(Source::AgentTraces)),
+            ("//observability/logs/otlp/v0", Some(Source::AgentLogs)),
+            ("/a/b/observability/metrics/otlp/v0", Some(Source::AgentMetrics)),
+            ("/a//observability/recordings/v0", Some(Source::AgentRecordings)),
+            ("/v1/traces", Some(Source::OtlpTraces)),
+            ("/v1/logs", Some(Source::OtlpLogs)),
+            ("/v1/metrics", Some(Source::OtlpMetrics)),
+            ("/observability/traces/otlp/v1", None),
+            ("/observability/traces/otlp/v0/", None),
+            ("/a/v1/traces", None),
+            ("/v1/profiles", None),
+            ("/", None),
+        ] {
+            assert_eq!(route(path).map(|(_, source)| source), source, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_first_byte_says_the_format() {
+        let json =
+            |body: &'static str| of_format(Format::Json, Bytes::from_static(body.as_bytes()));
+        assert_eq!(json(" \r\n{}").unwrap(), "{}");
+        assert_eq!([json(""), json("[]"), json("\n\x12\0")], [None, None, None]);
+        let protobuf = |body| of_format(Format::Protobuf, Bytes::from_static(body));
+        assert_eq!(protobuf(b"").unwrap(), "");
+        assert_eq!(protobuf(b"\n\0").unwrap(), "\n\0");
+        assert_eq!(protobuf(b"{}"), None);
+    }
+}
