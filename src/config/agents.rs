@@ -51,6 +51,7 @@ mod tests {
     use super::super::Config;
     use super::super::tests::wrong_in;
     use super::*;
+    use livekit_otel_engine::session::AgentTraces;
 
     const KEYS: &str = "livekit: {keys: {a: s3cret}}\n";
 
@@ -93,6 +94,18 @@ mod tests {
             let wrong = wrong_in(&text);
             assert!(wrong.len() == 1 && wrong[0].contains(expected), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn agents_traces_follow_the_scope_unless_they_are_set() {
+        let traces = |text: &str| {
+            let config = Config::from_text(&format!("{KEYS}{text}"), &BTreeMap::new()).unwrap();
+            config.session.agent_traces()
+        };
+        assert_eq!(traces(""), AgentTraces::Join);
+        assert_eq!(traces("traces: {scope: participant}"), AgentTraces::Link);
+        assert_eq!(traces("agents: {traces: off}"), AgentTraces::Off);
+        assert_eq!(traces("agents: {traces: link}"), AgentTraces::Link);
     }
 
     #[test]

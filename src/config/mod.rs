@@ -34,6 +34,7 @@ use crate::cli::ServeArgs;
 use crate::source::listen::GrpcAuth;
 use crate::source::reconcile;
 use crate::source::{tls, uploads};
+use livekit_otel_engine::session::AgentTraces;
 use livekit_otel_export as export;
 use livekit_otel_export::configure::schema::Sections;
 use livekit_otel_export::configure::{self, Reader};
@@ -197,6 +198,7 @@ fn read(args: &ServeArgs, keys: Keys, file: File, reader: &mut Reader<'_>) -> Co
     let journal_bytes = file.journal.max_bytes.unwrap_or(64 << 20);
     let longest = limits.webhook_body.max(limits.analytics_message);
     let journal = journal::read(file.journal, longest, reader);
+    let agent_traces = file.agents.traces;
     let uploads = agents::read(file.agents, journal.as_ref(), file.memory_limit, reader);
     let default_letters = if journal.is_some() { 256 << 20 } else { 16 << 20 };
     let [http_tls, grpc_tls] = listen::read(args, &file.listen, reader);
@@ -216,7 +218,7 @@ fn read(args: &ServeArgs, keys: Keys, file: File, reader: &mut Reader<'_>) -> Co
         max_message: limits.analytics_message,
         keys,
         api: None,
-        session: session_settings(&session, traces),
+        session: session_settings(&session, traces, agent_traces),
         stats: livekit_otel_engine::stats::Settings {
             level: stats.level,
             cardinality_limit: stats.cardinality_limit,
@@ -243,6 +245,7 @@ fn read(args: &ServeArgs, keys: Keys, file: File, reader: &mut Reader<'_>) -> Co
 fn session_settings(
     session: &schema::Session,
     traces: schema::Traces,
+    agent_traces: Option<AgentTraces>,
 ) -> livekit_otel_engine::session::Settings {
     livekit_otel_engine::session::Settings {
         linger: session.linger,
@@ -257,6 +260,6 @@ fn session_settings(
         max_age: traces.max_age,
         subscriptions: traces.subscriptions,
         trace_url: traces.url,
-        agent_traces: None,
+        agent_traces,
     }
 }

@@ -15,7 +15,7 @@ use tracing::level_filters::LevelFilter;
 
 use super::values::{self, LogFormat};
 use crate::source::listen::{self, GrpcAuth};
-use livekit_otel_engine::session::{self, TraceScope};
+use livekit_otel_engine::session::{self, AgentTraces, TraceScope};
 use livekit_otel_engine::stats::{self, Histograms, Level};
 use livekit_otel_export::configure::schema::{Export, Pairs, Personal, Verbatim};
 use livekit_otel_export::deserialize_with;
@@ -372,6 +372,10 @@ pub(super) struct Agents {
     /// that are loopback addresses.
     #[serde(deserialize_with = "boolean")]
     pub(super) enabled: Option<bool>,
+    /// `join`, `link` or `off`: whether agents' spans are in the room's trace, in one linked to it, or left
+    /// as they are; by default `join` with `traces.scope: room`, otherwise `link`.
+    #[serde(deserialize_with = "agent_traces")]
+    pub(super) traces: Option<AgentTraces>,
     /// The largest OTLP request, decompressed, up to 64MiB. By default 64MiB, or what `journal.max_bytes`
     /// allows, or a sixteenth of `memory_limit`.
     #[serde(deserialize_with = "upload")]
@@ -412,6 +416,7 @@ pub(super) struct Observe {
 
 deserialize_with! {
     address: SocketAddr,
+    agent_traces: AgentTraces,
     api_interval: Duration,
     api_url: Uri,
     boolean: bool,

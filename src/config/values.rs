@@ -13,7 +13,7 @@ pub(super) use livekit_otel_export::configure::values::{
 
 use crate::source::listen::GrpcAuth;
 use livekit_otel_durable::store;
-use livekit_otel_engine::session::TraceScope;
+use livekit_otel_engine::session::{AgentTraces, TraceScope};
 use livekit_otel_engine::stats::{Histograms, Level};
 
 /// The formats of a log.
@@ -152,6 +152,12 @@ pub(super) fn cardinality(text: &str) -> Parsed<usize> {
 
 pub(super) fn scope(text: &str) -> Parsed<TraceScope> {
     one_of(text, &[("room", TraceScope::Room), ("participant", TraceScope::Participant)])
+}
+
+/// How agents' spans join a room's trace.
+pub(super) fn agent_traces(text: &str) -> Parsed<AgentTraces> {
+    let all = [("join", AgentTraces::Join), ("link", AgentTraces::Link), ("off", AgentTraces::Off)];
+    one_of(text, &all)
 }
 
 // Fewer would not hold a call of two participants.

@@ -63,4 +63,5 @@ mod simulate;
 mod sources;
 mod telemetry;
 mod ui;
+mod uploads;
 mod works;

@@ -25,7 +25,7 @@ const BUDGET_TIMEOUT: Duration = Duration::from_secs(4);
 const FIRST: usize = 64 << 10;
 const MOST_STATED: usize = 1 << 20;
 // Larger work is done on another thread, so that it does not hold up a connection's other requests.
-const LARGE: usize = 256 << 10;
+pub(super) const LARGE: usize = 256 << 10;
 
 /// The memory of a request, which is reserved until the journal has it.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::Settings;
 use super::answer::Problem;
-use super::body::{Memory, work};
+use super::body::{LARGE, Memory, work};
 use super::files::Recordings;
 use super::seen::{Claim, First, Key, Seen};
 use crate::source::budget::Budget;
@@ -46,6 +46,8 @@ pub(in crate::source) struct Intake {
     requests_seen: Arc<Seen>,
     recordings_seen: Arc<Seen>,
     redacted: Seen,
+    // A large request takes several times its size while it is read, so they are read one after the other.
+    large: tokio::sync::Mutex<()>,
     refusals: Refusals,
 }
 
@@ -73,6 +75,7 @@ impl Intake {
             recordings,
             requests_seen: Arc::new(Seen::new(REQUESTS_REMEMBERED, MAX_REQUESTS)),
             recordings_seen: Arc::new(Seen::new(RECORDINGS_REMEMBERED, MAX_RECORDINGS)),
+            large: tokio::sync::Mutex::default(),
             redacted: Seen::new(REDACTED_REMEMBERED, MAX_REDACTED),
             refusals: Refusals::default(),
         }))
@@ -162,7 +165,9 @@ impl Intake {
         memory: Memory,
     ) -> Result<u64, Problem> {
         let (reader, raw) = (Arc::clone(&self.shared.reader), body.clone());
+        let turn = if body.len() < LARGE { None } else { Some(self.large.lock().await) };
         let read = work(body.len(), move || reader.read(source, &raw).ok()).await?;
+        drop(turn);
         let read = read.ok_or(Problem::Malformed)?;
         self.note_redacted(&read.upload);
         let (items, unusable) = (read.items, read.unusable);
