@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::config::Config;
 use crate::source::read_again;
+use crate::source::uploads::multipart::{Event, Parser};
 use livekit_otel_durable::journal::{self, Accepted, Entry};
 use livekit_otel_durable::store::Frames;
 use livekit_otel_engine::session;
@@ -34,6 +35,7 @@ pub const TARGETS: &[Target] = &[
     ("analytics", analytics),
     ("config", config),
     ("journal", journal),
+    ("multipart", multipart),
 ];
 
 // The API key of the webhooks' tokens.
@@ -134,6 +136,35 @@ pub fn journal(data: &[u8]) {
             }
         }
     }
+}
+
+/// A recording: the size of the pieces in which it arrives (a byte), its content type, a line feed, its body.
+/// The parts must not depend on the pieces.
+pub fn multipart(data: &[u8]) {
+    let Some((size, rest)) = data.split_first() else { return };
+    let end = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
+    let (content_type, body) = rest.split_at(end);
+    let Ok(content_type) = std::str::from_utf8(content_type) else { return };
+    let body = body.get(1..).unwrap_or_default();
+    let whole = parts(content_type, [body]);
+    assert_eq!(whole, parts(content_type, body.chunks(usize::from(*size).max(1))));
+}
+
+// The parts' names and contents, and whether the body has its end.
+fn parts<'a>(
+    content_type: &str,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> Option<(String, bool)> {
+    let mut parser = Parser::of(content_type)?;
+    let mut parts = String::new();
+    for piece in pieces {
+        let mut add = |event: Event<'_>| match event {
+            Event::Part(name) => parts.extend(["\n", name.unwrap_or("\t"), "\n"]),
+            Event::Data(bytes) => parts.extend(bytes.iter().map(|byte| char::from(*byte))),
+        };
+        parser.push(piece, &mut add).ok()?;
+    }
+    Some((parts, parser.is_ended()))
 }
 
 // Messages that could be parsed, one second apart.

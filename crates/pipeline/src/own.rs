@@ -76,7 +76,7 @@ pub struct Family {
 }
 
 /// All metrics of the program itself.
-pub static FAMILIES: [Family; 13] = [
+pub static FAMILIES: [Family; 14] = [
     Family {
         name: metric::LEDGER_ITEMS,
         unit: "{item}",
@@ -146,6 +146,17 @@ pub static FAMILIES: [Family; 13] = [
         brief: "What the journal and what waits for delivery take on disk",
         kind: Kind::UpDown,
         points: |observed, point| observed.on_disk.into_iter().for_each(|size| point(n(size), &[])),
+    },
+    Family {
+        name: metric::RECORDING_SIZE,
+        unit: "By",
+        brief: "Audio and history of the recordings that agents uploaded, by what became of them",
+        kind: Kind::Counter,
+        points: |observed, point| {
+            for (outcome, bytes) in observed.ledger.recordings {
+                point(n(bytes), &[(key::LEDGER_OUTCOME, outcome.as_str())]);
+            }
+        },
     },
     Family {
         name: metric::MEMORY,

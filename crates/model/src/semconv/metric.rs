@@ -132,6 +132,8 @@ pub const JOURNAL_DAMAGED: &str = "lk.otel.journal.damaged";
 pub const SNAPSHOT_DAMAGED: &str = "lk.otel.snapshot.damaged";
 /// Disk space of the journal and of queued records, By.
 pub const JOURNAL_SIZE: &str = "lk.otel.journal.size";
+/// Audio and history of agents' recordings, By.
+pub const RECORDING_SIZE: &str = "lk.otel.recording.size";
 /// Memory of the process, By.
 pub const MEMORY: &str = "lk.otel.memory";
 /// Open connections to the listeners, `{connection}`.

@@ -1,6 +1,7 @@
 //! Forged and misused tokens, against the listeners of a server that asks for them.
 
 mod cases;
+mod uploads;
 
 use std::sync::{Arc, Mutex};
 
@@ -150,8 +151,13 @@ async fn a_head_that_is_larger_than_any_token_opens_nothing() {
 
 // The body is never sent: an answer shows that the server does not wait for it.
 async fn post(server: &Server, headers: &[String]) -> u16 {
+    let answer = answer(server, "/webhook", headers).await;
+    answer.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+async fn answer(server: &Server, path: &str, headers: &[String]) -> String {
     use std::fmt::Write;
-    let mut head = "POST /webhook HTTP/1.1\r\nHost: test\r\nConnection: close\r\n".to_owned();
+    let mut head = format!("POST {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n");
     for value in headers {
         write!(head, "Authorization: {value}\r\n").unwrap();
     }
@@ -160,7 +166,7 @@ async fn post(server: &Server, headers: &[String]) -> u16 {
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
-    answer.split(' ').nth(1).unwrap().parse().unwrap()
+    answer
 }
 
 #[tokio::test]
