@@ -24,6 +24,7 @@ mod hostile;
 mod house;
 #[cfg(feature = "tls")]
 mod intake;
+mod joined;
 mod ledger;
 mod levels;
 mod live;

@@ -25,9 +25,8 @@ impl Job {
     pub(super) fn finish(&mut self, rule: &'static str, cx: &mut Context<'_>) {
         self.release_held(cx);
         let missing = std::mem::take(&mut self.missing);
-        let is_there = |id: &SpanId| self.seen.contains(id) || missing.contains_key(id);
+        let is_there = |id: &SpanId| self.seen.contains(*id) || missing.contains_key(id);
         let session = self.session.id().filter(is_there);
-        self.seen.extend(missing.keys());
         for (id, missing) in missing {
             let parent = match missing.name() {
                 names::SESSION => self.entrypoint.received(),
@@ -35,6 +34,7 @@ impl Job {
                 _ => None,
             };
             let parent = parent.filter(|parent| *parent != id);
+            self.seen.insert(id, ());
             let span = self.infer(id, missing, parent, rule, cx);
             cx.out.spans.push(span);
         }

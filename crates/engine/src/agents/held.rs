@@ -17,6 +17,8 @@ const OVERHEAD: usize = 768;
 /// Those of one job, by their parents.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Held {
+    /// Whether spans are held, as their job's part of the room's trace is nearly used up.
+    pub(super) is_on: bool,
     children: BTreeMap<SpanId, Vec<ForeignSpan>>,
     parents: BTreeMap<SpanId, SpanId>,
     size: Size,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::held::Held;
 use super::missing::Missing;
 use super::names;
+use super::recent::Recent;
 use super::waiting::Waiting;
 use crate::session::{Sessions, Stay};
 use livekit_otel_model::event::{ParticipantSid, RoomSid, Time};
@@ -90,15 +91,15 @@ pub(super) struct Job {
     /// Its span that began first, and the latest end of all.
     pub(super) first: Option<((Time, SpanId), Arc<Origin>)>,
     pub(super) last: Option<Time>,
-    /// The ids of all its spans.
-    pub(super) seen: BTreeSet<SpanId>,
+    /// Its spans.
+    pub(super) seen: Recent<()>,
     /// Parents of spans that left, which were not received yet.
     pub(super) missing: BTreeMap<SpanId, Missing>,
     /// How many of its spans are in the room's trace.
     pub(super) placed: usize,
     pub(super) held: Held,
     /// The spans that are in the trace of a turn.
-    pub(super) own: BTreeMap<SpanId, TraceId>,
+    pub(super) own: Recent<TraceId>,
     pub(super) waiting: Waiting,
     /// The starts of the sessions whose recordings were received.
     pub(super) recordings: BTreeSet<Option<Time>>,
@@ -129,11 +130,11 @@ impl Job {
             entrypoint: Known::default(),
             first: None,
             last: None,
-            seen: BTreeSet::new(),
+            seen: Recent::default(),
             missing: BTreeMap::new(),
             placed: 0,
             held: Held::default(),
-            own: BTreeMap::new(),
+            own: Recent::default(),
             waiting: Waiting::default(),
             recordings: BTreeSet::new(),
             lacks_room: false,

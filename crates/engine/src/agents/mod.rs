@@ -10,6 +10,7 @@ pub(crate) mod metrics;
 mod missing;
 mod names;
 mod place;
+mod recent;
 mod recording;
 mod rooms;
 mod saved;
@@ -34,8 +35,9 @@ use rooms::InferredRooms;
 use strangers::Strangers;
 use waiting::Size;
 
-// How much all jobs may weigh, about 16 bytes each; beyond that the jobs that are due first are forgotten early.
-const MOST: usize = 3_500_000;
+// How much all jobs may weigh, in spans of 12 bytes: 10,000 sessions that talk for hours. Beyond that the jobs that are
+// due first are forgotten early.
+const MOST: usize = 32_000_000;
 
 /// The jobs whose records were received.
 #[derive(Debug)]
@@ -147,7 +149,9 @@ impl Agents {
             let of_strangers = self.adopt(*trace_id, &key);
             copies += self.with(&key, now, sessions, out, |job, cx| {
                 job.traces.insert(*trace_id);
-                job.seen.extend(of_strangers);
+                for id in of_strangers {
+                    job.seen.insert(id, ());
+                }
                 let mut copies = 0;
                 for span in spans {
                     copies += u64::from(job.span(span, now, cx));
@@ -199,6 +203,7 @@ impl Agents {
                 }
             });
         }
+        self.limit(now, sessions, out);
     }
 
     /// Applies what the sessions have learnt: a job ends with its agent or its room.
@@ -223,12 +228,12 @@ impl Agents {
     pub fn exemplar(&self, facts: &Facts, context: (TraceId, SpanId)) -> (TraceId, SpanId) {
         let key = Key::of(facts).or_else(|| self.by_trace.get(&context.0).cloned());
         let Some(key) = key else { return context };
-        let own = self.jobs.get(&key).map(|job| (job.mode, job.own.get(&context.1)));
+        let own = self.jobs.get(&key).map(|job| (job.mode, job.own.get(context.1)));
         let is_joined = match own.and_then(|(mode, _)| mode) {
             Some(mode) => mode == Mode::Join,
             None => self.traces == AgentTraces::Join,
         };
-        let trace = own.and_then(|(_, own)| own.copied()).unwrap_or_else(|| ids::trace(&key.room));
+        let trace = own.and_then(|(_, own)| own).unwrap_or_else(|| ids::trace(&key.room));
         (if is_joined { trace } else { context.0 }, context.1)
     }
 

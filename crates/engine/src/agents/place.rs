@@ -11,6 +11,9 @@ use livekit_otel_model::hex;
 use livekit_otel_model::semconv::key;
 use livekit_otel_model::signal::{Attribute, Link, SpanId, TraceId};
 
+// The spans that end a job come last, and stay in the room's trace.
+const FRAME: usize = 16;
+
 /// What surrounds a job.
 #[derive(Debug)]
 pub(super) struct Context<'a> {
@@ -31,9 +34,9 @@ impl Context<'_> {
         known.unwrap_or_else(|| (self.max_spans / 2).saturating_sub(used))
     }
 
-    // From then on spans are held until their turn is known: a turn has some 15 spans.
+    // From then on spans are held until their turn is known.
     fn is_nearly_full(&self, job: &Job) -> bool {
-        self.left(job) <= self.max_spans / 20
+        self.left(job) <= self.max_spans / 20 + FRAME
     }
 
     /// A link to the room's span at that time, if the room is known.
@@ -52,7 +55,7 @@ impl Job {
     /// Receives a span; returns whether it is a copy.
     pub(super) fn span(&mut self, span: &ForeignSpan, now: Time, cx: &mut Context<'_>) -> bool {
         self.hear(&span.facts, now);
-        if !self.seen.insert(span.span_id) {
+        if !self.seen.insert(span.span_id, ()) {
             return true;
         }
         self.learn(span, now);
@@ -130,13 +133,14 @@ impl Job {
 
     // The trace of a span that may not have come yet.
     fn trace_now(&self, span: SpanId, cx: &Context<'_>) -> TraceId {
-        self.own.get(&span).copied().unwrap_or_else(|| ids::trace(cx.room))
+        self.own.get(span).unwrap_or_else(|| ids::trace(cx.room))
     }
 
     // The trace of a span that joins its room; `None` if it has to be held.
-    fn trace_of(&self, span: &ForeignSpan, cx: &Context<'_>) -> Option<TraceId> {
+    fn trace_of(&mut self, span: &ForeignSpan, cx: &Context<'_>) -> Option<TraceId> {
         let room = ids::trace(cx.room);
-        if self.own.is_empty() && self.held.is_empty() && !cx.is_nearly_full(self) {
+        self.held.is_on |= cx.is_nearly_full(self);
+        if !self.held.is_on {
             return Some(room);
         }
         // Its children left already.
@@ -144,8 +148,8 @@ impl Job {
             return Some(missing.trace);
         }
         let Some(parent) = span.parent else { return Some(room) };
-        if let Some(own) = self.own.get(&parent) {
-            return Some(*own);
+        if let Some(own) = self.own.get(parent) {
+            return Some(own);
         }
         if self.held.has(parent) {
             return None;
@@ -157,7 +161,7 @@ impl Job {
         if names::is_turn(&span.name) || is_of_session {
             return Some(self.weigh(span.span_id, cx));
         }
-        if self.seen.contains(&parent) {
+        if self.seen.contains(parent) {
             return Some(room);
         }
         self.missing.get(&parent).map(|missing| missing.trace)
@@ -165,7 +169,7 @@ impl Job {
 
     // The room's trace if a turn with all that is held of it fits, or else a trace of its own.
     pub(super) fn weigh(&self, turn: SpanId, cx: &Context<'_>) -> TraceId {
-        let fits = self.held.below(turn) < cx.left(self);
+        let fits = self.held.below(turn) + FRAME < cx.left(self);
         if fits { ids::trace(cx.room) } else { ids::turn_trace(cx.room, turn) }
     }
 
@@ -222,7 +226,7 @@ impl Job {
     }
 
     fn child(&mut self, span: &mut ForeignSpan, parent: SpanId, cx: &Context<'_>) {
-        let own = self.own.get(&span.span_id).copied();
+        let own = self.own.get(span.span_id);
         let mut of_parent = span.trace_id;
         // The first of a trace of its own: its parent is elsewhere.
         if own.is_some_and(|own| own == ids::turn_trace(cx.room, span.span_id)) {
@@ -230,7 +234,7 @@ impl Job {
             span.parent = None;
             span.added_links.push(Link { trace_id: of_parent, span_id: parent });
         }
-        if !self.seen.contains(&parent) {
+        if !self.seen.contains(parent) {
             let missing = self.missing.entry(parent);
             let missing = missing.or_insert_with(|| Missing::new(span, of_parent));
             missing.add(span);

@@ -107,7 +107,9 @@ fn each_span_leaves_once_by_whichever_way() {
     let mut stranger = span("llm_request", 9, 8, 3);
     stranger.facts = Facts::default();
     assert_eq!(run.spans(vec![stranger.clone(), stranger.clone()], 4), 1);
+    run.restart(4);
     assert_eq!(run.spans(job(), 5), 1);
+    run.restart(5);
     assert_eq!(run.spans(job(), 6), 9);
     assert_eq!(run.spans(vec![stranger], 7), 1);
     assert_eq!(run.by_id().len(), 9);
