@@ -74,6 +74,45 @@ fn a_killed_job_releases_what_is_held() {
 }
 
 #[test]
+fn a_turn_whose_first_spans_left_stays_in_the_rooms_trace() {
+    let mut run = Run::call(settings());
+    run.spans(turn(50)[..4].to_vec(), 5);
+    for nth in 0..40 {
+        run.spans(turn(nth), 6);
+    }
+    run.spans(turn(50)[4..].to_vec(), 7);
+    assert_eq!(run.get(600).trace_id, room_link().trace_id);
+    assert_whole_without_session(&run);
+}
+
+#[test]
+fn a_second_job_shares_what_the_first_left() {
+    let mut run = Run::call(settings());
+    for nth in 0..30 {
+        run.spans(turn(nth), 5);
+    }
+    let before = in_room(&run);
+    for nth in 0..30 {
+        let mut spans = turn(nth);
+        for span in &mut spans {
+            span.facts.job = Some("AJ_2".into());
+            span.trace_id = [8; 16];
+            span.span_id[0] = 1;
+            span.parent =
+                span.parent.map(|id| [1, id[1], id[2], id[3], id[4], id[5], id[6], id[7]]);
+        }
+        run.spans(spans, 6);
+    }
+    assert_eq!(in_room(&run), before);
+    run.hang_up(90);
+    run.until(200);
+    // Its session, which only turns in traces of their own name.
+    let session = &run.by_id()[&[1, 0, 0, 0, 0, 0, 0, 2]];
+    assert_eq!((&*session.name, session.trace_id), ("agent_session", room_link().trace_id));
+    assert_whole(&run);
+}
+
+#[test]
 fn jobs_and_participants_share_a_trace() {
     let mut run = Run::call(settings());
     for nth in 0..60 {

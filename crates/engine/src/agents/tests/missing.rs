@@ -103,9 +103,26 @@ fn a_job_goes_on_while_one_of_its_participants_is_there() {
     run.spans(killed(), 5);
     run.apply(&event(EventKind::ParticipantLeft, 6, Some("PA_agent")), 6);
     run.apply(&event(EventKind::ParticipantActive, 7, Some("PA_again")), 7);
+    // It has ended by now.
+    run.spans(vec![span("tts_node", 22, 21, 8)], 8);
     run.spans(vec![of("PA_again", span("agent_speaking", 20, 21, 8))], 9);
     run.until(20_000);
-    assert_eq!(run.by_id().len(), 7);
+    assert_eq!(run.by_id().len(), 8);
+}
+
+#[test]
+fn a_missing_span_is_named_by_the_child_that_says_most() {
+    // As in npm, where speech may be directly below the session.
+    for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2]] {
+        let children = ["on_exit", "tts_node", "user_turn"];
+        let mut run = Run::with(Join);
+        for nth in order {
+            run.spans(vec![span(children[nth], 10 + nth as u64, 2, 1)], 5);
+        }
+        run.hang_up(6);
+        run.until(100);
+        assert_eq!(&*run.get(2).name, "agent_session");
+    }
 }
 
 #[test]
