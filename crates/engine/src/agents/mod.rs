@@ -273,9 +273,10 @@ impl Agents {
         sessions: &mut Sessions,
         out: &mut Foreign,
     ) {
-        while let Some(key) = self.jobs.keys().next().cloned() {
+        // They stay, for the exemplars of a last flush.
+        let keys: Vec<_> = self.jobs.keys().cloned().collect();
+        for key in keys {
             self.finish(&key, Some(rule), now, sessions, out);
-            self.forget(&key);
         }
     }
 

@@ -221,8 +221,11 @@ fn an_exemplar_follows_its_span() {
     run.spans(job(), 5);
     assert_eq!(run.engine.agents.exemplar(&facts(), context), joined);
     assert_eq!(run.engine.agents.exemplar(&Facts::default(), context), joined);
-    let mut linked = Run::with(AgentTraces::Link);
-    linked.spans(job(), 5);
+    let mut linked = Run::with(AgentTraces::Join);
+    let mut own = job();
+    own[0].origin = origin(false);
+    linked.spans(own, 5);
+    linked.close(6);
     assert_eq!(linked.engine.agents.exemplar(&facts(), context), context);
 }
 
