@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderValue};
 use crate::config::Config;
 use crate::source::read_again;
 use crate::source::uploads::multipart::{Event, Parser};
+use livekit_otel_agents::{Content, Reader};
 use livekit_otel_durable::journal::{self, Accepted, Entry};
 use livekit_otel_durable::store::Frames;
 use livekit_otel_engine::session;
@@ -36,6 +37,7 @@ pub const TARGETS: &[Target] = &[
     ("config", config),
     ("journal", journal),
     ("multipart", multipart),
+    ("upload", upload),
 ];
 
 // The API key of the webhooks' tokens.
@@ -99,6 +101,38 @@ pub fn analytics(mut data: &[u8]) {
     }
     play(&timed(reads));
 }
+
+/// Uploads, each after its kind (a byte) and its length (two). What is usable must not depend on the settings.
+pub fn upload(mut data: &[u8]) {
+    let mut reads = Vec::new();
+    while let [kind, high, low, rest @ ..] = data {
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        let (message, after) = rest.split_at(length.min(rest.len()));
+        data = after;
+        let source = UPLOADS[usize::from(*kind) % UPLOADS.len()];
+        let plain = Reader { content: Content::Plain, ..Reader::default() };
+        let (dropped, plain) =
+            (Reader::default().read(source, message), plain.read(source, message));
+        assert_eq!(dropped.is_ok(), plain.is_ok());
+        if let (Ok(dropped), Ok(plain)) = (dropped, plain) {
+            assert_eq!((dropped.items, dropped.unusable), (plain.items, plain.unusable));
+            reads.push(Decoded::Upload(if kind % 2 == 0 { dropped.upload } else { plain.upload }));
+        }
+    }
+    let seconds = (1_795_981_975..).filter_map(Time::from_secs);
+    play(&seconds.zip(reads).collect::<Vec<_>>());
+}
+
+// An odd number of them, so that each comes with both settings.
+const UPLOADS: [Source; 7] = [
+    Source::AgentTraces,
+    Source::AgentLogs,
+    Source::AgentMetrics,
+    Source::AgentRecordings,
+    Source::OtlpTraces,
+    Source::OtlpLogs,
+    Source::OtlpMetrics,
+];
 
 /// A configuration: the file and, after a zero, lines of variables.
 pub fn config(data: &[u8]) {
