@@ -16,6 +16,7 @@ mod origin;
 mod recording;
 mod rules;
 mod traces;
+mod unreadable;
 
 use opentelemetry_proto::tonic::collector;
 use prost::Message;
@@ -24,10 +25,10 @@ use livekit_otel_model::Source;
 use livekit_otel_model::foreign::Upload;
 pub use livekit_otel_model::privacy::Content;
 use livekit_otel_model::privacy::Privacy;
-use thiserror::Error;
 
 pub use recording::with_sizes;
 use rules::Rules;
+pub use unreadable::Unreadable;
 
 /// Reads uploads.
 #[derive(Debug, Clone, Default)]
@@ -48,11 +49,6 @@ pub struct Read {
     /// How many more it has that can't be used, such as spans without an id.
     pub unusable: u64,
 }
-
-/// Why a request can't be read. It shows nothing of it.
-#[derive(Debug, Error)]
-#[error("it is not the expected OTLP message")]
-pub struct Unreadable;
 
 impl Reader {
     /// Reads a request: protobuf, or JSON if its first byte is `{`. A recording is its header, with sizes if

@@ -12,8 +12,9 @@ use livekit_otel_model::foreign::{Facts, ForeignLog, Origin};
 
 use crate::classes::{Place, is_known_body};
 use crate::clean::Pass;
+use crate::facts;
 use crate::origin::{Program, encoded};
-use crate::{Rules, facts};
+use crate::rules::Rules;
 
 /// The log records of a request. All are usable: a log record needs no trace.
 pub(crate) fn read(rules: &Rules<'_>, request: ExportLogsServiceRequest) -> Vec<ForeignLog> {

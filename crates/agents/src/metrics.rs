@@ -18,8 +18,9 @@ use livekit_otel_model::signal::Number;
 
 use crate::classes::Place;
 use crate::clean::Pass;
+use crate::facts;
 use crate::origin::{Program, encoded};
-use crate::{Rules, facts};
+use crate::rules::Rules;
 
 // The field of the attributes in a point.
 const OF_NUMBER: u32 = 7;

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use livekit_otel_model::event::{RoomSid, Time};
 use livekit_otel_model::foreign::{Facts, ModelUsage, Recording};
 
-use crate::Unreadable;
+use crate::unreadable::Unreadable;
 
 // More of anything in a summary is left out.
 const MOST: usize = 64;

@@ -11,8 +11,9 @@ use livekit_otel_model::semconv::key;
 
 use crate::classes::{Place, is_content_event};
 use crate::clean::Pass;
+use crate::facts;
 use crate::origin::{Program, encoded};
-use crate::{Rules, facts};
+use crate::rules::Rules;
 
 /// The spans of a request, and how many of its spans have no valid ids.
 pub(crate) fn read(

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE};
 use prost::encoding::{WireType, encode_key, encode_varint};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use crate::Unreadable;
+use crate::unreadable::Unreadable;
 use schema::{Field, Kind};
 pub(crate) use schema::{LOGS, METRICS, Message, TRACES};
 
