@@ -98,7 +98,7 @@ soak:
 # Runs each target for FUZZ_SECONDS, from the corpus and earlier findings. Needs the nightly toolchain and
 # cargo-fuzz. New inputs go to fuzz/found, failing ones to fuzz/artifacts.
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS ?= webhook capture analytics config journal upload
+FUZZ_TARGETS ?= webhook capture analytics config journal multipart upload
 
 fuzz:
 	@for target in $(FUZZ_TARGETS); do \
