@@ -3,7 +3,7 @@
 //!
 //! - It may know OTLP's messages, and the keys of LiveKit's agents.
 //! - It must not know a socket, a runtime or a clock. A request that is read again gives the same records.
-//! - Tests: `cargo test -p livekit-otel-agents`, and the root package's `tests/it/agents`.
+//! - Tests: `cargo test -p livekit-otel-agents`, and the root package's `tests/it`.
 
 mod classes;
 mod clean;
