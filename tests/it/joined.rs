@@ -21,10 +21,10 @@ use crate::capture;
 use crate::golden::compare;
 use crate::history::saved_and_loaded;
 
-const CAPTURES: [&str; 7] =
+pub(crate) const CAPTURES: [&str; 7] =
     ["ordinary", "crash", "killed", "node-ordinary", "own-provider", "redaction", "two-process"];
 
-type Line = (Time, Decoded);
+pub(crate) type Line = (Time, Decoded);
 
 // The first part of a multipart body, the header of a recording.
 fn header(body: &[u8]) -> &[u8] {
@@ -54,6 +54,10 @@ fn upload(text: &str, reader: &Reader) -> Line {
 
 // The lines of both halves by their time; with a collector, also what an agent sent there.
 fn lines(name: &str) -> Vec<Line> {
+    lines_read_by(name, &Reader::default())
+}
+
+pub(crate) fn lines_read_by(name: &str, reader: &Reader) -> Vec<Line> {
     let root = env!("CARGO_MANIFEST_DIR");
     let path = |half: &str| format!("{root}/tests/captures/agents/{name}.{half}.jsonl");
     let server = std::fs::read_to_string(path("server")).unwrap();
@@ -66,14 +70,14 @@ fn lines(name: &str) -> Vec<Line> {
         .collect();
     let uploads = ["agents", "collector"].map(|half| std::fs::read_to_string(path(half)));
     for text in uploads.iter().flatten().flat_map(|text| text.lines()) {
-        lines.push(upload(text, &Reader::default()));
+        lines.push(upload(text, reader));
     }
     lines.sort_by_key(|(at, _)| *at);
     lines
 }
 
 // The output of the lines and of the time after them, with a restart before one of them.
-fn play(lines: &[Line], settings: &Settings, restart: Option<usize>) -> Batch {
+pub(crate) fn play(lines: &[Line], settings: &Settings, restart: Option<usize>) -> Batch {
     let begin = lines[0].0;
     let new = || Engine::new(settings.clone(), stats::Settings::default(), begin);
     let (mut engine, mut out) = (new(), Batch::default());

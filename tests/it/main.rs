@@ -53,6 +53,7 @@ mod reconcile;
 mod requested;
 mod restart;
 mod run;
+mod said;
 mod scenarios;
 mod schema;
 mod seeds;
