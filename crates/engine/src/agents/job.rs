@@ -180,7 +180,7 @@ impl Job {
             self.agents.insert(place, sid.clone());
             self.ended = self.ended.filter(|(_, Rule(rule))| *rule == END_BY_ROOT);
         }
-        if span.parent.is_none() {
+        if names::ends_job(&span.name, span.parent.is_none()) {
             self.ended.get_or_insert((now, Rule(END_BY_ROOT)));
         }
     }

@@ -65,6 +65,11 @@ pub(super) fn is_turn(name: &str) -> bool {
     matches!(name, USER_TURN | AGENT_TURN)
 }
 
+/// Whether it ends last of its job. An application's own spans may be roots too.
+pub(super) fn ends_job(name: &str, is_root: bool) -> bool {
+    name == ENTRYPOINT || (name == SESSION && is_root)
+}
+
 /// Whether it is one of the few spans of a job that hold the others together.
 pub(super) fn is_frame(name: &str) -> bool {
     matches!(name, ENTRYPOINT | SESSION | "session_start" | "session_close" | "job_shutdown")

@@ -111,6 +111,16 @@ fn a_job_goes_on_while_one_of_its_participants_is_there() {
 }
 
 #[test]
+fn an_applications_root_does_not_end_a_job() {
+    let mut run = Run::with(Join);
+    run.spans(killed(), 5);
+    run.spans(vec![span("warm up", 30, 0, 5)], 6);
+    run.until(3000);
+    assert_eq!(run.by_id().len(), 7);
+    assert_eq!(run.get(30).parent, Some(ids::room(&room())));
+}
+
+#[test]
 fn a_missing_span_is_named_by_the_child_that_says_most() {
     // As in npm, where speech may be directly below the session.
     for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2]] {
