@@ -5,6 +5,7 @@
 //! Which records form a group depends only on those that are passed together, so that a replay numbers the same
 //! groups. Field numbers are those of opentelemetry-proto, trace/v1, logs/v1, common/v1 and resource/v1.
 
+mod fields;
 mod point;
 
 use std::collections::HashMap;
@@ -14,11 +15,12 @@ use opentelemetry_proto::tonic::trace::v1::{Status, span::SpanKind, status::Stat
 use prost::Message;
 
 use crate::encode::SAMPLED;
-use crate::record::{Record, Scope, attributes};
+use crate::record::{Record, Scope};
 use crate::wire::{field_len, put_bytes, put_fixed, put_fixed32, put_head, put_varint};
+use fields::{Ids, put_attributes, put_text_attribute};
 use livekit_otel_model::foreign::{ForeignLog, ForeignMetric, ForeignSpan, Origin};
 use livekit_otel_model::privacy::Privacy;
-use livekit_otel_model::signal::{Attribute, SpanId, TraceId};
+use livekit_otel_model::signal::{SpanId, TraceId};
 
 // A group is closed before it has more bytes.
 pub(super) const GROUP_BYTES: usize = 256 << 10;
@@ -110,32 +112,6 @@ fn put_link_ids((trace_id, span_id): &(TraceId, SpanId), to: &mut Vec<u8>) {
     put_bytes(2, span_id, to);
 }
 
-fn put_attributes(number: u32, privacy: &Privacy, added: &[Attribute], to: &mut Vec<u8>) {
-    for attribute in attributes(privacy, added) {
-        put_bytes(number, &attribute.encode_to_vec(), to);
-    }
-}
-
-/// The ids of a span or log record, as fields of it.
-struct Ids {
-    // A span's trace, span and parent at most.
-    bytes: [u8; 38],
-    len: usize,
-}
-
-impl Ids {
-    fn new() -> Self {
-        Self { bytes: [0; 38], len: 0 }
-    }
-
-    fn put(&mut self, number: u32, id: &[u8]) {
-        let mut free = &mut self.bytes[self.len..];
-        let before = free.len();
-        put_bytes(number, id, &mut free);
-        self.len += before - free.len();
-    }
-}
-
 /// A span, log record or metric, in the parts that it consists of.
 struct Piece<'a> {
     ids: Ids,
@@ -146,7 +122,7 @@ struct Piece<'a> {
 
 impl Piece<'_> {
     fn len(&self) -> usize {
-        self.ids.len + self.body.len() + self.tail.len()
+        self.ids.fields().len() + self.body.len() + self.tail.len()
     }
 }
 
@@ -218,7 +194,7 @@ impl Group<'_> {
         put_optional(1, scope, &mut bytes);
         for piece in &self.pieces {
             put_head(2, piece.len(), &mut bytes);
-            bytes.put_slice(&piece.ids.bytes[..piece.ids.len]);
+            bytes.put_slice(piece.ids.fields());
             bytes.put_slice(piece.body);
             bytes.put_slice(&piece.tail);
         }
@@ -251,13 +227,4 @@ fn instance(id: &str) -> Vec<u8> {
     let mut attribute = Vec::new();
     put_text_attribute(1, INSTANCE, id, &mut attribute);
     attribute
-}
-
-/// An attribute with a text, as the field of this number.
-fn put_text_attribute(number: u32, key: &str, text: &str, to: &mut Vec<u8>) {
-    let value = field_len(text.len());
-    put_head(number, field_len(key.len()) + field_len(value), to);
-    put_bytes(1, key.as_bytes(), to);
-    put_head(2, value, to);
-    put_bytes(1, text.as_bytes(), to);
 }

@@ -27,8 +27,8 @@ use crate::stats::{Level, Settings};
 use livekit_otel_model::event::{RoomSid, Time};
 use livekit_otel_model::foreign::{Facts, ForeignData, ForeignMetric, Origin};
 use livekit_otel_model::semconv::key;
-use livekit_otel_model::signal::{Attribute, SpanId, Temporality, TraceId};
-use series::{Points, Rule, Series, Source, Uploaded};
+use livekit_otel_model::signal::{Attribute, Temporality};
+use series::{Kind, Place, Points, Rule, Series, Source, Uploaded};
 
 // A series that has the id of a room, job or process ends this long after its last point. Programs upload every 60 s
 // at least.
@@ -38,16 +38,14 @@ const MOST_OVERFLOWS: usize = 1000;
 // Processes and jobs that are remembered, over all series.
 const MOST_SOURCES: usize = 1 << 20;
 
-/// Sets the trace and the span that an exemplar belongs to, by what is known of its record.
-pub(crate) type Place<'a> = &'a dyn Fn(&Facts, (TraceId, SpanId)) -> (TraceId, SpanId);
-
 /// The series of other programs' metrics.
 #[derive(Debug)]
 pub(crate) struct ForeignMetrics {
     level: Level,
     limit: usize,
     temporality: Temporality,
-    metrics: BTreeMap<MetricKey, Metric>,
+    // In one map: most metrics have few series.
+    series: BTreeMap<(MetricKey, SeriesKey), Box<Series>>,
     // Without overflow series.
     live: usize,
     overflows: usize,
@@ -60,19 +58,6 @@ struct MetricKey {
     unit: Arc<str>,
     kind: Kind,
     origin: Arc<Origin>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-enum Kind {
-    Gauge,
-    Sum { is_monotonic: bool },
-    Histogram,
-}
-
-#[derive(Debug)]
-struct Metric {
-    description: Arc<str>,
-    series: BTreeMap<SeriesKey, Series>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -99,7 +84,7 @@ impl ForeignMetrics {
             level: settings.level,
             limit: settings.cardinality_limit,
             temporality: settings.temporality,
-            metrics: BTreeMap::new(),
+            series: BTreeMap::new(),
             live: 0,
             overflows: 0,
             sources: 0,
@@ -118,8 +103,9 @@ impl ForeignMetrics {
         for metric in uploaded {
             let mut left = metric.clone();
             let count;
+            let of = self.metric_key(metric);
             let mut applied = Uploaded::all(&metric.data).into_iter().map(|point| {
-                let applied = self.point(metric, &point, now);
+                let applied = self.point((metric, &of), &point, now);
                 copies += u64::from(matches!(applied, Applied::Copy));
                 matches!(applied, Applied::NoCapacity)
             });
@@ -143,31 +129,26 @@ impl ForeignMetrics {
         copies
     }
 
-    fn point(&mut self, metric: &ForeignMetric, point: &Uploaded<'_>, now: Time) -> Applied {
-        let kind = kind(&metric.data);
-        let (mut of, mut key) = (self.metric_key(metric, kind), self.series_key(point));
-        let is_known = self.metrics.get(&of).is_some_and(|of| of.series.contains_key(&key));
-        if !is_known && self.live >= self.limit {
-            let origin = Origin { process: None, ..(*of.origin).clone() };
-            of.origin = Arc::new(origin);
-            key = SeriesKey::overflow(key.bounds);
-            let is_known = self.metrics.get(&of).is_some_and(|of| of.series.contains_key(&key));
-            if !is_known && self.overflows >= MOST_OVERFLOWS {
+    fn point(
+        &mut self,
+        (metric, of): (&ForeignMetric, &MetricKey),
+        point: &Uploaded<'_>,
+        now: Time,
+    ) -> Applied {
+        let mut key = (of.clone(), self.series_key(point));
+        if self.live >= self.limit && !self.series.contains_key(&key) {
+            key.0.origin = without_process(&of.origin);
+            key.1 = SeriesKey::overflow(key.1.bounds);
+            if self.overflows >= MOST_OVERFLOWS && !self.series.contains_key(&key) {
                 return Applied::NoCapacity;
             }
         }
-        let is_own = self.level >= Level::Participant && !key.is_overflow;
-        let rule = self.rule(kind, is_own);
-        let is_overflow = key.is_overflow;
-        let description = &metric.description;
-        let metrics = self.metrics.entry(of).or_insert_with(|| Metric {
-            description: Arc::clone(description),
-            series: BTreeMap::new(),
-        });
-        let series = metrics.series.entry(key).or_insert_with(|| {
-            let count = if is_overflow { &mut self.overflows } else { &mut self.live };
+        let is_own = self.level >= Level::Participant && !key.1.is_overflow;
+        let rule = self.rule(of.kind, is_own);
+        let count = if key.1.is_overflow { &mut self.overflows } else { &mut self.live };
+        let series = self.series.entry(key).or_insert_with(|| {
             *count += 1;
-            Series::new(point, now)
+            Box::new(Series::new(Arc::clone(&metric.description), point, now))
         });
         let before = series.sources();
         let is_copy = series.add(point, source(metric, point), rule, now);
@@ -185,15 +166,14 @@ impl ForeignMetrics {
         }
     }
 
-    fn metric_key(&self, metric: &ForeignMetric, kind: Kind) -> MetricKey {
-        let is_dropped = self.level < Level::Participant && metric.origin.process.is_some();
-        let origin = if is_dropped {
-            Arc::new(Origin { process: None, ..(*metric.origin).clone() })
+    fn metric_key(&self, metric: &ForeignMetric) -> MetricKey {
+        let origin = if self.level < Level::Participant {
+            without_process(&metric.origin)
         } else {
             Arc::clone(&metric.origin)
         };
         let (name, unit) = (Arc::clone(&metric.name), Arc::clone(&metric.unit));
-        MetricKey { name, unit, kind, origin }
+        MetricKey { name, unit, kind: kind(&metric.data), origin }
     }
 
     fn series_key(&self, point: &Uploaded<'_>) -> SeriesKey {
@@ -215,40 +195,54 @@ impl ForeignMetrics {
         place: Place<'_>,
         out: &mut Vec<ForeignMetric>,
     ) {
-        let mut metrics = std::mem::take(&mut self.metrics);
         (self.live, self.overflows, self.sources) = (0, 0, 0);
-        metrics.retain(|of, metric| {
+        let mut series = std::mem::take(&mut self.series);
+        let mut gathered: Option<Gathered> = None;
+        series.retain(|(of, key), series| {
             let rule = self.rule(of.kind, false);
-            let mut points = Points::new(of.kind);
-            metric.series.retain(|key, series| {
-                let bounds = key.bounds.iter().map(|bits| f64::from_bits(*bits)).collect();
-                let facts = key.facts();
-                series.flush(rule, (since, now), place, &mut |amount, times, exemplars| {
-                    let of = (&facts, &key.attributes, &bounds);
-                    points.push(of, amount, times, exemplars);
-                });
-                let is_node = of.origin.process.is_none() && key.room.is_none();
-                let counts = is_node && key.job.is_none() && series.counts(rule);
-                let stays = counts || now.since(series.last()) < IDLE;
-                if stays {
-                    let count = if key.is_overflow { &mut self.overflows } else { &mut self.live };
-                    *count += 1;
-                    self.sources += series.sources();
-                }
-                stays
-            });
-            if let Some(data) = points.data(of.kind, rule.is_delta) {
-                out.push(ForeignMetric {
-                    origin: Arc::clone(&of.origin),
-                    name: Arc::clone(&of.name),
-                    unit: Arc::clone(&of.unit),
-                    description: Arc::clone(&metric.description),
-                    data,
-                });
+            if gathered.as_ref().is_none_or(|gathered| gathered.of != *of) {
+                let next = Gathered::new(of, rule, series.description());
+                out.extend(gathered.replace(next).and_then(Gathered::metric));
             }
-            !metric.series.is_empty()
+            let Some(gathered) = &mut gathered else { return true };
+            let bounds = key.bounds.iter().map(|bits| f64::from_bits(*bits)).collect();
+            let facts = key.facts();
+            series.flush(rule, (since, now), place, &mut |amount, times, exemplars| {
+                let of = (&facts, &key.attributes, &bounds);
+                gathered.points.push(of, amount, times, exemplars);
+            });
+            let has_id = of.origin.process.is_some() || key.room.is_some() || key.job.is_some();
+            let stays = !has_id && series.counts(rule) || now.since(series.last()) < IDLE;
+            if stays {
+                let count = if key.is_overflow { &mut self.overflows } else { &mut self.live };
+                *count += 1;
+                self.sources += series.sources();
+            }
+            stays
         });
-        self.metrics = metrics;
+        out.extend(gathered.and_then(Gathered::metric));
+        self.series = series;
+    }
+}
+
+// The points of one metric at a flush.
+struct Gathered {
+    of: MetricKey,
+    description: Arc<str>,
+    rule: Rule,
+    points: Points,
+}
+
+impl Gathered {
+    fn new(of: &MetricKey, rule: Rule, description: &Arc<str>) -> Self {
+        let description = Arc::clone(description);
+        Self { of: of.clone(), description, rule, points: Points::new(of.kind) }
+    }
+
+    fn metric(self) -> Option<ForeignMetric> {
+        let MetricKey { name, unit, kind, origin } = self.of;
+        let data = self.points.data(kind, self.rule.is_delta)?;
+        Some(ForeignMetric { origin, name, unit, description: self.description, data })
     }
 }
 
@@ -266,6 +260,13 @@ impl SeriesKey {
             attributes: overflow.into_iter().collect(),
             ..Facts::default()
         }
+    }
+}
+
+fn without_process(origin: &Arc<Origin>) -> Arc<Origin> {
+    match origin.process {
+        Some(_) => Arc::new(Origin { process: None, ..(**origin).clone() }),
+        None => Arc::clone(origin),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Metrics of other programs.
 
-use super::{Ids, put_attributes, put_text_attribute};
+use super::fields::{Ids, put_attributes, put_text_attribute};
 use crate::encode::temporality;
 use crate::wire::{field, field_len, put_bytes, put_fixed, put_head, sum_tail};
 use livekit_otel_model::foreign::{
@@ -10,6 +10,8 @@ use livekit_otel_model::privacy::Privacy;
 use livekit_otel_model::semconv::key;
 use livekit_otel_model::signal::{Number, Temporality};
 
+// A metric with more points is sent in parts.
+const POINTS: u64 = 250;
 const HISTOGRAM: u32 = 9;
 const HISTOGRAM_ATTRIBUTES: u32 = 9;
 
@@ -51,7 +53,7 @@ fn split(
     let (mut gathered, mut items) = (Vec::new(), 0);
     for point in points {
         let len = field_len(point.len());
-        let is_full = gathered.len() + len > most / 2 || items >= super::GROUP_ITEMS / 2;
+        let is_full = gathered.len() + len > most / 2 || items >= POINTS;
         if is_full && items > 0 {
             to(message(metric, (data, tail), &gathered), items);
             gathered.clear();
@@ -146,8 +148,8 @@ fn put_exemplars(number: u32, exemplars: &[ForeignExemplar], to: &mut Vec<u8>) {
             ids.put(5, trace_id);
         }
         let body = &exemplar.body.sent;
-        put_head(number, ids.len + body.len(), to);
-        to.extend_from_slice(&ids.bytes[..ids.len]);
+        put_head(number, ids.fields().len() + body.len(), to);
+        to.extend_from_slice(ids.fields());
         to.extend_from_slice(body);
     }
 }

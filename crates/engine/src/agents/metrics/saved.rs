@@ -1,12 +1,9 @@
 //! The series of other programs' metrics in a snapshot.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
 use super::series::Series;
-use super::{ForeignMetrics, Metric, MetricKey, SeriesKey};
+use super::{ForeignMetrics, MetricKey, SeriesKey};
 use crate::snapshot::{Error, Part, Writer, read};
 use crate::stats::Level;
 use livekit_otel_model::signal::Temporality;
@@ -17,17 +14,13 @@ const PAGE: usize = 128;
 #[derive(Serialize)]
 struct PageRef<'a> {
     settings: (u8, bool),
-    key: &'a MetricKey,
-    description: &'a str,
-    series: Vec<(&'a SeriesKey, &'a Series)>,
+    series: &'a [(&'a (MetricKey, SeriesKey), &'a Series)],
 }
 
 #[derive(Deserialize)]
 struct Page {
     settings: (u8, bool),
-    key: MetricKey,
-    description: Arc<str>,
-    series: Vec<(SeriesKey, Series)>,
+    series: Vec<((MetricKey, SeriesKey), Series)>,
 }
 
 impl ForeignMetrics {
@@ -36,12 +29,10 @@ impl ForeignMetrics {
     /// # Errors
     /// Those of `to`.
     pub(crate) fn save(&self, to: &mut Writer<'_>) -> Result<(), Error> {
-        for (key, Metric { description, series }) in &self.metrics {
-            let series: Vec<_> = series.iter().collect();
-            for page in series.chunks(PAGE) {
-                let (settings, series) = (self.settings(), page.to_vec());
-                to.put(Part::AgentSeries, &PageRef { settings, key, description, series })?;
-            }
+        let settings = self.settings();
+        let all: Vec<_> = self.series.iter().map(|(key, series)| (key, &**series)).collect();
+        for series in all.chunks(PAGE) {
+            to.put(Part::AgentSeries, &PageRef { settings, series })?;
         }
         Ok(())
     }
@@ -51,19 +42,15 @@ impl ForeignMetrics {
     /// # Errors
     /// If they can't be read.
     pub(crate) fn load(&mut self, content: &[u8]) -> Result<(), Error> {
-        let Page { settings, key, description, series } = read(content)?;
+        let Page { settings, series } = read(content)?;
         if settings != self.settings() {
             return Ok(());
         }
-        let metric = self
-            .metrics
-            .entry(key)
-            .or_insert_with(|| Metric { description, series: BTreeMap::new() });
         for (key, series) in series {
-            let count = if key.is_overflow { &mut self.overflows } else { &mut self.live };
+            let count = if key.1.is_overflow { &mut self.overflows } else { &mut self.live };
             *count += 1;
             self.sources += series.sources();
-            metric.series.insert(key, series);
+            self.series.insert(key, Box::new(series));
         }
         Ok(())
     }

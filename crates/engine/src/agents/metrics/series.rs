@@ -1,6 +1,5 @@
 //! One series: its points go in, its points of each flush come out.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +7,6 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::amount::{Amount, Distribution};
-use super::{Kind, Place};
 use livekit_otel_model::event::Time;
 use livekit_otel_model::foreign::{
     Body, Facts, ForeignData, ForeignExemplar, ForeignHistogram, ForeignPoint,
@@ -21,6 +19,17 @@ const COPIES: Duration = Duration::from_mins(2);
 const SILENCE: Duration = Duration::from_hours(1);
 // Exemplars of a flush, the newest.
 const MOST_EXEMPLARS: usize = 4;
+
+/// Sets the trace and the span that an exemplar belongs to, by what is known of its record.
+pub(crate) type Place<'a> = &'a dyn Fn(&Facts, (TraceId, SpanId)) -> (TraceId, SpanId);
+
+/// What a metric's points are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) enum Kind {
+    Gauge,
+    Sum { is_monotonic: bool },
+    Histogram,
+}
 
 /// Where a point is from, as an id: the process, the room, the job and the attributes.
 pub(super) type Source = [u8; 8];
@@ -93,7 +102,7 @@ struct Last {
     time: Time,
     received: Time,
     // Of a cumulative point that counts by its difference.
-    amount: Option<Amount>,
+    amount: Option<Box<Amount>>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -106,6 +115,7 @@ struct Kept {
 /// The state of a series.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Series {
+    description: Arc<str>,
     // Since the start, or the last flush if it leaves as deltas.
     total: Amount,
     start: Option<Time>,
@@ -113,23 +123,31 @@ pub(super) struct Series {
     as_sent: Option<(Option<Time>, Time)>,
     has_changed: bool,
     last: Time,
-    sources: BTreeMap<Source, Last>,
-    exemplars: VecDeque<Kept>,
+    // In the order of the ids.
+    sources: Vec<(Source, Last)>,
+    exemplars: Vec<Kept>,
 }
 
 impl Series {
-    pub(super) fn new(point: &Uploaded<'_>, now: Time) -> Self {
+    pub(super) fn new(description: Arc<str>, point: &Uploaded<'_>, now: Time) -> Self {
         Self {
+            description,
             total: point.amount.zero(),
             start: None,
             as_sent: None,
             has_changed: false,
             last: now,
-            sources: BTreeMap::new(),
-            exemplars: VecDeque::new(),
+            sources: Vec::new(),
+            exemplars: Vec::new(),
         }
     }
 
+    /// What its metric measures.
+    pub(super) fn description(&self) -> &Arc<str> {
+        &self.description
+    }
+
+    /// How many sources are remembered.
     pub(super) fn sources(&self) -> usize {
         self.sources.len()
     }
@@ -175,7 +193,8 @@ impl Series {
     }
 
     fn count(&mut self, point: &Uploaded<'_>, source: Source, rule: Rule, now: Time) -> bool {
-        let before = self.sources.get(&source);
+        let place = self.sources.binary_search_by_key(&source, |(source, _)| *source);
+        let before = place.ok().map(|place| &self.sources[place].1);
         let is_copy = |last: &Last| {
             let is_again = last.start == point.start && last.time == point.time;
             is_again || (!point.is_delta && last.start == point.start && point.time < last.time)
@@ -193,9 +212,13 @@ impl Series {
         }
         self.as_sent = is_whole.then_some((point.start, point.time));
         if rule.has_capacity || before.is_some() {
-            let amount = (!point.is_delta && !is_whole).then(|| point.amount.clone());
+            let counts = !point.is_delta && !is_whole;
+            let amount = counts.then(|| Box::new(point.amount.clone()));
             let last = Last { start: point.start, time: point.time, received: now, amount };
-            self.sources.insert(source, last);
+            match place {
+                Ok(place) => self.sources[place].1 = last,
+                Err(place) => self.sources.insert(place, (source, last)),
+            }
         }
         false
     }
@@ -203,13 +226,13 @@ impl Series {
     fn keep_exemplars(&mut self, point: &Uploaded<'_>) {
         for exemplar in point.exemplars.iter().rev().take(MOST_EXEMPLARS).rev() {
             if self.exemplars.len() == MOST_EXEMPLARS {
-                self.exemplars.pop_front();
+                self.exemplars.remove(0);
             }
             // Whether the job's content may leave is not known here, so it does not.
             let body = &exemplar.body;
             let bytes = body.redacted.as_ref().unwrap_or(&body.sent).clone();
             let (facts, context) = (point.facts.clone(), exemplar.context);
-            self.exemplars.push_back(Kept { facts, context, bytes });
+            self.exemplars.push(Kept { facts, context, bytes });
         }
     }
 
@@ -222,10 +245,11 @@ impl Series {
         to: Emit<'_>,
     ) {
         let has_changed = std::mem::take(&mut self.has_changed);
-        let exemplars = self.exemplars.drain(..).map(|kept| ForeignExemplar {
-            context: kept.context.map(|context| place(&kept.facts, context)),
-            body: Body { sent: kept.bytes, redacted: None },
-        });
+        let exemplars =
+            std::mem::take(&mut self.exemplars).into_iter().map(|kept| ForeignExemplar {
+                context: kept.context.map(|context| place(&kept.facts, context)),
+                body: Body { sent: kept.bytes, redacted: None },
+            });
         let exemplars: Vec<_> = exemplars.collect();
         if let Some((start, time)) = self.as_sent {
             if has_changed {
@@ -249,7 +273,7 @@ impl Series {
 
     fn forget_sources(&mut self, rule: Rule, now: Time) {
         let mut gone = Vec::new();
-        self.sources.retain(|_, last| {
+        self.sources.retain_mut(|(_, last)| {
             let memory = if last.amount.is_some() { SILENCE } else { COPIES };
             let is_known = now.since(last.received) < memory;
             if !is_known {
@@ -270,7 +294,7 @@ impl Series {
 fn increase(before: Option<&Last>, point: &Uploaded<'_>, rule: Rule, now: Time) -> Option<Amount> {
     let amount = &point.amount;
     let is_monotonic = rule.kind != (Kind::Sum { is_monotonic: false });
-    let known = before.and_then(|last| Some((last.start, last.amount.as_ref()?)));
+    let known = before.and_then(|last| Some((last.start, last.amount.as_deref()?)));
     let more = match known {
         Some((_, before)) if !is_monotonic => amount.change(before),
         Some((start, before)) if start == point.start => {

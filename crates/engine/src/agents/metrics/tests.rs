@@ -194,12 +194,12 @@ fn a_cumulative_point_counts_by_its_difference_where_processes_share_a_series() 
     // A copy, an older one, and one of a process that counts from 0 again.
     assert_eq!(it.apply(21, total("a", (0, 20), 6)), 1);
     assert_eq!(it.apply(21, total("a", (0, 15), 5)), 1);
-    it.apply(30, total("b", (25, 30), 2));
-    assert_eq!(it.flushed(40).last(), Some(&none(0, 40, 6.0 + 7.0 + 2.0)));
+    it.apply(30, total("b", (25, 30), 9));
+    assert_eq!(it.flushed(40).last(), Some(&none(0, 40, 6.0 + 7.0 + 9.0)));
     // What it counted for more than an hour is not of this series.
     it.apply(5000, total("c", (1, 5000), 1000));
     it.apply(5060, total("c", (1, 5060), 1001));
-    assert_eq!(it.flushed(5100), [none(0, 5100, 16.0)]);
+    assert_eq!(it.flushed(5100), [none(0, 5100, 23.0)]);
 }
 
 #[test]
