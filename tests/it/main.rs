@@ -65,5 +65,6 @@ mod simulate;
 mod sources;
 mod telemetry;
 mod ui;
+mod uploaded_metrics;
 mod uploads;
 mod works;

@@ -4,11 +4,13 @@ use bytes::Bytes;
 
 use crate::answer::Answer;
 use crate::error::SendError;
+use crate::record::Record;
 use crate::request::Assembler;
 use crate::settings::Settings;
 use crate::transport::Transport;
-use crate::{encode, table};
+use crate::{encode, foreign, table};
 use livekit_otel_model::Signal;
+use livekit_otel_model::foreign::Foreign;
 use livekit_otel_model::privacy::Privacy;
 use livekit_otel_model::signal::{Metric, Table};
 
@@ -41,8 +43,25 @@ pub fn metric_requests(settings: &Settings, metrics: &[Metric], tables: &[Table]
     for table in tables {
         table::table(&settings.privacy, table, &mut records);
     }
+    requests(&assembler, &records)
+}
+
+/// The requests of other programs' records as the exporter would send them, by signal in the order of
+/// [`Signal::ALL`].
+pub fn foreign_requests(settings: &Settings, records: &Foreign) -> [Vec<Bytes>; 3] {
+    let assembler = Assembler::new(&settings.resource, settings.max_request_bytes);
+    let (privacy, most) = (&settings.privacy, assembler.max_group_bytes());
+    let all = [
+        foreign::spans(privacy, &records.spans, most),
+        foreign::logs(&records.logs, most),
+        foreign::metrics(privacy, &records.metrics, most),
+    ];
+    all.map(|records| requests(&assembler, &records))
+}
+
+fn requests(assembler: &Assembler, records: &[Record]) -> Vec<Bytes> {
     let mut requests = Vec::new();
-    let mut rest = &records[..];
+    let mut rest = records;
     while !rest.is_empty() {
         let (request, after) = rest.split_at(assembler.fits(rest));
         requests.push(assembler.request(request));

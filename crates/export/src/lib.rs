@@ -33,7 +33,7 @@ mod tests;
 mod transport;
 mod wire;
 
-pub use direct::{encode_table, metric_requests, send_once};
+pub use direct::{encode_table, foreign_requests, metric_requests, send_once};
 pub use error::{SendError, StartError};
 pub use exporter::{Exporter, Undelivered};
 pub use outbox::{OutboxSettings, Saved};

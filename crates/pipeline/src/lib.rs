@@ -20,6 +20,8 @@ pub mod periodic;
 mod quarantine;
 mod tap;
 mod task;
+#[cfg(test)]
+mod tests;
 mod ticks;
 
 pub use checkpoint::{Checkpoints, Head};
