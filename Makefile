@@ -75,6 +75,7 @@ bench: | target/bench/otelcol
 	$(CARGO) bench --locked --bench metrics
 	$(CARGO) bench --locked --bench durable
 	$(CARGO) bench --locked --bench sessions
+	$(CARGO) bench --locked --bench foreign
 	$(CARGO) bench --locked -p livekit-otel-agents --bench read
 
 target/bench/otelcol: benches/otelcol/builder.yaml
