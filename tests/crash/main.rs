@@ -111,9 +111,10 @@ async fn what_was_acknowledged_arrives_whenever_the_program_is_killed() {
     }
     let oracle = oracle.lock().unwrap();
     eprintln!(
-        "{} events acknowledged, {} arrived; {} spans; {} requests",
+        "{} events acknowledged, {} arrived; {} spans uploaded; {} spans; {} requests",
         oracle.events.len(),
         arrived.events.len(),
+        oracle.spans.len(),
         arrived.spans.len(),
         arrived.deliveries.len()
     );
@@ -127,6 +128,7 @@ async fn what_was_acknowledged_arrives_whenever_the_program_is_killed() {
 fn sender(program: &Program, oracle: &Arc<Mutex<Oracle>>) -> Sender {
     Sender {
         webhook: format!("http://{}/webhook", program.http),
+        uploads: format!("http://{}", program.http),
         analytics: format!("http://{}", program.grpc),
         oracle: Arc::clone(oracle),
     }
@@ -141,7 +143,8 @@ fn send(
     vec![
         tokio::spawn(sender.clone().webhooks(random.fork())),
         tokio::spawn(sender.clone().events(random.fork())),
-        tokio::spawn(sender.stats(random.fork())),
+        tokio::spawn(sender.clone().stats(random.fork())),
+        tokio::spawn(sender.uploads(random.fork())),
     ]
 }
 
@@ -174,7 +177,9 @@ fn missing(arrived: &Arrived, oracle: &Oracle) -> Vec<String> {
         let wrong = counted < *acknowledged || counted > *sent;
         wrong.then(|| format!("{who} has {counted} packets, not {acknowledged} to {sent}"))
     });
-    events.chain(people).chain(packets).collect()
+    let spans = oracle.spans.iter().filter(|id| !arrived.spans.contains_key(*id));
+    let spans = spans.map(|id| format!("the uploaded span {id} never arrived"));
+    events.chain(people).chain(packets).chain(spans).collect()
 }
 
 // What arrived again though it was taken: in the same life, or of more requests than may have been on their

@@ -15,8 +15,15 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use livekit_otel_livekit as livekit;
+use livekit_otel_model::hex;
 use livekit_otel_transport::frames::RawCodec;
 use livekit_token::AccessToken;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use prost::Message;
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 use tonic::transport::Channel;
@@ -33,6 +40,8 @@ pub(crate) struct Oracle {
     pub(crate) participants: BTreeSet<String>,
     /// Packets of each participant: those acknowledged, and all that were ever sent.
     pub(crate) packets: BTreeMap<String, (i64, i64)>,
+    /// Ids of spans whose upload was acknowledged.
+    pub(crate) spans: BTreeSet<String>,
     /// Webhooks that were acknowledged, and answers that asked to come back.
     pub(crate) webhooks: usize,
     pub(crate) refused: usize,
@@ -47,6 +56,7 @@ pub(crate) struct Oracle {
 #[derive(Debug, Clone)]
 pub(crate) struct Sender {
     pub(crate) webhook: String,
+    pub(crate) uploads: String,
     pub(crate) analytics: String,
     pub(crate) oracle: Arc<Mutex<Oracle>>,
 }
@@ -56,7 +66,7 @@ fn millis() -> u128 {
 }
 
 fn timestamp() -> Json {
-    json!(humantime::format_rfc3339_millis(SystemTime::now()).to_string())
+    json!(humantime::format_rfc3339_nanos(SystemTime::now()).to_string())
 }
 
 impl Sender {
@@ -159,6 +169,34 @@ impl Sender {
         }
     }
 
+    /// Uploads spans, as an agent and as any program, until the program is gone.
+    pub(crate) async fn uploads(self, mut random: Random) {
+        let client: Client<HttpConnector, Full<Bytes>> =
+            Client::builder(TokioExecutor::new()).build_http();
+        let token = format!("Bearer {}", livekit::token::mint(KEY, SECRET).unwrap());
+        loop {
+            let number = self.number();
+            let room = self.somebody(&mut random).map(|(room, _)| room);
+            let is_agents = room.is_some() && random.below(2) == 0;
+            let path = if is_agents { "/observability/traces/otlp/v0" } else { "/v1/traces" };
+            let body = Bytes::from(span(number, room.filter(|_| is_agents)));
+            // An upload that is not acknowledged is sent again, as agents do.
+            loop {
+                let request = Request::post(format!("{}{path}", self.uploads))
+                    .header(AUTHORIZATION, &token)
+                    .header(http::header::CONTENT_TYPE, "application/x-protobuf");
+                let request = request.body(Full::new(body.clone())).unwrap();
+                match client.request(request).await {
+                    Ok(response) if response.status() == 200 => break,
+                    Ok(response) if response.status() == 503 => tokio::task::yield_now().await,
+                    Ok(response) => panic!("an upload is answered {}", response.status()),
+                    Err(_) => return,
+                }
+            }
+            self.oracle.lock().unwrap().spans.insert(hex(&span_id(number)));
+        }
+    }
+
     /// Ends all rooms; whether that was acknowledged.
     pub(crate) async fn end_all(&self) -> bool {
         let Ok(channel) = Channel::from_shared(self.analytics.clone()).unwrap().connect().await
@@ -230,4 +268,35 @@ fn event(id: &str, kind: &str, room: &str, who: &str) -> Bytes {
         "participant": {"sid": who, "identity": "someone"},
     }]});
     Bytes::from(livekit::encode_capture("events", &body).unwrap())
+}
+
+fn span_id(number: u64) -> [u8; 8] {
+    // Apart from ids that the program makes of SIDs.
+    (0xfade_0000_0000_0000 | number).to_be_bytes()
+}
+
+// A request with a span, of a job of its own in a room, or of no agent.
+fn span(number: u64, room: Option<String>) -> Vec<u8> {
+    let text = |key: &str, value: String| KeyValue {
+        key: key.to_owned(),
+        value: Some(AnyValue { value: Some(Value::StringValue(value)) }),
+        ..KeyValue::default()
+    };
+    let of_room =
+        |room: String| vec![text("room_id", room), text("job_id", format!("AJ_{number}"))];
+    let start = u64::try_from(millis()).unwrap() * 1_000_000;
+    let span = Span {
+        trace_id: [span_id(number), span_id(number)].concat(),
+        span_id: span_id(number).to_vec(),
+        name: "job_entrypoint".to_owned(),
+        start_time_unix_nano: start,
+        end_time_unix_nano: start + 1_000_000,
+        attributes: room.clone().map(of_room).unwrap_or_default(),
+        ..Span::default()
+    };
+    let resource =
+        Resource { attributes: room.map(of_room).unwrap_or_default(), ..Resource::default() };
+    let scope_spans = vec![ScopeSpans { spans: vec![span], ..ScopeSpans::default() }];
+    let spans = ResourceSpans { resource: Some(resource), scope_spans, ..ResourceSpans::default() };
+    ExportTraceServiceRequest { resource_spans: vec![spans] }.encode_to_vec()
 }
