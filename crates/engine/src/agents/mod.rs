@@ -39,6 +39,9 @@ use waiting::Size;
 // due first are forgotten early.
 const MOST: usize = 32_000_000;
 
+// How many other jobs are looked at in a room that is not open.
+const MOST_OTHERS: usize = 1000;
+
 /// The jobs whose records were received.
 #[derive(Debug)]
 pub struct Agents {
@@ -193,7 +196,11 @@ impl Agents {
             let Some(first) = logs.first() else { continue };
             let known = || self.by_trace.get(&trace_of(first)?).cloned();
             let Some(key) = Key::of(&first.facts).or_else(known) else {
-                out.logs.extend_from_slice(logs);
+                for mut log in logs.iter().cloned() {
+                    let is_redacted = log.facts.is_redacted;
+                    place::redact(&mut log.body, is_redacted);
+                    out.logs.push(log);
+                }
                 continue;
             };
             let may_wait = self.waiting.fits(waiting::MOST);
@@ -330,7 +337,9 @@ impl Agents {
         }
         let mut job = known.unwrap_or_else(|| Box::new(Job::new(now)));
         // An open room counts those of its jobs itself.
-        let others = of_room(&self.jobs, &key.room).map(|(_, job)| job.placed);
+        let is_counted = sessions.job_spans(&key.room).is_some();
+        let most = if is_counted { 0 } else { MOST_OTHERS };
+        let others = of_room(&self.jobs, &key.room).take(most).map(|(_, job)| job.placed);
         let mut context = Context {
             room: &key.room,
             traces: self.traces,

@@ -64,7 +64,7 @@ impl Job {
             None => self.decide(span, cx),
         };
         match mode {
-            Mode::Off => cx.out.spans.push(self.redacted(span.clone())),
+            Mode::Off => cx.out.spans.push(redacted(span.clone(), self.is_redacted)),
             Mode::Link => self.leave(span.clone(), span.trace_id, cx),
             Mode::Join => match self.trace_of(span, cx) {
                 Some(trace) => self.place(span.clone(), trace, cx),
@@ -200,7 +200,7 @@ impl Job {
             let participant = span.facts.participant.as_ref();
             span.added_links.extend(participant.and_then(|sid| cx.link_to(sid)));
         }
-        cx.out.spans.push(self.redacted(span));
+        cx.out.spans.push(redacted(span, self.is_redacted));
     }
 
     fn count(&mut self, id: SpanId, trace: TraceId, cx: &mut Context<'_>) {
@@ -252,18 +252,19 @@ impl Job {
             cx.sessions.link_back(cx.room, &self.agents, to);
         }
     }
+}
 
-    fn redacted(&self, mut span: ForeignSpan) -> ForeignSpan {
-        redact(&mut span.body, self.is_redacted);
-        for link in &mut span.links {
-            redact(&mut link.body, self.is_redacted);
-        }
-        span
+/// A span without its content, if that must not leave.
+pub(super) fn redacted(mut span: ForeignSpan, is_redacted: bool) -> ForeignSpan {
+    redact(&mut span.body, is_redacted);
+    for link in &mut span.links {
+        redact(&mut link.body, is_redacted);
     }
+    span
 }
 
 /// Replaces a body by what may leave of it without content.
-fn redact(body: &mut Body, is_redacted: bool) {
+pub(super) fn redact(body: &mut Body, is_redacted: bool) {
     if is_redacted && let Some(redacted) = body.redacted.take() {
         body.sent = redacted;
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
+use super::place::redacted;
 use livekit_otel_model::event::Time;
 use livekit_otel_model::foreign::ForeignSpan;
 use livekit_otel_model::signal::{SpanId, TraceId};
@@ -29,7 +30,7 @@ impl Strangers {
         let mut copies = 0;
         for span in spans {
             if self.add((span.trace_id, span.span_id), now) {
-                out.push(span.clone());
+                out.push(redacted(span.clone(), span.facts.is_redacted));
             } else {
                 copies += 1;
             }

@@ -195,6 +195,19 @@ fn content_of_a_redacted_job_does_not_leave() {
 }
 
 #[test]
+fn content_of_a_redacted_record_that_names_no_job_does_not_leave() {
+    let mut run = Run::with(AgentTraces::Join);
+    let facts = Facts { is_redacted: true, ..Facts::default() };
+    let mut span = span("llm_node", 8, 7, 3);
+    span.body.redacted = Some("redacted".into());
+    span.facts = facts.clone();
+    run.spans(vec![span], 5);
+    run.logs(vec![ForeignLog { facts, context: None, ..log(None) }], 5);
+    assert_eq!(run.get(8).body.sent, "redacted");
+    assert_eq!(run.out.foreign.logs[0].body.sent, "log");
+}
+
+#[test]
 fn a_recording_becomes_one_log_record_and_redacts_its_job() {
     let mut run = Run::with(AgentTraces::Join);
     let facts = Facts { is_redacted: true, ..facts() };
