@@ -81,8 +81,7 @@ fn ids(requests: &[Bytes]) -> Vec<bool> {
 
 #[test]
 fn uploaded_metrics_are_added_up_once_and_keep_the_ids_of_the_level() {
-    let uploads: Vec<Bytes> =
-        ["two-process", "ordinary", "node-ordinary"].map(uploads).concat();
+    let uploads: Vec<Bytes> = ["two-process", "ordinary", "node-ordinary"].map(uploads).concat();
     assert_eq!(uploads.len(), 4);
     let expected = totals(&uploads);
     assert!(expected.len() > 12, "{expected:?}");

@@ -98,6 +98,21 @@ fn a_room_that_the_server_never_reported_is_inferred() {
 }
 
 #[test]
+fn a_room_that_the_server_reports_after_its_job_is_not_inferred() {
+    let mut run = Run::new(session::Settings::default());
+    run.spans(job(), 5);
+    run.apply(&event(EventKind::RoomCreated, 0, None), 20);
+    run.apply(&event(EventKind::ParticipantActive, 1, Some("PA_agent")), 20);
+    run.until(1000);
+    run.hang_up(1000);
+    run.until(2000);
+    assert_eq!(run.by_id().len(), 9);
+    let rooms: Vec<_> = run.out.spans.iter().filter(|span| span.name == "room").collect();
+    assert_eq!(rooms.iter().map(|room| room.span_id).collect::<Vec<_>>(), [ids::room(&room())]);
+    assert_eq!(run.get(1).parent, Some(rooms[0].span_id));
+}
+
+#[test]
 fn a_job_goes_on_while_one_of_its_participants_is_there() {
     let mut run = Run::with(Join);
     run.spans(killed(), 5);
