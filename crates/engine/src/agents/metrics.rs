@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids;
 use crate::stats::{Level, Settings};
 use livekit_otel_model::event::{RoomSid, Time};
-use livekit_otel_model::foreign::{Facts, ForeignData, ForeignMetric, Origin};
+use livekit_otel_model::foreign::{Facts, ForeignData, ForeignExemplar, ForeignMetric, Origin};
 use livekit_otel_model::semconv::key;
 use livekit_otel_model::signal::{Attribute, Temporality};
 use series::{Kind, Place, Points, Rule, Series, Source, Uploaded};
@@ -71,6 +71,7 @@ struct SeriesKey {
     attributes: Bytes,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Applied {
     New,
     Copy,
@@ -101,29 +102,13 @@ impl ForeignMetrics {
     ) -> u64 {
         let mut copies = 0;
         for metric in uploaded {
-            let mut left = metric.clone();
-            let count;
             let of = self.metric_key(metric);
-            let mut applied = Uploaded::all(&metric.data).into_iter().map(|point| {
-                let applied = self.point((metric, &of), &point, now);
-                copies += u64::from(matches!(applied, Applied::Copy));
-                matches!(applied, Applied::NoCapacity)
-            });
-            // What is known of an exemplar's job may change until a flush.
-            match &mut left.data {
-                ForeignData::Gauge(points) | ForeignData::Sum { points, .. } => {
-                    points.iter_mut().for_each(|point| point.exemplars.clear());
-                    points.retain(|_| applied.next() == Some(true));
-                    count = points.len();
-                }
-                ForeignData::Histogram { points, .. } => {
-                    points.iter_mut().for_each(|point| point.exemplars.clear());
-                    points.retain(|_| applied.next() == Some(true));
-                    count = points.len();
-                }
-            }
-            if count > 0 {
-                out.push(left);
+            let points = Uploaded::all(&metric.data).into_iter();
+            let applied: Vec<Applied> =
+                points.map(|point| self.point((metric, &of), &point, now)).collect();
+            copies += applied.iter().filter(|applied| **applied == Applied::Copy).count() as u64;
+            if applied.contains(&Applied::NoCapacity) {
+                out.push(left(metric, &applied));
             }
         }
         copies
@@ -261,6 +246,25 @@ impl SeriesKey {
             ..Facts::default()
         }
     }
+}
+
+// The points that found no capacity, without exemplars: what is known of their job may change until a flush.
+fn left(metric: &ForeignMetric, applied: &[Applied]) -> ForeignMetric {
+    let mut left = metric.clone();
+    let mut applied = applied.iter();
+    let mut is_left = |exemplars: &mut Vec<ForeignExemplar>| {
+        exemplars.clear();
+        applied.next() == Some(&Applied::NoCapacity)
+    };
+    match &mut left.data {
+        ForeignData::Gauge(points) | ForeignData::Sum { points, .. } => {
+            points.retain_mut(|point| is_left(&mut point.exemplars));
+        }
+        ForeignData::Histogram { points, .. } => {
+            points.retain_mut(|point| is_left(&mut point.exemplars));
+        }
+    }
+    left
 }
 
 fn without_process(origin: &Arc<Origin>) -> Arc<Origin> {
