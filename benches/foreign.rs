@@ -1,7 +1,7 @@
 //! What the spans of an agent's call cost on one core from the engine to a request's bytes, beside prost, which
 //! encodes the same requests from messages that were built beforehand. `cargo bench --bench foreign`.
 
-#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
 #[path = "telemetry/clock.rs"]
 #[allow(dead_code)] // the wall, which CPU time replaces here
@@ -38,11 +38,12 @@ fn main() {
     let link = Link { trace_id: [1; 16], span_id: [2; 8] };
     let joined = all.iter().cloned().map(|span| ForeignSpan { added_links: vec![link], ..span });
     for (name, spans) in [("unchanged", all.clone()), ("with a link added", joined.collect())] {
-        run(name, Foreign { spans, ..Foreign::default() });
+        run(name, spans);
     }
 }
 
-fn run(name: &str, records: Foreign) {
+fn run(name: &str, spans: Vec<ForeignSpan>) {
+    let records = Foreign { spans, ..Foreign::default() };
     let settings = Settings::default();
     let spans = records.spans.len();
     let requests = || foreign_requests(&settings, &records)[0].clone();

@@ -36,7 +36,7 @@ fn flushed(settings: Settings, uploads: &[Bytes]) -> Vec<Bytes> {
         engine.apply(&Decoded::Upload(upload), began + Duration::from_secs(1), false, &mut batch);
     }
     assert!(batch.foreign.is_empty());
-    engine.flush(began + Duration::from_secs(60), &mut batch);
+    engine.flush(began + Duration::from_mins(1), &mut batch);
     let [traces, logs, metrics] =
         foreign_requests(&livekit_otel_export::Settings::default(), &batch.foreign);
     assert!(traces.is_empty() && logs.is_empty());
