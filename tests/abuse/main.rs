@@ -12,6 +12,7 @@ mod messages;
 #[allow(dead_code)] // what the crash test alone needs
 mod program;
 mod shapes;
+mod uploads;
 
 use std::time::Duration;
 
