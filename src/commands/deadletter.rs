@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::Uri;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{Request, StatusCode, Uri};
+use http_body_util::Full;
 use thiserror::Error;
 
 use super::{Failure, TIMEOUT};
@@ -17,7 +19,7 @@ use livekit_otel_export::configure::ProcessEnv;
 use livekit_otel_export::send_once;
 use livekit_otel_ledger::report::grouped;
 use livekit_otel_livekit::post::SignedWebhook;
-use livekit_otel_livekit::webhook;
+use livekit_otel_livekit::{token, webhook};
 use livekit_otel_model::Signal;
 use livekit_otel_model::printable::visible;
 use livekit_otel_transport::{chain, client};
@@ -134,7 +136,7 @@ impl DeadLetterFiles {
         Ok(())
     }
 
-    /// Sends them again: OTLP records to the collector, webhooks to `serve`. Removes those that are
+    /// Sends them again: OTLP records to the collector, webhooks and uploads to `serve`. Removes those that are
     /// accepted.
     ///
     /// # Errors
@@ -171,7 +173,10 @@ async fn send(payload: Payload, content: Bytes, config: &Config) -> Result<(), S
         Payload::Logs => Signal::Logs,
         Payload::Metrics => Signal::Metrics,
         Payload::Webhook => return send_webhook(content, config).await,
-        _ => return Err("only webhooks and OTLP records can be sent again".to_owned()),
+        _ => {
+            let path = upload_path(payload).ok_or("it can't be sent again")?;
+            return send_upload(path, content, config).await;
+        }
     };
     send_once(&config.export, signal, content).await.map_err(|error| chain(&error))
 }
@@ -187,6 +192,37 @@ async fn send_webhook(body: Bytes, config: &Config) -> Result<(), String> {
         format!("http://{}/webhook", config.http).parse().map_err(|error| chain(&error))?;
     let posted = signed.post(&client::plain(), &to, TIMEOUT).await;
     posted.map(|_| ()).map_err(|error| chain(&error))
+}
+
+// Recordings have none: their audio and history are gone.
+fn upload_path(payload: Payload) -> Option<&'static str> {
+    Some(match payload {
+        Payload::AgentTraces => "/observability/traces/otlp/v0",
+        Payload::AgentLogs => "/observability/logs/otlp/v0",
+        Payload::AgentMetrics => "/observability/metrics/otlp/v0",
+        Payload::OtlpTraces => "/v1/traces",
+        Payload::OtlpLogs => "/v1/logs",
+        Payload::OtlpMetrics => "/v1/metrics",
+        _ => return None,
+    })
+}
+
+// Through `serve` too.
+async fn send_upload(path: &str, body: Bytes, config: &Config) -> Result<(), String> {
+    let (key, secret) = config.keys.first().ok_or("there is no API key to sign it with")?;
+    let token = token::mint(&key, &secret).map_err(|error| chain(&error))?;
+    let media = if body.starts_with(b"{") { "application/json" } else { "application/x-protobuf" };
+    let request = Request::post(format!("http://{}{path}", config.http))
+        .header(AUTHORIZATION, format!("Bearer {token}"))
+        .header(CONTENT_TYPE, media)
+        .body(Full::new(body))
+        .map_err(|error| chain(&error))?;
+    let answer = tokio::time::timeout(TIMEOUT, client::plain().request(request)).await;
+    let answer = answer.map_err(|_| "it was not answered in time".to_owned())?;
+    match answer.map_err(|error| chain(&error))?.status() {
+        StatusCode::OK => Ok(()),
+        status => Err(format!("answered {status}")),
+    }
 }
 
 #[cfg(test)]

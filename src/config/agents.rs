@@ -104,7 +104,11 @@ mod tests {
         };
         assert_eq!(traces(""), AgentTraces::Join);
         assert_eq!(traces("traces: {scope: participant}"), AgentTraces::Link);
-        assert_eq!(traces("agents: {traces: off}"), AgentTraces::Off);
+        for off in ["off", "'off'"] {
+            assert_eq!(traces(&format!("agents: {{traces: {off}}}")), AgentTraces::Off);
+        }
+        let config = Config::from_text(&format!("{KEYS}log: {{level: off}}"), &BTreeMap::new());
+        assert_eq!(config.unwrap().log.level, tracing::level_filters::LevelFilter::OFF);
         assert_eq!(traces("agents: {traces: link}"), AgentTraces::Link);
     }
 

@@ -157,7 +157,12 @@ pub(super) fn scope(text: &str) -> Parsed<TraceScope> {
 /// How agents' spans join a room's trace.
 pub(super) fn agent_traces(text: &str) -> Parsed<AgentTraces> {
     let all = [("join", AgentTraces::Join), ("link", AgentTraces::Link), ("off", AgentTraces::Off)];
-    one_of(text, &all)
+    one_of(off(text), &all)
+}
+
+// YAML 1.1 reads an unquoted `off` as a boolean.
+fn off(text: &str) -> &str {
+    if text == "false" { "off" } else { text }
 }
 
 // Fewer would not hold a call of two participants.
@@ -178,7 +183,7 @@ pub(super) fn trace_url(text: &str) -> Parsed<Arc<str>> {
 
 pub(super) fn log_level(text: &str) -> Parsed<LevelFilter> {
     one_of(
-        text,
+        off(text),
         &[
             ("off", LevelFilter::OFF),
             ("error", LevelFilter::ERROR),

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use crate::reason::Lost;
+use crate::reason::{Lost, RecordingOutcome};
 use crate::snapshot::{Input, Output, Snapshot};
 
 pub use crate::grouped::grouped;
@@ -21,8 +21,7 @@ pub fn render_ledger(ledger: &Snapshot, out: &mut impl Write, width: usize) -> i
     let cell = (width.max(MIN_WIDTH) - NAME) / COLUMNS;
     let heads = ["accepted", "duplicates", "merged", "dead letters", "refused"];
     row(out, cell, "in", heads)?;
-    let is_counted = |input: &&Input| !input.source.is_upload() || input.is_counted();
-    for input in ledger.inputs.iter().filter(is_counted) {
+    for input in ledger.inputs.iter().filter(|input| input.is_shown()) {
         row(out, cell, input.source.as_str(), input_cells(input).each_ref().map(String::as_str))?;
     }
     writeln!(out)?;
@@ -123,9 +122,9 @@ pub fn reasons(ledger: &Snapshot) -> Vec<String> {
     ] {
         lines.extend((n > 0).then(|| format!("{} {what}", grouped(n))));
     }
-    let recorded = ledger.recordings.iter().filter(|(_, bytes)| *bytes > 0);
-    lines.extend(recorded.map(|(outcome, bytes)| {
-        format!("recordings: {} bytes {}", grouped(*bytes), outcome.as_str())
+    let (_, refused) = ledger.recordings[RecordingOutcome::Refused as usize];
+    lines.extend((refused > 0).then(|| {
+        format!("recordings: {} bytes refused (agents.recordings.max_bytes)", grouped(refused))
     }));
     if ledger.forgotten_ids + ledger.forgotten_ended > 0 {
         lines.push(format!(
@@ -151,7 +150,7 @@ pub fn reasons(ledger: &Snapshot) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::counts::Ledger;
-    use crate::reason::{RecordingOutcome, Refused};
+    use crate::reason::Refused;
     use livekit_otel_model::event::Unknown;
     use livekit_otel_model::{Signal, Source};
 
@@ -220,7 +219,8 @@ mod tests {
         ledger.accepted(Source::AgentRecordings, 1234);
         ledger.refused(Source::OtlpLogs, Refused::Unauthorized);
         ledger.unusable(Source::AgentTraces, 2);
-        ledger.recorded(RecordingOutcome::Discarded, 4321);
+        ledger.recorded(RecordingOutcome::Discarded, 1);
+        ledger.recorded(RecordingOutcome::Refused, 4321);
         let text = rendered(&ledger);
         let rows: Vec<_> = text.lines().take(10).collect();
         let ends = |row: &str, column: &str| row.find(column).map(|at| at + column.len());
@@ -229,7 +229,7 @@ mod tests {
         let named = |name: &str| rows.iter().any(|row| row.contains(name));
         assert!(named("otlp_logs") && named("agent_traces") && !named("agent_logs"), "{text}");
         assert!(text.contains("agent_traces: 2 unusable (without an id or"), "{text}");
-        assert!(text.contains("recordings: 4,321 bytes discarded"), "{text}");
+        assert!(text.contains("recordings: 4,321 bytes refused"), "{text}");
     }
 
     #[test]

@@ -72,10 +72,10 @@ pub struct Input {
 }
 
 impl Input {
-    /// Whether anything was counted.
-    pub fn is_counted(&self) -> bool {
+    /// Whether the row is shown to people: that of uploads once something was counted.
+    pub fn is_shown(&self) -> bool {
         let refused = self.refused.iter().map(|(_, n)| n).sum::<u64>();
-        self.accepted + self.unusable + refused > 0
+        !self.source.is_upload() || self.accepted + self.unusable + refused > 0
     }
 }
 

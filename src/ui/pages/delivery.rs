@@ -8,7 +8,7 @@ use livekit_otel_ledger::Snapshot;
 use livekit_otel_ledger::report::{grouped, reasons};
 
 pub(in crate::ui) fn delivery(ledger: &Snapshot, context: &Context) -> String {
-    let inputs = ledger.inputs.iter().map(|input| {
+    let inputs = ledger.inputs.iter().filter(|input| input.is_shown()).map(|input| {
         let refused = input.refused.iter().map(|(_, n)| n).sum();
         let counts = [
             input.accepted,

@@ -77,6 +77,40 @@ async fn a_redacted_session_is_never_kept() {
     stop(server).await;
 }
 
+// A recording of a session, whose header has no flag.
+fn unflagged(room: &str, job: &str) -> Upload {
+    let field = |tag: u8, text: &str| {
+        [&[tag << 3 | 2, u8::try_from(text.len()).unwrap()], text.as_bytes()].concat()
+    };
+    let header = [field(1, room), field(8, job)].concat();
+    let part = |name: &str, content: &[u8]| {
+        let head = format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n");
+        [head.as_bytes(), content, b"\r\n"].concat()
+    };
+    let parts = [part("header", &header), part("audio", b"OggS"), b"--b--\r\n".to_vec()];
+    let content_type = "multipart/form-data; boundary=b".to_owned();
+    Upload { body: parts.concat(), content_type, ..first(Source::AgentRecordings) }
+}
+
+#[tokio::test]
+async fn a_session_whose_records_are_redacted_is_not_kept_either() {
+    let place = tempfile::tempdir().unwrap();
+    let keep = Directory { path: place.path().to_owned(), max_bytes: 1 << 20 };
+    let server = serving(|config| config.uploads.recordings = Some(keep)).await;
+    for upload in captured("redaction.agents") {
+        if upload.source() != Source::AgentRecordings {
+            upload.send(&server).await;
+        }
+    }
+    let redacted = unflagged("RM_vwS85tKjfypg", "AJ_rUcj8VKSL5DY");
+    assert_eq!(redacted.send(&server).await.status, StatusCode::OK);
+    assert!(files(place.path()).is_empty());
+    let other = unflagged("RM_vwS85tKjfypg", "AJ_other");
+    assert_eq!(other.send(&server).await.status, StatusCode::OK);
+    assert_eq!(files(place.path()).len(), 1);
+    stop(server).await;
+}
+
 #[tokio::test]
 async fn a_recording_that_does_not_fit_is_acknowledged_and_counted() {
     let place = tempfile::tempdir().unwrap();

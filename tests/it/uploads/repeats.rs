@@ -1,7 +1,11 @@
 //! Repeats of what was acknowledged.
 
 use http::StatusCode;
+use livekit_otel::commands::deadletter::DeadLetterFiles;
+use livekit_otel_durable::journal::{DeadLetter, DeadLetters};
+use livekit_otel_durable::store::{Directory, Files};
 use livekit_otel_model::Source;
+use livekit_otel_model::event::Time;
 
 use super::{PROTOBUF, captured, first, gzip, post, row, serving};
 use crate::serve::stop;
@@ -78,5 +82,41 @@ async fn a_repeated_recording_is_known_by_its_session_whatever_its_boundary() {
     let other = others.iter().find(|upload| upload.source() == Source::AgentRecordings).unwrap();
     other.send(&server).await;
     assert_eq!(row(&server, Source::AgentRecordings).duplicates, 1);
+    stop(server).await;
+}
+
+#[tokio::test]
+async fn a_dead_letter_of_an_upload_is_sent_again_to_its_path() {
+    let server = serving(|_| {}).await;
+    let mut config = crate::serve::config("http://127.0.0.1:1");
+    config.http = server.http();
+    let place = tempfile::tempdir().unwrap();
+    let directory = Directory::open(place.path(), std::sync::Arc::new(Files)).unwrap();
+    let kept = DeadLetters::on_disk(&std::sync::Arc::new(directory), 1 << 20).unwrap();
+    let at = Time::from_secs(1_795_406_960).unwrap();
+    let node = captured("node-ordinary.agents");
+    let json = node.iter().find(|upload| upload.source() == Source::AgentLogs).unwrap();
+    for (nth, (source, body)) in [
+        (Source::AgentTraces, &first(Source::AgentTraces).body),
+        (Source::AgentLogs, &json.body),
+        (Source::OtlpMetrics, &first(Source::AgentMetrics).body),
+        (Source::AgentRecordings, &vec![0]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let reason = "it panicked".to_owned();
+        let letter = DeadLetter { payload: source.into(), items: 1, at, reason };
+        kept.store(&format!("upload-{nth}"), &letter, &body.clone().into()).await;
+    }
+    let mut said = Vec::new();
+    let letters = DeadLetterFiles::find(place.path(), &[]).unwrap();
+    assert!(letters.retry(&config, &mut said).await.is_err(), "a recording is not whole");
+    let said = String::from_utf8(said).unwrap();
+    assert_eq!(said.matches("  accepted").count(), 3, "{said}");
+    assert!(said.contains("not accepted: it can't be sent again"), "{said}");
+    for source in [Source::AgentTraces, Source::AgentLogs, Source::OtlpMetrics] {
+        assert!(row(&server, source).accepted > 0, "{source:?}");
+    }
     stop(server).await;
 }
