@@ -15,8 +15,8 @@ use livekit_otel_model::Source;
 use livekit_otel_model::event::Time;
 use livekit_otel_model::semconv::{key, span};
 use livekit_otel_telemetry::messages::{AnalyticsEvent, AnalyticsEventType as Type, StreamType};
-use livekit_otel_tools::demo::Collector;
-use livekit_otel_tools::demo::Telemetry;
+use livekit_otel_tools::demo::received::Span;
+use livekit_otel_tools::demo::{Collector, Telemetry};
 use livekit_otel_tools::replay::Destination;
 use livekit_otel_tools::simulate::report::Report;
 use livekit_otel_tools::simulate::send::{self, SendError};
@@ -285,10 +285,7 @@ async fn simulated(settings: Settings) -> (Report, Served, Telemetry) {
     (report, served, Telemetry::read(&collector.stop().await))
 }
 
-fn named<'a>(
-    telemetry: &'a Telemetry,
-    name: &'a str,
-) -> impl Iterator<Item = &'a livekit_otel_tools::demo::received::Span> {
+fn named<'a>(telemetry: &'a Telemetry, name: &'a str) -> impl Iterator<Item = &'a Span> {
     telemetry.spans.iter().filter(move |span| span.name == name)
 }
 
@@ -315,9 +312,9 @@ async fn a_server_accepts_everything_and_emits_each_participant() {
     assert_eq!(count(&telemetry, span::TRACK), population.tracks);
     let failed: Vec<_> = telemetry.spans.iter().filter(|span| span.error.is_some()).collect();
     assert!(failed.is_empty(), "{failed:?}");
-    let inferred =
-        telemetry.spans.iter().filter(|span| span.attributes.0.contains_key(key::END_INFERRED));
-    assert_eq!(inferred.count(), 0);
+    let is_inferred = |span: &&Span| span.attributes.0.contains_key(key::END_INFERRED);
+    let inferred: Vec<_> = telemetry.spans.iter().filter(is_inferred).collect();
+    assert!(inferred.is_empty(), "{inferred:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

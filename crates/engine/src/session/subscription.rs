@@ -111,9 +111,8 @@ impl Subscription {
     /// during teardown, and counts for the attempt before it.
     pub(super) fn attempts(&self, unpublished: Option<Time>, left: Option<Time>) -> Vec<Attempt> {
         let mut attempts = self.answered();
-        // What follows the subscriber's end does not answer it.
-        if let Some(end) = unpublished.filter(|end| left.is_none_or(|left| *end <= left)) {
-            end_by_unpublish(&mut attempts, end);
+        if let Some(end) = unpublished {
+            end_by_unpublish(&mut attempts, end, left);
         }
         // Of one that waited longer the server would have reported the failure.
         let is_cut_off = |last: &Attempt, left: Time| {
@@ -174,9 +173,13 @@ impl Subscription {
     }
 }
 
-fn end_by_unpublish(attempts: &mut Vec<Attempt>, end: Time) {
+fn end_by_unpublish(attempts: &mut Vec<Attempt>, end: Time, left: Option<Time>) {
     if let Some(last) = attempts.last_mut().filter(|last| last.ended.is_none()) {
         last.ended = last.subscribed().filter(|at| *at <= end).map(|_| end);
+    }
+    // When a room ends, some leave before the tracks of others are unpublished.
+    if left.is_some_and(|left| end.since(left) >= ANSWERED_WITHIN) {
+        return;
     }
     if let Some(open) = attempts.pop_if(|last| last.answer.is_none() && last.requested <= end) {
         match attempts.last_mut() {
@@ -193,7 +196,7 @@ mod tests {
     type Report = fn(&mut Subscription, fn(i64) -> Time);
 
     #[test]
-    fn a_track_that_is_unpublished_after_the_subscriber_left_answers_no_request() {
+    fn a_track_that_is_unpublished_long_after_the_subscriber_left_answers_no_request() {
         let at = |secs: i64| Time::from_secs(1_795_406_960 + secs);
         let mut subscription = Subscription::default();
         drop(subscription.request(at(1).unwrap()));
@@ -202,6 +205,7 @@ mod tests {
             attempts[0].answer.clone().map(|(_, answer)| answer)
         };
         assert_eq!(answer(at(5), at(9)), Some(Answer::Unpublished));
+        assert_eq!(answer(at(10), at(9)), Some(Answer::Unpublished));
         assert_eq!(answer(at(300), at(9)), None);
     }
 
