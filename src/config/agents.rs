@@ -1,10 +1,16 @@
 //! Uploads: checks of their settings against each other.
 
+use std::net::IpAddr;
+
+use http::Uri;
+
 use super::JournalConfig;
-use super::schema::Agents;
+use super::schema::{Agents, Listen};
 use crate::source::uploads::{Directory, MAX_BODY, Settings};
 use livekit_otel_durable::journal;
+use livekit_otel_export as export;
 use livekit_otel_export::configure::Reader;
+use livekit_otel_model::Signal;
 
 // Of `memory_limit`: a request is in memory as it arrives, decompressed, and read.
 const OF_MEMORY: u64 = 16;
@@ -37,6 +43,26 @@ pub(super) fn read(
         unfinished: file.unfinished.unwrap_or(least),
         recordings: file.recordings.dir.map(|path| Directory { path, max_bytes }),
     }
+}
+
+/// Refuses an endpoint that is a listener of this program: what it sends would come back as an upload.
+pub(super) fn check_targets(export: &export::Settings, listen: &Listen, reader: &mut Reader<'_>) {
+    let targets = Signal::ALL.into_iter().map(|signal| export.target(signal));
+    if targets.filter(|target| target.enabled).any(|target| is_own(&target.endpoint, listen)) {
+        reader.wrong_setting("export.endpoint", "is an address on which this program listens");
+    }
+}
+
+fn is_own(endpoint: &Uri, listen: &Listen) -> bool {
+    let host = match endpoint.host().unwrap_or_default() {
+        "localhost" => "127.0.0.1",
+        host => host.trim_matches(['[', ']']),
+    };
+    let Ok(host) = host.parse::<IpAddr>() else { return false };
+    [listen.http, listen.grpc].into_iter().any(|own| {
+        let is_here = host == own.ip() || (own.ip().is_unspecified() && host.is_loopback());
+        is_here && endpoint.port_u16() == Some(own.port())
+    })
 }
 
 // The longest message of a journal of that size.
@@ -72,6 +98,26 @@ mod tests {
         assert_eq!(sizes("memory_limit: 1MiB"), (1, 2));
         assert_eq!(sizes("memory_limit: 512MiB\nagents: {max_body: 64MiB}"), (64, 128));
         assert_eq!(sizes("agents: {max_body: 2MiB, unfinished: 5MiB}"), (2, 5));
+    }
+
+    #[test]
+    fn an_endpoint_that_is_a_listener_of_the_program_is_refused() {
+        let endpoint = |listen: &str, endpoint: &str| {
+            format!("{KEYS}listen: {{{listen}}}\nexport: {{endpoint: '{endpoint}'}}\n")
+        };
+        for (listen, own) in [
+            ("", "http://127.0.0.1:9291"),
+            ("", "http://localhost:9290"),
+            ("grpc: '[::1]:7000'", "http://[::1]:7000"),
+            ("grpc: '0.0.0.0:7000', insecure: true", "http://127.0.0.1:7000"),
+        ] {
+            let wrong = wrong_in(&endpoint(listen, own));
+            assert_eq!(wrong.len(), 1, "{own}: {wrong:?}");
+            assert!(wrong[0].contains("export.endpoint"), "{wrong:?}");
+        }
+        for (listen, other) in [("", "http://127.0.0.1:4317"), ("", "http://collector:9291")] {
+            Config::from_text(&endpoint(listen, other), &BTreeMap::new()).unwrap();
+        }
     }
 
     #[test]

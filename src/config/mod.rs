@@ -200,6 +200,7 @@ fn read(args: &ServeArgs, keys: Keys, file: File, reader: &mut Reader<'_>) -> Co
     let journal = journal::read(file.journal, longest, reader);
     let agent_traces = file.agents.traces;
     let uploads = agents::read(file.agents, journal.as_ref(), file.memory_limit, reader);
+    agents::check_targets(&export, &file.listen, reader);
     let default_letters = if journal.is_some() { 256 << 20 } else { 16 << 20 };
     let [http_tls, grpc_tls] = listen::read(args, &file.listen, reader);
     Config {

@@ -17,7 +17,7 @@ use super::files::Recordings;
 use super::seen::{Claim, First, Key, Seen};
 use crate::source::budget::Budget;
 use crate::source::{Peer, Shared, accepted};
-use livekit_otel_livekit as proto;
+use livekit_otel_livekit::Read;
 use livekit_otel_livekit::token::{self, Refusal, Refusals};
 use livekit_otel_model::Source;
 use livekit_otel_model::event::{Decoded, Unknown};
@@ -178,7 +178,7 @@ impl Intake {
             return Ok(unusable);
         }
         let decoded = Decoded::Upload(read.upload);
-        let read = proto::Read { decoded, items, unusable, unknown: Unknown::default() };
+        let read = Read { decoded, items, unusable, unknown: Unknown::default() };
         let input = accepted(source, Some(read), body, false);
         let appended = timeout(APPEND_TIMEOUT, self.shared.journal.append(input)).await;
         let Ok(Ok(mut pending)) = appended else { return Err(Problem::Busy) };
