@@ -3,9 +3,11 @@
 //! - who: `lk.pii.room_name`, `lk.pii.participant_identity`, `lk.pii.remote_participant_identity` of LiveKit's registry
 //!   (`otel/` of github.com/livekit/protocol); `lk.pii.sip.phoneNumber` and `lk.rpc.*_identity` of livekit-agents
 //!   (`telemetry/trace_types.py`, `telemetry/rpc.py`); `room` and `participant` of its log records and scopes
-//!   (`telemetry/traces.py`, `log.py`); `identity` and `*_identity` of its loggers' calls.
+//!   (`telemetry/traces.py`, `log.py`); names that end with `identity`, `participant name` or `room name` in any
+//!   spelling (`participantIdentity` of agents-js).
 //! - content: any key with a `pii` segment, and the names that the GenAI conventions fix (livekit-agents
-//!   `telemetry/pii.py`, and the prefixes of the conventions that it has examples of); what its reports carry
+//!   `telemetry/pii.py`, and the prefixes of the conventions that it has examples of), also with an index behind them;
+//!   the names that LiveKit's agents had before they were marked (`lk.chat_ctx`); what its reports carry
 //!   (`chat.item`, `tag`, `evaluation`, `outcome.reason`, `session.tags`); free text that applications choose
 //!   (`lk.shutdown.reason`, `error`, exceptions); and the names of other libraries for prompts and answers
 //!   (OpenInference, OpenLLMetry, Langfuse).
@@ -63,6 +65,8 @@ const WHO: &[&str] = &[
 const CONTENT: &[&str] = &[
     "chat.item",
     "error",
+    "error.message",
+    "error.stack",
     "evaluation",
     "exception.message",
     "exception.stacktrace",
@@ -81,6 +85,7 @@ const CONTENT: &[&str] = &[
     "langfuse.observation.output",
     "langfuse.trace.input",
     "langfuse.trace.output",
+    "lk.error",
     "lk.shutdown.reason",
     "llm.prompts",
     "outcome.reason",
@@ -95,12 +100,46 @@ const CONTENT_PREFIXES: &[&str] = &[
     "chat.item.",
     "evaluation.",
     "gen_ai.completion.",
+    "gen_ai.input.messages.",
     "gen_ai.memory.",
+    "gen_ai.output.messages.",
     "gen_ai.prompt.",
     "gen_ai.retrieval.",
+    "gen_ai.system_instructions.",
+    "gen_ai.tool.call.arguments.",
+    "gen_ai.tool.call.result.",
+    "gen_ai.tool.definitions.",
     "llm.input_messages.",
     "llm.output_messages.",
+    "llm.prompts.",
     "tag.",
+];
+
+// Names after `lk.pii.` in LiveKit's registry: versions before it wrote them after `lk.`.
+const UNMARKED: &[&str] = &[
+    "amd.transcript",
+    "arguments",
+    "chat_ctx",
+    "dtmf_inputs",
+    "event",
+    "function_tool.arguments",
+    "function_tool.output",
+    "input_text",
+    "instructions",
+    "interim_transcript",
+    "keyterms",
+    "output",
+    "progress_message",
+    "raw_arguments",
+    "repaired",
+    "response.function_calls",
+    "response.text",
+    "rpc.payload",
+    "rpc.response",
+    "text",
+    "transcript",
+    "user_input",
+    "user_transcript",
 ];
 
 // What livekit-agents copies of a SIP participant, and what LiveKit's SIP service and this program write.
@@ -139,10 +178,11 @@ pub(crate) fn class_of_name(key: &str) -> Class {
     }
     let is_content = is_marked(key)
         || is_unknown_sip(key)
+        || key.strip_prefix("lk.").is_some_and(|name| UNMARKED.contains(&name))
         || CONTENT_PREFIXES.iter().any(|prefix| key.starts_with(prefix));
     match is_content {
         true => Class::Content,
-        false if key.ends_with("_identity") => Class::Who,
+        false if is_who(key) => Class::Who,
         false => Class::Technical,
     }
 }
@@ -161,6 +201,15 @@ pub(crate) fn is_known_body(text: &str) -> bool {
 // With a segment that LiveKit's registry marks personal data with. `WHO` has the exceptions.
 fn is_marked(key: &str) -> bool {
     key.split('.').any(|segment| segment.eq_ignore_ascii_case("pii"))
+}
+
+// A name of a person or a room, in any spelling.
+fn is_who(key: &str) -> bool {
+    ["identity", "participantname", "roomname"].iter().any(|end| {
+        let letters = key.bytes().rev().filter(u8::is_ascii_alphanumeric);
+        let mut letters = letters.map(|letter| letter.to_ascii_lowercase());
+        end.bytes().rev().all(|letter| letters.next() == Some(letter))
+    })
 }
 
 fn is_unknown_sip(key: &str) -> bool {
@@ -190,7 +239,16 @@ mod tests {
 
     #[test]
     fn the_names_of_the_rules_have_their_class() {
-        for key in WHO.iter().chain(&["lk.rpc.caller_identity", "lk.rpc.destination_identity"]) {
+        let who = [
+            "lk.rpc.caller_identity",
+            "lk.rpc.destination_identity",
+            "participantIdentity",
+            "participant.identity",
+            "remoteParticipantIdentity",
+            "lk.participant_name",
+            "lk.room.name",
+        ];
+        for key in WHO.iter().chain(&who) {
             assert_eq!(class(Place::Any, key), Class::Who, "{key}");
             assert_eq!(class(Place::Log, key), Class::Who, "{key}");
         }
@@ -205,6 +263,12 @@ mod tests {
             "gen_ai.retrieval.query.text",
             "gen_ai.memory.records",
             "gen_ai.prompt.variable.name",
+            "gen_ai.input.messages.0.content",
+            "gen_ai.tool.call.arguments.city",
+            "lk.chat_ctx",
+            "lk.user_transcript",
+            "lk.function_tool.output",
+            "error.message",
             "lk.sip.h.x-name",
             "lk.sip.trunkPhoneNumber",
             "lk.sip.hostname",
@@ -213,8 +277,16 @@ mod tests {
         for key in content {
             assert_eq!(class(Place::Any, key), Class::Content, "{key}");
         }
-        for key in ["tenant", "lk.sip.callID", "gen_ai.usage.input_tokens", "piiless", "lk.room_id"]
-        {
+        for key in [
+            "tenant",
+            "error.type",
+            "lk.sip.callID",
+            "gen_ai.usage.input_tokens",
+            "gen_ai.tool.name",
+            "lk.function_tool.name",
+            "piiless",
+            "lk.room_id",
+        ] {
             assert_eq!(class(Place::Any, key), Class::Technical, "{key}");
         }
     }

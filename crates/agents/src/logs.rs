@@ -65,6 +65,19 @@ fn one(
 
 fn clean(pass: Pass<'_>, place: Place, record: &mut LogRecord) -> (bool, Bytes) {
     let mut found = pass.attributes(place, &mut record.attributes);
+    // Applications choose both texts.
+    if place == Place::Log && !record.event_name.is_empty() {
+        found = true;
+        if pass.strips {
+            record.event_name.clear();
+        }
+    }
+    if !is_level(&record.severity_text) {
+        found = true;
+        if pass.strips {
+            record.severity_text.clear();
+        }
+    }
     if let Some(body) = &mut record.body {
         let has_content = !is_known(body);
         found |= has_content;
@@ -75,6 +88,14 @@ fn clean(pass: Pass<'_>, place: Place, record: &mut LogRecord) -> (bool, Bytes) 
         }
     }
     (found, encoded(record))
+}
+
+// The names that Python's and JavaScript's loggers, and OpenTelemetry, have for severities.
+fn is_level(text: &str) -> bool {
+    const LEVELS: [&str; 9] =
+        ["TRACE", "DEBUG", "INFO", "WARN", "WARNING", "ERROR", "CRITICAL", "FATAL", "NOTSET"];
+    let name = text.trim_end_matches(|last: char| last.is_ascii_digit());
+    name.is_empty() || LEVELS.iter().any(|level| level.eq_ignore_ascii_case(name))
 }
 
 fn is_known(body: &AnyValue) -> bool {

@@ -216,24 +216,26 @@ fn log_record(planted: bool) -> BoxedStrategy<LogRecord> {
     let other = other.prop_filter("none", move |other| planted || other.is_empty());
     let numbers = any::<(u64, u64, u32, u32, Option<([u8; 16], [u8; 8])>)>();
     (attributes(LOGGED, planted), other, proptest::option::of(body), numbers)
-        .prop_map(|(mut attributes, other, body, (time, observed, flags, dropped, context))| {
-            attributes.extend(other);
-            let (trace_id, span_id) = context.unwrap_or_default();
-            let is_valid = trace_id != [0; 16] && span_id != [0; 8];
-            LogRecord {
-                time_unix_nano: time,
-                observed_time_unix_nano: observed,
-                severity_number: 9,
-                severity_text: "INFO".to_owned(),
-                body,
-                attributes,
-                dropped_attributes_count: dropped,
-                flags,
-                trace_id: if is_valid { trace_id.to_vec() } else { Vec::new() },
-                span_id: if is_valid { span_id.to_vec() } else { Vec::new() },
-                event_name: "event".to_owned(),
-            }
-        })
+        .prop_map(
+            move |(mut attributes, other, body, (time, observed, flags, dropped, context))| {
+                attributes.extend(other);
+                let (trace_id, span_id) = context.unwrap_or_default();
+                let is_valid = trace_id != [0; 16] && span_id != [0; 8];
+                LogRecord {
+                    time_unix_nano: time,
+                    observed_time_unix_nano: observed,
+                    severity_number: 9,
+                    severity_text: if planted { SAID } else { "INFO" }.to_owned(),
+                    body,
+                    attributes,
+                    dropped_attributes_count: dropped,
+                    flags,
+                    trace_id: if is_valid { trace_id.to_vec() } else { Vec::new() },
+                    span_id: if is_valid { span_id.to_vec() } else { Vec::new() },
+                    event_name: text(planted).to_owned(),
+                }
+            },
+        )
         .boxed()
 }
 
