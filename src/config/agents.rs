@@ -54,13 +54,15 @@ pub(super) fn check_targets(export: &export::Settings, listen: &Listen, reader: 
 }
 
 fn is_own(endpoint: &Uri, listen: &Listen) -> bool {
-    let host = match endpoint.host().unwrap_or_default() {
-        "localhost" => "127.0.0.1",
-        host => host.trim_matches(['[', ']']),
-    };
-    let Ok(host) = host.parse::<IpAddr>() else { return false };
+    let host = endpoint.host().unwrap_or_default().trim_end_matches('.');
+    let ip = host.trim_matches(['[', ']']).parse().ok().map(|ip: IpAddr| ip.to_canonical());
+    // Every address of this machine that is not that of an interface.
+    let is_this_machine = host.eq_ignore_ascii_case("localhost")
+        || ip.is_some_and(|ip| ip.is_loopback() || ip.is_unspecified());
     [listen.http, listen.grpc].into_iter().any(|own| {
-        let is_here = host == own.ip() || (own.ip().is_unspecified() && host.is_loopback());
+        let at = own.ip().to_canonical();
+        let is_here =
+            ip == Some(at) || (is_this_machine && (at.is_loopback() || at.is_unspecified()));
         is_here && endpoint.port_u16() == Some(own.port())
     })
 }
@@ -109,7 +111,11 @@ mod tests {
             ("", "http://127.0.0.1:9291"),
             ("", "http://localhost:9290"),
             ("grpc: '[::1]:7000'", "http://[::1]:7000"),
+            ("grpc: '[::1]:7000'", "http://LOCALHOST.:7000"),
             ("grpc: '0.0.0.0:7000', insecure: true", "http://127.0.0.1:7000"),
+            ("", "http://0.0.0.0:9290"),
+            ("", "http://[::]:9291"),
+            ("", "http://[::ffff:127.0.0.1]:9291"),
         ] {
             let wrong = wrong_in(&endpoint(listen, own));
             assert_eq!(wrong.len(), 1, "{own}: {wrong:?}");
