@@ -34,6 +34,14 @@ impl Piece {
     }
 }
 
+// Whether it is a file of this program, `NUMBER.ogg.part` or `NUMBER.json.part`, that was not finished.
+fn is_unfinished(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let parts: Vec<_> = name.split('.').collect();
+    let [number, "ogg" | "json", UNFINISHED] = parts[..] else { return false };
+    path.is_file() && !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 /// The directory.
 #[derive(Debug, Clone)]
 pub(in crate::source) struct Recordings(Arc<Shared>);
@@ -60,7 +68,7 @@ impl Recordings {
         let mut used = 0;
         for entry in fs::read_dir(&path)? {
             let entry = entry?;
-            if entry.path().extension().is_some_and(|extension| extension == UNFINISHED) {
+            if is_unfinished(&entry.path()) {
                 fs::remove_file(entry.path())?;
             } else {
                 used += entry.metadata()?.len();
@@ -189,7 +197,9 @@ impl Unfinished {
             // Of the same recording, sent again after a crash.
             let replaced = fs::metadata(&named).map_or(0, |found| found.len());
             fs::rename(path, named)?;
-            self.shared.used.fetch_sub(replaced, Relaxed);
+            // It may have been changed since its size was counted.
+            let less = |used: u64| Some(used.saturating_sub(replaced));
+            let _ = self.shared.used.fetch_update(Relaxed, Relaxed, less);
         }
         sync_directory(&self.shared.path)?;
         Ok(Some(std::mem::take(&mut self.bytes)))
@@ -281,8 +291,22 @@ mod tests {
         assert_eq!(writer.commit("x".to_owned()).await.unwrap(), None);
         assert_eq!((names(place.path()).len(), recordings.0.used.load(Relaxed)), (0, 0));
         fs::write(place.path().join("7.ogg.part"), "unfinished").unwrap();
+        fs::write(place.path().join("film.part"), "another program's").unwrap();
+        fs::create_dir(place.path().join("7.json.part")).unwrap();
         open(place.path(), 1);
-        assert!(names(place.path()).is_empty());
+        assert_eq!(names(place.path()), ["7.json.part", "film.part"]);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_grew_since_it_was_counted_leaves_space_for_others() {
+        let place = tempfile::tempdir().unwrap();
+        let recordings = open(place.path(), 1 << 20);
+        fs::write(place.path().join("x.ogg"), vec![0; 3 * BLOCK]).unwrap();
+        for name in ["x", "y"] {
+            let mut writer = recordings.begin();
+            writer.write(Piece::Audio, Bytes::from_static(b"audio")).await.unwrap();
+            assert_eq!(writer.commit(name.to_owned()).await.unwrap(), Some(5), "{name}");
+        }
     }
 
     #[test]
