@@ -13,6 +13,7 @@ use thiserror::Error;
 use super::{Failure, TIMEOUT};
 use crate::cli::{Deadletter, DeadletterArgs, DeadletterRetryArgs};
 use crate::config::Config;
+use crate::source::uploads::http::path;
 use livekit_otel_durable::journal::{DeadLetter, Payload, dead_letter_files, read_dead_letter};
 use livekit_otel_durable::store::Directory;
 use livekit_otel_export::configure::ProcessEnv;
@@ -20,7 +21,7 @@ use livekit_otel_export::send_once;
 use livekit_otel_ledger::report::grouped;
 use livekit_otel_livekit::post::SignedWebhook;
 use livekit_otel_livekit::{token, webhook};
-use livekit_otel_model::Signal;
+use livekit_otel_model::Source;
 use livekit_otel_model::printable::visible;
 use livekit_otel_transport::{chain, client};
 
@@ -168,17 +169,18 @@ impl DeadLetterFiles {
 }
 
 async fn send(payload: Payload, content: Bytes, config: &Config) -> Result<(), String> {
-    let signal = match payload {
-        Payload::Traces => Signal::Traces,
-        Payload::Logs => Signal::Logs,
-        Payload::Metrics => Signal::Metrics,
-        Payload::Webhook => return send_webhook(content, config).await,
-        _ => {
-            let path = upload_path(payload).ok_or("it can't be sent again")?;
-            return send_upload(path, content, config).await;
+    match payload {
+        Payload::Output(signal) => {
+            send_once(&config.export, signal, content).await.map_err(|error| chain(&error))
         }
-    };
-    send_once(&config.export, signal, content).await.map_err(|error| chain(&error))
+        Payload::Input(Source::Webhook) => send_webhook(content, config).await,
+        // A recording's audio and history are gone.
+        Payload::Input(Source::AgentRecordings) => Err("it can't be sent again".to_owned()),
+        Payload::Input(source) => {
+            let path = path(source).ok_or("it can't be sent again")?;
+            send_upload(path, content, config).await
+        }
+    }
 }
 
 // Through `serve`, as the first time: a newer version may be able to read it.
@@ -192,19 +194,6 @@ async fn send_webhook(body: Bytes, config: &Config) -> Result<(), String> {
         format!("http://{}/webhook", config.http).parse().map_err(|error| chain(&error))?;
     let posted = signed.post(&client::plain(), &to, TIMEOUT).await;
     posted.map(|_| ()).map_err(|error| chain(&error))
-}
-
-// Recordings have none: their audio and history are gone.
-fn upload_path(payload: Payload) -> Option<&'static str> {
-    Some(match payload {
-        Payload::AgentTraces => "/observability/traces/otlp/v0",
-        Payload::AgentLogs => "/observability/logs/otlp/v0",
-        Payload::AgentMetrics => "/observability/metrics/otlp/v0",
-        Payload::OtlpTraces => "/v1/traces",
-        Payload::OtlpLogs => "/v1/logs",
-        Payload::OtlpMetrics => "/v1/metrics",
-        _ => return None,
-    })
 }
 
 // Through `serve` too.
@@ -232,6 +221,7 @@ mod tests {
     use super::*;
     use livekit_otel_durable::journal::DeadLetters;
     use livekit_otel_durable::store::{Directory, Files};
+    use livekit_otel_model::Signal;
     use livekit_otel_model::event::Time;
 
     #[tokio::test]
@@ -241,7 +231,7 @@ mod tests {
         let dead_letters = DeadLetters::on_disk(&Arc::new(directory), 1000).unwrap();
         let at = Time::from_secs(1_795_406_960).unwrap();
         let reason = "no\x1b[2J\u{202e}\r\n".to_owned();
-        let letter = DeadLetter { payload: Payload::Logs, items: 1, at, reason };
+        let letter = DeadLetter { payload: Payload::Output(Signal::Logs), items: 1, at, reason };
         dead_letters.store("logs-1", &letter, &Bytes::new()).await;
         let mut out = Vec::new();
         DeadLetterFiles::find(place.path(), &[]).unwrap().list(&mut out).unwrap();

@@ -55,7 +55,7 @@ pub(crate) fn entity(sid: &str) -> [u8; 8] {
     hash(&["sid", sid])
 }
 
-/// Where a metric's points are from, for an index: all that tells them from others of the metric.
+/// Where a metric's points are from, for an index: all that distinguishes them from others of the metric.
 pub(crate) fn source(parts: [&[u8]; 4]) -> [u8; 8] {
     let mut hasher = Sha256::new();
     for part in parts {

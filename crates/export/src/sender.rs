@@ -128,11 +128,7 @@ impl Sender {
 
     async fn dead_letter(&self, batch: &Batch, reason: &str, ending: &mut watch::Receiver<bool>) {
         let n = items(batch.records());
-        let payload = match self.signal {
-            Signal::Traces => Payload::Traces,
-            Signal::Logs => Payload::Logs,
-            Signal::Metrics => Payload::Metrics,
-        };
+        let payload = Payload::Output(self.signal);
         let at = Time::from_system(SystemTime::now());
         let dead_letter = DeadLetter { payload, items: n, at, reason: reason.to_owned() };
         let id = self.dead_letter_id(batch, at);

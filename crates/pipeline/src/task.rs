@@ -19,6 +19,7 @@ use livekit_otel_engine::session::Forgotten;
 use livekit_otel_engine::{Batch, Engine};
 use livekit_otel_export::Exporter;
 use livekit_otel_ledger::Ledger;
+use livekit_otel_model::Source;
 use livekit_otel_model::event::{Decoded, Time};
 use livekit_otel_model::sink::Sink;
 
@@ -274,7 +275,7 @@ impl Pipeline {
         }
         self.parts.ledger.input_dead_lettered(source, items);
         let reason = "processing it made livekit-otel panic".to_owned();
-        let letter = DeadLetter { payload: source.into(), items, at, reason };
+        let letter = DeadLetter { payload: Payload::Input(source), items, at, reason };
         self.unstored.push((format!("{kind}-{number:020}"), letter, raw));
     }
 
@@ -297,7 +298,7 @@ impl Pipeline {
         let Some(decoded) = decoded else {
             ledger.input_dead_lettered(source, items);
             let reason = "a signed webhook that can't be read".to_owned();
-            let letter = DeadLetter { payload: Payload::Webhook, items, at, reason };
+            let letter = DeadLetter { payload: Payload::Input(Source::Webhook), items, at, reason };
             self.unstored.push((format!("webhook-{number:020}"), letter, raw));
             return;
         };

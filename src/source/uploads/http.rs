@@ -38,6 +38,12 @@ pub(in crate::source) fn router(door: Door) -> Router {
     Router::new().fallback(serve).with_state(door)
 }
 
+/// The path of a source's uploads, without a base path; `None` for other sources.
+pub(crate) fn path(source: Source) -> Option<&'static str> {
+    let served = AGENTS.into_iter().chain(PLAIN).find(|(_, of)| *of == source);
+    served.map(|(path, _)| path)
+}
+
 fn route(path: &str) -> Option<(&'static str, Source)> {
     let agents = AGENTS.into_iter().find(|(suffix, _)| path.ends_with(suffix));
     agents.or_else(|| PLAIN.into_iter().find(|(whole, _)| path == *whole))

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 use livekit_otel::commands::deadletter::DeadLetterFiles;
-use livekit_otel_durable::journal::{DeadLetter, DeadLetters};
+use livekit_otel_durable::journal::{DeadLetter, DeadLetters, Payload};
 use livekit_otel_durable::store::{Directory, Files};
 use livekit_otel_model::Source;
 use livekit_otel_model::event::Time;
@@ -106,7 +106,7 @@ async fn a_dead_letter_of_an_upload_is_sent_again_to_its_path() {
     .enumerate()
     {
         let reason = "it panicked".to_owned();
-        let letter = DeadLetter { payload: source.into(), items: 1, at, reason };
+        let letter = DeadLetter { payload: Payload::Input(source), items: 1, at, reason };
         kept.store(&format!("upload-{nth}"), &letter, &body.clone().into()).await;
     }
     let mut said = Vec::new();

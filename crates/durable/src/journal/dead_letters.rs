@@ -12,86 +12,28 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::store::{self, Directory, Frames};
-use livekit_otel_model::Source;
 use livekit_otel_model::event::Time;
+use livekit_otel_model::{Signal, Source};
 
 const FOLDER: &str = "deadletter";
 const SUFFIX: &str = "letter";
 
 /// The kind of a dead letter's payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(untagged)]
 pub enum Payload {
-    /// The body of a webhook whose signature was valid.
-    Webhook,
-    /// A batch of analytics events.
-    Events,
-    /// A batch of stats windows.
-    Stats,
-    /// A message of a node's rooms.
-    NodeRooms,
-    /// A reduced list of LiveKit's API.
-    Api,
-    /// An upload of agents: an OTLP request of spans.
-    AgentTraces,
-    /// An upload of agents: an OTLP request of log records.
-    AgentLogs,
-    /// An upload of agents: an OTLP request of metrics.
-    AgentMetrics,
-    /// The header of a recording of agents.
-    AgentRecordings,
-    /// A received OTLP request of spans.
-    OtlpTraces,
-    /// A received OTLP request of log records.
-    OtlpLogs,
-    /// A received OTLP request of metrics.
-    OtlpMetrics,
-    /// An encoded OTLP request of spans.
-    Traces,
-    /// An encoded OTLP request of log records.
-    Logs,
-    /// An encoded OTLP request of metrics.
-    Metrics,
+    /// A message as it was received, or the header of a recording.
+    Input(Source),
+    /// An encoded OTLP request.
+    Output(Signal),
 }
 
 impl Payload {
     /// Its name.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Webhook => "webhook",
-            Self::Events => "events",
-            Self::Stats => "stats",
-            Self::NodeRooms => "node_rooms",
-            Self::Api => "api",
-            Self::AgentTraces => "agent_traces",
-            Self::AgentLogs => "agent_logs",
-            Self::AgentMetrics => "agent_metrics",
-            Self::AgentRecordings => "agent_recordings",
-            Self::OtlpTraces => "otlp_traces",
-            Self::OtlpLogs => "otlp_logs",
-            Self::OtlpMetrics => "otlp_metrics",
-            Self::Traces => "traces",
-            Self::Logs => "logs",
-            Self::Metrics => "metrics",
-        }
-    }
-}
-
-impl From<Source> for Payload {
-    fn from(source: Source) -> Self {
-        match source {
-            Source::Webhook => Self::Webhook,
-            Source::Events => Self::Events,
-            Source::Stats => Self::Stats,
-            Source::NodeRooms => Self::NodeRooms,
-            Source::Api => Self::Api,
-            Source::AgentTraces => Self::AgentTraces,
-            Source::AgentLogs => Self::AgentLogs,
-            Source::AgentMetrics => Self::AgentMetrics,
-            Source::AgentRecordings => Self::AgentRecordings,
-            Source::OtlpTraces => Self::OtlpTraces,
-            Source::OtlpLogs => Self::OtlpLogs,
-            Source::OtlpMetrics => Self::OtlpMetrics,
+            Self::Input(source) => source.as_str(),
+            Self::Output(signal) => signal.as_str(),
         }
     }
 }
@@ -314,7 +256,12 @@ mod tests {
 
     fn letter(reason: &str) -> DeadLetter {
         let at = Time::from_secs(1_795_406_960).unwrap();
-        DeadLetter { payload: Payload::Logs, items: 1, at, reason: reason.to_owned() }
+        DeadLetter {
+            payload: Payload::Output(Signal::Logs),
+            items: 1,
+            at,
+            reason: reason.to_owned(),
+        }
     }
 
     fn payloads(directory: &Path) -> Vec<Bytes> {

@@ -104,21 +104,11 @@ pub(super) fn job() -> Vec<ForeignSpan> {
 
 pub(super) fn event(kind: EventKind, secs: i64, participant: Option<&str>) -> Decoded {
     Decoded::Events(vec![Event {
-        id: "".into(),
-        origin: Source::Analytics,
-        kind,
         reported: Some(ReportedTime { at: at(secs), whole_seconds: false }),
         node: NodeId::new("ND_1"),
         room: Some(Room { sid: Some(room()), name: None, created: None }),
         participant: participant.map(|participant| Participant::new(sid(participant))),
-        track: None,
-        publisher: None,
-        error: None,
-        rtp: None,
-        work: None,
-        delivery: None,
-        details: Vec::new(),
-        caller: None,
+        ..Event::new(Source::Analytics, kind)
     }])
 }
 
