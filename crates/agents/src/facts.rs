@@ -11,7 +11,7 @@ use livekit_otel_model::foreign::Facts;
 use livekit_otel_model::semconv::key;
 use livekit_otel_model::signal::{SpanId, TraceId};
 
-// LiveKit's ids have about 15 bytes.
+// LiveKit's ids have about 15 bytes, models' names up to 60.
 const LONGEST_ID: usize = 128;
 
 /// The keys of a room's id: those of today's agents and of LiveKit's registry. `lk.room_sid` is on `job_entrypoint`.
@@ -52,6 +52,11 @@ pub(crate) fn text<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a str>
     text_of(attribute.value.as_ref())
 }
 
+/// A name of bounded length.
+pub(crate) fn cut(text: &str) -> Arc<str> {
+    text.get(..text.floor_char_boundary(LONGEST_ID)).unwrap_or(text).into()
+}
+
 /// A trace's id; `None` if it has another length or is zero, which W3C Trace Context calls invalid.
 pub(crate) fn trace_id(bytes: &[u8]) -> Option<TraceId> {
     TraceId::try_from(bytes).ok().filter(|id| id != &TraceId::default())
@@ -72,7 +77,7 @@ pub(crate) fn time(nanos: u64) -> Time {
     Time::from_nanos(nanos).unwrap_or_else(|| Time::from_system(std::time::UNIX_EPOCH))
 }
 
-fn text_of(value: Option<&AnyValue>) -> Option<&str> {
+pub(crate) fn text_of(value: Option<&AnyValue>) -> Option<&str> {
     match value?.value.as_ref()? {
         Value::StringValue(text) => Some(text),
         _ => None,

@@ -11,6 +11,7 @@ mod facts;
 mod json;
 mod limits;
 mod logs;
+mod measured;
 mod metrics;
 mod origin;
 mod recording;

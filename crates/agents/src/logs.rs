@@ -6,13 +6,14 @@ use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope};
-use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, SeverityNumber};
 
 use livekit_otel_model::foreign::{Facts, ForeignLog, Origin};
 
 use crate::classes::{Place, is_known_body};
 use crate::clean::Pass;
 use crate::facts;
+use crate::measured::EXCEPTION_TYPE;
 use crate::origin::{Program, encoded};
 use crate::rules::Rules;
 
@@ -59,8 +60,12 @@ fn one(
         0 => record.observed_time_unix_nano,
         nanos => nanos,
     };
+    let is_error = record.severity_number >= i32::from(SeverityNumber::Error);
+    let exception = || facts::text(&record.attributes, EXCEPTION_TYPE).map(facts::cut);
+    let failure = is_error.then(exception).flatten();
     let body = rules.body(|pass| clean(pass, place, &mut record));
-    ForeignLog { origin: Arc::clone(origin), time: facts::time(nanos), context, facts, body }
+    let (origin, time) = (Arc::clone(origin), facts::time(nanos));
+    ForeignLog { origin, time, context, facts, failure, body }
 }
 
 fn clean(pass: Pass<'_>, place: Place, record: &mut LogRecord) -> (bool, Bytes) {

@@ -12,6 +12,7 @@ use livekit_otel_model::semconv::key;
 use crate::classes::{Place, is_content_event};
 use crate::clean::Pass;
 use crate::facts;
+use crate::measured;
 use crate::origin::{Program, encoded};
 use crate::rules::Rules;
 
@@ -44,6 +45,7 @@ fn one(rules: &Rules<'_>, origin: &Arc<Origin>, mut span: Span) -> Option<Foreig
     };
     let mut facts = rules.facts();
     facts::read(&span.attributes, &mut facts);
+    facts.measured = measured::read(&span);
     let failure = failure(&span);
     let links = links(rules, &mut span);
     let name = Arc::from(span.name.as_str());
@@ -118,6 +120,6 @@ fn failure(span: &Span) -> Option<Arc<str>> {
     let events = span.events.iter().rev().map(|event| &event.attributes);
     let places = || std::iter::once(&span.attributes).chain(events.clone());
     let of = |key| places().find_map(|attributes: &Vec<KeyValue>| facts::text(attributes, key));
-    let failure = of(key::ERROR_TYPE).or_else(|| of("exception.type"));
+    let failure = of(key::ERROR_TYPE).or_else(|| of(measured::EXCEPTION_TYPE));
     Some(failure.unwrap_or_default().into())
 }

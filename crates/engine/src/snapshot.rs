@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize, Serializer};
 use thiserror::Error;
 
 /// The version of the parts' format.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 /// The oldest version that can be read.
-pub const OLDEST: u32 = 6;
+pub const OLDEST: u32 = 7;
 
 /// The content of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -75,6 +75,66 @@ pub struct Facts {
     pub is_plain: bool,
     /// More attributes that are read, by keys of [`crate::semconv`].
     pub attributes: Vec<Attribute>,
+    /// What a span of LiveKit's agents says of models, tools and turns, if anything.
+    pub measured: Option<Box<Measured>>,
+}
+
+/// What a span of LiveKit's agents says of models, tools and turns, by the keys of LiveKit's registry
+/// (livekit/protocol, `otel/model/agents/registry.yaml`). Ids and names are cut to 128 bytes.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// Numbers, none of them negative.
+    pub numbers: Vec<(Measure, f64)>,
+    /// Who provides the model, from `gen_ai.provider.name`.
+    pub provider: Option<Arc<str>>,
+    /// The model, from `gen_ai.request.model`.
+    pub model: Option<Arc<str>>,
+    /// The tool, from `gen_ai.tool.name`.
+    pub tool: Option<Arc<str>>,
+    /// What the agent says, from `lk.speech_id`: npm has several turns for one.
+    pub speech: Option<Arc<str>>,
+    /// Whether the agent was interrupted, from `lk.interrupted`.
+    pub is_interrupted: Option<bool>,
+    /// By what, from `lk.interruption.source`.
+    pub interrupted_by: Option<Arc<str>>,
+    /// Why the session closed, from `lk.close_reason`.
+    pub close_reason: Option<Arc<str>>,
+    /// What failed, from `error.type` or `exception.type`, whatever the span's status is.
+    pub error: Option<Arc<str>>,
+}
+
+impl Measured {
+    /// The number of that measure.
+    pub fn number(&self, measure: Measure) -> Option<f64> {
+        self.numbers.iter().find(|(of, _)| *of == measure).map(|(_, number)| *number)
+    }
+}
+
+/// A number of a span of LiveKit's agents. Durations are in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Measure {
+    /// From the end of the user's speech to the agent's first audio.
+    EndToEnd,
+    /// From the end of the user's speech to the decision that the turn is over.
+    EndOfTurn,
+    /// From the end of the user's speech to its final transcript.
+    Transcription,
+    /// How long the application's `on_user_turn_completed` took.
+    TurnCompleted,
+    /// To the language model's first token.
+    FirstToken,
+    /// To the first byte of speech.
+    FirstByte,
+    /// Tokens that a language model received, in one request.
+    InputTokens,
+    /// Those of them that the provider had in its cache.
+    CachedTokens,
+    /// Tokens that a language model returned.
+    OutputTokens,
+    /// Characters that were spoken, in one request.
+    Characters,
+    /// How long the speech is.
+    Speech,
 }
 
 /// The opaque part of a record, encoded.
@@ -138,6 +198,8 @@ pub struct ForeignLog {
     pub context: Option<(TraceId, SpanId)>,
     /// What is read of it.
     pub facts: Facts,
+    /// The type of its exception, if its severity is an error.
+    pub failure: Option<Arc<str>>,
     /// All other fields.
     pub body: Body,
 }

@@ -79,6 +79,7 @@ pub(super) fn log(span: Option<u64>) -> ForeignLog {
         time: at(1),
         context: span.map(|span| (TRACE, id(span))),
         facts: facts(),
+        failure: None,
         body: Body { sent: "log plain".into(), redacted: Some("log".into()) },
     }
 }

@@ -193,7 +193,8 @@ pub(super) fn of_log(nth: usize, size: usize) -> (Sent<OtlpLog>, ForeignLog) {
         (sent.trace_id, sent.span_id) = (trace_id.to_vec(), span_id.to_vec());
     }
     let facts = Facts::default();
-    let log = ForeignLog { origin: read(nth % 3), time: time(1), context, facts, body };
+    let log =
+        ForeignLog { origin: read(nth % 3), time: time(1), context, facts, failure: None, body };
     (with(nth % 3, sent), log)
 }
 
