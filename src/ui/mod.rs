@@ -85,6 +85,8 @@ async fn fill(mut tapped: Tapped, view: Arc<View>, privacy: Privacy) {
                     privacy.redact_window(window);
                 }
             }
+            // They have ids and names of models, and no identities.
+            Passed::Agents(..) => {}
         }
         view.store().add(passed);
         view.missed.store(tapped.missed(), Relaxed);

@@ -26,6 +26,6 @@ mod ticks;
 
 pub use checkpoint::{Checkpoints, Head};
 pub use clock::Clock;
-pub use tap::{Passed, Tap, Tapped, tap};
+pub use tap::{AgentError, AgentJob, AgentSpan, Passed, Tap, Tapped, tap};
 pub use task::{Durable, Ended, Parts, start};
 pub use ticks::Ticks;

@@ -1,6 +1,8 @@
 //! A bounded copy of the pipeline's outputs, for the live view. A slow reader never blocks the pipeline:
 //! records that do not fit are dropped and counted.
 
+mod agents;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
@@ -8,6 +10,8 @@ use tokio::sync::mpsc;
 
 use livekit_otel_model::event::{StreamStat, Time};
 use livekit_otel_model::signal::{LogRecord, Span};
+
+pub use agents::{AgentError, AgentJob, AgentSpan};
 
 // About 20 MB.
 const MAX_WAITING: usize = 20_000;
@@ -21,6 +25,8 @@ pub enum Passed {
     Logs(Vec<LogRecord>),
     /// Stats windows that are not duplicates, and when they were received.
     Windows(Vec<StreamStat>, Time),
+    /// Finished spans of agents, and errors that they logged.
+    Agents(Vec<AgentSpan>, Vec<AgentError>),
 }
 
 impl Passed {
@@ -29,6 +35,7 @@ impl Passed {
             Self::Spans(spans) => spans.len(),
             Self::Logs(logs) => logs.len(),
             Self::Windows(windows, _) => windows.len(),
+            Self::Agents(spans, errors) => spans.len() + errors.len(),
         }
     }
 }

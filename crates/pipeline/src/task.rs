@@ -407,10 +407,11 @@ impl Pipeline {
         if !out.foreign.is_empty() {
             sink.foreign(&out.foreign);
         }
-        let Batch { spans, logs, .. } = std::mem::take(out);
+        let Batch { spans, logs, foreign, .. } = std::mem::take(out);
         if let Some(tap) = &self.parts.tap {
             tap.pass(Passed::Logs(logs));
             tap.pass(Passed::Spans(spans));
+            tap.pass(Passed::agents(foreign));
         }
     }
 }

@@ -73,6 +73,7 @@ impl Store {
                     self.with(&sid, at, |room, limits| room.window(&stat, now, limits));
                 }
             }
+            Passed::Agents(..) => {}
         }
     }
 
