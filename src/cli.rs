@@ -42,7 +42,7 @@ pub enum Command {
     Serve(ServeArgs),
     /// Replay a recorded call, and show what a collector receives
     Demo(DemoArgs),
-    /// Send a recorded call to a running server, as LiveKit does
+    /// Send a recorded call to a running server, as LiveKit and its agents do
     Replay(ReplayArgs),
     /// Simulate a LiveKit server with many rooms, and send its messages to a running server
     Simulate(Box<SimulateArgs>),
@@ -184,9 +184,9 @@ pub struct DemoArgs {
     /// Protocol to send with: grpc or http/protobuf
     #[arg(long, value_name = "PROTOCOL", requires = "endpoint")]
     pub protocol: Option<String>,
-    /// Replay this capture instead of the recorded call
+    /// Replay this capture instead of the recorded call; may be repeated, for the agents' half
     #[arg(long, value_name = "FILE")]
-    pub capture: Option<PathBuf>,
+    pub capture: Vec<PathBuf>,
     /// Also open the live view in a browser, until Ctrl-C
     #[arg(long)]
     pub open: bool,
@@ -198,15 +198,18 @@ pub struct DemoArgs {
     after_help = "Example:\n  LIVEKIT_API_KEY=devkey LIVEKIT_API_SECRET=SECRET livekit-otel replay call.jsonl \\\n    --webhook http://127.0.0.1:9290/webhook --analytics http://127.0.0.1:9291 --speed 20"
 )]
 pub struct ReplayArgs {
-    /// The capture: one JSON object per line
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
+    /// The captures: one JSON object per line. Several are merged by time
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
     /// URL that webhooks are posted to
-    #[arg(long, value_name = "URL", value_parser = flag(url))]
-    pub webhook: Flag<Uri>,
+    #[arg(long, value_name = "URL", value_parser = flag(url), required_unless_present = "uploads")]
+    pub webhook: Option<Flag<Uri>>,
     /// URL that the analytics streams are sent to
+    #[arg(long, value_name = "URL", value_parser = flag(url), required_unless_present = "uploads")]
+    pub analytics: Option<Flag<Uri>>,
+    /// URL that agents upload to, like LIVEKIT_OBSERVABILITY_URL [default: the host of --webhook]
     #[arg(long, value_name = "URL", value_parser = flag(url))]
-    pub analytics: Flag<Uri>,
+    pub uploads: Option<Flag<Uri>>,
     /// How many times faster than recorded [default: 1]
     #[arg(long, value_name = "N", value_parser = flag(speed))]
     pub speed: Option<Flag<f64>>,

@@ -69,7 +69,7 @@ fn is_signed(token: &[u8], secret: &str) -> bool {
     token::webhook(&headers, &keys, UNIX_EPOCH).is_ok()
 }
 
-/// The lines of a capture, applied at their times.
+/// The lines of a capture that are of a server, applied at their times.
 pub fn capture(data: &[u8]) {
     let Ok(capture) = Capture::parse(data) else { return };
     let line = |line: &Line| Some((Time::from_millis(line.at)?, read(line).ok()?.decoded));
@@ -78,12 +78,12 @@ pub fn capture(data: &[u8]) {
 
 fn read(line: &Line) -> Result<Read, Unreadable> {
     let (kind, read): (_, fn(&[u8]) -> _) = match line.source {
-        Source::Webhook => return livekit::webhook(line.body.to_string().as_bytes()),
+        Source::Webhook => return livekit::webhook(line.message().to_string().as_bytes()),
         Source::Events => ("events", livekit::events),
         Source::Stats => ("stats", livekit::stats),
         _ => ("nodeRooms", livekit::node_rooms),
     };
-    read(&livekit::encode_capture(kind, &line.body)?)
+    read(&livekit::encode_capture(kind, line.message())?)
 }
 
 /// Messages of the analytics streams, each after its kind (a byte) and its length (two).

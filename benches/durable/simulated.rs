@@ -26,6 +26,7 @@ pub fn run() {
     let to = Destination {
         webhook: format!("http://127.0.0.1:{http}/webhook").parse().unwrap(),
         analytics: format!("http://127.0.0.1:{grpc}").parse().unwrap(),
+        uploads: format!("http://127.0.0.1:{http}").parse().unwrap(),
         key: KEY.to_owned(),
         secret: SECRET.to_owned(),
         speed: f64::INFINITY,

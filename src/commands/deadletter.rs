@@ -13,14 +13,13 @@ use thiserror::Error;
 use super::{Failure, TIMEOUT};
 use crate::cli::{Deadletter, DeadletterArgs, DeadletterRetryArgs};
 use crate::config::Config;
-use crate::source::uploads::http::path;
 use livekit_otel_durable::journal::{DeadLetter, Payload, dead_letter_files, read_dead_letter};
 use livekit_otel_durable::store::Directory;
 use livekit_otel_export::configure::ProcessEnv;
 use livekit_otel_export::send_once;
 use livekit_otel_ledger::report::grouped;
 use livekit_otel_livekit::post::SignedWebhook;
-use livekit_otel_livekit::{token, webhook};
+use livekit_otel_livekit::{token, uploads, webhook};
 use livekit_otel_model::Source;
 use livekit_otel_model::printable::visible;
 use livekit_otel_transport::{chain, client};
@@ -177,7 +176,7 @@ async fn send(payload: Payload, content: Bytes, config: &Config) -> Result<(), S
         // A recording's audio and history are gone.
         Payload::Input(Source::AgentRecordings) => Err("it can't be sent again".to_owned()),
         Payload::Input(source) => {
-            let path = path(source).ok_or("it can't be sent again")?;
+            let path = uploads::path(source).ok_or("it can't be sent again")?;
             send_upload(path, content, config).await
         }
     }

@@ -23,7 +23,7 @@ pub(super) async fn run(args: DemoArgs) -> Result<(), Failure> {
     let is_coloured = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let style = if is_coloured { Style::coloured() } else { Style::plain() };
     let mut out = stdout.lock();
-    let ran = demo::run(args.capture.as_deref(), collect, args.open, style, &mut out).await?;
+    let ran = demo::run(&args.capture, collect, args.open, style, &mut out).await?;
     if let Some(ui) = &ran.ui {
         show(ui, &mut out).await?;
     }

@@ -38,14 +38,26 @@ impl Flags {
         flag.and_then(|flag| self.value(name, flag)).unwrap_or_default()
     }
 
-    /// The key that signs webhooks and streams' tokens, and its secret. Webhooks need it.
-    pub(super) fn key(&mut self, env: &dyn Env, webhooks: bool) -> (String, String) {
+    /// Where agents upload: by default to the host of the webhooks.
+    pub(super) fn uploads(&mut self, flag: Option<&Flag<Uri>>, webhook: &Uri) -> Uri {
+        match (flag, webhook.authority()) {
+            (None, Some(host)) => {
+                let uri = Uri::builder().scheme("http").authority(host.clone());
+                uri.path_and_query("/").build().unwrap_or_default()
+            }
+            _ => self.url("--uploads", flag),
+        }
+    }
+
+    /// The key that signs webhooks, and the tokens of streams and uploads, and its secret. Webhooks
+    /// and uploads need it.
+    pub(super) fn key(&mut self, env: &dyn Env, is_needed: bool) -> (String, String) {
         let names = ["LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"];
         let values = names.map(|name| env.get(name).unwrap_or_default());
         let is_half = values.iter().any(|value| !value.is_empty());
         for (name, value) in names.iter().zip(&values) {
-            if value.is_empty() && webhooks {
-                self.wrong(name, "must be set: it signs the webhooks");
+            if value.is_empty() && is_needed {
+                self.wrong(name, "must be set: it signs the webhooks and uploads");
             } else if value.is_empty() && is_half {
                 self.wrong(name, "must be set with the other: they sign the streams' tokens");
             }

@@ -58,6 +58,7 @@ fn simulation(args: &SimulateArgs, env: &dyn Env) -> Result<(Settings, Destinati
     }
     let webhook = flags.url("--webhook", args.webhook.as_ref());
     let analytics = flags.url("--analytics", args.analytics.as_ref());
+    let uploads = flags.uploads(None, &webhook);
     let mut speed = 1.0;
     flags.set("--speed", args.speed.as_ref(), &mut speed);
     let (key, secret) = flags.key(env, has_webhook);
@@ -75,7 +76,7 @@ fn simulation(args: &SimulateArgs, env: &dyn Env) -> Result<(Settings, Destinati
     flags.set("--seed", args.seed.as_ref(), &mut settings.seed);
     flags.set("--loss", args.loss.as_ref(), &mut settings.loss);
     flags.set("--failures", args.failures.as_ref(), &mut settings.failures);
-    flags.finish((settings, Destination { webhook, analytics, key, secret, speed }))
+    flags.finish((settings, Destination { webhook, analytics, uploads, key, secret, speed }))
 }
 
 #[cfg(test)]

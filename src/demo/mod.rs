@@ -2,4 +2,4 @@
 
 pub mod run;
 
-pub use run::{Collect, Ran, config_for, read_capture, run};
+pub use run::{Collect, Ran, config_for, read_captures, run};

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use http::Uri;
 use thiserror::Error;
@@ -16,6 +17,7 @@ use livekit_otel_ledger::report::render_ledger;
 use livekit_otel_livekit::keys::Keys;
 use livekit_otel_model::event::RoomSid;
 use livekit_otel_model::hex;
+use livekit_otel_model::printable::visible;
 use livekit_otel_tools::capture::{Capture, CaptureError};
 use livekit_otel_tools::demo::Collector;
 use livekit_otel_tools::demo::Progress;
@@ -100,19 +102,22 @@ pub struct Ran {
     pub ui: Option<Ui>,
 }
 
-/// Runs the demo with a capture, by default the built-in one, and writes its report. With `opens` it
+/// Runs the demo with captures, by default the built-in one, and writes its report. With `opens` it
 /// also starts the live view, on a free port of loopback.
 ///
 /// # Errors
 /// If a part can't start, or the capture can't be read or sent.
 pub async fn run(
-    capture: Option<&Path>,
+    captures: &[PathBuf],
     collect: Collect,
     opens: bool,
     style: Style,
     out: &mut impl Write,
 ) -> Result<Ran, DemoError> {
-    let capture = self::capture(capture)?;
+    let capture = match captures {
+        [] => Capture::parse(CAPTURE.as_bytes())?,
+        captures => read_captures(captures)?,
+    };
     let at = opens.then_some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
     match collect {
         Collect::Own => {
@@ -141,21 +146,23 @@ pub async fn run(
     }
 }
 
-/// Reads a capture from a file.
+/// Reads captures from files, and merges them by time.
 ///
 /// # Errors
-/// If the file or the capture can't be read.
-pub fn read_capture(path: &Path) -> Result<Capture, DemoError> {
-    let failed = |error| DemoError::File { path: path.to_owned(), error };
-    let file = std::fs::File::open(path).map_err(failed)?;
-    Ok(Capture::parse(io::BufReader::new(file))?)
+/// If a file or a capture can't be read.
+pub fn read_captures(paths: &[PathBuf]) -> Result<Capture, DemoError> {
+    let mut all = Capture { lines: Vec::new() };
+    for path in paths {
+        all = all.merged(read_capture(path, paths.len() > 1)?);
+    }
+    Ok(all)
 }
 
-fn capture(path: Option<&Path>) -> Result<Capture, DemoError> {
-    match path {
-        Some(path) => read_capture(path),
-        None => Ok(Capture::parse(CAPTURE.as_bytes())?),
-    }
+fn read_capture(path: &Path, is_named: bool) -> Result<Capture, DemoError> {
+    let failed = |error| DemoError::File { path: path.to_owned(), error };
+    let name = is_named.then(|| Arc::from(visible(&path.display().to_string())));
+    let file = std::fs::File::open(path).map_err(failed)?;
+    Ok(Capture::parse_file(name, io::BufReader::new(file))?)
 }
 
 // Sends the capture through a server, and shuts the server down.
@@ -164,6 +171,7 @@ async fn play(capture: &Capture, config: Config) -> Result<(Report, Option<Ui>),
     let destination = Destination {
         webhook: local(server.http(), "/webhook")?,
         analytics: local(server.grpc(), "")?,
+        uploads: local(server.http(), "")?,
         key: KEY.to_owned(),
         secret: SECRET.to_owned(),
         speed: seconds(capture) / REPLAY_SECONDS,
@@ -212,7 +220,7 @@ fn write_elsewhere(
 fn rooms(capture: &Capture) -> Vec<RoomSid> {
     let mut rooms = Vec::new();
     for line in &capture.lines {
-        let body = &line.body;
+        let body = line.message();
         let items = ["events", "stats"].iter().filter_map(|list| body[*list].as_array()).flatten();
         for item in std::iter::once(body).chain(items) {
             let sid = item["roomId"].as_str().or_else(|| item["room"]["sid"].as_str());

@@ -30,7 +30,7 @@ use livekit_otel_livekit::keys::Keys;
 use livekit_otel_livekit::token::sign;
 use livekit_otel_model::Source;
 use livekit_otel_tools::capture::Capture;
-use livekit_otel_tools::replay::{Destination, ReplayError, Sent, replay};
+use livekit_otel_tools::replay::{Destination, Sent, replay};
 use livekit_otel_transport::frames::RawCodec;
 
 const KEY: &str = "devkey";
@@ -293,6 +293,7 @@ fn destination(listeners: &Listeners, secret: &str) -> Destination {
     Destination {
         webhook: format!("http://{}/webhook", listeners.http).parse().unwrap(),
         analytics: format!("http://{}", listeners.grpc).parse().unwrap(),
+        uploads: format!("http://{}", listeners.http).parse().unwrap(),
         key: KEY.to_owned(),
         secret: secret.to_owned(),
         speed: f64::INFINITY,
@@ -306,11 +307,11 @@ async fn all_of_a_replayed_call_is_accepted() {
     let mut done = 0;
     let to = destination(&fixture.listeners, SECRET);
     let sent = replay(&capture, &to, |lines| done = lines).await.unwrap();
-    assert_eq!(sent, Sent { webhooks: 18, events: 96, stats: 6, node_rooms: 0 });
+    assert_eq!(sent, Sent { webhooks: 18, events: 96, stats: 6, node_rooms: 0, ..Sent::default() });
     assert_eq!(done, 120);
     let items = |source: Source, field: &str| {
         let lines = capture.lines.iter().filter(|line| line.source == source);
-        lines.map(|line| line.body[field].as_array().unwrap().len() as u64).sum::<u64>()
+        lines.map(|line| line.message()[field].as_array().unwrap().len() as u64).sum::<u64>()
     };
     assert_eq!(row(&fixture.ledger, Source::Webhook).accepted, 18);
     let events = items(Source::Events, "events");
@@ -324,7 +325,7 @@ async fn a_refused_webhook_ends_the_replay_with_its_line() {
     let fixture = listening(ROOMY).await;
     let to = destination(&fixture.listeners, "another-made-up-secret-of-some-length");
     let error = replay(&example(), &to, |_| ()).await.unwrap_err();
-    assert!(matches!(error, ReplayError::Refused { line: 5, status } if status == 401), "{error}");
+    assert_eq!(error.to_string(), "line 5: the webhook was answered 401 Unauthorized");
     let unsigned = destination(&fixture.listeners, "");
     assert!(replay(&example(), &unsigned, |_| ()).await.is_err());
 }

@@ -134,6 +134,7 @@ pub(crate) fn destination(program: &Program, speed: f64) -> Destination {
     Destination {
         webhook: format!("http://{}/webhook", program.http).parse().unwrap(),
         analytics: format!("http://{}", program.grpc).parse().unwrap(),
+        uploads: format!("http://{}", program.http).parse().unwrap(),
         key: KEY.to_owned(),
         secret: SECRET.to_owned(),
         speed,

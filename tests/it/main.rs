@@ -50,6 +50,7 @@ mod random;
 mod reading;
 mod readme;
 mod reconcile;
+mod replayed;
 mod requested;
 mod restart;
 mod run;

@@ -39,6 +39,7 @@ pub(crate) fn destination(server: &Server) -> Destination {
     Destination {
         webhook: format!("http://{}/webhook", server.http()).parse().unwrap(),
         analytics: format!("http://{}", server.grpc()).parse().unwrap(),
+        uploads: format!("http://{}", server.http()).parse().unwrap(),
         key: KEY.to_owned(),
         secret: SECRET.to_owned(),
         speed: f64::INFINITY,

@@ -388,6 +388,7 @@ fn only_webhooks(address: &str) -> Destination {
     Destination {
         webhook: format!("http://{address}/webhook").parse().unwrap(),
         analytics: "http://nowhere.invalid".parse().unwrap(),
+        uploads: format!("http://{address}").parse().unwrap(),
         key: KEY.to_owned(),
         secret: SECRET.to_owned(),
         speed: f64::INFINITY,

@@ -3,7 +3,8 @@
 //! [`read`](mod@read) turns webhooks, analytics messages and API responses into the events of
 //! [`livekit_otel_model`]. It reads an allowlist of fields and ignores every other field. [`token`]
 //! verifies and makes access tokens with the [`keys`] of a deployment, and [`post`] sends one
-//! signed webhook. [`encode`] makes the messages and [`guid`] the ids that a server sends.
+//! signed webhook. [`encode`] makes the messages and [`guid`] the ids that a server sends. [`uploads`]
+//! has the paths of agents' uploads.
 //!
 //! This is the only crate that depends on `livekit_protocol`; others use it as [`messages`]. It
 //! knows no engine, no journal and no OTLP. Its tests read handwritten and recorded messages;
@@ -16,6 +17,7 @@ pub mod keys;
 pub mod post;
 pub mod read;
 pub mod token;
+pub mod uploads;
 
 pub use livekit_protocol as messages;
 pub use read::{

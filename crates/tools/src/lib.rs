@@ -14,3 +14,4 @@ pub mod labels;
 mod post;
 pub mod replay;
 pub mod simulate;
+mod uploads;

@@ -1,5 +1,5 @@
-//! Sends a capture to a running server like a LiveKit server: webhooks with new signatures, and
-//! analytics on their streams. The recorded times are kept.
+//! Sends a capture to a running server like a LiveKit server and its agents: webhooks with new
+//! signatures, analytics on their streams, and uploads with new tokens. The recorded times are kept.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{StatusCode, Uri};
 use livekit_token::AccessTokenError;
+use serde_json::Value;
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -15,8 +16,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
-use super::capture::{Capture, Line, kind};
+use super::capture::{Body, Capture, Line, Place, kind};
 use super::post::{WebhookError, Webhooks};
+pub use super::uploads::UploadError;
+use super::uploads::Uploads;
 use livekit_otel_livekit::token;
 use livekit_otel_livekit::{self as livekit, Unreadable};
 use livekit_otel_model::Source;
@@ -30,8 +33,10 @@ pub struct Destination {
     pub webhook: Uri,
     /// The address for analytics streams, as `http://host:port`.
     pub analytics: Uri,
-    /// The key that signs webhooks and the tokens of streams. If it is empty, streams have no
-    /// token.
+    /// What the paths of uploads follow, like `LIVEKIT_OBSERVABILITY_URL`; `http` only.
+    pub uploads: Uri,
+    /// The key that signs webhooks, and the tokens of streams and uploads. If it is empty, streams
+    /// have no token.
     pub key: String,
     /// Its secret.
     pub secret: String,
@@ -43,6 +48,7 @@ impl std::fmt::Debug for Destination {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut shown = f.debug_struct("Destination");
         shown.field("webhook", &self.webhook).field("analytics", &self.analytics);
+        shown.field("uploads", &self.uploads);
         shown.field("key", &self.key).field("speed", &self.speed).finish_non_exhaustive()
     }
 }
@@ -55,34 +61,67 @@ pub struct Sent {
     pub events: u64,
     pub stats: u64,
     pub node_rooms: u64,
+    /// Uploads of spans, those of plain OTLP included, as for the next two.
+    pub traces: u64,
+    pub logs: u64,
+    pub metrics: u64,
+    pub recordings: u64,
+}
+
+impl Sent {
+    /// How many of them are uploads.
+    pub fn uploads(&self) -> u64 {
+        self.traces + self.logs + self.metrics + self.recordings
+    }
+
+    fn count(&mut self, source: Source) {
+        *match source {
+            Source::Webhook => &mut self.webhooks,
+            Source::Events => &mut self.events,
+            Source::Stats => &mut self.stats,
+            Source::NodeRooms | Source::Api => &mut self.node_rooms,
+            Source::AgentTraces | Source::OtlpTraces => &mut self.traces,
+            Source::AgentLogs | Source::OtlpLogs => &mut self.logs,
+            Source::AgentMetrics | Source::OtlpMetrics => &mut self.metrics,
+            Source::AgentRecordings => &mut self.recordings,
+        } += 1;
+    }
 }
 
 /// Why a capture could not be sent.
 #[derive(Debug, Error)]
 pub enum ReplayError {
     /// A line's body is not a message of its kind.
-    #[error("line {line}: {error}")]
+    #[error("{line}: {error}")]
     Unreadable {
         /// The line in the file.
-        line: usize,
+        line: Place,
         /// Why.
         error: Unreadable,
     },
     /// A webhook was refused.
-    #[error("line {line}: the webhook was answered {status}")]
+    #[error("{line}: the webhook was answered {status}")]
     Refused {
         /// The line in the file.
-        line: usize,
+        line: Place,
         /// The status of the response.
         status: StatusCode,
     },
     /// A webhook could not be sent.
-    #[error("line {line}: the webhook could not be sent: {error}")]
+    #[error("{line}: the webhook could not be sent: {error}")]
     Unreachable {
         /// The line in the file.
-        line: usize,
+        line: Place,
         /// Why.
         error: String,
+    },
+    /// An upload was not accepted.
+    #[error("{line}: the upload was not accepted: {error}")]
+    Upload {
+        /// The line in the file.
+        line: Place,
+        /// Why.
+        error: UploadError,
     },
     /// The key or the secret is empty.
     #[error("webhooks and tokens can't be signed: {0}")]
@@ -119,36 +158,36 @@ pub async fn replay(
     mut progress: impl FnMut(usize),
 ) -> Result<Sent, ReplayError> {
     let has = |source| capture.lines.iter().any(|line| line.source == source);
+    let is_stream = |source: &Source| livekit::method(*source).is_some() && has(*source);
     let mut streams = Vec::new();
-    if Source::ALL.into_iter().any(|source| source != Source::Webhook && has(source)) {
+    if Source::ALL.iter().any(is_stream) {
         let channel = Endpoint::from(to.analytics.clone()).connect().await?;
         // Opened before the first line, so that the server expects each webhook's analytics event.
-        for source in Source::ALL.into_iter().filter(|source| has(*source)) {
+        for source in Source::ALL.into_iter().filter(is_stream) {
             streams.extend(Stream::open(source, channel.clone(), to)?);
         }
     }
     let webhooks = Webhooks::new(to.webhook.clone(), &to.key, &to.secret);
+    let uploads = Uploads::new(&to.uploads, &to.key, &to.secret);
     let mut sent = Sent::default();
     let began = Instant::now();
     let first = capture.lines.iter().map(|line| line.at).min().unwrap_or_default();
     for (index, line) in capture.lines.iter().enumerate() {
         let recorded = u64::try_from(line.at.saturating_sub(first)).unwrap_or_default();
         pause(began, Duration::from_millis(recorded), to.speed).await;
-        match line.source {
-            Source::Webhook => {
-                let body = Bytes::from(line.body.to_string());
-                webhooks.send(body, || {}).await.map_err(|error| of_line(line.number, error))?;
-                sent.webhooks += 1;
+        match &line.body {
+            Body::Message(message) if line.source == Source::Webhook => {
+                let sent = webhooks.send(Bytes::from(message.to_string()), || {}).await;
+                sent.map_err(|error| of_line(line, error))?;
             }
-            source => {
-                send_on_stream(&mut streams, line).await?;
-                match source {
-                    Source::Events => sent.events += 1,
-                    Source::Stats => sent.stats += 1,
-                    _ => sent.node_rooms += 1,
-                }
+            Body::Message(message) => send_on_stream(&mut streams, line, message).await?,
+            Body::Upload(upload) => {
+                let sent = uploads.send(line.source, upload, || {}).await;
+                let line = || line.place.clone();
+                sent.map_err(|error| ReplayError::Upload { line: line(), error })?;
             }
         }
+        sent.count(line.source);
         progress(index + 1);
     }
     for stream in streams {
@@ -157,7 +196,8 @@ pub async fn replay(
     Ok(sent)
 }
 
-fn of_line(line: usize, error: WebhookError) -> ReplayError {
+fn of_line(line: &Line, error: WebhookError) -> ReplayError {
+    let line = line.place.clone();
     match error {
         WebhookError::Sign(error) => ReplayError::Sign(error),
         WebhookError::Refused(status) => ReplayError::Refused { line, status },
@@ -173,9 +213,13 @@ pub(crate) async fn pause(began: Instant, recorded: Duration, speed: f64) {
     }
 }
 
-async fn send_on_stream(streams: &mut Vec<Stream>, line: &Line) -> Result<(), ReplayError> {
-    let message = livekit::encode_capture(kind(line.source), &line.body)
-        .map_err(|error| ReplayError::Unreadable { line: line.number, error })?;
+async fn send_on_stream(
+    streams: &mut Vec<Stream>,
+    line: &Line,
+    message: &Value,
+) -> Result<(), ReplayError> {
+    let message = livekit::encode_capture(kind(line.source), message)
+        .map_err(|error| ReplayError::Unreadable { line: line.place.clone(), error })?;
     let Some(index) = streams.iter().position(|stream| stream.source == line.source) else {
         return Err(ReplayError::Ended { stream: kind(line.source) });
     };
@@ -256,14 +300,16 @@ mod tests {
     }
 
     fn line(source: Source) -> Line {
-        Line { number: 1, at: 1, source, body: serde_json::json!({ "events": [] }) }
+        let body = Body::Message(serde_json::json!({ "events": [] }));
+        Line { place: Place { file: None, number: 1 }, at: 1, source, body }
     }
 
     #[tokio::test]
     async fn a_line_for_a_stream_that_the_server_ended_is_not_sent() {
         let mut streams = vec![answered_early(Source::Events)];
         for _ in 0..2 {
-            let error = send_on_stream(&mut streams, &line(Source::Events)).await.unwrap_err();
+            let line = line(Source::Events);
+            let error = send_on_stream(&mut streams, &line, line.message()).await.unwrap_err();
             assert!(matches!(error, ReplayError::Ended { stream: "events" }), "{error}");
         }
     }

@@ -18,19 +18,8 @@ use super::intake::Door;
 use super::recordings;
 use crate::source::connections::Use;
 use crate::source::encoding::Encoding;
+use livekit_otel_livekit::uploads;
 use livekit_otel_model::Source;
-
-const AGENTS: [(&str, Source); 4] = [
-    ("/observability/traces/otlp/v0", Source::AgentTraces),
-    ("/observability/logs/otlp/v0", Source::AgentLogs),
-    ("/observability/metrics/otlp/v0", Source::AgentMetrics),
-    ("/observability/recordings/v0", Source::AgentRecordings),
-];
-const PLAIN: [(&str, Source); 3] = [
-    ("/v1/traces", Source::OtlpTraces),
-    ("/v1/logs", Source::OtlpLogs),
-    ("/v1/metrics", Source::OtlpMetrics),
-];
 
 /// Serves the paths of uploads, and 404 for all that no other route serves. LiveKit's paths may follow any
 /// base path, since agents append them to `LIVEKIT_OBSERVABILITY_URL`.
@@ -38,15 +27,9 @@ pub(in crate::source) fn router(door: Door) -> Router {
     Router::new().fallback(serve).with_state(door)
 }
 
-/// The path of a source's uploads, without a base path; `None` for other sources.
-pub(crate) fn path(source: Source) -> Option<&'static str> {
-    let served = AGENTS.into_iter().chain(PLAIN).find(|(_, of)| *of == source);
-    served.map(|(path, _)| path)
-}
-
 fn route(path: &str) -> Option<(&'static str, Source)> {
-    let agents = AGENTS.into_iter().find(|(suffix, _)| path.ends_with(suffix));
-    agents.or_else(|| PLAIN.into_iter().find(|(whole, _)| path == *whole))
+    let source = uploads::source(path)?;
+    Some((uploads::path(source)?, source))
 }
 
 // The span follows OpenTelemetry's conventions for HTTP servers.
@@ -114,26 +97,6 @@ fn of_format(format: Format, content: Bytes) -> Option<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn livekits_paths_may_follow_any_base_path_and_plain_ones_none() {
-        for (path, source) in [
-            ("/observability/traces/otlp/v0", Some(Source::AgentTraces)),
-            ("//observability/logs/otlp/v0", Some(Source::AgentLogs)),
-            ("/a/b/observability/metrics/otlp/v0", Some(Source::AgentMetrics)),
-            ("/a//observability/recordings/v0", Some(Source::AgentRecordings)),
-            ("/v1/traces", Some(Source::OtlpTraces)),
-            ("/v1/logs", Some(Source::OtlpLogs)),
-            ("/v1/metrics", Some(Source::OtlpMetrics)),
-            ("/observability/traces/otlp/v1", None),
-            ("/observability/traces/otlp/v0/", None),
-            ("/a/v1/traces", None),
-            ("/v1/profiles", None),
-            ("/", None),
-        ] {
-            assert_eq!(route(path).map(|(_, source)| source), source, "{path}");
-        }
-    }
 
     #[test]
     fn the_first_byte_says_the_format() {

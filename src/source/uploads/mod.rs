@@ -8,7 +8,7 @@ mod answer;
 mod body;
 pub(super) mod files;
 pub(super) mod grpc;
-pub(crate) mod http;
+pub(super) mod http;
 pub(super) mod intake;
 pub(crate) mod multipart;
 mod recordings;

@@ -80,6 +80,7 @@ async fn run_simulation(program: &Program) {
     let to = Destination {
         webhook: Uri::default(),
         analytics: format!("http://{}", program.grpc).parse().unwrap(),
+        uploads: Uri::default(),
         key: KEY.to_owned(),
         secret: SECRET.to_owned(),
         speed: f64::INFINITY,
