@@ -11,7 +11,7 @@ use livekit_otel_engine::session::{AgentTraces, Settings};
 use livekit_otel_engine::stats;
 use livekit_otel_engine::{Batch, Engine};
 use livekit_otel_model::Source;
-use livekit_otel_model::event::{Decoded, Time};
+use livekit_otel_model::event::{Decoded, Origin, Time};
 use livekit_otel_model::foreign::{ForeignSpan, Upload};
 use livekit_otel_model::semconv::{key, span as name};
 use livekit_otel_model::signal::{Attribute, Link, Span, SpanId, TraceId, Value};
@@ -76,10 +76,14 @@ pub(crate) fn lines_read_by(name: &str, reader: &Reader) -> Vec<Line> {
     lines
 }
 
+fn new_engine(settings: &Settings, begin: Time) -> Engine {
+    Engine::new(settings.clone(), stats::Settings::default(), begin)
+}
+
 // The output of the lines and of the time after them, with a restart before one of them.
 pub(crate) fn play(lines: &[Line], settings: &Settings, restart: Option<usize>) -> Batch {
     let begin = lines[0].0;
-    let new = || Engine::new(settings.clone(), stats::Settings::default(), begin);
+    let new = || new_engine(settings, begin);
     let (mut engine, mut out) = (new(), Batch::default());
     for (nth, (at, decoded)) in lines.iter().enumerate() {
         if restart == Some(nth) {
@@ -141,6 +145,13 @@ impl<'a> Node<'a> {
     fn text(&self, key: &str) -> Option<&str> {
         match &self.attributes.iter().find(|it| it.key == key)?.value {
             Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    fn number(&self, key: &str) -> Option<f64> {
+        match self.attributes.iter().find(|it| it.key == key)?.value {
+            Value::Float(value) => Some(value),
             _ => None,
         }
     }
@@ -214,6 +225,11 @@ fn tree(
             writeln!(to, "{indent}    {key}: {value}").unwrap();
         }
     }
+    for key in [key::NETWORK_LOSS, key::NETWORK_ROUND_TRIP, key::NETWORK_JITTER] {
+        if let Some(value) = node.number(key) {
+            writeln!(to, "{indent}    {key}: {value}").unwrap();
+        }
+    }
     for child in trace.iter().filter(|child| child.parent == Some(node.id)) {
         tree(to, trace, child, depth + 1, begin, labels);
     }
@@ -262,6 +278,42 @@ fn assert_joined(out: &Batch) {
         let roots = nodes.iter().filter(|it| it.trace == room.trace && it.parent.is_none());
         assert_eq!(roots.count(), 1);
     }
+}
+
+fn has_network(span: &ForeignSpan) -> bool {
+    let keys = [key::NETWORK_LOSS, key::NETWORK_ROUND_TRIP, key::NETWORK_JITTER];
+    span.added.iter().any(|it| keys.contains(&it.key))
+}
+
+#[test]
+fn turns_within_stats_windows_have_their_callers_network() {
+    for name in ["ordinary", "node-ordinary", "two-process", "killed", "own-provider"] {
+        let out = play(&lines(name), &Settings::default(), None);
+        let (turns, others): (Vec<_>, Vec<_>) =
+            out.foreign.spans.iter().partition(|span| span.name.ends_with("_turn"));
+        let count = turns.iter().filter(|turn| has_network(turn)).count();
+        assert!(count > 3, "{name}: {count} of {}", turns.len());
+        assert!(!others.iter().any(|span| has_network(span)), "{name}");
+    }
+}
+
+#[test]
+fn with_webhooks_only_no_turn_waits() {
+    let is_webhook = |it: &Decoded| match it {
+        Decoded::Events(events) => events.iter().all(|event| event.origin == Origin::Webhook),
+        other => !matches!(other, Decoded::Stats(_)),
+    };
+    let lines = lines("ordinary");
+    let (mut engine, mut out) = (new_engine(&Settings::default(), lines[0].0), Batch::default());
+    let mut received = 0;
+    for (at, decoded) in lines.iter().filter(|(_, it)| is_webhook(it)) {
+        engine.apply(decoded, *at, false, &mut out);
+        if let Decoded::Upload(Upload::Spans(spans)) = decoded {
+            received += spans.len();
+        }
+        assert_eq!(out.foreign.spans.len(), received);
+    }
+    assert!(received > 100 && !out.foreign.spans.iter().any(has_network));
 }
 
 fn check(name: &str) -> Batch {

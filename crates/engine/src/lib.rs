@@ -86,6 +86,9 @@ impl Engine {
         out: &mut Batch,
     ) -> Tally {
         let mut tally = Tally::default();
+        if twin_expected {
+            self.agents.hear_analytics(now);
+        }
         match decoded {
             Decoded::Events(events) => {
                 for event in events {
@@ -93,11 +96,14 @@ impl Engine {
                 }
             }
             Decoded::Stats(stats) => {
+                self.agents.hear_analytics(now);
                 let outcomes = self.sessions.stats(stats, now, &mut self.outputs);
                 for (stat, (outcome, context)) in stats.iter().zip(outcomes) {
                     tally.add(outcome);
                     if outcome != Outcome::Duplicate {
                         self.stats.window(stat, &context, now);
+                        let (sessions, foreign) = (&mut self.sessions, &mut out.foreign);
+                        self.agents.window(stat, now, sessions, foreign);
                     }
                 }
             }

@@ -211,6 +211,13 @@ pub mod key {
     pub const SPANS_LEFT_OUT: &str = "lk.trace.spans_left_out";
     /// The trace in which an agent's job recorded a span that is now in its room's trace.
     pub const ORIGINAL_TRACE_ID: &str = "lk.trace.original_id";
+    /// How many of the caller's packets were lost around a turn, 0 to 1: of those from the caller for a turn of its
+    /// own, of those to the caller for one of the agent.
+    pub const NETWORK_LOSS: &str = "lk.network.loss";
+    /// The caller's highest round trip around a turn, in seconds.
+    pub const NETWORK_ROUND_TRIP: &str = "lk.network.round_trip";
+    /// The caller's highest jitter around a turn in the direction of `lk.network.loss`, in seconds.
+    pub const NETWORK_JITTER: &str = "lk.network.jitter";
     /// Why an agent's session closed: `participant_disconnected`, ….
     pub const CLOSE_REASON: &str = "lk.close_reason";
     /// How many turns the users of a session took.

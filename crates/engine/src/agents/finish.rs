@@ -21,9 +21,10 @@ impl Job {
         }
     }
 
-    /// Releases what is held, and infers what is missing by that rule.
+    /// Releases what is held and what waits, and infers what is missing by that rule.
     pub(super) fn finish(&mut self, rule: &'static str, cx: &mut Context<'_>) {
         self.release_held(cx);
+        self.release_turns(None, cx);
         let missing = std::mem::take(&mut self.missing);
         let is_there = |id: &SpanId| self.seen.contains(*id) || missing.contains_key(id);
         let session = self.session.id().filter(is_there);
@@ -35,7 +36,8 @@ impl Job {
             };
             let parent = parent.filter(|parent| *parent != id);
             self.seen.insert(id, ());
-            let span = self.infer(id, missing, parent, rule, cx);
+            let mut span = self.infer(id, missing, parent, rule, cx);
+            span.added.extend(self.network(&span, cx));
             cx.out.spans.push(span);
         }
     }

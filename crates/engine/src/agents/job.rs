@@ -10,6 +10,7 @@ use super::held::Held;
 use super::missing::Missing;
 use super::names;
 use super::recent::Recent;
+use super::turns::Turns;
 use super::waiting::Waiting;
 use crate::session::{Sessions, Stay};
 use livekit_otel_model::event::{ParticipantSid, RoomSid, Time};
@@ -114,6 +115,9 @@ pub(super) struct Job {
     pub(super) ended: Option<(Time, Rule)>,
     /// When it is due.
     pub(super) due: Time,
+    /// Turns that wait, and the users' newest turns by their starts.
+    pub(super) turns: Turns,
+    pub(super) callers: BTreeSet<(Time, ParticipantSid)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,6 +148,8 @@ impl Job {
             checked: now,
             ended: None,
             due: now,
+            turns: Turns::default(),
+            callers: BTreeSet::new(),
         }
     }
 
@@ -157,6 +163,7 @@ impl Job {
     pub(super) fn learn(&mut self, span: &ForeignSpan, now: Time) {
         self.heard_span = self.heard_span.max(now);
         self.last = self.last.max(Some(span.end));
+        self.learn_caller(span);
         let began = (span.start, span.span_id);
         if self.first.as_ref().is_none_or(|(first, _)| began < *first) {
             self.first = Some((began, Arc::clone(&span.origin)));
@@ -237,6 +244,7 @@ impl Job {
     /// When it is due next.
     pub(super) fn next_deadline(&self) -> Time {
         let end = self.finish_at().or_else(|| self.forget_at()).unwrap_or_else(|| self.silent_at());
-        self.waiting.next_deadline().map_or(end, |waits| waits.min(end))
+        let waits = self.waiting.next_deadline().into_iter().chain(self.turns.next_deadline());
+        waits.fold(end, Time::min)
     }
 }

@@ -9,13 +9,16 @@ mod job;
 pub(crate) mod metrics;
 mod missing;
 mod names;
+mod network;
 mod place;
 mod recent;
 mod recording;
 mod rooms;
 mod saved;
 mod strangers;
+mod turns;
 mod waiting;
+mod windows;
 
 #[cfg(test)]
 mod tests;
@@ -27,13 +30,14 @@ use crate::facts::Fact;
 use crate::ids;
 use crate::session::{AgentTraces, Sessions, Settings};
 use job::{END_BY_SILENCE, Job, Key, Mode};
-use livekit_otel_model::event::{RoomSid, Time};
+use livekit_otel_model::event::{RoomSid, StreamStat, Time};
 use livekit_otel_model::foreign::{Facts, Foreign, ForeignLog, ForeignSpan, Upload};
 use livekit_otel_model::signal::{LogRecord, Span, SpanId, TraceId};
 use place::Context;
 use rooms::InferredRooms;
 use strangers::Strangers;
 use waiting::Size;
+use windows::Windows;
 
 // How much all jobs may weigh, in spans of 12 bytes: 10,000 sessions that talk for hours. Beyond that the jobs that are
 // due first are forgotten early.
@@ -54,9 +58,13 @@ pub struct Agents {
     deadlines: BTreeSet<(Time, Key)>,
     strangers: Strangers,
     inferred: InferredRooms,
+    windows: Windows,
+    // When the analytics were last known to be connected.
+    analytics: Option<Time>,
     // What all jobs have.
     waiting: Size,
     held: Size,
+    turns: Size,
     weight: usize,
 }
 
@@ -72,8 +80,11 @@ impl Agents {
             deadlines: BTreeSet::new(),
             strangers: Strangers::default(),
             inferred: InferredRooms::default(),
+            windows: Windows::default(),
+            analytics: None,
             waiting: Size::default(),
             held: Size::default(),
+            turns: Size::default(),
             weight: 0,
         }
     }
@@ -231,6 +242,34 @@ impl Agents {
         }
     }
 
+    /// Notes that the server's analytics are connected.
+    pub fn hear_analytics(&mut self, now: Time) {
+        self.analytics = Some(now);
+    }
+
+    /// Applies a stats window that was received at `now`.
+    pub fn window(
+        &mut self,
+        stat: &StreamStat,
+        now: Time,
+        sessions: &mut Sessions,
+        out: &mut Foreign,
+    ) {
+        if self.jobs.is_empty() || !stat.is_media() {
+            return;
+        }
+        let mut jobs = of_room(&self.jobs, &stat.room).peekable();
+        if jobs.peek().is_none() {
+            return;
+        }
+        self.windows.add(stat, now);
+        let waiting = jobs.filter(|(_, job)| !job.turns.is_empty());
+        let keys: Vec<_> = waiting.map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            self.with(&key, now, sessions, out, |job, cx| job.plan_turns(cx));
+        }
+    }
+
     /// The trace and the span of an exemplar, for a point with these facts: where that span leaves.
     pub fn exemplar(&self, facts: &Facts, context: (TraceId, SpanId)) -> (TraceId, SpanId) {
         let key = Key::of(facts).or_else(|| self.by_trace.get(&context.0).cloned());
@@ -254,6 +293,7 @@ impl Agents {
         while let Some((_, key)) = self.deadlines.first().filter(|(at, _)| *at <= now).cloned() {
             let is_over = self.with(&key, now, sessions, out, |job, cx| {
                 job.release_logs(Some(now), cx);
+                job.release_turns(Some(now), cx);
                 job.check(&key.room, cx.sessions, now);
                 job.forget_at().is_some_and(|at| at <= now)
             });
@@ -345,6 +385,9 @@ impl Agents {
             traces: self.traces,
             max_spans: self.max_spans,
             of_others: others.sum(),
+            now,
+            windows: &self.windows,
+            has_analytics: self.analytics.is_some_and(|at| now.since(at) < network::CONNECTED),
             sessions,
             out,
         };
@@ -353,6 +396,11 @@ impl Agents {
         held += job.held.size();
         if !held.fits(held::MOST) {
             job.release_held(&mut context);
+        }
+        let mut waiting = self.turns;
+        waiting += job.turns.size();
+        if !waiting.fits(turns::MOST) {
+            job.release_turns(None, &mut context);
         }
         job.due = job.next_deadline();
         self.deadlines.insert((job.due, key.clone()));
@@ -374,12 +422,14 @@ impl Agents {
     fn count_in(&mut self, job: &Job) {
         self.waiting += job.waiting.size();
         self.held += job.held.size();
+        self.turns += job.turns.size();
         self.weight += job.weight();
     }
 
     fn count_out(&mut self, job: &Job) {
         self.waiting -= job.waiting.size();
         self.held -= job.held.size();
+        self.turns -= job.turns.size();
         self.weight -= job.weight();
     }
 }
@@ -389,7 +439,8 @@ fn of_room<'a>(
     jobs: &'a BTreeMap<Key, Box<Job>>,
     room: &RoomSid,
 ) -> impl Iterator<Item = (&'a Key, &'a Job)> {
-    let first = Key { room: room.clone(), job: Arc::from("") };
+    // Without an allocation, as it is done for each stats window.
+    let first = Key { room: room.clone(), job: Arc::default() };
     let room = room.clone();
     let of_it = jobs.range(first..).take_while(move |(key, _)| key.room == room);
     of_it.map(|(key, job)| (key, &**job))

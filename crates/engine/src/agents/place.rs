@@ -3,6 +3,7 @@
 use super::job::{Job, Mode};
 use super::missing::Missing;
 use super::names;
+use super::windows::Windows;
 use crate::ids;
 use crate::session::{AgentTraces, Sessions};
 use livekit_otel_model::event::{ParticipantSid, RoomSid, Time};
@@ -22,6 +23,10 @@ pub(super) struct Context<'a> {
     pub(super) max_spans: usize,
     /// How many spans other jobs have in the room's trace.
     pub(super) of_others: usize,
+    pub(super) now: Time,
+    pub(super) windows: &'a Windows,
+    /// Whether stats windows are expected.
+    pub(super) has_analytics: bool,
     pub(super) sessions: &'a mut Sessions,
     pub(super) out: &'a mut Foreign,
 }
@@ -200,7 +205,7 @@ impl Job {
             let participant = span.facts.participant.as_ref();
             span.added_links.extend(participant.and_then(|sid| cx.link_to(sid)));
         }
-        cx.out.spans.push(redacted(span, self.is_redacted));
+        self.release(span, cx);
     }
 
     fn count(&mut self, id: SpanId, trace: TraceId, cx: &mut Context<'_>) {

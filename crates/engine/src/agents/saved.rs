@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Agents;
 use super::job::{Job, Key};
 use super::rooms::InferredRooms;
+use super::windows::{Side, Window};
 use crate::snapshot::{Error, Part, Writer, read};
 use livekit_otel_model::event::Time;
 use livekit_otel_model::signal::{SpanId, TraceId};
@@ -17,6 +18,10 @@ enum Saved<'a> {
     Job(&'a Key, &'a Job),
     Strangers(&'a [(Time, TraceId, SpanId)]),
     Rooms(&'a InferredRooms),
+    // Whether they are young.
+    Windows(bool, Vec<(&'a Side, &'a Vec<Window>)>),
+    // When they were last known to be connected, and since when there are young windows.
+    Analytics(Option<Time>, Option<Time>),
 }
 
 #[derive(Deserialize)]
@@ -24,6 +29,8 @@ enum Loaded {
     Job(Key, Box<Job>),
     Strangers(Vec<(Time, TraceId, SpanId)>),
     Rooms(InferredRooms),
+    Windows(bool, Vec<(Side, Vec<Window>)>),
+    Analytics(Option<Time>, Option<Time>),
 }
 
 impl Agents {
@@ -39,7 +46,11 @@ impl Agents {
         for ids in first.chunks(MANY).chain(second.chunks(MANY)) {
             to.put(Part::Agents, &Saved::Strangers(ids))?;
         }
-        to.put(Part::Agents, &Saved::Rooms(&self.inferred))
+        to.put(Part::Agents, &Saved::Rooms(&self.inferred))?;
+        for (is_young, part) in self.windows.parts() {
+            to.put(Part::Agents, &Saved::Windows(is_young, part))?;
+        }
+        to.put(Part::Agents, &Saved::Analytics(self.analytics, self.windows.since()))
     }
 
     /// Reads a part that [`Agents::save`] wrote; `false` if it is none of them.
@@ -54,6 +65,11 @@ impl Agents {
             Loaded::Job(key, job) => self.insert(key, job),
             Loaded::Strangers(order) => self.strangers.restore(order),
             Loaded::Rooms(rooms) => self.inferred = rooms,
+            Loaded::Windows(is_young, part) => self.windows.restore(is_young, part),
+            Loaded::Analytics(connected, since) => {
+                self.analytics = connected;
+                self.windows.restore_since(since);
+            }
         }
         Ok(true)
     }

@@ -37,6 +37,11 @@ impl Sessions {
         known.unwrap_or_else(gone)
     }
 
+    /// The only participant of a known room that is none of these and no agent of another job.
+    pub fn only_caller(&self, room: &RoomSid, but: &[ParticipantSid]) -> Option<ParticipantSid> {
+        self.look(room, |room| room.only_caller(but))?
+    }
+
     /// How many spans of agents' jobs an open room's trace has, and how many more it may have: at most half
     /// of it is theirs.
     pub fn job_spans(&self, room: &RoomSid) -> Option<(usize, usize)> {
@@ -82,6 +87,17 @@ impl Room {
             Some(life) => life.before,
             None => self.span_id(),
         }
+    }
+
+    fn only_caller(&self, but: &[ParticipantSid]) -> Option<ParticipantSid> {
+        #[expect(clippy::disallowed_methods, reason = "only one is used, whatever the order is")]
+        let participants = self.participants.iter();
+        let mut callers = participants.filter(|(sid, participant)| {
+            let is_caller = !matches!(participant.kind.as_deref(), Some("AGENT" | "EGRESS"));
+            is_caller && !but.contains(sid)
+        });
+        let (sid, _) = callers.next()?;
+        callers.next().is_none().then(|| sid.clone())
     }
 
     fn stay(&self, among: &[ParticipantSid]) -> Stay {

@@ -4,17 +4,19 @@ mod budget;
 mod join;
 mod missing;
 mod property;
+mod turns;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::session::{self, AgentTraces};
 use crate::snapshot::{Writer, part};
 use crate::{Batch, Engine, Tally, ids, stats};
 use bytes::Bytes;
 use livekit_otel_model::event::{
-    Decoded, Event, EventKind, NodeId, Origin as Source, Participant, ParticipantSid, ReportedTime,
-    Room, RoomSid, Time,
+    Counter, Counts, Decoded, Direction, Event, EventKind, NodeId, Origin as Source, Participant,
+    ParticipantSid, ReportedTime, Room, RoomSid, StreamStat, Time, TrackSid,
 };
 use livekit_otel_model::foreign::{
     Body, Facts, ForeignLink, ForeignLog, ForeignSpan, Origin, Upload,
@@ -84,6 +86,39 @@ pub(super) fn log(span: Option<u64>) -> ForeignLog {
     }
 }
 
+pub(super) const UP: Direction = Direction::Upstream;
+pub(super) const DOWN: Direction = Direction::Downstream;
+
+/// A window with 100 packets for each second, of which so many were lost.
+pub(super) fn window(
+    who: &str,
+    direction: Direction,
+    times: (i64, i64),
+    lost: u64,
+    millis: (u64, u64),
+) -> StreamStat {
+    let packets = 100 * u64::try_from(times.1 - times.0).unwrap() - lost;
+    let measured = |millis: u64| (millis > 0).then(|| Duration::from_millis(millis));
+    StreamStat {
+        id: format!("{who} {direction:?} {times:?} {millis:?}").into(),
+        at: Some(at(times.1)),
+        node: None,
+        room: room(),
+        room_name: None,
+        participant: sid(who),
+        track: TrackSid::new("TR_AM1").unwrap(),
+        direction,
+        mime_type: None,
+        score: None,
+        min_score: None,
+        start: Some(at(times.0)),
+        end: Some(at(times.1)),
+        counts: Counts::from([(Counter::Packets, packets), (Counter::PacketsLost, lost)]),
+        rtt: measured(millis.0),
+        jitter: measured(millis.1),
+    }
+}
+
 pub(super) fn link(to: (TraceId, SpanId)) -> ForeignLink {
     ForeignLink { to, body: Body::default() }
 }
@@ -116,13 +151,15 @@ pub(super) fn event(kind: EventKind, secs: i64, participant: Option<&str>) -> De
 pub(super) struct Run {
     pub(super) engine: Engine,
     pub(super) out: Batch,
+    // Whether the analytics are connected.
+    pub(super) has_analytics: bool,
     settings: session::Settings,
 }
 
 impl Run {
     pub(super) fn new(settings: session::Settings) -> Self {
         let engine = Engine::new(settings.clone(), stats::Settings::default(), at(0));
-        Self { engine, out: Batch::default(), settings }
+        Self { engine, out: Batch::default(), has_analytics: false, settings }
     }
 
     /// A room with the agent and Ada.
@@ -139,7 +176,7 @@ impl Run {
     }
 
     pub(super) fn apply(&mut self, decoded: &Decoded, secs: i64) -> Tally {
-        self.engine.apply(decoded, at(secs), true, &mut self.out)
+        self.engine.apply(decoded, at(secs), self.has_analytics, &mut self.out)
     }
 
     pub(super) fn spans(&mut self, spans: Vec<ForeignSpan>, secs: i64) -> u64 {
