@@ -53,7 +53,7 @@ fn upload(text: &str, reader: &Reader) -> Line {
 }
 
 // The lines of both halves by their time; with a collector, also what an agent sent there.
-fn lines(name: &str) -> Vec<Line> {
+pub(crate) fn lines(name: &str) -> Vec<Line> {
     lines_read_by(name, &Reader::default())
 }
 

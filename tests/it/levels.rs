@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use livekit_otel_engine::session::{Census, Description, StreamContext};
+use livekit_otel_engine::session::{Census, Description, Fact, StreamContext};
 use livekit_otel_engine::stats::{Level, Settings, Stats, most_series};
 use livekit_otel_model::event::{
     Counter, Counts, Direction, Identity, ParticipantSid, RoomName, RoomSid, StreamStat, TrackKind,
@@ -191,7 +191,9 @@ fn a_participant_gets_its_own_series_once_another_has_left() {
     assert!(first.keys().any(|series| series.contains("PA_00")));
     let (room, participant) =
         (RoomSid::new("RM_0").unwrap(), ParticipantSid::new("PA_00").unwrap());
-    stats.fact(&livekit_otel_engine::session::Fact::ParticipantReleased { room, participant });
+    let (is_agent, identity) = (false, None);
+    let left = Fact::ParticipantReleased { room, participant, is_agent, identity };
+    stats.fact(&left);
     flush(&mut stats, 60_000);
     // The shared series ends only when it is idle, after five minutes.
     flush(&mut stats, 600_000);

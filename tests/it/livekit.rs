@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::Value as Json;
 
-use super::registry::{OPENTELEMETRY, RESOURCE, Registry, attributes, list};
+use super::registry::{OPENTELEMETRY, RESOURCE, Registry, attributes, list, refs};
 
 /// The owner of the keys that LiveKit's registry lacks.
 pub(crate) const OWNER: &str = "server";
@@ -28,6 +28,12 @@ const SHARED_NAMESPACES: [(&str, &str); 5] = [
 /// Metrics whose series are by room, participant and track on purpose (`semconv/README.md`). They have ids
 /// and names among their attributes, which LiveKit refuses on metrics.
 const BY_PARTICIPANT: [&str; 2] = ["lk.stream.", "lk.worst."];
+
+/// Metrics whose series are by room and agent's job on purpose: ids, but no names.
+const BY_JOB: [&str; 3] = ["lk.agent.", "lk.agents.", "gen_ai."];
+
+/// What a metric of LiveKit's has here beside LiveKit's attributes.
+const ADDED: [&str; 3] = ["lk.room_id", "lk.job_id", "otel.metric.overflow"];
 
 /// The expressions of the policy that functions of this file implement, so that a change is noticed.
 const EXPRESSIONS: [(&str, &str); 3] = [
@@ -86,6 +92,7 @@ pub(crate) struct LiveKit {
     owners: BTreeSet<(String, String)>,
     /// The names of spans, events and metrics, and the ids of all groups.
     names: BTreeSet<String>,
+    metrics: BTreeMap<String, Json>,
     policy: BTreeMap<&'static str, BTreeSet<String>>,
 }
 
@@ -113,7 +120,10 @@ impl LiveKit {
         let attributes: BTreeMap<_, _> = defined.collect();
         let sets = ["high_cardinality", "sensitivities", "pii_by_name", "severity_texts"];
         let set = |name| Ok((name, table(policy, name)?.into_iter().collect()));
+        let metrics = groups()
+            .filter_map(|group| Some((group["metric_name"].as_str()?.to_owned(), group.clone())));
         Ok(Self {
+            metrics: metrics.collect(),
             refused: refused(&attributes, &table(policy, "canonical_identity")?),
             owners: owners(&attributes),
             names: groups().flat_map(names).collect(),
@@ -264,7 +274,10 @@ pub(crate) fn check(ours: &Registry, livekit: &LiveKit) -> Vec<String> {
         let again =
             again.filter(|it| defined.contains_key(it) || livekit.attributes.contains_key(*it));
         found.extend(again.map(|key| format!("livekit_ref_override: {key} in {id}")));
+        let shared = group["metric_name"].as_str().and_then(|name| livekit.metrics.get(name));
+        found.extend(shared.into_iter().flat_map(|theirs| shared_metric(ours, group, theirs)));
         let theirs = names(group).into_iter().filter(|name| livekit.names.contains(name));
+        let theirs = theirs.filter(|name| shared.is_none() || name.starts_with("group "));
         found.extend(theirs.map(|name| format!("name: {name} is LiveKit's")));
         match group["type"].as_str() {
             Some("metric") => found.extend(metric(ours, group, livekit)),
@@ -351,6 +364,25 @@ fn own(key: &str, attribute: &Json, livekit: &LiveKit) -> Vec<String> {
     found
 }
 
+/// A metric that LiveKit's registry has too, in a group of our own as its series have ids.
+fn shared_metric(ours: &Registry, group: &Json, theirs: &Json) -> Vec<String> {
+    let name = &group["metric_name"];
+    let mut found = Vec::new();
+    for field in ["instrument", "unit"] {
+        if group[field] != theirs[field] {
+            let (is, not) = (&group[field], &theirs[field]);
+            found.push(format!("metric: {name} has the {field} {is}, not {not}"));
+        }
+    }
+    let of_theirs: BTreeSet<&str> = refs(theirs).collect();
+    let keys: BTreeSet<_> = ours.levels(group).into_keys().collect();
+    let keys: BTreeSet<_> = keys.into_iter().filter(|key| !ADDED.contains(key)).collect();
+    if keys != of_theirs {
+        found.push(format!("metric: {name} has {keys:?}, not {of_theirs:?}"));
+    }
+    found
+}
+
 fn metric(ours: &Registry, group: &Json, livekit: &LiveKit) -> Vec<String> {
     let name = group["metric_name"].as_str().unwrap_or_default();
     let by_participant = BY_PARTICIPANT.iter().any(|prefix| name.starts_with(prefix));
@@ -365,7 +397,8 @@ fn metric(ours: &Registry, group: &Json, livekit: &LiveKit) -> Vec<String> {
     if has_ids && !is_excepted {
         found.push(format!("livekit_cardinality: {name} has ids"));
     }
-    if is_excepted && !(has_ids && by_participant) {
+    let may_have_ids = by_participant || BY_JOB.iter().any(|prefix| name.starts_with(prefix));
+    if is_excepted && !(has_ids && may_have_ids) {
         found.push(format!("livekit_cardinality: {name} is no exception"));
     }
     let is_personal =

@@ -66,6 +66,13 @@ groups:
   - id: event.lk.ping
     type: event
     name: lk.ping
+  - id: metric.lk.agents.delay
+    type: metric
+    metric_name: lk.agents.delay
+    instrument: histogram
+    unit: s
+    attributes:
+      - ref: lk.agent_name
 ";
 
 /// Without a finding: keys of LiveKit's, keys of ours, and series by participant.
@@ -123,6 +130,15 @@ groups:
     attributes:
       - ref: lk.room_id
       - ref: lk.pii.room_name
+  - id: metric.livekit_otel.agents.delay
+    type: metric
+    metric_name: lk.agents.delay
+    instrument: histogram
+    unit: s
+    annotations: {livekit: {cardinality_exception: true}}
+    attributes:
+      - ref: lk.agent_name
+      - ref: lk.room_id
   - id: metric.lk.track.count
     type: metric
     metric_name: lk.track.count
@@ -309,6 +325,30 @@ fn ids_and_personal_data_on_other_metrics_are_found() {
     );
     let inherited = format!("{counted}\n    extends: span.livekit_otel.room");
     assert_eq!(after(counted, &inherited), ["livekit_cardinality: lk.track.count has ids"]);
+}
+
+#[test]
+fn a_metric_of_livekits_with_another_description_is_found() {
+    let found = after("unit: s\n    annotations", "unit: ms\n    annotations");
+    assert_eq!(
+        found,
+        [
+            r#"metric: "lk.agents.delay" has the unit "ms", not "s""#,
+            "livekit_metric_unit: lk.agents.delay is in ms",
+        ]
+    );
+    let found = after("instrument: histogram", "instrument: counter");
+    assert_eq!(
+        found,
+        [r#"metric: "lk.agents.delay" has the instrument "counter", not "histogram""#]
+    );
+    let found = after("- ref: lk.agent_name", "- ref: lk.track_source");
+    assert_eq!(
+        found,
+        [r#"metric: "lk.agents.delay" has {"lk.track_source"}, not {"lk.agent_name"}"#]
+    );
+    let found = after("id: metric.livekit_otel.agents", "id: metric.lk.agents");
+    assert_eq!(found, ["name: group metric.lk.agents.delay is LiveKit's"]);
 }
 
 #[test]

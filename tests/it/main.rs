@@ -10,6 +10,7 @@ mod check;
 mod dashboards;
 mod departures;
 mod deploy;
+mod derived;
 mod durable;
 mod ended;
 mod equality;

@@ -217,6 +217,7 @@ fn batches() -> Vec<Batch> {
     let mut called = Batch::default();
     engine.flush(at(30_000), &mut called);
     let mut batches = crate::scenarios::batches();
+    batches.extend(crate::derived::batches());
     batches.extend([capture::run(capture::lines().iter(), true), called, reconciled()]);
     let stats = |level, cardinality_limit| stats::Settings {
         level,

@@ -58,6 +58,10 @@ pub enum Fact {
         room: RoomSid,
         /// The participant.
         participant: ParticipantSid,
+        /// Whether it is an agent.
+        is_agent: bool,
+        /// Its identity.
+        identity: Option<Identity>,
     },
     /// A room's span was released.
     RoomReleased {

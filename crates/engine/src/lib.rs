@@ -40,12 +40,12 @@ pub struct Batch {
     pub foreign: Foreign,
 }
 
-/// How many of a message's items were copies, or merged with the other source's.
+/// How many of a message's items were copies, or merged with others.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Copies: their ids were seen before.
     pub duplicates: u64,
-    /// Reported by the other source too.
+    /// Reported by the other source too, or points of an agent that derived ones replace.
     pub merged: u64,
 }
 
@@ -63,7 +63,7 @@ impl Engine {
     /// Creates an engine without any state, whose first points begin at `now`.
     pub fn new(session: session::Settings, stats: stats::Settings, now: Time) -> Self {
         Self {
-            agents: Agents::new(&session),
+            agents: Agents::new(&session, &stats),
             sessions: Sessions::new(session),
             foreign_metrics: ForeignMetrics::new(&stats),
             stats: Stats::new(stats, now),
@@ -114,8 +114,10 @@ impl Engine {
                 self.sessions.reconcile(rooms, now, &mut self.outputs);
             }
             Decoded::Upload(Upload::Metrics(metrics)) => {
-                tally.duplicates +=
-                    self.foreign_metrics.apply(metrics, now, &mut out.foreign.metrics);
+                let is_replaced = |name: &str, facts: &Facts| self.agents.replaces(name, facts);
+                let out = &mut out.foreign.metrics;
+                let counted = self.foreign_metrics.apply(metrics, now, &is_replaced, out);
+                (tally.duplicates, tally.merged) = counted;
             }
             Decoded::Upload(upload) => {
                 let (sessions, Batch { foreign, logs, .. }) = (&mut self.sessions, &mut *out);
@@ -161,6 +163,7 @@ impl Engine {
         let since = self.stats.flushed();
         out.metrics.extend(self.stats.flush(now, &self.sessions.census()));
         let interval = (since, self.stats.flushed());
+        self.agents.flush(interval, &mut out.metrics);
         let place = |facts: &Facts, context| self.agents.exemplar(facts, context);
         self.foreign_metrics.flush(interval, &place, &mut out.foreign.metrics);
     }

@@ -48,10 +48,12 @@ pub enum Part {
     Agents,
     /// Series of other programs' metrics.
     AgentSeries,
+    /// Series of metrics that are derived from agents' records.
+    DerivedSeries,
 }
 
 impl Part {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::Head,
         Self::Room,
         Self::Roomless,
@@ -68,6 +70,7 @@ impl Part {
         Self::Early,
         Self::Agents,
         Self::AgentSeries,
+        Self::DerivedSeries,
     ];
 }
 

@@ -238,6 +238,20 @@ pub mod key {
     pub const USAGE_INPUT_TOKENS: &str = "gen_ai.usage.input_tokens";
     /// How many tokens a session's language models returned.
     pub const USAGE_OUTPUT_TOKENS: &str = "gen_ai.usage.output_tokens";
+    /// The model, as its plugin names it.
+    pub const MODEL_NAME: &str = "model_name";
+    /// Who provides the model, as its plugin names it.
+    pub const MODEL_PROVIDER: &str = "model_provider";
+    /// The tool that a model called.
+    pub const TOOL_NAME: &str = "gen_ai.tool.name";
+    /// What was done: `execute_tool`.
+    pub const OPERATION_NAME: &str = "gen_ai.operation.name";
+    /// Whether the agent was interrupted.
+    pub const INTERRUPTED: &str = "lk.interrupted";
+    /// To which kind of model a request was made: llm, tts or stt.
+    pub const REQUEST_KIND: &str = "lk.agent.request.kind";
+    /// How much of an agent's job was uploaded: complete (its end too), partial (not its end) or none.
+    pub const UPLOAD: &str = "lk.agent.upload";
     /// How often the track's description was updated while it was published.
     pub const TRACK_UPDATES: &str = "lk.track.updates";
     /// How often the highest quality that anyone subscribes to changed, so that the publisher had to

@@ -190,6 +190,8 @@ pub(crate) fn run(settings: Settings, steps: &[(Time, Step)]) -> (Vec<Metric>, V
             Step::Leave(room, who) => stats.fact(&Fact::ParticipantReleased {
                 room: self::room(*room),
                 participant: participant(*room, *who),
+                is_agent: false,
+                identity: None,
             }),
             Step::Close(room) => stats.fact(&Fact::RoomReleased { room: self::room(*room) }),
             Step::Restart => stats = restarted(settings, &stats, *now),

@@ -5,6 +5,7 @@ use super::missing::{self, Missing};
 use super::names;
 use super::place::Context;
 use crate::ids;
+use livekit_otel_model::event::Time;
 use livekit_otel_model::foreign::{Facts, ForeignSpan};
 use livekit_otel_model::semconv::span as name;
 use livekit_otel_model::signal::{Link, SpanId};
@@ -18,6 +19,14 @@ impl Job {
             for span in self.held.take_below(top) {
                 self.leave(span, trace, cx);
             }
+        }
+    }
+
+    /// Counts it, if it has ended and nothing more of it is expected at `now`; `is_last` if nothing can come.
+    pub(super) fn count_end(&mut self, now: Time, is_last: bool, cx: &mut Context<'_>) {
+        if self.count_at().is_some_and(|at| at <= now || is_last) {
+            self.learnt.settle(&mut cx.values());
+            self.learnt.count(self.first.is_some(), &mut cx.values());
         }
     }
 

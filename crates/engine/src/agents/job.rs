@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::derived::Learnt;
 use super::held::Held;
 use super::missing::Missing;
 use super::names;
@@ -107,6 +108,8 @@ pub(super) struct Job {
     /// Whether spans of it are in a trace whose room's span may never come.
     pub(super) lacks_room: bool,
     pub(super) is_linked_back: bool,
+    /// Of its models, turns and end.
+    pub(super) learnt: Learnt,
     /// When a record and a span of it were last received, and when it was last found to go on.
     heard: Time,
     heard_span: Time,
@@ -124,7 +127,7 @@ pub(super) struct Job {
 pub(super) struct Rule(#[serde(with = "livekit_otel_model::interned")] pub(super) Name);
 
 impl Job {
-    pub(super) fn new(now: Time) -> Self {
+    pub(super) fn new(is_counted: bool, now: Time) -> Self {
         Self {
             mode: None,
             is_redacted: false,
@@ -143,6 +146,7 @@ impl Job {
             recordings: BTreeSet::new(),
             lacks_room: false,
             is_linked_back: false,
+            learnt: Learnt::new(is_counted),
             heard: now,
             heard_span: now,
             checked: now,
@@ -235,6 +239,12 @@ impl Job {
         Some(ended.max(self.heard_span) + GRACE)
     }
 
+    /// When it is counted, if it has ended.
+    pub(super) fn count_at(&self) -> Option<Time> {
+        let (ended, _) = self.ended.filter(|_| !self.learnt.is_counted())?;
+        Some(ended.max(self.heard) + GRACE)
+    }
+
     /// When it is forgotten, if it has ended and nothing of it is missing.
     pub(super) fn forget_at(&self) -> Option<Time> {
         let (ended, _) = self.ended.filter(|_| !self.is_unfinished())?;
@@ -245,6 +255,6 @@ impl Job {
     pub(super) fn next_deadline(&self) -> Time {
         let end = self.finish_at().or_else(|| self.forget_at()).unwrap_or_else(|| self.silent_at());
         let waits = self.waiting.next_deadline().into_iter().chain(self.turns.next_deadline());
-        waits.fold(end, Time::min)
+        waits.chain(self.count_at()).fold(end, Time::min)
     }
 }

@@ -30,9 +30,9 @@ use livekit_otel_model::semconv::key;
 use livekit_otel_model::signal::{Attribute, Temporality};
 use series::{Kind, Place, Points, Rule, Series, Source, Uploaded};
 
-// A series that has the id of a room, job or process ends this long after its last point. Programs upload every 60 s
-// at least.
-const IDLE: Duration = Duration::from_mins(5);
+/// A series that has the id of a room, job or process ends this long after its last point. Programs upload every 60 s
+/// at least.
+pub(super) const IDLE: Duration = Duration::from_mins(5);
 // Overflow series, of metrics beyond the limit of series. Beyond that points pass unchanged.
 const MOST_OVERFLOWS: usize = 1000;
 // Processes and jobs that are remembered, over all series.
@@ -75,8 +75,13 @@ struct SeriesKey {
 enum Applied {
     New,
     Copy,
+    // A derived metric has it.
+    Replaced,
     NoCapacity,
 }
+
+/// Whether points of that name and of these facts are replaced by derived ones.
+pub(crate) type IsReplaced<'a> = &'a dyn Fn(&str, &Facts) -> bool;
 
 impl ForeignMetrics {
     /// Without series.
@@ -92,26 +97,34 @@ impl ForeignMetrics {
         }
     }
 
-    /// Applies metrics that were received at `now`; those without capacity are in `out`, unchanged. Returns how many
-    /// points are copies.
+    /// Applies metrics that were received at `now`; those without capacity are in `out`, unchanged. Returns how
+    /// many points are copies, and how many are replaced.
     pub(crate) fn apply(
         &mut self,
         uploaded: &[ForeignMetric],
         now: Time,
+        is_replaced: IsReplaced<'_>,
         out: &mut Vec<ForeignMetric>,
-    ) -> u64 {
-        let mut copies = 0;
+    ) -> (u64, u64) {
+        let (mut copies, mut replaced) = (0, 0);
         for metric in uploaded {
             let of = self.metric_key(metric);
             let points = Uploaded::all(&metric.data).into_iter();
-            let applied: Vec<Applied> =
-                points.map(|point| self.point((metric, &of), &point, now)).collect();
-            copies += applied.iter().filter(|applied| **applied == Applied::Copy).count() as u64;
+            let point = |point: Uploaded<'_>| {
+                if is_replaced(&metric.name, point.facts) {
+                    return Applied::Replaced;
+                }
+                self.point((metric, &of), &point, now)
+            };
+            let applied: Vec<Applied> = points.map(point).collect();
+            let count = |of| applied.iter().filter(|applied| **applied == of).count() as u64;
+            copies += count(Applied::Copy);
+            replaced += count(Applied::Replaced);
             if applied.contains(&Applied::NoCapacity) {
                 out.push(left(metric, &applied));
             }
         }
-        copies
+        (copies, replaced)
     }
 
     fn point(

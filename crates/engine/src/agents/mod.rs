@@ -3,6 +3,9 @@
 //! A record belongs to the job that it names together with its room. The job's first span decides what becomes of
 //! all its records. What names no job passes through.
 
+mod absent;
+mod counted;
+mod derived;
 mod finish;
 mod held;
 mod job;
@@ -29,6 +32,9 @@ use std::sync::Arc;
 use crate::facts::Fact;
 use crate::ids;
 use crate::session::{AgentTraces, Sessions, Settings};
+use crate::stats::{self, NodeStreamSource};
+use absent::Absent;
+use derived::Derived;
 use job::{END_BY_SILENCE, Job, Key, Mode};
 use livekit_otel_model::event::{RoomSid, StreamStat, Time};
 use livekit_otel_model::foreign::{Facts, Foreign, ForeignLog, ForeignSpan, Upload};
@@ -61,6 +67,9 @@ pub struct Agents {
     windows: Windows,
     // When the analytics were last known to be connected.
     analytics: Option<Time>,
+    derived: Derived,
+    // Only where uploads may be received.
+    absent: Option<Absent>,
     // What all jobs have.
     waiting: Size,
     held: Size,
@@ -69,8 +78,8 @@ pub struct Agents {
 }
 
 impl Agents {
-    /// Without any job, by the settings of the sessions.
-    pub fn new(settings: &Settings) -> Self {
+    /// Without any job, by the settings of the sessions and the instruments.
+    pub fn new(settings: &Settings, stats: &stats::Settings) -> Self {
         Self {
             traces: settings.agent_traces(),
             max_spans: settings.max_spans,
@@ -82,6 +91,8 @@ impl Agents {
             inferred: InferredRooms::default(),
             windows: Windows::default(),
             analytics: None,
+            derived: Derived::new(stats),
+            absent: (stats.node_streams == NodeStreamSource::Windows).then(Absent::default),
             waiting: Size::default(),
             held: Size::default(),
             turns: Size::default(),
@@ -227,7 +238,12 @@ impl Agents {
     /// Applies what the sessions have learnt: a job ends with its agent or its room.
     pub fn fact(&mut self, fact: &Fact, now: Time, sessions: &mut Sessions, out: &mut Foreign) {
         let (room, agent) = match fact {
-            Fact::ParticipantReleased { room, participant } => (room, Some(participant)),
+            Fact::ParticipantReleased { room, participant, is_agent, identity } => {
+                if let Some(absent) = self.absent.as_mut().filter(|_| *is_agent) {
+                    absent.add(room, participant, identity.as_ref(), now);
+                }
+                (room, Some(participant))
+            }
             Fact::RoomReleased { room } => (room, None),
             _ => return,
         };
@@ -290,11 +306,13 @@ impl Agents {
 
     /// Releases everything that is due at `now`.
     pub fn tick(&mut self, now: Time, sessions: &mut Sessions, out: &mut Foreign) {
+        self.count_absent(now, false);
         while let Some((_, key)) = self.deadlines.first().filter(|(at, _)| *at <= now).cloned() {
             let is_over = self.with(&key, now, sessions, out, |job, cx| {
                 job.release_logs(Some(now), cx);
                 job.release_turns(Some(now), cx);
                 job.check(&key.room, cx.sessions, now);
+                job.count_end(now, false, cx);
                 job.forget_at().is_some_and(|at| at <= now)
             });
             let job = self.jobs.get(&key);
@@ -309,7 +327,8 @@ impl Agents {
 
     /// When [`Agents::tick`] is due next.
     pub fn next_deadline(&self) -> Option<Time> {
-        self.deadlines.first().map(|(at, _)| *at)
+        let absent = self.absent.as_ref().and_then(Absent::next_deadline);
+        self.deadlines.first().map(|(at, _)| *at).into_iter().chain(absent).min()
     }
 
     /// Releases everything, and infers what is missing by `rule`.
@@ -320,6 +339,7 @@ impl Agents {
         sessions: &mut Sessions,
         out: &mut Foreign,
     ) {
+        self.count_absent(now, true);
         // They stay, for the exemplars of a last flush.
         let keys: Vec<_> = self.jobs.keys().cloned().collect();
         for key in keys {
@@ -341,6 +361,8 @@ impl Agents {
             let rule = job.rule().or(rule).unwrap_or(END_BY_SILENCE);
             job.release_logs(None, cx);
             job.finish(rule, cx);
+            job.learnt.settle(&mut cx.values());
+            job.count_end(now, true, cx);
             let lacks_room = std::mem::take(&mut job.lacks_room) && !cx.sessions.knows(&key.room);
             if lacks_room && inferred.add(&key.room, now) {
                 job.room(rule, cx);
@@ -375,19 +397,24 @@ impl Agents {
             self.deadlines.remove(&(job.due, key.clone()));
             self.count_out(job);
         }
-        let mut job = known.unwrap_or_else(|| Box::new(Job::new(now)));
+        let mut job = known.unwrap_or_else(|| {
+            let is_counted = self.absent.as_ref().is_some_and(|absent| absent.has(key));
+            Box::new(Job::new(is_counted, now))
+        });
         // An open room counts those of its jobs itself.
         let is_counted = sessions.job_spans(&key.room).is_some();
         let most = if is_counted { 0 } else { MOST_OTHERS };
         let others = of_room(&self.jobs, &key.room).take(most).map(|(_, job)| job.placed);
         let mut context = Context {
             room: &key.room,
+            job: &key.job,
             traces: self.traces,
             max_spans: self.max_spans,
             of_others: others.sum(),
             now,
             windows: &self.windows,
             has_analytics: self.analytics.is_some_and(|at| now.since(at) < network::CONNECTED),
+            derived: &mut self.derived,
             sessions,
             out,
         };

@@ -9,6 +9,16 @@ pub(super) const SESSION: &str = "agent_session";
 pub(super) const USER_TURN: &str = "user_turn";
 /// What the agent answers.
 pub(super) const AGENT_TURN: &str = "agent_turn";
+/// The part of an agent's turn in which the language model answers.
+pub(super) const LLM_NODE: &str = "llm_node";
+/// An attempt of a request to a language model.
+pub(super) const LLM_ATTEMPT: &str = "llm_request_run";
+/// An attempt of a request to a speech model.
+pub(super) const TTS_ATTEMPT: &str = "tts_request_run";
+/// A tool's call.
+pub(super) const TOOL: &str = "function_tool";
+/// The end of a session.
+pub(super) const SESSION_CLOSE: &str = "session_close";
 /// A parent whose children say nothing of it.
 const UNKNOWN: &str = "unknown";
 
@@ -20,7 +30,7 @@ const PARENTS: [(&str, &[&str]); 11] = [
             USER_TURN,
             AGENT_TURN,
             "session_start",
-            "session_close",
+            SESSION_CLOSE,
             "rpc_handler",
             "update_agent",
             "event_loop_blocked",
@@ -36,11 +46,11 @@ const PARENTS: [(&str, &[&str]); 11] = [
         &["room_connect", "wait_for_participant", "wait_for_audio_track", "publish_audio_output"],
     ),
     (USER_TURN, &["user_speaking", "eou_wait", "on_user_turn_completed"]),
-    (AGENT_TURN, &["llm_node", "function_tool", "tts_node", "agent_speaking"]),
-    ("llm_node", &["llm_request"]),
-    ("llm_request", &["llm_request_run"]),
+    (AGENT_TURN, &[LLM_NODE, TOOL, "tts_node", "agent_speaking"]),
+    (LLM_NODE, &["llm_request"]),
+    ("llm_request", &[LLM_ATTEMPT]),
     ("tts_node", &["tts_request"]),
-    ("tts_request", &["tts_request_run"]),
+    ("tts_request", &[TTS_ATTEMPT]),
     ("start_agent_activity", &["on_enter", "setup_toolsets"]),
 ];
 
@@ -72,10 +82,15 @@ pub(super) fn ends_job(name: &str, is_root: bool) -> bool {
 
 /// Whether it is one of the few spans of a job that hold the others together.
 pub(super) fn is_frame(name: &str) -> bool {
-    matches!(name, ENTRYPOINT | SESSION | "session_start" | "session_close" | "job_shutdown")
+    matches!(name, ENTRYPOINT | SESSION | "session_start" | SESSION_CLOSE | "job_shutdown")
 }
 
 /// Whether its participant is the agent.
 pub(super) fn is_of_agent(name: &str) -> bool {
     matches!(name, "room_connect" | AGENT_TURN | "agent_speaking")
+}
+
+/// A close reason of a recording's header as the spans spell it: `CR_USER_INITIATED` is `user_initiated`.
+pub(super) fn close_reason(reason: &str) -> String {
+    reason.strip_prefix("CR_").unwrap_or(reason).to_ascii_lowercase()
 }

@@ -1,5 +1,8 @@
 //! The traces of a job's spans: the room's, that of a turn which no longer fits into it, or the job's own.
 
+use std::sync::Arc;
+
+use super::derived::{Derived, Values};
 use super::job::{Job, Mode};
 use super::missing::Missing;
 use super::names;
@@ -19,6 +22,7 @@ const FRAME: usize = 16;
 #[derive(Debug)]
 pub(super) struct Context<'a> {
     pub(super) room: &'a RoomSid,
+    pub(super) job: &'a Arc<str>,
     pub(super) traces: AgentTraces,
     pub(super) max_spans: usize,
     /// How many spans other jobs have in the room's trace.
@@ -27,11 +31,17 @@ pub(super) struct Context<'a> {
     pub(super) windows: &'a Windows,
     /// Whether stats windows are expected.
     pub(super) has_analytics: bool,
+    pub(super) derived: &'a mut Derived,
     pub(super) sessions: &'a mut Sessions,
     pub(super) out: &'a mut Foreign,
 }
 
 impl Context<'_> {
+    /// Where the values of the job's records go.
+    pub(super) fn values(&mut self) -> Values<'_> {
+        Values { room: self.room, job: self.job, derived: self.derived, now: self.now }
+    }
+
     // How many more spans of jobs fit into the room's trace.
     fn left(&self, job: &Job) -> usize {
         let used = self.of_others + job.placed;
@@ -68,10 +78,15 @@ impl Job {
             Some(mode) => mode,
             None => self.decide(span, cx),
         };
+        let trace = match mode {
+            Mode::Off | Mode::Link => Some(span.trace_id),
+            Mode::Join => self.trace_of(span, cx),
+        };
+        self.learnt.span(span, trace, &mut cx.values());
         match mode {
             Mode::Off => cx.out.spans.push(redacted(span.clone(), self.is_redacted)),
             Mode::Link => self.leave(span.clone(), span.trace_id, cx),
-            Mode::Join => match self.trace_of(span, cx) {
+            Mode::Join => match trace {
                 Some(trace) => self.place(span.clone(), trace, cx),
                 None => self.held.push(span.parent.unwrap_or_default(), span.clone()),
             },
@@ -106,6 +121,7 @@ impl Job {
         cx: &mut Context<'_>,
     ) {
         self.hear(&log.facts, now);
+        self.learnt.log(log);
         if self.mode.is_none() && cx.traces == AgentTraces::Join && may_wait {
             self.waiting.push(log.clone(), now);
         } else {

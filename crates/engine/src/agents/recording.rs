@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::job::{Job, Mode};
+use super::names::close_reason;
 use super::place::Context;
 use crate::ids;
 use livekit_otel_model::event::Time;
@@ -28,12 +29,13 @@ impl Job {
         &mut self,
         recording: &Recording,
         now: Time,
-        cx: &Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Option<LogRecord> {
         self.hear(&recording.facts, now);
         if !self.recordings.insert(recording.start) {
             return None;
         }
+        self.learnt.recording(recording, &mut cx.values());
         if self.recordings.len() > MOST {
             self.recordings.pop_first();
         }
@@ -57,7 +59,10 @@ pub(super) fn record(
     add(key::ROOM_ID, recording.facts.room.as_ref().map(|room| room.shared().into()));
     add(key::JOB_ID, recording.facts.job.as_ref().map(|job| Arc::clone(job).into()));
     add(key::DURATION, recording.duration.map(Value::from));
-    add(key::CLOSE_REASON, recording.close_reason.as_deref().map(|it| Value::from(&*spelled(it))));
+    add(
+        key::CLOSE_REASON,
+        recording.close_reason.as_deref().map(|it| Value::from(&*close_reason(it))),
+    );
     add(key::RECORDING_USER_TURNS, recording.user_turns.map(Value::from));
     let errors: u64 = recording.errors.iter().map(|(_, count)| count).sum();
     let mut failed: Vec<_> = recording.errors.iter().filter(|(_, count)| *count > 0).collect();
@@ -79,11 +84,6 @@ pub(super) fn record(
         context,
         attributes,
     }
-}
-
-// As the agents' spans spell it: `CR_USER_INITIATED` is `user_initiated`.
-fn spelled(close_reason: &str) -> String {
-    close_reason.strip_prefix("CR_").unwrap_or(close_reason).to_ascii_lowercase()
 }
 
 // How much all models of a kind used; `None` if none did.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Agents;
+use super::absent::Absent;
 use super::job::{Job, Key};
 use super::rooms::InferredRooms;
 use super::windows::{Side, Window};
@@ -22,6 +23,7 @@ enum Saved<'a> {
     Windows(bool, Vec<(&'a Side, &'a Vec<Window>)>),
     // When they were last known to be connected, and since when there are young windows.
     Analytics(Option<Time>, Option<Time>),
+    Absent(&'a Absent),
 }
 
 #[derive(Deserialize)]
@@ -31,6 +33,7 @@ enum Loaded {
     Rooms(InferredRooms),
     Windows(bool, Vec<(Side, Vec<Window>)>),
     Analytics(Option<Time>, Option<Time>),
+    Absent(Absent),
 }
 
 impl Agents {
@@ -50,7 +53,11 @@ impl Agents {
         for (is_young, part) in self.windows.parts() {
             to.put(Part::Agents, &Saved::Windows(is_young, part))?;
         }
-        to.put(Part::Agents, &Saved::Analytics(self.analytics, self.windows.since()))
+        to.put(Part::Agents, &Saved::Analytics(self.analytics, self.windows.since()))?;
+        if let Some(absent) = &self.absent {
+            to.put(Part::Agents, &Saved::Absent(absent))?;
+        }
+        self.derived.save(to)
     }
 
     /// Reads a part that [`Agents::save`] wrote; `false` if it is none of them.
@@ -58,8 +65,10 @@ impl Agents {
     /// # Errors
     /// If it can't be read.
     pub fn load(&mut self, part: Part, content: &[u8]) -> Result<bool, Error> {
-        if part != Part::Agents {
-            return Ok(false);
+        match part {
+            Part::Agents => {}
+            Part::DerivedSeries => return self.derived.load(content).map(|()| true),
+            _ => return Ok(false),
         }
         match read(content)? {
             Loaded::Job(key, job) => self.insert(key, job),
@@ -70,6 +79,7 @@ impl Agents {
                 self.analytics = connected;
                 self.windows.restore_since(since);
             }
+            Loaded::Absent(absent) => self.absent = self.absent.take().map(|_| absent),
         }
         Ok(true)
     }

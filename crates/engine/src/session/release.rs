@@ -23,6 +23,8 @@ pub(super) const SILENT_WHEN_REPLACED: Duration = Duration::from_mins(10);
 pub(super) const REPLACED_SETTLES: Duration = Duration::from_mins(1);
 const END_BY_ANOTHER: &str = "replaced";
 const END_BY_EMPTINESS: &str = "empty";
+// The kind of an agent, by `livekit.ParticipantInfo.Kind`.
+const AGENT: &str = "AGENT";
 /// The rule for a participant that outlived its room.
 pub(super) const END_BY_ROOM: &str = "room_ended";
 
@@ -161,7 +163,10 @@ impl Room {
         }
         spans::of_participant(self, sid, &mut out.spans);
         self.released += 1;
+        let (mut is_agent, mut identity) = (false, None);
         if let Some(participant) = self.participants.get_mut(sid) {
+            is_agent = participant.kind.as_deref() == Some(AGENT);
+            identity.clone_from(&participant.identity);
             if let Some(at) = participant.ended_at() {
                 self.ending.remove(&(at, sid.clone()));
             }
@@ -169,8 +174,8 @@ impl Room {
             participant.release(&mut out.facts);
             self.leaving.push_back((now, sid.clone(), tracks));
         }
-        let participant = sid.clone();
-        out.facts.push(Fact::ParticipantReleased { room: self.sid.clone(), participant });
+        let (room, participant) = (self.sid.clone(), sid.clone());
+        out.facts.push(Fact::ParticipantReleased { room, participant, is_agent, identity });
     }
 
     fn release_room(&mut self, now: Time, settings: &Settings, out: &mut Released) {

@@ -18,7 +18,12 @@ mod tally;
 mod top;
 pub mod worker;
 
+pub(crate) use exemplar::Origin as ExemplarOrigin;
 pub use histogram::Histograms;
+pub(crate) use histogram::{Histogram, Points, TURN_BOUNDS};
+pub(crate) use points::{
+    FlushInterval, Instrument, NodeSeries, histogram_points, number_points, seconds,
+};
 pub use reports::NodeReports;
 pub use settings::{Level, NodeStreamSource, Settings};
 pub use state::Stats;

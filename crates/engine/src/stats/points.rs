@@ -11,29 +11,29 @@ use livekit_otel_model::signal::{
 };
 
 /// Seconds, rounded once: `as_secs_f64` rounds twice.
-pub(super) fn seconds(duration: Duration) -> f64 {
+pub(crate) fn seconds(duration: Duration) -> f64 {
     duration.as_nanos() as f64 / 1e9
 }
 
 /// The interval that a flush ends, and the settings of its points.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct FlushInterval {
-    pub(super) since: Time,
-    pub(super) now: Time,
-    pub(super) temporality: Temporality,
-    pub(super) histograms: Histograms,
+pub(crate) struct FlushInterval {
+    pub(crate) since: Time,
+    pub(crate) now: Time,
+    pub(crate) temporality: Temporality,
+    pub(crate) histograms: Histograms,
 }
 
 /// An instrument: its name, unit and description.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Instrument {
-    pub(super) name: &'static str,
+pub(crate) struct Instrument {
+    pub(crate) name: &'static str,
     pub(super) unit: &'static str,
     pub(super) description: &'static str,
 }
 
 impl Instrument {
-    pub(super) const fn new(
+    pub(crate) const fn new(
         name: &'static str,
         unit: &'static str,
         description: &'static str,
@@ -41,7 +41,7 @@ impl Instrument {
         Self { name, unit, description }
     }
 
-    pub(super) fn counter(self, temporality: Temporality, points: Vec<NumberPoint>) -> Metric {
+    pub(crate) fn counter(self, temporality: Temporality, points: Vec<NumberPoint>) -> Metric {
         self.metric(Data::Sum { monotonic: true, temporality, points })
     }
 
@@ -54,7 +54,7 @@ impl Instrument {
         self.metric(Data::Gauge(points))
     }
 
-    pub(super) fn histogram(self, temporality: Temporality, points: Points) -> Metric {
+    pub(crate) fn histogram(self, temporality: Temporality, points: Points) -> Metric {
         self.metric(points.data(temporality))
     }
 
@@ -63,22 +63,22 @@ impl Instrument {
     }
 }
 
-/// A series of the node: it begins with its first value and has a point at each flush.
+/// A series, such as one of the node: it begins with its first value and has a point at each flush.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct NodeSeries<T> {
-    pub(super) attributes: Series,
-    pub(super) value: T,
+pub(crate) struct NodeSeries<T> {
+    pub(crate) attributes: Series,
+    pub(crate) value: T,
     start: Option<Time>,
 }
 
 impl<T> NodeSeries<T> {
-    pub(super) fn new(attributes: Vec<Attribute>, value: T) -> Self {
+    pub(crate) fn new(attributes: Vec<Attribute>, value: T) -> Self {
         Self { attributes: attributes.into(), value, start: None }
     }
 
     /// When the points of this flush begin, and whether a point of 0 has to open the series: without
     /// one, Prometheus' `rate()` would miss a short call.
-    pub(super) fn open(&mut self, interval: FlushInterval) -> (Time, bool) {
+    pub(crate) fn open(&mut self, interval: FlushInterval) -> (Time, bool) {
         let opens = self.start.is_none() && interval.temporality == Temporality::Cumulative;
         let start = match interval.temporality {
             Temporality::Cumulative => *self.start.get_or_insert(interval.since),
@@ -91,26 +91,42 @@ impl<T> NodeSeries<T> {
 /// A counter's points: the zero that opens the series if needed, and its value.
 pub(super) fn count_points(
     attributes: &Series,
-    (start, opens): (Time, bool),
+    opening: (Time, bool),
     time: Time,
     count: u64,
     to: &mut Vec<NumberPoint>,
 ) {
-    let point = |time, count: u64| NumberPoint {
+    let count = Number::Int(i64::try_from(count).unwrap_or(i64::MAX));
+    number_points(attributes, opening, time, count, to);
+}
+
+/// The same for a sum of either type.
+pub(crate) fn number_points(
+    attributes: &Series,
+    (start, opens): (Time, bool),
+    time: Time,
+    sum: Number,
+    to: &mut Vec<NumberPoint>,
+) {
+    let point = |time, sum| NumberPoint {
         attributes: attributes.clone(),
         start: Some(start),
         time,
-        value: Some(Number::Int(i64::try_from(count).unwrap_or(i64::MAX))),
+        value: Some(sum),
     };
     if opens {
-        to.push(point(start, 0));
+        let zero = match sum {
+            Number::Int(_) => Number::Int(0),
+            Number::Float(_) => Number::Float(0.0),
+        };
+        to.push(point(start, zero));
     }
-    to.push(point(time, count));
+    to.push(point(time, sum));
 }
 
 /// A histogram's points: the empty one that opens the series if needed, and its value. Drops its
 /// exemplars.
-pub(super) fn histogram_points(
+pub(crate) fn histogram_points(
     histogram: &mut Histogram,
     attributes: &Series,
     (start, opens): (Time, bool),

@@ -85,7 +85,7 @@ impl Stats {
     /// Applies a fact of the sessions.
     pub fn fact(&mut self, fact: &Fact) {
         match fact {
-            Fact::ParticipantReleased { room, participant } => {
+            Fact::ParticipantReleased { room, participant, .. } => {
                 self.streams.end(room, Some(participant));
             }
             Fact::RoomReleased { room } => self.streams.end(room, None),

@@ -148,3 +148,33 @@ pub const WORST_SCORE: &str = "lk.worst.score";
 pub const WORST_LOSS: &str = "lk.worst.loss";
 /// Highest round trip, of the participants where it is highest; s.
 pub const WORST_ROUND_TRIP: &str = "lk.worst.round_trip";
+/// From the end of a user's speech to the agent's first audio, s.
+pub const AGENT_E2E_LATENCY: &str = "lk.agents.turn.e2e_latency";
+/// To the language model's first token, s.
+pub const AGENT_LLM_TTFT: &str = "lk.agents.turn.llm_ttft";
+/// To the first byte of speech, s.
+pub const AGENT_TTS_TTFB: &str = "lk.agents.turn.tts_ttfb";
+/// From the end of a user's speech to its transcript, s.
+pub const AGENT_TRANSCRIPTION_DELAY: &str = "lk.agents.turn.transcription_delay";
+/// From the end of a user's speech to the decision that the turn is over, s.
+pub const AGENT_END_OF_TURN_DELAY: &str = "lk.agents.turn.end_of_turn_delay";
+/// How long the application's `on_user_turn_completed` took, s.
+pub const AGENT_TURN_COMPLETED_DELAY: &str = "lk.agents.turn.on_user_turn_completed_delay";
+/// Tokens that language models received, in all.
+pub const AGENT_INPUT_TOKENS: &str = "lk.agents.usage.llm_input_tokens";
+/// Those of them that the provider had in its cache.
+pub const AGENT_CACHED_TOKENS: &str = "lk.agents.usage.llm_input_cached_tokens";
+/// Tokens that language models returned.
+pub const AGENT_OUTPUT_TOKENS: &str = "lk.agents.usage.llm_output_tokens";
+/// Characters that were spoken.
+pub const AGENT_CHARACTERS: &str = "lk.agents.usage.tts_characters";
+/// How long the speech of models is, s.
+pub const AGENT_SPEECH_DURATION: &str = "lk.agents.usage.tts_audio_duration";
+/// How long calls of tools took, s.
+pub const TOOL_DURATION: &str = "gen_ai.execute_tool.duration";
+/// Turns of agents, `{turn}`.
+pub const AGENT_TURNS: &str = "lk.agent.turns";
+/// Requests of agents to models, each attempt, `{request}`.
+pub const AGENT_REQUESTS: &str = "lk.agent.requests";
+/// Jobs of agents that ended, `{job}`.
+pub const AGENT_JOBS: &str = "lk.agent.jobs";

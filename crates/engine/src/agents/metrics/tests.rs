@@ -66,8 +66,8 @@ fn fixture(settings: &Settings) -> Fixture {
 impl Fixture {
     fn apply(&mut self, now: u64, metric: ForeignMetric) -> u64 {
         let mut out = Vec::new();
-        let copies = self.metrics.apply(&[metric], at(now), &mut out);
-        assert_eq!(out, []);
+        let (copies, replaced) = self.metrics.apply(&[metric], at(now), &|_, _| false, &mut out);
+        assert_eq!((replaced, out.len()), (0, 0));
         copies
     }
 
@@ -291,7 +291,7 @@ fn beyond_the_limit_points_share_a_series_and_then_pass_unchanged() {
     for n in 0..MOST_OVERFLOWS + 5 {
         let of =
             ForeignMetric { name: format!("{n}").into(), ..deltas("a", vec![point(1, (1, 2), 1)]) };
-        it.metrics.apply(&[of], at(11), &mut left);
+        it.metrics.apply(&[of], at(11), &|_, _| false, &mut left);
     }
     assert_eq!(left.len(), 6);
     assert_eq!(

@@ -23,6 +23,11 @@ pub(super) const RATIO_BOUNDS: &[f64] =
 /// LiveKit's quality score, 1 to 5: its thresholds are 2, 4 and 4.1 (pkg/sfu/connectionquality).
 pub(super) const SCORE_BOUNDS: &[f64] = &[1.0, 2.0, 2.5, 3.0, 3.5, 4.0, 4.1, 4.3, 4.5];
 
+/// Seconds, for the parts of a turn of an agent: a person notices 300 ms, and gives up after some seconds.
+pub(crate) const TURN_BOUNDS: &[f64] = &[
+    0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0,
+];
+
 /// `stats.histograms`: the buckets of histograms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -47,7 +52,7 @@ enum Buckets {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Histogram {
+pub(crate) struct Histogram {
     buckets: Buckets,
     count: u64,
     sum: f64,
@@ -63,8 +68,9 @@ fn write_bounds<S: Serializer>(bounds: &&'static [f64], to: S) -> Result<S::Ok, 
 
 fn read_bounds<'de, D: Deserializer<'de>>(from: D) -> Result<&'static [f64], D::Error> {
     let count = usize::deserialize(from)?;
-    let mut all = [DURATION_BOUNDS, LATENCY_BOUNDS, RATIO_BOUNDS, SCORE_BOUNDS].into_iter();
-    all.find(|bounds| bounds.len() == count)
+    let all = [DURATION_BOUNDS, LATENCY_BOUNDS, RATIO_BOUNDS, SCORE_BOUNDS, TURN_BOUNDS];
+    all.into_iter()
+        .find(|bounds| bounds.len() == count)
         .ok_or_else(|| serde::de::Error::custom("no histogram has this number of bounds"))
 }
 
@@ -72,8 +78,8 @@ fn read_bounds<'de, D: Deserializer<'de>>(from: D) -> Result<&'static [f64], D::
 const EXPONENTIAL_EXEMPLARS: usize = 16;
 
 impl Histogram {
-    /// A histogram without exemplars.
-    pub(super) fn new(kind: Histograms, bounds: &'static [f64]) -> Self {
+    /// A histogram. The memory of its exemplars grows with the buckets that have any.
+    pub(crate) fn new(kind: Histograms, bounds: &'static [f64]) -> Self {
         let buckets = match kind {
             Histograms::Explicit => Buckets::Explicit(bounds, vec![0; bounds.len() + 1]),
             Histograms::Exponential => Buckets::Exponential(Exponential::default()),
@@ -81,21 +87,21 @@ impl Histogram {
         Self { buckets, count: 0, sum: 0.0, range: None, exemplars: Exemplars::default() }
     }
 
-    /// A histogram with an exemplar for each bucket.
+    /// A histogram with memory for an exemplar of each bucket, so that recording allocates nothing.
     pub(super) fn with_exemplars(kind: Histograms, bounds: &'static [f64]) -> Self {
-        let exemplars = Exemplars::new(match kind {
+        let exemplars = Exemplars::with_capacity(match kind {
             Histograms::Explicit => bounds.len() + 1,
             Histograms::Exponential => EXPONENTIAL_EXEMPLARS,
         });
         Self { exemplars, ..Self::new(kind, bounds) }
     }
 
-    pub(super) fn record(&mut self, value: f64) {
+    pub(crate) fn record(&mut self, value: f64) {
         self.add(value);
     }
 
-    /// Records a value of `origin`, with the time of its measurement if that is known.
-    pub(super) fn record_of(&mut self, value: f64, time: Option<Time>, origin: &Origin<'_>) {
+    /// Records a value of `origin` as a candidate for an exemplar, with the time of its measurement if that is known.
+    pub(crate) fn record_of(&mut self, value: f64, time: Option<Time>, origin: &Origin<'_>) {
         let place = self.add(value);
         self.exemplars.offer(place, value, time, origin);
     }
@@ -126,11 +132,11 @@ impl Histogram {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         match &mut self.buckets {
             Buckets::Explicit(_, counts) => counts.fill(0),
             Buckets::Exponential(buckets) => buckets.clear(),
@@ -179,13 +185,13 @@ impl Histogram {
 
 /// Points of histograms with the same bounds.
 #[derive(Debug)]
-pub(super) enum Points {
+pub(crate) enum Points {
     Explicit(Bounds, Vec<HistogramPoint>),
     Exponential(Vec<ExponentialPoint>),
 }
 
 impl Points {
-    pub(super) fn new(kind: Histograms, bounds: Bounds) -> Self {
+    pub(crate) fn new(kind: Histograms, bounds: Bounds) -> Self {
         match kind {
             Histograms::Explicit => Self::Explicit(bounds, Vec::new()),
             Histograms::Exponential => Self::Exponential(Vec::new()),
