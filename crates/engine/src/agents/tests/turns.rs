@@ -115,6 +115,7 @@ fn without_analytics_no_turn_waits() {
 fn analytics_that_were_not_heard_of_for_2_minutes_are_not_waited_for() {
     let mut run = Run::with(Join);
     run.windows(vec![window("PA_bob", UP, (0, 1), 0, (0, 0))], 5);
+    run.restart(6);
     run.spans(vec![of("PA_ada", span("user_turn", 5, 2, 123))], 124);
     assert!(!run.has(5));
     run.spans(vec![of("PA_ada", span("user_turn", 6, 2, 124))], 125);
@@ -192,11 +193,24 @@ fn an_agent_speaks_to_the_one_who_spoke_before_it() {
 #[test]
 fn an_agent_that_nobody_answered_yet_speaks_to_the_only_other_participant() {
     let mut run = Run::waiting(Join);
+    let mut join = |who: &str, kind: &str| {
+        let mut event = event(EventKind::ParticipantActive, 1, Some(who));
+        if let Decoded::Events(events) = &mut event {
+            events[0].participant.as_mut().unwrap().kind = Some(kind.into());
+        }
+        run.apply(&event, 1);
+    };
+    join("PA_other", "AGENT");
+    join("PA_recorder", "EGRESS");
     run.spans(vec![of("PA_agent", span("agent_turn", 7, 2, 3))], 5);
     assert!(!run.has(7));
     run.windows(vec![window("PA_ada", DOWN, (0, 30), 30, (0, 0))], 31);
     run.until(33);
     assert_eq!(network(&run.get(7)), [Some(0.01), None, None]);
+    // One of two.
+    run.apply(&event(EventKind::ParticipantActive, 34, Some("PA_bob")), 34);
+    run.spans(vec![of("PA_agent", span("agent_turn", 8, 2, 34))], 35);
+    assert_eq!(network(&run.get(8)), NONE);
 }
 
 #[test]
