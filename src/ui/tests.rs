@@ -1,13 +1,18 @@
-//! Plays scenarios into a store, like the pipeline.
+//! Plays scenarios and recorded calls into a store, like the pipeline, and makes up spans of agents.
 
 use crate::ui::store::{Limits, Store};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use livekit_otel_agents::Reader;
 use livekit_otel_engine::session;
 use livekit_otel_engine::stats;
 use livekit_otel_engine::{Batch, Engine};
 use livekit_otel_livekit as livekit;
-use livekit_otel_model::event::{Decoded, Time};
+use livekit_otel_model::Source;
+use livekit_otel_model::event::{Decoded, RoomSid, Time};
+use livekit_otel_model::foreign::Measured;
 use livekit_otel_model::signal::Value;
-use livekit_otel_pipeline::Passed;
+use livekit_otel_pipeline::{AgentJob, AgentSpan, Passed};
 
 /// Plays the first `lines` of a scenario of `tests/golden`, and its remaining timers if these are
 /// all lines.
@@ -52,6 +57,7 @@ fn decoded(kind: &str, body: &serde_json::Value) -> Decoded {
     let read = match kind {
         "webhook" => livekit::webhook(body.to_string().as_bytes()),
         "events" => livekit::events(&encoded()),
+        "nodeRooms" => livekit::node_rooms(&encoded()),
         _ => livekit::stats(&encoded()),
     };
     read.unwrap().decoded
@@ -79,7 +85,7 @@ fn rewrite(body: &mut serde_json::Value, write: &dyn Fn(&str) -> String) {
 }
 
 fn pass(out: &mut Batch, write: &dyn Fn(&str) -> String, to: &mut Store) {
-    let Batch { mut spans, mut logs, .. } = std::mem::take(out);
+    let Batch { mut spans, mut logs, foreign, .. } = std::mem::take(out);
     let of_spans = spans.iter_mut().flat_map(|span| &mut span.attributes);
     for attribute in of_spans.chain(logs.iter_mut().flat_map(|log| &mut log.attributes)) {
         if let Value::Text(text) = &mut attribute.value {
@@ -88,6 +94,58 @@ fn pass(out: &mut Batch, write: &dyn Fn(&str) -> String, to: &mut Store) {
     }
     to.add(Passed::Logs(logs));
     to.add(Passed::Spans(spans));
+    to.add(Passed::agents(foreign));
+}
+
+/// A store with both halves of a call of `tests/captures/agents`.
+pub(super) fn joined(capture: &str) -> Store {
+    let mut store = Store::new(Limits::default());
+    let lines = both_halves(capture);
+    let settings = (session::Settings::default(), stats::Settings::default());
+    let mut engine = Engine::new(settings.0, settings.1, lines[0].0);
+    let mut out = Batch::default();
+    for (at, decoded) in lines {
+        while let Some(due) = engine.next_deadline().filter(|due| *due <= at) {
+            engine.tick(due, &mut out);
+        }
+        engine.apply(&decoded, at, true, &mut out);
+        if let Decoded::Stats(windows) = decoded {
+            store.add(Passed::Windows(windows, at));
+        }
+        pass(&mut out, &str::to_owned, &mut store);
+    }
+    while let Some(due) = engine.next_deadline() {
+        engine.tick(due, &mut out);
+    }
+    pass(&mut out, &str::to_owned, &mut store);
+    store
+}
+
+fn both_halves(capture: &str) -> Vec<(Time, Decoded)> {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let mut lines = Vec::new();
+    for half in ["server", "agents"] {
+        let path = format!("{root}/tests/captures/agents/{capture}.{half}.jsonl");
+        let text = std::fs::read_to_string(path).unwrap();
+        for line in text.lines() {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            let at = Time::from_millis(line["at"].as_i64().unwrap()).unwrap();
+            let kind = line["kind"].as_str().unwrap();
+            let source = match (half, kind) {
+                ("server", _) => None,
+                (_, "traces") => Some(Source::AgentTraces),
+                (_, "logs") => Some(Source::AgentLogs),
+                _ => continue,
+            };
+            let upload = |source| {
+                let body = STANDARD.decode(line["body_base64"].as_str().unwrap()).unwrap();
+                Decoded::Upload(Reader::default().read(source, &body).unwrap().upload)
+            };
+            lines.push((at, source.map_or_else(|| decoded(kind, &line["body"]), upload)));
+        }
+    }
+    lines.sort_by_key(|(at, _)| *at);
+    lines
 }
 
 /// A store with a played scenario.
@@ -102,4 +160,39 @@ pub(super) fn played_as(scenario: &str, write: &dyn Fn(&str) -> String) -> Store
     let mut store = Store::new(Limits::default());
     play_as(scenario, usize::MAX, write, &mut store);
     store
+}
+
+/// A time of a made-up call, in milliseconds since its start.
+pub(super) fn at(millis: i64) -> Time {
+    Time::from_millis(1_795_406_960_000 + millis).unwrap()
+}
+
+/// A span of the job `AJ_1` in the room `RM_call`, with these times in milliseconds.
+pub(super) fn of_turn(name: &str, id: u64, parent: Option<u64>, start: i64, end: i64) -> AgentSpan {
+    AgentSpan {
+        of: AgentJob {
+            room: RoomSid::new("RM_call").unwrap(),
+            job: Some("AJ_1".into()),
+            is_plain: false,
+        },
+        span_id: id.to_be_bytes(),
+        parent: parent.map(u64::to_be_bytes),
+        name: name.into(),
+        start: at(start),
+        end: at(end),
+        failure: None,
+        participant: None,
+        measured: None,
+        added: Vec::new(),
+    }
+}
+
+/// A span with any times.
+pub(super) fn agent_span(name: &str, id: u64) -> AgentSpan {
+    of_turn(name, id, None, 0, 1000)
+}
+
+/// Sets what a span measured.
+pub(super) fn measure(span: &mut AgentSpan, change: impl FnOnce(&mut Measured)) {
+    change(span.measured.get_or_insert_default());
 }

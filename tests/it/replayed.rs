@@ -22,7 +22,8 @@ fn capture(name: &str) -> Capture {
     Capture::parse(BufReader::new(std::fs::File::open(path(name)).unwrap())).unwrap()
 }
 
-fn both(name: &str) -> Capture {
+/// Both halves of a call.
+pub(crate) fn both(name: &str) -> Capture {
     capture(&format!("{name}.agents")).merged(capture(&format!("{name}.server")))
 }
 

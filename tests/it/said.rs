@@ -5,8 +5,8 @@ use livekit_otel_engine::session::Settings;
 
 use crate::joined::{CAPTURES, lines_read_by, play};
 
-// Of the user, the agent, the prompt, the arguments of tools, and what the application wrote.
-const SAID: [&str; 16] = [
+/// Of the user, the agent, the prompt, the arguments of tools, and what the application wrote.
+pub(crate) const SAID: [&str; 16] = [
     "Alice Liddell",
     "Alice was served",
     "my name is",

@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 
 use livekit_otel::config::Config;
 use livekit_otel::serve::{Server, StartError};
-use livekit_otel_model::privacy::{HashKey, Privacy};
+use livekit_otel_model::privacy::{Content, HashKey, Privacy};
 use livekit_otel_tools::capture::Capture;
 use livekit_otel_tools::demo::Collector;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::replayed::both;
+use crate::said::SAID;
 use crate::serve::{KEY, SECRET, config, replay_to, stop, the_capture};
 
 const BIN: &str = env!("CARGO_BIN_EXE_livekit-otel");
@@ -116,6 +118,31 @@ async fn a_call_is_shown_while_it_runs_and_after_it() {
     while TcpStream::connect(to).await.is_ok() {
         assert!(Instant::now() < deadline, "the live view still answers");
         tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_turns_of_an_agent_are_shown_and_never_what_was_said() {
+    let calls = [
+        ("ordinary", "RM_FUvZCBcbSXZo", "turn-8", "In 5 of 6, the end of turn took longest."),
+        ("node-ordinary", "RM_RraTJJDPDmg3", "turn-5", "In 4 of 5, the end of turn took longest."),
+    ];
+    for (name, room, last, cause) in calls {
+        let collector = Collector::start().await.unwrap();
+        let config = Config { content: Content::Plain, ..shown(&collector) };
+        let mut server = Server::start(config).await.unwrap();
+        replay_to(&server, &both(name)).await;
+        let mut ui = server.take_ui().unwrap();
+        stop(server).await;
+        ui.filled().await;
+        let page = get(address(&ui.url()), &format!("/ui/rooms/{room}")).await.body;
+        let model = "model <span class=\"dim\"><bdi>canned-1</bdi></span>";
+        for words in [last, cause, model, "✗ tool <bdi>charge_card</bdi>", "✂ interrupted"] {
+            assert!(page.contains(words), "{name} does not say {words}:\n{page}");
+        }
+        assert!(page.contains("Loss, \u{2068}alice@example.org\u{2069}, upstream"), "{page}");
+        let said: Vec<_> = SAID.into_iter().filter(|word| page.contains(word)).collect();
+        assert_eq!(said, [""; 0], "{name}");
     }
 }
 

@@ -43,13 +43,16 @@ fn the_page_is_read_by_eye_by_ear_and_with_the_keyboard() {
     let line: serde_json::Value = serde_json::from_str(&line).unwrap();
     let fields = line.get("fields").unwrap_or(&line);
     let url = fields["url"].as_str().unwrap().to_owned();
-    // A call that is over, one that was lost, and rooms that go on.
-    replay(&program, "examples/captures/one-call.jsonl");
-    replay(&program, "tests/golden/scenarios/lost-client.jsonl");
+    // A call that is over, one that was lost, one with an agent, and rooms that go on.
+    replay(&program, &["examples/captures/one-call.jsonl"]);
+    replay(&program, &["tests/golden/scenarios/lost-client.jsonl"]);
+    let halves =
+        ["server", "agents"].map(|half| format!("tests/captures/agents/ordinary.{half}.jsonl"));
+    replay(&program, &halves.each_ref().map(String::as_str));
     let mut simulation = simulate(&program);
     let check = Command::new("node")
         .arg("check.mjs")
-        .args([&url, "screenshots"])
+        .args([&url, "screenshots", &format!("{url}/rooms/RM%5FFUvZCBcbSXZo")])
         .env("CHROMIUM", browser)
         .current_dir(&made)
         .output();
@@ -77,8 +80,9 @@ fn sender(program: &Program, args: &[&str]) -> Command {
     command
 }
 
-fn replay(program: &Program, capture: &str) {
-    ran(&mut sender(program, &["replay", capture, "--speed", "100000"])).unwrap();
+fn replay(program: &Program, captures: &[&str]) {
+    let args = [&["replay"], captures, &["--speed", "100000"]].concat();
+    ran(&mut sender(program, &args)).unwrap();
 }
 
 // Rooms with failures, some of them over by the time that they are looked at.

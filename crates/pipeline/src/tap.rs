@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use tokio::sync::mpsc;
 
 use livekit_otel_model::event::{StreamStat, Time};
+use livekit_otel_model::foreign::Foreign;
 use livekit_otel_model::signal::{LogRecord, Span};
 
 pub use agents::{AgentError, AgentJob, AgentSpan};
@@ -30,6 +31,12 @@ pub enum Passed {
 }
 
 impl Passed {
+    /// Agents' spans and errors that name a room.
+    pub fn agents(foreign: Foreign) -> Self {
+        let (spans, errors) = agents::read(foreign);
+        Self::Agents(spans, errors)
+    }
+
     fn len(&self) -> usize {
         match self {
             Self::Spans(spans) => spans.len(),
@@ -102,6 +109,7 @@ impl Tapped {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use livekit_otel_model::event::RoomSid;
     use livekit_otel_model::signal::Severity;
 
     fn logs(n: usize) -> Passed {
@@ -131,6 +139,14 @@ mod tests {
         assert_eq!(tapped.next().await.map(|passed| passed.len()), Some(1));
         assert_eq!(tapped.next().await.map(|passed| passed.len()), Some(MAX_WAITING - 1));
         assert_eq!(tapped.next().await, None);
+    }
+
+    #[test]
+    fn agents_spans_and_errors_count() {
+        let of = AgentJob { room: RoomSid::new("RM_1").unwrap(), job: None, is_plain: false };
+        let error = AgentError { of, time: Time::from_secs(1).unwrap(), error: "E".into() };
+        assert_eq!(Passed::Agents(Vec::new(), vec![error; 3]).len(), 3);
+        assert_eq!(Passed::agents(Foreign::default()).len(), 0);
     }
 
     #[tokio::test]

@@ -6,11 +6,12 @@ use super::layout::{Head, table};
 use super::outside::{name, sentence};
 use super::people::{People, is_of_a_participant};
 use super::time::{between, time_of_day};
+use super::turns::{self, what};
 use super::waterfall::id;
-use crate::ui::store::Bar;
+use crate::ui::store::{Bar, Failure, What};
 use livekit_otel_model::semconv::{event, key, span};
 use livekit_otel_model::signal::{LogRecord, Severity};
-use livekit_otel_tools::labels::AttributeLookup;
+use livekit_otel_tools::labels::{AttributeLookup, count};
 
 // The most failures of each kind in the table.
 const MOST: usize = 50;
@@ -31,23 +32,33 @@ pub(super) fn failures(people: &People<'_>, only: Option<&str>) -> Markup {
         people.room.bars().filter(|bar| bar.failed()).filter(is_shown).collect();
     failed.sort_by_key(|bar| (bar.end, bar.start));
     let without_spans = without_spans(people, only);
+    let is_of = |failure: &&Failure<'_>| {
+        only.is_none_or(|sid| people.room.agents.agent(failure.job) == Some(sid))
+    };
+    let of_agents: Vec<&Failure<'_>> = people.failed.iter().filter(is_of).collect();
+    let left_out = [failed.len(), of_agents.len()].map(|all| all.saturating_sub(MOST));
+    let left_out: usize = left_out.into_iter().sum();
     let rows = html! {
         @for bar in failed.iter().take(MOST) {
             // A participant's page has a line in its waterfall only for the participant's own
             // spans.
             (row(people, bar, only.is_none() || is_of_a_participant(bar)))
         }
+        @for failure in of_agents.iter().take(MOST) { (agent_row(people, failure, only.is_none())) }
         @for record in without_spans.iter().take(MOST) { (record_row(people, record)) }
     };
     html! {
         section aria-labelledby="failures" {
             h2 #failures { "Failures" }
-            @if failed.is_empty() && without_spans.is_empty() {
+            @if failed.is_empty() && of_agents.is_empty() && without_spans.is_empty() {
                 p.good { "✓ Nothing failed." }
             } @else {
                 (table("Failures", "Failures, oldest first", &HEADS, &rows))
             }
-            @if failed.len() > MOST { p.dim { "… and " (failed.len() - MOST) " more." } }
+            @if left_out > 0 { p.dim { "… and " (left_out) " more." } }
+            @if people.room.agents.failed_forgotten > 0 {
+                p.dim { "Older failures of agents are no longer held." }
+            }
         }
     }
 }
@@ -70,6 +81,49 @@ fn row<'a>(people: &People<'a>, bar: &'a Bar, is_drawn: bool) -> Markup {
             td { (time_of_day(at)) }
             td.n { (between(people.room.start(), at)) }
         }
+    }
+}
+
+// A failure of an agent, with a link to its turn if that is on the page.
+fn agent_row(people: &People<'_>, failure: &Failure<'_>, has_turns: bool) -> Markup {
+    let place = people.turns.iter().position(|turn| turn.has(failure));
+    let turn = place.filter(|_| has_turns).and_then(|place| turns::id_of(people, place));
+    html! {
+        tr {
+            th scope="row" {
+                @if let Some(turn) = turn {
+                    a.bad href={ "#" (turn) } { "✗ " (what(&failure.what)) }
+                } @else {
+                    span.bad { "✗ " (what(&failure.what)) }
+                }
+            }
+            td {
+                @match (people.room.agents.agent(failure.job), failure.job) {
+                    (Some(sid), _) => (people.who(sid)),
+                    (None, Some(job)) => (name(job)),
+                    (None, None) => {}
+                }
+            }
+            td { code { (name(failure.error)) } }
+            td { (attempts(failure, place)) }
+            td { (time_of_day(failure.end)) }
+            td.n { (between(people.room.start(), failure.end)) }
+        }
+    }
+}
+
+// What is known of a failure besides its type: messages are content, and are not here.
+fn attempts(failure: &Failure<'_>, turn: Option<usize>) -> Markup {
+    html! {
+        @match failure.what {
+            What::Session => "it closed because of an error",
+            What::Job if failure.around.is_empty() => "no span of it was received",
+            _ if failure.is_mended => { (count(failure.attempts, "attempt")) ", then it succeeded" }
+            _ if failure.attempts > 1 => { (failure.attempts) " attempts" }
+            _ if turn.is_none() => "unknown",
+            _ => {}
+        }
+        @if let Some(place) = turn { " in turn " (place + 1) }
     }
 }
 

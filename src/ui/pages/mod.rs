@@ -15,6 +15,7 @@ mod rooms;
 #[cfg(test)]
 mod tests;
 mod time;
+mod turns;
 mod waterfall;
 
 pub(super) use context::Context;

@@ -1,10 +1,10 @@
 //! A room's bars, grouped by participant.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::outside::{Outside, name};
 use super::plot::Metric;
-use crate::ui::store::{Bar, Room, Windows};
+use crate::ui::store::{Bar, Failure, Room, Turn, Windows};
 use livekit_otel_model::event::Time;
 use livekit_otel_model::semconv::{key, span};
 use livekit_otel_tools::labels::{self, rank};
@@ -16,6 +16,8 @@ pub(super) struct Person<'a> {
     pub(super) own: Option<&'a Bar>,
     /// Ordered by [`rank`] and time.
     pub(super) children: Vec<&'a Bar>,
+    /// How much failed of it as an agent.
+    pub(super) agent_failures: usize,
 }
 
 /// A room and its participants.
@@ -25,6 +27,12 @@ pub(super) struct People<'a> {
     pub(super) all: Vec<Person<'a>>,
     /// Bars of the room that belong to no participant.
     pub(super) others: Vec<&'a Bar>,
+    /// The turns with agents, oldest first.
+    pub(super) turns: Vec<Turn<'a>>,
+    /// What failed of agents, oldest first.
+    pub(super) failed: Vec<Failure<'a>>,
+    /// The participants with turns: people and agents.
+    pub(super) speakers: BTreeSet<&'a str>,
     tracks: BTreeMap<&'a str, &'a Bar>,
 }
 
@@ -45,7 +53,7 @@ impl<'a> People<'a> {
     pub(super) fn of(room: &'a Room) -> Self {
         let mut people: BTreeMap<&str, Person<'a>> = BTreeMap::new();
         let (mut others, mut tracks) = (Vec::new(), BTreeMap::new());
-        let person = |sid| Person { sid, own: None, children: Vec::new() };
+        let person = |sid| Person { sid, own: None, children: Vec::new(), agent_failures: 0 };
         for bar in room.bars() {
             match bar.participant() {
                 Some(sid) if bar.name == span::PARTICIPANT => {
@@ -64,13 +72,30 @@ impl<'a> People<'a> {
         for sid in room.measured() {
             people.entry(sid).or_insert_with(|| person(sid));
         }
+        let (turns, failed) = (room.agents.turns(), room.agents.failed());
+        for agent in failed.iter().filter_map(|failure| room.agents.agent(failure.job)) {
+            if let Some(person) = people.get_mut(agent) {
+                person.agent_failures += 1;
+            }
+        }
         let mut all: Vec<_> = people.into_values().collect();
         for person in &mut all {
             person.children.sort_by_key(|bar| (rank(bar.name), bar.start));
         }
         all.sort_by_key(|person| (person.start().is_none(), person.start(), person.sid));
         others.sort_by_key(|bar| bar.start);
-        Self { room, all, others, tracks }
+        let speakers = speakers(room, &turns);
+        Self { room, all, others, turns, failed, speakers, tracks }
+    }
+
+    /// Whether an agent took part that reported no span.
+    pub(super) fn has_silent_agent(&self) -> bool {
+        let is_agent = |bar: &Bar| {
+            let kind = bar.text(key::PARTICIPANT_KIND);
+            bar.name == span::PARTICIPANT
+                && kind.is_some_and(|kind| kind.eq_ignore_ascii_case("agent"))
+        };
+        !self.room.agents.has_spans() && self.room.bars().any(is_agent)
     }
 
     /// The label of a bar.
@@ -103,12 +128,18 @@ impl<'a> Person<'a> {
     }
 
     pub(super) fn failures(&self) -> usize {
-        self.bars().filter(|bar| bar.failed()).count()
+        self.bars().filter(|bar| bar.failed()).count() + self.agent_failures
     }
 
     pub(super) fn tracks(&self) -> usize {
         self.children.iter().filter(|bar| bar.name == span::TRACK).count()
     }
+}
+
+fn speakers<'a>(room: &'a Room, turns: &[Turn<'a>]) -> BTreeSet<&'a str> {
+    let users = turns.iter().filter_map(|turn| turn.user?.participant.as_ref());
+    let agents = turns.iter().filter_map(|turn| room.agents.agent(turn.job));
+    users.map(|sid| sid.as_str()).chain(agents).collect()
 }
 
 /// The highest loss and the lowest score of any window.

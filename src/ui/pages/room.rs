@@ -10,14 +10,15 @@ use super::outside::{name, sentence};
 use super::people::{People, Person, worst};
 use super::plot::Metric;
 use super::quality::quality;
-use super::time::{Axis, between, time_of_day, utc};
+use super::time::{Axis, between, nanos, time_of_day, utc};
+use super::turns::{latencies, turns};
 use super::waterfall::{MOST_PARTICIPANTS, Waterfall};
 use crate::ui::store::{Room, State};
 use livekit_otel_engine::ids;
 use livekit_otel_model::event::{ParticipantSid, RoomSid, Time};
 use livekit_otel_model::hex;
 use livekit_otel_model::semconv::key;
-use livekit_otel_tools::labels;
+use livekit_otel_tools::labels::{self, duration};
 
 // The most participants in the table.
 const MOST_LISTED: usize = 500;
@@ -25,7 +26,7 @@ const MOST_LISTED: usize = 500;
 /// A room's page.
 pub(in crate::ui) fn room(room: &Room, context: &Context) -> String {
     let people = People::of(room);
-    let shown = selected(&people.all);
+    let shown = selected(&people);
     let room_name = room_name(room);
     let axis = Axis { start: room.start(), end: room.end(context.now).max(room.start()) };
     let waterfall = Waterfall { people: &people, shown: shown.clone(), is_whole: false, axis };
@@ -38,10 +39,11 @@ pub(in crate::ui) fn room(room: &Room, context: &Context) -> String {
         @if shown.len() < people.all.len() {
             p.dim {
                 "The waterfall and the plots show " (shown.len()) " of " (people.all.len())
-                " participants, those with failures first. Each participant has its own page."
+                " participants, those with failures or turns first. Each participant has its own page."
             }
         }
-        (quality(&people, &shown, false, axis))
+        (turns(&people, axis))
+        (quality(&people, &speakers_first(&people, &shown), false, axis))
         (events(&people, None))
     };
     page(&format!("Room {}", room_name.isolated()), Here::Room, context, &main)
@@ -66,13 +68,22 @@ pub(in crate::ui) fn participant(room: &Room, sid: &str, context: &Context) -> O
     Some(page(&title, Here::Room, context, &main))
 }
 
-// Participants with failures first, up to the limit; then in the order in which they joined.
-fn selected<'a>(all: &'a [Person<'a>]) -> Vec<&'a Person<'a>> {
+// Participants with failures or turns first, up to the limit; then in the order in which they joined.
+fn selected<'a>(people: &'a People<'a>) -> Vec<&'a Person<'a>> {
+    let all = &people.all;
     let mut places: Vec<usize> = (0..all.len()).collect();
-    places.sort_by_key(|at| (all[*at].failures() == 0, *at));
+    let matters = |at: usize| all[at].failures() > 0 || people.speakers.contains(all[at].sid);
+    places.sort_by_key(|at| (!matters(*at), *at));
     places.truncate(MOST_PARTICIPANTS);
     places.sort_unstable();
     places.into_iter().map(|at| &all[at]).collect()
+}
+
+// Below the turns is the quality of those who speak in them.
+fn speakers_first<'a>(people: &People<'_>, shown: &[&'a Person<'a>]) -> Vec<&'a Person<'a>> {
+    let mut shown = shown.to_vec();
+    shown.sort_by_key(|person| !people.speakers.contains(person.sid));
+    shown
 }
 
 fn facts(people: &People<'_>, context: &Context) -> Markup {
@@ -86,6 +97,15 @@ fn facts(people: &People<'_>, context: &Context) -> Markup {
             div { dt { "Started" } dd { (utc(room.start())) } }
             div { dt { (lasted) } dd { (between(room.start(), room.end(context.now))) } }
             div { dt { "Participants" } dd { (people.all.len()) } }
+            @if let Some([median, longest]) = latencies(people) {
+                div {
+                    dt { "Answers" }
+                    dd {
+                        a href="#turns" { "median " (duration(nanos(median))) }
+                        ", slowest " (duration(nanos(longest)))
+                    }
+                }
+            }
             @if let Some(node) = room.own().and_then(|own| own.text(key::NODE_ID)) {
                 div { dt { "Node" } dd { code { (name(node)) } } }
             }

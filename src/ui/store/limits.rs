@@ -15,6 +15,12 @@ pub(in crate::ui) struct Limits {
     pub(in crate::ui) participants: usize,
     /// Stats windows of a participant, in each direction.
     pub(in crate::ui) windows: usize,
+    /// Agents' spans of a room that are stages of turns; the newest are held.
+    pub(in crate::ui) agent_spans: usize,
+    /// Agents' failed spans of a room; the newest are held.
+    pub(in crate::ui) agent_failures: usize,
+    /// Agents' jobs of a room.
+    pub(in crate::ui) jobs: usize,
 }
 
 impl Default for Limits {
@@ -27,6 +33,10 @@ impl Default for Limits {
             participants: 500,
             // Six hours of half minutes.
             windows: 720,
+            // A turn has 10 to 20.
+            agent_spans: 4000,
+            agent_failures: 400,
+            jobs: 100,
         }
     }
 }

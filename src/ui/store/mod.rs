@@ -6,6 +6,7 @@ mod live;
 mod room;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod windows;
 
 use std::collections::HashMap;
@@ -15,12 +16,13 @@ use std::time::Duration;
 pub(super) use bar::Bar;
 pub(super) use limits::Limits;
 pub(super) use room::{Room, State};
+pub(super) use turns::{Cause, Failure, Part, Stage, Turn, What};
 pub(super) use windows::{Window, Windows};
 
 use livekit_otel_model::event::Time;
 use livekit_otel_model::semconv::{key, span};
 use livekit_otel_model::signal::Attribute;
-use livekit_otel_pipeline::Passed;
+use livekit_otel_pipeline::{AgentJob, Passed};
 use livekit_otel_tools::labels::AttributeLookup;
 
 // An open room without a report for this long may be removed for another.
@@ -73,7 +75,25 @@ impl Store {
                     self.with(&sid, at, |room, limits| room.window(&stat, now, limits));
                 }
             }
-            Passed::Agents(..) => {}
+            Passed::Agents(spans, errors) => {
+                for span in spans {
+                    let at = span.end;
+                    let of = span.of.clone();
+                    self.with_agent(&of, at, |room, limits| room.agent_span(span, limits));
+                }
+                for error in errors {
+                    let take = |room: &mut Room, limits: &Limits| room.agent_error(&error, limits);
+                    self.with_agent(&error.of, error.time, take);
+                }
+            }
+        }
+    }
+
+    // As in the engine, plain OTLP opens no room.
+    fn with_agent(&mut self, of: &AgentJob, at: Time, take: impl FnOnce(&mut Room, &Limits)) {
+        let sid = of.room.shared();
+        if !of.is_plain || self.rooms.contains_key(&sid) {
+            self.with(&sid, (at, self.now.unwrap_or(at)), take);
         }
     }
 
@@ -105,7 +125,7 @@ impl Store {
         #[expect(clippy::disallowed_methods, reason = "the least by a total order")]
         let others = self.rooms.iter().filter(|(sid, _)| &***sid != not);
         let over = others.filter(|(_, room)| room.state() == State::Over || is_idle(room));
-        let least = over.min_by_key(|(sid, room)| (room.failures() > 0, room.observed, *sid));
+        let least = over.min_by_key(|(sid, room)| (room.has_failed(), room.observed, *sid));
         least.map(|(sid, _)| Arc::clone(sid))
     }
 

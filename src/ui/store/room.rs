@@ -6,10 +6,12 @@ use std::sync::Arc;
 use super::bar::{Bar, bytes};
 use super::limits::Limits;
 use super::live::{self, Step};
+use super::turns::Agents;
 use super::windows::{Window, Windows};
 use livekit_otel_model::event::{Direction, StreamStat, Time};
 use livekit_otel_model::semconv::{key, span};
 use livekit_otel_model::signal::{Attribute, LogRecord, Severity, Span};
+use livekit_otel_pipeline::{AgentError, AgentSpan};
 use livekit_otel_tools::labels::AttributeLookup;
 
 /// The state of a room or a participant.
@@ -38,6 +40,8 @@ pub(in crate::ui) struct Room {
     identities: BTreeMap<Arc<str>, Arc<str>>,
     // Upstream and downstream.
     quality: BTreeMap<Arc<str>, [Windows; 2]>,
+    /// What its agents reported.
+    pub(in crate::ui) agents: Agents,
     /// The newest events above debug severity.
     pub(in crate::ui) events: VecDeque<LogRecord>,
     /// How many spans were left out for lack of space.
@@ -62,6 +66,7 @@ impl Room {
             open: BTreeMap::new(),
             identities: BTreeMap::new(),
             quality: BTreeMap::new(),
+            agents: Agents::default(),
             events: VecDeque::new(),
             spans_left_out: 0,
             events_forgotten: 0,
@@ -146,6 +151,27 @@ impl Room {
         let windows = &mut windows[usize::from(stat.direction == Direction::Downstream)];
         let more = windows.add(stat, now, limits.windows);
         self.bytes = self.bytes.saturating_add_signed(more * size_of::<Window>().cast_signed());
+    }
+
+    /// Adds a finished span of an agent.
+    pub(super) fn agent_span(&mut self, span: AgentSpan, limits: &Limits) {
+        self.reported_by_agent(span.end);
+        let change = self.agents.span(span, limits);
+        self.bytes = self.bytes.saturating_add_signed(change);
+    }
+
+    /// Adds an error that an agent logged.
+    pub(super) fn agent_error(&mut self, error: &AgentError, limits: &Limits) {
+        self.reported_by_agent(error.time);
+        let change = self.agents.error(error, limits);
+        self.bytes = self.bytes.saturating_add_signed(change);
+    }
+
+    // Agents' clocks count only while the server has not reported the room.
+    fn reported_by_agent(&mut self, at: Time) {
+        if self.own().is_none() {
+            self.reported = self.reported.max(at);
+        }
     }
 
     fn observe(&mut self, at: Time, observed: Time) {
@@ -239,15 +265,23 @@ impl Room {
         self.bars().find(|bar| bar.name == span::ROOM)
     }
 
-    /// How many of its bars failed.
+    /// How many of its bars failed, and what failed of its agents.
     pub(in crate::ui) fn failures(&self) -> usize {
-        self.failed_sent + self.open.values().filter(|bar| bar.failed()).count()
+        let open = self.open.values().filter(|bar| bar.failed()).count();
+        self.failed_sent + open + self.agents.failures()
+    }
+
+    /// Whether anything failed.
+    pub(super) fn has_failed(&self) -> bool {
+        let is_open = || self.open.values().any(Bar::failed);
+        self.failed_sent > 0 || self.agents.has_failed() || is_open()
     }
 
     /// When it started; if that is unknown, when its first bar did.
     pub(in crate::ui) fn start(&self) -> Time {
         let start = self.own().or_else(|| self.bars().min_by_key(|bar| bar.start));
-        start.map_or(self.reported, |bar| bar.start)
+        let start = start.map(|bar| bar.start).or_else(|| self.agents.start());
+        start.unwrap_or(self.reported)
     }
 
     /// When it ended. While it is open, the time in the room at `now`, which differs in a replay.

@@ -1,4 +1,4 @@
-// Checks the live view in a real browser: `node check.mjs URL SCREENSHOTS`. Prints each problem on a line, then
+// Checks the live view in a real browser: `node check.mjs URL SCREENSHOTS [PAGE …]`. Prints each problem on a line, then
 // how much was checked, and exits with 1 if there was a problem.
 
 import { readFile } from "node:fs/promises";
@@ -6,7 +6,7 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
 
-const [start, screenshots] = process.argv.slice(2);
+const [start, screenshots, ...more] = process.argv.slice(2);
 const origin = new URL(start).origin;
 const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const problems = [];
@@ -53,9 +53,9 @@ async function open(look, url) {
   return { page, where, close: () => context.close() };
 }
 
-// Every page that links lead to, but at most a few of each kind.
+// The named pages, and every page that links lead to, but at most a few of each kind.
 async function pages() {
-  const found = [start];
+  const found = [start, ...more];
   const kinds = new Map();
   for (const url of found) {
     const { page, close } = await open(LOOKS[0], url);
@@ -131,17 +131,17 @@ async function keyboard({ page, where }) {
 }
 
 // A line's link shows the attributes, and the link Close hides them.
-async function attributes({ page, where }) {
-  const link = page.locator("table.waterfall a[href^='#']").first();
+async function attributes({ page, where }, table, word) {
+  const link = page.locator(`${table} a[href^='#']`).first();
   if (await link.count() === 0) return;
   const target = page.locator(await link.getAttribute("href"));
   if (await target.isVisible()) wrong(where, "attributes are visible before their link was followed");
   await link.focus();
   await page.keyboard.press("Enter");
   if (!await target.isVisible()) wrong(where, "the attributes are not shown");
-  if (!(await target.innerText()).includes("lk.")) wrong(where, "there are no attributes");
+  if (!(await target.innerText()).includes(word)) wrong(where, "there are no attributes");
   const name = new URL(page.url()).pathname.replaceAll("/", "_");
-  await page.screenshot({ path: join(screenshots, `attributes${name}.png`) });
+  await page.screenshot({ path: join(screenshots, `attributes${table}${name}.png`) });
   await target.locator("a", { hasText: "Close" }).focus();
   await page.keyboard.press("Enter");
   if (await target.isVisible()) wrong(where, "the attributes are not hidden");
@@ -171,7 +171,8 @@ for (const url of all) {
       seen.tables += counts.table;
       seen.images += counts.image;
       seen.tabs += await keyboard(opened);
-      await attributes(opened);
+      await attributes(opened, "table.waterfall", "lk.");
+      await attributes(opened, ".turns", "Speech model");
     }
     await opened.close();
   }

@@ -6,8 +6,6 @@ use livekit_otel_model::event::{ParticipantSid, RoomSid, Time};
 use livekit_otel_model::foreign::{Facts, Foreign, ForeignLog, ForeignSpan, Measured};
 use livekit_otel_model::signal::{Attribute, SpanId};
 
-use super::Passed;
-
 // Agents' names and error types are shorter.
 const LONGEST: usize = 128;
 
@@ -58,12 +56,10 @@ pub struct AgentError {
     pub error: Arc<str>,
 }
 
-impl Passed {
-    /// The spans and errors of records that name a room.
-    pub fn agents(foreign: Foreign) -> Self {
-        let spans = foreign.spans.into_iter().filter_map(span).collect();
-        Self::Agents(spans, foreign.logs.into_iter().filter_map(error).collect())
-    }
+/// The spans and errors of records that name a room.
+pub(super) fn read(foreign: Foreign) -> (Vec<AgentSpan>, Vec<AgentError>) {
+    let spans = foreign.spans.into_iter().filter_map(span).collect();
+    (spans, foreign.logs.into_iter().filter_map(error).collect())
 }
 
 fn span(span: ForeignSpan) -> Option<AgentSpan> {
@@ -141,9 +137,7 @@ mod tests {
         let spans = vec![span(Some("RM_1"), "agent_turn"), span(None, "agent_turn")];
         let logs = [(Some("RM_1"), Some("E")), (None, Some("E")), (Some("RM_1"), None)];
         let logs = logs.map(|(room, failure)| log(room, failure)).to_vec();
-        let passed = Passed::agents(Foreign { spans, logs, metrics: Vec::new() });
-        assert_eq!(passed.len(), 2);
-        let Passed::Agents(spans, errors) = passed else { panic!("{passed:?}") };
+        let (spans, errors) = read(Foreign { spans, logs, metrics: Vec::new() });
         assert_eq!((spans.len(), errors.len(), &*errors[0].error), (1, 1, "E"));
     }
 
@@ -153,8 +147,7 @@ mod tests {
         let mut span = span(Some("RM_1"), &long);
         span.failure = Some(long.as_str().into());
         let logs = vec![log(Some("RM_1"), Some(&long))];
-        let passed = Passed::agents(Foreign { spans: vec![span], logs, metrics: Vec::new() });
-        let Passed::Agents(spans, errors) = passed else { panic!("{passed:?}") };
+        let (spans, errors) = read(Foreign { spans: vec![span], logs, metrics: Vec::new() });
         let cut = "é".repeat(64);
         assert_eq!((&*spans[0].name, &*errors[0].error), (&*cut, &*cut));
         assert_eq!(spans[0].failure.as_deref(), Some(&*cut));
