@@ -120,14 +120,16 @@ fn config(at: &Path, [port, prometheus, udp]: [u16; 3], http: Option<&str>) -> P
     let webhook = http.map_or_else(String::new, |http| {
         format!("webhook: {{api_key: {KEY}, urls: ['http://{http}/webhook']}}\n")
     });
-    // Media over one port of UDP, on loopback alone.
+    // Media over one port of UDP, on loopback alone. Nothing answers at the address for STUN: libwebrtc, which agents
+    // use, discards packets from a STUN server's address that are no answers of it.
     let text = format!(
         "port: {port}\nbind_addresses: ['127.0.0.1']\nkeys: {{{KEY}: {SECRET}}}\n\
          {webhook}prometheus: {{port: {prometheus}}}\n\
          room: {{empty_timeout: 60, departure_timeout: 60}}\n\
+         agents: {{enable_user_data_recording: true}}\n\
          rtc: {{node_ip: 127.0.0.1, use_external_ip: false, enable_loopback_candidate: true, \
          interfaces: {{includes: [lo]}}, ips: {{includes: [127.0.0.1/32]}}, \
-         udp_port: {udp}, tcp_port: 0, stun_servers: ['127.0.0.1:{udp}']}}\n\
+         udp_port: {udp}, tcp_port: 0, stun_servers: ['127.0.0.1:{port}']}}\n\
          logging: {{level: error}}\n",
     );
     let path = at.join("livekit.yaml");

@@ -1,5 +1,6 @@
 // A participant that joins, publishes random audio and video, subscribes to all tracks, and leaves when its input
-// ends. The lines `mute` and `unmute` on its input mute and unmute the audio.
+// ends. The lines `mute` and `unmute` on its input mute and unmute the audio. With -voice its audio is silence,
+// and a line `speak 800` makes it a tone for 800 ms.
 package main
 
 import (
@@ -9,6 +10,7 @@ import (
 	"fmt"
 	"math/rand"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/livekit/protocol/livekit"
@@ -26,6 +28,31 @@ func (*noise) NextSample(context.Context) (media.Sample, error) {
 	rand.Read(data)
 	// Opus: one frame of 20 ms, mono (RFC 6716, 3.1).
 	data[0] = 0x78
+	return media.Sample{Data: data, Duration: 20 * time.Millisecond}, nil
+}
+
+// Opus frames of 20 ms, which libopus made: of digital silence, and of a tone of 300 Hz. Repeated, the second is a
+// tone of which a quarter of the full scale is reached within 120 ms.
+var (
+	silence = []byte{0xf8, 0xff, 0xfe}
+	tone    = []byte{
+		0x08, 0xa1, 0x2e, 0x16, 0x7c, 0x21, 0xa3, 0x9b, 0xca, 0x8c, 0x91, 0x2a, 0x0d, 0xba, 0x03, 0x09, 0x3e, 0x3d,
+		0x9e, 0x40,
+	}
+)
+
+type voice struct {
+	lksdk.BaseSampleProvider
+	// How many frames of the tone are left.
+	frames atomic.Int64
+}
+
+func (v *voice) NextSample(context.Context) (media.Sample, error) {
+	data := silence
+	if v.frames.Load() > 0 {
+		v.frames.Add(-1)
+		data = tone
+	}
 	return media.Sample{Data: data, Duration: 20 * time.Millisecond}, nil
 }
 
@@ -65,10 +92,10 @@ func publish(
 	return err
 }
 
-func publishAudio(room *lksdk.Room) error {
+func publishAudio(room *lksdk.Room, audio lksdk.SampleProvider) error {
 	codec := webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeOpus, ClockRate: 48000, Channels: 2}
 	options := lksdk.TrackPublicationOptions{Name: "mic", Source: livekit.TrackSource_MICROPHONE}
-	return publish(room, codec, &noise{}, options)
+	return publish(room, codec, audio, options)
 }
 
 func publishVideo(room *lksdk.Room) error {
@@ -111,6 +138,7 @@ func run() error {
 	room := flag.String("room", "", "the room to join")
 	relay := flag.Bool("relay", false, "connect only by a relay, although there is none")
 	audio := flag.Bool("publish", false, "publish audio")
+	speaks := flag.Bool("voice", false, "publish audio that is silent until a line says `speak`")
 	video := flag.Bool("video", false, "publish video")
 	loses := flag.Bool("lossy", false, "lose a part of the sent packets")
 	parent := flag.String("traceparent", "", "the participant's attribute traceparent")
@@ -138,7 +166,13 @@ func run() error {
 		return err
 	}
 	if *audio {
-		if err := publishAudio(joined); err != nil {
+		if err := publishAudio(joined, &noise{}); err != nil {
+			return err
+		}
+	}
+	voice := &voice{}
+	if *speaks {
+		if err := publishAudio(joined, voice); err != nil {
 			return err
 		}
 	}
@@ -149,6 +183,11 @@ func run() error {
 	}
 	fmt.Println("joined")
 	for input := bufio.NewScanner(os.Stdin); input.Scan(); {
+		var millis int64
+		if n, _ := fmt.Sscanf(input.Text(), "speak %d", &millis); n == 1 {
+			voice.frames.Store(millis / 20)
+			continue
+		}
 		// Looked up each time: after a reconnect it is another publication.
 		track := joined.LocalParticipant.GetTrackPublication(livekit.TrackSource_MICROPHONE)
 		if track, ok := track.(*lksdk.LocalTrackPublication); ok {
