@@ -25,8 +25,10 @@ const LIVEKIT: [&str; 2] = ["livekit-analytics/build.sh", "livekit-analytics/ana
 const CLIENT: [&str; 3] =
     ["tests/real/client/main.go", "tests/real/client/go.mod", "tests/real/client/go.sum"];
 const COLLECTOR: &str = "tests/real/collector/builder.yaml";
+const PYTHON_AGENTS: &str = "tests/agents/requirements.lock";
+const NPM_AGENTS: [&str; 2] = ["tests/agents/package.json", "tests/agents/package-lock.json"];
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
     Livekit,
     /// In version [`NEWEST`].
@@ -36,6 +38,10 @@ pub(crate) enum Part {
     Promtool,
     Prometheus,
     Jaeger,
+    /// A folder: a virtual environment of Python.
+    PythonAgents,
+    /// A folder with `node_modules`.
+    NpmAgents,
 }
 
 /// A part that is there.
@@ -48,7 +54,7 @@ pub(crate) struct Built {
 
 /// Builds it unless it is there. What can't be built is tried once in a process.
 pub(crate) fn build(part: Part) -> Result<Built, String> {
-    static BUILT: [OnceLock<Result<Built, String>>; 7] = [const { OnceLock::new() }; 7];
+    static BUILT: [OnceLock<Result<Built, String>>; 9] = [const { OnceLock::new() }; 9];
     BUILT[part as usize].get_or_init(|| built(part)).clone()
 }
 
@@ -65,7 +71,6 @@ fn built(part: Part) -> Result<Built, String> {
     if path.exists() {
         return Ok(Built { path, took: None });
     }
-    ran(Command::new("go").arg("version"))?;
     say(&format!("  {}: being built ...", part.title()));
     let begin = Instant::now();
     let work = tempfile::tempdir_in(folder).map_err(or)?;
@@ -84,7 +89,8 @@ fn remove_older(part: Part, folder: &Path) -> std::io::Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
         if entry.file_name().to_string_lossy().starts_with(&format!("{}-", part.name())) {
-            std::fs::remove_file(entry.path())?;
+            let path = entry.path();
+            if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }?;
         }
     }
     Ok(())
@@ -109,16 +115,6 @@ pub(crate) fn script() -> Command {
 }
 
 impl Part {
-    pub(crate) const ALL: [Self; 7] = [
-        Self::Livekit,
-        Self::NewestLivekit,
-        Self::Client,
-        Self::Collector,
-        Self::Promtool,
-        Self::Prometheus,
-        Self::Jaeger,
-    ];
-
     fn name(self) -> &'static str {
         match self {
             Self::Livekit => "livekit-server",
@@ -129,6 +125,8 @@ impl Part {
             Self::Promtool => "promtool",
             Self::Prometheus => "prometheus",
             Self::Jaeger => "jaeger",
+            Self::PythonAgents => "python-agents",
+            Self::NpmAgents => "npm-agents",
         }
     }
 
@@ -142,6 +140,8 @@ impl Part {
             Self::Promtool => "promtool",
             Self::Prometheus => "Prometheus",
             Self::Jaeger => "Jaeger",
+            Self::PythonAgents => "LiveKit Agents for Python",
+            Self::NpmAgents => "LiveKit Agents for Node",
         }
     }
 
@@ -158,6 +158,9 @@ impl Part {
             Self::Collector => Ok([OCB.as_bytes(), &files(&[COLLECTOR])?].concat()),
             Self::Promtool | Self::Prometheus => Ok(PROMETHEUS.into()),
             Self::Jaeger => Ok(JAEGER.into()),
+            // What is installed fits one version of the interpreter.
+            Self::PythonAgents => Ok([version("python3")?, files(&[PYTHON_AGENTS])?].concat()),
+            Self::NpmAgents => Ok([version("node")?, files(&NPM_AGENTS)?].concat()),
         }
     }
 
@@ -179,8 +182,26 @@ impl Part {
             Self::Promtool => go_build(&module(PROMETHEUS, work)?, to, "./cmd/promtool"),
             Self::Prometheus => go_build(&module(PROMETHEUS, work)?, to, "./cmd/prometheus"),
             Self::Jaeger => go_build(&module(JAEGER, work)?, to, "./cmd/jaeger"),
+            Self::PythonAgents => {
+                ran(Command::new("python3").args(["-m", "venv"]).arg(to))?;
+                let mut install = Command::new(to.join("bin/python"));
+                install.args(["-m", "pip", "install", "--quiet", "--no-deps", "--requirement"]);
+                ran(install.arg(root().join(PYTHON_AGENTS))).map(drop)
+            }
+            Self::NpmAgents => {
+                std::fs::create_dir(to).map_err(|error| error.to_string())?;
+                for file in NPM_AGENTS {
+                    ran(Command::new("cp").arg(root().join(file)).arg(to))?;
+                }
+                let install = ["ci", "--no-audit", "--no-fund", "--ignore-scripts"];
+                ran(Command::new("npm").args(install).current_dir(to)).map(drop)
+            }
         }
     }
+}
+
+fn version(program: &str) -> Result<Vec<u8>, String> {
+    ran(Command::new(program).arg("--version"))
 }
 
 /// What `build.sh` says of LiveKit's newest server.

@@ -1,7 +1,8 @@
-//! The real parts that calls are tried with: LiveKit's server and clients of it, an OpenTelemetry
-//! Collector, Prometheus, Jaeger. Each is built from the Go module registry, and run on loopback.
+//! The real parts that calls are tried with: LiveKit's server, clients and agents of it, an OpenTelemetry Collector,
+//! Prometheus, Jaeger. Each is built or installed from the module registry of its language, and run on loopback.
 #![allow(dead_code, unused_imports)] // each test binary has use for some of them
 
+pub(crate) mod agents;
 mod build;
 pub(crate) mod collector;
 pub(crate) mod jaeger;

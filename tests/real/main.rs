@@ -3,6 +3,7 @@
 //! makes that a failure.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
 
+mod agents;
 mod analytics;
 mod collector;
 mod deploy;
@@ -10,6 +11,9 @@ mod grammars;
 #[path = "../stack/live_check.rs"]
 mod live_check;
 mod oracle;
+#[path = "../stack/otlp.rs"]
+#[allow(dead_code)] // what the stack needs
+mod otlp;
 #[path = "../parts/mod.rs"]
 mod parts;
 #[path = "../crash/program.rs"]

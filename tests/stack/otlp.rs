@@ -14,6 +14,9 @@ pub(crate) struct Span {
     pub(crate) parent: String,
     pub(crate) name: String,
     pub(crate) is_error: bool,
+    /// Trace and span.
+    #[allow(dead_code)] // of tests/real
+    pub(crate) links: Vec<(String, String)>,
     pub(crate) attributes: Attributes,
 }
 
@@ -51,9 +54,20 @@ pub(crate) fn spans(request: &Value) -> Vec<Span> {
         name: text(&span["name"]),
         is_error: [Value::from(2), Value::from("STATUS_CODE_ERROR")]
             .contains(&span["status"]["code"]),
+        links: span["links"].as_array().into_iter().flatten().map(link).collect(),
         attributes: attributes(span),
     };
     spans.into_iter().map(span).collect()
+}
+
+fn link(link: &Value) -> (String, String) {
+    (text(&link["traceId"]), text(&link["spanId"]))
+}
+
+/// The spans of a file of requests, a line each.
+#[allow(dead_code)] // of tests/real
+pub(crate) fn all_spans(file: &Path) -> Vec<Span> {
+    requests(file).iter().flat_map(spans).collect()
 }
 
 /// The log records of a file of requests, a line each.
