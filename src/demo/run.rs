@@ -25,7 +25,7 @@ use livekit_otel_tools::demo::Style;
 use livekit_otel_tools::demo::report;
 use livekit_otel_tools::replay::{self, Destination, ReplayError};
 
-const CAPTURE: &str = include_str!("../../examples/captures/one-call.jsonl");
+const CAPTURE: &str = include_str!("../../examples/captures/agent-call.jsonl");
 const KEY: &str = "demo-key";
 // Signs the demo's webhooks to itself on loopback.
 const SECRET: &str = "a-made-up-secret-that-protects-nothing";

@@ -3,6 +3,7 @@
 
 mod abuse;
 mod admin;
+mod agent_call;
 mod behaviour;
 mod binary;
 mod capture;

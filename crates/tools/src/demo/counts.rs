@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use super::received::Telemetry;
+use super::received::{LogRecord, Telemetry};
 use super::text::{Ink, Page, count, left, right};
 use livekit_otel_ledger::report::grouped;
 
@@ -19,13 +19,14 @@ enum Cell {
     Nothing,
 }
 
-/// Writes spans and metric points by name on the left, log records by event on the right.
+/// Writes spans and metric points by name on the left, log records by event (or else by logger) on
+/// the right.
 pub(super) fn render<W: Write>(received: &Telemetry, page: &mut Page<'_, W>) -> io::Result<()> {
     page.title("Received", "  over OTLP, decoded")?;
     let mut first = half("span", received.spans.iter().map(|span| span.name.as_str()));
     first.push(Cell::Nothing);
     first.extend(half("metric point", received.points.iter().map(|point| family(&point.name))));
-    let second = half("log record", received.logs.iter().map(|log| log.event_name.as_str()));
+    let second = half("log record", received.logs.iter().map(name));
     for n in 0..first.len().max(second.len()) {
         let (left_ink, left_text) = draw(first.get(n));
         let (right_ink, right_text) = draw(second.get(n));
@@ -37,6 +38,10 @@ pub(super) fn render<W: Write>(received: &Telemetry, page: &mut Page<'_, W>) -> 
         ])?;
     }
     Ok(())
+}
+
+fn name(log: &LogRecord) -> &str {
+    if log.event_name.is_empty() { &log.scope } else { &log.event_name }
 }
 
 // The first two parts of a metric's name. A list of all names would not fit on a screen.

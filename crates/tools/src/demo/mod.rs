@@ -2,7 +2,8 @@
 //!
 //! The report is made from decoded OTLP alone, so that it shows what any collector would receive.
 
-pub mod collector;
+pub mod answers;
+mod collector;
 mod counts;
 pub mod progress;
 mod quality;
@@ -10,6 +11,7 @@ pub mod received;
 pub mod report;
 mod rooms;
 mod text;
+mod turns;
 mod waterfall;
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use opentelemetry_proto::tonic::trace::v1 as trace;
 use super::collector::Received;
 use crate::labels::AttributeLookup;
 use livekit_otel_model::hex;
+use livekit_otel_model::semconv::key;
 
 /// An attribute's value.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +39,11 @@ impl Attributes {
             Some(Value::Text(text)) if !text.is_empty() => Some(text),
             _ => None,
         }
+    }
+
+    /// Whether the flag under `key` is set.
+    pub fn is_set(&self, key: &str) -> bool {
+        matches!(self.0.get(key), Some(Value::Bool(true)))
     }
 
     /// The integer or floating-point number under `key`.
@@ -83,11 +89,18 @@ pub struct Span {
     pub links: Vec<(String, String)>,
 }
 
+/// Whether the span is a failure: by its status or by an error type.
+pub(super) fn failed(span: &Span) -> bool {
+    span.error.is_some() || span.attributes.text(key::ERROR_TYPE).is_some()
+}
+
 /// A log record.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogRecord {
     /// Its event name, which may be empty.
     pub event_name: String,
+    /// The name of its scope, which may be empty: that of a logger for what agents log.
+    pub scope: String,
     /// When it happened, in Unix nanoseconds.
     pub time: u64,
     /// OTLP's severity number, 1 to 24; 0 if unset.
@@ -159,12 +172,15 @@ impl Telemetry {
         let spans = received.traces.iter().flat_map(|request| &request.resource_spans);
         let spans = spans.flat_map(|resource| &resource.scope_spans).flat_map(|s| &s.spans);
         let logs = received.logs.iter().flat_map(|request| &request.resource_logs);
-        let logs = logs.flat_map(|resource| &resource.scope_logs).flat_map(|s| &s.log_records);
+        let logs = logs.flat_map(|resource| &resource.scope_logs).flat_map(|s| {
+            let scope = s.scope.as_ref().map_or("", |scope| scope.name.as_str());
+            s.log_records.iter().map(move |record| log_record(scope, record))
+        });
         let metrics = received.metrics.iter().flat_map(|request| &request.resource_metrics);
         let metrics = metrics.flat_map(|resource| &resource.scope_metrics).flat_map(|s| &s.metrics);
         Self {
             spans: spans.map(span).collect(),
-            logs: logs.map(log_record).collect(),
+            logs: logs.collect(),
             points: metrics.flat_map(points).collect(),
         }
     }
@@ -191,8 +207,9 @@ fn span(span: &trace::Span) -> Span {
     }
 }
 
-fn log_record(record: &logs::LogRecord) -> LogRecord {
+fn log_record(scope: &str, record: &logs::LogRecord) -> LogRecord {
     LogRecord {
+        scope: scope.to_owned(),
         event_name: record.event_name.clone(),
         time: record.time_unix_nano,
         severity: record.severity_number,

@@ -6,14 +6,14 @@ use super::collector::Received;
 use super::received::Telemetry;
 use super::rooms::rooms;
 use super::text::{Ink, Page, Style, WIDTH, count};
-use super::{counts, quality, waterfall};
+use super::{answers, counts, quality, waterfall};
 use livekit_otel_ledger::{self as ledger, Snapshot};
 
 /// The most rooms in a report.
 const MOST_ROOMS: usize = 5;
 
-/// Writes the report, at most 80 columns wide: each room's waterfall, the quality table, the
-/// counts by signal, and the ledger. It says how much it leaves out.
+/// Writes the report, at most 80 columns wide: each room's waterfall and its agents'
+/// turns, the quality table, the counts by signal, and the ledger. It says how much it leaves out.
 ///
 /// # Errors
 /// Those of `out`.
@@ -46,6 +46,7 @@ fn waterfalls<W: Write>(telemetry: &Telemetry, page: &mut Page<'_, W>) -> io::Re
     }
     for room in rooms.iter().take(MOST_ROOMS) {
         waterfall::render(room, page)?;
+        answers::render(room, page)?;
     }
     match rooms.len().saturating_sub(MOST_ROOMS) {
         0 => Ok(()),

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::received::Span;
+use super::received::{Span, failed};
+use super::turns::{self, Job};
 use crate::labels::rank;
 use livekit_otel_model::semconv::{key, span};
 
@@ -16,6 +17,8 @@ pub(super) struct Room<'a> {
     pub(super) participants: Vec<Participant<'a>>,
     /// Spans of the room that belong to no received participant.
     pub(super) others: Vec<&'a Span>,
+    /// The jobs of agents, from the spans that agents sent.
+    pub(super) jobs: Vec<Job<'a>>,
     /// The traces of its spans.
     pub(super) traces: BTreeSet<&'a str>,
     /// When the first of its spans started, in Unix nanoseconds.
@@ -38,12 +41,16 @@ impl<'a> Room<'a> {
         self.all().find_map(|span| span.attributes.text(key::ROOM_NAME))
     }
 
-    /// All spans, each once.
+    /// All spans that the waterfall may show, each once.
     pub(super) fn all(&self) -> impl Iterator<Item = &'a Span> {
         let below = self.participants.iter().flat_map(|participant| {
             std::iter::once(participant.span).chain(participant.children.iter().copied())
         });
-        self.span.into_iter().chain(below).chain(self.others.iter().copied())
+        let of_jobs = self
+            .jobs
+            .iter()
+            .flat_map(|job| job.span.into_iter().chain(job.turns.iter().map(|it| it.span)));
+        self.span.into_iter().chain(below).chain(self.others.iter().copied()).chain(of_jobs)
     }
 
     /// The identity of the participant `sid`, or the SID if its identity is unknown.
@@ -62,10 +69,8 @@ impl<'a> Room<'a> {
     }
 }
 
-/// Whether the span is a failure: by its status or by an error type.
-pub(super) fn failed(span: &Span) -> bool {
-    span.error.is_some() || span.attributes.text(key::ERROR_TYPE).is_some()
-}
+// livekit-otel's key, and that of agents.
+const ROOM_IDS: [&str; 2] = [key::ROOM_ID, "room_id"];
 
 /// The rooms of the spans, by their start. A span that was sent twice counts once. Spans without a
 /// room, such as the program's own, are left out.
@@ -76,13 +81,13 @@ pub(super) fn rooms(spans: &[Span]) -> Vec<Room<'_>> {
     let matters = |span: &&Span| span.name != span::WEBHOOK_DELIVERY || failed(span);
     let once = spans.iter().filter(|span| seen.insert((&span.trace_id, &span.span_id)));
     for span in once.filter(matters) {
-        let sid = span.attributes.text(key::ROOM_ID);
+        let sid = ROOM_IDS.iter().find_map(|key| span.attributes.text(key));
         groups.entry(sid.unwrap_or(&span.trace_id)).or_default().push(span);
     }
     let of_a_room = |span: &&Span| {
         span.name == span::ROOM
             || span.name == span::PARTICIPANT
-            || span.attributes.text(key::ROOM_ID).is_some()
+            || ROOM_IDS.iter().any(|key| span.attributes.text(key).is_some())
     };
     let groups = groups.into_iter().filter(|(_, spans)| spans.iter().any(of_a_room));
     let mut rooms: Vec<Room<'_>> = groups.map(|(sid, spans)| room(sid, spans)).collect();
@@ -92,14 +97,18 @@ pub(super) fn rooms(spans: &[Span]) -> Vec<Room<'_>> {
 
 fn room<'a>(sid: &'a str, mut spans: Vec<&'a Span>) -> Room<'a> {
     spans.sort_by_key(|span| (rank(&span.name), span.start, &span.span_id));
+    let (agents, spans): (Vec<&Span>, Vec<&Span>) =
+        spans.into_iter().partition(|span| turns::job(span).is_some());
+    let all = || spans.iter().chain(&agents);
     let mut room = Room {
         sid,
         span: spans.iter().find(|span| span.name == span::ROOM).copied(),
         participants: Vec::new(),
         others: Vec::new(),
-        traces: spans.iter().map(|span| span.trace_id.as_str()).collect(),
-        start: spans.iter().map(|span| span.start).min().unwrap_or(0),
-        end: spans.iter().map(|span| span.end).max().unwrap_or(0),
+        jobs: turns::jobs(&agents),
+        traces: all().map(|span| span.trace_id.as_str()).collect(),
+        start: all().map(|span| span.start).min().unwrap_or(0),
+        end: all().map(|span| span.end).max().unwrap_or(0),
         identities: HashMap::new(),
         tracks: HashMap::new(),
     };

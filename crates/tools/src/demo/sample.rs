@@ -301,3 +301,41 @@ pub(super) fn troubled() -> Received {
     room.with(any(key::ATTEMPTS, Value::IntValue(3)));
     Received { traces: vec![traces(room.spans)], ..Received::default() }
 }
+
+/// A room with a job of an agent: a greeting, a turn with a tool that failed, an interrupted turn whose
+/// model failed, and a job of which nothing but many turns has arrived.
+pub(super) fn answered() -> Received {
+    let mut room = Room::new("RM_answered", "help", 0x5c, 30_000.0);
+    room.participant("PA_caller", "caller", (100.0, 29_000.0));
+    room.participant("PA_agent", "agent-AJ_1", (300.0, 29_500.0));
+    let ours = room.spans.len();
+    let job = |job: &str| vec![text("room_id", "RM_answered"), text("job_id", job)];
+    let with = |more: Vec<KeyValue>| [job("AJ_1"), more].concat();
+    let root = room.add("job_entrypoint", Some(ROOM_SPAN), (200.0, 29_800.0), job("AJ_1"));
+    let session = room.add("agent_session", Some(root), (210.0, 29_000.0), job("AJ_1"));
+    room.add("agent_turn", Some(session), (300.0, 1_400.0), job("AJ_1"));
+    room.add("user_turn", Some(session), (2_000.0, 4_000.0), job("AJ_1"));
+    let latency = with(vec![float("lk.e2e_latency", 0.92), float("lk.end_of_turn_delay", 0.4)]);
+    let turn = room.add("agent_turn", Some(session), (4_000.0, 7_000.0), latency);
+    let first = |key| with(vec![float(key, 0.1)]);
+    room.add("llm_node", Some(turn), (4_000.0, 4_200.0), first("lk.response.ttft"));
+    let failed = with(vec![text(key::ERROR_TYPE, "tool_error")]);
+    room.add("function_tool", Some(turn), (4_200.0, 4_450.0), failed);
+    room.add("llm_node", Some(turn), (4_450.0, 4_700.0), first("lk.response.ttft"));
+    room.add("tts_node", Some(turn), (4_700.0, 4_900.0), first("lk.response.ttfb"));
+    room.add("agent_speaking", Some(turn), (4_800.0, 7_000.0), job("AJ_1"));
+    let failed = with(vec![
+        any("lk.interrupted", Value::BoolValue(true)),
+        text(key::ERROR_TYPE, "APIConnectionError"),
+    ]);
+    room.add("agent_turn", Some(session), (9_000.0, 10_000.0), failed);
+    for nth in 0..25 {
+        let from = f64::from(nth * 1_000);
+        room.add("agent_turn", Some(999), (from + 500.0, from + 900.0), job("AJ_2"));
+    }
+    // Agents have their own name of the room's id.
+    for span in &mut room.spans[ours..] {
+        span.attributes.retain(|attribute| attribute.key != key::ROOM_ID);
+    }
+    Received { traces: vec![traces(room.spans)], ..Received::default() }
+}

@@ -76,8 +76,13 @@ fn a_call_with_failures_is_shown_as_the_golden_report() {
 }
 
 #[test]
+fn turns_of_an_agent_are_shown_as_the_golden_report() {
+    assert_golden("answered.txt", &plain(&sample::answered()));
+}
+
+#[test]
 fn no_line_is_wider_than_80_columns() {
-    for received in [sample::call(), sample::troubled(), Received::default()] {
+    for received in [sample::call(), sample::troubled(), sample::answered(), Received::default()] {
         for line in plain(&received).lines() {
             assert!(width(line) <= WIDTH, "{} columns: {line}", width(line));
             assert_eq!(line, line.trim_end(), "blanks at the end");

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use super::received::Span;
-use super::rooms::{Participant, Room, failed};
+use super::received::{Span, failed};
+use super::rooms::{Participant, Room};
 use super::text::{Ink, Page, count, duration, left, right, shorten, width};
+use super::turns::{Job, MOST_TURNS};
 use crate::labels::{self, rank};
 use livekit_otel_model::semconv::{key, span};
 
@@ -46,11 +47,13 @@ fn header<W: Write>(room: &Room<'_>, page: &mut Page<'_, W>) -> io::Result<()> {
         count(room.count(span::TRACK), "track"),
         count(room.count(span::TRACK_SUBSCRIBE), "subscribe"),
     ];
+    let turns: usize = room.jobs.iter().map(|job| job.turns.len()).sum();
+    let turns = (turns > 0).then(|| count(turns, "turn"));
     let failures = match room.all().filter(|span| failed(span)).count() {
         0 => String::new(),
         n => format!(", {n} FAILED"),
     };
-    let parts = parts.join(", ");
+    let parts = parts.into_iter().chain(turns).collect::<Vec<_>>().join(", ");
     page.line(&[(Ink::Dim, "  with     "), (Ink::Plain, &parts), (Ink::Alarm, &failures)])?;
     page.blank()
 }
@@ -69,11 +72,12 @@ struct Chart<'a, 'p, 'w, W: Write> {
 impl<W: Write> Chart<'_, '_, '_, W> {
     fn draw(&mut self) -> io::Result<()> {
         let room = self.room;
+        let is_end = room.others.is_empty() && room.jobs.is_empty();
         self.heads()?;
         match room.span {
             Some(span) => {
                 self.span("", "room", span)?;
-                let leaf = room.participants.is_empty() && room.others.is_empty();
+                let leaf = room.participants.is_empty() && is_end;
                 self.notes(below(leaf), span)?;
             }
             None => self.page.line(&[(Ink::Dim, "room (its span has not arrived)")])?,
@@ -81,13 +85,41 @@ impl<W: Write> Chart<'_, '_, '_, W> {
         let (shown, rest) =
             room.participants.split_at(room.participants.len().min(MOST_PARTICIPANTS));
         for (n, participant) in shown.iter().enumerate() {
-            let last = n + 1 == shown.len() && rest.is_empty() && room.others.is_empty();
+            let last = n + 1 == shown.len() && rest.is_empty() && is_end;
             self.participant(participant, last)?;
         }
         if !rest.is_empty() {
-            self.rest(branch(room.others.is_empty()), rest)?;
+            self.rest(branch(is_end), rest)?;
+        }
+        for (n, job) in room.jobs.iter().enumerate() {
+            self.job(job, n + 1 == room.jobs.len() && room.others.is_empty())?;
         }
         self.children("", &room.others)
+    }
+
+    /// An agent's job with its turns.
+    fn job(&mut self, job: &Job<'_>, last: bool) -> io::Result<()> {
+        let label = format!("agent's job {}", shorten(job.id, 20));
+        match job.span {
+            Some(span) => {
+                self.span(branch(last), &label, span)?;
+                self.notes(&format!("{}{}", below(last), below(job.turns.is_empty())), span)?;
+            }
+            None => self.page.line(&[(Ink::Dim, branch(last)), (Ink::Dim, &label)])?,
+        }
+        let (shown, gone) = job.turns.split_at(job.turns.len().min(MOST_TURNS));
+        for (n, turn) in shown.iter().enumerate() {
+            let is_last = n + 1 == shown.len() && gone.is_empty();
+            let branches = format!("{}{}", below(last), branch(is_last));
+            self.span(&branches, &turn.label(), turn.span)?;
+            self.notes(&format!("{}{}   ", below(last), below(is_last)), turn.span)?;
+        }
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let failures = gone.iter().filter(|turn| failed(turn.span)).count();
+        let text = format!("… and {}", count(gone.len(), "more turn"));
+        self.cut(&format!("{}{}", below(last), branch(true)), &text, failures)
     }
 
     fn heads(&mut self) -> io::Result<()> {
@@ -209,7 +241,7 @@ fn below(last: bool) -> &'static str {
     if last { "   " } else { "│  " }
 }
 
-/// The span's bar on the room's time axis: a thin line for the room and its participants, blocks
+/// The span's bar on the room's time axis: a thin line for the room, its participants and jobs, blocks
 /// for other spans. A span too short for a cell is a stroke at its start; a failure ends with a
 /// cross.
 fn bar(room: &Room<'_>, span: &Span) -> String {
@@ -221,8 +253,9 @@ fn bar(room: &Room<'_>, span: &Span) -> String {
     let first = cell(span.start, 0).min(BAR - 1);
     let end = cell(span.end, whole - 1).clamp(first + 1, BAR);
     let short = u128::from(span.end.saturating_sub(span.start)) * (BAR as u128) < whole / 2;
-    let fill =
-        if matches!(span.name.as_str(), span::ROOM | span::PARTICIPANT) { "─" } else { "█" };
+    let is_thin = matches!(span.name.as_str(), span::ROOM | span::PARTICIPANT)
+        || room.jobs.iter().filter_map(|job| job.span).any(|it| std::ptr::eq(it, span));
+    let fill = if is_thin { "─" } else { "█" };
     let blanks = " ".repeat(first);
     match (failed(span), short) {
         (true, true) => blanks + "✗",
