@@ -25,6 +25,7 @@ pub const EXIT_USAGE: u8 = 64;
 const MOST_ROOMS: usize = 100_000;
 const MOST_PARTICIPANTS: usize = 10_000;
 const MOST_TRACKS: usize = 16;
+const MOST_AGENTS: usize = 16;
 
 /// OpenTelemetry for LiveKit: rooms, participants and tracks as traces, logs and metrics.
 #[derive(Debug, Clone, Parser)]
@@ -44,7 +45,7 @@ pub enum Command {
     Demo(DemoArgs),
     /// Send a recorded call to a running server, as LiveKit and its agents do
     Replay(ReplayArgs),
-    /// Simulate a LiveKit server with many rooms, and send its messages to a running server
+    /// Simulate a LiveKit server with many rooms and agents, and send what they send to a running server
     Simulate(Box<SimulateArgs>),
     /// Show how much a running server has accepted, delivered and lost
     Status(StatusArgs),
@@ -233,6 +234,12 @@ pub struct SimulateArgs {
     /// Participants in each room [default: 5]
     #[arg(long, value_name = "N", value_parser = flag(count(1..=MOST_PARTICIPANTS)))]
     pub participants: Option<Flag<usize>>,
+    /// Agents in each room, besides the participants, which upload as LiveKit's agents do [default: 0]
+    #[arg(long, value_name = "N", value_parser = flag(count(0..=MOST_AGENTS)))]
+    pub agents: Option<Flag<usize>>,
+    /// URL that agents upload to, like LIVEKIT_OBSERVABILITY_URL [default: the host of --webhook]
+    #[arg(long, value_name = "URL", value_parser = flag(url))]
+    pub uploads: Option<Flag<Uri>>,
     /// Tracks that each participant publishes: audio, video, screen share [default: 2]
     #[arg(long, value_name = "N", value_parser = flag(count(0..=MOST_TRACKS)))]
     pub tracks: Option<Flag<usize>>,

@@ -52,18 +52,25 @@ async fn interrupted(count: usize) {
 
 fn simulation(args: &SimulateArgs, env: &dyn Env) -> Result<(Settings, Destination), Failure> {
     let mut flags = Flags::default();
-    let [has_webhook, has_analytics] = [&args.webhook, &args.analytics].map(Option::is_some);
-    if !has_webhook && !has_analytics {
-        flags.wrong("--webhook", "must be set, or --analytics: where to send it");
+    let [has_webhook, has_analytics, has_uploads] =
+        [&args.webhook, &args.analytics, &args.uploads].map(Option::is_some);
+    if !has_webhook && !has_analytics && !has_uploads {
+        flags.wrong("--webhook", "must be set, or --analytics or --uploads: where to send it");
     }
     let webhook = flags.url("--webhook", args.webhook.as_ref());
     let analytics = flags.url("--analytics", args.analytics.as_ref());
-    let uploads = flags.uploads(None, &webhook);
+    let uploads = flags.uploads(args.uploads.as_ref(), &webhook);
     let mut speed = 1.0;
     flags.set("--speed", args.speed.as_ref(), &mut speed);
-    let (key, secret) = flags.key(env, has_webhook);
+    let mut agents = 0;
+    flags.set("--agents", args.agents.as_ref(), &mut agents);
+    if agents > 0 && !has_webhook && !has_uploads {
+        flags.wrong("--uploads", "must be set: where agents upload");
+    }
+    let (key, secret) = flags.key(env, has_webhook || agents > 0);
     let mut settings = Settings {
         subscribe: args.subscribe,
+        agents,
         webhooks: has_webhook,
         analytics: has_analytics,
         ..Settings::default()
@@ -87,6 +94,31 @@ mod tests {
 
     use super::*;
     use crate::cli::Flag;
+
+    #[test]
+    fn agents_upload_to_the_host_of_the_webhooks_or_elsewhere() {
+        let read = |webhook: Option<&str>, uploads: Option<&str>| {
+            let url = |url: &str| Flag::Valid(url.parse().unwrap());
+            let args = SimulateArgs {
+                webhook: webhook.map(url),
+                uploads: uploads.map(url),
+                analytics: Some(url("http://127.0.0.1:3")),
+                agents: Some(Flag::Valid(2)),
+                ..SimulateArgs::default()
+            };
+            let names = ["LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"];
+            let env: BTreeMap<_, _> =
+                names.iter().map(|it| ((*it).to_owned(), "k".into())).collect();
+            let read = simulation(&args, &env).map(|(settings, to)| (settings.agents, to.uploads));
+            let read = read.map(|(agents, to)| format!("{agents} {to}"));
+            read.map_err(|failure| failure.message().unwrap_or_default().to_owned())
+        };
+        let (webhook, uploads) = ("http://127.0.0.1:1/webhook", "http://127.0.0.1:2/base");
+        assert_eq!(read(Some(webhook), None).unwrap(), "2 http://127.0.0.1:1/");
+        assert_eq!(read(Some(webhook), Some(uploads)).unwrap(), format!("2 {uploads}"));
+        assert_eq!(read(None, Some(uploads)).unwrap(), format!("2 {uploads}"));
+        assert!(read(None, None).unwrap_err().contains("--uploads: must be set"));
+    }
 
     #[test]
     fn streams_use_a_key_if_there_is_one_and_webhooks_need_one() {

@@ -65,6 +65,7 @@ mod senders;
 mod serve;
 mod shutdown;
 mod simulate;
+mod simulated_agents;
 mod sources;
 mod telemetry;
 mod ui;

@@ -110,6 +110,7 @@ fn ids(messages: &[Due]) -> Vec<String> {
         Message::Webhook(webhook) => vec![webhook.id.clone()],
         Message::Event(event) => vec![event.id.clone()],
         Message::Stats(stats) => stats.iter().map(|stat| stat.id.clone()).collect(),
+        Message::Upload(_) => Vec::new(),
     });
     ids.collect()
 }
@@ -228,14 +229,15 @@ fn sources_without_a_target_send_nothing() {
 }
 
 fn any_settings() -> impl Strategy<Value = Settings> {
-    let counts = (1..4_usize, 1..5_usize, 0..5_usize, any::<bool>());
+    let counts = (1..4_usize, 1..5_usize, 0..5_usize, 0..3_usize, any::<bool>());
     let rest = (100..400_000_u64, 1..60_u64, any::<u64>(), 0.0..=1.0, 0.0..=1.0);
     (counts, rest).prop_map(|(counts, (millis, interval, seed, loss, failures))| {
-        let (rooms, participants, tracks, subscribe) = counts;
+        let (rooms, participants, tracks, agents, subscribe) = counts;
         Settings {
             rooms,
             participants,
             tracks,
+            agents,
             subscribe,
             duration: Duration::from_millis(millis),
             interval: Duration::from_secs(interval),

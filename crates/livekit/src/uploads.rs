@@ -1,7 +1,18 @@
-//! The paths of uploads: those that LiveKit's agents append to `LIVEKIT_OBSERVABILITY_URL`
+//! Uploads of LiveKit's agents: the header of a recording, and the paths: those that LiveKit's agents append to `LIVEKIT_OBSERVABILITY_URL`
 //! (livekit-agents, telemetry/traces.py), and those of plain OTLP (OTLP 1.9, "OTLP/HTTP Request").
 
+use std::time::Duration;
+
+use prost::Message;
+use prost::encoding::string;
+
+use crate::encode::timestamp;
+use crate::messages::MetricsRecordingHeader;
 use livekit_otel_model::Source;
+use livekit_otel_model::event::Time;
+
+// `session_summary` of the header, which the crate's message does not have yet.
+const SUMMARY: u32 = 11;
 
 const AGENTS: [(&str, Source); 4] = [
     ("/observability/traces/otlp/v0", Source::AgentTraces),
@@ -27,6 +38,26 @@ pub fn source(path: &str) -> Option<Source> {
     let agents = AGENTS.into_iter().find(|(suffix, _)| path.ends_with(suffix));
     let (_, source) = agents.or_else(|| PLAIN.into_iter().find(|(whole, _)| path == *whole))?;
     Some(source)
+}
+
+/// The header of a job's recording, with the session's summary as JSON.
+pub fn recording_header(
+    room: &str,
+    job: &str,
+    began: Time,
+    lasted: Duration,
+    summary: &str,
+) -> Vec<u8> {
+    let header = MetricsRecordingHeader {
+        room_id: room.to_owned(),
+        duration: u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX),
+        start_time: Some(timestamp(began)),
+        job_id: job.to_owned(),
+        ..MetricsRecordingHeader::default()
+    };
+    let mut bytes = header.encode_to_vec();
+    string::encode(SUMMARY, &summary.to_owned(), &mut bytes);
+    bytes
 }
 
 #[cfg(test)]

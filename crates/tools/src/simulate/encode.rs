@@ -5,14 +5,19 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::media::{self, Media, Part};
 use super::plan::{Failure, Plan, Visit};
 use super::random::Random;
+use super::records::JobOf;
 use super::steps::{Link, LinkStep, Step, TrackStep, What};
+use super::uploads::Uploads;
 use super::{Message, Settings};
 use livekit_otel_livekit::encode::{self, TrackCall, TrackStep as Happened, timestamp, webhook};
 use livekit_otel_livekit::messages::{
     AnalyticsClientMeta, AnalyticsEvent, AnalyticsEventType as Type, AnalyticsStat,
     AnalyticsStream, ClientInfo, Codec, DisconnectReason, ParticipantInfo, Room, StreamType,
-    TrackInfo, WebhookEvent, WebhookInfo, client_info::Sdk, participant_info::State,
+    TrackInfo, WebhookEvent, WebhookInfo,
+    client_info::Sdk,
+    participant_info::{Kind, State},
 };
+use livekit_otel_model::Source;
 use livekit_otel_model::event::Time;
 
 // How long a server needs for a webhook, as it reports.
@@ -68,6 +73,16 @@ impl Reporter<'_> {
             What::Track(visit, track, what) => self.track(visit, track, what, now),
             What::Link(link, what) => self.link(link, what, now),
             What::Stats(visit, from, to) => self.stats(visit, (from, to), now),
+            What::Upload(visit, source, from, to) => self.upload(visit, source, (from, to)),
+        }
+    }
+
+    fn upload(&mut self, visit: usize, source: Source, (from, to): (Duration, Duration)) {
+        let (start, plan, visit) = (self.start, self.plan, &self.plan.visits[visit]);
+        if let Some(job) = &visit.job {
+            let of = JobOf { start, plan, visit, job };
+            let upload = Uploads { of }.upload(source, from, to);
+            self.messages.extend(upload.map(Box::new).map(Message::Upload));
         }
     }
 
@@ -308,9 +323,11 @@ impl Reporter<'_> {
             Some(Failure::Aborted) => DisconnectReason::JoinFailure,
             Some(Failure::Refused) | None => DisconnectReason::ClientInitiated,
         };
+        let kind = if visit.job.is_some() { Kind::Agent } else { Kind::Standard };
         ParticipantInfo {
             sid: visit.sid.clone(),
             identity: visit.identity.clone(),
+            kind: kind as i32,
             state: state as i32,
             joined_at: joined.seconds,
             joined_at_ms: millis(&joined),

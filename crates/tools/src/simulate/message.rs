@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::uploads::AgentUpload;
 use livekit_otel_livekit::messages::{AnalyticsEvent, AnalyticsStat, WebhookEvent};
 
 /// A message and its time.
@@ -15,11 +16,12 @@ pub struct Due {
     pub message: Message,
 }
 
-/// A message of a LiveKit server.
+/// A message of a LiveKit server, or an upload of an agent.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs)]
 pub enum Message {
     Webhook(Box<WebhookEvent>),
     Event(Box<AnalyticsEvent>),
     Stats(Vec<AnalyticsStat>),
+    Upload(Box<AgentUpload>),
 }

@@ -1,17 +1,24 @@
-//! The messages of a LiveKit server with simulated rooms: a load for sizing a deployment.
+//! The messages of a LiveKit server with simulated rooms, and the uploads of agents in them: a load
+//! for sizing a deployment.
 //!
 //! [`Simulation`] is a function of its settings and its start, without a socket or a clock. It
 //! yields messages in their order, each with its time since the start. [`send`] sends them.
 
 mod encode;
+mod jobs;
+mod measures;
 mod media;
 mod message;
 mod plan;
+mod posting;
 mod random;
+mod records;
 pub mod report;
 pub mod send;
 mod settings;
+mod spans;
 mod steps;
+mod uploads;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -24,6 +31,7 @@ use plan::Plan;
 use random::Random;
 pub use settings::Settings;
 use steps::{Link, Step, What, links, steps};
+pub use uploads::AgentUpload;
 
 /// How many there have been.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -32,6 +40,8 @@ pub struct Population {
     pub rooms: u64,
     pub participants: u64,
     pub tracks: u64,
+    /// The jobs of agents, whose participants are counted too.
+    pub agents: u64,
 }
 
 /// Simulated rooms, from the start of the first to the end of the last.
@@ -156,7 +166,7 @@ impl Simulation {
             }
             room.done += 1;
             self.last = step.at;
-            self.count(step.what);
+            self.count(step.what, &room.plan);
             let mut messages = Vec::new();
             let mut reporter = Reporter {
                 settings: &self.settings,
@@ -178,10 +188,13 @@ impl Simulation {
         self.over < self.settings.duration
     }
 
-    fn count(&mut self, what: What) {
+    fn count(&mut self, what: What, plan: &Plan) {
         match what {
             What::RoomCreated => self.population.rooms += 1,
-            What::Joined(_) => self.population.participants += 1,
+            What::Joined(visit) => {
+                self.population.participants += 1;
+                self.population.agents += u64::from(plan.visits[visit].job.is_some());
+            }
             What::Track(.., steps::TrackStep::Published) => self.population.tracks += 1,
             _ => {}
         }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::jobs::Job;
 use super::media::Quality;
 use super::random::Random;
 use super::settings::Settings;
@@ -58,6 +59,8 @@ pub(super) struct Visit {
     /// How long a subscription takes.
     pub(super) subscribing: Duration,
     pub(super) tracks: Vec<Publication>,
+    /// The job, if it is an agent.
+    pub(super) job: Option<Job>,
 }
 
 /// A published track.
@@ -102,6 +105,10 @@ impl Plan {
         for seat in 0..settings.participants {
             draw.seat(&mut plan, &format!("sim-{place}-{seat}"));
         }
+        // After all others, which are the same without agents.
+        for _ in 0..settings.agents {
+            draw.agent(&mut plan);
+        }
         plan
     }
 
@@ -117,6 +124,9 @@ impl Plan {
         self.visits.retain(|visit| visit.join < at);
         for visit in &mut self.visits {
             visit.leave = visit.leave.min(at);
+            if let Some(job) = &mut visit.job {
+                job.cut(at);
+            }
             for track in &mut visit.tracks {
                 track.unpublished = track.unpublished.min(at);
                 track.mutes.retain(|(muted, _)| *muted < at);
@@ -185,11 +195,41 @@ impl Draw<'_> {
             quality: Quality::draw(self.settings.loss, &mut self.random),
             subscribing: self.random.between(millis(20), millis(200)).min(stay / 20),
             tracks: Vec::new(),
+            job: None,
         };
         if visit.connects() {
             visit.tracks = (0..self.settings.tracks).map(|nth| self.track(nth, &visit)).collect();
         }
         visit
+    }
+
+    // An agent joins soon after the room's start, and leaves at its end.
+    fn agent(&mut self, plan: &mut Plan) {
+        let length = plan.end.saturating_sub(plan.begin);
+        let join = plan.begin + self.random.between(millis(200), millis(400)).min(length / 10);
+        let active = join + self.random.between(millis(20), millis(100)).min(length / 10);
+        let caller = plan.visits.iter().find(|visit| visit.connects());
+        let caller = caller.map(|visit| visit.sid.clone()).unwrap_or_default();
+        let times = (active, plan.end);
+        let failures = self.settings.failures;
+        let job = Job::new(&mut self.random, self.ids, caller, times, failures);
+        let killed = Failure::Lost(DisconnectReason::ConnectionTimeout);
+        let mut visit = Visit {
+            sid: self.ids.id("PA_"),
+            identity: format!("agent-{}", job.id),
+            join,
+            active,
+            leave: plan.end,
+            failure: job.is_killed.then_some(killed),
+            quality: Quality::draw(0.0, &mut self.random),
+            subscribing: self.random.between(millis(20), millis(50)).min(length / 20),
+            tracks: Vec::new(),
+            job: Some(job),
+        };
+        if visit.connects() {
+            visit.tracks.push(self.track(0, &visit));
+        }
+        plan.visits.push(visit);
     }
 
     fn failure(&mut self) -> Option<Failure> {

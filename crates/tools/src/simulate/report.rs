@@ -22,7 +22,7 @@ pub struct Outcome {
     pub retried: u64,
     /// The first error.
     pub error: Option<String>,
-    /// The number of webhooks, events or windows in them, by name.
+    /// The number of webhooks, events, windows or uploaded records in them, by name.
     pub kinds: BTreeMap<String, u64>,
 }
 
@@ -34,9 +34,19 @@ impl Outcome {
 
     pub(super) fn count(&mut self, message: &Message) {
         self.sent += 1;
-        let mut kind = |name: &str| *self.kinds.entry(name.to_owned()).or_default() += 1;
+        let kinds = &mut self.kinds;
+        let mut kind = |name: &str| *kinds.entry(name.to_owned()).or_default() += 1;
         match message {
             Message::Webhook(webhook) => kind(&webhook.event),
+            Message::Upload(upload) => {
+                let what = match upload.source {
+                    Source::AgentTraces => "spans",
+                    Source::AgentLogs => "log records",
+                    Source::AgentMetrics => "points",
+                    _ => "recordings",
+                };
+                *kinds.entry(what.to_owned()).or_default() += upload.records;
+            }
             Message::Event(event) => kind(
                 AnalyticsEventType::try_from(event.r#type).map_or("", |kind| kind.as_str_name()),
             ),
@@ -78,14 +88,16 @@ impl Report {
     /// # Errors
     /// Those of `out`.
     pub fn render(&self, out: &mut impl Write) -> io::Result<()> {
-        let Population { rooms, participants, tracks } = self.population;
+        let Population { rooms, participants, tracks, agents } = self.population;
+        let agents = (agents > 0).then(|| format!(", {} agents", grouped(agents)));
         let seconds = |time: Duration| format!("{:.1} s", time.as_secs_f64());
         writeln!(
             out,
-            "{} rooms, {} participants, {} tracks: {} of them in {}",
+            "{} rooms, {} participants, {} tracks{}: {} of them in {}",
             grouped(rooms),
             grouped(participants),
             grouped(tracks),
+            agents.unwrap_or_default(),
             seconds(self.simulated),
             seconds(self.took),
         )?;
@@ -126,11 +138,12 @@ impl Report {
             });
             (source.as_str().to_owned(), value)
         });
-        let Population { rooms, participants, tracks } = self.population;
+        let Population { rooms, participants, tracks, agents } = self.population;
         json!({
             "rooms": rooms,
             "participants": participants,
             "tracks": tracks,
+            "agents": agents,
             "simulated_seconds": self.simulated.as_secs_f64(),
             "took_seconds": self.took.as_secs_f64(),
             "unacknowledged": self.unacknowledged(),
@@ -153,9 +166,9 @@ impl Report {
 }
 
 fn row(out: &mut impl Write, name: &str, cells: [&str; COLUMNS]) -> io::Result<()> {
-    write!(out, "  {name:<10}")?;
-    for text in cells {
-        write!(out, "{text:>13}")?;
+    write!(out, "  {name:<16}")?;
+    for (text, width) in cells.iter().zip([10, 14, 10, 12, 12]) {
+        write!(out, "{text:>width$}")?;
     }
     writeln!(out)
 }

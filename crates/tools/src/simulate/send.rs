@@ -1,4 +1,4 @@
-//! Sends a simulation to a running server, like a LiveKit server.
+//! Sends a simulation to a running server, like a LiveKit server and its agents.
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::posting::Posting;
 use super::report::{Outcome, Report};
 use super::{Due, Message, Simulation};
 use crate::post::{WebhookError, Webhooks};
@@ -121,6 +122,7 @@ struct Targets {
     forwarder: Option<AnalyticsForwarder>,
     events: Outcome,
     stats: Outcome,
+    uploads: Option<Posting>,
 }
 
 impl Targets {
@@ -143,15 +145,20 @@ impl Targets {
             reach(&to.analytics).await?;
             let is_signed = !to.key.is_empty();
             let tokens = is_signed.then(|| Tokens::minted(&to.key, &to.secret)).transpose()?;
-            let settings = ForwardSettings::to(&to.analytics.to_string())?
+            let forward = ForwardSettings::to(&to.analytics.to_string())?
                 .tokens(tokens)
                 .node_id(simulation.node())
                 // Messages are limited by their number.
                 .max_bytes(usize::MAX);
-            forwarder = Some(AnalyticsForwarder::start(settings)?);
+            forwarder = Some(AnalyticsForwarder::start(forward)?);
+        }
+        let mut uploads = None;
+        if settings.agents > 0 {
+            reach(&to.uploads).await?;
+            uploads = Some(Posting::start(to, PATIENCE));
         }
         let (events, stats) = (Outcome::default(), Outcome::default());
-        Ok(Self { connections, posting, webhooks, forwarder, events, stats })
+        Ok(Self { connections, posting, webhooks, forwarder, events, stats, uploads })
     }
 
     // Waits for space in a queue. Returns false if the server is gone. A message without a
@@ -162,6 +169,11 @@ impl Targets {
             Message::Webhook(_) => lock(&self.webhooks).count(&message),
             Message::Event(_) => self.events.count(&message),
             Message::Stats(_) => self.stats.count(&message),
+            Message::Upload(upload) => {
+                if let Some(uploads) = &self.uploads {
+                    uploads.count(upload.source, &message);
+                }
+            }
         }
         match (message, &self.forwarder) {
             (Message::Webhook(webhook), _) if !self.connections.is_empty() => {
@@ -169,6 +181,12 @@ impl Targets {
                 let body = serde_json::to_vec(&webhook).unwrap_or_default();
                 let connection = &self.connections[due.place % self.connections.len()];
                 return connection.send(body.into()).await.is_ok();
+            }
+            (Message::Upload(upload), _) => {
+                return match &self.uploads {
+                    Some(uploads) => uploads.send(due.place, upload).await,
+                    None => true,
+                };
             }
             (Message::Event(event), Some(forwarder)) => {
                 forwarder.wait_for_capacity(Source::Events, WAITING_MESSAGES).await;
@@ -201,6 +219,9 @@ impl Targets {
         while let Ok(Some(_)) = timeout_at(deadline, self.posting.join_next()).await {}
         if has_webhooks {
             outcomes.insert(0, (Source::Webhook, lock(&self.webhooks).clone()));
+        }
+        if let Some(uploads) = self.uploads {
+            outcomes.extend(uploads.finish(deadline).await);
         }
         outcomes
     }

@@ -9,6 +9,8 @@ pub struct Settings {
     pub rooms: usize,
     /// The number of participants in each room; at least 1.
     pub participants: usize,
+    /// The number of agents in each room, besides its participants.
+    pub agents: usize,
     /// The number of tracks that each participant publishes.
     pub tracks: usize,
     /// Whether each participant subscribes to the others' tracks. The load grows with the square.
@@ -34,6 +36,7 @@ impl Default for Settings {
         Self {
             rooms: 10,
             participants: 5,
+            agents: 0,
             tracks: 2,
             subscribe: false,
             duration: Duration::from_mins(1),

@@ -2,8 +2,15 @@
 
 use std::time::Duration;
 
+use super::jobs::{Job, Turn};
 use super::media::Part;
-use super::plan::{Failure, Plan, Publication};
+use super::plan::{Failure, Plan, Publication, Visit};
+use livekit_otel_model::Source;
+
+// How often agents upload (livekit-agents, telemetry/traces.py).
+const SPANS: Duration = Duration::from_secs(5);
+const LOGS: Duration = Duration::from_secs(1);
+const METRICS: Duration = Duration::from_secs(30);
 
 /// One step. Visits and tracks are identified by their places in the plan.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +30,8 @@ pub(super) enum What {
     Link(Link, LinkStep),
     /// The stats of a participant from one time to another.
     Stats(usize, Duration, Duration),
+    /// What an agent uploads of what happened from one time to another.
+    Upload(usize, Source, Duration, Duration),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,6 +142,9 @@ pub(super) fn steps(plan: &Plan, links: &[Link], interval: Duration, over: Durat
     }
     for (nth, visit) in plan.visits.iter().enumerate().filter(|(_, visit)| visit.connects()) {
         windows(nth, (visit.active, visit.leave), interval, over, &mut steps);
+        if let Some(job) = &visit.job {
+            uploads(nth, visit, job, &mut steps);
+        }
     }
     steps.push(Step { at: plan.end, what: What::RoomEnded });
     // A stable sort: steps of the same time keep this order.
@@ -184,6 +196,33 @@ fn of_link(link: Link, steps: &mut Vec<Step>) {
         push(link.answered, LinkStep::Subscribed);
         push(link.ended, LinkStep::Unsubscribed);
         push(link.ended, LinkStep::Totals);
+    }
+}
+
+// At a job's end spans, the last log records and metrics, and the recording, unless it is killed.
+fn uploads(nth: usize, visit: &Visit, job: &Job, steps: &mut Vec<Step>) {
+    let (active, leave) = (visit.active, visit.leave);
+    for (source, interval) in
+        [(Source::AgentTraces, SPANS), (Source::AgentLogs, LOGS), (Source::AgentMetrics, METRICS)]
+    {
+        let mut from = active;
+        for end in job.turns.iter().map(Turn::end).filter(|end| *end < leave) {
+            let ticks =
+                end.saturating_sub(active).as_nanos().saturating_sub(1) / interval.as_nanos() + 1;
+            let to = active + interval * u32::try_from(ticks).unwrap_or(u32::MAX);
+            // A window that has more than one turn is one upload.
+            if to > from && to < leave {
+                steps.push(Step { at: to, what: What::Upload(nth, source, from, to) });
+                from = to;
+            }
+        }
+        if !job.is_killed {
+            steps.push(Step { at: leave, what: What::Upload(nth, source, from, leave) });
+        }
+    }
+    if !job.is_killed {
+        let what = What::Upload(nth, Source::AgentRecordings, active, leave);
+        steps.push(Step { at: leave, what });
     }
 }
 
