@@ -99,8 +99,15 @@ fn pass(out: &mut Batch, write: &dyn Fn(&str) -> String, to: &mut Store) {
 
 /// A store with both halves of a call of `tests/captures/agents`.
 pub(super) fn joined(capture: &str) -> Store {
+    joined_until(capture, usize::MAX)
+}
+
+/// A store with the first `most` lines of both halves, and the remaining timers if these are all.
+pub(super) fn joined_until(capture: &str, most: usize) -> Store {
     let mut store = Store::new(Limits::default());
-    let lines = both_halves(capture);
+    let mut lines = both_halves(capture);
+    let is_whole = lines.len() <= most;
+    lines.truncate(most);
     let settings = (session::Settings::default(), stats::Settings::default());
     let mut engine = Engine::new(settings.0, settings.1, lines[0].0);
     let mut out = Batch::default();
@@ -114,7 +121,7 @@ pub(super) fn joined(capture: &str) -> Store {
         }
         pass(&mut out, &str::to_owned, &mut store);
     }
-    while let Some(due) = engine.next_deadline() {
+    while let Some(due) = engine.next_deadline().filter(|_| is_whole) {
         engine.tick(due, &mut out);
     }
     pass(&mut out, &str::to_owned, &mut store);

@@ -114,7 +114,7 @@ fn agent_row(people: &People<'_>, failure: &Failure<'_>, has_turns: bool) -> Mar
 
 // What is known of a failure besides its type: messages are content, and are not here.
 fn attempts(failure: &Failure<'_>, turn: Option<usize>) -> Markup {
-    html! {
+    let what = html! {
         @match failure.what {
             What::Session => "it closed because of an error",
             What::Job if failure.around.is_empty() => "no span of it was received",
@@ -123,7 +123,14 @@ fn attempts(failure: &Failure<'_>, turn: Option<usize>) -> Markup {
             _ if turn.is_none() => "unknown",
             _ => {}
         }
-        @if let Some(place) = turn { " in turn " (place + 1) }
+    };
+    let is_empty = what.0.is_empty();
+    html! {
+        (what)
+        @if let Some(place) = turn {
+            @if !is_empty { " " }
+            "in turn " (place + 1)
+        }
     }
 }
 

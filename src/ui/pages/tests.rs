@@ -3,7 +3,7 @@ use std::path::Path;
 
 use super::*;
 use crate::ui::store::{Limits, Store};
-use crate::ui::tests::{at, joined, measure, of_turn, played};
+use crate::ui::tests::{at, joined, joined_until, measure, of_turn, played};
 use livekit_otel_ledger::{Ledger, Lost, Refused};
 use livekit_otel_model::event::{ParticipantSid, RoomSid, Time};
 use livekit_otel_model::semconv::{event, key};
@@ -137,6 +137,18 @@ fn every_scenario_makes_a_sound_page_at_every_moment() {
             }
         }
     }
+}
+
+#[test]
+fn a_call_with_an_agent_makes_a_sound_page_at_every_moment() {
+    let mut with_turns = 0;
+    for lines in (1..60).step_by(4).chain([usize::MAX]) {
+        for page in all(&joined_until("ordinary", lines)) {
+            sound(&page);
+            with_turns += usize::from(page.contains("id=\"turn-"));
+        }
+    }
+    assert!(with_turns > 0);
 }
 
 // Foreign text for every place in a room.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::held::{Job, bytes};
 use super::*;
 use crate::ui::store::{Limits, Room, Store};
-use crate::ui::tests::{agent_span, at, joined, measure, of_turn};
+use crate::ui::tests::{agent_span, at, joined, measure, of_turn, played};
 use livekit_otel_model::event::ParticipantSid;
 use livekit_otel_model::foreign::Measure;
 use livekit_otel_model::signal::SpanId;
@@ -110,6 +110,19 @@ fn what_an_agent_says_after_its_answer_is_a_turn_of_its_own() {
     let agents = agents(spans);
     let turns = agents.turns();
     assert_eq!(turns.iter().map(|turn| turn.answers.len()).collect::<Vec<_>>(), [1, 1]);
+}
+
+#[test]
+fn what_an_agent_says_around_a_tool_is_one_answer() {
+    let mut first = of_turn("agent_turn", 2, None, 1000, 2000);
+    let mut second = of_turn("agent_turn", 4, None, 2000, 3000);
+    for span in [&mut first, &mut second] {
+        measure(span, |it| it.speech = Some("speech_1".into()));
+    }
+    let speaks = of_turn("agent_speaking", 3, Some(2), 1500, 2000);
+    let agents = agents([of_turn("user_turn", 1, None, 0, 1000), first, speaks, second]);
+    let turns = agents.turns();
+    assert_eq!(turns.iter().map(|turn| turn.answers.len()).collect::<Vec<_>>(), [2]);
 }
 
 #[test]
@@ -320,16 +333,10 @@ fn a_room_that_only_its_agent_reported_has_the_times_of_its_turns() {
     let room: &Room = store.rooms()[0];
     assert_eq!((room.start(), room.end(room.observed)), (at(0), at(9000)));
     // The clocks of agents do not move a room that the server reported.
-    let mut store = joined("ordinary");
-    let (sid, end) = {
-        let room = store.rooms()[0];
-        (room.sid.clone(), room.end(room.observed))
-    };
-    let mut late = of_turn("agent_turn", 1, None, 0, 1_000_000_000);
-    late.of.room = livekit_otel_model::event::RoomSid::new(&sid).unwrap();
-    store.add(Passed::Agents(vec![late], Vec::new()));
-    let room = store.rooms()[0];
-    assert_eq!(room.end(room.observed), end);
+    let mut store = played("lost-client", 5);
+    let end = store.rooms()[0].end(at(0));
+    store.add(Passed::Agents(vec![of_turn("agent_turn", 1, None, 0, 1_000_000_000)], Vec::new()));
+    assert_eq!((store.rooms().len(), store.rooms()[0].end(at(0))), (1, end));
 }
 
 #[test]
