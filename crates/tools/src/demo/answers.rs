@@ -6,7 +6,7 @@ use super::rooms::Room;
 use super::text::{Ink, Page, count, duration, right, shorten};
 use super::turns::{MOST_TURNS, Turn};
 
-const HEADS: [&str; 6] = ["waits", "model", "tools", "speech", "answer", "speaks"];
+const HEADS: [&str; 6] = ["waits", "model", "tools", "speech", "answer", "loss"];
 const COLUMNS: usize = 8;
 
 /// Writes a table of the agent's turns in a room; nothing if there are none.
@@ -30,6 +30,10 @@ pub(super) fn render<W: Write>(room: &Room<'_>, page: &mut Page<'_, W>) -> io::R
         page.line(&[(Ink::Dim, "  waits: from the user's last word to the end of the turn")])?;
         page.line(&[(Ink::Dim, "  model, speech: to the first token and the first audio")])?;
         page.line(&[(Ink::Dim, "  answer: from the user's last word to the agent's first")])?;
+        page.line(&[(
+            Ink::Dim,
+            "  loss: the caller's while the user or the agent spoke, at its worst",
+        )])?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use super::received::{Counts, Measured, Point, Telemetry};
-use super::text::{Ink, Page, left, right, seconds, shorten, width};
+use super::text::{Ink, Page, left, percent, right, seconds, shorten, width};
 use livekit_otel_ledger::report::grouped;
 use livekit_otel_model::semconv::{key, metric};
 
@@ -179,6 +179,5 @@ fn loss(packets: Option<f64>, lost: Option<f64>) -> Option<String> {
     if sent <= 0.0 {
         return None;
     }
-    let percent = lost * 100.0 / sent;
-    Some(if lost > 0.0 && percent < 0.1 { "<0.1%".to_owned() } else { format!("{percent:.1}%") })
+    Some(percent(lost / sent))
 }

@@ -314,8 +314,13 @@ pub(super) fn answered() -> Received {
     let root = room.add("job_entrypoint", Some(ROOM_SPAN), (200.0, 29_800.0), job("AJ_1"));
     let session = room.add("agent_session", Some(root), (210.0, 29_000.0), job("AJ_1"));
     room.add("agent_turn", Some(session), (300.0, 1_400.0), job("AJ_1"));
-    room.add("user_turn", Some(session), (2_000.0, 4_000.0), job("AJ_1"));
-    let latency = with(vec![float("lk.e2e_latency", 0.92), float("lk.end_of_turn_delay", 0.4)]);
+    let lossy = with(vec![float(key::NETWORK_LOSS, 0.031)]);
+    room.add("user_turn", Some(session), (2_000.0, 4_000.0), lossy);
+    let latency = with(vec![
+        float("lk.e2e_latency", 0.92),
+        float("lk.end_of_turn_delay", 0.4),
+        float(key::NETWORK_LOSS, 0.0),
+    ]);
     let turn = room.add("agent_turn", Some(session), (4_000.0, 7_000.0), latency);
     let first = |key| with(vec![float(key, 0.1)]);
     room.add("llm_node", Some(turn), (4_000.0, 4_200.0), first("lk.response.ttft"));

@@ -143,6 +143,12 @@ pub(super) fn right(text: &str, columns: usize) -> String {
     " ".repeat(columns - width(&cell)) + &cell
 }
 
+/// A ratio as a percentage, in at most 6 columns.
+pub(super) fn percent(ratio: f64) -> String {
+    let percent = ratio * 100.0;
+    if ratio > 0.0 && percent < 0.1 { "<0.1%".to_owned() } else { format!("{percent:.1}%") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::received::{Span, failed};
-use super::text::{duration, seconds};
+use super::text::{duration, percent, seconds};
 use livekit_otel_model::semconv::{key, span};
 
 /// The most turns of a job that are shown.
@@ -16,7 +16,6 @@ const AGENT_TURN: &str = "agent_turn";
 const MODEL: &str = "llm_node";
 const TOOL: &str = "function_tool";
 const SPEECH: &str = "tts_node";
-const SPEAKING: &str = "agent_speaking";
 const INTERRUPTED: &str = "lk.interrupted";
 
 /// A job of an agent in a room.
@@ -32,6 +31,8 @@ pub(super) struct Job<'a> {
 pub(super) struct Turn<'a> {
     pub(super) span: &'a Span,
     parts: Vec<&'a Span>,
+    // The user's turn that it answers.
+    answered: Option<&'a Span>,
 }
 
 /// The agent's job whose program sent the span; `None` for spans of livekit-otel.
@@ -63,9 +64,18 @@ fn of_job<'a>(id: &'a str, spans: &[&'a Span]) -> Job<'a> {
     let turn = |span: &&'a Span| Turn {
         span,
         parts: parts.get(span.span_id.as_str()).cloned().unwrap_or_default(),
+        answered: None,
     };
     let mut turns: Vec<_> = spans.iter().filter(is_turn).map(turn).collect();
     turns.sort_by_key(|turn| (turn.span.start, turn.span.name == AGENT_TURN));
+    let mut said = None;
+    for turn in &mut turns {
+        if turn.is_agents() {
+            turn.answered = said.take();
+        } else {
+            said = Some(turn.span);
+        }
+    }
     Job { id, span: spans.iter().filter(is_above).min_by_key(|span| span.start).copied(), turns }
 }
 
@@ -105,7 +115,14 @@ impl Turn<'_> {
         self.span.attributes.number(key).and_then(seconds)
     }
 
-    /// The end of the turn, the model, tools, the speech, the answer, and how long the agent spoke.
+    // The caller's loss while the user or the agent spoke, whichever is more.
+    fn loss(&self) -> Option<String> {
+        let spans = self.answered.into_iter().chain([self.span]);
+        let losses = spans.filter_map(|span| span.attributes.number(key::NETWORK_LOSS));
+        losses.reduce(f64::max).map(percent)
+    }
+
+    /// The end of the turn, the model, tools, the speech, the answer, and the caller's loss.
     pub(super) fn cells(&self) -> [Option<String>; 6] {
         [
             self.own("lk.end_of_turn_delay"),
@@ -113,7 +130,7 @@ impl Turn<'_> {
             self.lasted(TOOL),
             self.measured(SPEECH, "lk.response.ttfb"),
             self.own("lk.e2e_latency"),
-            self.lasted(SPEAKING),
+            self.loss(),
         ]
     }
 
