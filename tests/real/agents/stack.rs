@@ -132,6 +132,11 @@ impl Stack {
         otlp::all_spans(&self.file("traces"))
     }
 
+    /// All metrics that the collector has received, as its file has them.
+    pub(super) fn metrics(&self) -> String {
+        std::fs::read_to_string(self.file("metrics")).unwrap_or_default()
+    }
+
     /// The trace of a room, once the server has reported it.
     pub(super) fn trace(&self, room: &str) -> String {
         until(&format!("{room} is reported"), || {

@@ -48,6 +48,8 @@ fn check_turns(trace: &str, spans: &[Span], turns: usize) {
     let had: Vec<_> = spans.iter().filter(|span| span.name == "user_turn").collect();
     assert!(had.len() >= turns, "{had:#?}");
     assert!(had.iter().all(|turn| turn.links.contains(&link)), "{had:#?}");
+    let has_network = |turn: &Span| !turn.attribute("lk.network.loss").is_empty();
+    assert!(had.iter().any(|turn| has_network(turn)), "{had:#?}");
 }
 
 /// That the records of each room are in its trace, and its agent's are among them.
