@@ -226,7 +226,7 @@ impl Job {
 
     /// The memory that it takes, in ids of spans.
     pub(super) fn weight(&self) -> usize {
-        64 + self.seen.len() + 2 * self.own.len() + 16 * self.missing.len() + 8 * self.traces.len()
+        96 + self.seen.len() + 2 * self.own.len() + 16 * self.missing.len() + 8 * self.traces.len()
     }
 
     fn silent_at(&self) -> Time {

@@ -1,6 +1,8 @@
 //! An engine with one room, and jobs whose spans are made up.
 
 mod budget;
+mod derived;
+mod jobs;
 mod join;
 mod missing;
 mod property;
@@ -154,12 +156,18 @@ pub(super) struct Run {
     // Whether the analytics are connected.
     pub(super) has_analytics: bool,
     settings: session::Settings,
+    stats: stats::Settings,
 }
 
 impl Run {
     pub(super) fn new(settings: session::Settings) -> Self {
-        let engine = Engine::new(settings.clone(), stats::Settings::default(), at(0));
-        Self { engine, out: Batch::default(), has_analytics: false, settings }
+        Self::measuring(settings, stats::Settings::default())
+    }
+
+    /// With instruments of these settings.
+    pub(super) fn measuring(settings: session::Settings, stats: stats::Settings) -> Self {
+        let engine = Engine::new(settings.clone(), stats, at(0));
+        Self { engine, out: Batch::default(), has_analytics: false, settings, stats }
     }
 
     /// A room with the agent and Ada.
@@ -215,7 +223,7 @@ impl Run {
             Ok(())
         };
         self.engine.save(&mut Writer::new(&mut put)).unwrap();
-        self.engine = Engine::new(self.settings.clone(), stats::Settings::default(), at(secs));
+        self.engine = Engine::new(self.settings.clone(), self.stats, at(secs));
         for bytes in parts {
             let (kind, content) = part(&bytes).unwrap();
             self.engine.load(kind, content).unwrap();
