@@ -283,7 +283,8 @@ pub(super) struct Stats {
     /// `node`, `room`, `participant` or `track`: each of these has its own series.
     #[serde(deserialize_with = "level")]
     pub(super) level: Level,
-    /// Series per instrument, from 1 to 10000000; the rest share one, marked `otel.metric.overflow`.
+    /// Series per instrument, from 1 to 10000000; the rest share one, marked `otel.metric.overflow`. Also of all metrics
+    /// that agents upload, and of all that are derived of them.
     #[serde(deserialize_with = "cardinality")]
     pub(super) cardinality_limit: usize,
     /// Whether series have the names of their room and participant beside the ids.

@@ -8,8 +8,8 @@ use livekit_otel_model::signal::Temporality;
 pub struct Settings {
     /// The finest level at which streams have series.
     pub level: Level,
-    /// The highest number of streams' series of each instrument, and of the series of all metrics that
-    /// other programs upload. Those beyond it share one series of each metric, marked with
+    /// The highest number of streams' series of each instrument, of the series of all metrics that other programs
+    /// upload, and of those of all metrics that are derived from agents' records. Those beyond it share one series of each metric, marked with
     /// `otel.metric.overflow`.
     pub cardinality_limit: usize,
     /// Whether the series of rooms, participants and tracks have the names that belong to their ids.

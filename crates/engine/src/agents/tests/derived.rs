@@ -247,6 +247,9 @@ fn the_turns_of_one_speech_are_one() {
     assert_eq!(run.count(metric::AGENT_TURNS, 6), []);
     run.spans(vec![reply.clone(), speaks("a", true, of_agent(span("agent_turn", 24, 2, 4)))], 7);
     assert_eq!(run.count(metric::AGENT_TURNS, 8), [("Bool(true)".to_owned(), 1.0)]);
+    // More of it.
+    run.spans(vec![speaks("a", false, of_agent(span("agent_turn", 25, 2, 4)))], 8);
+    assert_eq!(run.count(metric::AGENT_TURNS, 8), [("Bool(true)".to_owned(), 1.0)]);
     // A tool whose reply never comes is counted with the next speech.
     let tool = vec![
         span("function_tool", 31, 32, 6),
