@@ -197,15 +197,17 @@ fn metrics(body: &[u8]) -> Vec<u8> {
     let scopes = request.resource_metrics.iter_mut().flat_map(|each| &mut each.scope_metrics);
     for metric in scopes.flat_map(|scope| &mut scope.metrics) {
         match &mut metric.data {
-            Some(Data::Sum(sum)) => sum.data_points.iter_mut().for_each(|point| {
-                keep(&mut point.attributes);
-                point.exemplars.clear();
-            }),
-            Some(Data::Histogram(histogram)) => {
-                histogram.data_points.iter_mut().for_each(|point| {
+            Some(Data::Sum(sum)) => {
+                for point in &mut sum.data_points {
                     keep(&mut point.attributes);
                     point.exemplars.clear();
-                })
+                }
+            }
+            Some(Data::Histogram(histogram)) => {
+                for point in &mut histogram.data_points {
+                    keep(&mut point.attributes);
+                    point.exemplars.clear();
+                }
             }
             _ => panic!("{} is of another kind", metric.name),
         }
@@ -292,7 +294,8 @@ fn made() -> String {
         lines.extend(body.map(line));
     }
     lines.sort_by_key(|line| line["at"].as_i64());
-    lines.iter().map(|line| format!("{line}\n")).collect()
+    let lines: Vec<String> = lines.iter().map(Value::to_string).collect();
+    lines.join("\n") + "\n"
 }
 
 // Words of at least four letters, and numbers of at least four digits.
