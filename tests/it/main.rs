@@ -52,6 +52,7 @@ mod random;
 mod reading;
 mod readme;
 mod reconcile;
+mod redact;
 mod replayed;
 mod requested;
 mod restart;

@@ -1,12 +1,14 @@
 //! `semconv/` compared with LiveKit's own registry, which the Go module of its protocol contains.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use livekit_otel_model::semconv::SCHEMA_URL;
 
-use crate::live_check::livekit::{LiveKit, check, parsed, yaml_files};
-use crate::live_check::registry::Registry;
+use crate::live_check::livekit::{LiveKit, annotation, check, parsed, yaml_files};
+use crate::live_check::registry::{Registry, attributes, list, text};
 use crate::parts::{livekit_registry, or_say};
+use crate::shipped::redacted;
 
 fn otel() -> Option<PathBuf> {
     or_say("NO REGISTRY OF LIVEKIT", livekit_registry())
@@ -32,6 +34,27 @@ fn livekits_registry_uses_the_same_version_of_the_conventions() {
     let Some(otel) = otel() else { return };
     let manifest = parsed(&otel.join("model/manifest.yaml")).unwrap();
     assert_eq!(manifest["dependencies"][0]["schema_url"], SCHEMA_URL);
+}
+
+/// What LiveKit does not mark as personal, though it names people, or applications write it.
+const UNMARKED: [&str; 6] = [
+    "evaluation",
+    "lk.rpc.caller_identity",
+    "lk.rpc.destination_identity",
+    "lk.shutdown.reason",
+    "session.tags",
+    "tag",
+];
+
+#[test]
+fn redact_yaml_passes_all_else_that_livekit_registers_of_agents() {
+    let Some(otel) = otel() else { return };
+    let registry = parsed(&otel.join("model/agents/registry.yaml")).unwrap();
+    let all = list(&registry["groups"]).flat_map(attributes);
+    let plain = all.filter(|attribute| annotation(attribute, "sensitivity") == "none");
+    let keys: BTreeSet<_> = plain.map(|attribute| text(attribute, "id").to_owned()).collect();
+    let allowed = redacted("allowed_keys");
+    assert_eq!(keys.difference(&allowed).collect::<Vec<_>>(), UNMARKED);
 }
 
 /// What is not compared: `semconv/` renames nothing and ships no values, and Weaver's own errors.

@@ -47,6 +47,22 @@ async fn only_known_keys_pass_the_second_wall_and_nothing_that_looks_secret() {
     assert_same(&actual, &expected);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn of_agents_what_is_measured_passes_and_what_was_said_does_not() {
+    let Some(built) = build() else { return };
+    let (server, uploads) = (call::of_the_server().await, Uploads::of_the_call());
+    let actual = through_with(built, &[file("redact.yaml")], &server, &uploads).await;
+    let turn = call::span(&actual, "user_turn", Some(CALLER));
+    let keys: Vec<_> = turn.attributes().iter().map(|attribute| &*attribute.key).collect();
+    for key in ["room_id", "job_id", "gen_ai.request.model", "lk.end_of_turn_delay"] {
+        assert!(keys.contains(&key), "{keys:?}");
+    }
+    let text = format!("{actual:?}");
+    for said in ["Alice Liddell", "sunny in Lyon", "order 4711", "input stream attached"] {
+        assert!(!text.contains(said), "{said} passed");
+    }
+}
+
 /// What redact.yaml's head says of all three together.
 fn all_three() -> String {
     let text = std::fs::read_to_string(file("redact.yaml")).unwrap();
