@@ -6,11 +6,12 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use crate::ROOM;
+use crate::agents::{self, End};
 use crate::metrics;
 use crate::otlp::{Record, Span};
 use crate::queries;
 use crate::report::Report;
-use crate::stack::{Stack, until};
+use crate::stack::{SERVICE, Stack, until};
 use crate::tree::{self, Participant};
 
 /// What both calls have.
@@ -71,6 +72,8 @@ pub(crate) async fn run(stack: &Stack, report: &Report) -> Room {
     stack.wait_for_events(ROOM, "lk.participant.left", 1).await;
     let created = stack.records(ROOM).into_iter().find(|record| record.event == "lk.room.created");
     let room = Room::of(&created.unwrap());
+    let jobs = [(1, End::Recorded), (2, End::Failed)];
+    let jobs = jobs.map(|(number, end)| agents::upload(stack.http(), &room.sid, number, end));
     metrics::wait_for_stats(stack, &room).await;
     ben.leave();
     metrics::participants_are(stack, 2).await;
@@ -80,12 +83,16 @@ pub(crate) async fn run(stack: &Stack, report: &Report) -> Room {
         &metrics::problems(stack, &room, began, at),
     );
     metrics::one_left_and_two_failed(stack).await;
+    metrics::of_two_jobs_one_failed(stack).await;
     let problems = queries::check(&stack.prometheus.url(), end_of_step(SystemTime::now()));
     report.found("every query of a dashboard or rule shows what it should", &problems);
     server.delete_room(ROOM);
     stack.wait_for_events(ROOM, "lk.room.ended", 1).await;
     let spans = room.spans(stack).await;
-    report.found("Jaeger has its trace, as a tree", &traces(&room, &spans));
+    let (ours, theirs) = spans.into_iter().partition::<Vec<_>, _>(|span| span.service == SERVICE);
+    report.found("Jaeger has its trace, as a tree", &traces(&room, &ours));
+    let problems = halves(&ours, &theirs, jobs.iter().sum());
+    report.found("the spans of its agents are below the room's", &problems);
     report.found("the collector's file has its log records", &logs(&room, &stack.records(ROOM)));
     room
 }
@@ -135,6 +142,25 @@ fn traces(room: &Room, spans: &[Span]) -> Vec<String> {
         problems.push("no track, or more than one, was muted".to_owned());
     }
     problems.extend(tree::without_an_end(spans));
+    problems
+}
+
+// The agents' half of the trace.
+fn halves(ours: &[Span], theirs: &[Span], uploaded: usize) -> Vec<String> {
+    let mut problems = Vec::new();
+    if theirs.len() != uploaded {
+        problems.push(format!("{} spans of agents, not {uploaded}", theirs.len()));
+    }
+    let room = ours.iter().find(|span| span.name == "room").unwrap();
+    for span in theirs {
+        let is_below = match &*span.name {
+            "job_entrypoint" => span.parent == room.id,
+            _ => theirs.iter().any(|it| it.id == span.parent),
+        };
+        if !is_below {
+            problems.push(format!("{} {} has the parent '{}'", span.name, span.id, span.parent));
+        }
+    }
     problems
 }
 

@@ -162,6 +162,9 @@ impl<'a> Live<'a> {
         let mut items = Vec::new();
         for of_resource in request[of_resources].as_array()? {
             let (known, resource) = (self.known, &of_resource["resource"]);
+            if is_of_agents(resource) {
+                continue;
+            }
             self.attributes("the resource", &known.resource, &resource["attributes"]);
             self.schema(of_resource);
             for of_scope in list(&of_resource[of_scopes]) {
@@ -335,6 +338,13 @@ impl<'a> Live<'a> {
             _ => (),
         }
     }
+}
+
+/// Whether it is of LiveKit's agents, whose records pass through.
+fn is_of_agents(resource: &Json) -> bool {
+    let mut attributes = list(&resource["attributes"]);
+    attributes
+        .any(|it| it["key"] == "service.name" && it["value"]["stringValue"] == "livekit-agents")
 }
 
 /// Whether a value of OTLP is of a type of the registry.

@@ -4,6 +4,7 @@
 //! `REQUIRE_REAL=1` makes that a failure.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
 
+mod agents;
 mod arguments;
 mod call;
 mod kills;

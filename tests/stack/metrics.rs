@@ -46,6 +46,14 @@ pub(crate) async fn one_left_and_two_failed(stack: &Stack) {
     }
 }
 
+/// Returns once both jobs of agents are counted: half a minute after their ends.
+pub(crate) async fn of_two_jobs_one_failed(stack: &Stack) {
+    for error in ["=''", "!=''"] {
+        let of = format!("{{lk_agent_upload='complete', error_type{error}}}");
+        becomes(stack, &format!("sum(lk_agent_jobs_total{of})"), 1).await;
+    }
+}
+
 async fn becomes(stack: &Stack, query: &str, n: u32) {
     let count = || value(stack, query, SystemTime::now());
     let what = format!("{query} is {n}");

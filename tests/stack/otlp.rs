@@ -11,6 +11,8 @@ pub(crate) type Attributes = BTreeMap<String, String>;
 pub(crate) struct Span {
     pub(crate) trace: String,
     pub(crate) id: String,
+    /// The `service.name` of its program.
+    pub(crate) service: String,
     pub(crate) parent: String,
     pub(crate) name: String,
     pub(crate) is_error: bool,
@@ -46,10 +48,16 @@ impl Record {
 
 /// The spans of a request.
 pub(crate) fn spans(request: &Value) -> Vec<Span> {
-    let spans = within(request, ["resourceSpans", "scopeSpans", "spans"]);
+    let of_resources = request["resourceSpans"].as_array().into_iter().flatten();
+    of_resources.flat_map(of_resource).collect()
+}
+
+fn of_resource(of: &Value) -> Vec<Span> {
+    let service = attributes(&of["resource"]).remove("service.name").unwrap_or_default();
     let span = |span: &Value| Span {
         trace: text(&span["traceId"]),
         id: text(&span["spanId"]),
+        service: service.clone(),
         parent: text(&span["parentSpanId"]),
         name: text(&span["name"]),
         is_error: [Value::from(2), Value::from("STATUS_CODE_ERROR")]
@@ -57,7 +65,7 @@ pub(crate) fn spans(request: &Value) -> Vec<Span> {
         links: span["links"].as_array().into_iter().flatten().map(link).collect(),
         attributes: attributes(span),
     };
-    spans.into_iter().map(span).collect()
+    within(of, &["scopeSpans", "spans"]).into_iter().map(span).collect()
 }
 
 fn link(link: &Value) -> (String, String) {
@@ -79,7 +87,7 @@ pub(crate) fn records(file: &Path) -> Vec<Record> {
     };
     let requests = requests(file);
     let path = ["resourceLogs", "scopeLogs", "logRecords"];
-    let records = requests.iter().flat_map(|request| within(request, path));
+    let records = requests.iter().flat_map(|request| within(request, &path));
     records.map(record).collect()
 }
 
@@ -90,10 +98,10 @@ fn requests(file: &Path) -> Vec<Value> {
     whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-fn within<'a>(request: &'a Value, path: [&str; 3]) -> Vec<&'a Value> {
-    let mut found = vec![request];
+fn within<'a>(of: &'a Value, path: &[&str]) -> Vec<&'a Value> {
+    let mut found = vec![of];
     for key in path {
-        found = found.into_iter().filter_map(|value| value[key].as_array()).flatten().collect();
+        found = found.into_iter().filter_map(|value| value[*key].as_array()).flatten().collect();
     }
     found
 }

@@ -115,13 +115,17 @@ fn series(data: &Json) -> Vec<Series> {
     items(&data["result"]).map(of).collect()
 }
 
-/// What a variable's regular expression makes of a value: there are two, held to by name.
+/// What a variable's regular expression makes of a value: there are three, held to by name.
 fn captured(regex: Option<&str>, value: &str) -> Option<String> {
     match regex.unwrap_or_default() {
         "" => Some(value.to_owned()),
         r"/([^\/]+)$/" => value.rsplit('/').next().map(str::to_owned),
         regex if regex.ends_with(r#"lk_participant_id="(?<value>[^"]+)"/"#) => {
             let (_, rest) = value.split_once("lk_participant_id=\"")?;
+            rest.split('"').next().map(str::to_owned)
+        }
+        regex if regex.ends_with(r#"lk_room_id="(?<value>[^"]+)"/"#) => {
+            let (_, rest) = value.split_once("lk_room_id=\"")?;
             rest.split('"').next().map(str::to_owned)
         }
         regex => panic!("not known here: {regex}"),

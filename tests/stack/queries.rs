@@ -32,15 +32,26 @@ type Values = BTreeMap<String, String>;
 pub(crate) fn check(prometheus: &str, at: SystemTime) -> Vec<String> {
     let prometheus = Prometheus { url: prometheus };
     let at = at.duration_since(UNIX_EPOCH).unwrap().as_secs();
-    let mut problems = Vec::new();
-    for dashboard in dashboards() {
-        let mut run = Run::new(&prometheus, at, &dashboard);
-        let variables: Vec<_> = dashboard.variables().collect();
-        run.choose(&variables, &Values::new());
-        problems.extend(run.problems());
-    }
-    problems.extend(rules(&prometheus, at));
-    problems
+    let problems = dashboards().into_iter().flat_map(|of| Run::new(&prometheus, at, &of).all(&of));
+    problems.chain(rules(&prometheus, at)).collect()
+}
+
+/// The same for the queries of one dashboard.
+#[allow(dead_code)] // of tests/real
+pub(crate) fn check_dashboard(prometheus: &str, name: &str, at: SystemTime) -> Vec<String> {
+    let prometheus = Prometheus { url: prometheus };
+    let at = at.duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let dashboard = dashboards().into_iter().find(|dashboard| dashboard.name == name).unwrap();
+    Run::new(&prometheus, at, &dashboard).all(&dashboard)
+}
+
+/// The SIDs of the rooms that this Prometheus has streams of.
+#[allow(dead_code)] // of tests/real
+pub(crate) fn rooms(prometheus: &str) -> Vec<String> {
+    let prometheus = Prometheus { url: prometheus };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let rooms = "label_values(lk_stream_packets_total, lk_room_id)";
+    prometheus.options(rooms, None, (now - RANGE, now)).unwrap()
 }
 
 /// A dashboard's queries, and which of them are still to show something.
@@ -64,6 +75,12 @@ impl<'a> Run<'a> {
         Self { prometheus, at, name, queries, empty, errors, tries }
     }
 
+    fn all(mut self, of: &Dashboard) -> Vec<String> {
+        let variables: Vec<_> = of.variables().collect();
+        self.choose(&variables, &Values::new());
+        self.problems().collect()
+    }
+
     /// Goes on with each value of the first variable; where none is left, runs what shows nothing yet.
     fn choose(&mut self, variables: &[&Json], values: &Values) {
         let Some((variable, rest)) = variables.split_first() else {
@@ -82,9 +99,10 @@ impl<'a> Run<'a> {
     }
 
     fn options(&mut self, variable: &Json, values: &Values) -> Vec<String> {
+        let all = (variable["includeAll"] == true).then(|| vec![text_of(variable, "allValue")]);
         let query = match variable["type"].as_str() {
             Some("datasource") => return vec!["a".to_owned()],
-            _ if variable["includeAll"] == true => return vec![text_of(variable, "allValue")],
+            Some("custom") if all.is_some() => return all.unwrap_or_default(),
             Some("query") => text_of(&variable["query"], "query"),
             other => panic!("{}: a variable that is {other:?}", self.name),
         };
@@ -94,9 +112,10 @@ impl<'a> Run<'a> {
         match options {
             Ok(options) if options.is_empty() => {
                 self.errors.insert(format!("{place} has no values: {query}"));
-                options
+                // As Grafana does.
+                all.unwrap_or_else(|| vec![String::new()])
             }
-            Ok(options) => options,
+            Ok(options) => all.unwrap_or(options),
             Err(error) => {
                 self.errors.insert(format!("{place}: {error}: {query}"));
                 Vec::new()

@@ -19,7 +19,7 @@ use crate::report::timed;
 
 // LiveKit's server takes half a minute to give up on a silent client, and sends stats as often.
 const PATIENCE: Duration = Duration::from_secs(150);
-const SERVICE: &str = "livekit-otel";
+pub(crate) const SERVICE: &str = "livekit-otel";
 
 /// Where each part's program is.
 pub(crate) struct Binaries {
@@ -146,6 +146,11 @@ impl Stack {
             "  LIVEKIT_API_KEY={KEY} LIVEKIT_API_SECRET={SECRET} {client} -url ws://127.0.0.1:{port} \
              -room mine -identity me -publish -video"
         );
+    }
+
+    /// Where `serve` accepts uploads: host and port.
+    pub(crate) fn http(&self) -> &str {
+        &self.program.http
     }
 
     /// `GET /status`.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value as Json;
 
 use super::promql::quoted;
-use super::shipped::{list, text_of};
+use super::shipped::{list, redacted, text_of};
 
 fn groups(file: &str) -> Vec<Json> {
     let path = format!("{}/semconv/{file}.yaml", env!("CARGO_MANIFEST_DIR"));
@@ -25,14 +25,15 @@ pub(super) fn series() -> BTreeMap<String, BTreeSet<String>> {
     let by_id: BTreeMap<_, _> = groups.iter().map(|group| (text_of(group, "id"), group)).collect();
     let mut series = BTreeMap::new();
     for group in groups.iter().filter(|group| group["type"] == "metric") {
-        let parent = group["extends"].as_str().map(|id| by_id[id]);
-        let keys = [Some(group), parent].into_iter().flatten();
+        let parent = |group: &&Json| group["extends"].as_str().map(|id| by_id[id]);
+        let keys = std::iter::successors(Some(group), parent);
         let keys = keys.flat_map(|group| list(group, "attributes")).map(|it| text_of(it, "ref"));
         let mut labels: BTreeSet<_> = keys.map(|key| label(&key)).collect();
         labels.extend(super::OF_TARGETS.map(str::to_owned));
         let instrument = text_of(group, "instrument");
         let suffixes: &[&str] = match (&*instrument, &*text_of(group, "unit")) {
             ("counter", "By") => &["_bytes_total"],
+            ("counter", "s") => &["_seconds_total"],
             ("counter", _) => &["_total"],
             ("updowncounter", "By") => &["_bytes"],
             ("gauge", "s") => &["_seconds"],
@@ -76,6 +77,8 @@ impl Emitted {
         let events = groups("events").into_iter().filter(|group| group["type"] == "event");
         let spans = groups("spans").into_iter().filter(|group| group["type"] == "span");
         let name = |span: Json| text_of(&span["annotations"]["livekit"], "span_name");
+        // Agents' own too.
+        let keys = keys.chain(redacted("allowed_keys"));
         Self {
             keys: keys.collect(),
             events: events.map(|event| text_of(&event, "name")).collect(),
@@ -93,7 +96,7 @@ impl Emitted {
 
     // Names are words outside of quotes; text in backquotes matches a record's line, which is its event.
     pub(super) fn check_logql(&self, place: &str, query: &str) {
-        const WORDS: [&str; 5] = ["sum", "by", "count_over_time", "line_format", "$service"];
+        const WORDS: [&str; 6] = ["sum", "by", "or", "count_over_time", "line_format", "$service"];
         let mut rest = query;
         while let Some(first) = rest.chars().next() {
             let is_name = |it: char| it.is_ascii_alphanumeric() || it == '_' || it == '$';
