@@ -114,6 +114,7 @@ impl Engine {
                 self.sessions.reconcile(rooms, now, &mut self.outputs);
             }
             Decoded::Upload(Upload::Metrics(metrics)) => {
+                self.agents.hear_metrics(metrics, now, &mut self.sessions, &mut out.foreign);
                 let is_replaced = |name: &str, facts: &Facts| self.agents.replaces(name, facts);
                 let out = &mut out.foreign.metrics;
                 let counted = self.foreign_metrics.apply(metrics, now, &is_replaced, out);

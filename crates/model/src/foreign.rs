@@ -242,6 +242,18 @@ pub enum ForeignData {
     },
 }
 
+impl ForeignData {
+    /// What is read of its points.
+    pub fn facts(&self) -> impl Iterator<Item = &Facts> {
+        let (numbers, histograms): (&[ForeignPoint], &[ForeignHistogram]) = match self {
+            Self::Gauge(points) | Self::Sum { points, .. } => (points, &[]),
+            Self::Histogram { points, .. } => (&[], points),
+        };
+        let numbers = numbers.iter().map(|point| &point.facts);
+        numbers.chain(histograms.iter().map(|point| &point.facts))
+    }
+}
+
 /// A point of a gauge or a sum.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ForeignPoint {

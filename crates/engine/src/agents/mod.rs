@@ -37,7 +37,7 @@ use absent::Absent;
 use derived::Derived;
 use job::{END_BY_SILENCE, Job, Key, Mode};
 use livekit_otel_model::event::{RoomSid, StreamStat, Time};
-use livekit_otel_model::foreign::{Facts, Foreign, ForeignLog, ForeignSpan, Upload};
+use livekit_otel_model::foreign::{Facts, Foreign, ForeignLog, ForeignMetric, ForeignSpan, Upload};
 use livekit_otel_model::signal::{LogRecord, Span, SpanId, TraceId};
 use place::Context;
 use rooms::InferredRooms;
@@ -137,6 +137,18 @@ impl Agents {
                 copies
             }
         }
+    }
+
+    /// Notes which jobs' content must not leave, as points say so too.
+    pub fn hear_metrics(
+        &mut self,
+        metrics: &[ForeignMetric],
+        now: Time,
+        sessions: &mut Sessions,
+        out: &mut Foreign,
+    ) {
+        let facts = metrics.iter().flat_map(|metric| metric.data.facts());
+        self.redact(facts, now, sessions, out);
     }
 
     // Notes which jobs' content must not leave, before anything of the upload leaves.

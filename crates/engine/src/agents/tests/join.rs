@@ -195,6 +195,19 @@ fn content_of_a_redacted_job_does_not_leave() {
 }
 
 #[test]
+fn a_metric_point_redacts_its_job() {
+    for is_redacted in [false, true] {
+        let mut run = Run::with(AgentTraces::Join);
+        let facts = Facts { is_redacted, ..facts() };
+        run.apply(&Decoded::Upload(Upload::Metrics(vec![metric(facts)])), 4);
+        let mut span = span("user_turn", 5, 2, 2);
+        span.body.redacted = Some("redacted".into());
+        run.spans(vec![span], 5);
+        assert_eq!(run.get(5).body.sent == "redacted", is_redacted);
+    }
+}
+
+#[test]
 fn content_of_a_redacted_record_that_names_no_job_does_not_leave() {
     let mut run = Run::with(AgentTraces::Join);
     let facts = Facts { is_redacted: true, ..Facts::default() };

@@ -21,10 +21,11 @@ use livekit_otel_model::event::{
     ParticipantSid, ReportedTime, Room, RoomSid, StreamStat, Time, TrackSid,
 };
 use livekit_otel_model::foreign::{
-    Body, Facts, ForeignLink, ForeignLog, ForeignSpan, Origin, Upload,
+    Body, Facts, ForeignData, ForeignLink, ForeignLog, ForeignMetric, ForeignPoint, ForeignSpan,
+    Origin, Upload,
 };
 use livekit_otel_model::semconv::key;
-use livekit_otel_model::signal::{Attribute, Link, SpanId, TraceId, Value};
+use livekit_otel_model::signal::{Attribute, Link, Number, SpanId, TraceId, Value};
 
 pub(super) const TRACE: TraceId = [7; 16];
 
@@ -118,6 +119,24 @@ pub(super) fn window(
         counts: Counts::from([(Counter::Packets, packets), (Counter::PacketsLost, lost)]),
         rtt: measured(millis.0),
         jitter: measured(millis.1),
+    }
+}
+
+pub(super) fn metric(facts: Facts) -> ForeignMetric {
+    let point = ForeignPoint {
+        facts,
+        attributes: Bytes::new(),
+        start: None,
+        time: at(1),
+        value: Number::Int(1),
+        exemplars: Vec::new(),
+    };
+    ForeignMetric {
+        origin: origin(true),
+        name: "open".into(),
+        unit: "".into(),
+        description: "".into(),
+        data: ForeignData::Gauge(vec![point]),
     }
 }
 
