@@ -2,6 +2,7 @@
 
 CARGO ?= cargo
 CARGO_DENY_VERSION := 0.20.2
+CARGO_FUZZ_VERSION := 0.13.2
 export CARGO_TERM_COLOR ?= auto
 # The tests that `cargo test` leaves out: they need more than Rust.
 REAL := --test real --test stack
@@ -96,14 +97,19 @@ SOAK_MINUTES ?= 30
 soak:
 	CRASH_ROUNDS=$(SOAK_ROUNDS) SOAK_SECONDS=$(SOAK_SECONDS) SOAK_MINUTES=$(SOAK_MINUTES) $(CARGO) test --locked --test crash -- --nocapture
 
-# Runs each target for FUZZ_SECONDS, from the corpus and earlier findings. Needs the nightly toolchain and
+# Runs each target for FUZZ_SECONDS, from the corpus and earlier findings. Needs the nightly toolchain; installs
 # cargo-fuzz. New inputs go to fuzz/found, failing ones to fuzz/artifacts.
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS ?= webhook capture analytics config journal multipart upload
+FUZZ_TARGETS ?= webhook capture analytics config journal json multipart upload
 
-fuzz:
+fuzz: | cargo-fuzz
 	@for target in $(FUZZ_TARGETS); do \
 		mkdir -p fuzz/found/$$target; \
 		$(CARGO) +nightly fuzz run $$target fuzz/found/$$target fuzz/corpus/$$target -- \
 			-max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 || exit; \
 	done
+
+.PHONY: cargo-fuzz
+cargo-fuzz:
+	@$(CARGO) fuzz --version >/dev/null 2>&1 || \
+		$(CARGO) +nightly install --locked --version $(CARGO_FUZZ_VERSION) cargo-fuzz

@@ -36,6 +36,7 @@ pub const TARGETS: &[Target] = &[
     ("analytics", analytics),
     ("config", config),
     ("journal", journal),
+    ("json", json),
     ("multipart", multipart),
     ("upload", upload),
 ];
@@ -102,23 +103,37 @@ pub fn analytics(mut data: &[u8]) {
     play(&timed(reads));
 }
 
-/// Uploads, each after its kind (a byte) and its length (two). What is usable must not depend on the settings.
+/// Uploads, each after its kind (a byte) and its length (two).
 pub fn upload(mut data: &[u8]) {
     let mut reads = Vec::new();
     while let [kind, high, low, rest @ ..] = data {
         let length = usize::from(u16::from_be_bytes([*high, *low]));
         let (message, after) = rest.split_at(length.min(rest.len()));
         data = after;
-        let source = UPLOADS[usize::from(*kind) % UPLOADS.len()];
-        let plain = Reader { content: Content::Plain, ..Reader::default() };
-        let (dropped, plain) =
-            (Reader::default().read(source, message), plain.read(source, message));
-        assert_eq!(dropped.is_ok(), plain.is_ok());
-        if let (Ok(dropped), Ok(plain)) = (dropped, plain) {
-            assert_eq!((dropped.items, dropped.unusable), (plain.items, plain.unusable));
-            reads.push(Decoded::Upload(if kind % 2 == 0 { dropped.upload } else { plain.upload }));
-        }
+        reads.extend(read_upload(*kind, message));
     }
+    play_uploads(reads);
+}
+
+/// Uploads in JSON, one a line, each after its kind (a byte).
+pub fn json(data: &[u8]) {
+    let lines = data.split(|byte| *byte == b'\n').filter_map(<[u8]>::split_first);
+    let lines = lines.filter(|(_, text)| text.starts_with(b"{"));
+    play_uploads(lines.filter_map(|(kind, text)| read_upload(*kind, text)).collect());
+}
+
+// What is usable must not depend on the settings.
+fn read_upload(kind: u8, message: &[u8]) -> Option<Decoded> {
+    let source = UPLOADS[usize::from(kind) % UPLOADS.len()];
+    let plain = Reader { content: Content::Plain, ..Reader::default() };
+    let (dropped, plain) = (Reader::default().read(source, message), plain.read(source, message));
+    assert_eq!(dropped.is_ok(), plain.is_ok());
+    let (dropped, plain) = (dropped.ok()?, plain.ok()?);
+    assert_eq!((dropped.items, dropped.unusable), (plain.items, plain.unusable));
+    Some(Decoded::Upload(if kind.is_multiple_of(2) { dropped.upload } else { plain.upload }))
+}
+
+fn play_uploads(reads: Vec<Decoded>) {
     let seconds = (1_795_981_975..).filter_map(Time::from_secs);
     play(&seconds.zip(reads).collect::<Vec<_>>());
 }
