@@ -45,9 +45,9 @@ use strangers::Strangers;
 use waiting::Size;
 use windows::Windows;
 
-// How much all jobs may weigh, in spans of 12 bytes: 10,000 sessions that talk for hours. Beyond that the jobs that are
-// due first are forgotten early.
-const MOST: usize = 32_000_000;
+// The memory of all jobs, in bytes: 10,000 sessions that talk for hours, and 17,000 that have ended. Beyond that the jobs
+// that are due first are forgotten early.
+const MOST: usize = 384 << 20;
 
 // How many other jobs are looked at in a room that is not open.
 const MOST_OTHERS: usize = 1000;

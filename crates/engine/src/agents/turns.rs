@@ -50,6 +50,10 @@ impl Turns {
         for span in &due {
             self.size -= Size::of(&span.body, OVERHEAD);
         }
+        if self.waiting.is_empty() {
+            // Its job stays for hours.
+            self.waiting = Vec::new();
+        }
         due
     }
 }

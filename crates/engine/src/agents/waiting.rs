@@ -81,6 +81,37 @@ impl Waiting {
             self.size -= Size::of(&log.body, OVERHEAD);
             due.push(log);
         }
+        if self.logs.is_empty() {
+            // Its job stays for hours.
+            self.logs = VecDeque::new();
+        }
         due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use livekit_otel_model::foreign::Facts;
+
+    #[test]
+    fn what_has_left_takes_no_memory() {
+        let mut waiting = Waiting::default();
+        let log = |secs| ForeignLog {
+            origin: Arc::default(),
+            time: Time::from_secs(secs).unwrap(),
+            context: None,
+            facts: Facts::default(),
+            failure: None,
+            body: Body::default(),
+        };
+        for secs in 1..=100 {
+            waiting.push(log(secs), Time::from_secs(secs).unwrap());
+        }
+        assert_eq!(waiting.due(Time::from_secs(50)).len(), 40);
+        assert_eq!(waiting.due(None).len(), 60);
+        assert_eq!((waiting.logs.capacity(), waiting.size()), (0, Size::default()));
     }
 }

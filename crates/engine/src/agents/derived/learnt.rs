@@ -300,6 +300,10 @@ impl Learnt {
             let model = self.models[waiting.kind as usize].clone().unwrap_or_default();
             self.leave(waiting, model, to);
         }
+        if self.waiting.is_empty() {
+            // Its job stays for hours.
+            self.waiting = VecDeque::new();
+        }
     }
 
     fn add(&mut self, value: &Value, labels: Labels, to: &mut Values<'_>) {
