@@ -66,23 +66,31 @@ stack:
 
 # Compares this program with LiveKit's own service, the OpenTelemetry SDK and a real collector, in tables of
 # ratios. What is written in Go is built only if Go is installed. BENCHMARKS.md explains the results. Takes
-# about 15 minutes.
+# about 25 minutes.
 OTELCOL ?= $(CURDIR)/target/bench/otelcol
-OCB := go.opentelemetry.io/collector/cmd/builder@v0.156.0
+OTELCOL_OTLP ?= $(CURDIR)/target/bench/otlp/otelcol
+OCB := go.opentelemetry.io/collector/cmd/builder
 
 bench: export OTELCOL := $(OTELCOL)
-bench: | target/bench/otelcol
+bench: export OTELCOL_OTLP := $(OTELCOL_OTLP)
+bench: | target/bench/otelcol target/bench/otlp/otelcol
 	$(CARGO) bench --locked --bench telemetry
 	$(CARGO) bench --locked --bench metrics
 	$(CARGO) bench --locked --bench durable
 	$(CARGO) bench --locked --bench sessions
 	$(CARGO) bench --locked --bench foreign
+	$(CARGO) bench --locked --bench agents
 	$(CARGO) bench --locked -p livekit-otel-agents --bench read
 
 target/bench/otelcol: benches/otelcol/builder.yaml
+target/bench/otelcol: OCB_VERSION := v0.156.0
+target/bench/otlp/otelcol: tests/real/collector/builder.yaml
+target/bench/otlp/otelcol: OCB_VERSION := v0.158.0
+
+target/bench/otelcol target/bench/otlp/otelcol:
 	@mkdir -p $(@D)
 	@if command -v go >/dev/null; then \
-		cd $(@D) && GOBIN=$$PWD go install $(OCB) && ./builder --config $(CURDIR)/benches/otelcol/builder.yaml; \
+		cd $(@D) && GOBIN=$$PWD go install $(OCB)@$(OCB_VERSION) && ./builder --config $(CURDIR)/$<; \
 	else \
 		echo "!!! Go is not installed: the benches run without a collector"; \
 	fi

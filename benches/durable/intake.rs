@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::otelcol::otelcol;
 use crate::port::reserved_port;
-use crate::process::{KEY, Process, SECRET, serve};
+use crate::process::{KEY, Process, SECRET, on_one_core, serve};
 
 const CONNECTIONS: usize = 32;
 const BODIES: usize = 200_000;
@@ -59,15 +59,6 @@ pub fn run() {
             ours.0 / theirs.0
         );
     }
-}
-
-fn on_one_core(command: &Command) -> Command {
-    let mut pinned = Command::new("taskset");
-    pinned.args(["-c", "0"]).arg(command.get_program()).args(command.get_args()).env_clear();
-    for (name, value) in command.get_envs() {
-        pinned.env(name, value.unwrap_or_default());
-    }
-    pinned
 }
 
 fn requests() -> Vec<Vec<u8>> {

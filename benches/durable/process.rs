@@ -43,6 +43,17 @@ impl Drop for Process {
 
 /// `livekit-otel serve` with a journal in `directory`.
 pub fn serve(directory: &Path, http: u16, grpc: u16, collector: u16) -> Command {
+    let endpoint = format!("http://127.0.0.1:{collector}");
+    serve_to(directory, http, grpc, (&endpoint, "http/protobuf"))
+}
+
+/// The same, to an endpoint by a protocol.
+pub fn serve_to(
+    directory: &Path,
+    http: u16,
+    grpc: u16,
+    (endpoint, protocol): (&str, &str),
+) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_livekit-otel"));
     command.arg("serve").env_clear().env("LIVEKIT_KEYS", format!("{KEY}: {SECRET}"));
     command.args([
@@ -53,9 +64,18 @@ pub fn serve(directory: &Path, http: u16, grpc: u16, collector: u16) -> Command 
         "--admin",
         "127.0.0.1:0",
     ]);
-    command.args(["--endpoint", &format!("http://127.0.0.1:{collector}")]);
-    command.args(["--protocol", "http/protobuf", "--journal-dir"]).arg(directory);
+    command.args(["--endpoint", endpoint, "--protocol", protocol, "--journal-dir"]).arg(directory);
     command
+}
+
+/// The same command, on one core.
+pub fn on_one_core(command: &Command) -> Command {
+    let mut pinned = Command::new("taskset");
+    pinned.args(["-c", "0"]).arg(command.get_program()).args(command.get_args()).env_clear();
+    for (name, value) in command.get_envs() {
+        pinned.env(name, value.unwrap_or_default());
+    }
+    pinned
 }
 
 pub const KEY: &str = "devkey";
