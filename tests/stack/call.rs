@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use crate::ROOM;
 use crate::agents::{self, End};
@@ -84,7 +84,7 @@ pub(crate) async fn run(stack: &Stack, report: &Report) -> Room {
     );
     metrics::one_left_and_two_failed(stack).await;
     metrics::of_two_jobs_one_failed(stack).await;
-    let problems = queries::check(&stack.prometheus.url(), end_of_step(SystemTime::now()));
+    let problems = queries::check(&stack.prometheus.url(), queries::end_of_step(SystemTime::now()));
     report.found("every query of a dashboard or rule shows what it should", &problems);
     server.delete_room(ROOM);
     stack.wait_for_events(ROOM, "lk.room.ended", 1).await;
@@ -95,13 +95,6 @@ pub(crate) async fn run(stack: &Stack, report: &Report) -> Room {
     report.found("the spans of its agents are below the room's", &problems);
     report.found("the collector's file has its log records", &logs(&room, &stack.records(ROOM)));
     room
-}
-
-// Grafana asks for whole steps: the next, for which what is there now goes on.
-fn end_of_step(at: SystemTime) -> SystemTime {
-    let step = Duration::from_secs(queries::STEP);
-    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    at + step - Duration::from_secs(since.as_secs() % queries::STEP)
 }
 
 fn traces(room: &Room, spans: &[Span]) -> Vec<String> {

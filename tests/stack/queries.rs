@@ -5,7 +5,7 @@
 mod prometheus;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus::Prometheus;
 use serde_json::Value as Json;
@@ -21,7 +21,7 @@ const OF_FAILURES: [&str; 3] =
 
 /// The dashboards' chosen time, "now-1h", and what Grafana makes of it with a least step of 30 s.
 const RANGE: u64 = 3600;
-pub(crate) const STEP: u64 = 30;
+const STEP: u64 = 30;
 /// Values of variables that are tried until all panels have shown something.
 const TRIES: usize = 40;
 
@@ -43,6 +43,12 @@ pub(crate) fn check_dashboard(prometheus: &str, name: &str, at: SystemTime) -> V
     let at = at.duration_since(UNIX_EPOCH).unwrap().as_secs();
     let dashboard = dashboards().into_iter().find(|dashboard| dashboard.name == name).unwrap();
     Run::new(&prometheus, at, &dashboard).all(&dashboard)
+}
+
+/// Grafana asks for whole steps: the next, for which what is there now goes on.
+pub(crate) fn end_of_step(at: SystemTime) -> SystemTime {
+    let since = at.duration_since(UNIX_EPOCH).unwrap();
+    at + Duration::from_secs(STEP - since.as_secs() % STEP)
 }
 
 /// The SIDs of the rooms that this Prometheus has streams of.

@@ -135,7 +135,8 @@ async fn the_agents_dashboard_shows_all_but_rooms_at_the_level_of_nodes() {
     while !is_counted().first().is_some_and(|series| series["value"][1] == "1") {
         looks.tick().await;
     }
-    let problems = queries::check_dashboard(&prometheus.url(), "agents", SystemTime::now());
+    let at = queries::end_of_step(SystemTime::now());
+    let problems = queries::check_dashboard(&prometheus.url(), "agents", at);
     let (rooms, others): (Vec<_>, Vec<_>) =
         problems.iter().partition(|it| OF_ROOMS.iter().any(|place| it.starts_with(place)));
     assert_eq!(rooms.len(), OF_ROOMS.len(), "{rooms:#?}");
