@@ -31,6 +31,7 @@ pub(crate) fn participant(sid: &str, joined: Time) -> Participant {
         requested: Vec::new(),
         state: None,
         client_span: None,
+        sip: None,
         disconnect_reason: None,
     }
 }

@@ -8,6 +8,7 @@ mod kind;
 mod occurrence;
 pub mod report;
 pub mod rooms;
+mod sip;
 mod stream;
 mod time;
 mod work;
@@ -18,6 +19,7 @@ pub use entity::{Caller, Participant, Room, RtpTotals, Track, TrackKind, TrackSo
 pub use ids::{Identity, NodeId, ParticipantSid, RoomName, RoomSid, TrackSid};
 pub use kind::{EventKind, Origin};
 pub use occurrence::{Delivery, Detail, DetailValue, Event, ReportedTime};
+pub use sip::{SipCall, SipStatus};
 pub use stream::{Direction, StreamStat};
 pub use time::Time;
 pub use work::{Failure, Work, WorkKind};

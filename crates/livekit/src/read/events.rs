@@ -8,6 +8,7 @@ use super::details::{self, Details};
 use super::names::{analytics_kind, any, named, time, track_kind, track_source, webhook_kind};
 use super::newer;
 use super::requested;
+use super::sip;
 use super::traceparent;
 use super::unknown::Unknown;
 use super::work;
@@ -176,6 +177,7 @@ fn participant(
             lk::DisconnectReason::as_str_name,
             unknown,
         ),
+        sip: sip::of(info).map(Box::new),
     })
 }
 

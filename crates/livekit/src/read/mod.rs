@@ -11,6 +11,7 @@ mod number;
 mod requested;
 mod rooms;
 mod schema;
+mod sip;
 mod stats;
 mod traceparent;
 mod unknown;

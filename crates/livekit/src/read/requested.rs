@@ -7,12 +7,20 @@ use livekit_otel_model::event::Time;
 // Each in Unix milliseconds, as decimal text (protocol 1.54, livekit/attrs.go): when the server received
 // the join request, when the INVITE of an inbound call was received, and when an outbound call was
 // answered.
-const KEYS: [&str; 3] = ["lk.rtc.joinRequestTime", "lk.sip.inviteTime", "lk.sip.answerTime"];
+const KEYS: [&str; 3] = ["lk.rtc.joinRequestTime", INVITE, ANSWER];
+/// When the INVITE of an inbound call was received.
+pub(super) const INVITE: &str = "lk.sip.inviteTime";
+/// When the callee answered an outbound call.
+pub(super) const ANSWER: &str = "lk.sip.answerTime";
 
 /// The times that a participant's attributes have; one that can't be read is left out.
 pub(super) fn of(info: &lk::ParticipantInfo) -> Vec<Time> {
-    let time = |key: &&str| Time::from_millis(info.attributes.get(*key)?.parse().ok()?);
-    KEYS.iter().filter_map(time).collect()
+    KEYS.into_iter().filter_map(|key| millis(info, key)).collect()
+}
+
+/// The time under one of these keys.
+pub(super) fn millis(info: &lk::ParticipantInfo, key: &str) -> Option<Time> {
+    Time::from_millis(info.attributes.get(key)?.parse().ok()?)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::ids::{Identity, ParticipantSid, RoomName, RoomSid, TrackSid};
+use super::sip::SipCall;
 use super::time::Time;
 
 /// A room, as far as a message describes it.
@@ -42,6 +43,8 @@ pub struct Participant {
     pub client_span: Option<Caller>,
     /// Why it left, as LiveKit names it (`CLIENT_INITIATED`, …).
     pub disconnect_reason: Option<Arc<str>>,
+    /// Its SIP call, as far as its attributes describe one; only of kind `SIP`.
+    pub sip: Option<Box<SipCall>>,
 }
 
 impl Participant {
@@ -56,6 +59,7 @@ impl Participant {
             state: None,
             client_span: None,
             disconnect_reason: None,
+            sip: None,
         }
     }
 }

@@ -20,6 +20,7 @@ fn event(kind: EventKind, secs: i64, participant: Option<&str>) -> Event {
         requested: Vec::new(),
         state: None,
         client_span: None,
+        sip: None,
         disconnect_reason: None,
     });
     Event {
