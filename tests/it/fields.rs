@@ -222,7 +222,13 @@ fn one(field: &FieldDescriptor, classes: &Classes, nth: usize, depth: usize) -> 
     let mark = || json!(format!("{}:{}", class(classes, field), field.full_name()));
     Some(match field.kind() {
         Kind::Message(entry) if field.is_map() => match entry.map_entry_value_field().kind() {
-            Kind::String => json!({"key": mark()}),
+            // Two numbers are read of a SIP participant's, if its call has an id.
+            Kind::String => json!({
+                "key": mark(),
+                "sip.callID": "SCL_1",
+                "sip.phoneNumber": mark(),
+                "sip.trunkPhoneNumber": mark(),
+            }),
             _ => json!({"1": 1}),
         },
         Kind::Message(inner) => match inner.full_name() {
@@ -237,6 +243,7 @@ fn one(field: &FieldDescriptor, classes: &Classes, nth: usize, depth: usize) -> 
         // In milliseconds this is a time of the call.
         Kind::Int64 | Kind::Uint64 => json!("1795406961936"),
         Kind::Float | Kind::Double => json!(1.5),
+        _ if field.full_name() == "livekit.ParticipantInfo.kind" => json!("SIP"),
         _ => json!(1),
     })
 }

@@ -6,6 +6,7 @@ mod admin;
 mod agent_call;
 mod behaviour;
 mod binary;
+mod calls;
 mod capture;
 mod check;
 mod dashboards;

@@ -144,6 +144,8 @@ const UNMARKED: &[&str] = &[
 
 // What livekit-agents copies of a SIP participant, and what LiveKit's SIP service and this program write.
 const SIP: &[&str] = &[
+    "answer",
+    "answer_latency",
     "callID",
     "callIDFull",
     "callStatus",
@@ -153,6 +155,7 @@ const SIP: &[&str] = &[
     "call_status",
     "disconnect_reason",
     "dispatch_rule_id",
+    "last_status",
     "ruleID",
     "status_code",
     "transfer_id",

@@ -9,7 +9,13 @@ pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
 
 /// The keys of personal data, which `privacy.pii` applies to. An error's text is among them, as it
 /// may quote anything. LiveKit's collectors delete keys with a segment `pii`.
-pub const PERSONAL: &[&str] = &[key::ROOM_NAME, key::PARTICIPANT_IDENTITY, key::ERROR];
+pub const PERSONAL: &[&str] = &[
+    key::ROOM_NAME,
+    key::PARTICIPANT_IDENTITY,
+    key::ERROR,
+    key::SIP_PHONE_NUMBER,
+    key::SIP_TRUNK_PHONE_NUMBER,
+];
 
 pub mod metric;
 
@@ -68,6 +74,17 @@ pub mod key {
     pub const SIP_DISPATCH_RULE_ID: &str = "lk.sip.dispatch_rule_id";
     /// The SIP transfer.
     pub const SIP_TRANSFER_ID: &str = "lk.sip.transfer_id";
+    /// Whether the SIP call was answered: `answered`, `unanswered` or `unknown`.
+    pub const SIP_ANSWER: &str = "lk.sip.answer";
+    /// How long the SIP call took from its start to its answer, in seconds.
+    pub const SIP_ANSWER_LATENCY: &str = "lk.sip.answer_latency";
+    /// The status in its participant's attributes when that left: `dialing`, `ringing`, `automation`, `active`
+    /// or `hangup`.
+    pub const SIP_LAST_STATUS: &str = "lk.sip.last_status";
+    /// The number outside of LiveKit: the caller's of an inbound call, or the callee's. Personal data.
+    pub const SIP_PHONE_NUMBER: &str = "lk.pii.sip.phoneNumber";
+    /// The trunk's number. Personal data.
+    pub const SIP_TRUNK_PHONE_NUMBER: &str = "lk.pii.sip.trunkPhoneNumber";
     /// The agent job, `AJ_…`.
     pub const JOB_ID: &str = "lk.job_id";
     /// The agent's name.

@@ -10,6 +10,17 @@ use livekit_otel_model::signal::Attribute;
 pub(super) const ABORTED: (&str, &str) =
     ("connection_aborted", "the media connection was never made");
 
+/// The error types and messages of SIP calls, as far as their participants say why they failed.
+pub(super) const CALL_REJECTED: (&str, &str) = ("user_rejected", "the callee rejected the call");
+pub(super) const CALL_UNAVAILABLE: (&str, &str) =
+    ("user_unavailable", "the callee did not answer, or was not found");
+pub(super) const CALL_NOT_CONNECTED: (&str, &str) =
+    ("sip_trunk_or_network", "the trunk or the network failed before the callee answered");
+pub(super) const CALL_NOT_ANSWERED: (&str, &str) =
+    ("sip_not_answered", "nobody in the room answered the call");
+pub(super) const CALL_DROPPED: (&str, &str) =
+    ("sip_call_dropped", "the call was cut off: its media timed out, or the SIP service shut down");
+
 /// No reason, or one that is not in [`REASONS`], as in LiveKit's registry (protocol, otel/model/shared).
 const UNKNOWN_REASON: &str = "UNKNOWN_REASON";
 

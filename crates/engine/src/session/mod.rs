@@ -5,11 +5,13 @@
 mod agents;
 mod attributes;
 mod callers;
+mod calls;
 mod early;
 mod ended;
 mod event_time;
 mod failure;
 mod gone;
+mod legs;
 mod lives;
 mod locate;
 mod log;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::attributes::attribute;
 use super::callers::Callers;
+use super::calls::Call;
 use super::event_time::{EventTime, began, ended};
 use super::failure;
 use super::presence::Presence;
@@ -71,6 +72,8 @@ pub(super) struct Participant {
     last_window: Option<Time>,
     pub(super) released: bool,
     pub(super) presence: Presence,
+    // Its SIP call, if it is of one.
+    pub(super) sip: Option<Box<Call>>,
 }
 
 /// How far a connection got.
@@ -118,6 +121,7 @@ impl Participant {
             last_window: None,
             released: false,
             presence: Presence::default(),
+            sip: None,
         }
     }
 
@@ -155,6 +159,14 @@ impl Participant {
         self.reached = self.reached.max(reached);
         if let Some(span) = info.client_span {
             self.callers.add(span);
+        }
+        if let Some(call) = &info.sip {
+            let left = matches!(
+                event.kind,
+                EventKind::ParticipantLeft | EventKind::ParticipantConnectionAborted
+            );
+            let known = self.sip.get_or_insert_with(|| Box::new(Call::new(Arc::clone(&call.id))));
+            known.describe(call, left);
         }
         for detail in &event.details {
             if CLIENT_KEYS.contains(&detail.key)

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::ended::QUIET;
 use super::event_time::EventTime;
+use super::legs::{self, Leg};
 use super::room::Room;
 use super::settings::Settings;
 use super::spans;
@@ -33,6 +34,8 @@ pub(super) const END_BY_ROOM: &str = "room_ended";
 pub(super) struct Released {
     pub(super) spans: Vec<Span>,
     pub(super) facts: Vec<Fact>,
+    /// What is known of SIP calls by their participants.
+    pub(super) legs: Vec<Leg>,
     /// How many participants were forgotten early.
     pub(super) early: u64,
 }
@@ -41,6 +44,9 @@ impl Room {
     /// Releases the spans that are due. Only participants that were just updated and those whose linger
     /// is over are checked: a room may have thousands of others.
     pub(super) fn release(&mut self, now: Time, settings: &Settings, out: &mut Released) {
+        for sid in std::mem::take(&mut self.calling) {
+            out.legs.extend(legs::of(self, &sid, false));
+        }
         for sid in std::mem::take(&mut self.touched) {
             let unpublished = |track: &TrackSid| self.unpublished(track);
             if self.participants.get(&sid).is_some_and(|who| who.is_complete(unpublished)) {
@@ -162,6 +168,7 @@ impl Room {
             return;
         }
         spans::of_participant(self, sid, &mut out.spans);
+        out.legs.extend(legs::of(self, sid, true));
         self.released += 1;
         let (mut is_agent, mut identity) = (false, None);
         if let Some(participant) = self.participants.get_mut(sid) {

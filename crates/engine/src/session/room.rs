@@ -28,6 +28,7 @@ pub(super) struct CatalogEntry {
     pub(super) description: Description,
     pub(super) publisher: Option<ParticipantSid>,
     pub(super) unpublished: Option<Time>,
+    pub(super) published: Option<Time>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -77,6 +78,9 @@ pub(super) struct Room {
     // Participants and tracks that became known, or (`false`) were forgotten, for the index of them.
     #[serde(skip)]
     pub(super) changes: Vec<(Arc<str>, bool)>,
+    // Participants of SIP calls of whom something was just reported.
+    #[serde(skip)]
+    pub(super) calling: Vec<ParticipantSid>,
 }
 
 impl Room {
@@ -112,6 +116,7 @@ impl Room {
             presence: Presence::default(),
             lives: Lives::default(),
             changes: Vec::new(),
+            calling: Vec::new(),
         }
     }
 
@@ -152,6 +157,13 @@ impl Room {
                 let entry = event.track.as_ref().and_then(|info| self.catalog.get_mut(&info.sid));
                 if let Some(entry) = entry {
                     entry.unpublished = entry.unpublished.max(Some(reported.at));
+                }
+            }
+            EventKind::TrackPublished if event.origin == Origin::Analytics => {
+                let entry = event.track.as_ref().and_then(|info| self.catalog.get_mut(&info.sid));
+                if let Some(entry) = entry {
+                    let first = entry.published.map_or(reported.at, |at| at.min(reported.at));
+                    entry.published = Some(first);
                 }
             }
             // The server's calls about a participant are not the participant's events.
@@ -248,6 +260,7 @@ impl Room {
         participant.describe(info, event, time.at);
         participant.apply(event, time, now, &description, facts);
         let ended_at = participant.ended_at().filter(|_| !participant.released);
+        let is_calling = participant.sip.is_some() && !participant.released;
         let there = participant.there();
         self.count_spans(spans, &info.sid);
         if let Some(there) = there {
@@ -259,6 +272,9 @@ impl Room {
         if let Some(at) = ended_at {
             self.ending.insert((at, info.sid.clone()));
             self.touched.push(info.sid.clone());
+        }
+        if is_calling {
+            self.calling.push(info.sid.clone());
         }
     }
 

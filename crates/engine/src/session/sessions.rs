@@ -180,6 +180,9 @@ impl Sessions {
             out.logs.extend(room.twins.due(None));
             let mut released = Released::default();
             room.close(now, rule, &mut released);
+            for leg in released.legs.drain(..) {
+                self.works.join(leg, &mut room, now, &self.settings);
+            }
             out.take(released);
         }
         out.logs.extend(self.roomless.due(None));
@@ -284,32 +287,44 @@ impl Sessions {
         out.logs.extend(room.twins.due(Some(now)));
         let mut released = Released::default();
         room.release(now, &self.settings, &mut released);
+        let is_over = room.is_over(now, &self.settings);
+        if is_over {
+            // Participants that joined after its end and never left.
+            room.close(now, END_BY_ROOM, &mut released);
+        }
+        let has_calls = !released.legs.is_empty();
+        for leg in released.legs.drain(..) {
+            self.works.join(leg, room, now, &self.settings);
+        }
         self.forgotten.ended += released.early;
         self.places.update(room);
-        if !room.is_over(now, &self.settings) {
-            out.take(released);
-            if let Some(until) = room.is_quiet(now, &self.settings) {
-                self.ended.pack(room, until);
-                if !self.ended.has(&sid) {
-                    self.places.remove(room);
-                }
-                self.rooms.remove(&sid);
-                self.forget_ended(now);
-            } else if let Some(next) = room.next_deadline(now, &self.settings) {
-                self.wakes.push(Reverse((next, Some(sid))));
-            }
-            return;
-        }
-        // Participants that joined after its end and never left.
-        room.close(now, END_BY_ROOM, &mut released);
         out.take(released);
-        if let Some(room) = self.rooms.remove(&sid) {
+        if is_over {
+            self.forget(&sid, now);
+        } else if let Some(until) = room.is_quiet(now, &self.settings) {
+            self.ended.pack(room, until);
+            if !self.ended.has(&sid) {
+                self.places.remove(room);
+            }
+            self.rooms.remove(&sid);
+            self.forget_ended(now);
+        } else if let Some(next) = room.next_deadline(now, &self.settings) {
+            self.wakes.push(Reverse((next, Some(sid))));
+        }
+        if has_calls {
+            self.settle_roomless(now, out);
+        }
+    }
+
+    // Forgets a room that is over, but its id.
+    fn forget(&mut self, sid: &RoomSid, now: Time) {
+        if let Some(room) = self.rooms.remove(sid) {
             self.places.remove(&room);
-            if let Some(name) = room.name.filter(|name| self.names.get(name) == Some(&sid)) {
+            if let Some(name) = room.name.filter(|name| self.names.get(name) == Some(sid)) {
                 self.names.remove(&name);
             }
         }
-        self.forgotten.ids += self.gone.add(&sid, now, self.settings.max_ids);
+        self.forgotten.ids += self.gone.add(sid, now, self.settings.max_ids);
     }
 
     // Forgets ended rooms that were kept long enough, or that exceed the limit.
@@ -332,7 +347,7 @@ impl Sessions {
             self.apply(&early.event, (early.received, now), early.twin_expected, out);
         }
         out.logs.extend(self.roomless.due(Some(now)));
-        self.works.release(now, self.settings.keep_ended, &mut out.spans);
+        self.works.release(now, &self.settings, &mut out.spans);
         let deadlines =
             [self.roomless.next_deadline(), self.works.next_deadline(), self.early.next_deadline()];
         let next = deadlines.into_iter().flatten().min();

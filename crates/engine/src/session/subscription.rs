@@ -81,6 +81,12 @@ impl Subscription {
         self.record(at, Step::Requested)
     }
 
+    /// When it was first requested.
+    pub(super) fn first_request(&self) -> Option<Time> {
+        let is_request = |(_, step, _): &&(Time, Step, u64)| *step == Step::Requested;
+        self.steps.iter().find(is_request).map(|(at, _, _)| *at)
+    }
+
     /// Records an answer; returns its attempt if one was open.
     pub(super) fn answer(&mut self, at: Time, answer: Answer) -> Option<Attempt> {
         self.record(at, Step::Answered(answer))

@@ -1,15 +1,16 @@
 //! Spans of egresses, ingresses, SIP calls and transfers, agents' jobs, API calls and deliveries of
 //! webhooks.
 
+mod joined;
 mod known;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::event_time::EventTime;
+use super::legs::Leg;
 use super::room::Room;
 use super::settings::Settings;
 use crate::ids;
@@ -66,10 +67,30 @@ impl Works {
             self.known.remove(&key);
             return context;
         }
-        let wait = if known.is_over() { settings.linger } else { settings.silent_after };
-        known.due = now + wait;
+        known.due = known.due_after(now, settings);
         self.due.insert((known.due, key));
         context
+    }
+
+    /// Applies what a participant says of its SIP call, which happened in `room`.
+    pub(super) fn join(&mut self, leg: Leg, room: &mut Room, now: Time, settings: &Settings) {
+        let key = (WorkKind::SipCall, Arc::clone(&leg.call.id));
+        if !self.known.contains_key(&key) {
+            let place = place(key.0, &key.1, Some(&mut *room), leg.start, settings);
+            self.known.insert(key.clone(), Known::new(place, leg.start));
+        }
+        let Some(known) = self.known.get_mut(&key) else { return };
+        if known.place.parent.is_none() {
+            let of_room = (ids::trace(&room.sid), room.span_id());
+            known.place.room = known.place.room.or(Some(of_room));
+        }
+        known.join(leg, now);
+        if known.is_released || known.is_over() {
+            return;
+        }
+        self.due.remove(&(known.due, key.clone()));
+        known.due = known.due_after(now, settings);
+        self.due.insert((known.due, key));
     }
 
     // A transfer is a child of its call; all else is a child of its room, if it has one.
@@ -81,7 +102,7 @@ impl Works {
                 let Place { trace, room, .. } = call.place;
                 Place { trace, span, parent: Some(call.place.span), room }
             }
-            None => place(work, room, at, settings),
+            None => place(work.kind, &work.id, room, at, settings),
         }
     }
 
@@ -90,21 +111,25 @@ impl Works {
         self.known.get(&(work.kind, Arc::clone(&work.id)))?.room.as_ref()
     }
 
-    /// Releases the spans that are due at `now`. They are remembered for `keep`, so that a late event
-    /// makes no second span.
-    pub(super) fn release(&mut self, now: Time, keep: Duration, out: &mut Vec<Span>) {
+    /// Releases the spans that are due at `now`. They are remembered for `settings.keep_ended`, and while a
+    /// participant is in its call, so that a late event makes no second span.
+    pub(super) fn release(&mut self, now: Time, settings: &Settings, out: &mut Vec<Span>) {
         while let Some((at, key)) = self.due.first().cloned()
             && at <= now
         {
             self.due.pop_first();
             let Some(known) = self.known.get_mut(&key) else { continue };
-            if known.is_released {
+            let is_open = known.has_open_leg();
+            if known.is_released && !is_open {
                 self.known.remove(&key);
                 continue;
             }
-            out.push(known.span(key.0, END_BY_SILENCE));
-            known.release();
-            known.due = now + keep;
+            let is_silent = known.is_over() || !is_open;
+            if !known.is_released && is_silent {
+                out.push(known.span(key.0, END_BY_SILENCE));
+                known.release();
+            }
+            known.due = now + if is_silent { settings.keep_ended } else { settings.silent_after };
             self.due.insert((known.due, key));
         }
     }
@@ -130,11 +155,17 @@ pub(super) fn start(work: &Work, at: Time) -> Time {
     work.started.or(work.result_started).unwrap_or(at)
 }
 
-fn place(work: &Work, room: Option<&mut Room>, at: Time, settings: &Settings) -> Place {
-    let apart = Place::apart(work);
+fn place(
+    kind: WorkKind,
+    id: &str,
+    room: Option<&mut Room>,
+    at: Time,
+    settings: &Settings,
+) -> Place {
+    let apart = Place::apart(kind, id);
     // Deliveries are as many as a room's events: they would fill a third of its trace.
     if let Some(room) = room
-        && work.kind != WorkKind::WebhookDelivery
+        && kind != WorkKind::WebhookDelivery
         && room.admits(at, settings)
     {
         let (trace, parent) = (ids::trace(&room.sid), Some(room.span_id()));

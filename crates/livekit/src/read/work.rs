@@ -96,6 +96,7 @@ fn unfinished(kind: WorkKind, id: &str) -> Option<Work> {
         is_over: false,
         of: None,
         failure: None,
+        answered: None,
     })
 }
 
@@ -199,15 +200,19 @@ fn sip_call(message: &lk::AnalyticsEvent) -> Option<Work> {
     };
     let status = SipCallStatus::try_from(info.call_status).unwrap_or(SipCallStatus::ScsActive);
     let id = if info.call_id.is_empty() { &message.sip_call_id } else { &info.call_id };
-    let created = [info.created_at_ns, info.created_at, info.started_at_ns, info.started_at];
-    let failed = status == SipCallStatus::ScsError;
+    let answered = first(&[info.started_at_ns, info.started_at]);
+    // A call that a final response rejected is disconnected, and no error.
+    let code = info.call_status_code.as_ref().map_or(0, |status| status.code);
+    let is_rejected = status == SipCallStatus::ScsDisconnected && code >= 400;
+    let failed = status == SipCallStatus::ScsError || is_rejected;
     let error_type = || sip_status(info.call_status_code.as_ref(), "sip_call_failed");
     Some(Work {
-        started: first(&created),
+        started: first(&[info.created_at_ns, info.created_at]).or(answered),
         ended: first(&[info.ended_at_ns, info.ended_at]),
         status: Some(info.call_status),
         is_over: failed || status == SipCallStatus::ScsDisconnected,
         failure: failed.then(|| failure(error_type(), &info.error)),
+        answered,
         ..unfinished(WorkKind::SipCall, id)?
     })
 }

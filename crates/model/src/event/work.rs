@@ -32,6 +32,8 @@ pub struct Work {
     pub of: Option<Arc<str>>,
     /// Why it failed, if it did.
     pub failure: Option<Failure>,
+    /// When a SIP call was answered.
+    pub answered: Option<Time>,
 }
 
 /// Why something failed.

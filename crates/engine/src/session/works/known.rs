@@ -4,10 +4,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::joined::Joined;
 use crate::ids;
 use crate::session::attributes::attribute;
 use crate::session::failure;
+use crate::session::legs::{Answer, Leg};
+use crate::session::settings::Settings;
 use livekit_otel_model::event::{Event, Failure, RoomSid, Time, Work, WorkKind};
+use livekit_otel_model::interned::Name;
 use livekit_otel_model::semconv::{key, span};
 use livekit_otel_model::signal::{Attribute, Link, Span, SpanId, SpanKind, TraceId, Value};
 
@@ -62,6 +66,9 @@ pub(super) struct Known {
     attributes: Vec<(Rank, Attribute)>,
     pub(super) due: Time,
     pub(super) is_released: bool,
+    // Of a SIP call: when it was answered, and what its participants say.
+    answered: Option<(Rank, Option<Time>)>,
+    joined: Joined,
 }
 
 impl Known {
@@ -80,6 +87,8 @@ impl Known {
             attributes: Vec::new(),
             due: at,
             is_released: false,
+            answered: None,
+            joined: Joined::default(),
         }
     }
 
@@ -99,6 +108,7 @@ impl Known {
         // Without a status, it is no success either.
         if work.status.is_some() || work.failure.is_some() {
             self.failure = self.failure.take().max(Some((rank, work.failure.clone())));
+            self.answered = self.answered.max(Some((rank, work.answered)));
         }
         for new in subject(event, room).chain(event.details.iter().map(attribute)) {
             match self.attributes.iter_mut().find(|(_, known)| known.key == new.key) {
@@ -116,6 +126,26 @@ impl Known {
         self.over.is_some()
     }
 
+    /// Adds what a participant says of its SIP call.
+    pub(super) fn join(&mut self, leg: Leg, now: Time) {
+        self.room = self.room.take().or_else(|| Some(leg.room.clone()));
+        self.joined.add(leg, now);
+    }
+
+    /// When its span is due, if nothing is reported after `now`.
+    pub(super) fn due_after(&self, now: Time, settings: &Settings) -> Time {
+        if self.is_over() {
+            return now + settings.linger;
+        }
+        let left = self.joined.left_at();
+        left.map_or(now + settings.silent_after, |at| now.max(at + settings.linger))
+    }
+
+    /// Whether a participant is still in its call.
+    pub(super) fn has_open_leg(&self) -> bool {
+        self.joined.has_open()
+    }
+
     /// Forgets what only its span needs, which is released.
     pub(super) fn release(&mut self) {
         self.is_released = true;
@@ -123,23 +153,24 @@ impl Known {
     }
 
     /// Its span; `rule` inferred its end, unless it is over.
-    pub(super) fn span(&self, kind: WorkKind, rule: &'static str) -> Span {
-        let (name, kind) = name(kind);
+    pub(super) fn span(&self, of: WorkKind, rule: &'static str) -> Span {
+        let (name, kind) = name(of);
         let (start, is_inferred) = self.start();
         let mut attributes: Vec<_> =
             self.attributes.iter().map(|(_, attribute)| attribute.clone()).collect();
+        if of == WorkKind::SipCall {
+            self.describe_call(start, &mut attributes);
+        }
         attributes.sort_by_key(|attribute| attribute.key);
         attributes.retain(|attribute| attribute.key != key::DURATION);
-        let failure = self.failure.as_ref().and_then(|(_, failure)| failure.as_ref());
-        if let Some(Failure { error_type, message }) = failure {
-            failure::attributes(error_type, message.clone(), &mut attributes);
+        if let Some(Failure { error_type, message }) = self.failure() {
+            failure::attributes(&error_type, message, &mut attributes);
         }
         if is_inferred {
             attributes.push(Attribute::new(key::START_INFERRED, START_BY_FIRST_REPORT));
         }
-        if self.over.is_none() {
-            attributes.push(Attribute::new(key::END_INFERRED, rule));
-        }
+        let (end, rule) = self.end(rule);
+        attributes.extend(rule.map(|rule| Attribute::new(key::END_INFERRED, rule)));
         let link = |(trace_id, span_id)| Link { trace_id, span_id };
         Span {
             trace_id: self.place.trace,
@@ -148,18 +179,60 @@ impl Known {
             name,
             kind,
             start,
-            end: self.ended.or(self.over).unwrap_or(self.newest).max(start),
+            end: end.max(start),
             attributes,
-            links: self.place.room.into_iter().map(link).collect(),
+            links: self.place.room.into_iter().map(link).chain(self.joined.links()).collect(),
         }
     }
 
     // Its start, and whether that is inferred.
     fn start(&self) -> (Time, bool) {
         let began = self.began.into_iter().chain(self.result_started).min();
-        match self.started.or(began) {
+        match self.started.or(began).or(self.joined.start()) {
             Some(start) => (start, false),
             None => (self.ended.map_or(self.first, |ended| ended.min(self.first)), true),
+        }
+    }
+
+    // Its end, and the rule that inferred it: `rule`, unless its participants have ended.
+    fn end(&self, rule: Name) -> (Time, Option<Name>) {
+        match (self.ended.or(self.over), self.joined.end()) {
+            (Some(end), _) => (end, None),
+            (None, Some(end)) => end,
+            (None, None) => {
+                let newest = self.joined.newest().map_or(self.newest, |at| at.max(self.newest));
+                (newest, Some(rule))
+            }
+        }
+    }
+
+    // Why it failed. The reports of a call's end win over its participant, but they call a call that was
+    // not answered a success.
+    fn failure(&self) -> Option<Failure> {
+        if let Some((_, Some(failure))) = &self.failure {
+            return Some(failure.clone());
+        }
+        let (error_type, message) = self.joined.last()?.failure()?;
+        let is_callees = ["user_rejected", "user_unavailable"].contains(&&*error_type);
+        (self.over.is_none() || is_callees)
+            .then(|| Failure { error_type, message: Some(message.into()) })
+    }
+
+    // Adds what is known of a SIP call: what its participants say, but what was reported wins.
+    fn describe_call(&self, start: Time, to: &mut Vec<Attribute>) {
+        for attribute in self.joined.last().map(Leg::attributes).unwrap_or_default() {
+            if to.iter().all(|known| known.key != attribute.key) {
+                to.push(attribute);
+            }
+        }
+        let (answer, at) = match self.answered {
+            Some((_, Some(at))) => (Answer::Answered, Some(at)),
+            Some((Rank { is_over: true, .. }, None)) => (Answer::Unanswered, None),
+            _ => (self.joined.answer(), self.joined.answered()),
+        };
+        to.push(Attribute::new(key::SIP_ANSWER, answer.name()));
+        if let Some(at) = at {
+            to.push(Attribute::new(key::SIP_ANSWER_LATENCY, at.since(start).as_secs_f64()));
         }
     }
 }
@@ -203,9 +276,13 @@ pub(super) fn name(kind: WorkKind) -> (&'static str, SpanKind) {
 
 impl Place {
     /// The place of an operation outside of any room's trace.
-    pub(super) fn apart(work: &Work) -> Self {
-        let kind = name(work.kind).0;
-        let span = ids::work(kind, &work.id);
-        Self { trace: ids::work_trace(kind, &work.id), span, parent: None, room: None }
+    pub(super) fn apart(kind: WorkKind, id: &str) -> Self {
+        let kind = name(kind).0;
+        Self {
+            trace: ids::work_trace(kind, id),
+            span: ids::work(kind, id),
+            parent: None,
+            room: None,
+        }
     }
 }

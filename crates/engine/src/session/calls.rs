@@ -1,0 +1,83 @@
+//! What the attributes of a SIP participant have said of its call.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use livekit_otel_model::event::{SipCall, SipStatus, Time};
+
+/// What the attributes of a participant have said of its call, in whatever order.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Call {
+    pub(super) id: Arc<str>,
+    pub(super) trunk: Option<Arc<str>>,
+    pub(super) rule: Option<Arc<str>>,
+    pub(super) number: Option<Arc<str>>,
+    pub(super) trunk_number: Option<Arc<str>>,
+    // The status at its leave, and whether one before and one after the answer was reported at any time.
+    pub(super) last: Option<SipStatus>,
+    pub(super) has_waited: bool,
+    pub(super) was_active: bool,
+    pub(super) invited: Option<Time>,
+    pub(super) answered: Option<Time>,
+    pub(super) has_tag: bool,
+}
+
+impl Call {
+    pub(super) fn new(id: Arc<str>) -> Self {
+        Self {
+            id,
+            trunk: None,
+            rule: None,
+            number: None,
+            trunk_number: None,
+            last: None,
+            has_waited: false,
+            was_active: false,
+            invited: None,
+            answered: None,
+            has_tag: false,
+        }
+    }
+
+    /// Adds what a message says of it; `left` if that is the participant's leave. Only then are the attributes
+    /// known to be the last: their changes are not reported.
+    pub(super) fn describe(&mut self, call: &SipCall, left: bool) {
+        for (known, new) in [
+            (&mut self.trunk, &call.trunk),
+            (&mut self.rule, &call.rule),
+            (&mut self.number, &call.number),
+            (&mut self.trunk_number, &call.trunk_number),
+        ] {
+            if known.is_none() {
+                known.clone_from(new);
+            }
+        }
+        match call.status {
+            Some(SipStatus::Dialing | SipStatus::Ringing) => self.has_waited = true,
+            Some(SipStatus::Automation | SipStatus::Active) => self.was_active = true,
+            Some(SipStatus::Hangup) | None => {}
+        }
+        if left {
+            self.last = self.last.max(call.status);
+        }
+        self.invited = earliest(self.invited, call.invited);
+        self.answered = earliest(self.answered, call.answered);
+        self.has_tag |= call.has_tag;
+    }
+
+    /// Whether it is an inbound call: each of those has a rule (protocol 1.54, sip/sip.go,
+    /// `EvaluateDispatchRule`).
+    pub(super) fn is_inbound(&self) -> bool {
+        self.rule.is_some() || self.invited.is_some()
+    }
+
+    /// Whether it still waited for its answer when the participant left.
+    pub(super) fn left_waiting(&self) -> bool {
+        matches!(self.last, Some(SipStatus::Dialing | SipStatus::Ringing))
+    }
+}
+
+fn earliest(known: Option<Time>, new: Option<Time>) -> Option<Time> {
+    known.into_iter().chain(new).min()
+}
