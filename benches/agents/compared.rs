@@ -99,13 +99,14 @@ impl Side {
             }
         });
         self.sent += calls.len();
+        let sent = Instant::now();
         let is_there = || {
             self.counts.spans.load(Relaxed) >= self.sent * of.spans
                 && self.counts.logs.load(Relaxed) >= self.sent * of.logs
         };
         while !is_there() {
             assert!(
-                began.elapsed() < PATIENCE,
+                sent.elapsed() < PATIENCE,
                 "{} of {} spans",
                 self.counts.spans.load(Relaxed),
                 self.sent * of.spans

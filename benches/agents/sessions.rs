@@ -43,8 +43,9 @@ fn measure(sessions: usize, cycles: u32) {
         let began = Instant::now();
         wanted += sessions * calls.spans;
         send(http, calls, sessions, nth);
+        let sent = Instant::now();
         while counts.spans.load(Relaxed) < wanted {
-            assert!(began.elapsed() < PATIENCE, "{} of {wanted}", counts.spans.load(Relaxed));
+            assert!(sent.elapsed() < PATIENCE, "{} of {wanted}", counts.spans.load(Relaxed));
             std::thread::park_timeout(Duration::from_millis(20));
         }
         let what = if nth < cycles { "cycle" } else { "end" };
