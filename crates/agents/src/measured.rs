@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use opentelemetry_proto::tonic::common::v1::AnyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use serde::Deserialize;
 
 use livekit_otel_model::foreign::{Measure, Measured};
 use livekit_otel_model::semconv::key;
 
-use crate::facts::{cut, text_of};
+use crate::facts::{cut, text, text_of};
 
 pub(crate) const EXCEPTION_TYPE: &str = "exception.type";
 // The span of what a user says. Its delays are parts of it.
@@ -33,31 +33,53 @@ const NUMBERS: [(&str, Measure); 10] = [
 ];
 const TOKENS: [Measure; 3] = [Measure::InputTokens, Measure::CachedTokens, Measure::OutputTokens];
 
+// A longer duration, in seconds, and a larger number of tokens or characters are mistakes. One would spoil a total.
+const LONGEST: f64 = 86_400.0;
+const MOST: f64 = (1u64 << 40) as f64;
+
+/// The unit of the delays of a user's turn. LiveKit's registry has seconds; npm's agents write milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unit {
+    Seconds,
+    Milliseconds,
+    /// Milliseconds if it is longer than the turn.
+    Unknown,
+}
+
+impl Unit {
+    /// The unit of a program, by its resource.
+    pub(crate) fn of(resource: &[KeyValue]) -> Self {
+        match text(resource, "telemetry.sdk.language") {
+            Some("nodejs" | "webjs") => Self::Milliseconds,
+            Some(_) => Self::Seconds,
+            None => Self::Unknown,
+        }
+    }
+}
+
 /// Reads a span; `None` if it says nothing of these.
-pub(crate) fn read(span: &Span) -> Option<Box<Measured>> {
+pub(crate) fn read(span: &Span, unit: Unit) -> Option<Box<Measured>> {
     let mut measured = Measured::default();
     let (mut is_request, mut exception) = (false, None);
     for attribute in &span.attributes {
         let (key, value) = (attribute.key.as_str(), attribute.value.as_ref());
-        let text = || text_of(value).filter(|text| !text.is_empty()).map(cut);
+        let named = || text_of(value).filter(|text| !text.is_empty()).map(cut);
         match key {
-            "gen_ai.provider.name" => measured.provider = text(),
-            "gen_ai.request.model" => measured.model = text(),
-            "gen_ai.tool.name" => measured.tool = text(),
-            "lk.speech_id" => measured.speech = text(),
-            "lk.interruption.source" => measured.interrupted_by = text(),
+            "gen_ai.provider.name" => measured.provider = named(),
+            "gen_ai.request.model" => measured.model = named(),
+            "gen_ai.tool.name" => measured.tool = named(),
+            "lk.speech_id" => measured.speech = named(),
+            "lk.interruption.source" => measured.interrupted_by = named(),
             "lk.interrupted" => measured.is_interrupted = flag(value),
-            key::CLOSE_REASON => measured.close_reason = text(),
-            key::ERROR_TYPE => measured.error = text(),
-            EXCEPTION_TYPE => exception = text(),
+            key::CLOSE_REASON => measured.close_reason = named(),
+            key::ERROR_TYPE => measured.error = named(),
+            EXCEPTION_TYPE => exception = named(),
             SPEECH => speech(&mut measured, text_of(value)),
             key if REQUESTS.contains(&key) => is_request = true,
             key => {
                 let measure = NUMBERS.iter().find(|(name, _)| *name == key);
-                if let Some((measure, number)) = measure.map(|(_, it)| *it).zip(number(value))
-                    && measured.number(measure).is_none()
-                {
-                    measured.numbers.push((measure, number));
+                if let Some((measure, number)) = measure.map(|(_, it)| *it).zip(number(value)) {
+                    add(&mut measured, measure, number);
                 }
             }
         }
@@ -67,18 +89,30 @@ pub(crate) fn read(span: &Span) -> Option<Box<Measured>> {
         measured.numbers.retain(|(measure, _)| !TOKENS.contains(measure));
     }
     if span.name == USER_TURN {
-        in_seconds(&mut measured, span);
+        in_seconds(&mut measured, span, unit);
     }
+    measured.numbers.retain(|(measure, number)| is_usable(*measure, *number));
     (measured != Measured::default()).then(|| Box::new(measured))
 }
 
-// The registry's unit is the second. npm's agents write milliseconds, which are longer than the turn.
-fn in_seconds(measured: &mut Measured, span: &Span) {
+// The first of several is read.
+fn add(measured: &mut Measured, measure: Measure, number: f64) {
+    if measured.number(measure).is_none() {
+        measured.numbers.push((measure, number));
+    }
+}
+
+fn in_seconds(measured: &mut Measured, span: &Span, unit: Unit) {
     let nanos = span.end_time_unix_nano.saturating_sub(span.start_time_unix_nano);
     let longest = Duration::from_nanos(nanos).as_secs_f64();
     for (measure, number) in &mut measured.numbers {
         let is_delay = matches!(measure, Measure::EndOfTurn | Measure::Transcription);
-        if is_delay && *number > longest {
+        let is_millis = match unit {
+            Unit::Seconds => false,
+            Unit::Milliseconds => true,
+            Unit::Unknown => *number > longest,
+        };
+        if is_delay && is_millis {
             *number /= 1000.0;
         }
     }
@@ -111,9 +145,11 @@ fn speech(measured: &mut Measured, json: Option<&str>) {
         return;
     };
     let seconds = seconds.or(audio_duration_ms.map(|millis| millis / 1000.0));
-    let read = [(Measure::Characters, characters_count), (Measure::Speech, seconds)];
-    let read = read.into_iter().filter_map(|(of, number)| Some((of, number?)));
-    measured.numbers.extend(read.filter(|(_, number)| is_usable(*number)));
+    for (measure, read) in [(Measure::Characters, characters_count), (Measure::Speech, seconds)] {
+        if let Some(number) = read {
+            add(measured, measure, number);
+        }
+    }
     // npm has the model only here.
     let Model { model_provider, model_name } = metadata.unwrap_or_default();
     measured.provider = measured.provider.take().or(model_provider.as_deref().map(cut));
@@ -128,22 +164,21 @@ fn flag(value: Option<&AnyValue>) -> Option<bool> {
 }
 
 fn number(value: Option<&AnyValue>) -> Option<f64> {
-    let number = match value?.value.as_ref()? {
-        Value::DoubleValue(number) => *number,
-        Value::IntValue(number) => *number as f64,
-        _ => return None,
-    };
-    is_usable(number).then_some(number)
+    match value?.value.as_ref()? {
+        Value::DoubleValue(number) => Some(*number),
+        Value::IntValue(number) => Some(*number as f64),
+        _ => None,
+    }
 }
 
-fn is_usable(number: f64) -> bool {
-    number.is_finite() && number >= 0.0
+fn is_usable(measure: Measure, number: f64) -> bool {
+    let is_count = TOKENS.contains(&measure) || measure == Measure::Characters;
+    (0.0..=if is_count { MOST } else { LONGEST }).contains(&number)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use opentelemetry_proto::tonic::common::v1::KeyValue;
 
     fn span(name: &str, millis: u64, attributes: Vec<(&str, Value)>) -> Span {
         let attribute = |(key, value): (&str, Value)| KeyValue {
@@ -163,22 +198,45 @@ mod tests {
         Value::StringValue(text.to_owned())
     }
 
+    fn read(span: &Span) -> Option<Box<Measured>> {
+        super::read(span, Unit::Seconds)
+    }
+
     #[test]
-    fn delays_longer_than_their_turn_are_milliseconds() {
-        for (given, read) in [(0.405, 0.405), (405.0, 0.405), (1.8, 1.8)] {
+    fn the_delays_of_npm_are_milliseconds() {
+        let language = |language: &str| {
+            let value = Some(AnyValue { value: Some(text(language)) });
+            vec![KeyValue { key: "telemetry.sdk.language".into(), value, ..KeyValue::default() }]
+        };
+        let cases = [
+            (language("python"), 0.405, 0.405),
+            (language("nodejs"), 405.0, 0.405),
+            (language("nodejs"), 1.0, 0.001),
+            (Vec::new(), 405.0, 0.405),
+            (Vec::new(), 1.8, 1.8),
+        ];
+        for (resource, given, expected) in cases {
             let delay = vec![("lk.transcription_delay", Value::DoubleValue(given))];
-            let measured = super::read(&span(USER_TURN, 1867, delay)).unwrap();
-            assert_eq!(measured.number(Measure::Transcription), Some(read));
+            let span = span(USER_TURN, 1867, delay);
+            let measured = super::read(&span, Unit::of(&resource)).unwrap();
+            assert_eq!(measured.number(Measure::Transcription), Some(expected));
         }
+    }
+
+    #[test]
+    fn the_first_of_several_numbers_is_read() {
+        let attribute = |count: u8| (SPEECH, text(&format!(r#"{{"characters_count":{count}}}"#)));
+        let measured = read(&span("tts_request", 1, (1..9).map(attribute).collect())).unwrap();
+        assert_eq!(measured.numbers, [(Measure::Characters, 1.0)]);
     }
 
     #[test]
     fn tokens_count_only_where_the_request_was_made() {
         let tokens = || vec![(key::USAGE_INPUT_TOKENS, Value::IntValue(40))];
-        assert_eq!(super::read(&span("agent_turn", 1, tokens())), None);
+        assert_eq!(read(&span("agent_turn", 1, tokens())), None);
         let mut request = tokens();
         request.push(("lk.llm_metrics", text("{}")));
-        let measured = super::read(&span("llm_request", 1, request)).unwrap();
+        let measured = read(&span("llm_request", 1, request)).unwrap();
         assert_eq!(measured.number(Measure::InputTokens), Some(40.0));
     }
 
@@ -188,18 +246,23 @@ mod tests {
         let npm = r#"{"charactersCount":26,"audioDurationMs":900,"metadata":{"modelProvider":"p","modelName":"m"}}"#;
         for (json, model) in [(python, None), (npm, Some("m"))] {
             let speech = span("tts_request", 1, vec![(SPEECH, text(json))]);
-            let measured = super::read(&speech).unwrap();
+            let measured = read(&speech).unwrap();
             assert_eq!(measured.numbers, [(Measure::Characters, 26.0), (Measure::Speech, 0.9)]);
             assert_eq!(measured.model.as_deref(), model);
         }
     }
 
     #[test]
-    fn what_is_no_number_or_negative_is_not_read() {
-        let values = [Value::DoubleValue(f64::NAN), Value::DoubleValue(-1.0), text("1")];
+    fn what_is_no_number_negative_or_longer_than_a_day_is_not_read() {
+        let values = [
+            Value::DoubleValue(f64::NAN),
+            Value::DoubleValue(-1.0),
+            Value::DoubleValue(1e6),
+            text("1"),
+        ];
         for value in values {
-            assert_eq!(super::read(&span("llm_node", 1, vec![("lk.response.ttft", value)])), None);
+            assert_eq!(read(&span("llm_node", 1, vec![("lk.response.ttft", value)])), None);
         }
-        assert_eq!(super::read(&span("tts_request", 1, vec![(SPEECH, text("{"))])), None);
+        assert_eq!(read(&span("tts_request", 1, vec![(SPEECH, text("{"))])), None);
     }
 }

@@ -12,7 +12,7 @@ use livekit_otel_model::semconv::key;
 use crate::classes::{Place, is_content_event};
 use crate::clean::Pass;
 use crate::facts;
-use crate::measured;
+use crate::measured::{self, Unit};
 use crate::origin::{Program, encoded};
 use crate::rules::Rules;
 
@@ -25,17 +25,24 @@ pub(crate) fn read(
     let all = scopes.map(|scope| scope.spans.len()).sum();
     let mut spans = Vec::with_capacity(all);
     for resource in request.resource_spans {
+        let attributes = resource.resource.as_ref().map(|resource| &resource.attributes[..]);
+        let unit = Unit::of(attributes.unwrap_or_default());
         let program = Program::read(rules.privacy, resource.resource, resource.schema_url);
         for scope in resource.scope_spans {
             let origin = program.scope(rules.privacy, scope.scope, scope.schema_url);
-            spans.extend(scope.spans.into_iter().filter_map(|span| one(rules, &origin, span)));
+            let read = |span| one(rules, (&origin, unit), span);
+            spans.extend(scope.spans.into_iter().filter_map(read));
         }
     }
     let unusable = (all - spans.len()) as u64;
     (spans, unusable)
 }
 
-fn one(rules: &Rules<'_>, origin: &Arc<Origin>, mut span: Span) -> Option<ForeignSpan> {
+fn one(
+    rules: &Rules<'_>,
+    (origin, unit): (&Arc<Origin>, Unit),
+    mut span: Span,
+) -> Option<ForeignSpan> {
     let trace_id = facts::trace_id(&std::mem::take(&mut span.trace_id))?;
     let span_id = facts::span_id(&std::mem::take(&mut span.span_id))?;
     // A parent of zeros is none; one of another length makes no root of its child.
@@ -45,7 +52,7 @@ fn one(rules: &Rules<'_>, origin: &Arc<Origin>, mut span: Span) -> Option<Foreig
     };
     let mut facts = rules.facts();
     facts::read(&span.attributes, &mut facts);
-    facts.measured = measured::read(&span);
+    facts.measured = measured::read(&span, unit);
     let failure = failure(&span);
     let links = links(rules, &mut span);
     let name = Arc::from(span.name.as_str());
@@ -121,5 +128,5 @@ fn failure(span: &Span) -> Option<Arc<str>> {
     let places = || std::iter::once(&span.attributes).chain(events.clone());
     let of = |key| places().find_map(|attributes: &Vec<KeyValue>| facts::text(attributes, key));
     let failure = of(key::ERROR_TYPE).or_else(|| of(measured::EXCEPTION_TYPE));
-    Some(failure.unwrap_or_default().into())
+    Some(failure.map(facts::cut).unwrap_or_default())
 }

@@ -91,7 +91,8 @@ impl Uploads {
             if head.status.is_success() {
                 return Ok(());
             }
-            let wait = retry_after(&head).filter(|wait| Instant::now() + *wait < deadline);
+            let left = deadline.saturating_duration_since(Instant::now());
+            let wait = retry_after(&head).filter(|wait| *wait < left);
             let Some(wait) = wait else {
                 let message = message(&text.unwrap_or_default());
                 return Err(UploadError::Refused { status: head.status, message });

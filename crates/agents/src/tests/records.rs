@@ -168,6 +168,8 @@ fn a_status_message_becomes_the_type_of_the_error() {
         let redacted = Span::decode(plain.body.redacted.unwrap()).unwrap();
         assert_eq!(redacted.status.unwrap().message, expected);
     }
+    let long = failed(vec![attribute("error.type", text(&"x".repeat(5000)))]);
+    assert_eq!(one(&DROP, long).failure.map(|failure| failure.len()), Some(128));
     let fine = Span { status: Some(Status { code: 1, ..Default::default() }), ..span(vec![]) };
     assert_eq!(one(&DROP, fine).failure, None);
 }

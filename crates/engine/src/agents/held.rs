@@ -11,8 +11,6 @@ use livekit_otel_model::signal::SpanId;
 
 /// How many bytes and spans are held in all jobs together.
 pub(super) const MOST: Size = Size { bytes: 32 << 20, records: 50_000 };
-// The memory of a span beside its body.
-const OVERHEAD: usize = 768;
 
 /// Those of one job, by their parents.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -34,7 +32,7 @@ impl Held {
     }
 
     pub(super) fn push(&mut self, parent: SpanId, span: ForeignSpan) {
-        self.size += Size::of(&span.body, OVERHEAD);
+        self.size += Size::of_span(&span);
         self.parents.insert(span.span_id, parent);
         self.children.entry(parent).or_default().push(span);
     }
@@ -72,7 +70,7 @@ impl Held {
     fn take_children(&mut self, id: SpanId) -> Vec<ForeignSpan> {
         let children = self.children.remove(&id).unwrap_or_default();
         for child in &children {
-            self.size -= Size::of(&child.body, OVERHEAD);
+            self.size -= Size::of_span(child);
             self.parents.remove(&child.span_id);
         }
         children

@@ -227,7 +227,7 @@ impl Job {
     /// The memory that it takes, in bytes. The lists of ids grow ahead.
     pub(super) fn weight(&self) -> usize {
         let ids = 10 * self.seen.len() + 30 * self.own.len();
-        6144 + ids + 400 * self.missing.len() + 100 * self.traces.len()
+        6144 + ids + self.learnt.weight() + 400 * self.missing.len() + 100 * self.traces.len()
     }
 
     fn silent_at(&self) -> Time {

@@ -159,10 +159,11 @@ impl Agents {
         sessions: &mut Sessions,
         out: &mut Foreign,
     ) {
-        for facts in facts.filter(|facts| facts.is_redacted) {
-            if let Some(key) = Key::of(facts) {
-                self.with(&key, now, sessions, out, |job, _| job.hear(facts, now));
-            }
+        let flagged = facts.filter(|facts| facts.is_redacted);
+        let jobs: BTreeMap<Key, &Facts> =
+            flagged.filter_map(|facts| Some((Key::of(facts)?, facts))).collect();
+        for (key, facts) in jobs {
+            self.with(&key, now, sessions, out, |job, _| job.hear(facts, now));
         }
     }
 
@@ -438,7 +439,8 @@ impl Agents {
         }
         let mut waiting = self.turns;
         waiting += job.turns.size();
-        if !waiting.fits(turns::MOST) {
+        let of_job = job.turns.size().records;
+        if !waiting.fits(turns::MOST) || of_job > turns::MOST_OF_JOB {
             job.release_turns(None, &mut context);
         }
         job.due = job.next_deadline();

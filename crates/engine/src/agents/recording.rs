@@ -64,7 +64,7 @@ pub(super) fn record(
         recording.close_reason.as_deref().map(|it| Value::from(&*close_reason(it))),
     );
     add(key::RECORDING_USER_TURNS, recording.user_turns.map(Value::from));
-    let errors: u64 = recording.errors.iter().map(|(_, count)| count).sum();
+    let errors: u64 = recording.errors.iter().fold(0, |sum, (_, count)| sum.saturating_add(*count));
     let mut failed: Vec<_> = recording.errors.iter().filter(|(_, count)| *count > 0).collect();
     failed.sort_by(|(a, of_a), (b, of_b)| of_b.cmp(of_a).then(a.cmp(b)));
     add(key::RECORDING_ERRORS, (errors > 0).then(|| errors.into()));

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use livekit_otel_model::event::Time;
-use livekit_otel_model::foreign::{Body, ForeignLog};
+use livekit_otel_model::foreign::{Body, ForeignLink, ForeignLog, ForeignSpan};
 
 /// How long they wait.
 const WAIT: Duration = Duration::from_secs(10);
@@ -15,6 +15,8 @@ const WAIT: Duration = Duration::from_secs(10);
 pub(super) const MOST: Size = Size { bytes: 16 << 20, records: 50_000 };
 // The memory of a record beside its body.
 const OVERHEAD: usize = 512;
+// That of a span, with what is measured on it, beside its body and its links.
+const SPAN: usize = 1024;
 
 /// The size of records in memory.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +51,13 @@ impl Size {
     pub(super) fn of(body: &Body, beside: usize) -> Self {
         let redacted = body.redacted.as_ref().map_or(0, Bytes::len);
         Self { bytes: beside + body.sent.len() + redacted, records: 1 }
+    }
+
+    /// One span.
+    pub(super) fn of_span(span: &ForeignSpan) -> Self {
+        let links = span.links.iter().map(|link| Self::of(&link.body, size_of::<ForeignLink>()));
+        let links: usize = links.map(|size| size.bytes).sum();
+        Self::of(&span.body, SPAN + links)
     }
 }
 

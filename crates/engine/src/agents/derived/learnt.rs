@@ -22,6 +22,7 @@ const MOST_SPEECHES: usize = 32;
 // Values that wait until a model of their kind is known, and for how long: the span above comes with the next upload.
 const MOST_WAITING: usize = 64;
 const WAIT: Duration = Duration::from_secs(10);
+const LONGEST_TOOL: Duration = Duration::from_hours(24);
 // OpenTelemetry's `error.type` of what is not known.
 const OTHER: &str = "_OTHER";
 // The close reason of a session that failed.
@@ -124,7 +125,11 @@ impl Learnt {
                 turn.called = turn.called.max(Some(span.start));
                 let tool = measured.and_then(|measured| measured.tool.clone());
                 let labels = Labels::Tool { tool, error: error(span) };
-                self.add(&of(What::Tool, seconds(span.end.since(span.start))), labels, to);
+                let took = span.end.since(span.start);
+                // Without one of its times it would spoil the sum.
+                if took < LONGEST_TOOL {
+                    self.add(&of(What::Tool, seconds(took)), labels, to);
+                }
             }
             names::LLM_ATTEMPT | names::TTS_ATTEMPT => {
                 self.add_of_model(of(What::Requests, 1.0), kind, model.as_ref(), error(span), to);
@@ -175,6 +180,11 @@ impl Learnt {
             self.leave(waiting, model, to);
         }
         self.count_unfinished(to);
+    }
+
+    /// The memory of what waits, in bytes.
+    pub(in crate::agents) fn weight(&self) -> usize {
+        320 * self.waiting.len()
     }
 
     /// Counts the job, once.
@@ -274,7 +284,7 @@ impl Learnt {
         let waiting = Waiting { value, kind, is_request, error, received: to.now };
         if let Some(model) = known {
             self.leave(waiting, model, to);
-        } else if self.waiting.len() < MOST_WAITING {
+        } else if self.waiting.len() < MOST_WAITING && !self.is_counted {
             self.waiting.push_back(waiting);
         } else {
             self.leave(waiting, Model::default(), to);

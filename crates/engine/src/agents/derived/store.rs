@@ -4,6 +4,7 @@ mod saved;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,9 @@ use livekit_otel_model::semconv::key;
 use livekit_otel_model::signal::{
     Attribute, Metric, Number, NumberPoint, SpanId, Temporality, TraceId,
 };
+
+// A series without ids ends after so long without a value: uploads choose its labels.
+const FORGOTTEN: Duration = Duration::from_hours(24);
 
 /// The series of all derived metrics.
 #[derive(Debug)]
@@ -126,8 +130,8 @@ impl Derived {
         self.series.retain(|key, series| {
             let of = all.entry(key.what).or_insert_with(|| Gathered::new(key.what, histograms));
             series.flush(interval, of);
-            let counts = key.room.is_none() && temporality == Temporality::Cumulative;
-            let stays = counts || now.since(series.last) < IDLE;
+            let has_id = key.room.is_some() || temporality == Temporality::Delta;
+            let stays = now.since(series.last) < if has_id { IDLE } else { FORGOTTEN };
             live += usize::from(stays && key.labels != Labels::Overflow);
             stays
         });

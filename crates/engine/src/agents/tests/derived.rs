@@ -347,7 +347,7 @@ fn derived_values_replace_a_jobs_own_points_of_that_name() {
 }
 
 #[test]
-fn series_open_with_zero_and_those_with_ids_end_5_minutes_after_their_last_value() {
+fn series_open_with_zero_and_end_a_day_after_their_last_value_those_with_ids_after_5_minutes() {
     for (level, stays) in [(Level::Node, true), (Level::Participant, false)] {
         let stats = stats::Settings { level, ..stats::Settings::default() };
         let mut run = Run::measuring(session::Settings::default(), stats);
@@ -374,6 +374,10 @@ fn series_open_with_zero_and_those_with_ids_end_5_minutes_after_their_last_value
         run.out.metrics.clear();
         run.flush(410);
         assert_eq!(!points(&run).is_empty(), stays, "{level:?}");
+        run.flush(5 + 86_400);
+        run.out.metrics.clear();
+        run.flush(10 + 86_400);
+        assert_eq!(points(&run), [], "{level:?}");
     }
 }
 

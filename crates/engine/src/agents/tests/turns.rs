@@ -318,3 +318,24 @@ fn windows_of_rooms_without_a_job_are_not_kept() {
     run.windows(vec![window("PA_ada", UP, (19, 29), 9, (1, 1))], 30);
     assert_eq!(run.engine.agents.windows.parts().count(), 1);
 }
+
+#[test]
+fn the_links_of_turns_that_wait_are_bounded() {
+    let mut run = Run::waiting(Join);
+    for nth in 10..110 {
+        let mut turn = of("PA_ada", span("user_turn", nth, 2, 2));
+        turn.links = vec![link(([9; 16], id(1))); 10_000];
+        run.spans(vec![turn], 5);
+    }
+    // Each has about 900 KB: 64 MiB wait at most.
+    assert!((10..109).any(|nth| run.has(nth)));
+}
+
+#[test]
+fn a_job_has_at_most_1000_turns_that_wait() {
+    let mut run = Run::waiting(Join);
+    run.spans((10..1010).map(|nth| of("PA_ada", span("user_turn", nth, 2, 2))).collect(), 5);
+    assert!(!run.has(10));
+    run.spans(vec![of("PA_ada", span("user_turn", 2000, 2, 2))], 6);
+    assert!(run.has(10) && run.has(2000));
+}
