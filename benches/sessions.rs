@@ -126,6 +126,7 @@ fn event(kind: EventKind, of: usize, track: Option<usize>, nth: u64) -> Event {
             requested: Vec::new(),
             client_span: None,
             disconnect_reason: None,
+            sip: None,
         }),
         track: track.map(|track| Track {
             sid: TrackSid::new(&format!("TR_{track:012}")).unwrap(),
