@@ -60,7 +60,9 @@ pub(crate) fn upload(http: &str, room: &str, number: u8, end: End) -> usize {
         let attributes = resource.resource.iter_mut().flat_map(|resource| &mut resource.attributes);
         attributes.for_each(|attribute| rename(attribute, &renamed));
     }
-    requests.iter().for_each(|request| post(http, &request.encode_to_vec()));
+    for request in &requests {
+        post(http, &request.encode_to_vec());
+    }
     spans(&mut requests).count()
 }
 
