@@ -2,15 +2,20 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use livekit_otel_agents::Reader;
 use livekit_otel_engine::session;
 use livekit_otel_engine::stats::calls::{AttemptState, Connecting, Count, Fec, JoinState, Timing};
 use livekit_otel_engine::stats::{NodeReports, Settings};
 use livekit_otel_engine::{Batch, Engine};
 use livekit_otel_export::{Settings as Export, metric_requests, send_once};
 use livekit_otel_livekit as livekit;
-use livekit_otel_model::Signal;
 use livekit_otel_model::event::rooms::{Coverage, ListedRoom, Rooms};
-use livekit_otel_model::event::{Decoded, Direction, RoomSid, TrackKind};
+use livekit_otel_model::event::{Decoded, Direction, RoomSid, Time, TrackKind};
+use livekit_otel_model::semconv::metric as name;
+use livekit_otel_model::signal::Metric;
+use livekit_otel_model::{Signal, Source};
 use serde_json::json;
 
 #[path = "../../it/capture.rs"]
@@ -43,7 +48,30 @@ pub(super) fn of_a_call(settings: Settings) -> Batch {
     engine.flush(end, &mut out);
     let mut points = during.unwrap();
     points.metrics.append(&mut out.metrics);
+    points.metrics.extend(of_agents(settings));
     points
+}
+
+// Those that are derived from an agent's spans, after the end of its job.
+fn of_agents(settings: Settings) -> Vec<Metric> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/captures/agents/ordinary.agents.jsonl");
+    let text = std::fs::read_to_string(path).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let at = |line: &serde_json::Value| Time::from_millis(line["at"].as_i64().unwrap()).unwrap();
+    let lines: Vec<_> = lines.filter(|line| line["kind"] == "traces").collect();
+    let mut engine = Engine::new(session::Settings::default(), settings, at(&lines[0]));
+    let mut out = Batch::default();
+    for line in &lines {
+        let body = STANDARD.decode(line["body_base64"].as_str().unwrap()).unwrap();
+        let read = Reader::default().read(Source::AgentTraces, &body).unwrap();
+        engine.apply(&Decoded::Upload(read.upload), at(line), false, &mut out);
+    }
+    let end = at(&lines[lines.len() - 1]) + 2 * capture::INTERVAL;
+    engine.tick(end, &mut out);
+    engine.flush(end, &mut out);
+    let is_derived =
+        |metric: &Metric| metric.name.starts_with("lk.agent") || metric.name == name::TOOL_DURATION;
+    out.metrics.into_iter().filter(is_derived).collect()
 }
 
 // The call's loopback loses nothing: a stream that does.
