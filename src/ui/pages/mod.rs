@@ -12,6 +12,7 @@ mod plot;
 mod quality;
 mod room;
 mod rooms;
+mod scale;
 #[cfg(test)]
 mod tests;
 mod time;

@@ -5,6 +5,7 @@ use maud::{Markup, html};
 use super::layout::path;
 use super::outside::{Outside, name, sentence};
 use super::people::{People, Person};
+use super::scale;
 use super::time::{Axis, between, exact, percent};
 use crate::ui::store::Bar;
 use livekit_otel_model::event::Time;
@@ -53,7 +54,6 @@ pub(super) struct Waterfall<'a> {
 
 impl<'a> Waterfall<'a> {
     pub(super) fn draw(&self) -> Markup {
-        let ticks = self.axis.ticks(TICKS);
         html! {
             section aria-labelledby="waterfall" {
                 h2 #waterfall { "Waterfall" }
@@ -76,13 +76,7 @@ impl<'a> Waterfall<'a> {
                         th.n scope="col" { "Duration" }
                         th.time scope="col" {
                             span.hidden { "Timeline" }
-                            svg.axis aria-hidden="true" focusable="false" {
-                                text x="0" y="11" { "0" }
-                                @for (part, name) in &ticks {
-                                    text x=(percent(*part)) y="11"
-                                        text-anchor=(if *part > 0.94 { "end" } else { "middle" }) { (name) }
-                                }
-                            }
+                            (scale::labels(self.axis, TICKS))
                         }
                     } }
                     @if let Some(own) = self.people.room.own().filter(|_| !self.is_whole) {
@@ -165,10 +159,7 @@ impl<'a> Waterfall<'a> {
         let (y, height) = if class == "whole" { ("6", "4") } else { ("3", "10") };
         html! {
             svg.bar aria-hidden="true" focusable="false" {
-                @for (part, _) in self.axis.ticks(TICKS) {
-                    @let at = percent(part);
-                    line.grid x1=(at) x2=(at) y1="0" y2="16" {}
-                }
+                (scale::lines(self.axis, TICKS))
                 rect class={ "b " (class) } x=(percent(from)) width=(percent(to - from)) y=(y) height=(height) {}
                 // A stroke at its start, which keeps very short bars visible.
                 @let at = percent(from);

@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::super::outside::name;
 use super::super::people::People;
+use super::super::scale;
 use super::super::time::{Axis, percent};
 use super::shown::{Shown, length, names};
 use crate::ui::store::{Cause, Stage, Turn};
@@ -29,13 +30,7 @@ pub(super) fn lanes(people: &People<'_>, shown: &Shown<'_>, axis: Axis) -> Marku
                 th.n scope="col" { "Longest" }
                 th.time scope="col" {
                     span.hidden { "Timeline" }
-                    svg.axis aria-hidden="true" focusable="false" {
-                        text x="0" y="11" { "0" }
-                        @for (part, name) in axis.ticks(TICKS) {
-                            text x=(percent(part)) y="11"
-                                text-anchor=(if part > 0.94 { "end" } else { "middle" }) { (name) }
-                        }
-                    }
+                    (scale::labels(axis, TICKS))
                 }
             } }
             @for job in &jobs { (of_job(people, shown, *job, axis, jobs.len() > 1)) }
@@ -143,10 +138,7 @@ fn lane(label: &Markup, class: &str, pieces: &[Piece], axis: Axis) -> Markup {
 fn bar(class: &str, pieces: &[Piece], axis: Axis) -> Markup {
     html! {
         svg.bar aria-hidden="true" focusable="false" {
-            @for (part, _) in axis.ticks(TICKS) {
-                @let at = percent(part);
-                line.grid x1=(at) x2=(at) y1="0" y2="16" {}
-            }
+            (scale::lines(axis, TICKS))
             @for piece in pieces {
                 @let (from, to) = (axis.part(piece.start), axis.part(piece.end));
                 rect class={ "b " (class) } x=(percent(from)) width=(percent(to - from)) y="3" height="10" {}

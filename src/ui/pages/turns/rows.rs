@@ -7,6 +7,7 @@ use maud::{Markup, html};
 use super::super::outside::{name, sentence};
 use super::super::people::People;
 use super::super::plot::Metric;
+use super::super::scale;
 use super::super::time::{Axis, exact, percent, time_of_day};
 use super::shown::{Shown, causes, class, epoch, id, length, names, speakers, words};
 use crate::ui::store::{Failure, Part, Stage, Turn, What};
@@ -188,10 +189,7 @@ fn bar(parts: &[Part], axis: Axis, is_silent: bool) -> Markup {
     let end = parts.last().map_or(axis.start, |part| part.end);
     html! {
         svg.bar aria-hidden="true" focusable="false" {
-            @for (part, _) in axis.ticks(TICKS) {
-                @let at = percent(part);
-                line.grid x1=(at) x2=(at) y1="0" y2="16" {}
-            }
+            (scale::lines(axis, TICKS))
             @for part in parts {
                 @let (from, to) = (place(part.start), place(part.end));
                 rect class={ "b " (class(part.cause)) } x=(percent(from)) width=(percent(to - from)) y="3" height="10" {}

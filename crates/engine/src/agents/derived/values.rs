@@ -1,4 +1,4 @@
-//! What is derived, and the attributes that tell its series apart.
+//! What is derived, and the attributes that distinguish its series.
 
 use std::sync::Arc;
 
