@@ -36,6 +36,20 @@ pub(crate) struct Serve {
 
 impl Serve {
     pub(crate) fn start(collector: &str, more: &[(&str, &str)]) -> Self {
+        let mut serve = Self::spawn(collector, more);
+        let line = serve.wait_for("listening");
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let address = |key: &str| {
+            let fields = line.get("fields").unwrap_or(&line);
+            fields[key].as_str().unwrap().to_owned()
+        };
+        (serve.http, serve.grpc) = (address("http"), address("grpc"));
+        serve.admin = address("admin");
+        serve
+    }
+
+    /// Does not wait until it listens: it may end before that.
+    pub(crate) fn spawn(collector: &str, more: &[(&str, &str)]) -> Self {
         let mut command = command(&["serve", "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"]);
         command.args(["--endpoint", collector, "--log-format", "json", "--log-level", "trace"]);
         command.env("LIVEKIT_KEYS", format!("{KEY}: {SECRET}")).envs(more.iter().copied());
@@ -48,16 +62,7 @@ impl Serve {
             }
         });
         let (http, grpc, admin) = Default::default();
-        let mut serve = Self { child, http, grpc, admin, log, seen: Vec::new() };
-        let line = serve.wait_for("listening");
-        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-        let address = |key: &str| {
-            let fields = line.get("fields").unwrap_or(&line);
-            fields[key].as_str().unwrap().to_owned()
-        };
-        (serve.http, serve.grpc) = (address("http"), address("grpc"));
-        serve.admin = address("admin");
-        serve
+        Self { child, http, grpc, admin, log, seen: Vec::new() }
     }
 
     pub(crate) fn wait_for(&mut self, what: &str) -> String {

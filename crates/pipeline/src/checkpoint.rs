@@ -136,7 +136,15 @@ impl Checkpoints {
         self.saved.load(Relaxed)
     }
 
-    /// Restores the snapshot. Returns the last entry of the journal that it covers.
+    /// Restores the counts of inputs, which are known without the rest of the snapshot.
+    pub(super) fn restore_inputs(&self, ledger: &Ledger) {
+        let inputs = self.head.iter().flat_map(|head| head.inputs);
+        for (source, processed) in Source::ALL.into_iter().zip(inputs) {
+            ledger.restore_input(source, processed);
+        }
+    }
+
+    /// Restores the state. Returns the last entry of the journal that it covers.
     pub(super) fn restore(
         &mut self,
         engine: &mut Engine,
@@ -147,9 +155,6 @@ impl Checkpoints {
             exporter.restore(None, self.is_whole);
             return 0;
         };
-        for (source, processed) in Source::ALL.into_iter().zip(head.inputs) {
-            ledger.restore_input(source, processed);
-        }
         let loaded = load(engine, rest);
         let missing = loaded.missing();
         if missing > 0 {

@@ -66,6 +66,10 @@ pub struct Durable {
 /// sessions are ended and all instruments flushed.
 pub fn start(parts: Parts, reader: Reader) -> (Ticks, JoinHandle<Ended>) {
     let (queue, ticks) = mpsc::unbounded_channel();
+    // Before the task: a reader of the ledger never sees counts that go back.
+    if let Some(durable) = &parts.durable {
+        durable.checkpoints.restore_inputs(&parts.ledger);
+    }
     let quarantine = parts
         .durable
         .as_ref()
