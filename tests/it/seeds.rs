@@ -213,7 +213,8 @@ fn list(
         };
         let known = rooms.iter().position(|known| known.sid == sid).unwrap_or_else(|| {
             let (name, created) = (room.name.clone(), room.created);
-            rooms.push(ListedRoom { sid, name, created, participants: Some(Vec::new()) });
+            let participants = Some(Vec::new());
+            rooms.push(ListedRoom { sid, name, created, participants, size: None });
             rooms.len() - 1
         });
         let Some(who) = event.participant.as_ref().filter(|_| !is_empty) else { continue };
@@ -223,6 +224,7 @@ fn list(
             kind: None,
             joined: who.joined,
             is_forwarded: false,
+            sip: None,
         };
         if let Some(all) = &mut rooms[known].participants
             && random.below(3) == 0

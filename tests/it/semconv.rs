@@ -258,6 +258,7 @@ fn reconciled() -> Batch {
         name: None,
         created: Some(at(0)),
         participants: Some(Vec::new()),
+        size: None,
     };
     let list = |rooms| {
         Decoded::Rooms(Rooms { at: None, coverage: Coverage::Deployment, rooms, event: None })

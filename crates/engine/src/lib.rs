@@ -18,6 +18,7 @@ pub mod stats;
 
 use agents::Agents;
 use agents::metrics::ForeignMetrics;
+use livekit_otel_model::event::answer::Question;
 use livekit_otel_model::event::{Decoded, ParticipantSid, RoomSid, Time};
 use livekit_otel_model::foreign::{Facts, Foreign, Upload};
 use livekit_otel_model::signal::{Data, LogRecord, Metric, Span, Table};
@@ -113,6 +114,7 @@ impl Engine {
                 }
                 self.sessions.reconcile(rooms, now, &mut self.outputs);
             }
+            Decoded::Answer(answer) => self.sessions.answer(answer, now, &mut self.outputs),
             Decoded::Upload(Upload::Metrics(metrics)) => {
                 self.agents.hear_metrics(metrics, now, &mut self.sessions, &mut out.foreign);
                 let is_replaced = |name: &str, facts: &Facts| self.agents.replaces(name, facts);
@@ -140,6 +142,23 @@ impl Engine {
     pub fn next_deadline(&self) -> Option<Time> {
         let (sessions, agents) = (self.sessions.next_deadline(), self.agents.next_deadline());
         sessions.into_iter().chain(agents).min()
+    }
+
+    /// Allows questions to LiveKit's API. Without this, nothing is asked.
+    pub fn enable_questions(&mut self) {
+        self.sessions.enable_questions();
+    }
+
+    /// The next question to LiveKit's API that is due at `now`. Its answer is to be applied as
+    /// [`Decoded::Answer`]; until then it is due again every 30 s. Outputs depend on answers alone, and not
+    /// on which questions were asked. Nothing is asked of a room that is known to have ended.
+    pub fn question(&mut self, now: Time) -> Option<Question> {
+        self.sessions.question(now)
+    }
+
+    /// When [`Engine::question`] may have one next.
+    pub fn next_question(&self) -> Option<Time> {
+        self.sessions.next_question()
     }
 
     /// Adds the reports and calls of this process's own node.

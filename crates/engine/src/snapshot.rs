@@ -50,10 +50,12 @@ pub enum Part {
     AgentSeries,
     /// Series of metrics that are derived from agents' records.
     DerivedSeries,
+    /// Questions to LiveKit's API.
+    Questions,
 }
 
 impl Part {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::Head,
         Self::Room,
         Self::Roomless,
@@ -71,6 +73,7 @@ impl Part {
         Self::Agents,
         Self::AgentSeries,
         Self::DerivedSeries,
+        Self::Questions,
     ];
 }
 

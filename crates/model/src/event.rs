@@ -1,6 +1,7 @@
 //! What LiveKit reports, in the program's own types: events of rooms ([`Event`]), statistics of their
-//! streams ([`StreamStat`]) and lists of open rooms ([`rooms`]).
+//! streams ([`StreamStat`]), lists of open rooms ([`rooms`]) and answers of its API ([`answer`]).
 
+pub mod answer;
 mod decoded;
 mod entity;
 mod ids;

@@ -86,7 +86,7 @@ fn lossy() -> Decoded {
 // A room that was never reported.
 fn listed() -> Decoded {
     let sid = RoomSid::new("RM_listed").unwrap();
-    let room = ListedRoom { sid, name: None, created: None, participants: None };
+    let room = ListedRoom { sid, name: None, created: None, participants: None, size: None };
     Decoded::Rooms(Rooms {
         at: None,
         coverage: Coverage::Deployment,

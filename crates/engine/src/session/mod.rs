@@ -20,6 +20,7 @@ mod outputs;
 mod participant;
 mod places;
 mod presence;
+mod questions;
 mod reconcile;
 mod release;
 mod restart;

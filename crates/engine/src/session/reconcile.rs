@@ -80,6 +80,24 @@ impl Sessions {
         }
         self.apply_early(now, out);
     }
+
+    /// Compares the participants of an open room, which the API listed at `at`, as a list of rooms is
+    /// compared that has them.
+    pub(super) fn compare_participants(
+        &mut self,
+        sid: &RoomSid,
+        participants: &[ListedParticipant],
+        (at, now): (Time, Time),
+        out: &mut Outputs,
+    ) {
+        let Some(room) = self.rooms.get_mut(sid) else { return };
+        let settings = self.settings.clone();
+        let coverage = &Coverage::Deployment;
+        let mut round = Round { coverage, at, now, settings: &settings, out };
+        room.heard = now;
+        round.participants(room, participants);
+        self.settle(Some(sid.clone()), now, out);
+    }
 }
 
 impl Round<'_> {
@@ -127,7 +145,13 @@ impl Round<'_> {
         room.name = room.name.take().or_else(|| listed.name.clone());
         room.created = room.created.or(listed.created);
         room.node = room.node.take().or_else(|| self.node().map(|node| (self.at, node.clone())));
-        let Some(participants) = &listed.participants else { return };
+        if let Some(participants) = &listed.participants {
+            self.participants(room, participants);
+        }
+    }
+
+    // The list has all participants of the room.
+    fn participants(&mut self, room: &mut Room, participants: &[ListedParticipant]) {
         for listed in participants {
             self.listed_participant(room, listed);
         }

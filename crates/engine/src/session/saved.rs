@@ -38,6 +38,9 @@ impl Sessions {
         }
         to.put(Part::Roomless, &self.roomless)?;
         to.put(Part::Works, &self.works)?;
+        for questions in self.questions.saved().chunks(MANY) {
+            to.put(Part::Questions, &questions)?;
+        }
         to.put(Part::Gone, &self.gone)?;
         let mut wakes: Vec<_> = self.wakes.iter().map(|Reverse(wake)| wake).collect();
         wakes.sort_unstable();
@@ -72,6 +75,7 @@ impl Sessions {
                 self.names.extend(names);
             }
             Part::Works => self.works = read::<Works>(content)?,
+            Part::Questions => self.questions.restore(read(content)?),
             Part::Gone => self.gone = read::<Gone>(content)?,
             Part::Roomless => self.roomless = read::<Twins>(content)?,
             Part::Wakes => {

@@ -11,6 +11,7 @@ use super::gone::Gone;
 use super::log;
 use super::outputs::{Outcome, Outputs};
 use super::places::Places;
+use super::questions::Questions;
 use super::release::{END_BY_ROOM, REPLACED_SETTLES, Released, SILENT_WHEN_REPLACED};
 use super::room::{self, Room};
 use super::settings::Settings;
@@ -41,6 +42,7 @@ pub struct Sessions {
     // Twins of events in no room.
     pub(super) roomless: Twins,
     pub(super) works: Works,
+    pub(super) questions: Questions,
     // The deadline of `roomless` and `works` that is in `wakes`.
     pub(super) roomless_wake: Option<Time>,
     pub(super) seen: Seen,
@@ -61,6 +63,7 @@ impl Sessions {
             early: Early::default(),
             roomless: Twins::default(),
             works: Works::default(),
+            questions: Questions::default(),
             roomless_wake: None,
             seen: Seen::default(),
             wakes: BinaryHeap::new(),
@@ -299,6 +302,7 @@ impl Sessions {
         self.forgotten.ended += released.early;
         self.places.update(room);
         out.take(released);
+        let has_ended = room.end.is_some();
         if is_over {
             self.forget(&sid, now);
         } else if let Some(until) = room.is_quiet(now, &self.settings) {
@@ -309,7 +313,10 @@ impl Sessions {
             self.rooms.remove(&sid);
             self.forget_ended(now);
         } else if let Some(next) = room.next_deadline(now, &self.settings) {
-            self.wakes.push(Reverse((next, Some(sid))));
+            self.wakes.push(Reverse((next, Some(sid.clone()))));
+        }
+        if has_ended {
+            self.cancel_questions(&sid);
         }
         if has_calls {
             self.settle_roomless(now, out);

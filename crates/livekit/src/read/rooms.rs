@@ -176,6 +176,7 @@ pub(super) fn of_api(message: &[u8]) -> Result<Rooms, Unreadable> {
             created: Time::from_millis(room.creation_time_ms)
                 .or_else(|| Time::from_secs(room.creation_time)),
             participants,
+            size: None,
         })
     };
     let rooms = listing.rooms.iter().filter_map(room).collect();
@@ -194,6 +195,7 @@ fn participant(info: &Participant) -> Option<ListedParticipant> {
         kind: Some(any(info.kind, Kind::as_str_name, &Unknown::default())),
         joined: Time::from_millis(info.joined_at_ms).or_else(|| Time::from_secs(info.joined_at)),
         is_forwarded: info.kind_details.contains(&(KindDetail::Forwarded as i32)),
+        sip: None,
     })
 }
 
@@ -208,6 +210,7 @@ pub(super) fn of_node(message: &lk::AnalyticsNodeRooms) -> Rooms {
                 kind: None,
                 joined: time(who.joined_at.as_ref()),
                 is_forwarded: false,
+                sip: None,
             })
         });
         Some(ListedRoom {
@@ -215,6 +218,7 @@ pub(super) fn of_node(message: &lk::AnalyticsNodeRooms) -> Rooms {
             name: RoomName::new(&room.name),
             created: time(room.created_at.as_ref()),
             participants: Some(participants.collect()),
+            size: None,
         })
     };
     Rooms {
@@ -284,6 +288,7 @@ mod tests {
             kind: Some("SIP".into()),
             joined: Time::from_millis(1_795_406_901_456),
             is_forwarded,
+            sip: None,
         };
         assert_eq!(two.participants, Some(vec![who("PA_1", false), who("PA_3", true)]));
     }

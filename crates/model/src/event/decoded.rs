@@ -4,6 +4,7 @@ use std::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
 
+use super::answer::Answer;
 use super::occurrence::Event;
 use super::rooms::Rooms;
 use super::stream::StreamStat;
@@ -18,6 +19,8 @@ pub enum Decoded {
     Stats(Vec<StreamStat>),
     /// A list of open rooms.
     Rooms(Rooms),
+    /// An answer of LiveKit's API.
+    Answer(Box<Answer>),
     /// Records that another program made.
     Upload(Upload),
 }

@@ -2,6 +2,7 @@
 
 use super::ids::{Identity, NodeId, ParticipantSid, RoomName, RoomSid};
 use super::occurrence::Event;
+use super::sip::SipCall;
 use super::time::Time;
 
 /// A list of open rooms.
@@ -40,6 +41,9 @@ pub struct ListedRoom {
     /// Its participants, without those that have disconnected; `None` if the list does not contain
     /// participants.
     pub participants: Option<Vec<ListedParticipant>>,
+    /// How many participants it has, without those of kind `AGENT` and `EGRESS`, as of up to 5 s before, if
+    /// the list contains it.
+    pub size: Option<u32>,
 }
 
 /// A participant of an open room.
@@ -55,4 +59,6 @@ pub struct ListedParticipant {
     pub joined: Option<Time>,
     /// Whether it is forwarded from another room, in which it is reported.
     pub is_forwarded: bool,
+    /// Its SIP call, if it has one and the list contains it.
+    pub sip: Option<SipCall>,
 }

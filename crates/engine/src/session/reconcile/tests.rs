@@ -39,6 +39,7 @@ fn listed(sid: &str, joined: i64) -> ListedParticipant {
         kind: Some("STANDARD".into()),
         joined: Some(at(joined)),
         is_forwarded: false,
+        sip: None,
     }
 }
 
@@ -48,6 +49,7 @@ fn room(sid: &str, created: i64, participants: Vec<ListedParticipant>) -> Listed
         name: livekit_otel_model::event::RoomName::new("standup"),
         created: Some(at(created)),
         participants: Some(participants),
+        size: None,
     }
 }
 
