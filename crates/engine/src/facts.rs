@@ -7,10 +7,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use livekit_otel_model::event::{
-    Identity, ParticipantSid, RoomName, RoomSid, Track, TrackKind, TrackSource,
+    Identity, ParticipantSid, RoomName, RoomSid, Track, TrackKind, TrackSource, WorkKind,
 };
 use livekit_otel_model::interned::Name;
-use livekit_otel_model::semconv::event as name;
+use livekit_otel_model::semconv::{event as name, key};
+use livekit_otel_model::signal::{Attribute, Span, Value};
 
 /// Something that ended or was answered, for [`crate::stats`].
 #[derive(Debug, Clone)]
@@ -68,8 +69,99 @@ pub enum Fact {
         /// The room.
         room: RoomSid,
     },
+    /// The span of an operation beside a room's media was released.
+    WorkReleased(Box<WorkDone>),
     /// A list of rooms disagreed with the reported events.
     Disagreement(Disagreement),
+}
+
+/// An operation whose span was released.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkDone {
+    /// Its kind.
+    pub kind: WorkKind,
+    /// Its room, if it has one.
+    pub room: Option<RoomSid>,
+    /// The room's name, if it is known.
+    pub room_name: Option<RoomName>,
+    /// The duration of its span.
+    pub took: Duration,
+    /// From its start to the first frame of an egress, to the answer of a SIP call, or to the agent's join; `None` if
+    /// that did not happen, or its time is not known.
+    pub first: Option<Duration>,
+    /// Why it failed, if it did.
+    pub error_type: Option<Arc<str>>,
+    /// What divides its metrics into series.
+    pub labels: Labels,
+}
+
+impl WorkDone {
+    /// An operation in `room`, as `span` describes it.
+    pub fn new(
+        kind: WorkKind,
+        room: Option<RoomSid>,
+        span: &Span,
+        first: Option<Duration>,
+    ) -> Self {
+        let text = |key| match &span.attributes.iter().find(|it| it.key == key)?.value {
+            Value::Text(text) => Some(text),
+            _ => None,
+        };
+        Self {
+            kind,
+            room,
+            room_name: text(key::ROOM_NAME).and_then(|name| RoomName::from_shared(name)),
+            took: span.end.since(span.start),
+            first,
+            error_type: text(key::ERROR_TYPE).cloned(),
+            labels: Labels::of(kind, &span.attributes),
+        }
+    }
+}
+
+/// The attributes of an operation that divide its metrics into series, in the order of their keys.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Labels(Vec<Label>);
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Label {
+    #[serde(with = "livekit_otel_model::interned")]
+    key: Name,
+    value: LabelValue,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+enum LabelValue {
+    Flag(bool),
+    Text(Arc<str>),
+}
+
+impl Labels {
+    /// Those of `attributes`, which are of an operation of this kind.
+    pub fn of(kind: WorkKind, attributes: &[Attribute]) -> Self {
+        let keys: &[Name] = match kind {
+            WorkKind::Egress => &[key::EGRESS_STATUS, key::EGRESS_TYPE],
+            WorkKind::Ingress => &[key::INGRESS_STATUS],
+            WorkKind::SipCall => &[key::SIP_ANSWER, key::SIP_CALL_DIRECTION, key::SIP_TRUNK_ID],
+            WorkKind::AgentDispatch => {
+                &[key::AGENT_NAME, key::DISPATCH_AUTOMATIC, key::DISPATCH_OUTCOME]
+            }
+            WorkKind::SipTransfer
+            | WorkKind::AgentJob
+            | WorkKind::ApiCall
+            | WorkKind::WebhookDelivery => &[],
+        };
+        let label = |key: &Name| {
+            let attribute = attributes.iter().find(|attribute| attribute.key == *key)?;
+            let value = match &attribute.value {
+                Value::Text(text) => LabelValue::Text(Arc::clone(text)),
+                Value::Bool(flag) => LabelValue::Flag(*flag),
+                Value::Int(_) | Value::Float(_) => return None,
+            };
+            Some(Label { key, value })
+        };
+        Self(keys.iter().filter_map(label).collect())
+    }
 }
 
 /// Why a participant left, in a bounded number of values.
@@ -139,6 +231,10 @@ pub struct Census {
     pub participants: u64,
     /// Tracks that they publish, by kind and source.
     pub tracks: BTreeMap<(Option<TrackKind>, Option<TrackSource>), u64>,
+    /// Operations that are running.
+    pub works: BTreeMap<(WorkKind, Labels), u64>,
+    /// Egresses that are stuck, by the reason.
+    pub stuck_egresses: BTreeMap<Name, u64>,
 }
 
 /// How much was forgotten early because a limit was reached.

@@ -54,6 +54,10 @@ pub mod key {
     pub const EGRESS_ID: &str = "lk.egress_id";
     /// Its status: `EGRESS_ACTIVE`, `EGRESS_FAILED`, ….
     pub const EGRESS_STATUS: &str = "lk.egress.status";
+    /// What it records: `room_composite`, `web`, `participant`, `track_composite` or `track`.
+    pub const EGRESS_TYPE: &str = "lk.egress.type";
+    /// Why it is stuck: starting, ending, `room_ended` or `participant_left`.
+    pub const EGRESS_STUCK_REASON: &str = "lk.egress.stuck.reason";
     /// The ingress, `IN_…`.
     pub const INGRESS_ID: &str = "lk.ingress_id";
     /// Its status: `ENDPOINT_PUBLISHING`, ….
@@ -91,6 +95,12 @@ pub mod key {
     pub const AGENT_NAME: &str = "lk.agent_name";
     /// The dispatch that the job is of, `AD_…`.
     pub const DISPATCH_ID: &str = "lk.dispatch_id";
+    /// What became of the dispatch: joined, rejected, `not_joined`, `no_worker`, `room_ended` or deleted.
+    pub const DISPATCH_OUTCOME: &str = "lk.dispatch.outcome";
+    /// How long it took from the dispatch's creation to the agent's join, in seconds.
+    pub const DISPATCH_LATENCY: &str = "lk.dispatch.latency";
+    /// Whether the dispatch names no agent, so that any worker without a name may answer it.
+    pub const DISPATCH_AUTOMATIC: &str = "lk.dispatch.automatic";
     /// The worker that the job runs on, `AW_…`.
     pub const JOB_WORKER_ID: &str = "lk.job.worker_id";
     /// The agent that the job runs on, `A_…`.
@@ -343,6 +353,8 @@ pub mod span {
     pub const SIP_TRANSFER: &str = "SIP transfer";
     /// From the start of an agent's job to its end.
     pub const AGENT_JOB: &str = "agent job";
+    /// From a dispatch's creation to its agent's join, or until none is expected any more.
+    pub const AGENT_DISPATCH: &str = "agent dispatch";
     /// A call of the server's API.
     pub const API_CALL: &str = "API call";
     /// One delivery of a webhook.

@@ -35,7 +35,9 @@ mod track;
 mod twins;
 mod works;
 
-pub use crate::facts::{Census, Description, Disagreement, Fact, Forgotten, StreamContext};
+pub use crate::facts::{
+    Census, Description, Disagreement, Fact, Forgotten, Labels, StreamContext, WorkDone,
+};
 pub use agents::Stay;
 pub use outputs::{Outcome, Outputs};
 pub use sessions::Sessions;

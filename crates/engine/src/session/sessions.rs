@@ -87,7 +87,7 @@ impl Sessions {
         let context = match &event.work {
             Some(work) => {
                 let room = room.as_deref_mut();
-                Some(self.works.apply((event, work), room, now, &self.settings, &mut out.spans))
+                Some(self.works.apply((event, work), room, now, &self.settings, out))
             }
             None => room.as_deref().map(|room| log::context(event, room)),
         };
@@ -189,7 +189,7 @@ impl Sessions {
             out.take(released);
         }
         out.logs.extend(self.roomless.due(None));
-        self.works.close(rule, &mut out.spans);
+        self.works.close(rule, out);
         self.ended.clear();
         self.names.clear();
         self.places.clear();
@@ -210,6 +210,7 @@ impl Sessions {
         for room in self.rooms.values() {
             room.count(&mut census);
         }
+        self.works.count(&mut census);
         census
     }
 
@@ -354,7 +355,7 @@ impl Sessions {
             self.apply(&early.event, (early.received, now), early.twin_expected, out);
         }
         out.logs.extend(self.roomless.due(Some(now)));
-        self.works.release(now, &self.settings, &mut out.spans);
+        self.works.release(now, &self.settings, out);
         let deadlines =
             [self.roomless.next_deadline(), self.works.next_deadline(), self.early.next_deadline()];
         let next = deadlines.into_iter().flatten().min();

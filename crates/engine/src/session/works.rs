@@ -11,12 +11,14 @@ use serde::{Deserialize, Serialize};
 
 use super::event_time::EventTime;
 use super::legs::Leg;
+use super::outputs::Outputs;
 use super::room::Room;
 use super::settings::Settings;
+use crate::facts::{Census, Fact, Labels};
 use crate::ids;
 use known::{Known, Place, name};
 use livekit_otel_model::event::{Event, RoomSid, Time, Work, WorkKind};
-use livekit_otel_model::signal::{Span, SpanId, TraceId};
+use livekit_otel_model::signal::{SpanId, TraceId};
 
 /// The rule for what was not reported for a long time.
 pub(super) const END_BY_SILENCE: &str = "silence";
@@ -40,7 +42,7 @@ impl Works {
         room: Option<&mut Room>,
         now: Time,
         settings: &Settings,
-        out: &mut Vec<Span>,
+        out: &mut Outputs,
     ) -> (TraceId, SpanId) {
         let key = (work.kind, Arc::clone(&work.id));
         // Raised to what is known of the room by now, it would depend on the order of messages.
@@ -63,7 +65,7 @@ impl Works {
         // A call is reported once, when it is over: its span is released at once.
         let is_call = matches!(work.kind, WorkKind::ApiCall | WorkKind::WebhookDelivery);
         if is_call {
-            out.push(known.span(work.kind, END_BY_SILENCE));
+            out.spans.push(known.span(work.kind, END_BY_SILENCE));
             self.known.remove(&key);
             return context;
         }
@@ -113,7 +115,7 @@ impl Works {
 
     /// Releases the spans that are due at `now`. They are remembered for `settings.keep_ended`, and while a
     /// participant is in its call, so that a late event makes no second span.
-    pub(super) fn release(&mut self, now: Time, settings: &Settings, out: &mut Vec<Span>) {
+    pub(super) fn release(&mut self, now: Time, settings: &Settings, out: &mut Outputs) {
         while let Some((at, key)) = self.due.first().cloned()
             && at <= now
         {
@@ -126,7 +128,7 @@ impl Works {
             }
             let is_silent = known.is_over() || !is_open;
             if !known.is_released && is_silent {
-                out.push(known.span(key.0, END_BY_SILENCE));
+                emit(key.0, known, END_BY_SILENCE, out);
                 known.release();
             }
             known.due = now + if is_silent { settings.keep_ended } else { settings.silent_after };
@@ -135,12 +137,21 @@ impl Works {
     }
 
     /// Ends what is running by `rule` and releases everything.
-    pub(super) fn close(&mut self, rule: &'static str, out: &mut Vec<Span>) {
+    pub(super) fn close(&mut self, rule: &'static str, out: &mut Outputs) {
         for (_, key) in std::mem::take(&mut self.due) {
             let Some(known) = self.known.remove(&key) else { continue };
             if !known.is_released {
-                out.push(known.span(key.0, rule));
+                emit(key.0, &known, rule, out);
             }
+        }
+    }
+
+    /// Counts what is running.
+    pub(super) fn count(&self, census: &mut Census) {
+        #[expect(clippy::iter_over_hash_type, reason = "counts")]
+        for ((kind, _), known) in self.known.iter().filter(|(_, known)| known.is_running()) {
+            let labels = Labels::of(*kind, &known.attributes(*kind));
+            *census.works.entry((*kind, labels)).or_default() += 1;
         }
     }
 
@@ -148,6 +159,13 @@ impl Works {
     pub(super) fn next_deadline(&self) -> Option<Time> {
         self.due.first().map(|(at, _)| *at)
     }
+}
+
+// Emits its span, and what the instruments count of it.
+fn emit(kind: WorkKind, known: &Known, rule: &'static str, out: &mut Outputs) {
+    let span = known.span(kind, rule);
+    out.facts.push(Fact::WorkReleased(Box::new(known.done(kind, &span))));
+    out.spans.push(span);
 }
 
 /// When the operation began, as far as its report at `at` says.

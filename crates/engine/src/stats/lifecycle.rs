@@ -127,7 +127,9 @@ impl Lifecycle {
                 let series = self.disagreements.entry(*what);
                 series.or_insert_with(|| NodeSeries::new(attributes(), 0)).value += 1;
             }
-            Fact::ParticipantReleased { .. } | Fact::RoomReleased { .. } => {}
+            Fact::ParticipantReleased { .. }
+            | Fact::RoomReleased { .. }
+            | Fact::WorkReleased(_) => {}
         }
     }
 

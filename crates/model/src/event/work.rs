@@ -56,4 +56,5 @@ pub enum WorkKind {
     AgentJob,
     ApiCall,
     WebhookDelivery,
+    AgentDispatch,
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::joined::Joined;
+use crate::facts::WorkDone;
 use crate::ids;
 use crate::session::attributes::attribute;
 use crate::session::failure;
@@ -156,11 +157,7 @@ impl Known {
     pub(super) fn span(&self, of: WorkKind, rule: &'static str) -> Span {
         let (name, kind) = name(of);
         let (start, is_inferred) = self.start();
-        let mut attributes: Vec<_> =
-            self.attributes.iter().map(|(_, attribute)| attribute.clone()).collect();
-        if of == WorkKind::SipCall {
-            self.describe_call(start, &mut attributes);
-        }
+        let mut attributes = self.attributes(of);
         attributes.sort_by_key(|attribute| attribute.key);
         attributes.retain(|attribute| attribute.key != key::DURATION);
         if let Some(Failure { error_type, message }) = self.failure() {
@@ -183,6 +180,30 @@ impl Known {
             attributes,
             links: self.place.room.into_iter().map(link).chain(self.joined.links()).collect(),
         }
+    }
+
+    /// What describes it, in no order.
+    pub(super) fn attributes(&self, of: WorkKind) -> Vec<Attribute> {
+        let mut attributes: Vec<_> =
+            self.attributes.iter().map(|(_, attribute)| attribute.clone()).collect();
+        if of == WorkKind::SipCall {
+            self.describe_call(&mut attributes);
+        }
+        attributes
+    }
+
+    /// What the instruments count of it, once its span is emitted.
+    pub(super) fn done(&self, of: WorkKind, span: &Span) -> WorkDone {
+        let first = match of {
+            WorkKind::SipCall => self.answer().1,
+            _ => None,
+        };
+        WorkDone::new(of, self.room.clone(), span, first.map(|at| at.since(span.start)))
+    }
+
+    /// Whether it is running, as far as is known.
+    pub(super) fn is_running(&self) -> bool {
+        !self.is_released && !self.is_over() && self.joined.end().is_none()
     }
 
     // Its start, and whether that is inferred.
@@ -219,20 +240,26 @@ impl Known {
     }
 
     // Adds what is known of a SIP call: what its participants say, but what was reported wins.
-    fn describe_call(&self, start: Time, to: &mut Vec<Attribute>) {
+    fn describe_call(&self, to: &mut Vec<Attribute>) {
         for attribute in self.joined.last().map(Leg::attributes).unwrap_or_default() {
             if to.iter().all(|known| known.key != attribute.key) {
                 to.push(attribute);
             }
         }
-        let (answer, at) = match self.answered {
+        let (answer, at) = self.answer();
+        to.push(Attribute::new(key::SIP_ANSWER, answer.name()));
+        if let Some(at) = at {
+            let latency = at.since(self.start().0).as_secs_f64();
+            to.push(Attribute::new(key::SIP_ANSWER_LATENCY, latency));
+        }
+    }
+
+    // Whether a SIP call was answered, and when, if that is known.
+    fn answer(&self) -> (Answer, Option<Time>) {
+        match self.answered {
             Some((_, Some(at))) => (Answer::Answered, Some(at)),
             Some((Rank { is_over: true, .. }, None)) => (Answer::Unanswered, None),
             _ => (self.joined.answer(), self.joined.answered()),
-        };
-        to.push(Attribute::new(key::SIP_ANSWER, answer.name()));
-        if let Some(at) = at {
-            to.push(Attribute::new(key::SIP_ANSWER_LATENCY, at.since(start).as_secs_f64()));
         }
     }
 }
@@ -269,6 +296,7 @@ pub(super) fn name(kind: WorkKind) -> (&'static str, SpanKind) {
         WorkKind::SipCall => (span::SIP_CALL, SpanKind::Internal),
         WorkKind::SipTransfer => (span::SIP_TRANSFER, SpanKind::Internal),
         WorkKind::AgentJob => (span::AGENT_JOB, SpanKind::Internal),
+        WorkKind::AgentDispatch => (span::AGENT_DISPATCH, SpanKind::Internal),
         WorkKind::ApiCall => (span::API_CALL, SpanKind::Server),
         WorkKind::WebhookDelivery => (span::WEBHOOK_DELIVERY, SpanKind::Client),
     }
