@@ -252,6 +252,8 @@ fn session_settings(
         linger: session.linger,
         twin_wait: session.twin_wait,
         silent_after: session.silent_after,
+        egress_starting: session.egress_starting,
+        egress_ending: session.egress_ending,
         keep_ended: session.keep_ended,
         keep_ended_ids: session.keep_ended_ids,
         max_ended: session.max_ended,

@@ -213,6 +213,12 @@ pub(super) struct Session {
     /// A room without any message for this long is ended; up to 24h.
     #[serde(deserialize_with = "positive_duration")]
     pub(super) silent_after: Duration,
+    /// An egress that has not begun to record after this long is stuck; up to 24h.
+    #[serde(deserialize_with = "positive_duration")]
+    pub(super) egress_starting: Duration,
+    /// An egress that is ending for this long, with its uploads, is stuck; up to 24h.
+    #[serde(deserialize_with = "positive_duration")]
+    pub(super) egress_ending: Duration,
     /// How long ended rooms and participants are kept for late messages, from 1m to 24h.
     #[serde(deserialize_with = "kept")]
     pub(super) keep_ended: Duration,
@@ -234,6 +240,8 @@ impl Default for Session {
             linger: default.linger,
             twin_wait: default.twin_wait,
             silent_after: default.silent_after,
+            egress_starting: default.egress_starting,
+            egress_ending: default.egress_ending,
             keep_ended: default.keep_ended,
             keep_ended_ids: default.keep_ended_ids,
             max_ended: default.max_ended,

@@ -23,4 +23,4 @@ pub use occurrence::{Delivery, Detail, DetailValue, Event, ReportedTime};
 pub use sip::{SipCall, SipStatus};
 pub use stream::{Direction, StreamStat};
 pub use time::Time;
-pub use work::{Failure, Work, WorkKind};
+pub use work::{EgressPhase, Failure, Work, WorkKind};

@@ -54,9 +54,12 @@ pub mod key {
     pub const EGRESS_ID: &str = "lk.egress_id";
     /// Its status: `EGRESS_ACTIVE`, `EGRESS_FAILED`, ….
     pub const EGRESS_STATUS: &str = "lk.egress.status";
-    /// What it records: `room_composite`, `web`, `participant`, `track_composite` or `track`.
+    /// What it records, by its request: `room_composite`, `web`, `participant`, `track_composite`, `track`,
+    /// `template`, `media` or `replay`.
     pub const EGRESS_TYPE: &str = "lk.egress.type";
-    /// Why it is stuck: starting, ending, `room_ended` or `participant_left`.
+    /// The time from its start to the first frame of its first result, in seconds.
+    pub const EGRESS_FIRST_FRAME_LATENCY: &str = "lk.egress.first_frame_latency";
+    /// Why it is, or was, stuck: `starting`, `ending`, `room_ended` or `participant_left`.
     pub const EGRESS_STUCK_REASON: &str = "lk.egress.stuck.reason";
     /// The ingress, `IN_…`.
     pub const INGRESS_ID: &str = "lk.ingress_id";
@@ -407,6 +410,8 @@ pub mod event {
     pub const EGRESS_ENDED: &str = "lk.egress.ended";
     /// LiveKit's `EGRESS_UPDATED`.
     pub const EGRESS_UPDATED: &str = "lk.egress.updated";
+    /// An egress is stuck.
+    pub const EGRESS_STUCK: &str = "lk.egress.stuck";
     /// LiveKit's `TRACK_MAX_SUBSCRIBED_VIDEO_QUALITY`.
     pub const TRACK_MAX_SUBSCRIBED_VIDEO_QUALITY: &str = "lk.track.max_subscribed_video_quality";
     /// LiveKit's `RECONNECTED`.

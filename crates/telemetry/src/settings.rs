@@ -232,6 +232,18 @@ impl OtelSettings {
         self
     }
 
+    /// After how long an egress that has not begun to record is reported as stuck; 90 s.
+    pub fn egress_starting(mut self, time: Duration) -> Self {
+        self.session.egress_starting = time;
+        self
+    }
+
+    /// After how long an egress that is ending, with its uploads, is reported as stuck; 5 min.
+    pub fn egress_ending(mut self, time: Duration) -> Self {
+        self.session.egress_ending = time;
+        self
+    }
+
     /// How long ended rooms are kept for late events; 1 h.
     pub fn keep_ended(mut self, time: Duration) -> Self {
         self.session.keep_ended = time;
@@ -368,6 +380,8 @@ mod tests {
         let settings = OtelSettings::default()
             .linger(time(1))
             .silent_after(time(2))
+            .egress_starting(time(11))
+            .egress_ending(time(12))
             .keep_ended(time(3))
             .keep_ended_ids(time(4))
             .max_trace_age(time(5))
@@ -387,6 +401,8 @@ mod tests {
         let session = session::Settings {
             linger: time(1),
             silent_after: time(2),
+            egress_starting: time(11),
+            egress_ending: time(12),
             keep_ended: time(3),
             keep_ended_ids: time(4),
             max_age: time(5),

@@ -1,9 +1,11 @@
 //! Operations beside a room's media (egresses, ingresses, SIP calls and transfers, agents' jobs) whose
 //! reports are late, missing, repeated or of a newer server.
 
+mod frames;
 mod jobs;
 mod orders;
 mod starts;
+mod stuck;
 
 use livekit_otel_engine::session;
 use livekit_otel_engine::stats;

@@ -7,6 +7,7 @@ mod attributes;
 mod callers;
 mod calls;
 mod early;
+mod egresses;
 mod ended;
 mod event_time;
 mod failure;

@@ -19,7 +19,7 @@ use livekit_otel_model::semconv::key;
 use livekit_otel_model::signal::{Attribute, LogRecord, Severity, Value};
 
 /// The rule for what is no longer listed.
-const END_BY_LIST: &str = "reconciled";
+pub(super) const END_BY_LIST: &str = "reconciled";
 
 // The comparison of one list.
 struct Round<'a> {

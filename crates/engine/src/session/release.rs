@@ -174,6 +174,7 @@ impl Room {
         if let Some(participant) = self.participants.get_mut(sid) {
             is_agent = participant.kind.as_deref() == Some(AGENT);
             identity.clone_from(&participant.identity);
+            self.egresses.changed(participant.egress());
             if let Some(at) = participant.ended_at() {
                 self.ending.remove(&(at, sid.clone()));
             }

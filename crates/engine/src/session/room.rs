@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::attributes::attribute;
 use super::callers::Callers;
+use super::egresses::Egresses;
 use super::event_time::{EventTime, ended};
 use super::lives::Lives;
 use super::participant::{FIRST_SPANS, Participant};
@@ -81,6 +82,7 @@ pub(super) struct Room {
     // Participants of SIP calls of whom something was just reported.
     #[serde(skip)]
     pub(super) calling: Vec<ParticipantSid>,
+    pub(super) egresses: Egresses,
 }
 
 impl Room {
@@ -117,6 +119,7 @@ impl Room {
             lives: Lives::default(),
             changes: Vec::new(),
             calling: Vec::new(),
+            egresses: Egresses::default(),
         }
     }
 
@@ -261,6 +264,7 @@ impl Room {
         participant.apply(event, time, now, &description, facts);
         let ended_at = participant.ended_at().filter(|_| !participant.released);
         let is_calling = participant.sip.is_some() && !participant.released;
+        let egress = participant.egress();
         let there = participant.there();
         self.count_spans(spans, &info.sid);
         if let Some(there) = there {
@@ -276,6 +280,7 @@ impl Room {
         if is_calling {
             self.calling.push(info.sid.clone());
         }
+        self.egresses.changed(egress);
     }
 
     // The participant, created if necessary; `None` if it was forgotten.

@@ -189,7 +189,7 @@ impl Sessions {
             out.take(released);
         }
         out.logs.extend(self.roomless.due(None));
-        self.works.close(rule, out);
+        self.works.close(now, rule, &self.settings, out);
         self.ended.clear();
         self.names.clear();
         self.places.clear();
@@ -296,7 +296,11 @@ impl Sessions {
             // Participants that joined after its end and never left.
             room.close(now, END_BY_ROOM, &mut released);
         }
-        let has_calls = !released.legs.is_empty();
+        let egresses = room.changed_egresses();
+        let has_works = !released.legs.is_empty() || !egresses.is_empty();
+        for id in &egresses {
+            self.works.observe(id, room, now, &self.settings);
+        }
         for leg in released.legs.drain(..) {
             self.works.join(leg, room, now, &self.settings);
         }
@@ -319,7 +323,7 @@ impl Sessions {
         if has_ended {
             self.cancel_questions(&sid);
         }
-        if has_calls {
+        if has_works {
             self.settle_roomless(now, out);
         }
     }

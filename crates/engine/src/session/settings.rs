@@ -16,6 +16,12 @@ pub struct Settings {
     pub twin_wait: Duration,
     /// After how long without any message a room's end is inferred.
     pub silent_after: Duration,
+    /// After how long an egress that has not begun to record is stuck. LiveKit's egress service gives one up
+    /// after about a minute without media.
+    pub egress_starting: Duration,
+    /// After how long an egress that is ending is stuck: the egress service waits 30 s for the end of its
+    /// pipeline (livekit/egress `pkg/pipeline/controller.go`), and then uploads its files.
+    pub egress_ending: Duration,
     /// How long ended rooms and participants are kept for late messages.
     pub keep_ended: Duration,
     /// How long the ids of forgotten rooms are remembered, so that no second span is made of one.
@@ -68,6 +74,8 @@ impl Default for Settings {
             linger: Duration::from_secs(35),
             twin_wait: Duration::from_secs(2),
             silent_after: Duration::from_hours(24),
+            egress_starting: Duration::from_secs(90),
+            egress_ending: Duration::from_mins(5),
             keep_ended: Duration::from_hours(1),
             keep_ended_ids: Duration::from_hours(48),
             max_ended: 128 << 20,

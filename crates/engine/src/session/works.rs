@@ -3,6 +3,7 @@
 
 mod joined;
 mod known;
+mod stuck;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -39,11 +40,44 @@ impl Works {
     pub(super) fn apply(
         &mut self,
         (event, work): (&Event, &Work),
-        room: Option<&mut Room>,
+        mut room: Option<&mut Room>,
         now: Time,
         settings: &Settings,
         out: &mut Outputs,
     ) -> (TraceId, SpanId) {
+        let key = (work.kind, Arc::clone(&work.id));
+        let known = self.update((event, work), room.as_deref_mut(), now, settings);
+        let context = (known.place.trace, known.place.span);
+        if known.is_released {
+            return context;
+        }
+        // A call is reported once, when it is over: its span is released at once.
+        let is_call = matches!(work.kind, WorkKind::ApiCall | WorkKind::WebhookDelivery);
+        if is_call {
+            out.spans.push(known.span(work.kind, END_BY_SILENCE, now, settings));
+            self.forget(&key);
+            return context;
+        }
+        known.release_at = known.due_after(now, settings);
+        if let Some(watch) = &mut known.watch {
+            watch.hear(now);
+        }
+        if let Some(room) = room.filter(|_| work.kind == WorkKind::Egress) {
+            room.has_egress(&work.id);
+            self.observe(&work.id, room, now, settings);
+        }
+        self.schedule(&key, settings);
+        context
+    }
+
+    // The operation, created if necessary, with this report of it unless it was released.
+    fn update(
+        &mut self,
+        (event, work): (&Event, &Work),
+        room: Option<&mut Room>,
+        now: Time,
+        settings: &Settings,
+    ) -> &mut Known {
         let key = (work.kind, Arc::clone(&work.id));
         // Raised to what is known of the room by now, it would depend on the order of messages.
         let at = EventTime::of(event, None, now).at;
@@ -51,27 +85,38 @@ impl Works {
         let of_room = room.as_ref().map(|room| (ids::trace(&room.sid), room.span_id()));
         let place = self.known.get(&key).map(|known| known.place);
         let place = place.unwrap_or_else(|| self.place(work, room, start(work, at), settings));
-        let known = self.known.entry(key.clone()).or_insert_with(|| Known::new(place, at));
+        let known = self.known.entry(key).or_insert_with(|| Known::new(work.kind, place, at));
         // An incoming SIP call has no room yet.
         if known.place.parent.is_none() {
             known.place.room = known.place.room.or(of_room);
         }
-        let context = (known.place.trace, known.place.span);
-        if known.is_released {
-            return context;
+        if !known.is_released {
+            known.update(event, work, sid.as_ref(), at);
         }
-        known.update(event, work, sid.as_ref(), at);
-        self.due.remove(&(known.due, key.clone()));
-        // A call is reported once, when it is over: its span is released at once.
-        let is_call = matches!(work.kind, WorkKind::ApiCall | WorkKind::WebhookDelivery);
-        if is_call {
-            out.spans.push(known.span(work.kind, END_BY_SILENCE));
-            self.known.remove(&key);
-            return context;
+        known
+    }
+
+    /// Applies what the room of an egress says of it: its participants, and the room's end.
+    pub(super) fn observe(&mut self, id: &Arc<str>, room: &Room, now: Time, settings: &Settings) {
+        let key = (WorkKind::Egress, Arc::clone(id));
+        let Some(known) = self.known.get_mut(&key) else { return };
+        let Some(watch) = &mut known.watch else { return };
+        watch.observe(id, room, now);
+        self.schedule(&key, settings);
+    }
+
+    fn schedule(&mut self, key: &Key, settings: &Settings) {
+        let Some(known) = self.known.get_mut(key) else { return };
+        let before = known.due;
+        known.schedule(settings);
+        self.due.remove(&(before, key.clone()));
+        self.due.insert((known.due, key.clone()));
+    }
+
+    fn forget(&mut self, key: &Key) {
+        if let Some(known) = self.known.remove(key) {
+            self.due.remove(&(known.due, key.clone()));
         }
-        known.due = known.due_after(now, settings);
-        self.due.insert((known.due, key));
-        context
     }
 
     /// Applies what a participant says of its SIP call, which happened in `room`.
@@ -79,7 +124,7 @@ impl Works {
         let key = (WorkKind::SipCall, Arc::clone(&leg.call.id));
         if !self.known.contains_key(&key) {
             let place = place(key.0, &key.1, Some(&mut *room), leg.start, settings);
-            self.known.insert(key.clone(), Known::new(place, leg.start));
+            self.known.insert(key.clone(), Known::new(key.0, place, leg.start));
         }
         let Some(known) = self.known.get_mut(&key) else { return };
         if known.place.parent.is_none() {
@@ -90,9 +135,8 @@ impl Works {
         if known.is_released || known.is_over() {
             return;
         }
-        self.due.remove(&(known.due, key.clone()));
-        known.due = known.due_after(now, settings);
-        self.due.insert((known.due, key));
+        known.release_at = known.due_after(now, settings);
+        self.schedule(&key, settings);
     }
 
     // A transfer is a child of its call; all else is a child of its room, if it has one.
@@ -113,8 +157,9 @@ impl Works {
         self.known.get(&(work.kind, Arc::clone(&work.id)))?.room.as_ref()
     }
 
-    /// Releases the spans that are due at `now`. They are remembered for `settings.keep_ended`, and while a
-    /// participant is in its call, so that a late event makes no second span.
+    /// Releases the spans that are due at `now`, and logs which egresses are stuck. Released operations are
+    /// remembered for `settings.keep_ended`, and while a participant is in its call, so that a late event makes no
+    /// second span.
     pub(super) fn release(&mut self, now: Time, settings: &Settings, out: &mut Outputs) {
         while let Some((at, key)) = self.due.first().cloned()
             && at <= now
@@ -126,32 +171,45 @@ impl Works {
                 self.known.remove(&key);
                 continue;
             }
-            let is_silent = known.is_over() || !is_open;
-            if !known.is_released && is_silent {
-                emit(key.0, known, END_BY_SILENCE, out);
-                known.release();
+            out.logs.extend(known.check(now, settings));
+            if known.release_at <= now {
+                let is_silent = known.is_over() || !is_open;
+                if !known.is_released && is_silent {
+                    emit(key.0, known, (END_BY_SILENCE, now, settings), out);
+                    known.release();
+                }
+                let wait = if is_silent { settings.keep_ended } else { settings.silent_after };
+                known.release_at = now + wait;
             }
-            known.due = now + if is_silent { settings.keep_ended } else { settings.silent_after };
-            self.due.insert((known.due, key));
+            self.schedule(&key, settings);
         }
     }
 
     /// Ends what is running by `rule` and releases everything.
-    pub(super) fn close(&mut self, rule: &'static str, out: &mut Outputs) {
+    pub(super) fn close(
+        &mut self,
+        now: Time,
+        rule: &'static str,
+        settings: &Settings,
+        out: &mut Outputs,
+    ) {
         for (_, key) in std::mem::take(&mut self.due) {
             let Some(known) = self.known.remove(&key) else { continue };
             if !known.is_released {
-                emit(key.0, &known, rule, out);
+                emit(key.0, &known, (rule, now, settings), out);
             }
         }
     }
 
-    /// Counts what is running.
+    /// Counts what is running, and the egresses that are stuck.
     pub(super) fn count(&self, census: &mut Census) {
         #[expect(clippy::iter_over_hash_type, reason = "counts")]
         for ((kind, _), known) in self.known.iter().filter(|(_, known)| known.is_running()) {
             let labels = Labels::of(*kind, &known.attributes(*kind));
             *census.works.entry((*kind, labels)).or_default() += 1;
+            if let Some(reason) = known.watch.as_ref().and_then(|watch| watch.current) {
+                *census.stuck_egresses.entry(reason.name()).or_default() += 1;
+            }
         }
     }
 
@@ -162,8 +220,13 @@ impl Works {
 }
 
 // Emits its span, and what the instruments count of it.
-fn emit(kind: WorkKind, known: &Known, rule: &'static str, out: &mut Outputs) {
-    let span = known.span(kind, rule);
+fn emit(
+    kind: WorkKind,
+    known: &Known,
+    (rule, now, settings): (&'static str, Time, &Settings),
+    out: &mut Outputs,
+) {
+    let span = known.span(kind, rule, now, settings);
     out.facts.push(Fact::WorkReleased(Box::new(known.done(kind, &span))));
     out.spans.push(span);
 }

@@ -127,7 +127,28 @@ pub(super) fn egress(info: &lk::EgressInfo, details: &mut Details, unknown: &Unk
     details.text(key::EGRESS_ID, &info.egress_id);
     let status = any(info.status, lk::EgressStatus::as_str_name, unknown);
     details.name(key::EGRESS_STATUS, Some(status));
+    details.text(key::EGRESS_TYPE, info.request.as_ref().map_or("", egress_type));
     details.failed(&info.error);
+}
+
+// Named as the field of `EgressInfo`, or of the newer `StartEgressRequest`, which replaces the others.
+fn egress_type(request: &lk::egress_info::Request) -> &'static str {
+    use lk::egress_info::Request;
+    use lk::start_egress_request::Source;
+    match request {
+        Request::RoomComposite(_) => "room_composite",
+        Request::Web(_) => "web",
+        Request::Participant(_) => "participant",
+        Request::TrackComposite(_) => "track_composite",
+        Request::Track(_) => "track",
+        Request::Replay(_) => "replay",
+        Request::Egress(request) => match request.source {
+            Some(Source::Template(_)) => "template",
+            Some(Source::Web(_)) => "web",
+            Some(Source::Media(_)) => "media",
+            None => "",
+        },
+    }
 }
 
 pub(super) fn ingress(info: &lk::IngressInfo, details: &mut Details, unknown: &Unknown) {

@@ -9,7 +9,7 @@ use livekit_protocol as lk;
 use super::names::{any, named, time};
 use super::newer;
 use super::unknown::Unknown;
-use livekit_otel_model::event::{EventKind, Failure, Time, Work, WorkKind};
+use livekit_otel_model::event::{EgressPhase, EventKind, Failure, Time, Work, WorkKind};
 
 /// The work that an analytics event reports.
 pub(super) fn of_analytics(message: &lk::AnalyticsEvent, kind: &EventKind) -> Option<Work> {
@@ -92,6 +92,7 @@ fn unfinished(kind: WorkKind, id: &str) -> Option<Work> {
         ended: None,
         updated: None,
         status: None,
+        phase: None,
         is_start: false,
         is_over: false,
         of: None,
@@ -134,6 +135,12 @@ fn egress(info: &lk::EgressInfo) -> Option<Work> {
         EgressLimitReached => Some("egress_limit_reached"),
         EgressStarting | EgressActive | EgressEnding | EgressComplete => None,
     };
+    let phase = match lk::EgressStatus::try_from(info.status) {
+        Ok(EgressStarting) => Some(EgressPhase::Starting),
+        Ok(EgressActive) => Some(EgressPhase::Active),
+        Ok(EgressEnding) => Some(EgressPhase::Ending),
+        _ => None,
+    };
     let results = results(info);
     let last = || results.iter().filter_map(|(_, ended)| *ended).max();
     Some(Work {
@@ -142,6 +149,7 @@ fn egress(info: &lk::EgressInfo) -> Option<Work> {
         ended: nanos(info.ended_at).or_else(last),
         updated: nanos(info.updated_at),
         status: Some(info.status),
+        phase,
         is_over: failed.is_some() || status == EgressComplete,
         failure: failed.map(|error_type| failure(error_type, &info.error)),
         ..unfinished(WorkKind::Egress, &info.egress_id)?

@@ -24,6 +24,8 @@ pub struct Work {
     /// The number of its status in LiveKit's enum, which grows from one status to the next; `None` if the
     /// message has no status.
     pub status: Option<i32>,
+    /// How far an egress has got that is not over.
+    pub phase: Option<EgressPhase>,
     /// Whether the event is the report of its beginning.
     pub is_start: bool,
     /// Whether the message says that it is over.
@@ -43,6 +45,17 @@ pub struct Failure {
     pub error_type: Arc<str>,
     /// The server's error message.
     pub message: Option<Arc<str>>,
+}
+
+/// How far an egress has got that is not over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum EgressPhase {
+    /// It waits for media.
+    Starting,
+    /// It records.
+    Active,
+    /// It records no more, and finishes its files.
+    Ending,
 }
 
 /// The kinds of operations.

@@ -1,10 +1,12 @@
 //! One operation: what was reported of it, and its span.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::joined::Joined;
+use super::stuck::{Stuck, Times, Watch};
 use crate::facts::WorkDone;
 use crate::ids;
 use crate::session::attributes::attribute;
@@ -13,8 +15,10 @@ use crate::session::legs::{Answer, Leg};
 use crate::session::settings::Settings;
 use livekit_otel_model::event::{Event, Failure, RoomSid, Time, Work, WorkKind};
 use livekit_otel_model::interned::Name;
-use livekit_otel_model::semconv::{key, span};
-use livekit_otel_model::signal::{Attribute, Link, Span, SpanId, SpanKind, TraceId, Value};
+use livekit_otel_model::semconv::{event, key, span};
+use livekit_otel_model::signal::{
+    Attribute, Link, LogRecord, Severity, Span, SpanId, SpanKind, TraceId, Value,
+};
 
 /// The rule for an operation whose beginning was not reported.
 const START_BY_FIRST_REPORT: &str = "first_report";
@@ -65,15 +69,19 @@ pub(super) struct Known {
     over: Option<Time>,
     failure: Option<(Rank, Option<Failure>)>,
     attributes: Vec<(Rank, Attribute)>,
+    /// When it is looked at next, and when its span is released if nothing is reported before.
     pub(super) due: Time,
+    pub(super) release_at: Time,
     pub(super) is_released: bool,
     // Of a SIP call: when it was answered, and what its participants say.
     answered: Option<(Rank, Option<Time>)>,
     joined: Joined,
+    /// Of an egress that is not released.
+    pub(super) watch: Option<Box<Watch>>,
 }
 
 impl Known {
-    pub(super) fn new(place: Place, at: Time) -> Self {
+    pub(super) fn new(kind: WorkKind, place: Place, at: Time) -> Self {
         Self {
             place,
             room: None,
@@ -87,9 +95,11 @@ impl Known {
             failure: None,
             attributes: Vec::new(),
             due: at,
+            release_at: at,
             is_released: false,
             answered: None,
             joined: Joined::default(),
+            watch: (kind == WorkKind::Egress).then(Box::default),
         }
     }
 
@@ -106,6 +116,9 @@ impl Known {
             earliest(&mut self.ended, work.ended);
         }
         let rank = Rank::of(work, at);
+        if let Some(watch) = &mut self.watch {
+            watch.report(work.phase, work.updated.unwrap_or(at));
+        }
         // Without a status, it is no success either.
         if work.status.is_some() || work.failure.is_some() {
             self.failure = self.failure.take().max(Some((rank, work.failure.clone())));
@@ -133,6 +146,49 @@ impl Known {
         self.joined.add(leg, now);
     }
 
+    /// The times in which an egress was stuck, as far as is known by now.
+    pub(super) fn stuck(&self, settings: &Settings) -> Vec<Stuck> {
+        let Some(watch) = &self.watch else { return Vec::new() };
+        let over = self.ended.filter(|_| self.is_over()).or(self.over);
+        let times = Times { start: self.start().0, frame: self.result_started, over };
+        watch.all(times, settings)
+    }
+
+    /// Sets when it is looked at next.
+    pub(super) fn schedule(&mut self, settings: &Settings) {
+        let all = self.stuck(settings);
+        let check = self.watch.as_mut().and_then(|watch| {
+            watch.recheck(&all);
+            watch.next_deadline(&all)
+        });
+        self.due = check.map_or(self.release_at, |at| at.min(self.release_at));
+    }
+
+    /// The log records of an egress that is found to be stuck at `now`.
+    pub(super) fn check(&mut self, now: Time, settings: &Settings) -> Vec<LogRecord> {
+        let all = self.stuck(settings);
+        let Some(watch) = &mut self.watch else { return Vec::new() };
+        let found = watch.check(&all, now);
+        found.into_iter().map(|stuck| self.stuck_record(stuck, now, settings)).collect()
+    }
+
+    fn stuck_record(&self, stuck: Stuck, now: Time, settings: &Settings) -> LogRecord {
+        let mut attributes: Vec<_> =
+            self.attributes.iter().map(|(_, attribute)| attribute.clone()).collect();
+        attributes.sort_by_key(|attribute| attribute.key);
+        attributes.push(Attribute::new(key::EGRESS_STUCK_REASON, stuck.reason.name()));
+        let url = settings.url_of(&self.place.trace).map(Arc::<str>::from);
+        attributes.extend(url.map(|url| Attribute::new(key::TRACE_URL, url)));
+        LogRecord {
+            event_name: event::EGRESS_STUCK.into(),
+            time: stuck.since,
+            observed: now,
+            severity: Severity::Warn,
+            context: Some((self.place.trace, self.place.span)),
+            attributes,
+        }
+    }
+
     /// When its span is due, if nothing is reported after `now`.
     pub(super) fn due_after(&self, now: Time, settings: &Settings) -> Time {
         if self.is_over() {
@@ -151,13 +207,23 @@ impl Known {
     pub(super) fn release(&mut self) {
         self.is_released = true;
         self.attributes = Vec::new();
+        self.watch = None;
     }
 
-    /// Its span; `rule` inferred its end, unless it is over.
-    pub(super) fn span(&self, of: WorkKind, rule: &'static str) -> Span {
+    /// Its span, released at `now`; `rule` inferred its end, unless it is over.
+    pub(super) fn span(
+        &self,
+        of: WorkKind,
+        rule: &'static str,
+        now: Time,
+        settings: &Settings,
+    ) -> Span {
         let (name, kind) = name(of);
         let (start, is_inferred) = self.start();
         let mut attributes = self.attributes(of);
+        if of == WorkKind::Egress {
+            self.describe_egress(now, settings, &mut attributes);
+        }
         attributes.sort_by_key(|attribute| attribute.key);
         attributes.retain(|attribute| attribute.key != key::DURATION);
         if let Some(Failure { error_type, message }) = self.failure() {
@@ -195,15 +261,22 @@ impl Known {
     /// What the instruments count of it, once its span is emitted.
     pub(super) fn done(&self, of: WorkKind, span: &Span) -> WorkDone {
         let first = match of {
-            WorkKind::SipCall => self.answer().1,
+            WorkKind::SipCall => self.answer().1.map(|at| at.since(span.start)),
+            WorkKind::Egress => self.first_frame(),
             _ => None,
         };
-        WorkDone::new(of, self.room.clone(), span, first.map(|at| at.since(span.start)))
+        WorkDone::new(of, self.room.clone(), span, first)
     }
 
     /// Whether it is running, as far as is known.
     pub(super) fn is_running(&self) -> bool {
         !self.is_released && !self.is_over() && self.joined.end().is_none()
+    }
+
+    /// The time from an egress's start to its first frame, if both are reported in this order.
+    pub(super) fn first_frame(&self) -> Option<Duration> {
+        let (started, frame) = (self.started?, self.result_started?);
+        (started <= frame).then(|| frame.since(started))
     }
 
     // Its start, and whether that is inferred.
@@ -237,6 +310,15 @@ impl Known {
         let is_callees = ["user_rejected", "user_unavailable"].contains(&&*error_type);
         (self.over.is_none() || is_callees)
             .then(|| Failure { error_type, message: Some(message.into()) })
+    }
+
+    fn describe_egress(&self, now: Time, settings: &Settings, to: &mut Vec<Attribute>) {
+        to.extend(
+            self.first_frame()
+                .map(|took| Attribute::new(key::EGRESS_FIRST_FRAME_LATENCY, took.as_secs_f64())),
+        );
+        let first = self.stuck(settings).into_iter().find(|stuck| stuck.since <= now);
+        to.extend(first.map(|it| Attribute::new(key::EGRESS_STUCK_REASON, it.reason.name())));
     }
 
     // Adds what is known of a SIP call: what its participants say, but what was reported wins.

@@ -1,0 +1,66 @@
+//! The egresses that record a room, and their participants.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::participant::Participant;
+use super::room::Room;
+use livekit_otel_model::event::{Identity, Time};
+
+// `livekit.ParticipantInfo.Kind` of an egress's participant.
+const EGRESS: &str = "EGRESS";
+
+// How many of a room's egresses hear of its end.
+const MOST: usize = 1000;
+
+/// The newest egresses of a room, and what changed for them.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Egresses {
+    known: VecDeque<Arc<str>>,
+    // The end of the room that they know.
+    end: Option<Time>,
+    // Those whose participant was just reported.
+    #[serde(skip)]
+    changed: Vec<Arc<str>>,
+}
+
+impl Egresses {
+    /// Notes that the participant of this egress was just reported, or has ended.
+    pub(super) fn changed(&mut self, id: Option<Arc<str>>) {
+        self.changed.extend(id);
+    }
+}
+
+impl Participant {
+    /// The egress whose participant it is, if it is one's.
+    pub(super) fn egress(&self) -> Option<Arc<str>> {
+        let is_egress = self.kind.as_deref() == Some(EGRESS);
+        self.identity.as_ref().filter(|_| is_egress).map(Identity::shared)
+    }
+}
+
+impl Room {
+    /// Notes that it has this egress. One that is over hears of the room's end too: that may have been earlier.
+    pub(super) fn has_egress(&mut self, id: &Arc<str>) {
+        let known = &mut self.egresses.known;
+        if !known.contains(id) {
+            if known.len() >= MOST {
+                known.pop_front();
+            }
+            known.push_back(Arc::clone(id));
+        }
+    }
+
+    /// The egresses that something of this room has changed for.
+    pub(super) fn changed_egresses(&mut self) -> Vec<Arc<str>> {
+        let mut changed = std::mem::take(&mut self.egresses.changed);
+        let end = self.end.map(|end| self.at_end(end));
+        if end != self.egresses.end {
+            self.egresses.end = end;
+            changed.extend(self.egresses.known.iter().cloned());
+        }
+        changed
+    }
+}
