@@ -47,6 +47,7 @@ server = AgentServer(
     setup_fnc=prewarm,
     host="127.0.0.1",
     port=0,
+    prometheus_port=int(os.environ["PROMETHEUS_PORT"]),
     num_idle_processes=1,
     load_fnc=lambda *_: 0.0,
 )

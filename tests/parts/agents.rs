@@ -77,6 +77,7 @@ pub(crate) struct Worker {
     runs: Runs,
     process: Child,
     log: PathBuf,
+    prometheus: u16,
 }
 
 impl Worker {
@@ -97,11 +98,18 @@ impl Worker {
         command.env("LIVEKIT_API_KEY", KEY).env("LIVEKIT_API_SECRET", SECRET);
         command.env("LIVEKIT_OBSERVABILITY_URL", uploads);
         command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
+        let prometheus = reserved_port();
+        command.env("PROMETHEUS_PORT", prometheus.to_string());
         // Its jobs are in its group.
         command.process_group(0);
-        let worker = Self { runs, process: command.spawn().unwrap(), log };
+        let worker = Self { runs, process: command.spawn().unwrap(), log, prometheus };
         worker.wait_for("", "registered worker", 1);
         worker
+    }
+
+    /// Its Prometheus endpoint, in Python.
+    pub(crate) fn prometheus(&self) -> u16 {
+        self.prometheus
     }
 
     pub(crate) fn log(&self) -> Vec<Line> {

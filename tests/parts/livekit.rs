@@ -81,6 +81,16 @@ impl Server {
         Client { process, input }
     }
 
+    /// Its API listens there.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its Prometheus endpoint.
+    pub(crate) fn prometheus(&self) -> u16 {
+        self.prometheus
+    }
+
     /// The sum of a metric's series with these labels, as Prometheus would scrape it.
     pub(crate) fn metric(&self, name: &str, label: &str) -> usize {
         let mut stream = TcpStream::connect(("127.0.0.1", self.prometheus)).unwrap();

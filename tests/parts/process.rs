@@ -41,11 +41,25 @@ impl Drop for Process {
 
 /// The body that is there; whatever is not 200 is an error.
 pub(crate) fn get(port: u16, path: &str) -> Result<String, String> {
+    ask(port, &format!("GET {path}"), "")
+}
+
+/// What is answered to this JSON, likewise.
+pub(crate) fn post(port: u16, path: &str, body: &str) -> Result<String, String> {
+    ask(port, &format!("POST {path}"), body)
+}
+
+fn ask(port: u16, what: &str, body: &str) -> Result<String, String> {
     let ask = || {
         let mut stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_read_timeout(Some(PATIENCE))?;
         // 1.0: no chunks.
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")?;
+        write!(
+            stream,
+            "{what} HTTP/1.0\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        )?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         Ok(answer)

@@ -1,6 +1,7 @@
 //! A real OpenTelemetry Collector, built by its builder from `builder.yaml`, and Prometheus' promtool:
 //! what becomes of our metrics in them.
 
+mod cluster;
 mod dashboards;
 mod equality;
 mod live;

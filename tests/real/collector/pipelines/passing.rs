@@ -62,13 +62,16 @@ async fn the_sender_receives_an_error_while_jaeger_is_away() {
 async fn grafanas_stack_gets_all_of_a_call() {
     let Some(built) = build() else { return };
     let call = recorded::call().await;
-    let backends = Backends::start(built).await;
-    let (endpoint, own) = listening();
-    let otelcol = Running::start(built, &[file("grafana.yaml"), own], &backends.variables);
-    send(&endpoint, call).await;
-    assert_eq!(otelcol.stop(), [""; 0]);
-    let sent = items::items(call);
-    items::assert_same(&backends.stop_at(sent.len()).await, &sent);
+    // The second without endpoints to scrape.
+    for config in ["grafana.yaml", "cluster.yaml"] {
+        let backends = Backends::start(built).await;
+        let (endpoint, own) = listening();
+        let otelcol = Running::start(built, &[file(config), own], &backends.variables);
+        send(&endpoint, call).await;
+        assert_eq!(otelcol.stop(), [""; 0]);
+        let sent = items::items(call);
+        items::assert_same(&backends.stop_at(sent.len()).await, &sent);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
