@@ -292,7 +292,7 @@ pub(super) struct Stats {
     #[serde(deserialize_with = "level")]
     pub(super) level: Level,
     /// Series per instrument, from 1 to 10000000; the rest share one, marked `otel.metric.overflow`. Also of all metrics
-    /// that agents upload, and of all that are derived of them.
+    /// that agents upload, of all that are derived of them, and of all of operations and usage.
     #[serde(deserialize_with = "cardinality")]
     pub(super) cardinality_limit: usize,
     /// Whether series have the names of their room and participant beside the ids.

@@ -9,6 +9,7 @@ mod binary;
 mod calls;
 mod capture;
 mod check;
+mod counted;
 mod dashboards;
 mod departures;
 mod deploy;

@@ -221,6 +221,11 @@ fn batches() -> Vec<Batch> {
     let mut batches = crate::scenarios::batches();
     batches.extend(crate::derived::batches());
     batches.extend([capture::run(capture::lines().iter(), true), called, reconciled()]);
+    batches.extend([Level::Node, Level::Room].map(|level| {
+        let settings = stats::Settings { level, ..stats::Settings::default() };
+        let metrics = crate::counted::facts::measured(settings, at(30_000));
+        Batch { metrics, ..Batch::default() }
+    }));
     let stats = |level, cardinality_limit| stats::Settings {
         level,
         cardinality_limit,

@@ -64,6 +64,8 @@ pub enum Fact {
         /// Its identity.
         identity: Option<Identity>,
     },
+    /// A participant's spans were released: what it used.
+    ParticipantUsed(Box<ParticipantUsage>),
     /// A room's span was released.
     RoomReleased {
         /// The room.
@@ -73,6 +75,44 @@ pub enum Fact {
     WorkReleased(Box<WorkDone>),
     /// A list of rooms disagreed with the reported events.
     Disagreement(Disagreement),
+}
+
+/// What a participant used, by the durations of its spans and of its subscriptions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParticipantUsage {
+    /// Its room.
+    pub room: RoomSid,
+    /// The room's name, if it is known.
+    pub room_name: Option<RoomName>,
+    /// Its kind, if that is known: one of LiveKit's.
+    pub kind: Option<Name>,
+    /// How long it was in the room.
+    pub took: Duration,
+    /// How long it published tracks.
+    pub published: TrackTimes,
+    /// How long it was subscribed to tracks.
+    pub subscribed: TrackTimes,
+}
+
+/// Durations of tracks by kind: of audio, of video, and of all others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TrackTimes([Duration; 3]);
+
+impl TrackTimes {
+    /// Adds the duration of a track.
+    pub fn add(&mut self, kind: Option<TrackKind>, took: Duration) {
+        let place = match kind {
+            Some(TrackKind::Audio) => 0,
+            Some(TrackKind::Video) => 1,
+            _ => 2,
+        };
+        self.0[place] = self.0[place].saturating_add(took);
+    }
+
+    /// Each kind with its duration.
+    pub(crate) fn each(self) -> impl Iterator<Item = (Option<Name>, Duration)> {
+        [TrackKind::Audio.name(), TrackKind::Video.name(), None].into_iter().zip(self.0)
+    }
 }
 
 /// An operation whose span was released.
@@ -110,7 +150,7 @@ impl WorkDone {
         Self {
             kind,
             room,
-            room_name: text(key::ROOM_NAME).and_then(|name| RoomName::from_shared(name)),
+            room_name: text(key::ROOM_NAME).and_then(RoomName::from_shared),
             took: span.end.since(span.start),
             first,
             error_type: text(key::ERROR_TYPE).cloned(),
@@ -161,6 +201,33 @@ impl Labels {
             Some(Label { key, value })
         };
         Self(keys.iter().filter_map(label).collect())
+    }
+
+    /// Those with these keys.
+    pub(crate) fn only(&self, keys: &[Name]) -> Self {
+        Self(self.0.iter().filter(|label| keys.contains(&label.key)).cloned().collect())
+    }
+
+    /// The same with one more, if it is known.
+    pub(crate) fn with(mut self, key: Name, text: Option<Arc<str>>) -> Self {
+        self.0.extend(text.map(|text| Label { key, value: LabelValue::Text(text) }));
+        self
+    }
+
+    /// The text of a label.
+    pub(crate) fn text(&self, key: Name) -> Option<&str> {
+        match &self.0.iter().find(|label| label.key == key)?.value {
+            LabelValue::Text(text) => Some(text),
+            LabelValue::Flag(_) => None,
+        }
+    }
+
+    /// As attributes of a series.
+    pub(crate) fn attributes(&self) -> impl Iterator<Item = Attribute> {
+        self.0.iter().map(|label| match &label.value {
+            LabelValue::Text(text) => Attribute::new(label.key, Arc::clone(text)),
+            LabelValue::Flag(flag) => Attribute::new(label.key, *flag),
+        })
     }
 }
 

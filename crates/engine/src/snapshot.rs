@@ -52,10 +52,12 @@ pub enum Part {
     DerivedSeries,
     /// Questions to LiveKit's API.
     Questions,
+    /// Series of operations and of usage.
+    WorkSeries,
 }
 
 impl Part {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 19] = [
         Self::Head,
         Self::Room,
         Self::Roomless,
@@ -74,6 +76,7 @@ impl Part {
         Self::AgentSeries,
         Self::DerivedSeries,
         Self::Questions,
+        Self::WorkSeries,
     ];
 }
 

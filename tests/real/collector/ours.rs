@@ -18,6 +18,9 @@ use livekit_otel_model::signal::Metric;
 use livekit_otel_model::{Signal, Source};
 use serde_json::json;
 
+#[path = "../../it/counted/facts.rs"]
+mod facts;
+
 #[path = "../../it/capture.rs"]
 #[allow(dead_code)] // what a whole run of the capture needs
 mod capture;
@@ -49,6 +52,7 @@ pub(super) fn of_a_call(settings: Settings) -> Batch {
     let mut points = during.unwrap();
     points.metrics.append(&mut out.metrics);
     points.metrics.extend(of_agents(settings));
+    points.metrics.extend(facts::measured(settings, end));
     points
 }
 

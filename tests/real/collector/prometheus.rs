@@ -23,8 +23,16 @@ const CAPTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/captures/on
 
 /// What promtool does not like, by OpenTelemetry's rule for the names of what goes up and down:
 /// `.count` and not a plural. No histogram is called `lk.room`, so that none has the same series.
-const BY_RULE: [&str; 4] =
-    ["lk_otel_connection_count", "lk_participant_count", "lk_room_count", "lk_track_count"];
+const BY_RULE: [&str; 8] = [
+    "lk_agent_job_count",
+    "lk_egress_count",
+    "lk_ingress_count",
+    "lk_otel_connection_count",
+    "lk_participant_count",
+    "lk_room_count",
+    "lk_sip_call_count",
+    "lk_track_count",
+];
 
 /// The program's own metrics, when nothing is wrong.
 const OWN: [(&str, &str); 3] = [

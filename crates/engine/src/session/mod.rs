@@ -37,7 +37,8 @@ mod twins;
 mod works;
 
 pub use crate::facts::{
-    Census, Description, Disagreement, Fact, Forgotten, Labels, StreamContext, WorkDone,
+    Census, Description, Disagreement, Fact, Forgotten, Labels, ParticipantUsage, StreamContext,
+    TrackTimes, WorkDone,
 };
 pub use agents::Stay;
 pub use outputs::{Outcome, Outputs};

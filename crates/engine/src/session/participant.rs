@@ -419,12 +419,17 @@ impl Participant {
 
     fn departure(&self, aborted: bool) -> Departure {
         let reason = self.disconnect_reason.as_deref();
-        let kind = self.kind.as_deref();
         Departure {
             reason: failure::known_reason(reason),
-            kind: KINDS.into_iter().find(|known| Some(*known) == kind),
+            kind: self.known_kind(),
             error_type: failure::of_participant(aborted, reason).map(|(error_type, _)| error_type),
         }
+    }
+
+    /// Its kind, if that is one of LiveKit's.
+    pub(super) fn known_kind(&self) -> Option<Name> {
+        let kind = self.kind.as_deref()?;
+        KINDS.into_iter().find(|known| *known == kind)
     }
 
     // A track has two spans: its publication and its own.

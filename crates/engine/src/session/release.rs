@@ -167,7 +167,8 @@ impl Room {
         if self.participants.get(sid).is_none_or(|participant| participant.released) {
             return;
         }
-        spans::of_participant(self, sid, &mut out.spans);
+        let used = spans::of_participant(self, sid, &mut out.spans);
+        out.facts.extend(used.map(|used| Fact::ParticipantUsed(Box::new(used))));
         out.legs.extend(legs::of(self, sid, true));
         self.released += 1;
         let (mut is_agent, mut identity) = (false, None);

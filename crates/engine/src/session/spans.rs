@@ -10,8 +10,9 @@ use super::presence::Presence;
 use super::room::Room;
 use super::subscription::{Answer, Attempt};
 use super::track::Track;
+use crate::facts::{ParticipantUsage, TrackTimes};
 use crate::ids;
-use livekit_otel_model::event::{ParticipantSid, Time, TrackSid};
+use livekit_otel_model::event::{ParticipantSid, Time, TrackKind, TrackSid};
 use livekit_otel_model::semconv::{key, span};
 use livekit_otel_model::signal::{Attribute, Link, Span, SpanId, SpanKind, TraceId, Value};
 
@@ -42,9 +43,14 @@ pub(super) fn of_room(room: &Room) -> Span {
     }
 }
 
-/// A participant's span and those of its tracks and subscriptions, in the order of kinds and SIDs.
-pub(super) fn of_participant(room: &Room, sid: &ParticipantSid, out: &mut Vec<Span>) {
-    let Some(participant) = room.participants.get(sid) else { return };
+/// A participant's span and those of its tracks and subscriptions, in the order of kinds and SIDs. Returns what it
+/// used.
+pub(super) fn of_participant(
+    room: &Room,
+    sid: &ParticipantSid,
+    out: &mut Vec<Span>,
+) -> Option<ParticipantUsage> {
+    let participant = room.participants.get(sid)?;
     let (end, how) = participant
         .end
         .unwrap_or((EventTime { at: participant.newest, exact: false }, End::Inferred("")));
@@ -56,22 +62,32 @@ pub(super) fn of_participant(room: &Room, sid: &ParticipantSid, out: &mut Vec<Sp
         span_id: ids::participant(&room.sid, sid),
         end: participant.at_end(end).max(participant.start()),
     };
-    out.push(source.own(how));
+    let own = source.own(how);
+    let took = own.end.since(own.start);
+    let (mut published, mut subscribed) = (TrackTimes::default(), TrackTimes::default());
+    out.push(own);
     out.extend(source.connect(how));
     for (track_sid, track) in &participant.tracks {
         out.extend(source.publish(track_sid, track));
-        out.extend(source.track(track_sid, track));
+        if let Some(lived) = source.track(track_sid, track) {
+            published.add(source.kind(track_sid), lived.end.since(lived.start));
+            out.push(lived);
+        }
     }
     for (track_sid, subscription) in &participant.subscriptions {
         let unpublished = room.unpublished(track_sid);
         let attempts = subscription.attempts(unpublished, Some(source.end));
         for (index, attempt) in attempts.iter().enumerate() {
             out.push(source.subscribe(track_sid, attempt, index + 1));
+            let Some((start, end)) = source.subscribed(attempt) else { continue };
+            subscribed.add(source.kind(track_sid), end.since(start));
             if participant.of_an_attempt > 1 {
-                out.extend(source.subscription(track_sid, attempt, index + 1));
+                out.push(source.subscription(track_sid, attempt, index + 1, (start, end)));
             }
         }
     }
+    let (room, room_name, kind) = (room.sid.clone(), room.name.clone(), participant.known_kind());
+    Some(ParticipantUsage { room, room_name, kind, took, published, subscribed })
 }
 
 // The rule for a track or an attempt that outlived its participant.
@@ -246,16 +262,31 @@ impl ParticipantSpans<'_> {
         asked
     }
 
-    fn subscription(&self, sid: &TrackSid, attempt: &Attempt, nth: usize) -> Option<Span> {
-        let id = ids::subscription(&self.room.sid, self.sid, sid, nth);
+    // When the subscription began and ended, if the attempt led to one.
+    fn subscribed(&self, attempt: &Attempt) -> Option<(Time, Time)> {
         let start = attempt.subscribed()?;
-        let mut lived = self.span(span::SUBSCRIPTION, id, start, attempt.ended.unwrap_or(self.end));
+        Some((start, attempt.ended.unwrap_or(self.end).max(start)))
+    }
+
+    fn subscription(
+        &self,
+        sid: &TrackSid,
+        attempt: &Attempt,
+        nth: usize,
+        (start, end): (Time, Time),
+    ) -> Span {
+        let id = ids::subscription(&self.room.sid, self.sid, sid, nth);
+        let mut lived = self.span(span::SUBSCRIPTION, id, start, end);
         self.describe_track(sid, &mut lived.attributes);
         self.link_track(sid, &mut lived);
         if attempt.ended.is_none() {
             inferred(Some(END_BY_PARTICIPANT), &mut lived.attributes);
         }
-        Some(lived)
+        lived
+    }
+
+    fn kind(&self, sid: &TrackSid) -> Option<TrackKind> {
+        self.room.catalog.get(sid)?.description.kind()
     }
 
     // Links the publisher's span of the track.

@@ -203,7 +203,7 @@ impl Works {
 
     /// Counts what is running, and the egresses that are stuck.
     pub(super) fn count(&self, census: &mut Census) {
-        #[expect(clippy::iter_over_hash_type, reason = "counts")]
+        #[expect(clippy::disallowed_methods, reason = "counts")]
         for ((kind, _), known) in self.known.iter().filter(|(_, known)| known.is_running()) {
             let labels = Labels::of(*kind, &known.attributes(*kind));
             *census.works.entry((*kind, labels)).or_default() += 1;

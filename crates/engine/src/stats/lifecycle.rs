@@ -128,6 +128,7 @@ impl Lifecycle {
                 series.or_insert_with(|| NodeSeries::new(attributes(), 0)).value += 1;
             }
             Fact::ParticipantReleased { .. }
+            | Fact::ParticipantUsed(_)
             | Fact::RoomReleased { .. }
             | Fact::WorkReleased(_) => {}
         }

@@ -17,6 +17,7 @@ mod streams;
 mod tally;
 mod top;
 pub mod worker;
+mod works;
 
 pub(crate) use exemplar::Origin as ExemplarOrigin;
 pub use histogram::Histograms;

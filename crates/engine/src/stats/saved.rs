@@ -43,6 +43,7 @@ impl Stats {
         let flushed = *flushed;
         let nodes = NodesRef { is_exponential, flushed, top, overflowed, nodes, lifecycle };
         to.put(Part::Nodes, &nodes)?;
+        self.works.save(&self.settings, to)?;
         self.streams.save(to)
     }
 
@@ -66,6 +67,7 @@ impl Stats {
                     self.lifecycle = Lifecycle::new(saved.flushed);
                 }
             }
+            Part::WorkSeries => self.works.load(&self.settings, content)?,
             Part::Series => self.streams.load(content)?,
             _ => return Ok(false),
         }

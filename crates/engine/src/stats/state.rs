@@ -8,6 +8,7 @@ use super::reports::NodeReports;
 use super::settings::{Level, NodeStreamSource, Settings};
 use super::streams::Streams;
 use super::top::Top;
+use super::works::WorkSeries;
 use crate::facts::{Census, Fact, StreamContext};
 use livekit_otel_model::event::{StreamStat, Time};
 use livekit_otel_model::semconv::metric;
@@ -22,6 +23,7 @@ pub struct Stats {
     pub(super) top: Top,
     pub(super) overflowed: NodeSeries<u64>,
     pub(super) lifecycle: Lifecycle,
+    pub(super) works: WorkSeries,
     calls: CallSeries,
     pub(super) flushed: Time,
 }
@@ -42,6 +44,7 @@ impl Stats {
             top: Top::default(),
             overflowed: NodeSeries::new(Vec::new(), 0),
             lifecycle: Lifecycle::new(now),
+            works: WorkSeries::default(),
             calls: CallSeries::default(),
             flushed: now,
         }
@@ -89,6 +92,9 @@ impl Stats {
                 self.streams.end(room, Some(participant));
             }
             Fact::RoomReleased { room } => self.streams.end(room, None),
+            Fact::ParticipantUsed(_) | Fact::WorkReleased(_) => {
+                self.works.apply(&self.settings, fact);
+            }
             fact => self.lifecycle.apply(self.settings.histograms, fact),
         }
     }
@@ -109,6 +115,7 @@ impl Stats {
         };
         let mut metrics = Vec::new();
         self.lifecycle.flush(interval, census, &mut metrics);
+        self.works.flush(&self.settings, interval, census, &mut metrics);
         self.nodes.flush(interval, &mut metrics);
         self.calls.flush(interval, &mut metrics);
         if self.settings.top_n > 0 {

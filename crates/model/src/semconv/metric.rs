@@ -18,6 +18,44 @@ pub const PARTICIPANT_CONNECT_DURATION: &str = "lk.participant.connect.duration"
 pub const TRACK_PUBLISH_DURATION: &str = "lk.track.publish.duration";
 /// From request to answer, s.
 pub const TRACK_SUBSCRIBE_DURATION: &str = "lk.track.subscribe.duration";
+/// Running egresses, `{egress}`.
+pub const EGRESS_COUNT: &str = "lk.egress.count";
+/// Egresses that are stuck, `{egress}`.
+pub const EGRESS_STUCK: &str = "lk.egress.stuck";
+/// How long egresses took, s.
+pub const EGRESS_DURATION: &str = "lk.egress.duration";
+/// From an egress's start to its first frame, s.
+pub const EGRESS_FIRST_FRAME_DURATION: &str = "lk.egress.first_frame.duration";
+/// Running sessions of ingresses, `{ingress}`.
+pub const INGRESS_COUNT: &str = "lk.ingress.count";
+/// How long sessions of ingresses took, s.
+pub const INGRESS_DURATION: &str = "lk.ingress.duration";
+/// Running SIP calls, `{call}`.
+pub const SIP_CALL_COUNT: &str = "lk.sip.call.count";
+/// How long SIP calls took, s.
+pub const SIP_CALL_DURATION: &str = "lk.sip.call.duration";
+/// From a SIP call's start to its answer, s.
+pub const SIP_ANSWER_DURATION: &str = "lk.sip.answer.duration";
+/// From the request to transfer a SIP call to its answer, s.
+pub const SIP_TRANSFER_DURATION: &str = "lk.sip.transfer.duration";
+/// Running jobs of agents, `{job}`.
+pub const AGENT_JOB_COUNT: &str = "lk.agent_job.count";
+/// How long jobs of agents took, s.
+pub const AGENT_JOB_DURATION: &str = "lk.agent_job.duration";
+/// From a dispatch to its agent's join, or until none was expected any more, s.
+pub const AGENT_DISPATCH_DURATION: &str = "lk.agent.dispatch.duration";
+/// How long participants were in rooms, s.
+pub const USAGE_PARTICIPANT_TIME: &str = "lk.usage.participant.time";
+/// How long tracks were published, s.
+pub const USAGE_TRACK_PUBLISHED_TIME: &str = "lk.usage.track.published.time";
+/// How long participants were subscribed to tracks, s.
+pub const USAGE_TRACK_SUBSCRIBED_TIME: &str = "lk.usage.track.subscribed.time";
+/// How long egresses took, s.
+pub const USAGE_EGRESS_TIME: &str = "lk.usage.egress.time";
+/// How long SIP calls took from their answer, s.
+pub const USAGE_SIP_TIME: &str = "lk.usage.sip.time";
+/// How long agents were in rooms, s.
+pub const USAGE_AGENT_TIME: &str = "lk.usage.agent.time";
 /// Packets, `{packet}`.
 pub const NODE_PACKETS: &str = "lk.node.packets";
 /// Bytes, By.

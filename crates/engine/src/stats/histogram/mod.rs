@@ -28,6 +28,10 @@ pub(crate) const TURN_BOUNDS: &[f64] = &[
     0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0,
 ];
 
+/// Seconds, for what people wait for: an answer, an agent, the first frame of a recording.
+pub(super) const WAIT_BOUNDS: &[f64] =
+    &[0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0];
+
 /// `stats.histograms`: the buckets of histograms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -68,7 +72,8 @@ fn write_bounds<S: Serializer>(bounds: &&'static [f64], to: S) -> Result<S::Ok, 
 
 fn read_bounds<'de, D: Deserializer<'de>>(from: D) -> Result<&'static [f64], D::Error> {
     let count = usize::deserialize(from)?;
-    let all = [DURATION_BOUNDS, LATENCY_BOUNDS, RATIO_BOUNDS, SCORE_BOUNDS, TURN_BOUNDS];
+    let all =
+        [DURATION_BOUNDS, LATENCY_BOUNDS, RATIO_BOUNDS, SCORE_BOUNDS, TURN_BOUNDS, WAIT_BOUNDS];
     all.into_iter()
         .find(|bounds| bounds.len() == count)
         .ok_or_else(|| serde::de::Error::custom("no histogram has this number of bounds"))
