@@ -82,6 +82,7 @@ fn flush(name: &str, streams: usize, endpoint: &str, protocol: Protocol, target:
             durable: None,
             tap: None,
             clock: Clock::default(),
+            questions: None,
         };
         let (journal, reader) = journal::in_memory(usize::MAX, &ledger);
         let (ticks, task) = pipeline::start(parts, reader);

@@ -62,7 +62,8 @@ pub(super) fn api(
         let what = "needs livekit.api_key too, as there are several keys";
         reader.wrong_setting("livekit.url", what);
     }
-    Some(reconcile::Settings { url, key: key?, interval: file.interval })
+    let (interval, requests_per_second) = (file.interval, file.requests_per_second);
+    Some(reconcile::Settings { url, key: key?, interval, requests_per_second })
 }
 
 fn trimmed(text: Option<&Verbatim>) -> Option<String> {

@@ -152,7 +152,7 @@ pub(super) struct ListenTls {
 pub(super) struct LiveKit {
     /// Its API keys with their secrets, which sign its webhooks. Used unless the environment has keys.
     pub(super) keys: Pairs,
-    /// Its API, to list the open rooms: `https`, `wss`, `http` or `ws`. Not asked by default.
+    /// Its API, which is asked for the open rooms and what happens in them: `https`, `wss`, `http` or `ws`. Not asked by default.
     #[serde(deserialize_with = "api_url")]
     pub(super) url: Option<Uri>,
     /// The key that signs these requests; required if there are several keys.
@@ -162,6 +162,9 @@ pub(super) struct LiveKit {
     /// How often rooms are listed, from 5s to 24h.
     #[serde(deserialize_with = "api_interval")]
     pub(super) interval: Duration,
+    /// The most requests to the API in a second, from 1 to 1000.
+    #[serde(deserialize_with = "requests")]
+    pub(super) requests_per_second: u32,
 }
 
 impl Default for LiveKit {
@@ -172,6 +175,7 @@ impl Default for LiveKit {
             api_key: None,
             api_secret: None,
             interval: Duration::from_mins(1),
+            requests_per_second: 10,
         }
     }
 }
@@ -446,6 +450,7 @@ deserialize_with! {
     message: usize,
     positive_duration: Duration,
     remembered: Duration,
+    requests: u32,
     scope: TraceScope,
     size: u64,
     spans: usize,

@@ -70,6 +70,12 @@ pub(super) fn api_interval(text: &str) -> Parsed<Duration> {
     if parsed < Duration::from_secs(5) { Err("must be at least 5s".into()) } else { Ok(parsed) }
 }
 
+/// The most requests to LiveKit's API in a second.
+pub(super) fn requests(text: &str) -> Parsed<u32> {
+    let parsed = text.parse().ok().filter(|n| (1..=1000).contains(n));
+    parsed.ok_or_else(|| "must be a number from 1 to 1000".to_owned())
+}
+
 /// LiveKit's URL, as its clients accept it: `ws` means `http` for the API.
 pub(super) fn api_url(text: &str) -> Parsed<Uri> {
     let wrong = || "must be a URL, such as https://livekit.example.com".to_owned();

@@ -80,7 +80,9 @@ impl Server {
         let mut listeners = listen::bind(&settings, shared).await?;
         let admin = listeners.admin.take();
         let (ui, tap) = start_ui(&config, &ledger, &faults).await?;
-        let reconciler = api.map(|api| api.start(&faults));
+        let (questions, askers) = pipeline::questions();
+        let askers = api.is_some().then_some(askers);
+        let reconciler = api.map(|api| api.start(questions, &faults));
         let now = Time::from_system(SystemTime::now());
         let durable =
             disk.map(|disk| Durable { checkpoints: disk.checkpoints, exporter: exporter.clone() });
@@ -92,6 +94,7 @@ impl Server {
             durable,
             tap,
             clock: pipeline::Clock::default(),
+            questions: askers,
         };
         let (ticks, pipeline) = pipeline::start(parts, reader);
         let own = Own::new(Arc::clone(&ledger), is_durable.then(|| Arc::clone(&budget)));

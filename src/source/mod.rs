@@ -1,10 +1,11 @@
-//! The sources of telemetry: signed webhooks, analytics streams, the rooms that LiveKit's API lists, and
-//! the uploads of agents and other programs. The admin listener is here too.
+//! The sources of telemetry: signed webhooks, analytics streams, answers of LiveKit's API, and the
+//! uploads of agents and other programs. The admin listener is here too.
 //!
 //! Uses no other module of this package. A source acknowledges input once the journal has it.
 
 mod admin;
 pub mod analytics;
+mod api;
 mod budget;
 mod connections;
 mod encoding;
@@ -96,7 +97,7 @@ fn parse(source: Source, raw: &[u8]) -> Result<Read, Unreadable> {
         Source::Stats => livekit::stats(raw),
         Source::Events => livekit::events(raw),
         Source::NodeRooms => livekit::node_rooms(raw),
-        Source::Api => livekit::api_rooms(raw),
+        Source::Api => livekit::api(raw),
         // Uploads have a reader of their own.
         _ => Err(Unreadable::foreign()),
     }

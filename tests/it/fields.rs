@@ -9,8 +9,9 @@ use std::time::Duration;
 use livekit_otel_engine::session;
 use livekit_otel_engine::stats;
 use livekit_otel_engine::{Batch, Engine};
-use livekit_otel_livekit as livekit;
-use livekit_otel_model::event::Decoded;
+use livekit_otel_livekit::{self as livekit, ApiAnswer, ApiRooms, Read};
+use livekit_otel_model::event::answer::Question;
+use livekit_otel_model::event::{Decoded, RoomName, RoomSid};
 use livekit_otel_model::semconv::PERSONAL;
 use livekit_otel_model::signal::{Attribute, Value};
 use protox::Compiler;
@@ -24,6 +25,15 @@ pub(crate) const EVENTS: &str = "livekit.AnalyticsEvents";
 pub(crate) const STATS: &str = "livekit.AnalyticsStats";
 pub(crate) const ROOMS: &str = "livekit.AnalyticsNodeRooms";
 pub(crate) const WEBHOOK: &str = "livekit.WebhookEvent";
+
+/// What the API answers. A participant alone is one of the list's.
+pub(crate) const ANSWERS: [&str; 5] = [
+    "livekit.ListRoomsResponse",
+    "livekit.ListParticipantsResponse",
+    "livekit.ListAgentDispatchResponse",
+    "livekit.ListEgressResponse",
+    "livekit.ListIngressResponse",
+];
 
 /// Begins the name of a message whose fields here are newer than livekit-protocol.
 const NEWER: &str = "newer ";
@@ -80,6 +90,7 @@ pub(crate) fn pool() -> DescriptorPool {
     let mut compiler = Compiler::new([definitions()]).unwrap();
     compiler.include_imports(true);
     let files = ["livekit_analytics.proto", "livekit_webhook.proto", "livekit_room.proto"];
+    let files = files.into_iter().chain(["livekit_agent_dispatch.proto"]);
     compiler.open_files(files).unwrap();
     compiler.descriptor_pool()
 }
@@ -91,8 +102,8 @@ fn is_livekits(message: &MessageDescriptor) -> bool {
 
 /// Every field of every message that can be received.
 fn incoming(pool: &DescriptorPool) -> Vec<FieldDescriptor> {
-    let mut open: Vec<_> =
-        [WEBHOOK, EVENTS, STATS, ROOMS].map(|name| pool.get_message_by_name(name).unwrap()).into();
+    let roots = [WEBHOOK, EVENTS, STATS, ROOMS].into_iter().chain(ANSWERS);
+    let mut open: Vec<_> = roots.map(|name| pool.get_message_by_name(name).unwrap()).collect();
     let (mut seen, mut all) = (BTreeSet::new(), Vec::new());
     while let Some(message) = open.pop() {
         if !seen.insert(message.full_name().to_owned()) {
@@ -291,7 +302,36 @@ fn decoded_messages() -> Vec<Decoded> {
     }
     reads.push(livekit::stats(&encoded("stats", &fill(STATS, 0))).unwrap());
     reads.push(livekit::node_rooms(&encoded("nodeRooms", &fill(ROOMS, 0))).unwrap());
+    reads.push(rooms_of_api(&fill(ANSWERS[0], 0)));
+    for (question, name) in questions().iter().zip(&ANSWERS[1..]) {
+        for nth in 0..8 {
+            let answer = fill(name, nth);
+            reads.push(answered(question, name, &answer));
+        }
+    }
     reads.into_iter().map(|read| read.decoded).collect()
+}
+
+// In the order of `ANSWERS`, but the first.
+fn questions() -> [Question; 4] {
+    let (room, name) = (RoomSid::new("RM_1").unwrap(), RoomName::new("standup").unwrap());
+    [
+        Question::Participants { room: room.clone(), name: name.clone() },
+        Question::Dispatches { room, name },
+        Question::Egresses,
+        Question::Ingresses,
+    ]
+}
+
+fn rooms_of_api(answer: &Json) -> Read {
+    let response = livekit::encode_capture("ListRoomsResponse", answer).unwrap();
+    livekit::api(&ApiRooms::new(at(0), &response).unwrap().encode()).unwrap()
+}
+
+fn answered(question: &Question, name: &str, answer: &Json) -> Read {
+    let name = name.strip_prefix("livekit.").unwrap();
+    let response = livekit::encode_capture(name, answer).unwrap();
+    livekit::api(&ApiAnswer::new(at(0), question, &response).unwrap().encode()).unwrap()
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod abuse;
 mod admin;
 mod agent_call;
+mod answers;
 mod behaviour;
 mod binary;
 mod calls;

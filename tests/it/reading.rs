@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use livekit_otel_engine::{Batch, Engine, session, stats};
 use livekit_otel_livekit as livekit;
-use livekit_otel_livekit::{ApiRooms, Read};
-use livekit_otel_model::event::Unknown;
+use livekit_otel_livekit::{ApiAnswer, ApiRooms, Read};
+use livekit_otel_model::event::answer::Question;
+use livekit_otel_model::event::{RoomName, RoomSid, Unknown};
 use livekit_otel_model::semconv::{key, span};
 use livekit_otel_model::signal::{LogRecord, Value};
 use protox::prost_reflect::{Kind, MessageDescriptor};
@@ -91,10 +92,20 @@ fn unknown_fields_are_counted_in_every_protobuf_message() {
     let read = livekit::node_rooms(&[&rooms[..], NEW].concat()).unwrap();
     assert_eq!(read.unknown.fields, 2, "a node's rooms and their participants");
     let room = [&nested(1, b"RM_1")[..], &nested(2, b"one"), NEW].concat();
-    let mut listed = ApiRooms::new(at(0), &nested(1, &room)).unwrap();
+    assert_eq!(ApiRooms::new(at(0), &nested(1, &room)).unwrap().unknown().fields, 1, "rooms");
+    let (room, name) = (RoomSid::new("RM_1").unwrap(), RoomName::new("one").unwrap());
     let participant = [&nested(1, b"PA_1")[..], NEW, b"\x70\x63"].concat();
-    listed.add(0, &nested(1, &participant)).unwrap();
-    assert_eq!((listed.unknown().fields, listed.unknown().enum_values), (2, 1), "the API's lists");
+    let question = Question::Participants { room: room.clone(), name: name.clone() };
+    let listed = ApiAnswer::new(at(0), &question, &nested(1, &participant)).unwrap().unknown();
+    assert_eq!((listed.fields, listed.enum_values), (1, 1), "participants");
+    let state = nested(5, &[&nested(1, &nested(8, NEW))[..], NEW].concat());
+    let question = Question::Dispatches { room, name };
+    let listed = ApiAnswer::new(at(0), &question, &nested(1, &state)).unwrap().unknown();
+    assert_eq!(listed.fields, 2, "dispatches, their states and their jobs");
+    for question in [Question::Egresses, Question::Ingresses] {
+        let listed = ApiAnswer::new(at(0), &question, &nested(1, NEW)).unwrap().unknown();
+        assert_eq!(listed.fields, 1, "{question:?}");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use protox::prost_reflect::{EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
 
-use crate::fields::{EVENTS, ROOMS, STATS, WEBHOOK, pool};
+use crate::fields::{ANSWERS, EVENTS, ROOMS, STATS, WEBHOOK, pool};
 
 const TABLE: &str = include_str!("../../crates/livekit/src/read/schema.txt");
 
@@ -61,8 +61,7 @@ fn token(field: &FieldDescriptor) -> String {
 // Every message and enum that can be received.
 fn definitions() -> Blocks {
     let pool = pool();
-    let roots = ["livekit.ListRoomsResponse", "livekit.ListParticipantsResponse"];
-    let roots = [EVENTS, ROOMS, STATS, WEBHOOK].into_iter().chain(roots);
+    let roots = [EVENTS, ROOMS, STATS, WEBHOOK].into_iter().chain(ANSWERS);
     let mut open: Vec<MessageDescriptor> =
         roots.map(|name| pool.get_message_by_name(name).unwrap()).collect();
     let mut blocks = Blocks::new();

@@ -150,8 +150,8 @@ impl Engine {
     }
 
     /// The next question to LiveKit's API that is due at `now`. Its answer is to be applied as
-    /// [`Decoded::Answer`]; until then it is due again every 30 s. Outputs depend on answers alone, and not
-    /// on which questions were asked. Nothing is asked of a room that is known to have ended.
+    /// [`Decoded::Answer`]. Without an answer it is due again only once a list of rooms has its room. Outputs depend on answers alone, and not on which questions were asked. Nothing is
+    /// asked of a room that is known to have ended.
     pub fn question(&mut self, now: Time) -> Option<Question> {
         self.sessions.question(now)
     }

@@ -21,8 +21,8 @@ pub mod uploads;
 
 pub use livekit_protocol as messages;
 pub use read::{
-    ApiRooms, Read, StatReport, Unreadable, api_rooms, encode_capture, event, events, node_rooms,
-    rooms, stats, stream_of, track_kind, webhook, windows,
+    ApiAnswer, ApiRequest, ApiRooms, Read, StatReport, Unreadable, api, encode_capture, event,
+    events, node_rooms, rooms, stats, stream_of, track_kind, webhook, windows,
 };
 
 use livekit_otel_model::Source;

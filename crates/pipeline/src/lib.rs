@@ -18,6 +18,7 @@ pub mod own;
 pub mod panics;
 pub mod periodic;
 mod quarantine;
+mod questions;
 mod tap;
 mod task;
 #[cfg(test)]
@@ -26,6 +27,7 @@ mod ticks;
 
 pub use checkpoint::{Checkpoints, Head};
 pub use clock::Clock;
+pub use questions::{Askers, Questions, questions};
 pub use tap::{AgentError, AgentJob, AgentSpan, Passed, Tap, Tapped, tap};
 pub use task::{Durable, Ended, Parts, start};
 pub use ticks::Ticks;

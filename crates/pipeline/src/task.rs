@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::checkpoint::Checkpoints;
 use crate::clock::Clock;
 use crate::quarantine::Quarantine;
+use crate::questions::Askers;
 use crate::tap::{Passed, Tap};
 use crate::ticks::{Tick, Ticks};
 use livekit_otel_durable::journal::{
@@ -50,6 +51,8 @@ pub struct Parts {
     pub tap: Option<Tap>,
     /// Gives ticks and flushes their time.
     pub clock: Clock,
+    /// Set if there is an API that answers the engine's questions.
+    pub questions: Option<Askers>,
 }
 
 /// What a restart resumes from.
@@ -64,7 +67,7 @@ pub struct Durable {
 /// Starts the task. It ends once every [`livekit_otel_durable::journal::Journal`] of `reader` is dropped and
 /// all entries are applied. With a journal on disk, [`Ended::save`] can store the state then; without one, all
 /// sessions are ended and all instruments flushed.
-pub fn start(parts: Parts, reader: Reader) -> (Ticks, JoinHandle<Ended>) {
+pub fn start(mut parts: Parts, reader: Reader) -> (Ticks, JoinHandle<Ended>) {
     let (queue, ticks) = mpsc::unbounded_channel();
     // Before the task: a reader of the ledger never sees counts that go back.
     if let Some(durable) = &parts.durable {
@@ -74,9 +77,19 @@ pub fn start(parts: Parts, reader: Reader) -> (Ticks, JoinHandle<Ended>) {
         .durable
         .as_ref()
         .map(|durable| Quarantine::open(durable.checkpoints.directory(), &durable.exporter));
+    if parts.questions.is_some() {
+        parts.engine.enable_questions();
+    }
     let clock = parts.clock.clone();
     let forgotten = Forgotten::default();
-    let pipeline = Pipeline { parts, posted: None, unstored: Vec::new(), forgotten, quarantine };
+    let pipeline = Pipeline {
+        parts,
+        posted: None,
+        unstored: Vec::new(),
+        forgotten,
+        quarantine,
+        is_replaying: true,
+    };
     (Ticks::new(queue, clock), tokio::spawn(pipeline.run(reader, ticks)))
 }
 
@@ -104,6 +117,8 @@ struct Pipeline {
     forgotten: Forgotten,
     // Set if the journal is on disk.
     quarantine: Option<Quarantine>,
+    // Until the first entry of this process: what an earlier one asked may be answered in the journal.
+    is_replaying: bool,
 }
 
 impl Pipeline {
@@ -120,6 +135,8 @@ impl Pipeline {
         loop {
             self.wait_until_ready().await;
             let mut out = Batch::default();
+            let may_ask = self.may_ask();
+            let wait = self.wait();
             tokio::select! {
                 entry = reader.next() => {
                     let Some(entry) = entry else { break };
@@ -130,7 +147,8 @@ impl Pipeline {
                     }
                 }
                 Some(tick) = ticks.recv() => self.flush(tick, &mut reader, &mut out).await,
-                () = sleep(self.wait()) => {}
+                () = wanted(self.parts.questions.as_mut()), if may_ask => self.ask(),
+                () = sleep(wait) => {}
                 () = shortage(budget.as_deref()) => {}
             }
             self.tick(&mut out);
@@ -168,9 +186,27 @@ impl Pipeline {
     }
 
     fn wait(&self) -> Option<Duration> {
-        let wait = self.parts.engine.next_deadline()?.since(self.now());
+        let (engine, now) = (&self.parts.engine, self.now());
         let again = self.posted.map(|(_, when)| PAUSE.saturating_sub(when.elapsed()));
-        Some(wait.max(again.unwrap_or_default()))
+        let timer = engine.next_deadline().map(|at| at.since(now).max(again.unwrap_or_default()));
+        // One that is due waits for the asker.
+        let question = engine.next_question().filter(|at| *at > now).map(|at| at.since(now));
+        timer.into_iter().chain(question).min()
+    }
+
+    // Whether there may be a question to hand over now.
+    fn may_ask(&self) -> bool {
+        let next = self.parts.engine.next_question();
+        !self.is_replaying && next.is_some_and(|at| at <= self.now())
+    }
+
+    // This changes no outputs, so it is not in the journal.
+    fn ask(&mut self) {
+        let now = self.now();
+        let Parts { engine, questions, .. } = &mut self.parts;
+        if let (Some(askers), Some(question)) = (questions, engine.question(now)) {
+            askers.hand_over(question);
+        }
     }
 
     // Fires due timers. That changes outputs, so with a journal on disk the tick goes through the journal.
@@ -231,6 +267,7 @@ impl Pipeline {
 
     async fn apply(&mut self, entry: Numbered, out: &mut Batch) {
         let Numbered { number, entry, replayed, size } = entry;
+        self.is_replaying &= replayed;
         if self.checkpoints().is_some_and(Checkpoints::is_new) {
             // Not the clock's time: a replay begins at the same time.
             self.parts.engine.begin(entry.at());
@@ -423,6 +460,14 @@ impl Pipeline {
 async fn sleep(wait: Option<Duration>) {
     match wait {
         Some(wait) => tokio::time::sleep(wait).await,
+        None => std::future::pending().await,
+    }
+}
+
+// Returns once an asker waits for a question.
+async fn wanted(questions: Option<&mut Askers>) {
+    match questions {
+        Some(askers) => askers.wait().await,
         None => std::future::pending().await,
     }
 }

@@ -78,6 +78,7 @@ async fn foreign_records_are_sent_entry_by_entry_however_many_are_applied_togeth
         durable: None,
         tap: None,
         clock: Clock::default(),
+        questions: None,
     };
     let (_ticks, task) = start(parts, reader);
     drop(journal);

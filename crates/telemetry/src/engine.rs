@@ -82,6 +82,7 @@ impl Running {
             durable: None,
             tap: None,
             clock: clock.clone(),
+            questions: None,
         };
         let (ticks, pipeline) = pipeline::start(parts, reader);
         let journal = RwLock::new(Some(journal));

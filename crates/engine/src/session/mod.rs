@@ -3,6 +3,7 @@
 //! ids and times included.
 
 mod agents;
+mod answers;
 mod attributes;
 mod callers;
 mod calls;

@@ -10,6 +10,9 @@ use livekit_otel_model::event::Time;
 /// be slightly older than the events.
 pub(super) const GRACE: Duration = Duration::from_secs(30);
 
+/// The rule for what is no longer listed.
+pub(super) const END_BY_LIST: &str = "reconciled";
+
 /// When a room or a participant was last reported, and when it was listed.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Presence {

@@ -7,102 +7,167 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::outputs::Outputs;
-use super::sessions::Sessions;
-use livekit_otel_model::event::answer::{Answer, Answered, Question};
-use livekit_otel_model::event::{Identity, RoomName, RoomSid, Time};
+use livekit_otel_model::event::{Identity, RoomSid, Time};
 
-// What was asked and not answered, such as by an API that fails, is asked again after this.
-const AGAIN: Duration = Duration::from_secs(30);
+// Of every room the participants are listed once in so many rounds.
+const ROUNDS: u64 = 10;
 // Wishes for the same answer are one if they are as close as this.
 const TOGETHER: Duration = Duration::from_secs(1);
 
 /// Something to ask, by what identifies it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) enum Ask {
-    /// The participants of a room.
-    Participants(RoomSid),
-    /// One participant of a room.
-    Participant(RoomSid, Identity),
-    /// The dispatches of a room.
-    Dispatches(RoomSid),
     /// All active egresses.
     Egresses,
     /// All ingresses.
     Ingresses,
+    /// The dispatches of a room.
+    Dispatches(RoomSid),
+    /// One participant of a room.
+    Participant(RoomSid, Identity),
+    /// The participants of a room.
+    Participants(RoomSid),
 }
+
+impl Ask {
+    fn room(&self) -> Option<&RoomSid> {
+        match self {
+            Self::Egresses | Self::Ingresses => None,
+            Self::Dispatches(room) | Self::Participant(room, _) | Self::Participants(room) => {
+                Some(room)
+            }
+        }
+    }
+
+    // Those about a room are beside each other.
+    fn key(&self) -> Key {
+        (self.room().cloned(), self.clone())
+    }
+
+    // All rooms in turn are asked for these, so they wait for the others.
+    fn is_background(&self) -> bool {
+        matches!(self, Self::Participants(_))
+    }
+}
+
+type Key = (Option<RoomSid>, Ask);
 
 /// The questions that have no answer yet.
 #[derive(Debug, Default)]
 pub(super) struct Questions {
     // Whether there is an API. Without one, nothing is asked.
-    is_enabled: bool,
-    wanted: BTreeMap<Ask, Wanted>,
-    // Their `next`.
-    next: BTreeSet<(Time, Ask)>,
+    pub(super) is_enabled: bool,
+    /// How many lists of rooms the API has answered.
+    pub(super) rounds: u64,
+    wanted: BTreeMap<Key, Wanted>,
+    // Their `next`, those in the background apart.
+    urgent: BTreeSet<(Time, Ask)>,
+    background: BTreeSet<(Time, Ask)>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Wanted {
     // No answer may be older than these; in their order, and at least one.
     since: Vec<Time>,
     // When it is asked, or asked again.
-    next: Time,
+    next: Option<Time>,
 }
 
 impl Questions {
-    /// Wants an answer that is not older than `at`. One that is wanted within a second after that will do.
+    /// Wants an answer that is not older than `at`. One that is wanted within a second after that will do. Of
+    /// what concerns no room, only the last wish counts.
     pub(super) fn ask(&mut self, at: Time, ask: Ask) {
         if !self.is_enabled {
             return;
         }
-        let new = || Wanted { since: Vec::new(), next: at };
-        let wanted = self.wanted.entry(ask.clone()).or_insert_with(new);
+        let wanted = self.wanted.entry(ask.key()).or_default();
         if wanted.since.iter().any(|since| (at..=at + TOGETHER).contains(since)) {
             return;
         }
+        if ask.room().is_none() {
+            // A server without egresses or ingresses never answers.
+            wanted.since.clear();
+        }
         let nth = wanted.since.partition_point(|since| *since < at);
         wanted.since.insert(nth, at);
-        let next = wanted.next.min(at);
-        self.reschedule(ask, next);
+        let next = wanted.next.into_iter().fold(at, Time::min);
+        self.reschedule(&ask, Some(next));
     }
 
     /// Removes what is answered by an answer that was asked for at `at`.
     pub(super) fn answered(&mut self, ask: &Ask, at: Time) {
-        let Some(wanted) = self.wanted.get_mut(ask) else { return };
+        let Some(wanted) = self.wanted.get_mut(&ask.key()) else { return };
         wanted.since.retain(|since| *since > at);
-        match wanted.since.first() {
-            Some(&next) => self.reschedule(ask.clone(), next),
-            None => self.cancel(ask),
+        let next = wanted.since.first().copied();
+        self.reschedule(ask, next);
+        if next.is_none() {
+            self.wanted.remove(&ask.key());
         }
     }
 
-    /// Removes what nobody needs to know any more.
-    pub(super) fn cancel(&mut self, ask: &Ask) {
-        if let Some(wanted) = self.wanted.remove(ask) {
-            self.next.remove(&(wanted.next, ask.clone()));
+    /// A list of rooms at `at` has that room. Only then is anything asked again that the API did not answer:
+    /// of a room that is gone, an answer takes the server seconds.
+    pub(super) fn listed(&mut self, room: &RoomSid, at: Time) {
+        for ask in self.of_room(room) {
+            if self.wanted.get(&ask.key()).is_some_and(|wanted| wanted.next.is_none()) {
+                self.reschedule(&ask, Some(at));
+            }
         }
     }
 
-    fn reschedule(&mut self, ask: Ask, next: Time) {
-        let Some(wanted) = self.wanted.get_mut(&ask) else { return };
-        let before = std::mem::replace(&mut wanted.next, next);
-        self.next.remove(&(before, ask.clone()));
-        self.next.insert((next, ask));
+    /// Whether the room's participants are to be compared in this round, whatever their number is.
+    pub(super) fn is_turn_of(&self, room: &RoomSid) -> bool {
+        let nth: u64 = room.as_str().bytes().map(u64::from).sum();
+        (self.rounds + nth).is_multiple_of(ROUNDS)
     }
 
-    // The next that is due. If it is not answered, it is due again later.
-    fn pop(&mut self, now: Time) -> Option<Ask> {
-        let (_, ask) = self.next.first().filter(|(at, _)| *at <= now)?.clone();
-        let since = self.wanted.get(&ask).map(|wanted| wanted.since.as_slice()).unwrap_or_default();
-        let later = since.iter().copied().find(|since| *since > now);
-        self.reschedule(ask.clone(), later.into_iter().fold(now + AGAIN, Time::min));
+    /// Removes what is asked of a room.
+    pub(super) fn cancel(&mut self, room: &RoomSid) {
+        for ask in self.of_room(room) {
+            self.reschedule(&ask, None);
+            self.wanted.remove(&ask.key());
+        }
+    }
+
+    fn of_room(&self, room: &RoomSid) -> Vec<Ask> {
+        let first = (Some(room.clone()), Ask::Egresses);
+        let of_room = self.wanted.range(first..).map(|(key, _)| key);
+        of_room
+            .take_while(|(of, _)| of.as_ref() == Some(room))
+            .map(|(_, ask)| ask.clone())
+            .collect()
+    }
+
+    fn reschedule(&mut self, ask: &Ask, next: Option<Time>) {
+        let Some(wanted) = self.wanted.get_mut(&ask.key()) else { return };
+        let queue = if ask.is_background() { &mut self.background } else { &mut self.urgent };
+        if let Some(before) = std::mem::replace(&mut wanted.next, next) {
+            queue.remove(&(before, ask.clone()));
+        }
+        queue.extend(next.map(|next| (next, ask.clone())));
+    }
+
+    /// The next that is due.
+    pub(super) fn pop(&mut self, now: Time) -> Option<Ask> {
+        let due = |queue: &BTreeSet<(Time, Ask)>| {
+            queue.first().filter(|(at, _)| *at <= now).map(|(_, ask)| ask.clone())
+        };
+        let ask = due(&self.urgent).or_else(|| due(&self.background))?;
+        let since = self.wanted.get(&ask.key()).map(|wanted| wanted.since.as_slice());
+        let later = since.into_iter().flatten().copied().find(|since| *since > now);
+        self.reschedule(&ask, later);
         Some(ask)
+    }
+
+    /// When the next is due.
+    pub(super) fn next(&self) -> Option<Time> {
+        let next = |queue: &BTreeSet<(Time, Ask)>| queue.first().map(|(at, _)| *at);
+        next(&self.urgent).into_iter().chain(next(&self.background)).min()
     }
 
     /// What is saved: the questions, and since when their answers are wanted.
     pub(super) fn saved(&self) -> Vec<(&Ask, &[Time])> {
-        self.wanted.iter().map(|(ask, wanted)| (ask, wanted.since.as_slice())).collect()
+        self.wanted.iter().map(|((_, ask), wanted)| (ask, wanted.since.as_slice())).collect()
     }
 
     /// Adds what was saved.
@@ -112,91 +177,5 @@ impl Questions {
                 self.ask(at, ask.clone());
             }
         }
-    }
-}
-
-impl Sessions {
-    /// Allows questions: there is an API that answers them.
-    pub fn enable_questions(&mut self) {
-        self.questions.is_enabled = true;
-    }
-
-    /// The next question that is due at `now`. It is due again after 30 s, unless its answer is applied
-    /// before. Nothing is asked of a room that is known to have ended.
-    pub fn question(&mut self, now: Time) -> Option<Question> {
-        while let Some(ask) = self.questions.pop(now) {
-            if let Some(question) = self.question_of(&ask) {
-                return Some(question);
-            }
-        }
-        None
-    }
-
-    /// When the next question is due.
-    pub fn next_question(&self) -> Option<Time> {
-        self.questions.next.first().map(|(at, _)| *at)
-    }
-
-    // `None` for a room that has ended or was replaced by a newer one of its name, which the API would
-    // answer for, and for a participant that has left.
-    fn question_of(&self, ask: &Ask) -> Option<Question> {
-        match ask {
-            Ask::Participants(room) => {
-                let name = self.asked_name(room)?;
-                Some(Question::Participants { room: room.clone(), name })
-            }
-            Ask::Participant(room, identity) => {
-                let name = self.asked_name(room)?;
-                let known = self.rooms.get(room)?;
-                let sessions = known.identities.get(identity)?;
-                let is_open =
-                    |sid| known.participants.get(sid).is_some_and(|who| who.end.is_none());
-                sessions.iter().any(is_open).then(|| Question::Participant {
-                    room: room.clone(),
-                    name,
-                    identity: identity.clone(),
-                })
-            }
-            Ask::Dispatches(room) => {
-                let name = self.asked_name(room)?;
-                Some(Question::Dispatches { room: room.clone(), name })
-            }
-            Ask::Egresses => Some(Question::Egresses),
-            Ask::Ingresses => Some(Question::Ingresses),
-        }
-    }
-
-    /// The name of an open room, if the API means this room by it.
-    fn asked_name(&self, sid: &RoomSid) -> Option<RoomName> {
-        let room = self.rooms.get(sid).filter(|room| room.end.is_none())?;
-        room.name.clone().filter(|name| self.names.get(name) == Some(sid))
-    }
-
-    /// Applies an answer of the API that was received at `now`.
-    pub fn answer(&mut self, answer: &Answer, now: Time, out: &mut Outputs) {
-        // A clock that is ahead of ours must not change what is younger.
-        let at = answer.at.min(now);
-        match &answer.content {
-            Answered::Participants { room, participants } => {
-                self.questions.answered(&Ask::Participants(room.clone()), at);
-                if self.asked_name(room).is_some() {
-                    self.compare_participants(room, participants, (at, now), out);
-                }
-            }
-            Answered::Participant { room, identity, participant: _ } => {
-                self.questions.answered(&Ask::Participant(room.clone(), identity.clone()), at);
-            }
-            Answered::Dispatches { room, dispatches: _ } => {
-                self.questions.answered(&Ask::Dispatches(room.clone()), at);
-            }
-            Answered::Egresses(_) => self.questions.answered(&Ask::Egresses, at),
-            Answered::Ingresses(_) => self.questions.answered(&Ask::Ingresses, at),
-        }
-    }
-
-    /// Removes the questions about a room that has ended.
-    pub(super) fn cancel_questions(&mut self, sid: &RoomSid) {
-        self.questions.cancel(&Ask::Participants(sid.clone()));
-        self.questions.cancel(&Ask::Dispatches(sid.clone()));
     }
 }

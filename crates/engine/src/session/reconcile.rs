@@ -2,11 +2,13 @@
 //! logged.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use super::event_time::EventTime;
 use super::outputs::Outputs;
 use super::participant::{End, who};
-use super::presence::GRACE;
+use super::presence::{END_BY_LIST, GRACE};
+use super::questions::Ask;
 use super::room::Room;
 use super::sessions::Sessions;
 use super::settings::Settings;
@@ -18,8 +20,9 @@ use livekit_otel_model::event::{self, NodeId, ParticipantSid, RoomSid, Time};
 use livekit_otel_model::semconv::key;
 use livekit_otel_model::signal::{Attribute, LogRecord, Severity, Value};
 
-/// The rule for what is no longer listed.
-pub(super) const END_BY_LIST: &str = "reconciled";
+// The server writes a room's number of participants every 5 s (livekit-server pkg/rtc/room.go); its clock and
+// ours may differ a little.
+const LAG: Duration = Duration::from_secs(10);
 
 // The comparison of one list.
 struct Round<'a> {
@@ -39,6 +42,8 @@ impl Sessions {
         let at = list.at.map_or(now, |at| at.min(now));
         let settings = self.settings.clone();
         let mut round = Round { coverage: &list.coverage, at, now, settings: &settings, out };
+        let is_of_api = list.coverage == Coverage::Deployment;
+        self.questions.rounds += u64::from(is_of_api);
         let mut listed_sids = HashSet::with_capacity(list.rooms.len());
         for listed in &list.rooms {
             listed_sids.insert(&listed.sid);
@@ -64,6 +69,12 @@ impl Sessions {
                 round.open(room, listed);
             }
             round.listed(room, listed);
+            if is_of_api {
+                self.questions.listed(sid, now);
+                if is_new || self.questions.is_turn_of(sid) || may_differ(room, listed, at) {
+                    self.questions.ask(now, Ask::Participants(sid.clone()));
+                }
+            }
             self.settle(Some(listed.sid.clone()), now, round.out);
         }
         let is_absent = |room: &&Room| room.end.is_none() && !listed_sids.contains(&room.sid);
@@ -98,6 +109,29 @@ impl Sessions {
         round.participants(room, participants);
         self.settle(Some(sid.clone()), now, out);
     }
+}
+
+// Whether the number of participants says that they are others than those that are known: it does not count
+// agents and egresses, and is as old as `LAG`.
+fn may_differ(room: &Room, listed: &ListedRoom, at: Time) -> bool {
+    let Some(size) = listed.size else { return false };
+    let (mut least, mut most) = (0, 0);
+    #[expect(clippy::disallowed_methods, reason = "counts")]
+    for participant in room.participants.values() {
+        let is_recent = |time: Time| time + LAG > at;
+        let kind = participant.kind.as_deref();
+        if matches!(kind, Some("AGENT" | "EGRESS")) {
+            continue;
+        }
+        match participant.end {
+            None => {
+                most += 1;
+                least += u32::from(kind.is_some() && !is_recent(participant.start()));
+            }
+            Some((end, _)) => most += u32::from(is_recent(end.at)),
+        }
+    }
+    !(least..=most).contains(&size)
 }
 
 impl Round<'_> {

@@ -38,8 +38,10 @@ impl Sessions {
         }
         to.put(Part::Roomless, &self.roomless)?;
         to.put(Part::Works, &self.works)?;
-        for questions in self.questions.saved().chunks(MANY) {
-            to.put(Part::Questions, &questions)?;
+        let questions = self.questions.saved();
+        let first = &questions[..questions.len().min(MANY)];
+        for questions in std::iter::once(first).chain(questions[first.len()..].chunks(MANY)) {
+            to.put(Part::Questions, &(self.questions.rounds, questions))?;
         }
         to.put(Part::Gone, &self.gone)?;
         let mut wakes: Vec<_> = self.wakes.iter().map(|Reverse(wake)| wake).collect();
@@ -75,7 +77,11 @@ impl Sessions {
                 self.names.extend(names);
             }
             Part::Works => self.works = read::<Works>(content)?,
-            Part::Questions => self.questions.restore(read(content)?),
+            Part::Questions => {
+                let (rounds, questions) = read(content)?;
+                self.questions.rounds = rounds;
+                self.questions.restore(questions);
+            }
             Part::Gone => self.gone = read::<Gone>(content)?,
             Part::Roomless => self.roomless = read::<Twins>(content)?,
             Part::Wakes => {

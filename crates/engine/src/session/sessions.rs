@@ -321,7 +321,7 @@ impl Sessions {
             self.wakes.push(Reverse((next, Some(sid.clone()))));
         }
         if has_ended {
-            self.cancel_questions(&sid);
+            self.questions.cancel(&sid);
         }
         if has_works {
             self.settle_roomless(now, out);

@@ -1,9 +1,11 @@
 //! Reads LiveKit's messages into events, field by field from an allowlist. A field that is not
 //! named here is never sent.
 
+mod answers;
 mod details;
 mod events;
 mod json;
+mod kept;
 mod limits;
 mod names;
 mod newer;
@@ -19,7 +21,7 @@ mod unreadable;
 mod wire;
 mod work;
 
-pub use rooms::ApiRooms;
+pub use answers::{ApiAnswer, ApiRequest, ApiRooms};
 pub use stats::{StatReport, stream_of};
 pub use unreadable::Unreadable;
 
@@ -28,7 +30,6 @@ use prost::Message;
 use serde_json::Value;
 
 use limits::{MOST_ITEMS, MOST_ROOMS, limit, limit_nested};
-use livekit_otel_model::event::rooms::Rooms;
 use livekit_otel_model::event::{self, Decoded, Event, TrackKind};
 use unknown::Unknown;
 
@@ -37,7 +38,7 @@ use unknown::Unknown;
 pub struct Read {
     /// Its content.
     pub decoded: Decoded,
-    /// How many usable items it has.
+    /// How many usable items it has; a list of rooms and an answer of the API are one.
     pub items: u64,
     /// How many items it has that can't be used: stats without a room, participant or track.
     pub unusable: u64,
@@ -49,11 +50,6 @@ impl Read {
     fn events(events: Vec<Event>) -> Self {
         let items = events.len() as u64;
         Self::new(Decoded::Events(events), items, 0)
-    }
-
-    // A list of rooms is one item.
-    fn rooms(rooms: Rooms) -> Self {
-        Self::new(Decoded::Rooms(rooms), 1, 0)
     }
 
     fn new(decoded: Decoded, items: u64, unusable: u64) -> Self {
@@ -121,13 +117,13 @@ pub fn node_rooms(message: &[u8]) -> Result<Read, Unreadable> {
     Ok(rooms(&message).with(&unknown))
 }
 
-/// Reads the bytes that [`ApiRooms::encode`] made. [`ApiRooms::unknown`] has what is unknown in the
-/// API's responses.
+/// Reads the bytes that [`ApiRooms::encode`] or [`ApiAnswer::encode`] made. Their `unknown` has what is
+/// unknown in the API's responses.
 ///
 /// # Errors
 /// If the bytes are not such a message.
-pub fn api_rooms(message: &[u8]) -> Result<Read, Unreadable> {
-    Ok(Read::rooms(rooms::of_api(message)?))
+pub fn api(message: &[u8]) -> Result<Read, Unreadable> {
+    Ok(Read::new(answers::of_api(message)?, 1, 0))
 }
 
 /// Reads a decoded event message, which has no unknown fields any more.
@@ -146,7 +142,7 @@ pub fn windows(messages: &[lk::AnalyticsStat]) -> Read {
 
 /// Reads a decoded message of a node's rooms.
 pub fn rooms(message: &lk::AnalyticsNodeRooms) -> Read {
-    Read::rooms(rooms::of_node(message))
+    Read::new(Decoded::Rooms(rooms::of_node(message)), 1, 0)
 }
 
 /// The kind that a `TrackType` stands for; `None` if this version does not know it.
@@ -155,7 +151,8 @@ pub fn track_kind(value: i32) -> Option<TrackKind> {
 }
 
 /// Encodes the body of a capture's line (proto3 JSON) as the message that a stream carries.
-/// `kind` is the line's: `events`, `stats` or `nodeRooms`.
+/// `kind` is the line's: `events`, `stats` or `nodeRooms`; or the name of a message of the API, such as
+/// `ListEgressResponse`.
 ///
 /// # Errors
 /// If the kind is none of these, or the body is not such a message.
@@ -164,6 +161,11 @@ pub fn encode_capture(kind: &str, body: &Value) -> Result<Vec<u8>, Unreadable> {
         "events" => "AnalyticsEvents",
         "stats" => "AnalyticsStats",
         "nodeRooms" => "AnalyticsNodeRooms",
+        "ListRoomsResponse"
+        | "ListParticipantsResponse"
+        | "ListAgentDispatchResponse"
+        | "ListEgressResponse"
+        | "ListIngressResponse" => kind,
         _ => return Err(Unreadable::new("its line has an unknown kind")),
     };
     // The names of unknown enum values can't be sent.

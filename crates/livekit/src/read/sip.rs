@@ -22,6 +22,12 @@ const TRUNK_NUMBER: &str = "sip.trunkPhoneNumber";
 // A longer text is no id, and no number.
 const LONGEST: usize = 64;
 
+/// Whether an attribute is read.
+pub(super) fn is_read(key: &str) -> bool {
+    let of_calls = [CALL, TRUNK, RULE, STATUS, TAG, NUMBER, TRUNK_NUMBER];
+    of_calls.contains(&key) || [requested::INVITE, requested::ANSWER].contains(&key)
+}
+
 /// The SIP call of a participant of kind `SIP` whose attributes name one.
 pub(super) fn of(info: &lk::ParticipantInfo) -> Option<SipCall> {
     if info.kind != Kind::Sip as i32 {

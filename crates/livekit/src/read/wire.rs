@@ -46,7 +46,7 @@ fn walk(mut bytes: &[u8], message: &Message, depth: u32, unknown: &mut Unknown) 
     Some(())
 }
 
-fn content<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+pub(super) fn content<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     let length = usize::try_from(decode_varint(bytes).ok()?).ok()?;
     let (content, rest) = bytes.split_at_checked(length)?;
     *bytes = rest;

@@ -109,7 +109,7 @@ fn finished(kind: WorkKind, id: &str, started: Option<Time>, took: i64) -> Optio
 }
 
 // Upstream writes Unix nanoseconds; 0 is unset.
-fn nanos(at: i64) -> Option<Time> {
+pub(super) fn nanos(at: i64) -> Option<Time> {
     u64::try_from(at).ok().and_then(Time::from_nanos)
 }
 

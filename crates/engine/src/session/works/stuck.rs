@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::session::participant::{End, Participant};
-use crate::session::reconcile::END_BY_LIST;
+use crate::session::presence::END_BY_LIST;
 use crate::session::room::Room;
 use crate::session::settings::Settings;
 use livekit_otel_model::event::{EgressPhase, Identity, ParticipantSid, Time};

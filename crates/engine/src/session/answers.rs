@@ -1,0 +1,87 @@
+//! What the API is asked next, and what becomes of its answers.
+
+use super::outputs::Outputs;
+use super::questions::Ask;
+use super::sessions::Sessions;
+use livekit_otel_model::event::answer::{Answer, Answered, Question};
+use livekit_otel_model::event::{RoomName, RoomSid, Time};
+
+impl Sessions {
+    /// Allows questions: there is an API that answers them.
+    pub fn enable_questions(&mut self) {
+        self.questions.is_enabled = true;
+    }
+
+    /// The next question that is due at `now`. Without an answer it is due again only once a list of
+    /// rooms has its room. Nothing is asked of a room that is known to have ended.
+    pub fn question(&mut self, now: Time) -> Option<Question> {
+        while let Some(ask) = self.questions.pop(now) {
+            if let Some(question) = self.question_of(&ask) {
+                return Some(question);
+            }
+        }
+        None
+    }
+
+    /// When the next question is due.
+    pub fn next_question(&self) -> Option<Time> {
+        self.questions.next()
+    }
+
+    // `None` for a room that has ended or was replaced by a newer one of its name, which the API would
+    // answer for, and for a participant that has left.
+    fn question_of(&self, ask: &Ask) -> Option<Question> {
+        match ask {
+            Ask::Participants(room) => {
+                let name = self.asked_name(room)?;
+                Some(Question::Participants { room: room.clone(), name })
+            }
+            Ask::Participant(room, identity) => {
+                let name = self.asked_name(room)?;
+                let known = self.rooms.get(room)?;
+                let sessions = known.identities.get(identity)?;
+                let is_open =
+                    |sid| known.participants.get(sid).is_some_and(|who| who.end.is_none());
+                sessions.iter().any(is_open).then(|| Question::Participant {
+                    room: room.clone(),
+                    name,
+                    identity: identity.clone(),
+                })
+            }
+            Ask::Dispatches(room) => {
+                let name = self.asked_name(room)?;
+                Some(Question::Dispatches { room: room.clone(), name })
+            }
+            Ask::Egresses => Some(Question::Egresses),
+            Ask::Ingresses => Some(Question::Ingresses),
+        }
+    }
+
+    /// The name of an open room, if the API means this room by it.
+    fn asked_name(&self, sid: &RoomSid) -> Option<RoomName> {
+        let room = self.rooms.get(sid).filter(|room| room.end.is_none())?;
+        room.name.clone().filter(|name| self.names.get(name) == Some(sid))
+    }
+
+    /// Applies an answer of the API that was received at `now`.
+    pub fn answer(&mut self, answer: &Answer, now: Time, out: &mut Outputs) {
+        // A clock that is ahead of ours must not change what is younger.
+        let at = answer.at.min(now);
+        match &answer.content {
+            Answered::Participants { room, participants } => {
+                self.questions.answered(&Ask::Participants(room.clone()), at);
+                if self.asked_name(room).is_some() {
+                    self.compare_participants(room, participants, (at, now), out);
+                }
+            }
+            Answered::Participant { room, identity, participant: _ } => {
+                self.questions.answered(&Ask::Participant(room.clone(), identity.clone()), at);
+            }
+            Answered::Dispatches { room, dispatches: _ } => {
+                self.questions.answered(&Ask::Dispatches(room.clone()), at);
+            }
+            Answered::Egresses(_) => self.questions.answered(&Ask::Egresses, at),
+            Answered::Ingresses(_) => self.questions.answered(&Ask::Ingresses, at),
+        }
+    }
+}

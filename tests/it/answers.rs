@@ -1,0 +1,157 @@
+//! Plays what a server sent, and answers the engine's questions with what its API answered meanwhile.
+
+use livekit_otel_engine::session::Settings;
+use livekit_otel_engine::stats;
+use livekit_otel_engine::{Batch, Engine};
+use livekit_otel_livekit::{self as livekit, ApiAnswer};
+use livekit_otel_model::event::answer::Question;
+use livekit_otel_model::event::{Decoded, Time};
+use serde_json::{Value, json};
+
+use crate::capture::Line;
+
+// The API of a capture is not asked any more this long after its last answer.
+const GONE: std::time::Duration = std::time::Duration::from_mins(1);
+
+/// What an API answered from that time on, as JSON.
+pub(crate) struct Polled {
+    pub at: Time,
+    method: String,
+    request: Value,
+    answer: Value,
+}
+
+/// The lines of an `.api.jsonl` file.
+pub(crate) fn polled(text: &str) -> Vec<Polled> {
+    let line = |line: &str| {
+        let mut line: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(line["status"], 200, "{line}");
+        Polled {
+            at: Time::from_millis(line["at"].as_i64().unwrap()).unwrap(),
+            method: line["method"].as_str().unwrap().to_owned(),
+            request: line["request"].take(),
+            answer: line["answer"].take(),
+        }
+    };
+    text.lines().map(line).collect()
+}
+
+/// The API's answer to a question at that time; `None` if it did not answer yet, or does not any more.
+pub(crate) fn answer(api: &[Polled], question: &Question, now: Time) -> Option<Decoded> {
+    let (method, message) = match question {
+        Question::Participants { .. } | Question::Participant { .. } => {
+            ("RoomService/ListParticipants", "ListParticipantsResponse")
+        }
+        Question::Dispatches { .. } => {
+            ("AgentDispatchService/ListDispatch", "ListAgentDispatchResponse")
+        }
+        Question::Egresses => ("Egress/ListEgress", "ListEgressResponse"),
+        Question::Ingresses => ("Ingress/ListIngress", "ListIngressResponse"),
+    };
+    let room = match question {
+        Question::Participants { name, .. }
+        | Question::Participant { name, .. }
+        | Question::Dispatches { name, .. } => json!({"room": name.as_str()}),
+        Question::Egresses | Question::Ingresses => json!({}),
+    };
+    if api.last().is_none_or(|last| last.at + GONE < now) {
+        return None;
+    }
+    let is_asked = |each: &&Polled| each.method == method && each.request["room"] == room["room"];
+    let polled = api.iter().filter(|each| each.at <= now).filter(is_asked).next_back()?;
+    let mut body = polled.answer.clone();
+    if let Question::Participant { identity, .. } = question {
+        let all = body["participants"].as_array().unwrap().iter();
+        let one: Vec<_> = all.filter(|who| who["identity"] == identity.as_str()).cloned().collect();
+        body = json!({"participants": one});
+    }
+    let response = livekit::encode_capture(message, &body).unwrap();
+    let answer = match question {
+        Question::Participant { .. } if response.is_empty() => {
+            ApiAnswer::gone(now, question).unwrap()
+        }
+        Question::Participant { .. } => {
+            // The only one, without its tag and its length.
+            let mut one = &response[1..];
+            prost::decode_length_delimiter(&mut one).unwrap();
+            ApiAnswer::new(now, question, one).unwrap()
+        }
+        _ => ApiAnswer::new(now, question, &response).unwrap(),
+    };
+    Some(livekit::api(&answer.encode()).unwrap().decoded)
+}
+
+/// The output of the lines and of the time that passes after them, while the engine's questions are
+/// answered by `api` as soon as they are due. Rooms are not listed: that is seldom.
+pub(crate) fn play_with_api<'a>(
+    lines: impl Iterator<Item = &'a Line>,
+    api: &[Polled],
+    settings: Settings,
+) -> Batch {
+    let mut out = Batch::default();
+    let mut lines = lines.peekable();
+    let begin = lines.peek().unwrap().at;
+    let mut engine = Engine::new(settings, stats::Settings::default(), begin);
+    engine.enable_questions();
+    let mut now = begin;
+    for line in lines {
+        pass(&mut engine, api, (now, Some(line.at)), &mut out);
+        now = line.at;
+        engine.apply(&line.decoded, now, true, &mut out);
+    }
+    pass(&mut engine, api, (now, None), &mut out);
+    out
+}
+
+/// Fires what is due from `now` until then, and answers questions.
+pub(crate) fn pass(
+    engine: &mut Engine,
+    api: &[Polled],
+    (mut now, until): (Time, Option<Time>),
+    out: &mut Batch,
+) {
+    loop {
+        let due = engine.next_deadline().into_iter().chain(engine.next_question()).min();
+        let Some(due) = due.filter(|due| until.is_none_or(|until| *due <= until)) else { return };
+        now = now.max(due);
+        engine.tick(now, out);
+        while let Some(question) = engine.question(now) {
+            if let Some(answer) = answer(api, &question, now) {
+                engine.apply(&answer, now, true, out);
+            }
+        }
+    }
+}
+
+#[test]
+fn questions_are_answered_by_what_the_api_answered_last() {
+    let text = |name: &str| {
+        let path = format!("{}/tests/captures/calls/{name}", env!("CARGO_MANIFEST_DIR"));
+        std::fs::read_to_string(path).unwrap()
+    };
+    let api = polled(&text("sip-out-busy.api.jsonl"));
+    let begin = api[0].at;
+    let (room, name) = (
+        livekit_otel_model::event::RoomSid::new("RM_cPGtBycRT4Ss").unwrap(),
+        livekit_otel_model::event::RoomName::new("sales").unwrap(),
+    );
+    let question = Question::Participants { room, name };
+    assert_eq!(answer(&api, &question, begin), None);
+    let later = api.last().unwrap().at + std::time::Duration::from_secs(1);
+    let Some(Decoded::Answer(answered)) = answer(&api, &question, later) else {
+        panic!("no answer")
+    };
+    assert_eq!(answered.at, later);
+    assert_eq!(answer(&api, &question, later + GONE), None);
+}
+
+#[test]
+fn answers_about_participants_add_nothing_to_a_call_that_is_reported_whole() {
+    let path = format!("{}/tests/captures/calls", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(format!("{path}/sip-out-busy.api.jsonl")).unwrap();
+    let lines = crate::calls::lines("sip-out-busy");
+    let answered = play_with_api(lines.iter(), &polled(&text), Settings::default());
+    let alone = crate::scenarios::play(lines.iter(), Settings::default());
+    assert_eq!(answered.spans, alone.spans);
+    assert_eq!(answered.logs, alone.logs);
+}
