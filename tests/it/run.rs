@@ -43,6 +43,14 @@ impl Run {
         self
     }
 
+    /// Lets time pass until then.
+    pub(crate) fn wait_until(&mut self, millis: i64) -> &mut Self {
+        while let Some(due) = self.engine.next_deadline().filter(|due| *due <= at(millis)) {
+            self.engine.tick(due, &mut self.out);
+        }
+        self
+    }
+
     /// Lets time pass until nothing is due any more.
     pub(crate) fn wait(&mut self) -> &mut Self {
         while let Some(due) = self.engine.next_deadline() {

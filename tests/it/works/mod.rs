@@ -3,6 +3,7 @@
 
 mod frames;
 mod jobs;
+mod lists;
 mod orders;
 mod starts;
 mod stuck;

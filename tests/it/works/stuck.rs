@@ -280,15 +280,15 @@ fn stuck_egresses_are_counted_until_they_go_on() {
 // One message of an egress, its participants or its room; `nth` makes its id, which has its time, unique.
 fn message(random: &mut Random, nth: i64) -> Decoded {
     let mut time = || 1000 + 15 * SECOND * i64::try_from(random.below(40)).unwrap() + nth;
-    let (first, second) = (time(), time());
-    let sid = random.of(&["PA_1", "PA_2"]);
+    let first = time();
+    let (sid, at) = random.of(&[("PA_1", 20 * SECOND), ("PA_2", 200 * SECOND)]);
     match random.below(7) {
         0 => started(),
         1 => updated("EGRESS_ACTIVE", first),
         2 => updated("EGRESS_ENDING", first),
         3 => ended(random.of(&["EGRESS_COMPLETE", "EGRESS_ABORTED"]), first),
-        4 => joined(sid, first),
-        5 => left(sid, first.min(second), first.max(second)),
+        4 => joined(sid, at),
+        5 => left(sid, at, at.max(first)),
         _ => room_ended(first),
     }
 }

@@ -4,7 +4,7 @@ use super::outputs::Outputs;
 use super::questions::Ask;
 use super::sessions::Sessions;
 use livekit_otel_model::event::answer::{Answer, Answered, Question};
-use livekit_otel_model::event::{RoomName, RoomSid, Time};
+use livekit_otel_model::event::{RoomName, RoomSid, Time, WorkKind};
 
 impl Sessions {
     /// Allows questions: there is an API that answers them.
@@ -80,8 +80,14 @@ impl Sessions {
             Answered::Dispatches { room, dispatches: _ } => {
                 self.questions.answered(&Ask::Dispatches(room.clone()), at);
             }
-            Answered::Egresses(_) => self.questions.answered(&Ask::Egresses, at),
-            Answered::Ingresses(_) => self.questions.answered(&Ask::Ingresses, at),
+            Answered::Egresses(list) => {
+                self.questions.answered(&Ask::Egresses, at);
+                self.compare_works(WorkKind::Egress, list, (at, now), out);
+            }
+            Answered::Ingresses(list) => {
+                self.questions.answered(&Ask::Ingresses, at);
+                self.compare_works(WorkKind::Ingress, list, (at, now), out);
+            }
         }
     }
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::participant::Participant;
-use super::room::Room;
 use livekit_otel_model::event::{Identity, Time};
 
 // `livekit.ParticipantInfo.Kind` of an egress's participant.
@@ -31,6 +30,26 @@ impl Egresses {
     pub(super) fn changed(&mut self, id: Option<Arc<str>>) {
         self.changed.extend(id);
     }
+
+    /// Adds an egress. One that is over hears of the room's end too: that may have been earlier.
+    pub(super) fn add(&mut self, id: &Arc<str>) {
+        if !self.known.contains(id) {
+            if self.known.len() >= MOST {
+                self.known.pop_front();
+            }
+            self.known.push_back(Arc::clone(id));
+        }
+    }
+
+    /// The egresses that something has changed for in their room, which ended at `end`, if it has.
+    pub(super) fn take_changed(&mut self, end: Option<Time>) -> Vec<Arc<str>> {
+        let mut changed = std::mem::take(&mut self.changed);
+        if end != self.end {
+            self.end = end;
+            changed.extend(self.known.iter().cloned());
+        }
+        changed
+    }
 }
 
 impl Participant {
@@ -38,29 +57,5 @@ impl Participant {
     pub(super) fn egress(&self) -> Option<Arc<str>> {
         let is_egress = self.kind.as_deref() == Some(EGRESS);
         self.identity.as_ref().filter(|_| is_egress).map(Identity::shared)
-    }
-}
-
-impl Room {
-    /// Notes that it has this egress. One that is over hears of the room's end too: that may have been earlier.
-    pub(super) fn has_egress(&mut self, id: &Arc<str>) {
-        let known = &mut self.egresses.known;
-        if !known.contains(id) {
-            if known.len() >= MOST {
-                known.pop_front();
-            }
-            known.push_back(Arc::clone(id));
-        }
-    }
-
-    /// The egresses that something of this room has changed for.
-    pub(super) fn changed_egresses(&mut self) -> Vec<Arc<str>> {
-        let mut changed = std::mem::take(&mut self.egresses.changed);
-        let end = self.end.map(|end| self.at_end(end));
-        if end != self.egresses.end {
-            self.egresses.end = end;
-            changed.extend(self.egresses.known.iter().cloned());
-        }
-        changed
     }
 }

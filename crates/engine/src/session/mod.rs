@@ -14,6 +14,7 @@ mod event_time;
 mod failure;
 mod gone;
 mod legs;
+mod listed;
 mod lives;
 mod locate;
 mod log;

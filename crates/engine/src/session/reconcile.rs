@@ -89,6 +89,9 @@ impl Sessions {
             }
             self.settle(Some(sid), now, round.out);
         }
+        if is_of_api {
+            self.ask_works(now);
+        }
         self.apply_early(now, out);
     }
 

@@ -216,7 +216,7 @@ impl Sessions {
 
     // The room of an operation that is reported without the room's SID: the room of its other reports, or
     // else the one that has the reported name and was open when the operation began.
-    fn room_of_work(&self, event: &Event, now: Time) -> Option<RoomSid> {
+    pub(super) fn room_of_work(&self, event: &Event, now: Time) -> Option<RoomSid> {
         let work = event.work.as_ref()?;
         if matches!(work.kind, WorkKind::ApiCall | WorkKind::WebhookDelivery) {
             return None;
@@ -296,7 +296,8 @@ impl Sessions {
             // Participants that joined after its end and never left.
             room.close(now, END_BY_ROOM, &mut released);
         }
-        let egresses = room.changed_egresses();
+        let end = room.end.map(|end| room.at_end(end));
+        let egresses = room.egresses.take_changed(end);
         let has_works = !released.legs.is_empty() || !egresses.is_empty();
         for id in &egresses {
             self.works.observe(id, room, now, &self.settings);

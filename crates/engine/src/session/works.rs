@@ -3,9 +3,10 @@
 
 mod joined;
 mod known;
+mod listed;
 mod stuck;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,8 @@ pub(super) struct Works {
     known: HashMap<Key, Known>,
     // The deadline of each.
     due: BTreeSet<(Time, Key)>,
+    // When lists of them were last wanted.
+    wanted: BTreeMap<WorkKind, Time>,
 }
 
 impl Works {
@@ -46,7 +49,9 @@ impl Works {
         out: &mut Outputs,
     ) -> (TraceId, SpanId) {
         let key = (work.kind, Arc::clone(&work.id));
-        let known = self.update((event, work), room.as_deref_mut(), now, settings);
+        // Raised to what is known of the room by now, it would depend on the order of messages.
+        let at = EventTime::of(event, None, now).at;
+        let known = self.update((event, work), at, room.as_deref_mut(), settings);
         let context = (known.place.trace, known.place.span);
         if known.is_released {
             return context;
@@ -58,29 +63,25 @@ impl Works {
             self.forget(&key);
             return context;
         }
+        known.presence.report(now);
         known.release_at = known.due_after(now, settings);
         if let Some(watch) = &mut known.watch {
             watch.hear(now);
         }
-        if let Some(room) = room.filter(|_| work.kind == WorkKind::Egress) {
-            room.has_egress(&work.id);
-            self.observe(&work.id, room, now, settings);
-        }
+        self.join_room(work, room, now, settings);
         self.schedule(&key, settings);
         context
     }
 
-    // The operation, created if necessary, with this report of it unless it was released.
+    // The operation, created if necessary, with what was reported of it at `at`, unless it was released.
     fn update(
         &mut self,
         (event, work): (&Event, &Work),
+        at: Time,
         room: Option<&mut Room>,
-        now: Time,
         settings: &Settings,
     ) -> &mut Known {
         let key = (work.kind, Arc::clone(&work.id));
-        // Raised to what is known of the room by now, it would depend on the order of messages.
-        let at = EventTime::of(event, None, now).at;
         let sid = room.as_ref().map(|room| room.sid.clone());
         let of_room = room.as_ref().map(|room| (ids::trace(&room.sid), room.span_id()));
         let place = self.known.get(&key).map(|known| known.place);
@@ -94,6 +95,14 @@ impl Works {
             known.update(event, work, sid.as_ref(), at);
         }
         known
+    }
+
+    // An egress and its room hear of each other.
+    fn join_room(&mut self, work: &Work, room: Option<&mut Room>, now: Time, settings: &Settings) {
+        if let Some(room) = room.filter(|_| work.kind == WorkKind::Egress) {
+            room.egresses.add(&work.id);
+            self.observe(&work.id, room, now, settings);
+        }
     }
 
     /// Applies what the room of an egress says of it: its participants, and the room's end.

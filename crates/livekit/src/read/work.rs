@@ -188,12 +188,14 @@ fn ingress(info: &lk::IngressInfo) -> Option<Work> {
     let status = Status::try_from(state.status).unwrap_or(Status::EndpointInactive);
     let id = format!("{}/{}", info.ingress_id, state.resource_id);
     let failed = status == Status::EndpointError;
+    let is_idle = status == Status::EndpointInactive && state.ended_at > 0;
     Some(Work {
         started: nanos(state.started_at),
         ended: nanos(state.ended_at),
         updated: nanos(state.updated_at),
         status: Some(state.status),
-        is_over: failed || status == Status::EndpointComplete,
+        // An ingress that may be used again becomes inactive.
+        is_over: failed || status == Status::EndpointComplete || is_idle,
         failure: failed.then(|| failure("ingress_failed", &state.error)),
         ..unfinished(WorkKind::Ingress, &id)?
     })

@@ -12,6 +12,7 @@ use crate::ids;
 use crate::session::attributes::attribute;
 use crate::session::failure;
 use crate::session::legs::{Answer, Leg};
+use crate::session::presence::{END_BY_LIST, Presence};
 use crate::session::settings::Settings;
 use livekit_otel_model::event::{Event, Failure, RoomSid, Time, Work, WorkKind};
 use livekit_otel_model::interned::Name;
@@ -76,6 +77,9 @@ pub(super) struct Known {
     // Of a SIP call: when it was answered, and what its participants say.
     answered: Option<(Rank, Option<Time>)>,
     joined: Joined,
+    /// Whether lists have it, and its end if they have it no more.
+    pub(super) presence: Presence,
+    pub(super) gone: Option<Time>,
     /// Of an egress that is not released.
     pub(super) watch: Option<Box<Watch>>,
 }
@@ -99,6 +103,8 @@ impl Known {
             is_released: false,
             answered: None,
             joined: Joined::default(),
+            presence: Presence::default(),
+            gone: None,
             watch: (kind == WorkKind::Egress).then(Box::default),
         }
     }
@@ -149,7 +155,7 @@ impl Known {
     /// The times in which an egress was stuck, as far as is known by now.
     pub(super) fn stuck(&self, settings: &Settings) -> Vec<Stuck> {
         let Some(watch) = &self.watch else { return Vec::new() };
-        let over = self.ended.filter(|_| self.is_over()).or(self.over);
+        let over = self.ended.or(self.over).or(self.gone);
         let times = Times { start: self.start().0, frame: self.result_started, over };
         watch.all(times, settings)
     }
@@ -191,11 +197,19 @@ impl Known {
 
     /// When its span is due, if nothing is reported after `now`.
     pub(super) fn due_after(&self, now: Time, settings: &Settings) -> Time {
-        if self.is_over() {
+        if self.is_over() || self.gone.is_some() {
             return now + settings.linger;
         }
         let left = self.joined.left_at();
         left.map_or(now + settings.silent_after, |at| now.max(at + settings.linger))
+    }
+
+    /// Notes that the list of `at` does not have it. Returns whether that ends it.
+    pub(super) fn is_missed(&mut self, at: Time) -> bool {
+        if self.presence.miss(at) {
+            self.gone = Some(self.presence.newest(self.newest));
+        }
+        self.gone.is_some()
     }
 
     /// Whether a participant is still in its call.
@@ -270,7 +284,8 @@ impl Known {
 
     /// Whether it is running, as far as is known.
     pub(super) fn is_running(&self) -> bool {
-        !self.is_released && !self.is_over() && self.joined.end().is_none()
+        let has_ended = self.is_over() || self.gone.is_some() || self.joined.end().is_some();
+        !self.is_released && !has_ended
     }
 
     /// The time from an egress's start to its first frame, if both are reported in this order.
@@ -288,16 +303,16 @@ impl Known {
         }
     }
 
-    // Its end, and the rule that inferred it: `rule`, unless its participants have ended.
+    // Its end, and the rule that inferred it: `rule`, unless its participants have ended or lists have it no more.
     fn end(&self, rule: Name) -> (Time, Option<Name>) {
-        match (self.ended.or(self.over), self.joined.end()) {
-            (Some(end), _) => (end, None),
-            (None, Some(end)) => end,
-            (None, None) => {
-                let newest = self.joined.newest().map_or(self.newest, |at| at.max(self.newest));
-                (newest, Some(rule))
-            }
+        if let Some(end) = self.ended.or(self.over) {
+            return (end, None);
         }
+        let listed = || self.gone.map(|gone| (gone, Some(END_BY_LIST)));
+        self.joined.end().or_else(listed).unwrap_or_else(|| {
+            let newest = self.joined.newest().map_or(self.newest, |at| at.max(self.newest));
+            (newest, Some(rule))
+        })
     }
 
     // Why it failed. The reports of a call's end win over its participant, but they call a call that was
