@@ -137,6 +137,50 @@ fn a_rejected_call_fails_by_either_source() {
 }
 
 #[test]
+fn a_call_that_was_given_up_did_not_fail_whatever_the_sip_service_says_of_the_callee() {
+    let caller = |status| caller("PA_1", Direction::Out, status, json!({}));
+    let ended = |more| {
+        let mut ended = json!({
+            "callStatus": "SCS_DISCONNECTED", "disconnectReason": "USER_UNAVAILABLE",
+            "endedAtNs": nanos(29_990),
+        });
+        merge(&mut ended, more);
+        report("SIP_CALL_ENDED", 29_990, ended)
+    };
+    let cancelled = json!({"callStatusCode": {"code": "SIP_STATUS_REQUEST_TERMINATED"}});
+    for reason in ["PARTICIPANT_REMOVED", "ROOM_DELETED", "ROOM_CLOSED"] {
+        for more in [json!({}), cancelled.clone()] {
+            let reports = [
+                analytics("PARTICIPANT_JOINED", JOINED, caller("dialing")),
+                analytics("PARTICIPANT_LEFT", LEFT, leaving(caller("ringing"), reason)),
+                ended(more),
+            ];
+            for order in permutations(&reports.iter().collect::<Vec<_>>()) {
+                let call = made(&order);
+                assert_eq!(call.failure(), None, "{call:?}");
+                for key in [key::DISCONNECT_REASON, key::SIP_DISCONNECT_REASON] {
+                    assert_eq!(value(&call, key).as_deref(), Some(reason), "{key}");
+                }
+                assert_eq!(value(&call, key::SIP_ANSWER).as_deref(), Some("unanswered"));
+            }
+        }
+    }
+    // A callee that did not answer is another matter, and so is one whose answer ended the call.
+    let reports = [
+        analytics("PARTICIPANT_JOINED", JOINED, caller("dialing")),
+        analytics("PARTICIPANT_LEFT", LEFT, leaving(caller("ringing"), "USER_UNAVAILABLE")),
+        ended(json!({})),
+    ];
+    let call = made(&reports.iter().collect::<Vec<_>>());
+    assert_eq!(call.failure(), Some("user_unavailable"));
+    assert_eq!(value(&call, key::SIP_DISCONNECT_REASON).as_deref(), Some("USER_UNAVAILABLE"));
+    let busy = ended(json!({"callStatusCode": {"code": "SIP_STATUS_BUSY_HERE"}}));
+    let left =
+        analytics("PARTICIPANT_LEFT", LEFT, leaving(caller("ringing"), "PARTICIPANT_REMOVED"));
+    assert_eq!(made(&[&reports[0], &left, &busy]).failure(), Some("sip_busy_here"));
+}
+
+#[test]
 fn a_call_that_the_analytics_ended_well_is_not_failed_by_its_participant() {
     let caller = |status| caller("PA_1", Direction::Out, status, json!({"sip.callTag": "tag"}));
     let ended = json!({"callStatus": "SCS_DISCONNECTED", "startedAtNs": nanos(14_010)});

@@ -23,6 +23,8 @@ use livekit_otel_model::signal::{
 
 /// The rule for an operation whose beginning was not reported.
 const START_BY_FIRST_REPORT: &str = "first_report";
+// The error type of SIP's status 487.
+const CANCELLED: &str = "sip_request_terminated";
 
 /// How much a report counts beside the others of its operation. What has ended is final, so its first
 /// end is above everything else. Of other reports the newest is above, by its own time, and of those
@@ -319,7 +321,9 @@ impl Known {
     // not answered a success.
     fn failure(&self) -> Option<Failure> {
         if let Some((_, Some(failure))) = &self.failure {
-            return Some(failure.clone());
+            // The callee's answer to the CANCEL of a call that was given up.
+            let is_ours = &*failure.error_type == CANCELLED && self.given_up().is_some();
+            return (!is_ours).then(|| failure.clone());
         }
         let (error_type, message) = self.joined.last()?.failure()?;
         let is_callees = ["user_rejected", "user_unavailable"].contains(&&*error_type);
@@ -343,12 +347,29 @@ impl Known {
                 to.push(attribute);
             }
         }
+        // To the SIP service, a callee was unavailable too if the call was given up (livekit/sip 1.9).
+        if let Some(reason) = self.given_up() {
+            let reasons = to.iter_mut().filter(|it| it.key == key::SIP_DISCONNECT_REASON);
+            for it in reasons.filter(|it| it.value == Value::Text("USER_UNAVAILABLE".into())) {
+                it.value = Value::Text(Arc::clone(reason));
+            }
+        }
         let (answer, at) = self.answer();
         to.push(Attribute::new(key::SIP_ANSWER, answer.name()));
         if let Some(at) = at {
             let latency = at.since(self.start().0).as_secs_f64();
             to.push(Attribute::new(key::SIP_ANSWER_LATENCY, latency));
         }
+    }
+
+    // Why the participant was removed from a call that was not answered, if it was.
+    fn given_up(&self) -> Option<&Arc<str>> {
+        let reason = self.joined.last()?.reason.as_ref();
+        let is_ours = matches!(
+            reason.map(|reason| &**reason),
+            Some("PARTICIPANT_REMOVED" | "ROOM_DELETED" | "ROOM_CLOSED")
+        );
+        reason.filter(|_| is_ours && self.answer().0 == Answer::Unanswered)
     }
 
     // Whether a SIP call was answered, and when, if that is known.
