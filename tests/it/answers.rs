@@ -81,6 +81,18 @@ pub(crate) fn answer(api: &[Polled], question: &Question, now: Time) -> Option<D
     Some(livekit::api(&answer.encode()).unwrap().decoded)
 }
 
+/// The rooms that the API listed last at that time; `None` if it listed none yet, or does not any more.
+pub(crate) fn rooms(api: &[Polled], now: Time) -> Option<Decoded> {
+    if api.last().is_none_or(|last| last.at + GONE < now) {
+        return None;
+    }
+    let is_list = |each: &&Polled| each.at <= now && each.method == "RoomService/ListRooms";
+    let polled = api.iter().filter(is_list).next_back()?;
+    let response = livekit::encode_capture("ListRoomsResponse", &polled.answer).unwrap();
+    let rooms = livekit::ApiRooms::new(now, &response).unwrap();
+    Some(livekit::api(&rooms.encode()).unwrap().decoded)
+}
+
 /// The output of the lines and of the time that passes after them, while the engine's questions are
 /// answered by `api` as soon as they are due. Rooms are not listed: that is seldom.
 pub(crate) fn play_with_api<'a>(
