@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
 
-pub(crate) const DASHBOARDS: [&str; 5] = ["fleet", "room", "participant", "agents", "delivery"];
+pub(crate) const DASHBOARDS: [&str; 7] =
+    ["fleet", "room", "participant", "agents", "telephony", "egress-ingress", "delivery"];
 pub(crate) const RULES: [&str; 2] = ["recording", "alerts"];
 
 /// Whose language a query is in.

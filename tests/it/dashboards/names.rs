@@ -53,6 +53,30 @@ pub(super) fn series() -> BTreeMap<String, BTreeSet<String>> {
     }
     let resource = ["instance", "job", "service_version"].map(str::to_owned);
     series.insert("target_info".to_owned(), resource.into());
+    series.extend(of_services());
+    series
+}
+
+/// The series that Prometheus gets of the endpoints of LiveKit's services through cluster.yaml, with their labels.
+fn of_services() -> BTreeMap<String, BTreeSet<String>> {
+    let mut series = BTreeMap::<_, BTreeSet<_>>::new();
+    for service in ["server", "sip", "egress", "ingress"] {
+        let root = env!("CARGO_MANIFEST_DIR");
+        let path = format!("{root}/tests/real/collector/cluster/{service}.prom");
+        let text = std::fs::read_to_string(path).unwrap();
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+        let types: BTreeMap<_, _> = types.collect();
+        // The others are dropped.
+        for sample in text.lines().filter(|line| line.starts_with("livekit_")) {
+            let (name, rest) = sample.split_once('{').unwrap();
+            let needs_suffix = types.get(name) == Some(&"counter") && !name.ends_with("_total");
+            let name = format!("{name}{}", if needs_suffix { "_total" } else { "" });
+            let labels = series.entry(name).or_default();
+            let pairs = rest.split("\",").filter_map(|pair| pair.split_once('='));
+            labels.extend(pairs.map(|(label, _)| label.to_owned()));
+            labels.extend(super::OF_TARGETS.map(str::to_owned));
+        }
+    }
     series
 }
 

@@ -1,6 +1,7 @@
 //! `cluster.yaml` with what a cluster has: a real LiveKit server and a real worker, and stand-ins of the services that
 //! can't run here, found by a list and by Kubernetes. What arrives is looked at in a real Prometheus.
 
+mod dashboards;
 mod kubernetes;
 mod service;
 

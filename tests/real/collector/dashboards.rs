@@ -4,7 +4,7 @@
 #[path = "../../stack/agents.rs"]
 mod agents;
 #[path = "../../stack/queries.rs"]
-mod queries;
+pub(super) mod queries;
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
