@@ -13,16 +13,16 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 
-use super::pages::{self, Context};
+use super::pages::{self, Context, Filter};
 use super::view::View;
 use livekit_otel_model::event::Time;
 
 const STYLE: &str = include_str!("style.css");
 const ICON: &str = include_str!("icon.svg");
 
-// No JavaScript, no external resources, no frames.
+// No JavaScript, no external resources, no frames. The filters are forms, which this process answers.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; \
-                      form-action 'none'; frame-ancestors 'none'";
+                      form-action 'self'; frame-ancestors 'none'";
 const SAFE: [(HeaderName, &str); 6] = [
     (CONTENT_SECURITY_POLICY, POLICY),
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -39,6 +39,8 @@ pub(super) fn router(view: Arc<View>) -> Router {
         .route("/ui", get(rooms))
         .route("/ui/rooms/{room}", get(room))
         .route("/ui/rooms/{room}/participants/{participant}", get(participant))
+        .route("/ui/failures", get(failures))
+        .route("/ui/outside", get(outside))
         .route("/ui/delivery", get(delivery))
         .route("/ui/style.css", get(([(CONTENT_TYPE, "text/css; charset=utf-8")], STYLE)))
         .route("/ui/icon.svg", get(([(CONTENT_TYPE, "image/svg+xml")], ICON)))
@@ -76,10 +78,12 @@ fn is_local_request(headers: &HeaderMap, uri: &Uri) -> bool {
 
 impl View {
     fn context(&self, uri: &Uri) -> Context {
+        let (filter, refreshes) = Filter::read(uri.query().unwrap_or_default());
         Context {
             now: Time::from_system(SystemTime::now()),
             path: uri.path().to_owned(),
-            refreshes: uri.query() == Some("refresh"),
+            filter,
+            refreshes,
             trace_url: self.trace_url.clone(),
             missed: self.missed.load(Relaxed),
         }
@@ -101,6 +105,18 @@ fn missing(what: &str, context: &Context) -> Response {
 async fn rooms(State(view): State<Arc<View>>, uri: Uri) -> Response {
     let context = view.context(&uri);
     let page = pages::rooms(&view.store(), &context);
+    found(page, &context)
+}
+
+async fn failures(State(view): State<Arc<View>>, uri: Uri) -> Response {
+    let context = view.context(&uri);
+    let page = pages::everywhere(&view.store(), &context);
+    found(page, &context)
+}
+
+async fn outside(State(view): State<Arc<View>>, uri: Uri) -> Response {
+    let context = view.context(&uri);
+    let page = pages::apart(view.store().apart(), &context);
     found(page, &context)
 }
 

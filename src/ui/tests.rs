@@ -11,7 +11,7 @@ use livekit_otel_livekit as livekit;
 use livekit_otel_model::Source;
 use livekit_otel_model::event::{Decoded, RoomSid, Time};
 use livekit_otel_model::foreign::Measured;
-use livekit_otel_model::signal::Value;
+use livekit_otel_model::signal::{Attribute, LogRecord, Severity, Span, SpanKind, Value};
 use livekit_otel_pipeline::{AgentJob, AgentSpan, Passed};
 
 /// Plays the first `lines` of a scenario of `tests/golden`, and its remaining timers if these are
@@ -22,9 +22,12 @@ pub(super) fn play(scenario: &str, lines: usize, to: &mut Store) {
 
 // Passes names, ids and the texts of attributes through `write`.
 fn play_as(scenario: &str, lines: usize, write: &dyn Fn(&str) -> String, to: &mut Store) {
+    play_file(&format!("golden/scenarios/{scenario}"), lines, write, to);
+}
+
+fn play_file(file: &str, lines: usize, write: &dyn Fn(&str) -> String, to: &mut Store) {
     let root = env!("CARGO_MANIFEST_DIR");
-    let path = format!("{root}/tests/golden/scenarios/{scenario}.jsonl");
-    let text = std::fs::read_to_string(path).unwrap();
+    let text = std::fs::read_to_string(format!("{root}/tests/{file}.jsonl")).unwrap();
     let mut engine: Option<Engine> = None;
     let mut out = Batch::default();
     for line in text.lines().take(lines) {
@@ -160,6 +163,47 @@ pub(super) fn played(scenario: &str, lines: usize) -> Store {
     let mut store = Store::new(Limits::default());
     play(scenario, lines, &mut store);
     store
+}
+
+/// A store with a SIP call of `tests/captures/calls`.
+pub(super) fn called(capture: &str) -> Store {
+    let mut store = Store::new(Limits::default());
+    play_file(&format!("captures/calls/{capture}"), usize::MAX, &str::to_owned, &mut store);
+    store
+}
+
+/// A finished span of an operation in a room, or in none, with these times in milliseconds.
+pub(super) fn work(
+    name: &'static str,
+    (start, end): (i64, i64),
+    attributes: &[(&'static str, &str)],
+) -> Span {
+    let attributes = attributes.iter().map(|(key, value)| Attribute::new(key, *value)).collect();
+    Span {
+        trace_id: [1; 16],
+        span_id: [u8::try_from(end % 251).unwrap(); 8],
+        parent: None,
+        name,
+        kind: SpanKind::Internal,
+        start: at(start),
+        end: at(end),
+        attributes,
+        links: Vec::new(),
+    }
+}
+
+/// A log record of an operation.
+pub(super) fn reported(
+    event: &str,
+    severity: Severity,
+    millis: i64,
+    attributes: &[(&'static str, &str)],
+) -> Passed {
+    let attributes = attributes.iter().map(|(key, value)| Attribute::new(key, *value)).collect();
+    let (event_name, time) = (event.into(), at(millis));
+    let record =
+        LogRecord { event_name, time, observed: time, severity, context: None, attributes };
+    Passed::Logs(vec![record])
 }
 
 /// A store with a played scenario and other texts.

@@ -168,6 +168,44 @@ async fn names_are_shown_as_they_are_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_failed_is_found_in_all_rooms_by_what_is_shown() {
+    let path = format!("{}/tests/captures/calls/sip-out-busy.jsonl", env!("CARGO_MANIFEST_DIR"));
+    let capture = Capture::parse(std::fs::read(path).unwrap().as_slice()).unwrap();
+    let hashed = Privacy::Hash(HashKey::new("a-key-of-at-least-sixteen-bytes").unwrap());
+    for (privacy, has_names) in [(Privacy::Plain, true), (hashed, false)] {
+        let collector = Collector::start().await.unwrap();
+        let mut config = shown(&collector);
+        config.export.privacy = privacy;
+        let mut server = Server::start(config).await.unwrap();
+        replay_to(&server, &capture).await;
+        let mut ui = server.take_ui().unwrap();
+        stop(server).await;
+        ui.filled().await;
+        let to = address(&ui.url());
+        let all = get(to, "/ui/failures").await.body;
+        assert!(all.contains("<b>1 failure</b> in <b>1 room</b>"), "{all}");
+        assert!(all.contains("user_rejected") && all.contains("/ui/rooms/RM_cPGtBycRT4Ss#s-"));
+        for text in ["<bdi>callee", "SIP call to +15551234", "<bdi>sales"] {
+            assert_eq!(all.contains(text), has_names, "{text}");
+        }
+        // The callee is found by its identity, its number and its SID, as far as they are shown.
+        for (query, is_found) in [
+            ("who=CALLEE&room=sales", has_names),
+            ("who=%2B1555&refresh=", has_names),
+            ("who=PA_FL52N7JcGDcR&room=RM_c", true),
+            ("who=somebody", false),
+        ] {
+            let page = get(to, &format!("/ui/failures?{query}")).await.body;
+            assert_eq!(page.contains("user_rejected"), is_found, "{query}");
+            let page = get(to, &format!("/ui?{query}&failed=yes")).await.body;
+            assert_eq!(page.contains("RM_cPGtBycRT4Ss"), is_found, "{query}");
+        }
+        let outside = get(to, "/ui/outside").await;
+        assert!(outside.status == 200 && outside.body.contains("None yet."), "{}", outside.body);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_live_view_is_local_and_read_only() {
     let collector = Collector::start().await.unwrap();
     let server = Server::start(shown(&collector)).await.unwrap();
@@ -184,8 +222,9 @@ async fn the_live_view_is_local_and_read_only() {
     }
     let head = ask(to, "HEAD", "/ui", Some("localhost:1")).await;
     assert_eq!((head.status, head.body.as_str()), (200, ""));
-    for path in ["/ui", "/ui/nothing", "/ui/style.css", ROOM] {
+    for path in ["/ui", "/ui?who=x", "/ui/failures", "/ui/nothing", "/ui/style.css", ROOM] {
         let answer = get(to, path).await;
+        assert!(answer.head.contains("; form-action 'self'; frame-ancestors 'none'"), "{path}");
         for header in [
             "content-security-policy: default-src 'none'; style-src 'self'; img-src 'self';",
             "x-content-type-options: nosniff",
@@ -201,7 +240,9 @@ async fn the_live_view_is_local_and_read_only() {
     assert_eq!(get(to, "/webhook").await.status, 404);
     let answer = get(to, "/").await;
     assert!(answer.status == 302 && answer.head.contains("location: /ui"), "{}", answer.head);
-    assert!(get(to, "/ui?refresh").await.head.contains("\r\nrefresh: 5"));
+    for path in ["/ui?refresh", "/ui/failures?who=x&since=5m&refresh="] {
+        assert!(get(to, path).await.head.contains("\r\nrefresh: 5"), "{path}");
+    }
     assert!(!get(to, "/ui").await.head.contains("\r\nrefresh:"));
     // Nor is it on the webhooks' listener.
     assert_eq!(get(server.http(), "/ui").await.status, 404);

@@ -43,9 +43,10 @@ fn the_page_is_read_by_eye_by_ear_and_with_the_keyboard() {
     let line: serde_json::Value = serde_json::from_str(&line).unwrap();
     let fields = line.get("fields").unwrap_or(&line);
     let url = fields["url"].as_str().unwrap().to_owned();
-    // A call that is over, one that was lost, one with an agent, and rooms that go on.
+    // A call that is over, one that was lost, one to a busy telephone, one with an agent, and rooms that go on.
     replay(&program, &["examples/captures/one-call.jsonl"]);
     replay(&program, &["tests/golden/scenarios/lost-client.jsonl"]);
+    replay(&program, &["tests/captures/calls/sip-out-busy.jsonl"]);
     let halves =
         ["server", "agents"].map(|half| format!("tests/captures/agents/ordinary.{half}.jsonl"));
     replay(&program, &halves.each_ref().map(String::as_str));
@@ -64,8 +65,8 @@ fn the_page_is_read_by_eye_by_ear_and_with_the_keyboard() {
     let failed = String::from_utf8_lossy(&check.stderr);
     assert!(check.status.success(), "{printed}{failed}");
     let seen: serde_json::Value = serde_json::from_str(printed.lines().last().unwrap()).unwrap();
-    let counts = ["pages", "looks", "checks", "tabs", "links", "tables", "images"];
-    let least = [6, 30, 500, 100, 60, 15, 24];
+    let counts = ["pages", "looks", "checks", "tabs", "links", "tables", "images", "fields"];
+    let least = [8, 40, 700, 150, 90, 20, 24, 9];
     for (count, least) in counts.into_iter().zip(least) {
         assert!(seen[count].as_u64().unwrap() >= least, "{count}: {seen}");
     }

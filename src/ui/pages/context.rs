@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::filter::Filter;
 use livekit_otel_model::event::Time;
 
 /// The input of every page besides the store.
@@ -9,8 +10,10 @@ use livekit_otel_model::event::Time;
 pub(in crate::ui) struct Context {
     /// The time of the request.
     pub(in crate::ui) now: Time,
-    /// The path, without the query that makes the page refresh itself.
+    /// The path, without its query.
     pub(in crate::ui) path: String,
+    /// What its list is limited to.
+    pub(in crate::ui) filter: Filter,
     /// Whether the page refreshes itself.
     pub(in crate::ui) refreshes: bool,
     /// The URL of a trace, with `{trace_id}` in it.

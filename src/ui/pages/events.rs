@@ -6,6 +6,7 @@ use super::layout::{Head, table};
 use super::outside::{name, sentence};
 use super::people::People;
 use super::time::{between, time_of_day};
+use super::works;
 use livekit_otel_model::semconv::key;
 use livekit_otel_model::signal::{LogRecord, Severity};
 use livekit_otel_tools::labels::{self, AttributeLookup};
@@ -49,6 +50,7 @@ fn row(people: &People<'_>, record: &LogRecord) -> Markup {
     if let Some(publisher) = attributes.text(key::PUBLISHER_ID) {
         what.push(format!("of {}", people.room.who(publisher)));
     }
+    what.extend(works::noted(attributes));
     what.extend(labels::remarks(attributes));
     what.extend(attributes.text(key::ERROR).map(str::to_owned));
     html! {

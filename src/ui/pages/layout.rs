@@ -1,22 +1,28 @@
 //! The frame of all pages, and their common parts.
 
-use std::fmt::Write;
-
 use maud::{DOCTYPE, Markup, html};
 
 use super::context::Context;
 use super::outside::{Outside, name};
 use super::time::utc;
+use super::url::encoded;
 use crate::ui::store::{Room, State};
 
 /// The current page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Here {
     Rooms,
+    Failures,
+    Apart,
     Room,
     Delivery,
     Nowhere,
 }
+
+/// The path of what failed in all rooms.
+pub(super) const FAILURES: &str = "/ui/failures";
+/// The path of what is outside of rooms.
+pub(super) const APART: &str = "/ui/outside";
 
 pub(super) fn page(title: &str, here: Here, context: &Context, main: &Markup) -> String {
     let link = |to: Here, href: &str, text: &str| {
@@ -39,6 +45,8 @@ pub(super) fn page(title: &str, here: Here, context: &Context, main: &Markup) ->
                     nav aria-label="Pages" {
                         span.brand { "livekit-otel" }
                         (link(Here::Rooms, "/ui", "Rooms"))
+                        (link(Here::Failures, FAILURES, "What failed"))
+                        (link(Here::Apart, APART, "Outside of rooms"))
                         (link(Here::Delivery, "/ui/delivery", "Delivery"))
                     }
                     p.asof {
@@ -65,11 +73,16 @@ pub(super) fn page(title: &str, here: Here, context: &Context, main: &Markup) ->
 
 // A page refreshes itself only on request.
 fn follow(context: &Context) -> Markup {
+    let query = context.filter.query();
+    let (still, refreshing) = match query.as_str() {
+        "" => (context.path.clone(), format!("{}?refresh", context.path)),
+        query => (format!("{}?{query}", context.path), format!("{}?{query}&refresh", context.path)),
+    };
     html! {
         @if context.refreshes {
-            a href=(context.path) { "Stop refreshing" }
+            a href=(still) { "Stop refreshing" }
         } @else {
-            a href={ (context.path) "?refresh" } { "Refresh every 5 s" }
+            a href=(refreshing) { "Refresh every 5 s" }
         }
     }
 }
@@ -118,26 +131,12 @@ pub(in crate::ui) fn not_found(what: &str, context: &Context) -> String {
     page("Not found", Here::Nowhere, context, &main)
 }
 
-/// Percent-encodes text as a segment of a path.
-fn segment(text: &str) -> String {
-    let mut path = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~') {
-            path.push(char::from(byte));
-        } else {
-            // Writing into a String never fails.
-            let _ = write!(path, "%{byte:02X}");
-        }
-    }
-    path
-}
-
 /// The path of a room's page, or of a participant's.
 pub(super) fn path(room: &str, participant: Option<&str>) -> String {
-    let room = segment(room);
+    let room = encoded(room);
     match participant {
         None => format!("/ui/rooms/{room}"),
-        Some(sid) => format!("/ui/rooms/{room}/participants/{}", segment(sid)),
+        Some(sid) => format!("/ui/rooms/{room}/participants/{}", encoded(sid)),
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::outside::{Outside, name};
 use super::plot::Metric;
+use super::works;
 use crate::ui::store::{Bar, Failure, Room, Turn, Windows};
 use livekit_otel_model::event::Time;
 use livekit_otel_model::semconv::{key, span};
@@ -16,8 +17,8 @@ pub(super) struct Person<'a> {
     pub(super) own: Option<&'a Bar>,
     /// Ordered by [`rank`] and time.
     pub(super) children: Vec<&'a Bar>,
-    /// How much failed of it as an agent.
-    pub(super) agent_failures: usize,
+    /// How much failed of it.
+    pub(super) failures: usize,
 }
 
 /// A room and its participants.
@@ -25,8 +26,12 @@ pub(super) struct People<'a> {
     pub(super) room: &'a Room,
     /// In the order in which they joined.
     pub(super) all: Vec<Person<'a>>,
-    /// Bars of the room that belong to no participant.
+    /// Egresses, ingresses, SIP calls with their transfers, and agents' jobs and dispatches.
+    pub(super) works: Vec<&'a Bar>,
+    /// Other bars of the room that belong to no participant.
     pub(super) others: Vec<&'a Bar>,
+    /// The bars that failed, each failure once.
+    pub(super) failed_bars: Vec<&'a Bar>,
     /// The turns with agents, oldest first.
     pub(super) turns: Vec<Turn<'a>>,
     /// What failed of agents, oldest first.
@@ -52,8 +57,8 @@ pub(super) fn is_of_a_participant(bar: &Bar) -> bool {
 impl<'a> People<'a> {
     pub(super) fn of(room: &'a Room) -> Self {
         let mut people: BTreeMap<&str, Person<'a>> = BTreeMap::new();
-        let (mut others, mut tracks) = (Vec::new(), BTreeMap::new());
-        let person = |sid| Person { sid, own: None, children: Vec::new(), agent_failures: 0 };
+        let (mut works, mut others, mut tracks) = (Vec::new(), Vec::new(), BTreeMap::new());
+        let person = |sid| Person { sid, own: None, children: Vec::new(), failures: 0 };
         for bar in room.bars() {
             match bar.participant() {
                 Some(sid) if bar.name == span::PARTICIPANT => {
@@ -62,6 +67,7 @@ impl<'a> People<'a> {
                 Some(sid) if OF_A_PARTICIPANT.contains(&bar.name) => {
                     people.entry(sid).or_insert_with(|| person(sid)).children.push(bar);
                 }
+                _ if bar.is_work() => works.push(bar),
                 _ if bar.name != span::ROOM => others.push(bar),
                 _ => {}
             }
@@ -73,9 +79,11 @@ impl<'a> People<'a> {
             people.entry(sid).or_insert_with(|| person(sid));
         }
         let (turns, failed) = (room.agents.turns(), room.agents.failed());
-        for agent in failed.iter().filter_map(|failure| room.agents.agent(failure.job)) {
-            if let Some(person) = people.get_mut(agent) {
-                person.agent_failures += 1;
+        let failed_bars = room.failed();
+        let of_agents = failed.iter().filter_map(|failure| room.agents.agent(failure.job));
+        for sid in of_agents.chain(failed_bars.iter().filter_map(|bar| bar.participant())) {
+            if let Some(person) = people.get_mut(sid) {
+                person.failures += 1;
             }
         }
         let mut all: Vec<_> = people.into_values().collect();
@@ -84,8 +92,9 @@ impl<'a> People<'a> {
         }
         all.sort_by_key(|person| (person.start().is_none(), person.start(), person.sid));
         others.sort_by_key(|bar| bar.start);
+        let works = in_order(works);
         let speakers = speakers(room, &turns);
-        Self { room, all, others, turns, failed, speakers, tracks }
+        Self { room, all, works, others, failed_bars, turns, failed, speakers, tracks }
     }
 
     /// Whether an agent took part that reported no span.
@@ -102,6 +111,7 @@ impl<'a> People<'a> {
     pub(super) fn label<'s>(&'s self, bar: &'s Bar) -> Outside<'s> {
         match bar.name {
             span::PARTICIPANT => bar.participant().map_or_else(|| name(""), |sid| self.who(sid)),
+            _ if let Some(label) = works::label(bar) => name(label),
             span => {
                 let track = bar.text(key::TRACK_ID).and_then(|sid| self.tracks.get(sid));
                 let publisher = bar.text(key::PUBLISHER_ID).map(|sid| self.room.who(sid));
@@ -116,24 +126,31 @@ impl<'a> People<'a> {
     }
 }
 
-impl<'a> Person<'a> {
+impl Person<'_> {
     fn start(&self) -> Option<Time> {
         let first = || self.children.iter().map(|bar| bar.start).min();
         self.own.map(|own| own.start).or_else(first)
     }
 
-    /// All its bars.
-    pub(super) fn bars(&self) -> impl Iterator<Item = &'a Bar> {
-        self.own.into_iter().chain(self.children.iter().copied())
-    }
-
-    pub(super) fn failures(&self) -> usize {
-        self.bars().filter(|bar| bar.failed()).count() + self.agent_failures
-    }
-
     pub(super) fn tracks(&self) -> usize {
         self.children.iter().filter(|bar| bar.name == span::TRACK).count()
     }
+}
+
+// By their start; a transfer after its call.
+fn in_order(mut works: Vec<&Bar>) -> Vec<&Bar> {
+    let calls: BTreeMap<&str, Time> = works
+        .iter()
+        .filter(|bar| bar.name == span::SIP_CALL)
+        .filter_map(|bar| Some((bar.text(key::SIP_CALL_ID)?, bar.start)))
+        .collect();
+    works.sort_by_key(|bar| {
+        let call = bar.text(key::SIP_CALL_ID).filter(|_| bar.name == span::SIP_TRANSFER);
+        let call = call.and_then(|call| Some((*calls.get(call)?, call)));
+        let own = (bar.start, bar.text(key::SIP_CALL_ID).unwrap_or_default());
+        (call.unwrap_or(own), bar.name == span::SIP_TRANSFER, bar.start)
+    });
+    works
 }
 
 fn speakers<'a>(room: &'a Room, turns: &[Turn<'a>]) -> BTreeSet<&'a str> {

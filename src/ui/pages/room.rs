@@ -12,12 +12,13 @@ use super::plot::Metric;
 use super::quality::quality;
 use super::time::{Axis, between, nanos, time_of_day, utc};
 use super::turns::{latencies, turns};
-use super::waterfall::{MOST_PARTICIPANTS, Waterfall};
-use crate::ui::store::{Room, State};
+use super::waterfall::{MOST_PARTICIPANTS, Waterfall, id, kind_of};
+use super::works::outcome;
+use crate::ui::store::{Bar, Room, State};
 use livekit_otel_engine::ids;
 use livekit_otel_model::event::{ParticipantSid, RoomSid, Time};
 use livekit_otel_model::hex;
-use livekit_otel_model::semconv::key;
+use livekit_otel_model::semconv::{key, span};
 use livekit_otel_tools::labels::{self, duration};
 
 // The most participants in the table.
@@ -27,13 +28,14 @@ const MOST_LISTED: usize = 500;
 pub(in crate::ui) fn room(room: &Room, context: &Context) -> String {
     let people = People::of(room);
     let shown = selected(&people);
+    let drawn: Vec<&str> = shown.iter().map(|person| person.sid).collect();
     let room_name = room_name(room);
     let axis = Axis { start: room.start(), end: room.end(context.now).max(room.start()) };
     let waterfall = Waterfall { people: &people, shown: shown.clone(), is_whole: false, axis };
     let main = html! {
         h1 { "Room " (room_name) " " (state(room.state())) }
         (facts(&people, context))
-        (failures(&people, None))
+        (failures(&people, None, &drawn))
         (listed(&people, axis.end))
         (waterfall.draw())
         @if shown.len() < people.all.len() {
@@ -59,7 +61,7 @@ pub(in crate::ui) fn participant(room: &Room, sid: &str, context: &Context) -> O
     let main = html! {
         p { a href=(path(&room.sid, None)) { "Room " (room_name) } }
         h1 { (who) " " code { (name(sid)) } }
-        (failures(&people, Some(sid)))
+        (failures(&people, Some(sid), &[sid]))
         (waterfall.draw())
         (quality(&people, &[person], true, axis))
         (events(&people, Some(sid)))
@@ -72,7 +74,7 @@ pub(in crate::ui) fn participant(room: &Room, sid: &str, context: &Context) -> O
 fn selected<'a>(people: &'a People<'a>) -> Vec<&'a Person<'a>> {
     let all = &people.all;
     let mut places: Vec<usize> = (0..all.len()).collect();
-    let matters = |at: usize| all[at].failures() > 0 || people.speakers.contains(all[at].sid);
+    let matters = |at: usize| all[at].failures > 0 || people.speakers.contains(all[at].sid);
     places.sort_by_key(|at| (!matters(*at), *at));
     places.truncate(MOST_PARTICIPANTS);
     places.sort_unstable();
@@ -97,6 +99,13 @@ fn facts(people: &People<'_>, context: &Context) -> Markup {
             div { dt { "Started" } dd { (utc(room.start())) } }
             div { dt { (lasted) } dd { (between(room.start(), room.end(context.now))) } }
             div { dt { "Participants" } dd { (people.all.len()) } }
+            @let agents = agents(people);
+            @if !agents.is_empty() {
+                div {
+                    dt { "Agents" }
+                    dd { @for (nth, agent) in agents.iter().enumerate() { @if nth > 0 { "; " } (agent) } }
+                }
+            }
             @if let Some([median, longest]) = latencies(people) {
                 div {
                     dt { "Answers" }
@@ -120,6 +129,38 @@ fn facts(people: &People<'_>, context: &Context) -> Markup {
             p.dim { (room.spans_left_out) " of its spans are not held." }
         }
     }
+}
+
+// The most agents that are named.
+const MOST_AGENTS: usize = 5;
+
+// Whether agents came: what became of the dispatches, and the agents that came without a known one.
+fn agents(people: &People<'_>) -> Vec<Markup> {
+    let room = people.room;
+    let dispatches = people.works.iter().filter(|bar| bar.name == span::AGENT_DISPATCH);
+    let dispatched: Vec<Markup> = dispatches
+        .map(|bar| {
+            let outcome = outcome(bar).unwrap_or("not known whether an agent came".to_owned());
+            html! { a href={ "#" (id(bar)) } { (people.label(bar)) } ": " (sentence(outcome)) }
+        })
+        .collect();
+    let is_agent = |bar: &&Bar| bar.text(key::PARTICIPANT_KIND) == Some("AGENT");
+    let came: Vec<&Bar> =
+        people.all.iter().filter_map(|person| person.own).filter(is_agent).collect();
+    let all: Vec<Markup> = match (dispatched.is_empty(), came.is_empty()) {
+        (false, _) => dispatched,
+        (true, true) if room.own().is_some() => vec![html! { "none joined" }],
+        (true, _) => came
+            .iter()
+            .map(|bar| {
+                let after = between(room.start(), bar.start);
+                html! { (people.label(bar)) " joined after " (after) }
+            })
+            .collect(),
+    };
+    let more = all.len().saturating_sub(MOST_AGENTS);
+    let more = (more > 0).then(|| html! { (more) " more" });
+    all.into_iter().take(MOST_AGENTS).chain(more).collect()
 }
 
 fn trace_of(trace: &str, context: &Context) -> Markup {
@@ -173,6 +214,8 @@ fn row(people: &People<'_>, person: &Person<'_>, now: Time) -> Markup {
             th scope="row" {
                 a href=(path(&room.sid, Some(person.sid))) { (people.who(person.sid)) }
                 " " code { (name(person.sid)) }
+                @if let Some(kind) = person.own.and_then(|own| own.text(key::PARTICIPANT_KIND))
+                    && kind != "STANDARD" { " " span.dim { (name(kind_of(kind))) } }
                 @if let Some(trace) = own_trace.filter(|_| has_own) {
                     " " span.dim { "with its own trace, " code { (hex(&trace)) } }
                 }
@@ -191,7 +234,7 @@ fn row(people: &People<'_>, person: &Person<'_>, now: Time) -> Markup {
                 td.dim { "unknown" } td {} td {}
             }
             td.n { (person.tracks()) }
-            td { (layout::failures(person.failures())) }
+            td { (layout::failures(person.failures)) }
             td.n { (Metric::Loss.shown(loss)) }
             td.n { (Metric::Score.shown(score)) }
         }

@@ -15,6 +15,7 @@ pub(super) fn context() -> Context {
     Context {
         now: Time::from_millis(1_795_406_990_000).unwrap(),
         path: "/ui/rooms/RM%5Fcall".to_owned(),
+        filter: Filter::default(),
         refreshes: false,
         trace_url: Some("http://localhost:16686/trace/{trace_id}".into()),
         missed: 0,
@@ -22,7 +23,7 @@ pub(super) fn context() -> Context {
 }
 
 // Compares with the file, which has a line for each element; `UPDATE_GOLDEN=1` writes it instead.
-fn golden(name: &str, page: &str) {
+pub(super) fn golden(name: &str, page: &str) {
     sound(page);
     compare(name, page);
 }
@@ -66,6 +67,8 @@ pub(super) fn sound(page: &str) {
 pub(super) fn all(store: &Store) -> Vec<String> {
     let mut pages = vec![
         rooms(store, &context()),
+        everywhere(store, &context()),
+        apart(store.apart(), &context()),
         delivery(&Ledger::default().snapshot(), &context()),
         not_found("No such room.", &context()),
     ];

@@ -7,17 +7,20 @@ use super::outside::{Outside, name, sentence};
 use super::people::{People, Person};
 use super::scale;
 use super::time::{Axis, between, exact, percent};
+use super::works;
 use crate::ui::store::Bar;
 use livekit_otel_model::event::Time;
 use livekit_otel_model::hex;
 use livekit_otel_model::semconv::{key, span};
 use livekit_otel_model::signal::Value;
-use livekit_otel_tools::labels::remarks;
+use livekit_otel_tools::labels;
 
 /// The most participants in a room's waterfall. Each has its own page.
 pub(super) const MOST_PARTICIPANTS: usize = 25;
 // The most bars of a participant on a room's page. Failures are always shown.
 const MOST_CHILDREN: usize = 16;
+// The most operations on a room's page. Failures are always shown.
+const MOST_WORKS: usize = 50;
 const TICKS: u64 = 5;
 
 /// The id of a bar's attributes on the page.
@@ -26,18 +29,14 @@ pub(super) fn id(bar: &Bar) -> String {
         Some((_, id)) => format!("s-{}", hex(&id)),
         None => {
             let sid = |key| bar.text(key).unwrap_or_default();
-            let of = [
-                key::PARTICIPANT_ID,
-                key::TRACK_ID,
-                key::EGRESS_ID,
-                key::INGRESS_ID,
-                key::SIP_CALL_ID,
-                key::JOB_ID,
-            ];
+            let of = match bar.work_id() {
+                // Its sessions have one id.
+                Some(id) if bar.name == span::INGRESS => format!("{id}{}", bar.start.nanos()),
+                Some(id) => id.to_owned(),
+                None => [key::PARTICIPANT_ID, key::TRACK_ID].map(sid).concat(),
+            };
             let mut id = format!("o-{}", bar.name.replace(' ', "-"));
-            for part in of.map(sid) {
-                id.extend(part.chars().filter(char::is_ascii_alphanumeric));
-            }
+            id.extend(of.chars().filter(char::is_ascii_alphanumeric));
             id
         }
     }
@@ -59,7 +58,8 @@ impl<'a> Waterfall<'a> {
                 h2 #waterfall { "Waterfall" }
                 p.key aria-hidden="true" {
                     @for (class, name) in [("connect", "connect"), ("publish", "publish"),
-                        ("track", "track"), ("subscribe", "subscribe"), ("other", "other")] {
+                        ("track", "track"), ("subscribe", "subscribe"),
+                        ("work", "call, agent, recording"), ("other", "other")] {
                         svg width="14" height="10" { rect class={ "b " (class) } width="14" height="10" {} }
                         " " (name) " "
                     }
@@ -82,14 +82,34 @@ impl<'a> Waterfall<'a> {
                     @if let Some(own) = self.people.room.own().filter(|_| !self.is_whole) {
                         tbody { (self.line(own, &name("room"), 0)) }
                     }
+                    (self.room_bars(&self.works(), MOST_WORKS))
                     @for person in &self.shown { (self.person(person)) }
-                    @if !self.is_whole && !self.people.others.is_empty() {
-                        tbody {
-                            @for bar in &self.people.others {
-                                (self.line(bar, &self.people.label(bar), 1))
-                            }
-                        }
+                    @if !self.is_whole { (self.room_bars(&self.people.others, MOST_CHILDREN)) }
+                }
+            }
+        }
+    }
+
+    // The operations of the room, or of its one participant.
+    fn works(&self) -> Vec<&'a Bar> {
+        let is_of = |bar: &&&Bar| {
+            let who = bar.participant();
+            !self.is_whole || self.shown.iter().any(|person| Some(person.sid) == who)
+        };
+        self.people.works.iter().filter(is_of).copied().collect()
+    }
+
+    // Bars of the room itself. Those that failed are always there.
+    fn room_bars(&self, bars: &[&Bar], most: usize) -> Markup {
+        let (shown, cut) = split(bars, most);
+        html! {
+            @if !shown.is_empty() {
+                tbody {
+                    @for bar in shown {
+                        @let level = if bar.name == span::SIP_TRANSFER { 2 } else { 1 };
+                        (self.line(bar, &self.people.label(bar), level))
                     }
+                    @if cut > 0 { tr { td.l1.dim colspan="4" { "… and " (cut) " more" } } }
                 }
             }
         }
@@ -97,11 +117,7 @@ impl<'a> Waterfall<'a> {
 
     fn person(&self, person: &Person<'a>) -> Markup {
         let most = if self.is_whole { usize::MAX } else { MOST_CHILDREN };
-        let mut place = 0;
-        let (shown, cut): (Vec<&&Bar>, Vec<&&Bar>) = person.children.iter().partition(|bar| {
-            place += usize::from(!bar.failed());
-            bar.failed() || place <= most
-        });
+        let (shown, cut) = split(&person.children, most);
         let who = self.people.who(person.sid);
         html! {
             tbody {
@@ -112,9 +128,9 @@ impl<'a> Waterfall<'a> {
                     } },
                 }
                 @for bar in shown { (self.line(bar, &self.people.label(bar), 2)) }
-                @if !cut.is_empty() {
+                @if cut > 0 {
                     tr { td.l2.dim colspan="4" {
-                        "… and " (cut.len()) " more: "
+                        "… and " (cut) " more: "
                         a href=(path(&self.people.room.sid, Some(person.sid))) {
                             "all of " (who)
                         }
@@ -128,21 +144,27 @@ impl<'a> Waterfall<'a> {
     fn line(&self, bar: &Bar, label: &Outside<'_>, level: usize) -> Markup {
         let id = id(bar);
         let end = bar.end.unwrap_or(self.axis.end);
-        let notes = remarks(&bar.attributes[..]);
+        let notes = remarks(bar);
         let scope = if level < 2 { "rowgroup" } else { "row" };
         html! {
             tr {
                 th class={ "l" (level) } scope=(scope) {
                     a href={ "#" (id) } { (label) }
+                    // Several in a room look alike.
+                    @if matches!(bar.name, span::EGRESS | span::INGRESS)
+                        && let Some(id) = bar.work_id() { " " code { (name(id)) } }
                     @if bar.failed() { " " strong.bad { "✗ failed: " (name(bar.error_type())) } }
                     @if bar.end.is_none() { " " span.live { "▸ open" } }
-                    @if !notes.is_empty() { " " span.dim { (sentence(notes.join(", "))) } }
+                    @if !notes.is_empty() {
+                        @let class = if bar.stuck().is_some() { "bad" } else { "dim" };
+                        " " span class=(class) { (sentence(notes.join(", "))) }
+                    }
                 }
                 td.n { (between(self.axis.start, bar.start)) }
                 td.n { (between(bar.start, end)) }
                 td.time { (self.bar(bar, end)) }
             }
-            tr.more id=(id) { td colspan="4" { (attributes(bar)) } }
+            (more(bar, &id, 4, "waterfall"))
         }
     }
 
@@ -154,6 +176,7 @@ impl<'a> Waterfall<'a> {
             span::TRACK_PUBLISH => "publish",
             span::TRACK | span::SUBSCRIPTION => "track",
             span::TRACK_SUBSCRIBE => "subscribe",
+            _ if bar.is_work() => "work",
             _ => "other",
         };
         let (y, height) = if class == "whole" { ("6", "4") } else { ("3", "10") };
@@ -179,6 +202,43 @@ impl<'a> Waterfall<'a> {
     }
 }
 
+// The first bars up to the limit and all that failed, in their order, and how many others there are.
+fn split<'b>(bars: &[&'b Bar], most: usize) -> (Vec<&'b Bar>, usize) {
+    let mut place = 0;
+    let is_shown = |bar: &&&Bar| {
+        let failed = bar.failed() || bar.stuck().is_some();
+        place += usize::from(!failed);
+        failed || place <= most
+    };
+    let shown: Vec<_> = bars.iter().filter(is_shown).copied().collect();
+    let cut = bars.len() - shown.len();
+    (shown, cut)
+}
+
+/// Remarks about a bar: of a participant, what kind it is if it is no client of a person.
+pub(super) fn remarks(bar: &Bar) -> Vec<String> {
+    let kind = bar.text(key::PARTICIPANT_KIND).filter(|_| bar.name == span::PARTICIPANT);
+    let kind = kind.filter(|kind| *kind != "STANDARD").map(kind_of);
+    let own = works::remarks(bar).into_iter().chain(labels::remarks(&bar.attributes[..]));
+    kind.into_iter().chain(own).collect()
+}
+
+/// A participant's kind in words.
+pub(super) fn kind_of(kind: &str) -> String {
+    if kind == "SIP" { kind.to_owned() } else { labels::spoken(kind) }
+}
+
+/// The row below a bar's, with its attributes, which CSS shows when the bar's link is followed. It closes by a
+/// link to `up`.
+pub(super) fn more(bar: &Bar, id: &str, columns: usize, up: &str) -> Markup {
+    html! {
+        tr.more id=(id) { td colspan=(columns) {
+            (attributes(bar))
+            p { a href={ "#" (up) } { "Close" } }
+        } }
+    }
+}
+
 fn attributes(bar: &Bar) -> Markup {
     html! {
         dl.attributes {
@@ -196,7 +256,6 @@ fn attributes(bar: &Bar) -> Markup {
                 (pair(attribute.key, &text(&attribute.value)))
             }
         }
-        p { a href="#waterfall" { "Close" } }
     }
 }
 

@@ -1,5 +1,6 @@
 //! A line of the waterfall: a span, or something open that becomes one.
 
+use super::live::{self, Subject, WORK_IDS, WORKS};
 use livekit_otel_model::event::Time;
 use livekit_otel_model::semconv::key;
 use livekit_otel_model::signal::{Attribute, Span, SpanId, TraceId, Value};
@@ -16,6 +17,8 @@ pub(in crate::ui) struct Bar {
     /// `None` while it is open.
     pub(in crate::ui) end: Option<Time>,
     pub(in crate::ui) attributes: Vec<Attribute>,
+    /// When it was first reported to be stuck.
+    pub(in crate::ui) stuck_at: Option<Time>,
 }
 
 impl Bar {
@@ -26,7 +29,13 @@ impl Bar {
             start: span.start,
             end: Some(span.end),
             attributes: span.attributes,
+            stuck_at: None,
         }
+    }
+
+    /// What identifies it among the spans of its room.
+    pub(super) fn subject(&self) -> Option<Subject> {
+        live::subject(self.name, &self.attributes, self.sent.map(|(_, id)| id))
     }
 
     pub(in crate::ui) fn text(&self, key: &str) -> Option<&str> {
@@ -52,9 +61,34 @@ impl Bar {
         self.text(key::ERROR)
     }
 
+    /// Why a running egress is stuck, if it is.
+    pub(in crate::ui) fn stuck(&self) -> Option<&str> {
+        self.text(key::EGRESS_STUCK_REASON).filter(|_| self.end.is_none())
+    }
+
+    /// The id of an operation.
+    pub(in crate::ui) fn work_id(&self) -> Option<&str> {
+        let place = WORKS.iter().position(|name| *name == self.name)?;
+        self.text(WORK_IDS.get(place)?)
+    }
+
+    /// Whether it is an egress, an ingress, a SIP call or transfer, or an agent's job or dispatch.
+    pub(in crate::ui) fn is_work(&self) -> bool {
+        WORKS.contains(&self.name)
+    }
+
     /// Its approximate size in memory.
     pub(super) fn bytes(&self) -> usize {
         size_of::<Self>() + bytes(&self.attributes)
+    }
+
+    /// Adds the attributes of an older record that are not known.
+    pub(super) fn learn_missing(&mut self, more: &[Attribute]) {
+        for attribute in more {
+            if self.attributes.iter().all(|known| known.key != attribute.key) {
+                self.attributes.push(attribute.clone());
+            }
+        }
     }
 
     /// Adds the attributes of a later record, or replaces them.

@@ -21,6 +21,10 @@ pub(in crate::ui) struct Limits {
     pub(in crate::ui) agent_failures: usize,
     /// Agents' jobs of a room.
     pub(in crate::ui) jobs: usize,
+    /// Operations outside of rooms: running ones, ended ones, and failed requests.
+    pub(in crate::ui) apart: usize,
+    /// Bytes of operations outside of rooms, approximately.
+    pub(in crate::ui) apart_bytes: usize,
 }
 
 impl Default for Limits {
@@ -37,6 +41,8 @@ impl Default for Limits {
             agent_spans: 4000,
             agent_failures: 400,
             jobs: 100,
+            apart: 500,
+            apart_bytes: 4 << 20,
         }
     }
 }

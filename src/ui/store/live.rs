@@ -1,8 +1,33 @@
 //! Open spans, from log records: a span is sent when it ends, but the live view shows it before.
 
+use crate::ui::names;
+use livekit_otel_model::hex;
 use livekit_otel_model::semconv::{event, key, span};
-use livekit_otel_model::signal::{LogRecord, Severity};
+use livekit_otel_model::signal::{Attribute, LogRecord, Severity, SpanId};
 use livekit_otel_tools::labels::AttributeLookup;
+
+/// The spans of operations: each has an id of its own, and may outlive its room or have none.
+pub(super) const WORKS: [&str; 6] = [
+    span::EGRESS,
+    span::INGRESS,
+    span::SIP_CALL,
+    span::SIP_TRANSFER,
+    span::AGENT_JOB,
+    span::AGENT_DISPATCH,
+];
+
+/// The keys of their ids, in the same order.
+pub(in crate::ui) const WORK_IDS: [&str; 6] = [
+    key::EGRESS_ID,
+    key::INGRESS_ID,
+    key::SIP_CALL_ID,
+    key::SIP_TRANSFER_ID,
+    key::JOB_ID,
+    key::DISPATCH_ID,
+];
+
+/// What identifies an open span: its name, a participant's SID and another id.
+pub(super) type Subject = (&'static str, String, String);
 
 /// What an event reports about a span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,35 +62,47 @@ pub(super) fn steps(event: &str) -> &'static [(Step, &'static str)] {
         event::TRACK_UNPUBLISHED => &[(Ends, span::TRACK)],
         event::TRACK_SUBSCRIBE_REQUESTED => &[(BeginsAgain, span::TRACK_SUBSCRIBE)],
         event::TRACK_SUBSCRIBED | event::TRACK_SUBSCRIBE_FAILED => &[(Ends, span::TRACK_SUBSCRIBE)],
-        event::EGRESS_STARTED => &[(Begins, span::EGRESS)],
+        event::EGRESS_STARTED | event::EGRESS_UPDATED | event::EGRESS_STUCK => {
+            &[(Begins, span::EGRESS)]
+        }
         event::EGRESS_ENDED => &[(Ends, span::EGRESS)],
-        event::INGRESS_STARTED => &[(Begins, span::INGRESS)],
+        event::INGRESS_STARTED | event::INGRESS_UPDATED => &[(Begins, span::INGRESS)],
         event::INGRESS_ENDED => &[(Ends, span::INGRESS)],
-        event::SIP_CALL_INCOMING | event::SIP_CALL_STARTED => &[(Begins, span::SIP_CALL)],
+        event::SIP_PARTICIPANT_CREATED
+        | event::SIP_CALL_INCOMING
+        | event::SIP_CALL_STARTED
+        | event::SIP_CALL_UPDATE => &[(Begins, span::SIP_CALL)],
         event::SIP_CALL_ENDED => &[(Ends, span::SIP_CALL)],
-        event::AGENT_JOB_STARTED => &[(Begins, span::AGENT_JOB)],
+        event::SIP_TRANSFER_REQUESTED => &[(Begins, span::SIP_TRANSFER)],
+        event::SIP_TRANSFER_COMPLETE => &[(Ends, span::SIP_TRANSFER)],
+        event::AGENT_JOB_PENDING | event::AGENT_JOB_STARTED => &[(Begins, span::AGENT_JOB)],
         event::AGENT_JOB_ENDED => &[(Ends, span::AGENT_JOB)],
+        names::event::AGENT_DISPATCH_FAILED => &[(Ends, span::AGENT_DISPATCH)],
         _ => &[],
     }
 }
 
-/// The ids that distinguish spans of one name in a room: the participant's SID and another one.
-pub(super) fn subject<T: AttributeLookup + ?Sized>(
-    name: &str,
-    attributes: &T,
-) -> Option<(String, String)> {
+/// What identifies a span among those of a room, by its attributes and its id.
+pub(super) fn subject(
+    name: &'static str,
+    attributes: &[Attribute],
+    id: Option<SpanId>,
+) -> Option<Subject> {
     let text = |key| attributes.text(key).map(str::to_owned);
     let none = || Some(String::new());
     let (participant, other) = match name {
         span::ROOM => (none(), none()),
         span::PARTICIPANT | span::PARTICIPANT_CONNECT => (text(key::PARTICIPANT_ID), none()),
         span::EGRESS => (none(), text(key::EGRESS_ID)),
-        span::INGRESS => (none(), text(key::INGRESS_ID)),
+        // An ingress has several sessions under its id, one after the other.
+        span::INGRESS => (none(), id.map(|id| hex(&id)).or_else(|| text(key::INGRESS_ID))),
         span::SIP_CALL => (none(), text(key::SIP_CALL_ID)),
+        span::SIP_TRANSFER => (none(), text(key::SIP_TRANSFER_ID)),
         span::AGENT_JOB => (none(), text(key::JOB_ID)),
+        span::AGENT_DISPATCH => (none(), text(key::DISPATCH_ID)),
         _ => (text(key::PARTICIPANT_ID), text(key::TRACK_ID)),
     };
-    participant.zip(other)
+    participant.zip(other).map(|(participant, other)| (name, participant, other))
 }
 
 /// The error type of the span that this record ends, if it failed.
@@ -100,6 +137,7 @@ mod tests {
             event::EGRESS_STARTED,
             event::INGRESS_STARTED,
             event::SIP_CALL_STARTED,
+            event::SIP_TRANSFER_REQUESTED,
             event::AGENT_JOB_STARTED,
         ];
         let begun: Vec<_> = all.iter().flat_map(|event| steps(event)).collect();
@@ -112,6 +150,7 @@ mod tests {
             event::EGRESS_ENDED,
             event::INGRESS_ENDED,
             event::SIP_CALL_ENDED,
+            event::SIP_TRANSFER_COMPLETE,
             event::AGENT_JOB_ENDED,
         ] {
             let ends = steps(end).iter().filter(|(step, _)| *step == Step::Ends);

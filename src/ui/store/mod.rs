@@ -1,27 +1,34 @@
-//! The data behind the pages: the newest rooms, bounded by number and bytes. Sans-IO.
+//! The data behind the pages: the newest rooms, and operations outside of rooms, bounded by number and
+//! bytes. Sans-IO.
 
+mod apart;
 mod bar;
 mod limits;
 mod live;
+mod open;
 mod room;
 #[cfg(test)]
 mod tests;
 mod turns;
 mod windows;
+#[cfg(test)]
+mod works_tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(super) use apart::Apart;
 pub(super) use bar::Bar;
 pub(super) use limits::Limits;
+pub(super) use live::WORK_IDS;
 pub(super) use room::{Room, State};
 pub(super) use turns::{Cause, Failure, Part, Stage, Turn, What};
 pub(super) use windows::{Window, Windows};
 
 use livekit_otel_model::event::Time;
 use livekit_otel_model::semconv::{key, span};
-use livekit_otel_model::signal::Attribute;
+use livekit_otel_model::signal::{Attribute, LogRecord, Span};
 use livekit_otel_pipeline::{AgentJob, Passed};
 use livekit_otel_tools::labels::AttributeLookup;
 
@@ -33,6 +40,8 @@ const IDLE: Duration = Duration::from_mins(10);
 pub(super) struct Store {
     limits: Limits,
     rooms: HashMap<Arc<str>, Room>,
+    apart: Apart,
+    // Of the rooms.
     bytes: usize,
     left_out: u64,
     // When the newest record was received.
@@ -47,26 +56,8 @@ impl Store {
     /// Adds records.
     pub(super) fn add(&mut self, passed: Passed) {
         match passed {
-            Passed::Logs(logs) => {
-                for record in logs {
-                    self.now = self.now.max(Some(record.observed));
-                    let at = (record.time, record.observed);
-                    let Some(sid) = sid(&record.attributes) else { continue };
-                    self.with(&sid, at, |room, limits| room.log(record, limits));
-                }
-            }
-            Passed::Spans(spans) => {
-                for span in spans {
-                    // Deliveries have traces of their own; one that went well says nothing of the
-                    // call.
-                    if span.name == span::WEBHOOK_DELIVERY && span.failure().is_none() {
-                        continue;
-                    }
-                    let at = (span.end, self.now.unwrap_or(span.end));
-                    let Some(sid) = sid(&span.attributes) else { continue };
-                    self.with(&sid, at, |room, limits| room.span(span, limits));
-                }
-            }
+            Passed::Logs(logs) => logs.into_iter().for_each(|record| self.log(record)),
+            Passed::Spans(spans) => spans.into_iter().for_each(|span| self.span(span)),
             Passed::Windows(windows, now) => {
                 self.now = self.now.max(Some(now));
                 for stat in windows {
@@ -89,6 +80,36 @@ impl Store {
         }
     }
 
+    fn log(&mut self, record: LogRecord) {
+        self.now = self.now.max(Some(record.observed));
+        let at = (record.time, record.observed);
+        let Some(sid) = sid(&record.attributes) else {
+            self.apart.log(&record, &self.limits);
+            return;
+        };
+        let works = self.apart.leave(&record);
+        self.with(&sid, at, |room, limits| {
+            for (subject, bar) in works {
+                room.adopt(subject, bar);
+            }
+            room.log(record, limits);
+        });
+    }
+
+    fn span(&mut self, span: Span) {
+        // Deliveries have traces of their own; one that went well says nothing of the call.
+        if span.name == span::WEBHOOK_DELIVERY && span.failure().is_none() {
+            return;
+        }
+        let at = (span.end, self.now.unwrap_or(span.end));
+        let Some(sid) = sid(&span.attributes) else {
+            self.apart.span(span, &self.limits);
+            return;
+        };
+        self.apart.close(&span);
+        self.with(&sid, at, |room, limits| room.span(span, limits));
+    }
+
     // As in the engine, plain OTLP opens no room.
     fn with_agent(&mut self, of: &AgentJob, at: Time, take: impl FnOnce(&mut Room, &Limits)) {
         let sid = of.room.shared();
@@ -104,7 +125,7 @@ impl Store {
         take: impl FnOnce(&mut Room, &Limits),
     ) {
         let is_new = !self.rooms.contains_key(sid);
-        while self.bytes > self.limits.bytes || is_new && self.rooms.len() >= self.limits.rooms {
+        while self.bytes() > self.limits.bytes || is_new && self.rooms.len() >= self.limits.rooms {
             let Some(place) = self.dispensable(sid) else {
                 self.left_out += 1;
                 return;
@@ -144,9 +165,14 @@ impl Store {
         rooms
     }
 
+    /// What is known outside of rooms.
+    pub(super) fn apart(&self) -> &Apart {
+        &self.apart
+    }
+
     /// How many bytes are held, approximately.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.apart.bytes()
     }
 
     /// How many records were left out for lack of space.

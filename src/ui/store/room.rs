@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use super::bar::{Bar, bytes};
 use super::limits::Limits;
-use super::live::{self, Step};
+use super::live::{self, Step, Subject, WORK_IDS, WORKS};
+use super::open::Open;
 use super::turns::Agents;
 use super::windows::{Window, Windows};
 use livekit_otel_model::event::{Direction, StreamStat, Time};
-use livekit_otel_model::semconv::{key, span};
+use livekit_otel_model::semconv::{event, key, span};
 use livekit_otel_model::signal::{Attribute, LogRecord, Severity, Span};
 use livekit_otel_pipeline::{AgentError, AgentSpan};
 use livekit_otel_tools::labels::AttributeLookup;
@@ -25,9 +26,6 @@ pub(in crate::ui) enum State {
     Over,
 }
 
-/// What identifies an open span: its name, a participant's SID and another id.
-type Subject = (&'static str, String, String);
-
 /// A room.
 #[derive(Debug)]
 pub(in crate::ui) struct Room {
@@ -35,8 +33,7 @@ pub(in crate::ui) struct Room {
     pub(in crate::ui) name: Option<Arc<str>>,
     // Sent spans, in the order in which they were sent.
     sent: Vec<Bar>,
-    // Open spans.
-    open: BTreeMap<Subject, Bar>,
+    open: Open,
     identities: BTreeMap<Arc<str>, Arc<str>>,
     // Upstream and downstream.
     quality: BTreeMap<Arc<str>, [Windows; 2]>,
@@ -63,7 +60,7 @@ impl Room {
             sid: sid.into(),
             name: None,
             sent: Vec::new(),
-            open: BTreeMap::new(),
+            open: Open::default(),
             identities: BTreeMap::new(),
             quality: BTreeMap::new(),
             agents: Agents::default(),
@@ -79,7 +76,8 @@ impl Room {
         }
     }
 
-    /// Adds a finished span. The span of a participant or of the room closes all their open spans.
+    /// Adds a finished span. The span of a participant or of the room closes all their open spans, but
+    /// for operations, which have their own ends.
     pub(super) fn span(&mut self, span: Span, limits: &Limits) {
         let bar = Bar::of(span);
         self.learn(&bar.attributes);
@@ -87,17 +85,17 @@ impl Room {
         match (bar.name, bar.participant()) {
             (span::ROOM, _) => {
                 self.is_sent = true;
-                self.drop_open(|_| true);
+                self.close(|(name, ..)| !WORKS.contains(name));
             }
             (span::PARTICIPANT, Some(sid)) => {
                 let sid = sid.to_owned();
-                self.drop_open(|(_, participant, _)| *participant == sid);
+                self.close(|(_, participant, _)| *participant == sid);
                 self.bytes += sid.len();
                 self.sent_participants.insert(sid);
             }
-            (name, _) => {
-                if let Some((participant, other)) = live::subject(name, &bar.attributes[..]) {
-                    self.drop_open(|open| *open == (name, participant.clone(), other.clone()));
+            _ => {
+                if let Some(subject) = bar.subject() {
+                    self.close(|open| *open == subject);
                 }
             }
         }
@@ -117,9 +115,11 @@ impl Room {
     pub(super) fn log(&mut self, record: LogRecord, limits: &Limits) {
         self.learn(&record.attributes);
         self.observe(record.time, record.observed);
+        let before = self.open.bytes();
         for (step, name) in live::steps(&record.event_name) {
             self.step(*step, name, &record, limits);
         }
+        self.bytes = self.bytes + self.open.bytes() - before;
         if record.severity == Severity::Debug {
             return;
         }
@@ -195,54 +195,40 @@ impl Room {
     }
 
     fn step(&mut self, step: Step, name: &'static str, record: &LogRecord, limits: &Limits) {
-        let Some((participant, other)) = live::subject(name, &record.attributes[..]) else {
-            return;
-        };
-        let subject = (name, participant, other);
-        let known = self.open.contains_key(&subject);
-        // A report after the span was sent opens nothing.
-        let is_late = self.is_sent || self.sent_participants.contains(&subject.1);
-        if is_late || !known && step == Step::Ends {
+        let id = record.context.map(|(_, id)| id);
+        let Some(subject) = live::subject(name, &record.attributes, id) else { return };
+        let is_known = self.open.has(&subject);
+        if self.is_sent(&subject, is_known) || !is_known && !Open::opens(step, record) {
             return;
         }
-        if !known && self.open.len() >= limits.spans {
+        if !is_known && self.open.len() >= limits.spans {
             self.spans_left_out += 1;
             return;
         }
-        let bar = self.open.entry(subject).or_insert_with(|| Bar {
-            name,
-            sent: None,
-            start: record.time,
-            end: None,
-            attributes: Vec::new(),
-        });
-        let before = if known { bar.bytes() } else { 0 };
-        bar.learn(&record.attributes);
-        match step {
-            Step::Begins => bar.start = bar.start.min(record.time),
-            Step::BeginsAgain if bar.end.is_some() => {
-                (bar.start, bar.end) = (record.time, None);
-                let of_failure = [key::ERROR_TYPE, key::ERROR];
-                bar.attributes.retain(|attribute| !of_failure.contains(&attribute.key));
-            }
-            Step::BeginsAgain => {}
-            Step::Ends => {
-                bar.end = Some(record.time.max(bar.start));
-                if let Some(error_type) = live::failure(record) {
-                    bar.learn(&[Attribute::new(key::ERROR_TYPE, &*error_type)]);
-                }
-            }
-        }
-        self.bytes = self.bytes + bar.bytes() - before;
+        self.open.apply(step, subject, record);
     }
 
-    fn drop_open(&mut self, is_sent: impl Fn(&Subject) -> bool) {
-        let bytes = &mut self.bytes;
-        self.open.retain(|subject, bar| {
-            let is_dropped = is_sent(subject);
-            *bytes -= if is_dropped { bar.bytes() } else { 0 };
-            !is_dropped
-        });
+    // A report after the span was sent opens nothing.
+    fn is_sent(&self, subject: &Subject, is_open: bool) -> bool {
+        if WORKS.contains(&subject.0) {
+            let is_it =
+                |bar: &Bar| bar.name == subject.0 && bar.subject().as_ref() == Some(subject);
+            return !is_open && self.sent.iter().any(is_it);
+        }
+        self.is_sent || self.sent_participants.contains(&subject.1)
+    }
+
+    /// Adds an operation that ran outside of any room before.
+    pub(super) fn adopt(&mut self, subject: Subject, bar: Bar) {
+        let before = self.open.bytes();
+        self.open.adopt(subject, bar);
+        self.bytes = self.bytes + self.open.bytes() - before;
+    }
+
+    fn close(&mut self, is_sent: impl Fn(&Subject) -> bool) {
+        let before = self.open.bytes();
+        self.open.close(is_sent);
+        self.bytes = self.bytes + self.open.bytes() - before;
     }
 
     /// Its state.
@@ -257,7 +243,7 @@ impl Room {
 
     /// All bars, sent and open.
     pub(in crate::ui) fn bars(&self) -> impl Iterator<Item = &Bar> {
-        self.sent.iter().chain(self.open.values())
+        self.sent.iter().chain(self.open.bars())
     }
 
     /// The bar of the room itself.
@@ -265,16 +251,53 @@ impl Room {
         self.bars().find(|bar| bar.name == span::ROOM)
     }
 
-    /// How many of its bars failed, and what failed of its agents.
+    /// The bars that failed, each failure once, and operations that are stuck.
+    pub(in crate::ui) fn failed(&self) -> Vec<&Bar> {
+        let all: Vec<&Bar> =
+            self.bars().filter(|bar| bar.failed() || bar.stuck().is_some()).collect();
+        // A participant fails with what failed of it: its connection, its SIP call or its job.
+        let is_within = |own: &Bar| {
+            let is_cause = |bar: &&&Bar| {
+                matches!(bar.name, span::PARTICIPANT_CONNECT | span::SIP_CALL | span::AGENT_JOB)
+                    && bar.participant() == own.participant()
+            };
+            let cause = |bar: &&Bar| bar.error_type() == own.error_type();
+            own.name == span::PARTICIPANT && all.iter().filter(is_cause).any(cause)
+        };
+        all.iter().filter(|bar| !is_within(bar)).copied().collect()
+    }
+
+    /// The records of failures that have no span.
+    pub(in crate::ui) fn failed_records(&self) -> impl Iterator<Item = &LogRecord> {
+        let failed = self.bars().filter(|bar| bar.failed());
+        let failed: BTreeSet<&str> = failed.filter_map(Bar::work_id).collect();
+        let has_span = move |record: &LogRecord| {
+            live::steps(&record.event_name).iter().any(|(step, _)| *step == Step::Ends)
+                || matches!(&*record.event_name, event::API_CALL | event::WEBHOOK)
+                // An ingress that is deleted has the error of its last session.
+                || WORK_IDS.iter().any(|key| {
+                    record.attributes.text(key).is_some_and(|id| failed.contains(id))
+                })
+        };
+        self.events
+            .iter()
+            .filter(move |record| record.severity == Severity::Error && !has_span(record))
+    }
+
+    /// How much failed of it, and of its agents.
     pub(in crate::ui) fn failures(&self) -> usize {
-        let open = self.open.values().filter(|bar| bar.failed()).count();
-        self.failed_sent + open + self.agents.failures()
+        self.failed().len() + self.agents.failures() + self.failed_records().count()
     }
 
     /// Whether anything failed.
     pub(super) fn has_failed(&self) -> bool {
-        let is_open = || self.open.values().any(Bar::failed);
+        let is_open = || self.open.bars().any(|bar| bar.failed() || bar.stuck().is_some());
         self.failed_sent > 0 || self.agents.has_failed() || is_open()
+    }
+
+    /// The participants' SIDs and identities.
+    pub(in crate::ui) fn identities(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.identities.iter().map(|(sid, identity)| (&**sid, &**identity))
     }
 
     /// When it started; if that is unknown, when its first bar did.

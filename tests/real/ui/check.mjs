@@ -92,11 +92,11 @@ async function fits({ page, where }) {
   if (content > window) wrong(where, `${content} px wide where there are ${window}`);
 }
 
-// Every link, image and table has a name for screen readers.
+// Every link, image, table and field of a form has a name for screen readers.
 async function named({ page, where }) {
   const session = await page.context().newCDPSession(page);
   const { nodes } = await session.send("Accessibility.getFullAXTree");
-  const counts = { link: 0, table: 0, image: 0 };
+  const counts = { link: 0, table: 0, image: 0, searchbox: 0, combobox: 0, checkbox: 0, button: 0 };
   for (const { ignored, role, name } of nodes) {
     if (ignored || !(role?.value in counts)) continue;
     counts[role.value] += 1;
@@ -108,7 +108,9 @@ async function named({ page, where }) {
 // The tab key alone reaches everything that can be followed or opened, in reading order, with a visible focus.
 async function keyboard({ page, where }) {
   const expected = await page.evaluate(() => {
-    const all = document.querySelectorAll("a[href], summary, [tabindex='0']");
+    const all = document.querySelectorAll(
+      "a[href], summary, [tabindex='0'], input:not([type='hidden']), select, button",
+    );
     const shown = [...all].filter((one) => one.checkVisibility());
     shown.forEach((one, n) => { one.dataset.place = n; });
     return shown.length;
@@ -147,6 +149,21 @@ async function attributes({ page, where }, table, word) {
   if (await target.isVisible()) wrong(where, "the attributes are not hidden");
 }
 
+// The form is filled and sent with the keyboard alone; what it shows is in the URL.
+async function filters({ page, where }) {
+  await page.locator("input[name='who']").focus();
+  await page.keyboard.type("CALLEE");
+  await page.keyboard.press("Enter");
+  await page.waitForURL((url) => url.searchParams.get("who") === "CALLEE");
+  const links = await page.locator("main table a", { hasText: "callee" }).count();
+  if (links === 0) wrong(where, "the filter does not show the callee");
+  if (await page.locator("main", { hasText: "user-0-" }).count() > 0) wrong(where, "the filter shows others");
+  const name = new URL(page.url()).pathname.replaceAll("/", "_");
+  await page.screenshot({ path: join(screenshots, `filtered${name}.png`) });
+  await page.locator("a", { hasText: "Show all" }).click();
+  if (new URL(page.url()).search !== "") wrong(where, `there still is a filter: ${page.url()}`);
+}
+
 async function skips({ page, where }) {
   await page.keyboard.press("Tab");
   await page.keyboard.press("Enter");
@@ -156,7 +173,7 @@ async function skips({ page, where }) {
 }
 
 const all = await pages();
-const seen = { pages: all.length, looks: 0, checks: 0, tabs: 0, links: 0, tables: 0, images: 0 };
+const seen = { pages: all.length, looks: 0, checks: 0, tabs: 0, links: 0, tables: 0, images: 0, fields: 0 };
 for (const url of all) {
   for (const look of LOOKS) {
     const opened = await open(look, url);
@@ -170,9 +187,11 @@ for (const url of all) {
       seen.links += counts.link;
       seen.tables += counts.table;
       seen.images += counts.image;
+      seen.fields += counts.searchbox + counts.combobox + counts.checkbox + counts.button;
       seen.tabs += await keyboard(opened);
       await attributes(opened, "table.waterfall", "lk.");
       await attributes(opened, ".turns", "Speech model");
+      await attributes(opened, ".apart", "lk.");
     }
     await opened.close();
   }
@@ -180,6 +199,11 @@ for (const url of all) {
 const first = await open(LOOKS[0], start);
 await skips(first);
 await first.close();
+for (const url of [start, `${start}/failures`]) {
+  const list = await open(LOOKS[0], url);
+  await filters(list);
+  await list.close();
+}
 await browser.close();
 
 for (const problem of problems) console.log(problem);

@@ -75,7 +75,7 @@ fn no_name_reverses_hides_or_floods_the_text_beside_it() {
     ] {
         let name = format!("{MARK}{name}{MARK}");
         let pages = all(&hostile(&name));
-        assert_eq!(pages.len(), 5);
+        assert_eq!(pages.len(), 7);
         for page in &pages {
             sound(page);
             let acts = |c: &char| {
