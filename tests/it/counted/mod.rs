@@ -1,6 +1,7 @@
 //! Metrics of operations and of usage: their series, and how they agree with the spans.
 
 pub(crate) mod facts;
+mod running;
 mod series;
 mod usage;
 
