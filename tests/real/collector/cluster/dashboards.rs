@@ -129,7 +129,7 @@ async fn send(endpoint: &str, now: SystemTime) {
 fn zeros(prometheus: &Prometheus, name: &str, is_meant: impl Fn(&str) -> bool) -> Vec<String> {
     let dashboard = dashboards().into_iter().find(|dashboard| dashboard.name == name).unwrap();
     let stats = dashboard.panels().into_iter().filter(|panel| panel["type"] == "stat");
-    let stats = stats.filter(|panel| is_meant(&panel["title"].as_str().unwrap()));
+    let stats = stats.filter(|panel| is_meant(panel["title"].as_str().unwrap()));
     let mut zeros = Vec::new();
     for panel in stats {
         let target = items(panel, "targets").next().unwrap();
