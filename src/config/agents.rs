@@ -75,6 +75,7 @@ fn longest(max_bytes: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::time::Duration;
 
     use super::super::Config;
     use super::super::tests::wrong_in;
@@ -162,6 +163,23 @@ mod tests {
         let config = Config::from_text(&format!("{KEYS}log: {{level: off}}"), &BTreeMap::new());
         assert_eq!(config.unwrap().log.level, tracing::level_filters::LevelFilter::OFF);
         assert_eq!(traces("agents: {traces: link}"), AgentTraces::Link);
+    }
+
+    #[test]
+    fn an_agent_has_a_deadline_and_is_expected_only_if_that_is_set() {
+        let session = |text: &str| {
+            let config = Config::from_text(&format!("{KEYS}{text}"), &BTreeMap::new()).unwrap();
+            (config.session.dispatch_deadline, config.session.agents_expected)
+        };
+        assert_eq!(session(""), (Duration::from_secs(15), false));
+        let set = session("agents: {dispatch_deadline: 10m, expected: true}");
+        assert_eq!(set, (Duration::from_mins(10), true));
+        for deadline in ["999ms", "601s"] {
+            let wrong = wrong_in(&format!("{KEYS}agents: {{dispatch_deadline: {deadline}}}"));
+            let expected =
+                format!("agents.dispatch_deadline: must be from 1s to 10m (got \"{deadline}\")");
+            assert!(wrong.len() == 1 && wrong[0].ends_with(&expected), "{wrong:?}");
+        }
     }
 
     #[test]

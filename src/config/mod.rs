@@ -198,7 +198,7 @@ fn read(args: &ServeArgs, keys: Keys, file: File, reader: &mut Reader<'_>) -> Co
     let journal_bytes = file.journal.max_bytes.unwrap_or(64 << 20);
     let longest = limits.webhook_body.max(limits.analytics_message);
     let journal = journal::read(file.journal, longest, reader);
-    let agent_traces = file.agents.traces;
+    let agents = (file.agents.traces, file.agents.dispatch_deadline, file.agents.expected);
     let uploads = agents::read(file.agents, journal.as_ref(), file.memory_limit, reader);
     agents::check_targets(&export, &file.listen, reader);
     let default_letters = if journal.is_some() { 256 << 20 } else { 16 << 20 };
@@ -219,7 +219,7 @@ fn read(args: &ServeArgs, keys: Keys, file: File, reader: &mut Reader<'_>) -> Co
         max_message: limits.analytics_message,
         keys,
         api: None,
-        session: session_settings(&session, traces, agent_traces),
+        session: session_settings(&session, traces, agents),
         stats: livekit_otel_engine::stats::Settings {
             level: stats.level,
             cardinality_limit: stats.cardinality_limit,
@@ -246,8 +246,9 @@ fn read(args: &ServeArgs, keys: Keys, file: File, reader: &mut Reader<'_>) -> Co
 fn session_settings(
     session: &schema::Session,
     traces: schema::Traces,
-    agent_traces: Option<AgentTraces>,
+    agents: (Option<AgentTraces>, Duration, bool),
 ) -> livekit_otel_engine::session::Settings {
+    let (agent_traces, dispatch_deadline, agents_expected) = agents;
     livekit_otel_engine::session::Settings {
         linger: session.linger,
         twin_wait: session.twin_wait,
@@ -264,5 +265,7 @@ fn session_settings(
         subscriptions: traces.subscriptions,
         trace_url: traces.url,
         agent_traces,
+        dispatch_deadline,
+        agents_expected,
     }
 }

@@ -378,7 +378,7 @@ impl Default for Log {
 }
 
 /// Uploads of LiveKit's agents, and plain OTLP.
-#[derive(Debug, Default, PartialEq, Deserialize)]
+#[derive(Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Agents {
     /// Whether uploads are served, on `listen.http` and `listen.grpc`; by default only on those of the two
@@ -399,6 +399,28 @@ pub(super) struct Agents {
     pub(super) unfinished: Option<usize>,
     /// What is kept of recordings.
     pub(super) recordings: AgentRecordings,
+    /// How long after its dispatch an agent may join before the dispatch counts as failed, from 1s to 10m. Dispatches
+    /// are known from LiveKit's API (`livekit.url`).
+    #[serde(deserialize_with = "dispatch_deadline")]
+    pub(super) dispatch_deadline: Duration,
+    /// Whether each room expects an agent: then a room's automatic dispatch without any agent counts as failed too.
+    #[serde(deserialize_with = "boolean")]
+    pub(super) expected: bool,
+}
+
+impl Default for Agents {
+    fn default() -> Self {
+        let default = session::Settings::default();
+        Self {
+            enabled: None,
+            traces: None,
+            max_body: None,
+            unfinished: None,
+            recordings: AgentRecordings::default(),
+            dispatch_deadline: default.dispatch_deadline,
+            expected: default.agents_expected,
+        }
+    }
 }
 
 /// The audio and the history of recordings.
@@ -435,6 +457,7 @@ deserialize_with! {
     boolean: bool,
     cardinality: usize,
     connections: usize,
+    dispatch_deadline: Duration,
     duration: Duration,
     ended: usize,
     grpc_auth: GrpcAuth,

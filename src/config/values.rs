@@ -43,6 +43,13 @@ pub(super) fn kept(text: &str) -> Parsed<Duration> {
     if parsed < Duration::from_mins(1) { Err("must be from 1m to 24h".into()) } else { Ok(parsed) }
 }
 
+/// How long an agent may take to join.
+pub(super) fn dispatch_deadline(text: &str) -> Parsed<Duration> {
+    let parsed = duration(text)?;
+    let is_right = (Duration::from_secs(1)..=Duration::from_mins(10)).contains(&parsed);
+    if is_right { Ok(parsed) } else { Err("must be from 1s to 10m".into()) }
+}
+
 /// How long ids of forgotten rooms are remembered.
 pub(super) fn remembered(text: &str) -> Parsed<Duration> {
     let parsed = humantime::parse_duration(text).ok();

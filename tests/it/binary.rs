@@ -245,7 +245,7 @@ fn the_demo_shows_the_call_and_accounts_for_every_record() {
         "2 participants, 2 tracks, 2 subscribes, 14 turns",
         "agent answers, interrupted",
         "✗ tool_error",
-        "148 spans",
+        "149 spans",
         "lk.agent.session_recorded          1",
         "Every record is accounted for.",
     ] {

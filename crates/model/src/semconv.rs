@@ -464,6 +464,8 @@ pub mod event {
     pub const AGENT_JOB_STARTED: &str = "lk.agent.job_started";
     /// LiveKit's `AGENT_JOB_ENDED`.
     pub const AGENT_JOB_ENDED: &str = "lk.agent.job_ended";
+    /// No agent came for a dispatch.
+    pub const AGENT_DISPATCH_FAILED: &str = "lk.agent.dispatch_failed";
     /// An agent uploaded the recording of a session.
     pub const AGENT_SESSION_RECORDED: &str = "lk.agent.session_recorded";
     /// LiveKit's `AnalyticsNodeRooms`.

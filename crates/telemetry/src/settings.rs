@@ -416,6 +416,9 @@ mod tests {
             twin_wait: default.twin_wait,
             // It receives no uploads.
             agent_traces: default.agent_traces,
+            // It asks no API for dispatches.
+            dispatch_deadline: default.dispatch_deadline,
+            agents_expected: default.agents_expected,
         };
         assert_eq!(settings.session, session);
         let stats = stats::Settings {

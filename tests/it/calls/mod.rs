@@ -2,6 +2,7 @@
 //! livekit/sip 1.9 with LiveKit 1.13.5; the golden files show what becomes of them to people, with the
 //! analytics and by webhooks alone. `UPDATE_GOLDEN=1` rewrites them.
 
+mod dispatches;
 mod orders;
 mod private;
 mod rules;
@@ -164,9 +165,8 @@ fn each_capture_has_a_golden_file() {
     let files = std::fs::read_dir(folder).unwrap();
     let name = |file: std::io::Result<std::fs::DirEntry>| file.unwrap().file_name();
     let files = files.map(|file| name(file).into_string().unwrap());
-    let mut files: Vec<_> = files
-        .filter(|name| name.starts_with("sip-") && !name.ends_with(".api.jsonl"))
-        .collect();
+    let mut files: Vec<_> =
+        files.filter(|name| name.starts_with("sip-") && !name.ends_with(".api.jsonl")).collect();
     files.sort_unstable();
     assert_eq!(files, CAPTURES.map(|name| format!("{name}.jsonl")));
 }

@@ -6,6 +6,6 @@ mod learnt;
 mod store;
 mod values;
 
-pub(super) use learnt::{Learnt, Values};
+pub(super) use learnt::{Learnt, Values, error};
 pub(super) use store::Derived;
 pub(super) use values::What;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::derived::{Derived, Values};
+use super::derived::{Derived, Values, error};
 use super::job::{Job, Mode};
 use super::missing::Missing;
 use super::names;
@@ -83,6 +83,11 @@ impl Job {
             Mode::Join => self.trace_of(span, cx),
         };
         self.learnt.span(span, trace, &mut cx.values());
+        if names::ends_job(&span.name, span.parent.is_none()) {
+            let place = (trace.unwrap_or_else(|| ids::trace(cx.room)), span.span_id);
+            let failed = span.failure.as_ref().and_then(|_| error(span));
+            cx.sessions.job_uploaded(cx.job, place, failed);
+        }
         match mode {
             Mode::Off => cx.out.spans.push(redacted(span.clone(), self.is_redacted)),
             Mode::Link => self.leave(span.clone(), span.trace_id, cx),

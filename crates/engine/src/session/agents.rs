@@ -1,5 +1,7 @@
 //! What the records of agents ask of the sessions, and add to them.
 
+use std::sync::Arc;
+
 use super::room::Room;
 use super::sessions::Sessions;
 use crate::ids;
@@ -57,6 +59,16 @@ impl Sessions {
             room.spans += 1;
             room.of_jobs += 1;
         }
+    }
+
+    /// Adds to the span of a job, unless it was released, what its agent says: the job's own span, and what failed.
+    pub fn job_uploaded(
+        &mut self,
+        job: &Arc<str>,
+        place: (TraceId, SpanId),
+        error: Option<Arc<str>>,
+    ) {
+        self.works.upload(job, place, error);
     }
 
     /// Links the spans of the room and of these participants to a span, unless they were released.

@@ -77,8 +77,13 @@ impl Sessions {
             Answered::Participant { room, identity, participant: _ } => {
                 self.questions.answered(&Ask::Participant(room.clone(), identity.clone()), at);
             }
-            Answered::Dispatches { room, dispatches: _ } => {
-                self.questions.answered(&Ask::Dispatches(room.clone()), at);
+            Answered::Dispatches { room: sid, dispatches } => {
+                self.questions.answered(&Ask::Dispatches(sid.clone()), at);
+                let room = self.rooms.get_mut(sid).filter(|room| room.closed_at.is_none());
+                if let Some(room) = room {
+                    room.list_dispatches(dispatches, at);
+                    self.settle(Some(sid.clone()), now, out);
+                }
             }
             Answered::Egresses(list) => {
                 self.questions.answered(&Ask::Egresses, at);

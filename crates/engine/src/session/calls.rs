@@ -5,6 +5,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use livekit_otel_model::event::{SipCall, SipStatus, Time};
+use livekit_otel_model::semconv::key;
+use livekit_otel_model::signal::Attribute;
 
 /// What the attributes of a participant have said of its call, in whatever order.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -70,6 +72,23 @@ impl Call {
     /// `EvaluateDispatchRule`).
     pub(super) fn is_inbound(&self) -> bool {
         self.rule.is_some() || self.invited.is_some()
+    }
+
+    /// Adds the attributes of its span.
+    pub(super) fn attributes(&self, to: &mut Vec<Attribute>) {
+        let direction = if self.is_inbound() { "SCD_INBOUND" } else { "SCD_OUTBOUND" };
+        to.push(Attribute::new(key::SIP_CALL_ID, Arc::clone(&self.id)));
+        to.push(Attribute::new(key::SIP_CALL_DIRECTION, direction));
+        let texts = [
+            (key::SIP_TRUNK_ID, &self.trunk),
+            (key::SIP_DISPATCH_RULE_ID, &self.rule),
+            (key::SIP_PHONE_NUMBER, &self.number),
+            (key::SIP_TRUNK_PHONE_NUMBER, &self.trunk_number),
+        ];
+        for (key, text) in texts {
+            to.extend(text.as_ref().map(|text| Attribute::new(key, Arc::clone(text))));
+        }
+        to.extend(self.last.map(|status| Attribute::new(key::SIP_LAST_STATUS, status.name())));
     }
 
     /// Whether it still waited for its answer when the participant left.

@@ -21,6 +21,17 @@ pub(super) const CALL_NOT_ANSWERED: (&str, &str) =
 pub(super) const CALL_DROPPED: (&str, &str) =
     ("sip_call_dropped", "the call was cut off: its media timed out, or the SIP service shut down");
 
+/// The error type of a job of which the agent says that it failed.
+pub(super) const JOB_FAILED: &str = "agent_job_failed";
+
+/// The error types and messages of dispatches without an agent.
+pub(super) const DISPATCH_REJECTED: (&str, &str) =
+    ("agent_dispatch_rejected", "the workers rejected the job");
+pub(super) const DISPATCH_NOT_JOINED: (&str, &str) =
+    ("agent_dispatch_not_joined", "a worker has the job, but its agent did not join in time");
+pub(super) const DISPATCH_NO_WORKER: (&str, &str) =
+    ("agent_dispatch_no_worker", "no worker took the job in time");
+
 /// No reason, or one that is not in [`REASONS`], as in LiveKit's registry (protocol, otel/model/shared).
 const UNKNOWN_REASON: &str = "UNKNOWN_REASON";
 

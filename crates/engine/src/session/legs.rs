@@ -1,6 +1,7 @@
-//! A SIP participant's part of its call. LiveKit's open-source server drops what its SIP service reports of calls,
-//! so the participant's attributes, its subscriptions and its leave are all that is known. The rules are those of
-//! livekit/sip 1.9 (`pkg/sip/inbound.go`, `outbound.go`, `participant.go`).
+//! A participant's part of a SIP call or of an agent's job. LiveKit's open-source server drops what its SIP service
+//! reports of calls, and reports no jobs, so the participant's attributes, its subscriptions and its leave are all
+//! that is known. The rules of calls are those of livekit/sip 1.9 (`pkg/sip/inbound.go`, `outbound.go`,
+//! `participant.go`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use super::calls::Call;
 use super::failure;
+use super::jobs::Job;
 use super::participant::{End, Participant};
 use super::room::Room;
 use super::spans::room_attributes;
-use livekit_otel_model::event::{ParticipantSid, RoomSid, SipStatus, Time, TrackSid};
+use livekit_otel_model::event::{ParticipantSid, RoomSid, SipStatus, Time, TrackSid, WorkKind};
 use livekit_otel_model::interned::Name;
 use livekit_otel_model::semconv::key;
 use livekit_otel_model::signal::{Attribute, SpanId, TraceId};
@@ -41,14 +43,21 @@ impl Answer {
     }
 }
 
-/// A participant's part of its call.
+/// What a participant has a part in.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) enum Of {
+    Call { call: Call, requests: Requests },
+    Job(Job),
+}
+
+/// A participant's part of its call or job.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Leg {
     pub(super) room: RoomSid,
     pub(super) sid: ParticipantSid,
     /// The participant's span.
     pub(super) place: (TraceId, SpanId),
-    pub(super) call: Call,
+    pub(super) of: Of,
     pub(super) start: Time,
     pub(super) newest: Time,
     pub(super) end: Option<(Time, End)>,
@@ -56,7 +65,6 @@ pub(super) struct Leg {
     pub(super) ended_at: Option<Time>,
     /// Whether the participant's spans are released, so that nothing of it changes any more.
     pub(super) is_final: bool,
-    pub(super) requests: Requests,
     pub(super) reason: Option<Arc<str>>,
     /// The room, the participant and the node.
     pub(super) whose: Vec<Attribute>,
@@ -78,6 +86,23 @@ impl Requests {
 }
 
 impl Leg {
+    /// The kind and the id of its call or job.
+    pub(super) fn key(&self) -> (WorkKind, Arc<str>) {
+        match &self.of {
+            Of::Call { call, .. } => (WorkKind::SipCall, Arc::clone(&call.id)),
+            Of::Job(job) => (WorkKind::AgentJob, Arc::clone(&job.id)),
+        }
+    }
+
+    /// Keeps what an earlier state of it had found.
+    pub(super) fn keep(&mut self, before: &Self) {
+        if let (Of::Call { requests, .. }, Of::Call { requests: before, .. }) =
+            (&mut self.of, &before.of)
+        {
+            requests.keep(*before);
+        }
+    }
+
     /// The rule that inferred its end.
     pub(super) fn inferred(&self) -> Option<Name> {
         match self.end {
@@ -91,13 +116,13 @@ impl Leg {
     /// The SIP service subscribes to the tracks of an inbound call's room before it answers, and answers with
     /// the first of them. To those of an outbound call's room it subscribes once the callee has answered.
     pub(super) fn answer(&self) -> Answer {
-        let call = &self.call;
+        let Of::Call { call, requests } = &self.of else { return Answer::Unknown };
         let has_tag = call.has_tag && !call.is_inbound();
         if call.was_active || call.answered.is_some() || has_tag {
             Answer::Answered
         } else if call.left_waiting() {
             Answer::Unanswered
-        } else if self.requests.first.is_some() {
+        } else if requests.first.is_some() {
             Answer::Answered
         } else {
             Answer::Unknown
@@ -107,14 +132,14 @@ impl Leg {
     /// When it was answered, if that is known. A caller that had to enter a PIN was answered before its
     /// participant joined. A request for a track that is as new says only that the callee had answered by then.
     pub(super) fn answered(&self) -> Option<Time> {
-        let call = &self.call;
+        let Of::Call { call, requests } = &self.of else { return None };
         let is_by_request =
-            if call.is_inbound() { call.has_waited } else { self.requests.were_possible_before };
-        let requested = self.requests.first.filter(|_| is_by_request);
+            if call.is_inbound() { call.has_waited } else { requests.were_possible_before };
+        let requested = requests.first.filter(|_| is_by_request);
         call.answered.or(requested).filter(|_| self.answer() == Answer::Answered)
     }
 
-    /// Why the call failed, if it did: the error type and a message.
+    /// Why the call or the job failed, if it did: the error type and a message.
     pub(super) fn failure(&self) -> Option<(Arc<str>, &'static str)> {
         let (_, how) = self.end?;
         let reason = self.reason.as_deref();
@@ -132,8 +157,9 @@ impl Leg {
     // What the SIP service's own leave means. It writes `hangup` first where the call was hung up; the status
     // stays where it failed.
     fn dropped(&self) -> Option<(Name, Name)> {
-        let is_inbound = self.call.is_inbound();
-        let is_active = matches!(self.call.last, Some(SipStatus::Automation | SipStatus::Active));
+        let Of::Call { call, .. } = &self.of else { return None };
+        let is_inbound = call.is_inbound();
+        let is_active = matches!(call.last, Some(SipStatus::Automation | SipStatus::Active));
         match self.answer() {
             Answer::Unanswered if is_inbound => Some(failure::CALL_NOT_ANSWERED),
             Answer::Unanswered => Some(failure::CALL_NOT_CONNECTED),
@@ -142,35 +168,33 @@ impl Leg {
         }
     }
 
-    /// The attributes of the call's span, in no order.
+    /// The attributes of the span of its call or job, in no order.
     pub(super) fn attributes(&self) -> Vec<Attribute> {
-        let call = &self.call;
-        let direction = if call.is_inbound() { "SCD_INBOUND" } else { "SCD_OUTBOUND" };
         let mut attributes = self.whose.clone();
-        attributes.push(Attribute::new(key::SIP_CALL_ID, Arc::clone(&call.id)));
-        attributes.push(Attribute::new(key::SIP_CALL_DIRECTION, direction));
-        let texts = [
-            (key::SIP_TRUNK_ID, &call.trunk),
-            (key::SIP_DISPATCH_RULE_ID, &call.rule),
-            (key::SIP_PHONE_NUMBER, &call.number),
-            (key::SIP_TRUNK_PHONE_NUMBER, &call.trunk_number),
-            (key::DISCONNECT_REASON, &self.reason),
-        ];
-        for (key, text) in texts {
-            attributes.extend(text.as_ref().map(|text| Attribute::new(key, Arc::clone(text))));
+        let reason = self.reason.as_ref();
+        let reason =
+            reason.map(|reason| Attribute::new(key::DISCONNECT_REASON, Arc::clone(reason)));
+        attributes.extend(reason);
+        match &self.of {
+            Of::Call { call, .. } => call.attributes(&mut attributes),
+            Of::Job(job) => job.attributes(&mut attributes),
         }
-        let last = call.last.map(|status| Attribute::new(key::SIP_LAST_STATUS, status.name()));
-        attributes.extend(last);
         attributes
     }
 }
 
-/// The part of the participant's call that is known by now; `None` if it has no call.
+/// The part of the participant's call or job that is known by now; `None` if it has neither.
 pub(super) fn of(room: &Room, sid: &ParticipantSid, is_final: bool) -> Option<Leg> {
     let participant = room.participants.get(sid)?;
-    let call = participant.sip.as_deref()?.clone();
     let start = participant.start();
-    let invited = call.invited.filter(|at| start.since(*at) <= INVITED_WITHIN);
+    let (of, invited) = match participant.sip.as_deref() {
+        Some(call) => {
+            let requests = requests(room, participant);
+            let invited = call.invited.filter(|at| start.since(*at) <= INVITED_WITHIN);
+            (Of::Call { call: call.clone(), requests }, invited)
+        }
+        None => (Of::Job(Job::of(room, participant)?), None),
+    };
     let end = participant.end.map(|(at, how)| (participant.at_end(at).max(start), how));
     Some(Leg {
         room: room.sid.clone(),
@@ -180,11 +204,10 @@ pub(super) fn of(room: &Room, sid: &ParticipantSid, is_final: bool) -> Option<Le
         newest: participant.newest,
         end,
         ended_at: participant.ended_at(),
-        is_final,
-        requests: requests(room, participant),
+        is_final: is_final || participant.released,
         reason: participant.disconnect_reason.clone(),
         whose: whose(room, sid, participant),
-        call,
+        of,
     })
 }
 

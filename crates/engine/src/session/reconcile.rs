@@ -214,6 +214,10 @@ impl Round<'_> {
         participant.joined = participant.joined.or(listed.joined.map(EventTime::exact));
         participant.node = participant.node.take().or(node);
         participant.presence.reconciled |= is_new;
+        if participant.is_agent() {
+            room.dispatches.add_agent(&listed.sid);
+            room.joining.push(listed.sid.clone());
+        }
         if let (false, Some(identity)) = (is_named, &listed.identity) {
             room.identities.entry(identity.clone()).or_default().push(listed.sid.clone());
         }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::ended::QUIET;
 use super::event_time::EventTime;
-use super::legs::{self, Leg};
+use super::legs;
+use super::released::Released;
 use super::room::Room;
 use super::settings::Settings;
 use super::spans;
@@ -12,7 +13,6 @@ use super::works::END_BY_SILENCE;
 use crate::facts::Fact;
 use crate::ids;
 use livekit_otel_model::event::{ParticipantSid, Time, TrackSid};
-use livekit_otel_model::signal::Span;
 
 // How many participants that left an open room are kept.
 const MOST_LEFT: usize = 10_000;
@@ -24,27 +24,14 @@ pub(super) const SILENT_WHEN_REPLACED: Duration = Duration::from_mins(10);
 pub(super) const REPLACED_SETTLES: Duration = Duration::from_mins(1);
 const END_BY_ANOTHER: &str = "replaced";
 const END_BY_EMPTINESS: &str = "empty";
-// The kind of an agent, by `livekit.ParticipantInfo.Kind`.
-const AGENT: &str = "AGENT";
 /// The rule for a participant that outlived its room.
 pub(super) const END_BY_ROOM: &str = "room_ended";
-
-/// What a room releases.
-#[derive(Debug, Default)]
-pub(super) struct Released {
-    pub(super) spans: Vec<Span>,
-    pub(super) facts: Vec<Fact>,
-    /// What is known of SIP calls by their participants.
-    pub(super) legs: Vec<Leg>,
-    /// How many participants were forgotten early.
-    pub(super) early: u64,
-}
 
 impl Room {
     /// Releases the spans that are due. Only participants that were just updated and those whose linger
     /// is over are checked: a room may have thousands of others.
     pub(super) fn release(&mut self, now: Time, settings: &Settings, out: &mut Released) {
-        for sid in std::mem::take(&mut self.calling) {
+        for sid in std::mem::take(&mut self.joining) {
             out.legs.extend(legs::of(self, &sid, false));
         }
         for sid in std::mem::take(&mut self.touched) {
@@ -64,8 +51,9 @@ impl Room {
             self.release_open(END_BY_ROOM, Some(end), now, out);
         }
         if let Some(rule) = self.inferred_end(now, settings) {
-            self.close(now, rule, out);
+            self.close(now, rule, settings, out);
         }
+        self.settle_dispatches((now, false), settings, out);
         self.release_room(now, settings, out);
         self.forget(now, settings.keep_ended, out);
     }
@@ -101,6 +89,7 @@ impl Room {
             out.early += u64::from(at + keep > now);
             self.gone.insert(ids::participant(&self.sid, &sid));
             self.changes.push((sid.shared(), false));
+            self.dispatches.forget(&sid);
             for track in tracks {
                 if self.catalog.get(&track).is_some_and(|it| it.publisher.as_ref() == Some(&sid)) {
                     self.catalog.remove(&track);
@@ -121,7 +110,13 @@ impl Room {
     }
 
     /// Ends what is open by `rule` and releases everything.
-    pub(super) fn close(&mut self, now: Time, rule: &'static str, out: &mut Released) {
+    pub(super) fn close(
+        &mut self,
+        now: Time,
+        rule: &'static str,
+        settings: &Settings,
+        out: &mut Released,
+    ) {
         let participants_rule = if self.end.is_some() { END_BY_ROOM } else { rule };
         if self.end.is_none() {
             let at = self.presence.newest(self.newest);
@@ -132,7 +127,7 @@ impl Room {
             self.release_participant(&sid, now, out);
         }
         self.release_open(participants_rule, None, now, out);
-        self.release_span(now, out);
+        self.release_span(now, settings, out);
     }
 
     // Infers the ends of the participants that are still open and began before that time, if any: who
@@ -173,7 +168,7 @@ impl Room {
         self.released += 1;
         let (mut is_agent, mut identity) = (false, None);
         if let Some(participant) = self.participants.get_mut(sid) {
-            is_agent = participant.kind.as_deref() == Some(AGENT);
+            is_agent = participant.is_agent();
             identity.clone_from(&participant.identity);
             self.egresses.changed(participant.egress());
             if let Some(at) = participant.ended_at() {
@@ -195,12 +190,13 @@ impl Room {
         let exact = self.end.is_some_and(|end| end.exact);
         let any_left = self.released > 0 || !self.gone.is_empty();
         if (all_left && exact && any_left) || (lingered && self.ending.is_empty()) {
-            self.release_span(now, out);
+            self.release_span(now, settings, out);
         }
     }
 
-    fn release_span(&mut self, now: Time, out: &mut Released) {
+    fn release_span(&mut self, now: Time, settings: &Settings, out: &mut Released) {
         if self.closed_at.is_none() {
+            self.settle_dispatches((now, true), settings, out);
             self.closed_at = Some(now);
             let span = spans::of_room(self);
             out.facts.push(Fact::RoomEnded { took: span.end.since(span.start) });
@@ -223,7 +219,9 @@ impl Room {
                 None => Some(self.silence(settings).0),
             },
         };
-        let next = [participants, room, self.twins.next_deadline()].into_iter().flatten().min()?;
+        let dispatches = self.dispatches.next_deadline(now, settings);
+        let next = [participants, room, self.twins.next_deadline(), dispatches];
+        let next = next.into_iter().flatten().min()?;
         let scheduled = self.wake_at.filter(|at| *at > now);
         if scheduled.is_some_and(|at| at <= next) {
             return None;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::attributes::attribute;
 use super::callers::Callers;
+use super::dispatches::Dispatches;
 use super::egresses::Egresses;
 use super::event_time::{EventTime, ended};
 use super::lives::Lives;
@@ -75,13 +76,14 @@ pub(super) struct Room {
     pub(super) closed_at: Option<Time>,
     pub(super) wake_at: Option<Time>,
     pub(super) presence: Presence,
+    pub(super) dispatches: Dispatches,
     pub(super) lives: Lives,
     // Participants and tracks that became known, or (`false`) were forgotten, for the index of them.
     #[serde(skip)]
     pub(super) changes: Vec<(Arc<str>, bool)>,
-    // Participants of SIP calls of whom something was just reported.
+    // Participants of SIP calls and agents' jobs of whom something was just reported.
     #[serde(skip)]
-    pub(super) calling: Vec<ParticipantSid>,
+    pub(super) joining: Vec<ParticipantSid>,
     pub(super) egresses: Egresses,
 }
 
@@ -116,9 +118,10 @@ impl Room {
             closed_at: None,
             wake_at: None,
             presence: Presence::default(),
+            dispatches: Dispatches::default(),
             lives: Lives::default(),
             changes: Vec::new(),
-            calling: Vec::new(),
+            joining: Vec::new(),
             egresses: Egresses::default(),
         }
     }
@@ -146,6 +149,7 @@ impl Room {
     ) -> EventTime {
         self.heard = now;
         self.presence.report(now);
+        self.dispatches.hear(event, now);
         // Kept as reported: raised to what is known by now, it would depend on the order of messages.
         let reported = EventTime::of(event, None, now);
         self.describe(event, reported.at);
@@ -263,8 +267,9 @@ impl Room {
         participant.describe(info, event, time.at);
         participant.apply(event, time, now, &description, facts);
         let ended_at = participant.ended_at().filter(|_| !participant.released);
-        let is_calling = participant.sip.is_some() && !participant.released;
         let egress = participant.egress();
+        let is_agent = participant.is_agent();
+        let has_part = (participant.sip.is_some() || is_agent) && !participant.released;
         let there = participant.there();
         self.count_spans(spans, &info.sid);
         if let Some(there) = there {
@@ -277,8 +282,11 @@ impl Room {
             self.ending.insert((at, info.sid.clone()));
             self.touched.push(info.sid.clone());
         }
-        if is_calling {
-            self.calling.push(info.sid.clone());
+        if is_agent {
+            self.dispatches.add_agent(&info.sid);
+        }
+        if has_part {
+            self.joining.push(info.sid.clone());
         }
         self.egresses.changed(egress);
     }

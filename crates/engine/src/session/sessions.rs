@@ -11,8 +11,9 @@ use super::gone::Gone;
 use super::log;
 use super::outputs::{Outcome, Outputs};
 use super::places::Places;
-use super::questions::Questions;
-use super::release::{END_BY_ROOM, REPLACED_SETTLES, Released, SILENT_WHEN_REPLACED};
+use super::questions::{Ask, Questions};
+use super::release::{END_BY_ROOM, REPLACED_SETTLES, SILENT_WHEN_REPLACED};
+use super::released::Released;
 use super::room::{self, Room};
 use super::settings::Settings;
 use super::twins::{Seen, Subject, TwinOutcome, Twins};
@@ -182,7 +183,7 @@ impl Sessions {
         for mut room in rooms {
             out.logs.extend(room.twins.due(None));
             let mut released = Released::default();
-            room.close(now, rule, &mut released);
+            room.close(now, rule, &self.settings, &mut released);
             for leg in released.legs.drain(..) {
                 self.works.join(leg, &mut room, now, &self.settings);
             }
@@ -294,7 +295,7 @@ impl Sessions {
         let is_over = room.is_over(now, &self.settings);
         if is_over {
             // Participants that joined after its end and never left.
-            room.close(now, END_BY_ROOM, &mut released);
+            room.close(now, END_BY_ROOM, &self.settings, &mut released);
         }
         let end = room.end.map(|end| room.at_end(end));
         let egresses = room.egresses.take_changed(end);
@@ -304,6 +305,9 @@ impl Sessions {
         }
         for leg in released.legs.drain(..) {
             self.works.join(leg, room, now, &self.settings);
+        }
+        for at in released.asks.drain(..) {
+            self.questions.ask(at, Ask::Dispatches(sid.clone()));
         }
         self.forgotten.ended += released.early;
         self.places.update(room);
@@ -429,5 +433,6 @@ impl Outputs {
     fn take(&mut self, released: Released) {
         self.spans.extend(released.spans);
         self.facts.extend(released.facts);
+        self.logs.extend(released.logs);
     }
 }

@@ -44,6 +44,10 @@ pub struct Settings {
     pub trace_url: Option<Arc<str>>,
     /// What becomes of the traces of agents' jobs; `None` chooses by `scope`.
     pub agent_traces: Option<AgentTraces>,
+    /// How long after its dispatch an agent may join before the dispatch counts as failed.
+    pub dispatch_deadline: Duration,
+    /// Whether each room expects an agent, so that an automatic dispatch without one has failed.
+    pub agents_expected: bool,
 }
 
 /// Which spans share a trace.
@@ -86,6 +90,8 @@ impl Default for Settings {
             subscriptions: false,
             trace_url: None,
             agent_traces: None,
+            dispatch_deadline: Duration::from_secs(15),
+            agents_expected: false,
         }
     }
 }

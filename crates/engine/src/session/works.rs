@@ -18,7 +18,8 @@ use super::room::Room;
 use super::settings::Settings;
 use crate::facts::{Census, Fact, Labels};
 use crate::ids;
-use known::{Known, Place, name};
+pub(super) use known::Place;
+use known::{Known, name};
 use livekit_otel_model::event::{Event, RoomSid, Time, Work, WorkKind};
 use livekit_otel_model::signal::{SpanId, TraceId};
 
@@ -128,9 +129,9 @@ impl Works {
         }
     }
 
-    /// Applies what a participant says of its SIP call, which happened in `room`.
+    /// Applies what a participant says of its SIP call or job, which happened in `room`.
     pub(super) fn join(&mut self, leg: Leg, room: &mut Room, now: Time, settings: &Settings) {
-        let key = (WorkKind::SipCall, Arc::clone(&leg.call.id));
+        let key = leg.key();
         if !self.known.contains_key(&key) {
             let place = place(key.0, &key.1, Some(&mut *room), leg.start, settings);
             self.known.insert(key.clone(), Known::new(key.0, place, leg.start));
@@ -161,13 +162,25 @@ impl Works {
         }
     }
 
+    /// Adds to a job what its agent says: its own span, and what failed.
+    pub(super) fn upload(
+        &mut self,
+        job: &Arc<str>,
+        place: (TraceId, SpanId),
+        error: Option<Arc<str>>,
+    ) {
+        if let Some(known) = self.known.get_mut(&(WorkKind::AgentJob, Arc::clone(job))) {
+            known.upload(place, error);
+        }
+    }
+
     /// The room of the operation, if that was reported before.
     pub(super) fn room(&self, work: &Work) -> Option<&RoomSid> {
         self.known.get(&(work.kind, Arc::clone(&work.id)))?.room.as_ref()
     }
 
     /// Releases the spans that are due at `now`, and logs which egresses are stuck. Released operations are
-    /// remembered for `settings.keep_ended`, and while a participant is in its call, so that a late event makes no
+    /// remembered for `settings.keep_ended`, and while a participant of it is there, so that a late event makes no
     /// second span.
     pub(super) fn release(&mut self, now: Time, settings: &Settings, out: &mut Outputs) {
         while let Some((at, key)) = self.due.first().cloned()
@@ -252,14 +265,24 @@ fn place(
     at: Time,
     settings: &Settings,
 ) -> Place {
-    let apart = Place::apart(kind, id);
     // Deliveries are as many as a room's events: they would fill a third of its trace.
     if let Some(room) = room
         && kind != WorkKind::WebhookDelivery
         && room.admits(at, settings)
     {
-        let (trace, parent) = (ids::trace(&room.sid), Some(room.span_id()));
-        return Place { trace, parent, ..apart };
+        return place_of(kind, id, room, true);
     }
-    apart
+    Place::apart(kind, id)
+}
+
+/// The place of the span of an operation in `room`: below the room's span if its trace has admitted it, or else linked
+/// to it.
+pub(super) fn place_of(kind: WorkKind, id: &str, room: &Room, is_admitted: bool) -> Place {
+    let apart = Place::apart(kind, id);
+    let (trace, span) = (ids::trace(&room.sid), room.span_id());
+    if is_admitted {
+        Place { trace, parent: Some(span), ..apart }
+    } else {
+        Place { room: Some((trace, span)), ..apart }
+    }
 }

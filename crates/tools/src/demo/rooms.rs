@@ -53,6 +53,12 @@ impl<'a> Room<'a> {
         self.span.into_iter().chain(below).chain(self.others.iter().copied()).chain(of_jobs)
     }
 
+    // Whether the agent has sent spans of the job that this span is of.
+    fn has_job(&self, span: &Span) -> bool {
+        let id = span.attributes.text(key::JOB_ID);
+        self.jobs.iter().any(|job| Some(job.id) == id)
+    }
+
     /// The identity of the participant `sid`, or the SID if its identity is unknown.
     pub(super) fn who(&self, sid: &'a str) -> &'a str {
         self.identities.get(sid).copied().unwrap_or(sid)
@@ -133,6 +139,8 @@ fn room<'a>(sid: &'a str, mut spans: Vec<&'a Span>) -> Room<'a> {
         match above {
             Some(&place) => room.participants[place].children.push(span),
             None if room.span.is_some_and(|own| std::ptr::eq(own, span)) => {}
+            // The job's own spans show it better.
+            None if span.name == span::AGENT_JOB && room.has_job(span) => {}
             None => room.others.push(span),
         }
     }

@@ -37,7 +37,7 @@ pub(super) struct Turn<'a> {
 
 /// The agent's job whose program sent the span; `None` for spans of livekit-otel.
 pub(super) fn job(of: &Span) -> Option<&str> {
-    let is_ours = of.name == span::AGENT_JOB;
+    let is_ours = [span::AGENT_JOB, span::AGENT_DISPATCH].contains(&of.name.as_str());
     JOB_IDS.iter().find_map(|key| of.attributes.text(key)).filter(|_| !is_ours)
 }
 

@@ -344,8 +344,8 @@ impl End {
     }
 }
 
-// What failed.
-fn error(span: &ForeignSpan) -> Option<Arc<str>> {
+/// What failed of a span, in a word.
+pub(in crate::agents) fn error(span: &ForeignSpan) -> Option<Arc<str>> {
     let named = span.facts.measured.as_deref().and_then(|measured| measured.error.clone());
     let failed = || span.failure.clone();
     named.or_else(failed).map(|error| if error.is_empty() { OTHER.into() } else { error })

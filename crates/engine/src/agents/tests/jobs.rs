@@ -3,7 +3,7 @@
 use super::*;
 use livekit_otel_model::event::Identity;
 use livekit_otel_model::foreign::{Measured, Recording};
-use livekit_otel_model::semconv::metric;
+use livekit_otel_model::semconv::{metric, span as name};
 
 impl Run {
     // The labels of the jobs that a flush then counts, each with its number.
@@ -67,6 +67,25 @@ fn a_job_is_counted_once_35_s_after_its_end() {
     run.until(200);
     run.close(201);
     assert_eq!(run.jobs(202), one("complete"));
+}
+
+#[test]
+fn the_servers_span_of_a_job_has_the_agents_error_and_a_link_to_its_span() {
+    for (failure, expected) in [(None, None), (Some("RuntimeError"), Some("agent_job_failed"))] {
+        let mut run = visited("agent-AJ_1");
+        let mut spans = job();
+        spans[8].failure = failure.map(Into::into);
+        run.spans(spans, 5);
+        run.restart(5);
+        run.hang_up(6);
+        run.until(200);
+        let jobs = run.out.spans.iter().filter(|span| span.name == name::AGENT_JOB);
+        let [of_server] = jobs.collect::<Vec<_>>()[..] else { panic!("{:?}", run.out.spans) };
+        assert_eq!(of_server.failure(), expected);
+        assert_eq!(text(&of_server.attributes, key::ERROR).as_deref(), failure);
+        let own = Link { trace_id: ids::trace(&room()), span_id: id(1) };
+        assert_eq!(of_server.links, [own, participant_link("PA_agent")]);
+    }
 }
 
 #[test]

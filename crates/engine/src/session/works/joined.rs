@@ -1,4 +1,4 @@
-//! The participants of a SIP call, and what they say of it together.
+//! The participants of a SIP call or an agent's job, and what they say of it together.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use livekit_otel_model::event::{ParticipantSid, Time};
 use livekit_otel_model::interned::Name;
 use livekit_otel_model::signal::Link;
 
-// A call has one participant, or another one after its connection to the room was lost.
+// There is one participant, or another one after its connection to the room was lost.
 const MOST: usize = 8;
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -22,7 +22,7 @@ impl Joined {
     pub(super) fn add(&mut self, mut leg: Leg, now: Time) {
         match self.legs.get(&leg.sid) {
             Some(before) if before.is_final => return,
-            Some(before) => leg.requests.keep(before.requests),
+            Some(before) => leg.keep(before),
             None if self.legs.len() >= MOST => return,
             None => {}
         }

@@ -47,12 +47,12 @@ impl Rank {
 
 /// The place of its span.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(super) struct Place {
-    pub(super) trace: TraceId,
-    pub(super) span: SpanId,
-    pub(super) parent: Option<SpanId>,
+pub(in crate::session) struct Place {
+    pub(in crate::session) trace: TraceId,
+    pub(in crate::session) span: SpanId,
+    pub(in crate::session) parent: Option<SpanId>,
     // The room that it is linked to, in another trace.
-    pub(super) room: Option<(TraceId, SpanId)>,
+    pub(in crate::session) room: Option<(TraceId, SpanId)>,
 }
 
 /// What is known of an operation. Only its place and its room depend on the order of its reports.
@@ -76,12 +76,15 @@ pub(super) struct Known {
     pub(super) due: Time,
     pub(super) release_at: Time,
     pub(super) is_released: bool,
-    // Of a SIP call: when it was answered, and what its participants say.
+    // Of a SIP call: when it was answered. What the participants of a call or a job say.
     answered: Option<(Rank, Option<Time>)>,
     joined: Joined,
     /// Whether lists have it, and its end if they have it no more.
     pub(super) presence: Presence,
     pub(super) gone: Option<Time>,
+    // Of a job: its agent's own spans of it, and what failed in the agent's words.
+    uploaded: Option<(TraceId, SpanId)>,
+    error: Option<Arc<str>>,
     /// Of an egress that is not released.
     pub(super) watch: Option<Box<Watch>>,
 }
@@ -107,6 +110,8 @@ impl Known {
             joined: Joined::default(),
             presence: Presence::default(),
             gone: None,
+            uploaded: None,
+            error: None,
             watch: (kind == WorkKind::Egress).then(Box::default),
         }
     }
@@ -148,7 +153,7 @@ impl Known {
         self.over.is_some()
     }
 
-    /// Adds what a participant says of its SIP call.
+    /// Adds what a participant says of its call or job.
     pub(super) fn join(&mut self, leg: Leg, now: Time) {
         self.room = self.room.take().or_else(|| Some(leg.room.clone()));
         self.joined.add(leg, now);
@@ -197,6 +202,12 @@ impl Known {
         }
     }
 
+    /// Adds what the agent of a job says. Of several spans the smallest id is kept, as they may come in any order.
+    pub(super) fn upload(&mut self, place: (TraceId, SpanId), error: Option<Arc<str>>) {
+        self.uploaded = self.uploaded.into_iter().chain([place]).min();
+        self.error = self.error.take().into_iter().chain(error).min();
+    }
+
     /// When its span is due, if nothing is reported after `now`.
     pub(super) fn due_after(&self, now: Time, settings: &Settings) -> Time {
         if self.is_over() || self.gone.is_some() {
@@ -214,7 +225,7 @@ impl Known {
         self.gone.is_some()
     }
 
-    /// Whether a participant is still in its call.
+    /// Whether a participant of it is still there.
     pub(super) fn has_open_leg(&self) -> bool {
         self.joined.has_open()
     }
@@ -260,7 +271,14 @@ impl Known {
             start,
             end: end.max(start),
             attributes,
-            links: self.place.room.into_iter().map(link).chain(self.joined.links()).collect(),
+            links: self
+                .place
+                .room
+                .into_iter()
+                .chain(self.uploaded)
+                .map(link)
+                .chain(self.joined.links())
+                .collect(),
         }
     }
 
@@ -268,8 +286,14 @@ impl Known {
     pub(super) fn attributes(&self, of: WorkKind) -> Vec<Attribute> {
         let mut attributes: Vec<_> =
             self.attributes.iter().map(|(_, attribute)| attribute.clone()).collect();
+        // What was reported wins.
+        for attribute in self.joined.last().map(Leg::attributes).unwrap_or_default() {
+            if attributes.iter().all(|known| known.key != attribute.key) {
+                attributes.push(attribute);
+            }
+        }
         if of == WorkKind::SipCall {
-            self.describe_call(&mut attributes);
+            self.describe_answer(&mut attributes);
         }
         attributes
     }
@@ -325,7 +349,9 @@ impl Known {
             let is_ours = &*failure.error_type == CANCELLED && self.given_up().is_some();
             return (!is_ours).then(|| failure.clone());
         }
-        let (error_type, message) = self.joined.last()?.failure()?;
+        let Some((error_type, message)) = self.joined.last().and_then(Leg::failure) else {
+            return self.uploaded_failure();
+        };
         let is_callees = ["user_rejected", "user_unavailable"].contains(&&*error_type);
         (self.over.is_none() || is_callees)
             .then(|| Failure { error_type, message: Some(message.into()) })
@@ -340,13 +366,14 @@ impl Known {
         to.extend(first.map(|it| Attribute::new(key::EGRESS_STUCK_REASON, it.reason.name())));
     }
 
-    // Adds what is known of a SIP call: what its participants say, but what was reported wins.
-    fn describe_call(&self, to: &mut Vec<Attribute>) {
-        for attribute in self.joined.last().map(Leg::attributes).unwrap_or_default() {
-            if to.iter().all(|known| known.key != attribute.key) {
-                to.push(attribute);
-            }
-        }
+    // Why the agent of a job says that it failed, unless the job's end was reported.
+    fn uploaded_failure(&self) -> Option<Failure> {
+        let error = self.error.as_ref().filter(|_| self.over.is_none())?;
+        Some(Failure { error_type: failure::JOB_FAILED.into(), message: Some(Arc::clone(error)) })
+    }
+
+    // Adds what is known of a SIP call's answer.
+    fn describe_answer(&self, to: &mut Vec<Attribute>) {
         // To the SIP service, a callee was unavailable too if the call was given up (livekit/sip 1.9).
         if let Some(reason) = self.given_up() {
             let reasons = to.iter_mut().filter(|it| it.key == key::SIP_DISCONNECT_REASON);
