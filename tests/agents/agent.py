@@ -1,6 +1,7 @@
 """A worker of LiveKit Agents whose agents need no model: what a caller says is `fakes.SCRIPT`, line by line.
 
-EXECUTOR is process or thread. Each change of an agent's state and each item of a conversation is a line of the log.
+EXECUTOR is process or thread. Agents with an AGENT_NAME come only where they are dispatched by it. Each change of an
+agent's state and each item of a conversation is a line of the log.
 """
 
 import asyncio
@@ -53,7 +54,7 @@ server = AgentServer(
 )
 
 
-@server.rtc_session()
+@server.rtc_session(agent_name=os.environ.get("AGENT_NAME", ""))
 async def call(ctx: JobContext) -> None:
     ctx.log_context_fields = {"room": ctx.room.name}
     session = AgentSession(

@@ -89,6 +89,18 @@ impl Worker {
         server: u16,
         uploads: &str,
     ) -> Self {
+        Self::start_named("", runs, installed, at, server, uploads)
+    }
+
+    /// The same of agents with a name, of Python.
+    pub(crate) fn start_named(
+        name: &str,
+        runs: Runs,
+        installed: &Path,
+        at: &Path,
+        server: u16,
+        uploads: &str,
+    ) -> Self {
         let folder = at.join("worker");
         std::fs::create_dir(&folder).unwrap();
         let log = folder.join("log");
@@ -96,7 +108,7 @@ impl Worker {
         let mut command = runs.command(installed, &folder);
         command.arg("start").env("LIVEKIT_URL", format!("ws://127.0.0.1:{server}"));
         command.env("LIVEKIT_API_KEY", KEY).env("LIVEKIT_API_SECRET", SECRET);
-        command.env("LIVEKIT_OBSERVABILITY_URL", uploads);
+        command.env("LIVEKIT_OBSERVABILITY_URL", uploads).env("AGENT_NAME", name);
         command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
         let prometheus = reserved_port();
         command.env("PROMETHEUS_PORT", prometheus.to_string());

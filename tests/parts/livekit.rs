@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use livekit_token::VideoGrants;
+
 use super::{Parts, reserved_port};
 use crate::program::{KEY, SECRET};
 
@@ -108,12 +110,22 @@ impl Server {
 
     /// Asks for it by the API (`RoomService.DeleteRoom`).
     pub(crate) fn delete_room(&self, room: &str) {
-        let grants = livekit_token::VideoGrants { room_create: true, ..Default::default() };
+        let grants = VideoGrants { room_create: true, ..Default::default() };
+        self.call("RoomService/DeleteRoom", grants, &format!("{{\"room\":\"{room}\"}}"));
+    }
+
+    /// Asks for an agent of that name (`AgentDispatchService.CreateDispatch`).
+    pub(crate) fn dispatch(&self, room: &str, agent: &str) {
+        let grants = VideoGrants { room_admin: true, room: room.into(), ..Default::default() };
+        let body = format!("{{\"room\":\"{room}\",\"agent_name\":\"{agent}\"}}");
+        self.call("AgentDispatchService/CreateDispatch", grants, &body);
+    }
+
+    fn call(&self, method: &str, grants: VideoGrants, body: &str) {
         let token = livekit_token::AccessToken::with_api_key(KEY, SECRET);
         let token = token.with_grants(grants).to_jwt().unwrap();
-        let body = format!("{{\"room\":\"{room}\"}}");
         let request = format!(
-            "POST /twirp/livekit.RoomService/DeleteRoom HTTP/1.1\r\nHost: localhost\r\n\
+            "POST /twirp/livekit.{method} HTTP/1.1\r\nHost: localhost\r\n\
              Authorization: Bearer {token}\r\nContent-Type: application/json\r\n\
              Connection: close\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()

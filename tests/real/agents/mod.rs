@@ -1,6 +1,7 @@
 //! Real agents in real calls, unmodified: what they upload is in one trace with what LiveKit's server reports, and
 //! nothing of it is what was said. See `tests/agents`.
 
+mod dispatches;
 mod ledger;
 mod said;
 mod stack;
