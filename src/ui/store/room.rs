@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::bar::{Bar, bytes};
 use super::limits::Limits;
-use super::live::{self, Step, Subject, WORK_IDS, WORKS};
+use super::live::{self, Step, Subject, WORKS};
 use super::open::Open;
 use super::turns::Agents;
 use super::windows::{Window, Windows};
@@ -269,15 +269,15 @@ impl Room {
 
     /// The records of failures that have no span.
     pub(in crate::ui) fn failed_records(&self) -> impl Iterator<Item = &LogRecord> {
-        let failed = self.bars().filter(|bar| bar.failed());
+        let failed = self.bars().filter(|bar| bar.failed() && bar.name == span::INGRESS);
         let failed: BTreeSet<&str> = failed.filter_map(Bar::work_id).collect();
-        let has_span = move |record: &LogRecord| {
-            live::steps(&record.event_name).iter().any(|(step, _)| *step == Step::Ends)
-                || matches!(&*record.event_name, event::API_CALL | event::WEBHOOK)
-                // An ingress that is deleted has the error of its last session.
-                || WORK_IDS.iter().any(|key| {
-                    record.attributes.text(key).is_some_and(|id| failed.contains(id))
-                })
+        let has_span = move |record: &LogRecord| match &*record.event_name {
+            event::API_CALL | event::WEBHOOK => true,
+            // It repeats the error of the ingress's last session.
+            event::INGRESS_DELETED => {
+                record.attributes.text(key::INGRESS_ID).is_some_and(|id| failed.contains(id))
+            }
+            name => live::steps(name).iter().any(|(step, _)| *step == Step::Ends),
         };
         self.events
             .iter()

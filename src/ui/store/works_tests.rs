@@ -116,6 +116,11 @@ fn a_failed_operation_is_not_listed_again_for_its_log_record() {
     let other = [ROOM, (key::INGRESS_ID, "IN_2")];
     store.add(reported(event::INGRESS_DELETED, Error, 200, &other));
     assert_eq!(store.room("RM_1").unwrap().failures(), 2);
+    // A failed model in a failed job is another failure.
+    let job = [ROOM, (key::JOB_ID, "AJ_1"), (key::ERROR_TYPE, "agent_job_failed")];
+    store.add(Passed::Spans(vec![work(span::AGENT_JOB, (1, 150), &job)]));
+    store.add(reported(event::AGENT_SESSION_RECORDED, Error, 200, &job));
+    assert_eq!(store.room("RM_1").unwrap().failures(), 4);
 }
 
 #[test]
