@@ -5,7 +5,6 @@
 //! which never waits and is bounded. Personal data is shown as it is sent.
 
 mod browser;
-mod names;
 mod pages;
 mod site;
 mod store;

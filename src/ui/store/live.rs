@@ -1,6 +1,5 @@
 //! Open spans, from log records: a span is sent when it ends, but the live view shows it before.
 
-use crate::ui::names;
 use livekit_otel_model::hex;
 use livekit_otel_model::semconv::{event, key, span};
 use livekit_otel_model::signal::{Attribute, LogRecord, Severity, SpanId};
@@ -77,7 +76,7 @@ pub(super) fn steps(event: &str) -> &'static [(Step, &'static str)] {
         event::SIP_TRANSFER_COMPLETE => &[(Ends, span::SIP_TRANSFER)],
         event::AGENT_JOB_PENDING | event::AGENT_JOB_STARTED => &[(Begins, span::AGENT_JOB)],
         event::AGENT_JOB_ENDED => &[(Ends, span::AGENT_JOB)],
-        names::event::AGENT_DISPATCH_FAILED => &[(Ends, span::AGENT_DISPATCH)],
+        event::AGENT_DISPATCH_FAILED => &[(Ends, span::AGENT_DISPATCH)],
         _ => &[],
     }
 }

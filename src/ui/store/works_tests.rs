@@ -1,7 +1,6 @@
 //! Operations in rooms and outside of them.
 
 use super::*;
-use crate::ui::names;
 use crate::ui::tests::{at, called, played, reported, work};
 use livekit_otel_model::semconv::event;
 use livekit_otel_model::signal::Severity::{Error, Info, Warn};
@@ -86,14 +85,14 @@ fn an_egress_that_goes_on_is_stuck_no_more() {
 fn a_failed_dispatch_is_one_failure_before_and_after_its_span() {
     let mut store = Store::new(Limits::default());
     let failed = [ROOM, (key::DISPATCH_ID, "AD_1"), (key::ERROR_TYPE, "agent_dispatch_no_worker")];
-    store.add(reported(names::event::AGENT_DISPATCH_FAILED, Warn, 15_000, &failed));
+    store.add(reported(event::AGENT_DISPATCH_FAILED, Warn, 15_000, &failed));
     let bars = |store: &Store| names_of(store.room("RM_1").unwrap());
     assert_eq!(bars(&store), [(span::AGENT_DISPATCH, false)]);
     assert_eq!(store.room("RM_1").unwrap().failures(), 1);
     let sent = || work(span::AGENT_DISPATCH, (0, 15_000), &failed);
     store.add(Passed::Spans(vec![sent()]));
     assert_eq!(store.room("RM_1").unwrap().failures(), 1);
-    store.add(reported(names::event::AGENT_DISPATCH_FAILED, Warn, 15_000, &failed));
+    store.add(reported(event::AGENT_DISPATCH_FAILED, Warn, 15_000, &failed));
     assert_eq!(bars(&store).len(), 1);
 }
 
