@@ -188,6 +188,7 @@ fn an_end_that_only_a_list_has_is_the_spans() {
     assert_eq!((span.failure(), span.end), (Some("egress_failed"), at(50_000)));
     let span = run.span(span::INGRESS);
     assert_eq!((span.failure(), span.end), (None, at(40_000)));
+    assert_eq!(text(&span.attributes, key::END_INFERRED), None);
 }
 
 #[test]
