@@ -5,7 +5,7 @@ use livekit_otel_model::privacy::{HashKey, Privacy};
 use livekit_otel_model::semconv::{PERSONAL, key};
 use livekit_otel_model::signal::{Attribute, Value};
 
-use super::{CAPTURES, batch, call, value};
+use super::{CAPTURES, batch, batch_with_bus, call, value};
 
 // Of each number in the captures.
 const NUMBER: &str = "1555";
@@ -24,10 +24,16 @@ fn has_number(attribute: &Attribute) -> bool {
     matches!(&attribute.value, Value::Text(text) if text.contains(NUMBER))
 }
 
+// Each capture, without and with what the SIP service reports.
+fn batches() -> impl Iterator<Item = (&'static str, Batch)> {
+    let both = |name| [(name, batch(name, false)), (name, batch_with_bus(name))];
+    CAPTURES.into_iter().flat_map(both)
+}
+
 #[test]
 fn numbers_leave_only_under_keys_of_personal_data() {
-    for name in CAPTURES {
-        let found: Vec<_> = attributes(batch(name, false)).into_iter().filter(has_number).collect();
+    for (name, batch) in batches() {
+        let found: Vec<_> = attributes(batch).into_iter().filter(has_number).collect();
         for attribute in &found {
             assert!(PERSONAL.contains(&attribute.key), "{name}: {attribute:?}");
         }
@@ -44,8 +50,7 @@ fn numbers_leave_only_under_keys_of_personal_data() {
 fn numbers_that_are_hashed_or_dropped_leave_nowhere() {
     let hash = Privacy::Hash(HashKey::new("a-key-of-at-least-sixteen-bytes").unwrap());
     for (privacy, is_hashed) in [(hash, true), (Privacy::Drop, false)] {
-        for name in CAPTURES {
-            let mut batch = batch(name, false);
+        for (name, mut batch) in batches() {
             batch.spans.iter_mut().for_each(|span| privacy.redact_span(span));
             batch.logs.iter_mut().for_each(|log| privacy.redact_log(log));
             let sent = (&batch.spans, &batch.logs);

@@ -1,4 +1,4 @@
-//! Events that name no room and whose participant and track are not known yet: their room's other
+//! Events that name no room and whose participant, track or SIP call is not known yet: their room's other
 //! events may arrive later.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,7 +57,7 @@ impl Early {
         Some(waiting)
     }
 
-    /// The events that name one of these participants and tracks.
+    /// The events that name one of these participants, tracks and SIP calls.
     pub(super) fn of(&mut self, added: &[Key]) -> Vec<Waiting> {
         if self.events.is_empty() {
             return Vec::new();

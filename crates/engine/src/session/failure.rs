@@ -10,6 +10,9 @@ use livekit_otel_model::signal::Attribute;
 pub(super) const ABORTED: (&str, &str) =
     ("connection_aborted", "the media connection was never made");
 
+/// The error type of a SIP call that failed without a SIP status, as LiveKit's analytics say.
+pub(super) const CALL_FAILED: &str = "sip_call_failed";
+
 /// The error types and messages of SIP calls, as far as their participants say why they failed.
 pub(super) const CALL_REJECTED: (&str, &str) = ("user_rejected", "the callee rejected the call");
 pub(super) const CALL_UNAVAILABLE: (&str, &str) =

@@ -1,17 +1,25 @@
-//! Finds the room of events that do not name it, by the SIDs of their participant and track.
+//! Finds the room of events that do not name it, by the SIDs of their participant and track, or by their SIP call.
 
+use std::time::Duration;
+
+use super::event_time::EventTime;
 use super::outputs::{Outcome, Outputs};
 use super::participant::is_of_publisher;
-use super::places::keys;
+use super::places::{call, keys};
 use super::sessions::Sessions;
+use super::works;
 use livekit_otel_model::event::{
-    Event, Participant, ParticipantSid, Room, RoomSid, Time, TrackSid,
+    Event, Participant, ParticipantSid, Room, RoomSid, Time, TrackSid, WorkKind,
 };
+
+// Clocks of nodes differ by up to this.
+const MAX_SKEW: Duration = Duration::from_mins(2);
 
 impl Sessions {
     /// Applies an event that was received at `now`. With `twin_expected`, the other source is connected,
     /// so that a webhook waits for its twin. An event that names no room happens in the room of its
-    /// participant or track; if neither is known yet, it waits for them.
+    /// participant or track; if neither is known yet, it waits for them. What is reported of a SIP call before its
+    /// room is known waits too, so that the call becomes part of the room's trace.
     pub fn event(
         &mut self,
         event: &Event,
@@ -26,7 +34,7 @@ impl Sessions {
             self.apply(event, (now, now), twin_expected, out)
         } else if let Some(event) = self.complete(event) {
             self.apply(&event, (now, now), twin_expected, out)
-        } else if waits(event) {
+        } else if waits(event) || self.waits_for_call(event, now) {
             if let Some(oldest) = self.early.wait(event.clone(), now, twin_expected) {
                 let times = (oldest.received, now);
                 self.apply(&oldest.event, times, oldest.twin_expected, out);
@@ -40,7 +48,16 @@ impl Sessions {
         outcome
     }
 
-    /// Applies the events that waited for a participant or track that has become known.
+    // A call has no room before the dispatch rules have chosen one, and none ever if it is rejected before. Its
+    // transfers belong to it.
+    fn waits_for_call(&self, event: &Event, now: Time) -> bool {
+        let Some(work) = &event.work else { return false };
+        let is_unplaced = call(event).is_some_and(|id| !self.works.has_call(id));
+        let is_rejected = work.kind == WorkKind::SipCall && work.is_over && event.room.is_none();
+        is_unplaced && !is_rejected && self.room_of_work(event, now).is_none()
+    }
+
+    /// Applies the events that waited for a participant, track or SIP call that has become known.
     pub(super) fn apply_early(&mut self, now: Time, out: &mut Outputs) {
         while !self.places.added.is_empty() {
             let added = std::mem::take(&mut self.places.added);
@@ -64,6 +81,23 @@ impl Sessions {
         let unnamed = Room { sid: None, name: None, created: None };
         event.room.get_or_insert(unnamed).sid = Some(sid);
         Some(event)
+    }
+
+    /// The room of an operation that is reported without the room's SID: the room of its other reports, or
+    /// else the one that has the reported name and was open when the operation began.
+    pub(super) fn room_of_work(&self, event: &Event, now: Time) -> Option<RoomSid> {
+        let work = event.work.as_ref()?;
+        if matches!(work.kind, WorkKind::ApiCall | WorkKind::WebhookDelivery) {
+            return None;
+        }
+        if let Some(known) = self.works.room(work) {
+            return Some(known.clone());
+        }
+        let name = event.room.as_ref()?.name.as_ref()?;
+        let room = self.rooms.get(self.names.get(name)?)?;
+        let began = works::start(work, EventTime::of(event, None, now).at);
+        let is_before_end = room.end.is_none_or(|end| began <= room.at_end(end));
+        (is_before_end && room.start() <= began + MAX_SKEW).then(|| room.sid.clone())
     }
 
     // Of several rooms an open one, or else the newest.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use super::room::Room;
 use crate::ids;
-use livekit_otel_model::event::{Event, RoomSid};
+use livekit_otel_model::event::{Event, RoomSid, WorkKind};
 
 /// The memory of one entry, in bytes.
 pub(super) const ENTRY: usize = 36;
 
-/// The first 64 bits of the hash of a participant's or a track's SID.
+/// The first 64 bits of the hash of a participant's or a track's SID, or of a SIP call's id.
 pub(super) type Key = u64;
 
 /// The rooms of all participants and tracks that are known: a function of the known rooms, so that it
@@ -61,14 +61,26 @@ impl Places {
     }
 }
 
-/// The keys of an event's participant, track and publisher: the order in which they are looked up.
+/// The keys of an event's participant, track, publisher and SIP call: the order in which they are looked up.
 pub(super) fn keys(event: &Event) -> impl Iterator<Item = Key> {
     let participant = event.participant.as_ref().map(|who| key(who.sid.as_str()));
     let track = event.track.as_ref().map(|track| key(track.sid.as_str()));
     let publisher = event.publisher.as_ref().map(|sid| key(sid.as_str()));
-    [participant, track, publisher].into_iter().flatten()
+    let call = call(event).map(|id| key(id));
+    [participant, track, publisher, call].into_iter().flatten()
 }
 
-fn key(sid: &str) -> Key {
+/// The SIP call that the event reports, or a transfer of it.
+pub(super) fn call(event: &Event) -> Option<&Arc<str>> {
+    let work = event.work.as_ref()?;
+    match work.kind {
+        WorkKind::SipCall => Some(&work.id),
+        WorkKind::SipTransfer => work.of.as_ref(),
+        _ => None,
+    }
+}
+
+/// The key of a SID, or of a SIP call's id.
+pub(super) fn key(sid: &str) -> Key {
     Key::from_be_bytes(ids::entity(sid))
 }

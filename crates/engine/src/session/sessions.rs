@@ -2,7 +2,6 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
-use std::time::Duration;
 
 use super::early::Early;
 use super::ended::{Ended, Removed};
@@ -10,22 +9,19 @@ use super::event_time::EventTime;
 use super::gone::Gone;
 use super::log;
 use super::outputs::{Outcome, Outputs};
-use super::places::Places;
+use super::places::{self, Places};
 use super::questions::{Ask, Questions};
 use super::release::{END_BY_ROOM, REPLACED_SETTLES, SILENT_WHEN_REPLACED};
 use super::released::Released;
 use super::room::{self, Room};
 use super::settings::Settings;
 use super::twins::{Seen, Subject, TwinOutcome, Twins};
-use super::works::{self, Works};
+use super::works::Works;
 use crate::facts::{Census, Forgotten, StreamContext};
 use livekit_otel_model::event::{
-    self, Event, EventKind, Origin, ParticipantSid, RoomName, RoomSid, StreamStat, Time, WorkKind,
+    self, Event, EventKind, Origin, ParticipantSid, RoomName, RoomSid, StreamStat, Time,
 };
 use livekit_otel_model::signal::{SpanId, TraceId};
-
-// Clocks of nodes differ by up to this.
-const MAX_SKEW: Duration = Duration::from_mins(2);
 
 /// All sessions.
 #[derive(Debug)]
@@ -87,6 +83,7 @@ impl Sessions {
         };
         let context = match &event.work {
             Some(work) => {
+                self.places.added.extend(places::call(event).map(|id| places::key(id)));
                 let room = room.as_deref_mut();
                 Some(self.works.apply((event, work), room, now, &self.settings, out))
             }
@@ -163,6 +160,7 @@ impl Sessions {
         {
             self.settle(sid, now, out);
         }
+        self.apply_early(now, out);
         self.forget_ended(now);
     }
 
@@ -213,23 +211,6 @@ impl Sessions {
         }
         self.works.count(&mut census);
         census
-    }
-
-    // The room of an operation that is reported without the room's SID: the room of its other reports, or
-    // else the one that has the reported name and was open when the operation began.
-    pub(super) fn room_of_work(&self, event: &Event, now: Time) -> Option<RoomSid> {
-        let work = event.work.as_ref()?;
-        if matches!(work.kind, WorkKind::ApiCall | WorkKind::WebhookDelivery) {
-            return None;
-        }
-        if let Some(known) = self.works.room(work) {
-            return Some(known.clone());
-        }
-        let name = event.room.as_ref()?.name.as_ref()?;
-        let room = self.rooms.get(self.names.get(name)?)?;
-        let began = works::start(work, EventTime::of(event, None, now).at);
-        let is_before_end = room.end.is_none_or(|end| began <= room.at_end(end));
-        (is_before_end && room.start() <= began + MAX_SKEW).then(|| room.sid.clone())
     }
 
     // The room that the event names, which is now known; `None` if it names none, or one that was
@@ -304,6 +285,7 @@ impl Sessions {
             self.works.observe(id, room, now, &self.settings);
         }
         for leg in released.legs.drain(..) {
+            self.places.added.push(places::key(&leg.key().1));
             self.works.join(leg, room, now, &self.settings);
         }
         for at in released.asks.drain(..) {

@@ -174,9 +174,16 @@ impl Works {
         }
     }
 
-    /// The room of the operation, if that was reported before.
+    /// Whether the SIP call is known.
+    pub(super) fn has_call(&self, id: &Arc<str>) -> bool {
+        self.known.contains_key(&(WorkKind::SipCall, Arc::clone(id)))
+    }
+
+    /// The room of the operation, if that was reported before. A transfer's is that of its call.
     pub(super) fn room(&self, work: &Work) -> Option<&RoomSid> {
-        self.known.get(&(work.kind, Arc::clone(&work.id)))?.room.as_ref()
+        let room = |key: &Key| self.known.get(key)?.room.as_ref();
+        let call = work.of.as_ref().map(|call| (WorkKind::SipCall, Arc::clone(call)));
+        room(&(work.kind, Arc::clone(&work.id))).or_else(|| call.as_ref().and_then(room))
     }
 
     /// Releases the spans that are due at `now`, and logs which egresses are stuck. Released operations are

@@ -6,6 +6,7 @@ use livekit_protocol as lk;
 
 use super::names::{any, named, unknown_value};
 use super::newer;
+use super::sip;
 use super::unknown::Unknown;
 use livekit_otel_model::event::{Detail, DetailValue, EventKind};
 use livekit_otel_model::semconv::key;
@@ -26,6 +27,11 @@ impl Details {
         if !text.is_empty() {
             self.push(key, DetailValue::Text(text.into()));
         }
+    }
+
+    // The first that is set.
+    fn first(&mut self, key: &'static str, texts: [&str; 2]) {
+        self.text(key, texts.into_iter().find(|text| !text.is_empty()).unwrap_or_default());
     }
 
     fn name(&mut self, key: &'static str, name: Option<Arc<str>>) {
@@ -88,7 +94,7 @@ pub(super) fn of_analytics(
         Some(info) => ingress(info, &mut details, unknown),
         None => details.text(key::INGRESS_ID, &message.ingress_id),
     }
-    sip(message, &mut details, unknown);
+    sip_event(message, &mut details, unknown);
     if let Some(report) = &message.report {
         self::report(report, &mut details, unknown);
     }
@@ -190,15 +196,17 @@ pub(super) fn track(info: Option<&lk::TrackInfo>, details: &mut Details, unknown
     details.name(key::TRACK_SOURCE, unknown_value::<lk::TrackSource>(info.source, unknown));
 }
 
-fn sip(message: &lk::AnalyticsEvent, details: &mut Details, unknown: &Unknown) {
+fn sip_event(message: &lk::AnalyticsEvent, details: &mut Details, unknown: &Unknown) {
     let transfer = message.sip_transfer.as_ref();
     let call = message.sip_call.as_ref();
     let call_id = call.map(|call| call.call_id.as_str());
     let call_id = call_id.or(transfer.map(|transfer| transfer.call_id.as_str()));
     details.text(key::SIP_CALL_ID, call_id.unwrap_or(&message.sip_call_id));
-    details.text(key::SIP_TRUNK_ID, &message.sip_trunk_id);
-    details.text(key::SIP_DISPATCH_RULE_ID, &message.sip_dispatch_rule_id);
+    let (trunk, rule) = call.map_or(("", ""), |call| (&*call.trunk_id, &*call.dispatch_rule_id));
+    details.first(key::SIP_TRUNK_ID, [&message.sip_trunk_id, trunk]);
+    details.first(key::SIP_DISPATCH_RULE_ID, [&message.sip_dispatch_rule_id, rule]);
     if let Some(call) = call {
+        rejected(call, details);
         let status = any(call.call_status, lk::SipCallStatus::as_str_name, unknown);
         details.name(key::SIP_CALL_STATUS, Some(status));
         let direction = call.call_direction;
@@ -217,6 +225,20 @@ fn sip(message: &lk::AnalyticsEvent, details: &mut Details, unknown: &Unknown) {
         details.text(key::SIP_TRANSFER_ID, &transfer.transfer_id);
         sip_status(transfer.transfer_status_code.as_ref(), details);
         details.failed(&transfer.error);
+    }
+}
+
+// The numbers of an inbound call that ended before it had a room. Those of others are in the attributes of their
+// participants, unless they are to be hidden.
+fn rejected(call: &lk::SipCallInfo, details: &mut Details) {
+    let is_inbound = call.call_direction == lk::SipCallDirection::ScdInbound as i32;
+    if !is_inbound || call.ended_at_ns == 0 || !call.room_name.is_empty() {
+        return;
+    }
+    for (key, uri) in
+        [(key::SIP_PHONE_NUMBER, &call.from_uri), (key::SIP_TRUNK_PHONE_NUMBER, &call.to_uri)]
+    {
+        details.name(key, uri.as_ref().and_then(|uri| sip::number(&uri.user)));
     }
 }
 

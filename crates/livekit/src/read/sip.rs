@@ -34,10 +34,7 @@ pub(super) fn of(info: &lk::ParticipantInfo) -> Option<SipCall> {
         return None;
     }
     let attribute = |key: &str| info.attributes.get(key).map(String::as_str);
-    let number = |key| {
-        let number = attribute(key)?;
-        (!number.is_empty() && number.len() <= LONGEST).then(|| number.into())
-    };
+    let number = |key| attribute(key).and_then(number);
     Some(SipCall {
         id: id(attribute(CALL)?, "SCL_")?,
         trunk: attribute(TRUNK).and_then(|trunk| id(trunk, "ST_")),
@@ -49,6 +46,11 @@ pub(super) fn of(info: &lk::ParticipantInfo) -> Option<SipCall> {
         answered: requested::millis(info, requested::ANSWER),
         has_tag: attribute(TAG).is_some_and(|tag| !tag.is_empty()),
     })
+}
+
+/// A phone number, or what a SIP URI has in its place.
+pub(super) fn number(text: &str) -> Option<Arc<str>> {
+    (!text.is_empty() && text.len() <= LONGEST).then(|| text.into())
 }
 
 // Only what looks like an id of LiveKit's is one (protocol 1.54, utils/guid): the application can change

@@ -342,14 +342,21 @@ impl Known {
     }
 
     // Why it failed. The reports of a call's end win over its participant, but they call a call that was
-    // not answered a success.
+    // not answered a success, and an error without a SIP status just a failure.
     fn failure(&self) -> Option<Failure> {
-        if let Some((_, Some(failure))) = &self.failure {
+        let of_participant = self.joined.last().and_then(Leg::failure);
+        if let Some((_, Some(reported))) = &self.failure {
             // The callee's answer to the CANCEL of a call that was given up.
-            let is_ours = &*failure.error_type == CANCELLED && self.given_up().is_some();
-            return (!is_ours).then(|| failure.clone());
+            let is_ours = &*reported.error_type == CANCELLED && self.given_up().is_some();
+            let is_vague = &*reported.error_type == failure::CALL_FAILED;
+            let error_type = of_participant.filter(|_| is_vague).map(|(error_type, _)| error_type);
+            let failure = Failure {
+                error_type: error_type.unwrap_or_else(|| Arc::clone(&reported.error_type)),
+                message: reported.message.clone(),
+            };
+            return (!is_ours).then_some(failure);
         }
-        let Some((error_type, message)) = self.joined.last().and_then(Leg::failure) else {
+        let Some((error_type, message)) = of_participant else {
             return self.uploaded_failure();
         };
         let is_callees = ["user_rejected", "user_unavailable"].contains(&&*error_type);
