@@ -1,5 +1,6 @@
 #!/bin/sh
-# Builds LiveKit's server with analyticsservice.go instead of its own file of that name. See README.md.
+# Builds LiveKit's server with analyticsservice.go instead of its own file of that name, and with sipcalls.go instead of
+# one function. See README.md.
 set -eu
 
 module=github.com/livekit/livekit-server
@@ -8,7 +9,12 @@ made_for=$version
 replaced=pkg/telemetry/analyticsservice.go
 # The checksum of the replaced file in that version. Every version that has the same file can be built.
 sha256=1b08ca4713d06c9f266efead7fd9104089c6ba06d3c505f1bc47694ada5e3069
-# Exit code for a server whose file has another checksum.
+# The function that sipcalls.go has in its place, and the checksum of its text in that version.
+function_file=pkg/service/ioservice.go
+receiver='func (s *IOInfoService) '
+function=UpdateSIPCallState
+function_sha256=9096cb9504681a029c1ce1bf1bf1b7a38f56f76592165b4588053456a06d2e0d
+# Exit code for a server whose file or function has another checksum.
 changed=65
 
 usage() {
@@ -18,9 +24,9 @@ usage: build.sh [--version VERSION | --source DIR] [OUTPUT]
 
 Builds LiveKit's server $made_for, another VERSION of it, or the checkout in DIR, to OUTPUT
 (./livekit-server), and prints which version it built.
-  --check  only check that the replaced file is the one that this replacement was made for
-  --test   only run the replacement's tests
-Exit codes: 64 for wrong arguments, $changed if the replaced file differs, 1 for everything else.
+  --check  only check that the replaced file and function are those that the replacements were made for
+  --test   only run the replacements' tests
+Exit codes: 64 for wrong arguments, $changed if the replaced file or function differs, 1 for everything else.
 END
 }
 
@@ -72,8 +78,9 @@ absolute() (
 	pwd -P
 )
 
+# Of a file, or of the input.
 sum() {
-	if command -v sha256sum >/dev/null; then sha256sum "$1"; else shasum -a 256 "$1"; fi | cut -d ' ' -f 1
+	if command -v sha256sum >/dev/null; then sha256sum "$@"; else shasum -a 256 "$@"; fi | cut -d ' ' -f 1
 }
 
 # What is in $source: the version that its own source names.
@@ -82,14 +89,55 @@ name() {
 	echo "LiveKit's server${named:+ v$named}"
 }
 
-check() {
-	[ -f "$source/$replaced" ] || fail "there is no $replaced in $source"
+# The lines of the file that has the function: those of the function with 1, all others with 0. It ends with the first
+# brace at the beginning of a line.
+lines() {
+	awk -v first="$receiver$function(" -v wanted="$1" '
+		index($0, first) == 1 { inside = 1 }
+		(inside + 0) == wanted
+		inside && /^}/ { inside = 0 }
+	' "$source/$function_file"
+}
+
+# Prints what differs.
+check_file() {
 	found=$(sum "$source/$replaced")
-	[ "$found" = "$sha256" ] || fail "$(name) has another $replaced:
+	[ "$found" = "$sha256" ] || cat <<END
+$(name) has another $replaced:
   expected sha256 $sha256
   found    sha256 $found
 Compare it with that of $module $made_for, carry the changes over to
-analyticsservice.go, then set sha256 in build.sh." "$changed"
+analyticsservice.go, then set sha256 in build.sh.
+END
+}
+
+# Prints what differs.
+check_function() {
+	text=$(lines 1)
+	found=$(printf '%s\n' "$text" | sum)
+	if [ -z "$text" ]; then
+		cat <<END
+$(name) has no function $function in $function_file:
+find out where it receives the reports of the SIP service now, and change sipcalls.go and build.sh.
+END
+	elif [ "$found" != "$function_sha256" ]; then
+		cat <<END
+$(name) has another function $function in $function_file:
+  expected sha256 $function_sha256
+  found    sha256 $found
+$text
+Compare it with that of $module $made_for, carry the changes over to
+sipcalls.go, then set function_sha256 in build.sh.
+END
+	fi
+}
+
+check() {
+	for file in "$replaced" "$function_file"; do
+		[ -f "$source/$file" ] || fail "there is no $file in $source"
+	done
+	differs=$(check_file && check_function)
+	[ -z "$differs" ] || fail "$differs" "$changed"
 }
 
 ours=$(absolute "$(dirname "$0")")
@@ -124,19 +172,24 @@ if [ -z "$source" ]; then
 fi
 
 case $ours$source in *[\"\\]*) fail "no path may contain a quote or a backslash" ;; esac
-test_file=pkg/telemetry/livekit_otel_test.go
+lines 0 >"$work/ioservice.go"
+# The second test is in a package without tests: those of pkg/service need Docker.
 cat >"$work/overlay.json" <<END
 {"Replace": {
   "$source/$replaced": "$ours/analyticsservice.go",
-  "$source/$test_file": "$ours/analyticsservice_test.go"
+  "$source/pkg/telemetry/livekit_otel_test.go": "$ours/analyticsservice_test.go",
+  "$source/$function_file": "$work/ioservice.go",
+  "$source/pkg/service/livekit_otel_sip.go": "$ours/sipcalls.go",
+  "$source/pkg/telemetry/telemetryfakes/livekit_otel_sip_test.go": "$ours/sipcalls_test.go"
 }}
 END
 
 cd "$source"
 # -trimpath leaves paths out, so that the result is the same in any folder, and the build cache is used.
 if [ "$task" = test ]; then
-	go test -overlay "$work/overlay.json" -trimpath "$@" -run '^TestAnalytics' ./pkg/telemetry
+	go test -overlay "$work/overlay.json" -trimpath "$@" -run '^Test(Analytics|SIP)' \
+		./pkg/telemetry ./pkg/telemetry/telemetryfakes
 else
 	go build -overlay "$work/overlay.json" -trimpath "$@" -o "$output" ./cmd/server
-	echo "built $(name), with the replaced $replaced: $output"
+	echo "built $(name), with the replaced $replaced and $function: $output"
 fi

@@ -21,9 +21,14 @@ pub(crate) const NEWEST: &str = "v1.13.11";
 /// Its folder `otel` is LiveKit's registry of names.
 const PROTOCOL: &str = "github.com/livekit/protocol@v1.54.0";
 /// With our analytics; `build.sh` knows the version.
-const LIVEKIT: [&str; 2] = ["livekit-analytics/build.sh", "livekit-analytics/analyticsservice.go"];
+const LIVEKIT: [&str; 3] = [
+    "livekit-analytics/build.sh",
+    "livekit-analytics/analyticsservice.go",
+    "livekit-analytics/sipcalls.go",
+];
 const CLIENT: [&str; 3] =
     ["tests/real/client/main.go", "tests/real/client/go.mod", "tests/real/client/go.sum"];
+const BUS: [&str; 3] = ["tests/real/bus/main.go", "tests/real/bus/go.mod", "tests/real/bus/go.sum"];
 const COLLECTOR: &str = "tests/real/collector/builder.yaml";
 const PYTHON_AGENTS: &str = "tests/agents/requirements.lock";
 const NPM_AGENTS: [&str; 2] = ["tests/agents/package.json", "tests/agents/package-lock.json"];
@@ -34,6 +39,8 @@ pub(crate) enum Part {
     /// In version [`NEWEST`].
     NewestLivekit,
     Client,
+    /// LiveKit's SIP service on a server's bus, and a receiver of analytics.
+    Bus,
     Collector,
     Promtool,
     Prometheus,
@@ -54,7 +61,7 @@ pub(crate) struct Built {
 
 /// Builds it unless it is there. What can't be built is tried once in a process.
 pub(crate) fn build(part: Part) -> Result<Built, String> {
-    static BUILT: [OnceLock<Result<Built, String>>; 9] = [const { OnceLock::new() }; 9];
+    static BUILT: [OnceLock<Result<Built, String>>; 10] = [const { OnceLock::new() }; 10];
     BUILT[part as usize].get_or_init(|| built(part)).clone()
 }
 
@@ -121,6 +128,7 @@ impl Part {
             // Not with the other's name in front: its older builds are removed by that.
             Self::NewestLivekit => "newest-livekit-server",
             Self::Client => "client",
+            Self::Bus => "bus",
             Self::Collector => "otelcol",
             Self::Promtool => "promtool",
             Self::Prometheus => "prometheus",
@@ -136,6 +144,7 @@ impl Part {
             Self::Livekit => "LiveKit's server, with its analytics",
             Self::NewestLivekit => "LiveKit's newest server, with its analytics",
             Self::Client => "LiveKit clients",
+            Self::Bus => "the SIP service on LiveKit's bus",
             Self::Collector => "OpenTelemetry Collector",
             Self::Promtool => "promtool",
             Self::Prometheus => "Prometheus",
@@ -155,6 +164,7 @@ impl Part {
             Self::Livekit => files(&LIVEKIT),
             Self::NewestLivekit => Ok([NEWEST.as_bytes(), &files(&LIVEKIT)?].concat()),
             Self::Client => files(&CLIENT),
+            Self::Bus => files(&BUS),
             Self::Collector => Ok([OCB.as_bytes(), &files(&[COLLECTOR])?].concat()),
             Self::Promtool | Self::Prometheus => Ok(PROMETHEUS.into()),
             Self::Jaeger => Ok(JAEGER.into()),
@@ -173,6 +183,7 @@ impl Part {
                 if is_it { Ok(()) } else { Err(format!("not {NEWEST}: {printed}")) }
             }
             Self::Client => go_build(&root().join("tests/real/client"), to, "."),
+            Self::Bus => go_build(&root().join("tests/real/bus"), to, "."),
             Self::Collector => {
                 ran(Command::new("go").args(["install", OCB]).env("GOBIN", work))?;
                 // The output is in its working directory, under the name in its list.

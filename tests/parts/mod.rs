@@ -10,6 +10,7 @@ mod livekit;
 mod port;
 pub(crate) mod process;
 pub(crate) mod prometheus;
+pub(crate) mod redis;
 
 use std::io::Write;
 use std::path::PathBuf;

@@ -30,11 +30,15 @@ fn a_server_whose_replaced_file_differs_is_refused_by_name_and_sums() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
     };
-    let (code, printed) = checked(directory.path());
-    assert_eq!(code, Some(1));
-    assert!(printed.contains("there is no pkg/telemetry/analyticsservice.go"), "{printed}");
-
-    write("pkg/telemetry/analyticsservice.go", "package telemetry\n");
+    for (missing, content) in [
+        ("pkg/telemetry/analyticsservice.go", "package telemetry\n"),
+        ("pkg/service/ioservice.go", "package service\n"),
+    ] {
+        let (code, printed) = checked(directory.path());
+        assert_eq!(code, Some(1));
+        assert!(printed.contains(&format!("there is no {missing}")), "{printed}");
+        write(missing, content);
+    }
     write("version/version.go", "package version\n\nconst Version = \"1.99.0\"\n");
     let (code, printed) = checked(directory.path());
     assert_eq!(code, Some(65));
@@ -45,9 +49,32 @@ fn a_server_whose_replaced_file_differs_is_refused_by_name_and_sums() {
         "LiveKit's server v1.99.0 has another pkg/telemetry/analyticsservice.go:\n",
         &format!("expected sha256 {expected}\n"),
         &format!("found    sha256 {found}\n"),
+        "LiveKit's server v1.99.0 has no function UpdateSIPCallState in pkg/service/ioservice.go:\n",
     ] {
         assert!(printed.contains(part), "{printed} has no {part}");
     }
+}
+
+#[test]
+fn a_server_whose_replaced_function_differs_is_refused_by_name_and_text() {
+    let directory = tempfile::tempdir().unwrap();
+    for folder in ["pkg/telemetry", "pkg/service"] {
+        std::fs::create_dir_all(directory.path().join(folder)).unwrap();
+    }
+    std::fs::write(directory.path().join("pkg/telemetry/analyticsservice.go"), "").unwrap();
+    let function = "func (s *IOInfoService) UpdateSIPCallState(ctx context.Context) error {\n\tif s == nil {\n\t}\n\treturn nil\n}\n";
+    let text = format!("package service\n\n{function}\nfunc (s *IOInfoService) Stop() {{\n}}\n");
+    std::fs::write(directory.path().join("pkg/service/ioservice.go"), text).unwrap();
+    let (code, printed) = checked(directory.path());
+    assert_eq!(code, Some(65));
+    let script = std::fs::read_to_string(parts::script().get_program()).unwrap();
+    let made_for = script.split("function_sha256=").nth(1).unwrap().split('\n').next().unwrap();
+    let found = "2ea07fea613b870c18f117bdcd13f7eb74c967c2a48c99a856b3f8eedd63a434";
+    let expected = format!(
+        "has another function UpdateSIPCallState in pkg/service/ioservice.go:\n  expected sha256 {made_for}\n  \
+         found    sha256 {found}\n{function}Compare it"
+    );
+    assert!(printed.contains(&expected), "{printed}");
 }
 
 #[test]

@@ -25,6 +25,7 @@ mod registry;
 #[path = "../stack/shipped.rs"]
 #[allow(dead_code)] // what the static tests need
 mod shipped;
+mod sip;
 mod ui;
 
 use std::collections::HashSet;
