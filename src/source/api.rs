@@ -92,9 +92,13 @@ impl Api {
         tokio::time::sleep_until(self.next).await;
     }
 
+    fn sent(&mut self) {
+        self.next = Instant::now() + self.between;
+    }
+
     /// Sends a request and returns the body of the answer.
     pub(super) async fn send(&mut self, request: ApiRequest) -> Result<Bytes, ApiError> {
-        self.next = Instant::now() + self.between;
+        self.sent();
         let ApiRequest { method, grants, body } = request;
         let Self { url, key, .. } = self;
         let keys = self.keys.now();
@@ -122,5 +126,30 @@ impl Api {
             Err(error) if error.is::<LengthLimitError>() => Err(ApiError::TooLarge),
             Err(_) => Err(ApiError::Incomplete),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_are_as_far_apart_as_their_number_in_a_second_allows() {
+        let keys = KeyRing::default();
+        let url: Uri = "http://127.0.0.1:1/".parse().unwrap();
+        let mut api = Api::new((url, "devkey".to_owned(), 4), keys).unwrap();
+        let started = Instant::now();
+        for nth in 0..9 {
+            api.ready().await;
+            assert_eq!(started.elapsed(), nth * Duration::from_millis(250));
+            api.sent();
+        }
+        // Time in which nothing was asked makes no burst.
+        tokio::time::advance(Duration::from_mins(1)).await;
+        api.ready().await;
+        api.sent();
+        let second = Instant::now();
+        api.ready().await;
+        assert_eq!(second.elapsed(), Duration::from_millis(250));
     }
 }

@@ -6,10 +6,13 @@ use livekit_otel_engine::{Batch, Engine};
 use livekit_otel_livekit::{self as livekit, ApiAnswer};
 use livekit_otel_model::event::answer::Question;
 use livekit_otel_model::event::{Decoded, Time};
+use livekit_otel_model::semconv::key;
 use serde_json::{Value, json};
 
 use crate::capture::Line;
 
+// A call that is answered after some seconds.
+const ANSWERED: &str = "sip-out-callee-hangs-up";
 // The API of a capture is not asked any more this long after its last answer.
 const GONE: std::time::Duration = std::time::Duration::from_mins(1);
 
@@ -58,7 +61,7 @@ pub(crate) fn answer(api: &[Polled], question: &Question, now: Time) -> Option<D
         return None;
     }
     let is_asked = |each: &&Polled| each.method == method && each.request["room"] == room["room"];
-    let polled = api.iter().filter(|each| each.at <= now).filter(is_asked).next_back()?;
+    let polled = api.iter().filter(|each| each.at <= now).rfind(is_asked)?;
     let mut body = polled.answer.clone();
     if let Question::Participant { identity, .. } = question {
         let all = body["participants"].as_array().unwrap().iter();
@@ -87,7 +90,7 @@ pub(crate) fn rooms(api: &[Polled], now: Time) -> Option<Decoded> {
         return None;
     }
     let is_list = |each: &&Polled| each.at <= now && each.method == "RoomService/ListRooms";
-    let polled = api.iter().filter(is_list).next_back()?;
+    let polled = api.iter().rfind(is_list)?;
     let response = livekit::encode_capture("ListRoomsResponse", &polled.answer).unwrap();
     let rooms = livekit::ApiRooms::new(now, &response).unwrap();
     Some(livekit::api(&rooms.encode()).unwrap().decoded)
@@ -119,8 +122,18 @@ pub(crate) fn play_with_api<'a>(
 pub(crate) fn pass(
     engine: &mut Engine,
     api: &[Polled],
+    times: (Time, Option<Time>),
+    out: &mut Batch,
+) {
+    pass_noting(engine, api, times, out, &mut |_, _| {});
+}
+
+fn pass_noting(
+    engine: &mut Engine,
+    api: &[Polled],
     (mut now, until): (Time, Option<Time>),
     out: &mut Batch,
+    note: &mut dyn FnMut(Time, &Decoded),
 ) {
     loop {
         let due = engine.next_deadline().into_iter().chain(engine.next_question()).min();
@@ -129,6 +142,7 @@ pub(crate) fn pass(
         engine.tick(now, out);
         while let Some(question) = engine.question(now) {
             if let Some(answer) = answer(api, &question, now) {
+                note(now, &answer);
                 engine.apply(&answer, now, true, out);
             }
         }
@@ -137,14 +151,10 @@ pub(crate) fn pass(
 
 #[test]
 fn questions_are_answered_by_what_the_api_answered_last() {
-    let text = |name: &str| {
-        let path = format!("{}/tests/captures/calls/{name}", env!("CARGO_MANIFEST_DIR"));
-        std::fs::read_to_string(path).unwrap()
-    };
-    let api = polled(&text("sip-out-busy.api.jsonl"));
+    let (_, api) = recorded();
     let begin = api[0].at;
     let (room, name) = (
-        livekit_otel_model::event::RoomSid::new("RM_cPGtBycRT4Ss").unwrap(),
+        livekit_otel_model::event::RoomSid::new("RM_v46PLUqc2pho").unwrap(),
         livekit_otel_model::event::RoomName::new("sales").unwrap(),
     );
     let question = Question::Participants { room, name };
@@ -157,13 +167,94 @@ fn questions_are_answered_by_what_the_api_answered_last() {
     assert_eq!(answer(&api, &question, later + GONE), None);
 }
 
+// The lines and the answers to what they made the engine ask.
+fn inputs(lines: &[Line], api: &[Polled]) -> Vec<(Time, Decoded)> {
+    let mut inputs = Vec::new();
+    let mut now = lines[0].at;
+    let mut engine = Engine::new(Settings::default(), stats::Settings::default(), now);
+    engine.enable_questions();
+    let mut out = Batch::default();
+    for line in lines {
+        let mut note = |at, answer: &Decoded| inputs.push((at, answer.clone()));
+        pass_noting(&mut engine, api, (now, Some(line.at)), &mut out, &mut note);
+        now = line.at;
+        engine.apply(&line.decoded, now, true, &mut out);
+        inputs.push((now, line.decoded.clone()));
+    }
+    let mut note = |at, answer: &Decoded| inputs.push((at, answer.clone()));
+    pass_noting(&mut engine, api, (now, None), &mut out, &mut note);
+    inputs
+}
+
+// The output of the inputs, with a restart before the nth; whether it asks meanwhile makes no difference.
+fn replayed(inputs: &[(Time, Decoded)], nth: usize, is_asked: bool) -> Batch {
+    let begin = inputs[0].0;
+    let new = || {
+        let mut engine = Engine::new(Settings::default(), stats::Settings::default(), begin);
+        engine.enable_questions();
+        engine
+    };
+    let mut engine = new();
+    let mut out = Batch::default();
+    for (at, (now, input)) in inputs.iter().enumerate() {
+        while let Some(due) = engine.next_deadline().filter(|due| due <= now) {
+            engine.tick(due, &mut out);
+        }
+        while is_asked && engine.question(*now).is_some() {}
+        if at == nth {
+            engine = crate::history::saved_and_loaded(&engine, new());
+        }
+        engine.apply(input, *now, true, &mut out);
+    }
+    while let Some(due) = engine.next_deadline() {
+        engine.tick(due, &mut out);
+    }
+    out
+}
+
+fn recorded() -> (Vec<Line>, Vec<Polled>) {
+    let path = format!("{}/tests/captures/calls/{ANSWERED}", env!("CARGO_MANIFEST_DIR"));
+    let api = std::fs::read_to_string(format!("{path}.api.jsonl")).unwrap();
+    (crate::calls::lines(ANSWERED), polled(&api))
+}
+
 #[test]
 fn answers_about_participants_add_nothing_to_a_call_that_is_reported_whole() {
-    let path = format!("{}/tests/captures/calls", env!("CARGO_MANIFEST_DIR"));
-    let text = std::fs::read_to_string(format!("{path}/sip-out-busy.api.jsonl")).unwrap();
-    let lines = crate::calls::lines("sip-out-busy");
-    let answered = play_with_api(lines.iter(), &polled(&text), Settings::default());
+    let (lines, api) = recorded();
+    let answered = play_with_api(lines.iter(), &api, Settings::default());
     let alone = crate::scenarios::play(lines.iter(), Settings::default());
     assert_eq!(answered.spans, alone.spans);
     assert_eq!(answered.logs, alone.logs);
+}
+
+#[test]
+fn without_analytics_the_api_knows_within_a_second_when_a_call_was_answered() {
+    let latency = |out: &Batch| {
+        let call = crate::calls::call(out);
+        let latency = crate::calls::value(call, key::SIP_ANSWER_LATENCY)?;
+        Some(latency.parse::<f64>().unwrap())
+    };
+    let (lines, api) = recorded();
+    let webhooks = || lines.iter().filter(|line| line.kind == "webhook");
+    assert_eq!(latency(&crate::scenarios::play(webhooks(), Settings::default())), None);
+    let exact = latency(&crate::scenarios::play(lines.iter(), Settings::default())).unwrap();
+    let polled = latency(&play_with_api(webhooks(), &api, Settings::default())).unwrap();
+    assert!(exact < polled && polled < exact + 1.0, "{polled} s, and {exact} s in truth");
+}
+
+#[test]
+fn a_restart_at_any_point_between_answers_changes_nothing() {
+    let (lines, api) = recorded();
+    let webhooks: Vec<_> = lines.into_iter().filter(|line| line.kind == "webhook").collect();
+    let inputs = inputs(&webhooks, &api);
+    let answers = inputs.iter().filter(|(_, input)| matches!(input, Decoded::Answer(_))).count();
+    assert!(answers > 1, "the call was not polled");
+    let expected = replayed(&inputs, usize::MAX, true);
+    for nth in 0..inputs.len() {
+        for is_asked in [true, false] {
+            let actual = replayed(&inputs, nth, is_asked);
+            assert_eq!(actual.spans, expected.spans, "{nth}");
+            assert_eq!(actual.logs, expected.logs, "{nth}");
+        }
+    }
 }

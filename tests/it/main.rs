@@ -5,6 +5,7 @@ mod abuse;
 mod admin;
 mod agent_call;
 mod answers;
+mod asked;
 mod behaviour;
 mod binary;
 mod calls;

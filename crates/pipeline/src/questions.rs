@@ -39,7 +39,7 @@ impl Questions {
             }
             let (sender, receiver) = oneshot::channel();
             if self.ready.send(sender).await.is_err() {
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
             self.waiting = Some(receiver);
         }

@@ -4,6 +4,7 @@ use super::outputs::Outputs;
 use super::questions::Ask;
 use super::sessions::Sessions;
 use livekit_otel_model::event::answer::{Answer, Answered, Question};
+use livekit_otel_model::event::rooms::ListedParticipant;
 use livekit_otel_model::event::{RoomName, RoomSid, Time, WorkKind};
 
 impl Sessions {
@@ -74,8 +75,11 @@ impl Sessions {
                     self.compare_participants(room, participants, (at, now), out);
                 }
             }
-            Answered::Participant { room, identity, participant: _ } => {
+            Answered::Participant { room, identity, participant } => {
                 self.questions.answered(&Ask::Participant(room.clone(), identity.clone()), at);
+                if let (Some(listed), Some(_)) = (participant, self.asked_name(room)) {
+                    self.poll_participant(room, listed, (at, now), out);
+                }
             }
             Answered::Dispatches { room: sid, dispatches } => {
                 self.questions.answered(&Ask::Dispatches(sid.clone()), at);
@@ -95,4 +99,22 @@ impl Sessions {
             }
         }
     }
+
+    // What the API says of one participant's call. One that is unknown here is not opened: it has no list's proof
+    // that it should have been reported.
+    fn poll_participant(
+        &mut self,
+        sid: &RoomSid,
+        listed: &ListedParticipant,
+        (at, now): (Time, Time),
+        out: &mut Outputs,
+    ) {
+        if let Some(room) = self.rooms.get_mut(sid) {
+            room.poll(listed, at);
+            self.settle(Some(sid.clone()), now, out);
+        }
+    }
 }
+
+#[cfg(test)]
+mod tests;

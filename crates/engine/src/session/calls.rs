@@ -1,12 +1,16 @@
 //! What the attributes of a SIP participant have said of its call.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use livekit_otel_model::event::{SipCall, SipStatus, Time};
 use livekit_otel_model::semconv::key;
 use livekit_otel_model::signal::Attribute;
+
+// A poll that is later than this after the one before does not say when the call was answered.
+const POLLED_WITHIN: Duration = Duration::from_secs(2);
 
 /// What the attributes of a participant have said of its call, in whatever order.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -23,6 +27,9 @@ pub(super) struct Call {
     pub(super) invited: Option<Time>,
     pub(super) answered: Option<Time>,
     pub(super) has_tag: bool,
+    // Of the API's answers, the last that found it waiting for its answer, and the first that found it answered.
+    polled_waiting: Option<Time>,
+    polled_active: Option<Time>,
 }
 
 impl Call {
@@ -39,6 +46,8 @@ impl Call {
             invited: None,
             answered: None,
             has_tag: false,
+            polled_waiting: None,
+            polled_active: None,
         }
     }
 
@@ -66,6 +75,27 @@ impl Call {
         self.invited = earliest(self.invited, call.invited);
         self.answered = earliest(self.answered, call.answered);
         self.has_tag |= call.has_tag;
+    }
+
+    /// Adds what the API's answer says of it, which was asked for at `at`.
+    pub(super) fn poll(&mut self, call: &SipCall, at: Time) {
+        self.describe(call, false);
+        match call.status {
+            Some(SipStatus::Dialing | SipStatus::Ringing) => {
+                self.polled_waiting = self.polled_waiting.max(Some(at));
+            }
+            Some(SipStatus::Automation | SipStatus::Active) => {
+                self.polled_active = earliest(self.polled_active, Some(at));
+            }
+            Some(SipStatus::Hangup) | None => {}
+        }
+    }
+
+    /// When the API found it answered, if it was still waiting shortly before. It waited at `start` if a message
+    /// ever said so.
+    pub(super) fn polled(&self, start: Time) -> Option<Time> {
+        let waited = self.polled_waiting.or(self.has_waited.then_some(start))?;
+        self.polled_active.filter(|at| waited < *at && at.since(waited) <= POLLED_WITHIN)
     }
 
     /// Whether it is an inbound call: each of those has a rule (protocol 1.54, sip/sip.go,

@@ -136,7 +136,14 @@ impl Leg {
         let is_by_request =
             if call.is_inbound() { call.has_waited } else { requests.were_possible_before };
         let requested = requests.first.filter(|_| is_by_request);
-        call.answered.or(requested).filter(|_| self.answer() == Answer::Answered)
+        let polled = || call.polled(self.start);
+        call.answered.or(requested).or_else(polled).filter(|_| self.answer() == Answer::Answered)
+    }
+
+    /// Whether only the API can say that its call was answered, and when.
+    pub(super) fn is_waiting(&self) -> bool {
+        let Of::Call { call, .. } = &self.of else { return false };
+        self.end.is_none() && call.has_waited && !call.was_active && self.answered().is_none()
     }
 
     /// Why the call or the job failed, if it did: the error type and a message.

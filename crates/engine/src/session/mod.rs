@@ -25,6 +25,7 @@ mod mutes;
 mod outputs;
 mod participant;
 mod places;
+mod polls;
 mod presence;
 mod questions;
 mod reconcile;

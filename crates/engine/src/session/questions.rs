@@ -80,18 +80,32 @@ impl Questions {
         if !self.is_enabled {
             return;
         }
-        let wanted = self.wanted.entry(ask.key()).or_default();
+        let key = (ask.room().cloned(), ask);
+        let wanted = self.wanted.entry(key.clone()).or_default();
         if wanted.since.iter().any(|since| (at..=at + TOGETHER).contains(since)) {
             return;
         }
-        if ask.room().is_none() {
+        if key.0.is_none() {
             // A server without egresses or ingresses never answers.
             wanted.since.clear();
         }
         let nth = wanted.since.partition_point(|since| *since < at);
         wanted.since.insert(nth, at);
         let next = wanted.next.into_iter().fold(at, Time::min);
-        self.reschedule(&ask, Some(next));
+        self.reschedule(&key.1, Some(next));
+    }
+
+    /// Asks at `at`, unless this is asked anyway.
+    pub(super) fn ask_once(&mut self, at: Time, ask: Ask) {
+        if !self.wanted.contains_key(&ask.key()) {
+            self.ask(at, ask);
+        }
+    }
+
+    /// Removes what nobody needs to know any more.
+    pub(super) fn remove(&mut self, ask: &Ask) {
+        self.reschedule(ask, None);
+        self.wanted.remove(&ask.key());
     }
 
     /// Removes what is answered by an answer that was asked for at `at`.
@@ -124,8 +138,7 @@ impl Questions {
     /// Removes what is asked of a room.
     pub(super) fn cancel(&mut self, room: &RoomSid) {
         for ask in self.of_room(room) {
-            self.reschedule(&ask, None);
-            self.wanted.remove(&ask.key());
+            self.remove(&ask);
         }
     }
 

@@ -72,7 +72,7 @@ impl Sessions {
             if is_of_api {
                 self.questions.listed(sid, now);
                 if is_new || self.questions.is_turn_of(sid) || may_differ(room, listed, at) {
-                    self.questions.ask(now, Ask::Participants(sid.clone()));
+                    self.questions.ask_once(now, Ask::Participants(sid.clone()));
                 }
             }
             self.settle(Some(listed.sid.clone()), now, round.out);
@@ -119,7 +119,7 @@ impl Sessions {
 fn may_differ(room: &Room, listed: &ListedRoom, at: Time) -> bool {
     let Some(size) = listed.size else { return false };
     let (mut least, mut most) = (0, 0);
-    #[expect(clippy::disallowed_methods, reason = "counts")]
+    #[expect(clippy::disallowed_methods, clippy::iter_over_hash_type, reason = "counts")]
     for participant in room.participants.values() {
         let is_recent = |time: Time| time + LAG > at;
         let kind = participant.kind.as_deref();
@@ -221,6 +221,7 @@ impl Round<'_> {
         if let (false, Some(identity)) = (is_named, &listed.identity) {
             room.identities.entry(identity.clone()).or_default().push(listed.sid.clone());
         }
+        room.poll(listed, self.at);
         if is_new {
             room.newest = room.newest.max(first);
             self.log(Disagreement::ParticipantMissing, room, Some(&listed.sid));

@@ -10,6 +10,7 @@ use super::gone::Gone;
 use super::log;
 use super::outputs::{Outcome, Outputs};
 use super::places::{self, Places};
+use super::polls;
 use super::questions::{Ask, Questions};
 use super::release::{END_BY_ROOM, REPLACED_SETTLES, SILENT_WHEN_REPLACED};
 use super::released::Released;
@@ -286,6 +287,7 @@ impl Sessions {
         }
         for leg in released.legs.drain(..) {
             self.places.added.push(places::key(&leg.key().1));
+            polls::poll_call(&mut self.questions, room, &leg, now);
             self.works.join(leg, room, now, &self.settings);
         }
         for at in released.asks.drain(..) {

@@ -248,11 +248,11 @@ impl ApiAnswer {
             }
             Question::Egresses => {
                 let list = response_of("ListEgressResponse", response, unknown)?;
-                Content::Egresses(reduced(list, kept::EGRESS)?)
+                Content::Egresses(reduced(&list, kept::EGRESS)?)
             }
             Question::Ingresses => {
                 let list = response_of("ListIngressResponse", response, unknown)?;
-                Content::Ingresses(reduced(list, kept::INGRESS)?)
+                Content::Ingresses(reduced(&list, kept::INGRESS)?)
             }
         };
         Ok(Self { answer: Asked::new(at, question, content), unknown: *unknown })
@@ -276,7 +276,7 @@ impl ApiAnswer {
     }
 }
 
-fn reduced(list: Items, fields: &[Kept]) -> Result<Items, Unreadable> {
+fn reduced(list: &Items, fields: &[Kept]) -> Result<Items, Unreadable> {
     let items = list.items.iter().map(|item| kept::keep(item, fields));
     let items: Option<_> = items.collect();
     Ok(Items { items: items.ok_or_else(Unreadable::protobuf)? })
