@@ -160,7 +160,9 @@ fn operations(random: &mut Random) -> Arrivals {
 // The reports of all as they arrive: each up to `how.window` late, and some of them twice.
 fn arrivals(history: &History, reports: &Arrivals, random: &mut Random, how: Delivery) -> Arrivals {
     let mut all = history.arrivals(random, how);
-    all.iter_mut().for_each(|(_, decoded)| describe(decoded));
+    for (_, decoded) in &mut all {
+        describe(decoded);
+    }
     for (millis, decoded) in reports {
         for _ in 0..=u32::from(random.below(100) < how.twice) {
             all.push((millis + random.below(how.window + 1), decoded.clone()));
