@@ -64,6 +64,12 @@ impl Sessions {
         room.name.clone().filter(|name| self.names.get(name) == Some(sid))
     }
 
+    // Whether no newer room of its name is known.
+    fn has_its_name(&self, sid: &RoomSid) -> bool {
+        let name = self.rooms.get(sid).and_then(|room| room.name.as_ref());
+        name.is_some_and(|name| self.names.get(name) == Some(sid))
+    }
+
     /// Applies an answer of the API that was received at `now`.
     pub fn answer(&mut self, answer: &Answer, now: Time, out: &mut Outputs) {
         // A clock that is ahead of ours must not change what is younger.
@@ -71,6 +77,12 @@ impl Sessions {
         match &answer.content {
             Answered::Participants { room, participants } => {
                 self.questions.answered(&Ask::Participants(room.clone()), at);
+                if self.has_its_name(room)
+                    && let Some(known) = self.rooms.get_mut(room)
+                {
+                    known.dispatches.see(participants, at);
+                    self.settle(Some(room.clone()), now, out);
+                }
                 if self.asked_name(room).is_some() {
                     self.compare_participants(room, participants, (at, now), out);
                 }
@@ -83,9 +95,10 @@ impl Sessions {
             }
             Answered::Dispatches { room: sid, dispatches } => {
                 self.questions.answered(&Ask::Dispatches(sid.clone()), at);
+                let is_current = self.has_its_name(sid);
                 let room = self.rooms.get_mut(sid).filter(|room| room.closed_at.is_none());
                 if let Some(room) = room {
-                    room.list_dispatches(dispatches, at);
+                    room.list_dispatches(dispatches, at, is_current);
                     self.settle(Some(sid.clone()), now, out);
                 }
             }

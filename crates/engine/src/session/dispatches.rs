@@ -10,32 +10,60 @@ use serde::{Deserialize, Serialize};
 
 use super::settings::Settings;
 use livekit_otel_model::event::answer::{self, DispatchJob};
-use livekit_otel_model::event::{Event, EventKind, Identity, ParticipantSid, Time};
+use livekit_otel_model::event::rooms::ListedParticipant;
+use livekit_otel_model::event::{Event, EventKind, Identity, ParticipantSid, ReportedTime, Time};
 
 /// A job is listed after this at the latest.
 pub(super) const LISTED_AFTER: Duration = Duration::from_secs(6);
 // A room's dispatches are looked for no more often, while somebody joins.
 const LOOKED_FOR: Duration = Duration::from_mins(1);
-// How many dispatches of a room, and how many jobs of a dispatch, are kept.
+// A room that is older than this when it is first heard of was open before.
+const FIRST_HEARD: Duration = Duration::from_secs(5);
+// What is cut off of a time at most.
+const CUT: Duration = Duration::from_nanos(999_999_999);
+// How much our clock may be behind the server's: one event with a wrong time must not bring deadlines forward.
+const MOST_BEHIND: i64 = 2_000_000_000;
+// How many dispatches of a room, how many jobs of a dispatch, and how many ids are kept.
 const MOST: usize = 1000;
 const MOST_JOBS: usize = 32;
+const MOST_IDS: usize = 10_000;
 
 /// The dispatches of a room.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Dispatches {
     pub(super) known: BTreeMap<Arc<str>, Dispatch>,
+    /// Those that are not released.
+    pub(super) open: BTreeSet<Arc<str>>,
+    // The ids of listed ones that were released and forgotten.
+    forgotten: BTreeSet<Arc<str>>,
     // The job and the dispatch of each agent's identity.
     pub(super) identities: BTreeMap<Identity, (Arc<str>, Arc<str>)>,
-    // The participants that are agents.
+    // The participants that are agents, and when those joined that were listed.
     pub(super) agents: BTreeSet<ParticipantSid>,
-    // When the newest list was asked for.
+    pub(super) listed_agents: BTreeMap<Identity, (Time, ParticipantSid)>,
+    pub(super) triggers: Triggers,
+    // When the newest lists of dispatches and of participants were asked for.
     listed: Option<Time>,
+    seen: Option<Time>,
+    // When the room was first heard of.
+    pub(super) since: Option<Time>,
     // When a list was last wanted as somebody joined.
     pub(super) looked: Option<Time>,
     // By how many nanoseconds our clock is ahead of the server's, at most: the least delay of an event.
     ahead: Option<i64>,
     #[serde(skip)]
     pub(super) wanted: Vec<Time>,
+    // Whether nothing has changed that is not of an open dispatch.
+    #[serde(skip)]
+    pub(super) is_settled: bool,
+}
+
+/// What a worker may wait for before it is given a job (livekit-server 1.13, pkg/rtc/room.go, `launchTargetAgents`):
+/// when somebody who is no agent first joined and first published.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub(super) struct Triggers {
+    joined: Option<Time>,
+    published: Option<Time>,
 }
 
 /// A dispatch; its times are the server's.
@@ -57,14 +85,25 @@ pub(super) struct Job {
     pub(super) is_rejected: bool,
     pub(super) identity: Option<Identity>,
     pub(super) worker: Option<Arc<str>>,
+    started: Option<Time>,
     pub(super) ended: Option<Time>,
     pub(super) error: Option<Arc<str>>,
 }
 
 impl Dispatch {
-    /// Until when its agent may join.
-    pub(super) fn deadline(&self, settings: &Settings) -> Time {
-        self.created + settings.dispatch_deadline
+    /// Until when its agent may join; `None` while it has no job and nobody has joined, as its worker may wait for
+    /// that. A publication counts if it is before the deadline without it.
+    pub(super) fn deadline(&self, triggers: Triggers, settings: &Settings) -> Option<Time> {
+        if self.jobs.is_empty() && triggers.joined.is_none() {
+            return None;
+        }
+        let started = self.jobs.values().filter_map(|job| job.started).min();
+        let is_before = |at: &Time| started.is_none_or(|started| *at <= started);
+        let joined = triggers.joined.filter(is_before);
+        let begun = joined.map_or(self.created, |at| at.max(self.created));
+        let deadline = begun + settings.dispatch_deadline;
+        let published = triggers.published.filter(|at| is_before(at) && *at <= deadline);
+        Some(deadline.max(published.map_or(deadline, |at| at + settings.dispatch_deadline)))
     }
 }
 
@@ -76,6 +115,7 @@ impl From<&DispatchJob> for Job {
             is_rejected: identity.is_none() && job.status.as_deref() == Some("JS_SUCCESS"),
             identity: identity.or_else(|| identity_of(&job.id)),
             worker: job.worker.clone(),
+            started: job.started,
             ended: job.ended,
             error: job.error.clone(),
         }
@@ -87,23 +127,65 @@ impl Dispatches {
     pub(super) fn hear(&mut self, event: &Event, now: Time) {
         let joins =
             matches!(event.kind, EventKind::ParticipantJoined | EventKind::ParticipantActive);
+        let Some(ReportedTime { at: reported, whole_seconds }) = event.reported else { return };
         // These are of the room's node, which makes the dispatches.
-        if let Some(reported) =
-            event.reported.filter(|_| joins || event.kind == EventKind::RoomCreated)
-        {
-            let [now, reported] = [now, reported.at].map(|at| i64::try_from(at.nanos()).ok());
+        if joins || event.kind == EventKind::RoomCreated {
+            let [now, reported] = [now, reported].map(|at| i64::try_from(at.nanos()).ok());
             let delay = now.zip(reported).map(|(now, reported)| now - reported);
+            let delay = delay.map(|delay| delay.max(-MOST_BEHIND));
             self.ahead = self.ahead.into_iter().chain(delay).min();
         }
-        if joins && self.looked.is_some_and(|at| at + LOOKED_FOR <= now) {
-            self.look(now);
+        let Some(who) = &event.participant else { return };
+        let is_worker = matches!(who.kind.as_deref(), Some("AGENT" | "EGRESS"));
+        if is_worker || self.agents.contains(&who.sid) {
+            return;
         }
+        // It was at the end of its second at the latest.
+        let reported = if whole_seconds { reported + CUT } else { reported };
+        if joins {
+            earliest(&mut self.triggers.joined, who.joined.unwrap_or(reported));
+            self.look_after_join(now);
+        } else if event.kind == EventKind::TrackPublished {
+            earliest(&mut self.triggers.published, reported);
+        }
+    }
+
+    // Who joins may be the reason of a dispatch.
+    fn look_after_join(&mut self, now: Time) {
+        let Some(looked) = self.looked.filter(|looked| *looked + LISTED_AFTER < now) else {
+            return;
+        };
+        self.look(now.max(looked + LOOKED_FOR));
+    }
+
+    /// Applies a list of the participants that was asked for at `at`.
+    pub(super) fn see(&mut self, participants: &[ListedParticipant], at: Time) {
+        for listed in participants {
+            let Some((joined, identity)) = listed.joined.zip(listed.identity.as_ref()) else {
+                continue;
+            };
+            match listed.kind.as_deref() {
+                Some("AGENT") => {
+                    let is_known = self.listed_agents.contains_key(identity);
+                    if is_known || self.listed_agents.len() < MOST {
+                        let new = (joined, listed.sid.clone());
+                        let known = self.listed_agents.entry(identity.clone());
+                        let known = known.or_insert_with(|| new.clone());
+                        *known = new.min(known.clone());
+                    }
+                }
+                Some("EGRESS") => {}
+                _ => earliest(&mut self.triggers.joined, joined),
+            }
+        }
+        self.seen = self.seen.max(Some(at));
     }
 
     /// Notes an agent.
     pub(super) fn add_agent(&mut self, sid: &ParticipantSid) {
         if !self.agents.contains(sid) {
             self.agents.insert(sid.clone());
+            self.is_settled = false;
         }
     }
 
@@ -128,34 +210,74 @@ impl Dispatches {
         (known.and_then(|known| known.agent_name.as_ref()), worker)
     }
 
-    /// Wants a list of what was there at `now`.
-    pub(super) fn look(&mut self, now: Time) {
-        self.looked = Some(now);
-        self.wanted.push(now + LISTED_AFTER);
+    /// Wants a list of what was there at `at`.
+    pub(super) fn look(&mut self, at: Time) {
+        self.looked = Some(at);
+        self.wanted.push(at + LISTED_AFTER);
+        self.is_settled = false;
     }
 
-    /// Applies a list that was asked for at `at`.
-    pub(super) fn list(&mut self, dispatches: &[answer::Dispatch], at: Time) {
-        let is_newest = self.listed.is_none_or(|listed| listed <= at);
+    /// Applies a list that was asked for at `at`. Its room has ended at `end`; if it was replaced, the list may be that
+    /// of the newer room (not `is_current`). Returns the identities whose jobs are known from now on.
+    pub(super) fn list(
+        &mut self,
+        dispatches: &[answer::Dispatch],
+        at: Time,
+        (end, is_current): (Option<Time>, bool),
+    ) -> Vec<Identity> {
+        let (is_newest, theirs) = (self.listed.is_none_or(|listed| listed <= at), self.theirs(at));
+        let mut named = Vec::new();
         for listed in dispatches {
-            let is_known = self.known.contains_key(&listed.id);
-            if is_known || self.known.len() < MOST {
-                self.add(listed, at, is_newest);
+            let created = listed.created.unwrap_or(theirs);
+            let is_ours = end.map_or(is_current, |end| created <= end);
+            let is_new = !self.known.contains_key(&listed.id);
+            if is_new && (!is_ours || self.forgotten.contains(&listed.id) || !self.has_space()) {
+                continue;
             }
+            self.add(listed, created, is_newest, &mut named);
         }
-        let there: BTreeSet<_> = dispatches.iter().map(|listed| &listed.id).collect();
-        let theirs = self.theirs(at);
-        for (id, dispatch) in &mut self.known {
-            // What is deleted is no longer listed.
-            if dispatch.deleted.is_none() && !there.contains(id) && dispatch.created < theirs {
-                dispatch.deleted = Some(theirs);
+        if is_current {
+            let there: BTreeSet<_> = dispatches.iter().map(|listed| &listed.id).collect();
+            for (id, dispatch) in &mut self.known {
+                // What is deleted is no longer listed.
+                if dispatch.deleted.is_none() && !there.contains(id) && dispatch.created < theirs {
+                    dispatch.deleted = Some(theirs);
+                }
             }
+            self.forgotten.retain(|id| there.contains(id));
         }
         self.listed = self.listed.max(Some(at));
+        self.is_settled = false;
+        named
     }
 
-    fn add(&mut self, listed: &answer::Dispatch, at: Time, is_newest: bool) {
-        let created = listed.created.unwrap_or_else(|| self.theirs(at));
+    // Whether there is space for another, if need be after the oldest that was released is forgotten.
+    fn has_space(&mut self) -> bool {
+        if self.known.len() < MOST {
+            return true;
+        }
+        let released = self.known.iter().filter(|(_, dispatch)| dispatch.is_released);
+        let oldest = released.min_by_key(|(_, dispatch)| dispatch.created);
+        let Some(id) = oldest.map(|(id, _)| Arc::clone(id)) else { return false };
+        if self.forgotten.len() >= MOST_IDS {
+            return false;
+        }
+        self.known.remove(&id);
+        self.identities.retain(|_, (_, dispatch)| *dispatch != id);
+        self.forgotten.insert(id);
+        true
+    }
+
+    fn add(
+        &mut self,
+        listed: &answer::Dispatch,
+        created: Time,
+        is_newest: bool,
+        named: &mut Vec<Identity>,
+    ) {
+        if !self.known.contains_key(&listed.id) {
+            self.open.insert(Arc::clone(&listed.id));
+        }
         let dispatch = self.known.entry(Arc::clone(&listed.id)).or_insert_with(|| Dispatch {
             agent_name: listed.agent_name.clone(),
             created,
@@ -174,7 +296,9 @@ impl Dispatches {
             let new = Job::from(job);
             if let Some(identity) = &new.identity {
                 let of = (Arc::clone(&job.id), Arc::clone(&listed.id));
-                self.identities.insert(identity.clone(), of);
+                if self.identities.insert(identity.clone(), of).is_none() {
+                    named.push(identity.clone());
+                }
             }
             dispatch.jobs.insert(Arc::clone(&job.id), new);
         }
@@ -190,54 +314,62 @@ impl Dispatches {
         shift(at, self.ahead.unwrap_or_default().saturating_neg())
     }
 
-    /// From when on a list says what became of a dispatch: its deadline is over, and so is the time in which a job,
-    /// its own or that of an agent whose dispatch is unknown, may be listed late. `strangers` are when such joined.
+    /// From when on a list says what became of a dispatch with that deadline: that is over, and so is the time in which
+    /// a job, its own or that of an agent whose dispatch is unknown, may be listed late. `strangers` are when such
+    /// joined.
     pub(super) fn conclusive(
         &self,
         dispatch: &Dispatch,
+        deadline: Time,
         strangers: &[Time],
-        settings: &Settings,
     ) -> Time {
-        let deadline = dispatch.deadline(settings);
         let window = dispatch.created..=deadline;
         let strangers = strangers.iter().copied().filter(|at| window.contains(at));
         let begun = strangers.fold(dispatch.created, Time::max);
         self.ours(deadline.max(begun + LISTED_AFTER))
     }
 
-    /// Whether there is a list that was asked for since then.
+    /// Whether there is a list of dispatches that was asked for since then.
     pub(super) fn is_listed(&self, since: Time) -> bool {
         self.listed.is_some_and(|at| at >= since)
     }
 
-    /// When spans of it are due next after `now`.
-    pub(super) fn next_deadline(&self, now: Time, settings: &Settings) -> Option<Time> {
-        let open = self.known.values().filter(|dispatch| !dispatch.is_released);
-        let due = open.map(|dispatch| self.due(dispatch, settings));
-        due.filter(|at| *at > now).min()
+    /// Whether there is a list of participants that was asked for since then.
+    pub(super) fn is_seen(&self, since: Time) -> bool {
+        self.seen.is_some_and(|at| at >= since)
     }
 
-    /// When its span is due.
-    pub(super) fn due(&self, dispatch: &Dispatch, settings: &Settings) -> Time {
-        self.ours(dispatch.deadline(settings)) + settings.linger
+    /// When spans of it are due next after `now`.
+    pub(super) fn next_deadline(&self, now: Time, settings: &Settings) -> Option<Time> {
+        let open = self.open.iter().filter_map(|id| self.known.get(id));
+        let deadlines = open.filter_map(|dispatch| dispatch.deadline(self.triggers, settings));
+        deadlines.map(|at| self.due(at, settings)).filter(|at| *at > now).min()
+    }
+
+    /// Whether it was created before its room was heard of, so that its agent may have come and gone.
+    pub(super) fn is_before(&self, dispatch: &Dispatch) -> bool {
+        self.since.is_some_and(|since| self.ours(dispatch.created) + FIRST_HEARD < since)
+    }
+
+    /// When the span of a dispatch with that deadline is due.
+    pub(super) fn due(&self, deadline: Time, settings: &Settings) -> Time {
+        self.ours(deadline) + settings.linger
     }
 
     /// Whether an agent whose dispatch is unknown, as no list is new enough, may be that of this one.
-    pub(super) fn may_be_of(
-        &self,
-        dispatch: &Dispatch,
-        strangers: &[Time],
-        settings: &Settings,
-    ) -> bool {
-        let window = dispatch.created..=dispatch.deadline(settings);
+    pub(super) fn may_be_of(&self, dispatch: &Dispatch, strangers: &[Time]) -> bool {
         let unlisted = |at: &&Time| !self.is_listed(self.ours(**at + LISTED_AFTER));
-        strangers.iter().filter(unlisted).any(|at| window.contains(at))
+        strangers.iter().filter(unlisted).any(|at| *at >= dispatch.created)
     }
 }
 
 /// The identity that the agent of a job has, unless it has chosen another (livekit-agents, job.py, `accept`).
 fn identity_of(job: &str) -> Option<Identity> {
     Identity::new(&format!("agent-{job}"))
+}
+
+fn earliest(known: &mut Option<Time>, time: Time) {
+    *known = Some(known.map_or(time, |known| known.min(time)));
 }
 
 fn shift(at: Time, by: i64) -> Time {

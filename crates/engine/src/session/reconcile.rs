@@ -71,6 +71,9 @@ impl Sessions {
             round.listed(room, listed);
             if is_of_api {
                 self.questions.listed(sid, now);
+                if self.questions.is_turn_of(sid) {
+                    self.questions.ask(now, Ask::Dispatches(sid.clone()));
+                }
                 if is_new || self.questions.is_turn_of(sid) || may_differ(room, listed, at) {
                     self.questions.ask_once(now, Ask::Participants(sid.clone()));
                 }
@@ -208,13 +211,13 @@ impl Round<'_> {
             return;
         }
         participant.presence.list(self.at);
-        let is_named = participant.identity.is_some();
+        let (is_named, was_agent) = (participant.identity.is_some(), participant.is_agent());
         participant.identity = participant.identity.take().or_else(|| listed.identity.clone());
         participant.kind = participant.kind.take().or_else(|| listed.kind.clone());
         participant.joined = participant.joined.or(listed.joined.map(EventTime::exact));
         participant.node = participant.node.take().or(node);
         participant.presence.reconciled |= is_new;
-        if participant.is_agent() {
+        if participant.is_agent() && !was_agent {
             room.dispatches.add_agent(&listed.sid);
             room.joining.push(listed.sid.clone());
         }

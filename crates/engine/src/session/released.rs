@@ -15,6 +15,8 @@ pub(super) struct Released {
     pub(super) logs: Vec<LogRecord>,
     /// From when on the room's dispatches have to be known.
     pub(super) asks: Vec<Time>,
+    /// From when on its participants have to be known.
+    pub(super) lists: Vec<Time>,
     /// How many participants were forgotten early.
     pub(super) early: u64,
 }

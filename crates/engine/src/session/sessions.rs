@@ -293,6 +293,9 @@ impl Sessions {
         for at in released.asks.drain(..) {
             self.questions.ask(at, Ask::Dispatches(sid.clone()));
         }
+        for at in released.lists.drain(..) {
+            self.questions.ask(at, Ask::Participants(sid.clone()));
+        }
         self.forgotten.ended += released.early;
         self.places.update(room);
         out.take(released);

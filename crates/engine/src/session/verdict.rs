@@ -1,6 +1,8 @@
 //! What became of a dispatch: a function of what the server's clock says, whenever it is received.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::dispatches::{Dispatch, Job};
 use super::failure;
@@ -10,10 +12,13 @@ use super::settings::Settings;
 use super::spans::room_attributes;
 use super::works::{self, Place};
 use crate::facts::{Fact, WorkDone};
-use livekit_otel_model::event::{ParticipantSid, Time, WorkKind};
+use livekit_otel_model::event::{Identity, ParticipantSid, Time, WorkKind};
 use livekit_otel_model::interned::Name;
 use livekit_otel_model::semconv::{event, key, span};
 use livekit_otel_model::signal::{Attribute, Link, LogRecord, Severity, Span, SpanKind};
+
+// Longer than any room is open.
+const NEVER: Duration = Duration::from_hours(87_600);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
@@ -23,6 +28,8 @@ enum Outcome {
     NoWorker,
     RoomEnded,
     Deleted,
+    /// Nobody has joined for whom a worker could be asked.
+    Waiting,
 }
 
 impl Outcome {
@@ -34,6 +41,7 @@ impl Outcome {
             Self::NoWorker => "no_worker",
             Self::RoomEnded => "room_ended",
             Self::Deleted => "deleted",
+            Self::Waiting => "waiting",
         }
     }
 
@@ -43,7 +51,7 @@ impl Outcome {
             Self::Rejected => Some(failure::DISPATCH_REJECTED),
             Self::NotJoined => Some(failure::DISPATCH_NOT_JOINED),
             Self::NoWorker => Some(failure::DISPATCH_NO_WORKER),
-            Self::Joined | Self::RoomEnded | Self::Deleted => None,
+            Self::Joined | Self::RoomEnded | Self::Deleted | Self::Waiting => None,
         }
     }
 }
@@ -59,9 +67,16 @@ pub(super) struct Verdict {
 }
 
 impl Verdict {
-    pub(super) fn of(dispatch: &Dispatch, room: &Room, settings: &Settings) -> Self {
-        let deadline = dispatch.deadline(settings);
-        let came = came(dispatch, room);
+    /// What is known of a dispatch with that deadline; `None` if that has not begun.
+    pub(super) fn of(
+        dispatch: &Dispatch,
+        listed: &BTreeMap<Identity, (Time, ParticipantSid)>,
+        room: &Room,
+        deadline: Option<Time>,
+    ) -> Self {
+        let has_begun = deadline.is_some();
+        let deadline = deadline.unwrap_or(dispatch.created + NEVER);
+        let came = came(dispatch, listed, room);
         let room_end = room.end.map(|end| room.at_end(end)).filter(|at| *at < deadline);
         let deleted = dispatch.deleted.filter(|at| *at < deadline);
         let in_time = came.as_ref().map(|came| came.at).filter(|at| *at <= deadline);
@@ -72,6 +87,7 @@ impl Verdict {
             _ if is_rejected => (Outcome::Rejected, rejected(dispatch).unwrap_or(deadline)),
             (None, Some(at), end) if end.is_none_or(|end| at <= end) => (Outcome::Deleted, at),
             (None, _, Some(at)) => (Outcome::RoomEnded, at),
+            _ if !has_begun => (Outcome::Waiting, dispatch.created),
             _ if dispatch.jobs.is_empty() => (Outcome::NoWorker, deadline),
             _ => (Outcome::NotJoined, deadline),
         };
@@ -83,6 +99,11 @@ impl Verdict {
 
     pub(super) fn is_failure(&self) -> bool {
         self.outcome.failure().is_some()
+    }
+
+    /// Whether its agent is absent, as far as is known.
+    pub(super) fn is_absence(&self) -> bool {
+        self.outcome == Outcome::NotJoined
     }
 
     pub(super) fn is_rejected(&self) -> bool {
@@ -197,13 +218,19 @@ struct Came<'a> {
 }
 
 // The agent that joined first.
-fn came<'a>(dispatch: &'a Dispatch, room: &'a Room) -> Option<Came<'a>> {
+fn came<'a>(
+    dispatch: &'a Dispatch,
+    listed: &'a BTreeMap<Identity, (Time, ParticipantSid)>,
+    room: &'a Room,
+) -> Option<Came<'a>> {
     let agents = dispatch.jobs.iter().flat_map(|(job, it)| {
         let sids = it.identity.as_ref().and_then(|identity| room.identities.get(identity));
-        sids.into_iter().flatten().filter_map(move |sid| {
+        let known = sids.into_iter().flatten().filter_map(move |sid| {
             let at = room.participants.get(sid)?.joined_at();
             Some(Came { at, sid, job })
-        })
+        });
+        let listed = it.identity.as_ref().and_then(|identity| listed.get(identity));
+        known.chain(listed.map(|(at, sid)| Came { at: *at, sid, job }))
     });
     agents.min_by_key(|came| (came.at, came.sid))
 }

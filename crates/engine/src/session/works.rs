@@ -133,6 +133,10 @@ impl Works {
     pub(super) fn join(&mut self, leg: Leg, room: &mut Room, now: Time, settings: &Settings) {
         let key = leg.key();
         if !self.known.contains_key(&key) {
+            // Its span may have been emitted and forgotten.
+            if leg.is_final && leg.ended_at.is_some_and(|at| at + settings.keep_ended <= now) {
+                return;
+            }
             let place = place(key.0, &key.1, Some(&mut *room), leg.start, settings);
             self.known.insert(key.clone(), Known::new(key.0, place, leg.start));
         }

@@ -1,6 +1,7 @@
 //! Dispatches of agents with a real server and real workers (livekit-agents 1.8.9): what the server's events and lists
 //! of its API make of them.
 
+mod made;
 mod rules;
 
 use std::fmt::Write;

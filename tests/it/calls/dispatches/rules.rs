@@ -4,166 +4,17 @@
 use std::time::Duration;
 
 use livekit_otel_engine::session::Settings;
-use livekit_otel_engine::stats;
-use livekit_otel_engine::{Batch, Engine};
-use livekit_otel_model::event::answer::{Answer, Answered, Dispatch, DispatchJob, Question};
-use livekit_otel_model::event::{Decoded, Identity, RoomSid};
-use livekit_otel_model::semconv::{event, key, span};
+use livekit_otel_model::event::answer::Dispatch;
+use livekit_otel_model::semconv::{key, span};
 use livekit_otel_model::signal::Span;
 use proptest::prelude::*;
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
 use super::super::value;
-use crate::history::saved_and_loaded;
-use crate::messages::{ROOM, analytics, at, webhook};
-
-const AGENT: &str = "agent-AJ_1";
-
-// An engine that asks, and what was asked of it, in milliseconds.
-struct Calls {
-    settings: Settings,
-    engine: Engine,
-    out: Batch,
-    asked: Vec<i64>,
-    /// By how much our clock is ahead of the server's.
-    ahead: i64,
-}
-
-impl Calls {
-    fn new(settings: Settings) -> Self {
-        let engine = engine(&settings);
-        Self { settings, engine, out: Batch::default(), asked: vec![], ahead: 0 }
-    }
-
-    /// With the room and its caller, by servers whose clock is so much behind ours.
-    fn with_room(settings: Settings, ahead: i64) -> Self {
-        let mut calls = Self { ahead, ..Self::new(settings) };
-        calls.apply(0, &analytics("ROOM_CREATED", 0, json!({})));
-        calls.apply(50, &analytics("PARTICIPANT_JOINED", 50, person("PA_1", "alice", 50)));
-        calls
-    }
-
-    fn pass(&mut self, millis: i64) -> &mut Self {
-        let until = at(millis + self.ahead);
-        loop {
-            let (tick, question) = (self.engine.next_deadline(), self.engine.next_question());
-            let next = [tick, question].into_iter().flatten().min();
-            let Some(now) = next.filter(|now| *now <= until) else { return self };
-            self.engine.tick(now, &mut self.out);
-            while let Some(question) = self.engine.question(now) {
-                assert!(matches!(question, Question::Dispatches { .. }), "{question:?}");
-                let nanos =
-                    i64::try_from(now.nanos()).unwrap() - i64::try_from(at(0).nanos()).unwrap();
-                self.asked.push((nanos + 500_000).div_euclid(1_000_000) - self.ahead);
-            }
-        }
-    }
-
-    fn apply(&mut self, millis: i64, decoded: &Decoded) -> &mut Self {
-        self.pass(millis);
-        let now = at(millis + self.ahead);
-        self.engine.tick(now, &mut self.out);
-        self.engine.apply(decoded, now, true, &mut self.out);
-        self.engine = saved_and_loaded(&self.engine, engine(&self.settings));
-        self
-    }
-
-    /// A list that is asked for and received then.
-    fn list(&mut self, millis: i64, dispatches: &[Dispatch]) -> &mut Self {
-        let answer = list(millis + self.ahead, dispatches);
-        self.apply(millis, &answer)
-    }
-
-    fn failures(&self) -> usize {
-        let failures = self.out.logs.iter();
-        failures.filter(|record| &*record.event_name == event::AGENT_DISPATCH_FAILED).count()
-    }
-
-    fn span(&self, name: &str) -> Option<&Span> {
-        let mut spans = self.out.spans.iter().filter(|span| span.name == name);
-        let first = spans.next();
-        assert_eq!(spans.next(), None);
-        first
-    }
-
-    /// The outcome and the duration of the only dispatch that has a span.
-    fn outcome(&self) -> Option<(String, u128)> {
-        let span = self.span(span::AGENT_DISPATCH)?;
-        let outcome = value(span, key::DISPATCH_OUTCOME).unwrap();
-        let (error, expected) = (span.failure(), format!("agent_dispatch_{outcome}"));
-        let is_failure = ["rejected", "not_joined", "no_worker"].contains(&&*outcome);
-        assert_eq!(error, is_failure.then_some(&*expected));
-        assert_eq!(self.failures(), usize::from(is_failure));
-        Some((outcome, span.end.since(span.start).as_millis()))
-    }
-}
-
-fn engine(settings: &Settings) -> Engine {
-    let mut engine = Engine::new(settings.clone(), stats::Settings::default(), at(0));
-    engine.enable_questions();
-    engine
-}
-
-fn list(millis: i64, dispatches: &[Dispatch]) -> Decoded {
-    let room = RoomSid::new(ROOM).unwrap();
-    let content = Answered::Dispatches { room, dispatches: dispatches.to_vec() };
-    Decoded::Answer(Box::new(Answer { at: at(millis), content }))
-}
-
-fn person(sid: &str, identity: &str, millis: i64) -> Json {
-    json!({"participantId": sid, "participant": {
-        "sid": sid, "identity": identity, "joinedAtMs": (1_795_406_960_000 + millis).to_string(),
-    }})
-}
-
-fn agent(identity: &str, millis: i64, more: &[(&str, &str)]) -> Json {
-    let mut agent = person("PA_agent", identity, millis);
-    agent["participant"]["kind"] = json!("AGENT");
-    for (key, text) in more {
-        agent["participant"][*key] = json!(text);
-    }
-    agent
-}
-
-fn comes(millis: i64) -> Decoded {
-    analytics("PARTICIPANT_JOINED", millis, agent(AGENT, millis, &[]))
-}
-
-// A dispatch with jobs of these states and identities.
-fn dispatch(name: Option<&str>, created: i64, jobs: &[(&str, Option<&str>)]) -> Dispatch {
-    let job = |(nth, (status, identity)): (usize, &(&str, Option<&str>))| DispatchJob {
-        id: format!("AJ_{}", nth + 1).into(),
-        status: Some((*status).into()),
-        identity: identity.and_then(Identity::new),
-        worker: Some("AW_1".into()),
-        started: Some(at(created + 200)),
-        ended: (*status == "JS_SUCCESS").then(|| at(created + 200)),
-        error: None,
-    };
-    Dispatch {
-        id: format!("AD_{created}").into(),
-        agent_name: name.map(Into::into),
-        created: Some(at(created)),
-        deleted: None,
-        jobs: jobs.iter().enumerate().map(job).collect(),
-    }
-}
-
-const RUNNING: (&str, Option<&str>) = ("JS_RUNNING", Some(AGENT));
-const REJECTED: (&str, Option<&str>) = ("JS_SUCCESS", None);
-
-fn named(jobs: &[(&str, Option<&str>)]) -> Dispatch {
-    dispatch(Some("helper"), 100, jobs)
-}
-
-fn some(outcome: &str, millis: u128) -> Option<(String, u128)> {
-    Some((outcome.to_owned(), millis))
-}
-
-// The room ends.
-fn end(millis: i64) -> Decoded {
-    analytics("ROOM_ENDED", millis, json!({}))
-}
+use super::made::{
+    AGENT, Calls, REJECTED, RUNNING, agent, comes, dispatch, end, list, named, people, person, some,
+};
+use crate::messages::{analytics, at, webhook, with_track};
 
 #[test]
 fn each_dispatch_that_is_expected_has_an_outcome() {
@@ -191,7 +42,7 @@ fn each_dispatch_that_is_expected_has_an_outcome() {
             calls.apply(joins, &comes(joins));
         }
         if ends > 16_000 {
-            calls.list(16_000, &[named(jobs)]);
+            calls.list(16_000, &[named(jobs)]).people(16_000, joins);
         }
         calls.apply(ends, &end(ends)).pass(10_000_000);
         assert_eq!(calls.outcome(), expected, "{jobs:?} {joins:?} {ends}");
@@ -205,6 +56,22 @@ fn each_dispatch_that_is_expected_has_an_outcome() {
 }
 
 #[test]
+fn of_a_room_that_was_open_before_nothing_is_claimed_of_earlier_dispatches() {
+    for (first_heard, expected) in [(5000, 1), (5200, 0)] {
+        let mut calls = Calls::new(Settings::default());
+        let who = person("PA_1", "alice", first_heard);
+        calls.apply(first_heard, &analytics("PARTICIPANT_JOINED", first_heard, who));
+        let listed = [named(&[RUNNING]), dispatch(Some("late"), first_heard, &[])];
+        calls.list(first_heard + 6000, &listed).list(first_heard + 16_000, &listed);
+        calls.people(first_heard + 16_000, None);
+        calls.pass(100_000);
+        let spans = calls.out.spans.iter().filter(|span| span.name == span::AGENT_DISPATCH);
+        assert_eq!(spans.count(), 1 + expected, "{first_heard}");
+        assert_eq!(calls.failures(), 1 + expected);
+    }
+}
+
+#[test]
 fn an_automatic_dispatch_without_an_agent_is_nothing_unless_agents_are_expected() {
     let automatic = |jobs| dispatch(None, 0, jobs);
     for (is_expected, jobs, joins, expected) in [
@@ -212,8 +79,8 @@ fn an_automatic_dispatch_without_an_agent_is_nothing_unless_agents_are_expected(
         (false, &[RUNNING], false, None),
         (false, &[REJECTED], false, None),
         (false, &[RUNNING], true, some("joined", 300)),
-        (true, &[], false, some("no_worker", 15_000)),
-        (true, &[RUNNING], false, some("not_joined", 15_000)),
+        (true, &[], false, some("no_worker", 15_050)),
+        (true, &[RUNNING], false, some("not_joined", 15_050)),
         (true, &[RUNNING], true, some("joined", 300)),
         // Another dispatch brought the agent.
         (true, &[], true, None),
@@ -224,7 +91,7 @@ fn an_automatic_dispatch_without_an_agent_is_nothing_unless_agents_are_expected(
             calls.apply(300, &comes(300));
         }
         calls.list(6000, &[automatic(jobs)]);
-        calls.list(15_000, &[automatic(jobs)]);
+        calls.list(16_000, &[automatic(jobs)]).people(16_000, joins.then_some(300));
         calls.apply(60_000, &end(60_000)).pass(10_000_000);
         assert_eq!(calls.outcome(), expected, "{is_expected} {jobs:?} {joins}");
     }
@@ -232,7 +99,7 @@ fn an_automatic_dispatch_without_an_agent_is_nothing_unless_agents_are_expected(
 
 #[test]
 fn where_an_agent_is_dispatched_by_name_the_automatic_dispatch_needs_none() {
-    for created in [100, 15_001] {
+    for created in [100, 15_051] {
         let settings = Settings { agents_expected: true, ..Settings::default() };
         let mut calls = Calls::with_room(settings, 0);
         let dispatches = [dispatch(None, 0, &[]), dispatch(Some("helper"), created, &[])];
@@ -266,7 +133,7 @@ fn a_dispatch_that_is_no_longer_listed_was_deleted() {
 
 #[test]
 fn a_failure_is_logged_at_the_deadline_whatever_the_clocks_say() {
-    for ahead in [0, 90_000, -90_000] {
+    for ahead in [0, 90_000, -1500] {
         let mut calls = Calls::with_room(Settings::default(), ahead);
         calls.list(6000, &[named(&[])]);
         assert_eq!(calls.failures(), 0, "{ahead}");
@@ -275,6 +142,18 @@ fn a_failure_is_logged_at_the_deadline_whatever_the_clocks_say() {
         assert_eq!(calls.asked[0], 6000, "{ahead}");
         calls.pass(70_000);
         assert_eq!(calls.outcome(), some("no_worker", 15_000), "{ahead}");
+    }
+    // A clock that is further behind, or one event with a wrong time, is late but never early.
+    for (ahead, wrong) in [(-90_000, None), (0, Some(600_000))] {
+        let mut calls = Calls::with_room(Settings::default(), ahead);
+        if let Some(wrong) = wrong {
+            let who = person("PA_2", "bob", wrong);
+            calls.apply(1000, &analytics("PARTICIPANT_JOINED", wrong, who));
+        }
+        calls.list(6000, &[named(&[])]).list(13_000, &[named(&[])]);
+        assert_eq!(calls.failures(), 0, "{ahead}");
+        calls.list(120_000, &[named(&[])]);
+        assert_eq!(calls.failures(), 1, "{ahead}");
     }
 }
 
@@ -292,8 +171,12 @@ fn lists_are_asked_for_when_they_can_say_something_new() {
             let nanos = until.since(at(0)).as_nanos();
             let millis = i64::try_from(nanos.div_ceil(1_000_000)).unwrap();
             calls.pass(millis);
-            assert!(calls.asked.len() > asked);
-            calls.list(millis, &[named(jobs)]);
+            if calls.asked.len() > asked {
+                calls.list(millis, &[named(jobs)]);
+            }
+            if std::mem::take(&mut calls.is_asked_who) {
+                calls.people(millis, joins);
+            }
         }
         calls.asked
     };
@@ -316,7 +199,10 @@ fn later_dispatches_are_found_when_somebody_joins() {
         calls.apply(millis, &analytics("PARTICIPANT_JOINED", millis, who)).pass(millis + 8000);
         calls.list(millis + 8000, &[]);
     }
-    assert_eq!(calls.asked, [6000, 76_000, 146_000]);
+    calls.pass(190_000);
+    // After a restart, what has no answer is asked again.
+    calls.asked.dedup();
+    assert_eq!(calls.asked, [6000, 66_000, 126_000, 186_000]);
 }
 
 #[test]
@@ -333,6 +219,76 @@ fn without_an_answer_at_the_deadline_nothing_is_claimed_of_an_agent_that_may_be_
     assert_eq!(calls.failures(), 0);
     calls.apply(60_000, &end(60_000)).pass(10_000_000);
     assert_eq!(calls.outcome(), some("no_worker", 15_000));
+}
+
+#[test]
+fn an_agent_is_called_absent_only_if_a_list_of_participants_lacks_it() {
+    let mut calls = Calls::with_room(Settings::default(), 0);
+    calls.list(6000, &[named(&[RUNNING])]).list(16_000, &[named(&[RUNNING])]).pass(59_000);
+    assert_eq!(calls.failures(), 0);
+    calls.people(60_000, None);
+    assert_eq!((calls.failures(), calls.outcome()), (1, some("not_joined", 15_000)));
+    // Its join was not reported.
+    let mut calls = Calls::with_room(Settings::default(), 0);
+    calls.list(6000, &[named(&[RUNNING])]).list(16_000, &[named(&[RUNNING])]);
+    calls.people(16_000, Some(300)).pass(100_000);
+    assert_eq!(calls.outcome(), some("joined", 200));
+    // The room ends before it is known.
+    let mut calls = Calls::with_room(Settings::default(), 0);
+    calls.list(6000, &[named(&[RUNNING])]).list(16_000, &[named(&[RUNNING])]);
+    calls.apply(17_000, &end(17_000)).pass(10_000_000);
+    assert_eq!((calls.failures(), calls.outcome()), (0, None));
+}
+
+#[test]
+fn a_worker_that_waits_for_somebody_or_a_track_has_its_time_from_then() {
+    let mut calls = Calls::new(Settings::default());
+    calls.apply(0, &analytics("ROOM_CREATED", 0, json!({})));
+    calls.list(6000, &[named(&[])]).list(19_000, &[named(&[])]).pass(19_500);
+    calls.apply(20_000, &analytics("PARTICIPANT_JOINED", 20_000, person("PA_1", "alice", 20_000)));
+    let track = with_track("PA_1", "TR_1");
+    calls.apply(22_000, &analytics("TRACK_PUBLISHED", 22_000, track));
+    calls.list(36_000, &[named(&[])]);
+    assert_eq!(calls.failures(), 0);
+    calls.list(37_001, &[named(&[])]).pass(100_000);
+    assert_eq!(calls.outcome(), some("no_worker", 36_900));
+    // Nobody ever joined.
+    let mut calls = Calls::new(Settings::default());
+    calls.apply(0, &analytics("ROOM_CREATED", 0, json!({})));
+    calls.list(6000, &[named(&[])]).list(30_000, &[named(&[])]);
+    calls.apply(40_000, &end(40_000)).pass(10_000_000);
+    assert_eq!(calls.outcome(), some("room_ended", 39_900));
+}
+
+#[test]
+fn dispatches_of_the_next_room_of_the_name_are_not_the_rooms() {
+    let mut calls = Calls::with_room(Settings::default(), 0);
+    calls.list(6000, &[]).apply(20_000, &end(20_000));
+    calls.list(21_000, &[dispatch(Some("helper"), 20_500, &[])]).pass(10_000_000);
+    assert_eq!(calls.outcome(), None);
+}
+
+#[test]
+fn a_room_of_many_dispatches_learns_of_more() {
+    let mut calls = Calls::with_room(Settings::default(), 0);
+    let mut dispatches: Vec<_> =
+        (100..1100).map(|created| dispatch(Some("helper"), created, &[])).collect();
+    calls.list(6000, &dispatches).list(17_000, &dispatches).pass(55_000);
+    dispatches.push(dispatch(Some("helper"), 56_000, &[]));
+    calls.list(60_000, &dispatches).list(72_000, &dispatches).pass(200_000);
+    assert_eq!(calls.failures(), 1001);
+    let spans = calls.out.spans.iter().filter(|span| span.name == span::AGENT_DISPATCH);
+    assert_eq!(spans.count(), 1001);
+}
+
+#[test]
+fn a_job_has_one_span_however_late_a_list_names_it() {
+    let mut calls = Calls::with_room(Settings::default(), 0);
+    calls.apply(300, &comes(300)).list(6000, &[named(&[RUNNING])]);
+    let left = [("state", "DISCONNECTED"), ("disconnectReason", "CLIENT_INITIATED")];
+    calls.apply(30_000, &analytics("PARTICIPANT_LEFT", 30_000, agent(AGENT, 300, &left)));
+    calls.list(3_700_000, &[named(&[RUNNING])]).pass(4_000_000);
+    assert!(calls.span(span::AGENT_JOB).is_some());
 }
 
 #[test]
@@ -406,7 +362,7 @@ proptest! {
     // The messages of one dispatch, which all arrive within half a minute.
     #[test]
     fn a_dispatch_is_the_same_in_any_order(
-        order in Just((0..6).collect::<Vec<usize>>()).prop_shuffle(),
+        order in Just((0..7).collect::<Vec<usize>>()).prop_shuffle(),
         joins in 200_i64..20_000,
         ends in 3000_i64..20_000,
         copies in any::<bool>(),
@@ -417,7 +373,8 @@ proptest! {
             let left = [("state", "DISCONNECTED"), ("disconnectReason", "CLIENT_INITIATED")];
             let left = analytics("PARTICIPANT_LEFT", 40_000, agent(AGENT, joins, &left));
             let active = analytics("PARTICIPANT_ACTIVE", joins + 50, agent(AGENT, joins, &[]));
-            [first, second, comes(joins), active, left, end(joins.max(ends))]
+            let who = people(15_100, Some(joins).filter(|joins| *joins <= 15_100));
+            [first, second, comes(joins), active, left, end(joins.max(ends)), who]
         };
         let run = |order: &[usize]| {
             let mut calls = Calls::with_room(Settings::default(), 0);
@@ -431,7 +388,7 @@ proptest! {
             let spans = [span::AGENT_DISPATCH, span::AGENT_JOB].map(|name| calls.span(name).cloned());
             (spans, calls.failures())
         };
-        let (expected, failures) = run(&[0, 1, 2, 3, 4, 5]);
+        let (expected, failures) = run(&[0, 1, 2, 3, 4, 5, 6]);
         let (spans, _) = run(&order);
         prop_assert!(failures <= 1);
         prop_assert_eq!(spans, expected);
