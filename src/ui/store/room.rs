@@ -52,6 +52,8 @@ pub(in crate::ui) struct Room {
     is_sent: bool,
     // The participants whose spans were sent.
     sent_participants: BTreeSet<String>,
+    // The operations whose spans are in `sent`.
+    sent_works: BTreeSet<Subject>,
 }
 
 impl Room {
@@ -73,6 +75,7 @@ impl Room {
             failed_sent: 0,
             is_sent: false,
             sent_participants: BTreeSet::new(),
+            sent_works: BTreeSet::new(),
         }
     }
 
@@ -108,6 +111,10 @@ impl Room {
         }
         self.failed_sent += usize::from(bar.failed());
         self.bytes += bar.bytes();
+        if let Some(subject) = bar.subject().filter(|_| bar.is_work()) {
+            self.bytes += subject.1.len() + subject.2.len();
+            self.sent_works.insert(subject);
+        }
         self.sent.push(bar);
     }
 
@@ -211,9 +218,7 @@ impl Room {
     // A report after the span was sent opens nothing.
     fn is_sent(&self, subject: &Subject, is_open: bool) -> bool {
         if WORKS.contains(&subject.0) {
-            let is_it =
-                |bar: &Bar| bar.name == subject.0 && bar.subject().as_ref() == Some(subject);
-            return !is_open && self.sent.iter().any(is_it);
+            return !is_open && self.sent_works.contains(subject);
         }
         self.is_sent || self.sent_participants.contains(&subject.1)
     }
@@ -256,15 +261,13 @@ impl Room {
         let all: Vec<&Bar> =
             self.bars().filter(|bar| bar.failed() || bar.stuck().is_some()).collect();
         // A participant fails with what failed of it: its connection, its SIP call or its job.
-        let is_within = |own: &Bar| {
-            let is_cause = |bar: &&&Bar| {
-                matches!(bar.name, span::PARTICIPANT_CONNECT | span::SIP_CALL | span::AGENT_JOB)
-                    && bar.participant() == own.participant()
-            };
-            let cause = |bar: &&Bar| bar.error_type() == own.error_type();
-            own.name == span::PARTICIPANT && all.iter().filter(is_cause).any(cause)
+        let is_cause = |bar: &&Bar| {
+            matches!(bar.name, span::PARTICIPANT_CONNECT | span::SIP_CALL | span::AGENT_JOB)
         };
-        all.iter().filter(|bar| !is_within(bar)).copied().collect()
+        let of = |bar: &'_ Bar| (bar.participant().map(str::to_owned), bar.error_type().to_owned());
+        let causes: BTreeSet<_> = all.iter().copied().filter(is_cause).map(of).collect();
+        let is_within = |bar: &&Bar| bar.name == span::PARTICIPANT && causes.contains(&of(bar));
+        all.into_iter().filter(|bar| !is_within(bar)).collect()
     }
 
     /// The records of failures that have no span.

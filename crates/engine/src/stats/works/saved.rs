@@ -55,7 +55,9 @@ impl WorkSeries {
     ) -> Result<(), Error> {
         let page: Page = read(content)?;
         if page.kinds == kinds(settings) {
-            self.live += page.series.iter().filter(|(key, _)| !key.is_overflow).count();
+            for (key, _) in page.series.iter().filter(|(key, _)| !key.is_overflow) {
+                *self.live.entry(key.what).or_default() += 1;
+            }
             self.series.extend(page.series);
         }
         Ok(())

@@ -26,13 +26,13 @@ pub(super) type Of<'a> = (Option<&'a RoomSid>, Option<&'a RoomName>);
 #[derive(Debug, Default)]
 pub(in crate::stats) struct WorkSeries {
     pub(super) series: BTreeMap<Key, Series>,
-    // Without overflow series, of which each metric has at most one.
-    pub(super) live: usize,
+    // How many each metric has, without its overflow series.
+    pub(super) live: BTreeMap<What, usize>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Key {
-    what: What,
+    pub(super) what: What,
     room: Option<RoomSid>,
     labels: Labels,
     /// Whether it is of everything that has no series of its own.
@@ -103,12 +103,12 @@ impl WorkSeries {
     // The series, created if necessary, which now changes.
     fn total(&mut self, settings: &Settings, mut key: Key, name: Option<Attribute>) -> &mut Total {
         let mut name = name;
-        if self.live >= settings.cardinality_limit && !self.series.contains_key(&key) {
+        let live = self.live.entry(key.what).or_default();
+        if *live >= settings.cardinality_limit && !self.series.contains_key(&key) {
             let (room, labels) = (None, Labels::default());
             key = Key { room, labels, is_overflow: true, ..key };
             name = None;
         }
-        let live = &mut self.live;
         let series = self.series.entry(key).or_insert_with_key(|key| {
             *live += usize::from(!key.is_overflow);
             let total = Total::new(key.what, settings.histograms);
@@ -122,15 +122,14 @@ impl WorkSeries {
     /// Passes the points of a flush to `to`.
     pub(super) fn points(&mut self, interval: FlushInterval, to: &mut Vec<Metric>) {
         let mut all: BTreeMap<What, Gathered> = BTreeMap::new();
-        let mut live = 0;
+        self.live.clear();
         self.series.retain(|key, series| {
             let gathered = all.entry(key.what);
             let gathered = gathered.or_insert_with(|| Gathered::new(key.what, interval.histograms));
             let stays = series.flush(interval, key.room.is_some(), gathered);
-            live += usize::from(stays && !key.is_overflow);
+            *self.live.entry(key.what).or_default() += usize::from(stays && !key.is_overflow);
             stays
         });
-        self.live = live;
         let metrics = all.into_iter().map(|(what, of)| of.metric(what, interval.temporality));
         to.extend(metrics);
     }
