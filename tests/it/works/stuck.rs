@@ -73,16 +73,17 @@ fn records(logs: &[LogRecord]) -> Vec<&LogRecord> {
     logs.iter().filter(|record| &*record.event_name == name::EGRESS_STUCK).collect()
 }
 
+fn text_of(record: &LogRecord) -> &'static str {
+    let reason = text(&record.attributes, key::EGRESS_STUCK_REASON).unwrap();
+    REASONS.into_iter().find(|known| *known == reason).unwrap()
+}
+
 // Why and when an egress was stuck, by the log: seconds after the start.
 fn logged(run: &Run) -> Vec<(&str, u64)> {
     let reason = |record: &&LogRecord| {
         let at = record.time.since(at(0)).as_secs();
         (text_of(record), at)
     };
-    fn text_of(record: &LogRecord) -> &'static str {
-        let reason = text(&record.attributes, key::EGRESS_STUCK_REASON).unwrap();
-        REASONS.into_iter().find(|known| *known == reason).unwrap()
-    }
     records(&run.out.logs).iter().map(reason).collect()
 }
 

@@ -17,6 +17,7 @@ const SELDOM: Duration = Duration::from_hours(1);
 impl Works {
     /// Whether a list of them is wanted at `now`.
     pub(in crate::session) fn wants_list(&mut self, kind: WorkKind, now: Time) -> bool {
+        #[expect(clippy::disallowed_methods, reason = "the order does not matter to `any`")]
         let is_running =
             self.known.iter().any(|((of, _), known)| *of == kind && known.is_running());
         let is_long_ago = self.wanted.get(&kind).is_none_or(|at| *at + SELDOM <= now);
