@@ -174,6 +174,50 @@ fn a_reported_end_replaces_that_of_lists_until_the_span_is_emitted() {
 }
 
 #[test]
+fn what_lists_lost_runs_if_it_reports_again() {
+    let paused = |millis| {
+        let state = json!({"status": "ENDPOINT_BUFFERING", "updatedAt": nanos(millis)});
+        ingress("INGRESS_UPDATED", millis, state)
+    };
+    let over = |millis| {
+        let state = json!({"status": "ENDPOINT_COMPLETE", "updatedAt": nanos(millis),
+            "endedAt": nanos(millis)});
+        ingress("INGRESS_ENDED", millis, state)
+    };
+    let complete =
+        |millis| web("egress_ended", "EGRESS_COMPLETE", millis, json!({"endedAt": nanos(millis)}));
+    let end = 20 * MINUTE;
+    for (name, question, list, reports) in [
+        (
+            span::EGRESS,
+            Question::Egresses,
+            egresses as fn(&[Decoded], i64) -> Decoded,
+            [active(2000), active(3 * MINUTE + 2000), complete(end)],
+        ),
+        (
+            span::INGRESS,
+            Question::Ingresses,
+            ingresses,
+            [publishing(2000), paused(3 * MINUTE + 2000), over(end)],
+        ),
+    ] {
+        let mut run = run();
+        run.apply(0, &rooms(0));
+        asked(&mut run, 0);
+        run.apply(2000, &reports[0]);
+        run.apply(2 * MINUTE, &list(&[], 2 * MINUTE)).apply(3 * MINUTE, &list(&[], 3 * MINUTE));
+        run.apply(3 * MINUTE + 2000, &reports[1]).restart().engine.enable_questions();
+        run.wait_until(10 * MINUTE);
+        assert!(run.spans(name).is_empty(), "{name}");
+        run.apply(10 * MINUTE, &rooms(10 * MINUTE));
+        assert_eq!(asked(&mut run, 10 * MINUTE), [question], "{name}");
+        run.apply(end, &reports[2]).wait();
+        let span = run.span(name);
+        assert_eq!((span.end, text(&span.attributes, key::END_INFERRED)), (at(end), None));
+    }
+}
+
+#[test]
 fn an_end_that_only_a_list_has_is_the_spans() {
     let mut run = run();
     run.apply(2000, &active(2000)).apply(2000, &publishing(2000));

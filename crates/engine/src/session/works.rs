@@ -65,6 +65,10 @@ impl Works {
             return context;
         }
         known.presence.report(now);
+        // Lists had it no more, and still it goes on.
+        if !work.is_over {
+            known.gone = None;
+        }
         known.release_at = known.due_after(now, settings);
         if let Some(watch) = &mut known.watch {
             watch.hear(now);
