@@ -350,6 +350,23 @@ fn an_error_without_a_status_fails_a_call_as_its_participant_says() {
     assert_eq!(made(&[&reports[2]]).failure(), Some("sip_call_failed"));
 }
 
+const MANY: i64 = 12;
+
+// The join and the leave of the participants of a call that is connected again and again. Two begin at a time.
+fn many() -> Vec<Decoded> {
+    let of = |nth: i64| {
+        let begins = JOINED + nth / 2 * 1000;
+        let mut caller = caller(&format!("PA_{nth:02}"), Direction::In, "active", json!({}));
+        caller["participant"]["joinedAtMs"] = json!((1_795_406_960_000 + begins).to_string());
+        let left = leaving(caller.clone(), "PARTICIPANT_REMOVED");
+        [
+            analytics("PARTICIPANT_JOINED", begins + nth, caller),
+            analytics("PARTICIPANT_LEFT", LEFT + nth * 100, left),
+        ]
+    };
+    (0..MANY).flat_map(of).collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
@@ -387,5 +404,35 @@ proptest! {
         }
         run.wait();
         prop_assert_eq!(call(&run.out), call(&expected));
+    }
+
+    // The first of them and the newest ones count.
+    #[test]
+    fn a_call_of_many_participants_is_the_same_span_in_any_order(
+        places in proptest::collection::vec(any::<u16>(), 24),
+        restart in 0..24_usize,
+    ) {
+        let mut messages: Vec<_> = many().into_iter().zip(places).collect();
+        messages.sort_by_key(|(_, place)| *place);
+        let end = LEFT + MANY * 100;
+        let mut run = Run::new();
+        for (nth, (message, _)) in messages.iter().enumerate() {
+            if nth == restart {
+                run.restart();
+            }
+            run.apply(end, message);
+        }
+        run.wait();
+        let call = call(&run.out);
+        let times = [call.start, call.end].map(|time| time.since(at(0)).as_millis());
+        let last = end - 100;
+        prop_assert_eq!(times.map(|millis| i64::try_from(millis).unwrap()), [JOINED, last]);
+        let participants = run.spans(name::PARTICIPANT);
+        let is_linked = |span: &&&Span| call.links.iter().any(|it| it.span_id == span.span_id);
+        let mut linked: Vec<_> = participants.iter().filter(is_linked).filter_map(|span| value(span, key::PARTICIPANT_ID)).collect();
+        linked.sort_unstable();
+        let newest = MANY - 7..MANY;
+        let expected: Vec<_> = [0].into_iter().chain(newest).map(|nth| format!("PA_{nth:02}")).collect();
+        prop_assert_eq!(linked, expected);
     }
 }

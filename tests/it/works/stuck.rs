@@ -222,6 +222,32 @@ fn a_participant_that_left_with_its_room_is_no_reason_of_its_own() {
 }
 
 #[test]
+fn a_participant_of_long_ago_that_is_reported_again_delays_nothing() {
+    let old = 12;
+    let sid = |nth: i64| format!("PA_{nth:02}");
+    let mut messages = vec![
+        (1000, started()),
+        (1100, joined(&sid(0), 1100)),
+        (2000, updated("EGRESS_ACTIVE", 2000)),
+    ];
+    for nth in 1..=old {
+        let at = nth * 10_000;
+        messages.push((at, joined(&sid(nth), at)));
+        messages.push((at + 1, left(&sid(nth - 1), 1100.max(at - 10_000), at + 1)));
+    }
+    let end = (old + 1) * 10_000;
+    messages.push((end, left(&sid(old), end - 10_000, end)));
+    for again in [10_000, 20_000, 28_000] {
+        let active = recorder("PARTICIPANT_ACTIVE", end + again, &sid(0), 1100, "UNKNOWN_REASON");
+        messages.push((end + again, active));
+    }
+    let run = until(&messages, end + 5 * MINUTE);
+    let since = u64::try_from(end / 1000).unwrap() + 30;
+    assert_eq!(logged(&run), [("participant_left", since)]);
+    assert_eq!(records(&run.out.logs)[0].observed.since(at(0)).as_secs(), since);
+}
+
+#[test]
 fn a_room_that_goes_on_takes_its_egress_with_it() {
     let again = analytics("ROOM_CREATED", 25_000, json!({"id": "AE_again"}));
     let messages = by_arrival([

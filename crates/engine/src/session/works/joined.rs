@@ -9,7 +9,8 @@ use livekit_otel_model::event::{ParticipantSid, Time};
 use livekit_otel_model::interned::Name;
 use livekit_otel_model::signal::Link;
 
-// There is one participant, or another one after its connection to the room was lost.
+// There is one participant, or another one after its connection to the room was lost. Of more, the first one is kept,
+// with which the operation began, and the newest ones, whatever the order in which they are reported.
 const MOST: usize = 8;
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -23,13 +24,25 @@ impl Joined {
         match self.legs.get(&leg.sid) {
             Some(before) if before.is_final => return,
             Some(before) => leg.keep(before),
-            None if self.legs.len() >= MOST => return,
             None => {}
         }
         if leg.is_final {
             leg.ended_at = leg.ended_at.or(Some(now));
         }
         self.legs.insert(leg.sid.clone(), leg);
+        if self.legs.len() > MOST
+            && let Some(sid) = self.second()
+        {
+            self.legs.remove(&sid);
+        }
+    }
+
+    // The one that began after the first.
+    fn second(&self) -> Option<ParticipantSid> {
+        let order = |leg: &&Leg| (leg.start, leg.sid.clone());
+        let first = self.legs.values().min_by_key(order)?;
+        let others = self.legs.values().filter(|leg| leg.sid != first.sid);
+        others.min_by_key(order).map(|leg| leg.sid.clone())
     }
 
     /// Whether there is a participant that may still change.

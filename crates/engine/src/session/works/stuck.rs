@@ -107,17 +107,20 @@ impl Watch {
         let end = room.end.map(|end| room.at_end(end));
         let mut is_new = std::mem::replace(&mut self.room_end, end) != end;
         let sids = Identity::new(id).and_then(|identity| room.identities.get(&identity));
+        let mut stays = self.stays.clone();
         for sid in sids.into_iter().flatten() {
             let Some(participant) = room.participants.get(sid) else { continue };
-            let stay = Stay::of(participant);
-            is_new |= self.stays.insert(sid.clone(), stay) != Some(stay);
+            stays.insert(sid.clone(), Stay::of(participant));
         }
-        while self.stays.len() > MOST
-            && let Some(sid) =
-                self.stays.iter().min_by_key(|(_, it)| it.start).map(|it| it.0.clone())
+        let order = |&(sid, stay): &(&ParticipantSid, &Stay)| (stay.start, sid.clone());
+        while stays.len() > MOST
+            && let Some(sid) = stays.iter().min_by_key(order).map(|(sid, _)| sid.clone())
         {
-            self.stays.remove(&sid);
+            stays.remove(&sid);
         }
+        // One that is not among the newest is nothing new.
+        is_new |= stays != self.stays;
+        self.stays = stays;
         if is_new {
             self.heard = Some(now);
         }
