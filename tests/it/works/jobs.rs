@@ -7,6 +7,7 @@ use livekit_otel_model::semconv::event as name;
 use livekit_otel_model::signal::Severity;
 
 use super::*;
+use crate::run::Run;
 
 // A webhook of a job, with the fields of its state.
 fn body(event: &str, millis: i64, state: Json) -> Json {
@@ -125,4 +126,26 @@ fn every_reason_for_which_protocol_1_54_ends_a_room_is_on_its_span() {
             assert_eq!(of.map(|of| text(of, key::ROOM_END_REASON)), [Some(&*long); 2]);
         }
     }
+}
+
+#[test]
+fn an_agent_of_another_room_changes_no_job_whatever_its_name_is() {
+    let agent = |event: &str, millis: i64, room: &str, sid: &str| {
+        let info = json!({"sid": sid, "identity": "agent-AJ_1", "kind": "AGENT"});
+        let room = json!({"roomId": room, "room": {"sid": room, "name": room}});
+        let who = json!({"participantId": sid, "participant": info});
+        analytics(event, millis, with(who, room))
+    };
+    let mut run = Run::new();
+    run.apply(1000, &agent("PARTICIPANT_JOINED", 1000, ROOM, "PA_1"))
+        .apply(2000, &agent("PARTICIPANT_JOINED", 2000, "RM_other", "PA_2"))
+        .apply(9000, &agent("PARTICIPANT_LEFT", 9000, ROOM, "PA_1"))
+        .apply(15_000, &agent("PARTICIPANT_LEFT", 15_000, "RM_other", "PA_2"))
+        .wait();
+    let span = run.span(span::AGENT_JOB);
+    let times = [span.start, span.end].map(|time| time.since(at(0)).as_millis());
+    assert_eq!(times, [1000, 9000]);
+    assert_eq!(text(&span.attributes, key::ROOM_ID), Some(ROOM));
+    assert_eq!(text(&span.attributes, key::PARTICIPANT_ID), Some("PA_1"));
+    assert_eq!(span.links.len(), 1, "{span:?}");
 }

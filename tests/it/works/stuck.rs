@@ -221,6 +221,34 @@ fn a_participant_that_left_with_its_room_is_no_reason_of_its_own() {
     assert_eq!(logged(&until(&messages, 5 * MINUTE)), [("room_ended", 40)]);
 }
 
+// The same message of another room.
+fn elsewhere(event: &str, millis: i64, more: Json) -> Decoded {
+    let room = json!({"roomId": "RM_other", "room": {"sid": "RM_other", "name": "other"}});
+    analytics(event, millis, with(more, room))
+}
+
+#[test]
+fn another_room_changes_no_egress_whatever_its_participants_are_named() {
+    let info = json!({"sid": "PA_other", "identity": "EG_1", "kind": "EGRESS"});
+    let other = json!({"participantId": "PA_other", "participant": info});
+    let messages = by_arrival([
+        (1000, started()),
+        (2000, updated("EGRESS_ACTIVE", 2000)),
+        (3000, elsewhere("PARTICIPANT_JOINED", 3000, other.clone())),
+        (10_000, elsewhere("PARTICIPANT_LEFT", 10_000, other.clone())),
+        (20_000, elsewhere("ROOM_ENDED", 20_000, json!({}))),
+    ]);
+    assert_eq!(logged(&until(&messages, 5 * MINUTE)), []);
+    // Nor does it make one sound that is stuck.
+    let messages = by_arrival([
+        (1000, started()),
+        (2000, updated("EGRESS_ACTIVE", 2000)),
+        (10_000, room_ended(10_000)),
+        (20_000, elsewhere("PARTICIPANT_JOINED", 20_000, other)),
+    ]);
+    assert_eq!(logged(&until(&messages, 5 * MINUTE)), [("room_ended", 40)]);
+}
+
 #[test]
 fn a_participant_of_long_ago_that_is_reported_again_delays_nothing() {
     let old = 12;

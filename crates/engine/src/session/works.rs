@@ -110,10 +110,14 @@ impl Works {
         }
     }
 
-    /// Applies what the room of an egress says of it: its participants, and the room's end.
+    /// Applies what the room of an egress says of it: its participants, and the room's end. What another room says
+    /// is of a participant that only has the name of the egress.
     pub(super) fn observe(&mut self, id: &Arc<str>, room: &Room, now: Time, settings: &Settings) {
         let key = (WorkKind::Egress, Arc::clone(id));
         let Some(known) = self.known.get_mut(&key) else { return };
+        if known.is_elsewhere(&room.sid) {
+            return;
+        }
         let Some(watch) = &mut known.watch else { return };
         watch.observe(id, room, now);
         self.schedule(&key, settings);
@@ -133,7 +137,8 @@ impl Works {
         }
     }
 
-    /// Applies what a participant says of its SIP call or job, which happened in `room`.
+    /// Applies what a participant says of its SIP call or job, which happened in `room`. A job is of one room: an
+    /// agent in another one only has its name. A caller may be moved to another room.
     pub(super) fn join(&mut self, leg: Leg, room: &mut Room, now: Time, settings: &Settings) {
         let key = leg.key();
         if !self.known.contains_key(&key) {
@@ -145,6 +150,9 @@ impl Works {
             self.known.insert(key.clone(), Known::new(key.0, place, leg.start));
         }
         let Some(known) = self.known.get_mut(&key) else { return };
+        if key.0 == WorkKind::AgentJob && known.is_elsewhere(&room.sid) {
+            return;
+        }
         if known.place.parent.is_none() {
             let of_room = (ids::trace(&room.sid), room.span_id());
             known.place.room = known.place.room.or(Some(of_room));

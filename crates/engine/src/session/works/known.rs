@@ -148,6 +148,11 @@ impl Known {
         }
     }
 
+    /// Whether it is known to be of another room.
+    pub(super) fn is_elsewhere(&self, room: &RoomSid) -> bool {
+        self.room.as_ref().is_some_and(|known| known != room)
+    }
+
     /// Whether a report says that it is over.
     pub(super) fn is_over(&self) -> bool {
         self.over.is_some()
