@@ -111,6 +111,7 @@ impl Sessions {
                 self.compare_works(WorkKind::Ingress, list, (at, now), out);
             }
         }
+        self.apply_early(now, out);
     }
 
     // What the API says of one participant's call. One that is unknown here is not opened: it has no list's proof

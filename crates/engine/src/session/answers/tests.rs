@@ -428,3 +428,32 @@ fn a_poll_of_another_call_or_of_nobody_known_changes_nothing() {
     let span = run.left(9000, SipStatus::Ringing, None);
     assert_eq!(text(&span, key::SIP_ANSWER).as_deref(), Some("unanswered"));
 }
+
+#[test]
+fn an_event_that_waits_for_a_participant_is_applied_by_the_answer_that_names_it() {
+    let record = |is_restarted: bool| {
+        let mut run = Run::new();
+        run.report(EventKind::RoomCreated, 0, None);
+        // It names no room, and its participant was never reported.
+        let early = Event {
+            reported: Some(ReportedTime { at: at(110_000), whole_seconds: false }),
+            participant: Some(Participant::new(ParticipantSid::new("PA_1").unwrap())),
+            ..Event::new(Origin::Analytics, EventKind::ParticipantActive)
+        };
+        run.sessions.event(&early, at(110_000), false, &mut run.out);
+        run.out.logs.clear();
+        let participants = vec![listed(SipStatus::Active)];
+        run.answer(120_000, Answered::Participants { room: room(), participants });
+        if is_restarted {
+            run.restarted(true);
+        }
+        run.sessions.tick(at(121_000), &mut run.out);
+        run.sessions.tick(at(200_000), &mut run.out);
+        let context = run.out.logs.iter().map(|log| (log.event_name.clone(), log.context));
+        (context.collect::<Vec<_>>(), crate::ids::trace(&room()))
+    };
+    let (logs, trace) = record(false);
+    assert_eq!(logs.len(), 2, "its own, and that the participant was missed: {logs:?}");
+    assert!(logs.iter().all(|(_, context)| context.is_some_and(|(of, _)| of == trace)));
+    assert_eq!(record(true).0, logs);
+}
