@@ -13,6 +13,8 @@ use livekit_otel_model::event::{Identity, RoomSid, Time};
 const ROUNDS: u64 = 10;
 // Wishes for the same answer are one if they are as close as this.
 const TOGETHER: Duration = Duration::from_secs(1);
+// The most wishes for one answer, the newest, if the API never answers.
+const WISHES: usize = 32;
 
 /// Something to ask, by what identifies it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -67,7 +69,7 @@ pub(super) struct Questions {
 
 #[derive(Debug, Default)]
 struct Wanted {
-    // No answer may be older than these; in their order, and at least one.
+    // No answer may be older than these; in their order, at least one and at most `WISHES`.
     since: Vec<Time>,
     // When it is asked, or asked again.
     next: Option<Time>,
@@ -91,6 +93,10 @@ impl Questions {
         }
         let nth = wanted.since.partition_point(|since| *since < at);
         wanted.since.insert(nth, at);
+        if wanted.since.len() > WISHES {
+            // An answer that is new enough for the others is for this.
+            wanted.since.remove(0);
+        }
         let next = wanted.next.into_iter().fold(at, Time::min);
         self.reschedule(&key.1, Some(next));
     }

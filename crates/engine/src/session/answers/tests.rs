@@ -430,6 +430,25 @@ fn a_poll_of_another_call_or_of_nobody_known_changes_nothing() {
 }
 
 #[test]
+fn of_what_is_never_answered_only_the_newest_wishes_are_kept() {
+    let mut run = Run::new();
+    run.report(EventKind::RoomCreated, 0, None);
+    let wishes = |run: &Run| run.sessions.questions.saved().iter().map(|it| it.1.len()).sum();
+    for nth in 0..1000 {
+        run.sessions.questions.ask(at(nth * 2000), dispatches());
+    }
+    let kept: usize = wishes(&run);
+    assert!((2..=100).contains(&kept), "{kept}");
+    // The first is still when it is asked.
+    assert_eq!(run.sessions.next_question(), Some(at(0)));
+    let none = || Answered::Dispatches { room: room(), dispatches: Vec::new() };
+    run.answer(1_997_000, none());
+    assert_eq!(run.sessions.next_question(), Some(at(1_998_000)), "that was too old for the last");
+    run.answer(1_998_000, none());
+    assert_eq!(wishes(&run), 0);
+}
+
+#[test]
 fn an_event_that_waits_for_a_participant_is_applied_by_the_answer_that_names_it() {
     let record = |is_restarted: bool| {
         let mut run = Run::new();
