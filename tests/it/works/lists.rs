@@ -1,6 +1,6 @@
 //! Lists of egresses and ingresses: what was missed is opened or ended, and nothing that has ended is opened again.
 
-use livekit_otel_model::event::answer::{Answer, Answered, Question};
+use livekit_otel_model::event::answer::{Answer, Answered, Question, WorkList};
 use livekit_otel_model::event::rooms::{Coverage, Rooms};
 
 use super::*;
@@ -15,13 +15,13 @@ fn rooms(millis: i64) -> Decoded {
 }
 
 // The event of a report, as a list has it.
-fn listed(reports: &[Decoded], millis: i64) -> Vec<livekit_otel_model::event::Event> {
-    let mut list = Vec::new();
+fn listed(reports: &[Decoded], millis: i64) -> WorkList {
+    let mut events = Vec::new();
     for report in reports {
-        let Decoded::Events(events) = report else { panic!("{report:?}") };
+        let Decoded::Events(of_report) = report else { panic!("{report:?}") };
         let reported =
             livekit_otel_model::event::ReportedTime { at: at(millis), whole_seconds: false };
-        list.extend(events.iter().cloned().map(|mut event| {
+        events.extend(of_report.iter().cloned().map(|mut event| {
             event.reported = Some(reported);
             if let Some(work) = &mut event.work {
                 work.is_start = false;
@@ -29,7 +29,7 @@ fn listed(reports: &[Decoded], millis: i64) -> Vec<livekit_otel_model::event::Ev
             event
         }));
     }
-    list
+    WorkList { events, is_complete: true }
 }
 
 fn answer(content: Answered, millis: i64) -> Decoded {
@@ -137,6 +137,21 @@ fn what_two_lists_in_a_row_lack_has_ended() {
         run.apply(end, &list(std::slice::from_ref(&started), end)).wait();
         run.span(name);
     }
+}
+
+#[test]
+fn a_page_that_is_not_the_last_ends_nothing() {
+    let page = |answered: fn(WorkList) -> Answered, millis| {
+        answer(answered(WorkList { events: Vec::new(), is_complete: false }), millis)
+    };
+    let mut run = run();
+    run.apply(2000, &active(2000)).apply(2000, &publishing(2000));
+    for nth in 1..5 {
+        run.apply(nth * MINUTE, &page(Answered::Egresses, nth * MINUTE)).restart();
+        run.apply(nth * MINUTE, &page(Answered::Ingresses, nth * MINUTE)).restart();
+    }
+    run.tick(10 * MINUTE);
+    assert!(run.spans(span::EGRESS).is_empty() && run.spans(span::INGRESS).is_empty());
 }
 
 #[test]

@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use super::outputs::Outputs;
 use super::questions::Ask;
 use super::sessions::Sessions;
-use livekit_otel_model::event::{Event, Time, WorkKind};
+use livekit_otel_model::event::answer::WorkList;
+use livekit_otel_model::event::{Time, WorkKind};
 
 // What is listed, and the question for it.
 const LISTS: [(WorkKind, Ask); 2] =
@@ -22,16 +23,16 @@ impl Sessions {
     }
 
     /// Compares a list of `at` with the operations that are known. None of them becomes a log record, as a list
-    /// is no event.
+    /// is no event. Of a list that is not complete nothing is missing.
     pub(super) fn compare_works(
         &mut self,
         kind: WorkKind,
-        list: &[Event],
+        list: &WorkList,
         (at, now): (Time, Time),
         out: &mut Outputs,
     ) {
-        let mut listed = HashSet::with_capacity(list.len());
-        for event in list {
+        let mut listed = HashSet::with_capacity(list.events.len());
+        for event in &list.events {
             let Some(work) = event.work.as_deref().filter(|work| work.kind == kind) else {
                 continue;
             };
@@ -41,7 +42,9 @@ impl Sessions {
             let room = sid.and_then(|sid| self.rooms.get_mut(&sid)).map(|room| &mut **room);
             self.works.list((event, work), room, (at, now), &self.settings);
         }
-        self.works.miss(kind, &listed, (at, now), &self.settings);
+        if list.is_complete {
+            self.works.miss(kind, &listed, (at, now), &self.settings);
+        }
         self.settle(None, now, out);
     }
 }

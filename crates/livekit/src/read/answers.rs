@@ -14,9 +14,14 @@ use super::rooms::{Participant, ParticipantList, Room, RoomList, decode, respons
 use super::unknown::Unknown;
 use super::unreadable::Unreadable;
 use super::work::nanos;
-use livekit_otel_model::event::answer::{Answer, Answered, Dispatch, DispatchJob, Question};
+use livekit_otel_model::event::answer::{
+    Answer, Answered, Dispatch, DispatchJob, Question, WorkList,
+};
 use livekit_otel_model::event::rooms::{Coverage, Rooms};
 use livekit_otel_model::event::{self, Decoded, Event, Identity, RoomSid, Time};
+
+// The most bytes of an id, a name or an error that are read of a dispatch.
+const LONGEST: usize = 256;
 
 /// A request to LiveKit's API.
 #[derive(Debug, Clone, PartialEq)]
@@ -219,11 +224,23 @@ struct JobState {
     worker_id: String,
 }
 
-// `livekit.ListEgressResponse` and `livekit.ListIngressResponse`: both have their items here.
+// `livekit.ListEgressResponse` and `livekit.ListIngressResponse`: both have the same fields.
+#[derive(Clone, PartialEq, Message)]
+struct Page {
+    #[prost(bytes = "vec", repeated, tag = "1")]
+    items: Vec<Vec<u8>>,
+    #[prost(message, optional, tag = "2")]
+    next_page_token: Option<lk::TokenPagination>,
+}
+
+// What is kept of such a page. This message is our own.
 #[derive(Clone, PartialEq, Message)]
 struct Items {
     #[prost(bytes = "vec", repeated, tag = "1")]
     items: Vec<Vec<u8>>,
+    // Whether there are more.
+    #[prost(bool, tag = "2")]
+    is_partial: bool,
 }
 
 impl ApiAnswer {
@@ -276,10 +293,11 @@ impl ApiAnswer {
     }
 }
 
-fn reduced(list: &Items, fields: &[Kept]) -> Result<Items, Unreadable> {
-    let items = list.items.iter().map(|item| kept::keep(item, fields));
+fn reduced(page: &Page, fields: &[Kept]) -> Result<Items, Unreadable> {
+    let items = page.items.iter().map(|item| kept::keep(item, fields));
     let items: Option<_> = items.collect();
-    Ok(Items { items: items.ok_or_else(Unreadable::protobuf)? })
+    let is_partial = page.next_page_token.as_ref().is_some_and(|next| !next.token.is_empty());
+    Ok(Items { items: items.ok_or_else(Unreadable::protobuf)?, is_partial })
 }
 
 impl Asked {
@@ -321,12 +339,12 @@ impl Asked {
 }
 
 impl Items {
-    // Each as an event of that time.
+    // Each is read as an event of that time.
     fn read(
         &self,
         at: Time,
         event: fn(&[u8]) -> Result<lk::AnalyticsEvent, Unreadable>,
-    ) -> Result<Vec<Event>, Unreadable> {
+    ) -> Result<WorkList, Unreadable> {
         let mut events = Vec::with_capacity(self.items.len());
         for item in &self.items {
             let event = from_analytics(&event(item)?, &mut Unknown::default());
@@ -334,7 +352,7 @@ impl Items {
             // An ingress that has no state has never been used.
             events.extend(event.work.is_some().then_some(Event { reported, ..event }));
         }
-        Ok(events)
+        Ok(WorkList { events, is_complete: !self.is_partial })
     }
 }
 
@@ -373,8 +391,10 @@ fn job(message: &Job) -> Option<DispatchJob> {
     })
 }
 
+// A text of bounded length, as the engine keeps it as long as its room.
 fn text(text: &str) -> Option<std::sync::Arc<str>> {
-    (!text.is_empty()).then(|| text.into())
+    let cut = &text[..text.floor_char_boundary(LONGEST)];
+    (!cut.is_empty()).then(|| cut.into())
 }
 
 #[cfg(test)]

@@ -74,11 +74,19 @@ pub enum Answered {
         /// All of them.
         dispatches: Vec<Dispatch>,
     },
-    /// All active egresses. Each has [`Event::work`], read as in an event; it is not an event that
-    /// happened.
-    Egresses(Vec<Event>),
-    /// All ingresses, likewise.
-    Ingresses(Vec<Event>),
+    /// The active egresses.
+    Egresses(WorkList),
+    /// The ingresses.
+    Ingresses(WorkList),
+}
+
+/// Listed egresses or ingresses.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WorkList {
+    /// Each has [`Event::work`], read as in an event; it is not an event that happened.
+    pub events: Vec<Event>,
+    /// Whether these are all of them, and not the first page.
+    pub is_complete: bool,
 }
 
 /// A dispatch of an agent to a room (`livekit.AgentDispatch`).

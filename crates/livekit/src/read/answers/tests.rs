@@ -209,7 +209,9 @@ fn egresses_are_read_as_those_of_events() {
         ..Default::default()
     };
     let response = lk::ListEgressResponse { items: vec![info.clone()], next_page_token: None };
-    let Answered::Egresses(events) = read(&Question::Egresses, &response) else {
+    let Answered::Egresses(WorkList { events, is_complete: true }) =
+        read(&Question::Egresses, &response)
+    else {
         panic!("no egresses")
     };
     let whole = lk::AnalyticsEvent {
@@ -242,12 +244,53 @@ fn ingresses_that_were_used_are_read_as_those_of_events() {
     };
     let items = vec![info(Some(state)), info(None)];
     let response = lk::ListIngressResponse { items, next_page_token: None };
-    let Answered::Ingresses(events) = read(&Question::Ingresses, &response) else {
+    let Answered::Ingresses(WorkList { events, .. }) = read(&Question::Ingresses, &response) else {
         panic!("no ingresses")
     };
     let [event] = events.as_slice() else { panic!("{events:?}") };
     let work = event.work.as_ref().unwrap();
     assert_eq!((work.kind, &*work.id, work.is_over), (WorkKind::Ingress, "IN_1/r1", false));
+}
+
+#[test]
+fn a_list_that_has_another_page_is_not_complete() {
+    for (token, is_whole) in [("", true), ("hidden", false)] {
+        let next_page_token = Some(lk::TokenPagination { token: token.to_owned() });
+        let page = lk::ListEgressResponse { items: Vec::new(), next_page_token };
+        let Answered::Egresses(list) = read(&Question::Egresses, &page) else {
+            panic!("no egresses")
+        };
+        assert_eq!(list, WorkList { events: Vec::new(), is_complete: is_whole });
+        let lk::ListEgressResponse { next_page_token, .. } = page;
+        let page = lk::ListIngressResponse { items: Vec::new(), next_page_token };
+        let Answered::Ingresses(list) = read(&Question::Ingresses, &page) else {
+            panic!("no ingresses")
+        };
+        assert_eq!(list, WorkList { events: Vec::new(), is_complete: is_whole });
+    }
+}
+
+#[test]
+fn texts_of_a_dispatch_have_a_bounded_length() {
+    let long = |first: &str| format!("{first}{}", "ä".repeat(LONGEST));
+    let state = lk::JobState { error: long("e"), worker_id: long("AW"), ..lk::JobState::default() };
+    let job = lk::Job { id: long("AJ"), state: Some(state), ..Default::default() };
+    let state = lk::AgentDispatchState { jobs: vec![job], ..Default::default() };
+    let dispatch = lk::AgentDispatch {
+        id: long("AD"),
+        agent_name: long("n"),
+        state: Some(state),
+        ..Default::default()
+    };
+    let response = lk::ListAgentDispatchResponse { agent_dispatches: vec![dispatch] };
+    let Answered::Dispatches { dispatches, .. } = read(&questions()[2], &response) else {
+        panic!("no dispatches")
+    };
+    let [Dispatch { id, agent_name, jobs, .. }] = &*dispatches else { panic!("{dispatches:?}") };
+    let [DispatchJob { id: of_job, worker, error, .. }] = &**jobs else { panic!("{jobs:?}") };
+    let texts = [Some(id), agent_name.as_ref(), Some(of_job), worker.as_ref(), error.as_ref()];
+    // No letter of two bytes is cut in half.
+    assert_eq!(texts.map(|text| text.unwrap().len()), [256, 255, 256, 256, 255]);
 }
 
 #[test]
