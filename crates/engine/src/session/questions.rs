@@ -15,6 +15,8 @@ const ROUNDS: u64 = 10;
 const TOGETHER: Duration = Duration::from_secs(1);
 // The most wishes for one answer, the newest, if the API never answers.
 const WISHES: usize = 32;
+// A question that is never answered waits for at most so many lists of rooms.
+const LONGEST_REST: u32 = 32;
 
 /// Something to ask, by what identifies it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -46,9 +48,14 @@ impl Ask {
         (self.room().cloned(), self.clone())
     }
 
-    // All rooms in turn are asked for these, so they wait for the others.
-    fn is_background(&self) -> bool {
-        matches!(self, Self::Participants(_))
+    // All rooms in turn are asked for their participants, so these wait for the others. What the API did not
+    // answer comes last, as the next answer may take it seconds again.
+    fn rank(&self, wanted: &Wanted) -> usize {
+        match self {
+            _ if wanted.asked > 0 => 2,
+            Self::Participants(_) => 1,
+            _ => 0,
+        }
     }
 }
 
@@ -62,9 +69,8 @@ pub(super) struct Questions {
     /// How many lists of rooms the API has answered.
     pub(super) rounds: u64,
     wanted: BTreeMap<Key, Wanted>,
-    // Their `next`, those in the background apart.
-    urgent: BTreeSet<(Time, Ask)>,
-    background: BTreeSet<(Time, Ask)>,
+    // When each is asked next, by its rank: one of a later queue only if none of those before is due.
+    queues: [BTreeSet<(Time, Ask)>; 3],
 }
 
 #[derive(Debug, Default)]
@@ -73,6 +79,10 @@ struct Wanted {
     since: Vec<Time>,
     // When it is asked, or asked again.
     next: Option<Time>,
+    // How often in a row it was asked without an answer, and for how many lists of rooms it waits since. No output
+    // depends on these: they are not saved.
+    asked: u32,
+    rest: u32,
 }
 
 impl Questions {
@@ -119,18 +129,25 @@ impl Questions {
         let Some(wanted) = self.wanted.get_mut(&ask.key()) else { return };
         wanted.since.retain(|since| *since > at);
         let next = wanted.since.first().copied();
-        self.reschedule(ask, next);
+        self.reschedule(ask, None);
         if next.is_none() {
             self.wanted.remove(&ask.key());
+        } else if let Some(wanted) = self.wanted.get_mut(&ask.key()) {
+            wanted.asked = 0;
+            self.reschedule(ask, next);
         }
     }
 
-    /// A list of rooms at `at` has that room. Only then is anything asked again that the API did not answer:
-    /// of a room that is gone, an answer takes the server seconds.
+    /// A list of rooms at `at` has that room. Only then is anything asked again that the API did not answer,
+    /// and after twice as many lists each time: of a room that is gone, an answer takes the server seconds.
     pub(super) fn listed(&mut self, room: &RoomSid, at: Time) {
         for ask in self.of_room(room) {
-            if self.wanted.get(&ask.key()).is_some_and(|wanted| wanted.next.is_none()) {
-                self.reschedule(&ask, Some(at));
+            let Some(wanted) = self.wanted.get_mut(&ask.key()) else { continue };
+            if wanted.next.is_none() {
+                wanted.rest = wanted.rest.saturating_sub(1);
+                if wanted.rest == 0 {
+                    self.reschedule(&ask, Some(at));
+                }
             }
         }
     }
@@ -159,7 +176,7 @@ impl Questions {
 
     fn reschedule(&mut self, ask: &Ask, next: Option<Time>) {
         let Some(wanted) = self.wanted.get_mut(&ask.key()) else { return };
-        let queue = if ask.is_background() { &mut self.background } else { &mut self.urgent };
+        let Some(queue) = self.queues.get_mut(ask.rank(wanted)) else { return };
         if let Some(before) = std::mem::replace(&mut wanted.next, next) {
             queue.remove(&(before, ask.clone()));
         }
@@ -171,17 +188,19 @@ impl Questions {
         let due = |queue: &BTreeSet<(Time, Ask)>| {
             queue.first().filter(|(at, _)| *at <= now).map(|(_, ask)| ask.clone())
         };
-        let ask = due(&self.urgent).or_else(|| due(&self.background))?;
-        let since = self.wanted.get(&ask.key()).map(|wanted| wanted.since.as_slice());
-        let later = since.into_iter().flatten().copied().find(|since| *since > now);
+        let ask = self.queues.iter().find_map(due)?;
+        self.reschedule(&ask, None);
+        let wanted = self.wanted.get_mut(&ask.key())?;
+        wanted.rest = 1 << wanted.asked.min(LONGEST_REST.ilog2());
+        wanted.asked = wanted.asked.saturating_add(1);
+        let later = wanted.since.iter().copied().find(|since| *since > now);
         self.reschedule(&ask, later);
         Some(ask)
     }
 
     /// When the next is due.
     pub(super) fn next(&self) -> Option<Time> {
-        let next = |queue: &BTreeSet<(Time, Ask)>| queue.first().map(|(at, _)| *at);
-        next(&self.urgent).into_iter().chain(next(&self.background)).min()
+        self.queues.iter().filter_map(|queue| queue.first()).map(|(at, _)| *at).min()
     }
 
     /// What is saved: the questions, and since when their answers are wanted.
@@ -198,3 +217,6 @@ impl Questions {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
