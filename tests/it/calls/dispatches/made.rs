@@ -191,6 +191,7 @@ pub(super) fn named(jobs: &[(&str, Option<&str>)]) -> Dispatch {
     dispatch(Some("helper"), 100, jobs)
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "it is compared with an outcome")]
 pub(super) fn some(outcome: &str, millis: u128) -> Option<(String, u128)> {
     Some((outcome.to_owned(), millis))
 }
