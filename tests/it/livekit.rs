@@ -25,9 +25,9 @@ const SHARED_NAMESPACES: [(&str, &str); 5] = [
     ("lk.track", "client"),
 ];
 
-/// Metrics whose series are by room, participant and track on purpose (`semconv/README.md`). They have ids
-/// and names among their attributes, which LiveKit refuses on metrics.
-const BY_PARTICIPANT: [&str; 2] = ["lk.stream.", "lk.worst."];
+/// Metrics whose series are by room, or by participant and track too, on purpose (`semconv/README.md`). They
+/// have ids and names among their attributes, which LiveKit refuses on metrics.
+const BY_ROOM: [&str; 3] = ["lk.stream.", "lk.usage.", "lk.worst."];
 
 /// Metrics whose series are by room and agent's job on purpose: ids, but no names.
 const BY_JOB: [&str; 3] = ["lk.agent.", "lk.agents.", "gen_ai."];
@@ -385,7 +385,7 @@ fn shared_metric(ours: &Registry, group: &Json, theirs: &Json) -> Vec<String> {
 
 fn metric(ours: &Registry, group: &Json, livekit: &LiveKit) -> Vec<String> {
     let name = group["metric_name"].as_str().unwrap_or_default();
-    let by_participant = BY_PARTICIPANT.iter().any(|prefix| name.starts_with(prefix));
+    let by_room = BY_ROOM.iter().any(|prefix| name.starts_with(prefix));
     let mut found = Vec::new();
     if group["unit"] == "ms" {
         found.push(format!("livekit_metric_unit: {name} is in ms"));
@@ -397,13 +397,13 @@ fn metric(ours: &Registry, group: &Json, livekit: &LiveKit) -> Vec<String> {
     if has_ids && !is_excepted {
         found.push(format!("livekit_cardinality: {name} has ids"));
     }
-    let may_have_ids = by_participant || BY_JOB.iter().any(|prefix| name.starts_with(prefix));
+    let may_have_ids = by_room || BY_JOB.iter().any(|prefix| name.starts_with(prefix));
     if is_excepted && !(has_ids && may_have_ids) {
         found.push(format!("livekit_cardinality: {name} is no exception"));
     }
     let is_personal =
         |key: &&str| is_marked(key) || looks_personal(key) || livekit.has("pii_by_name", key);
-    if let (false, Some(key)) = (by_participant, keys.into_iter().find(is_personal)) {
+    if let (false, Some(key)) = (by_room, keys.into_iter().find(is_personal)) {
         found.push(format!("livekit_pii_metric: {name} has {key}"));
     }
     found
