@@ -72,7 +72,7 @@ impl Sessions {
             if is_of_api {
                 self.questions.listed(sid, now);
                 if self.questions.is_turn_of(sid) {
-                    self.questions.ask(now, Ask::Dispatches(sid.clone()));
+                    self.questions.ask_once(now, Ask::Dispatches(sid.clone()));
                 }
                 if is_new || self.questions.is_turn_of(sid) || may_differ(room, listed, at) {
                     self.questions.ask_once(now, Ask::Participants(sid.clone()));

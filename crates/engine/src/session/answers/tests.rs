@@ -449,6 +449,18 @@ fn of_what_is_never_answered_only_the_newest_wishes_are_kept() {
 }
 
 #[test]
+fn a_rooms_turn_does_not_hurry_what_is_not_answered() {
+    let mut run = Run::new();
+    run.report(EventKind::RoomCreated, 0, None);
+    run.sessions.questions.ask(at(0), dispatches());
+    let asked = (0..60).filter(|nth| {
+        run.list(nth * 60_000, Some(0));
+        run.asked(nth * 60_000).contains(&"dispatches")
+    });
+    assert_eq!(asked.collect::<Vec<_>>(), [0, 1, 3, 7, 15, 31]);
+}
+
+#[test]
 fn an_event_that_waits_for_a_participant_is_applied_by_the_answer_that_names_it() {
     let record = |is_restarted: bool| {
         let mut run = Run::new();
