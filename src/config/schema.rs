@@ -152,7 +152,7 @@ pub(super) struct ListenTls {
 pub(super) struct LiveKit {
     /// Its API keys with their secrets, which sign its webhooks. Used unless the environment has keys.
     pub(super) keys: Pairs,
-    /// Its API, which is asked for the open rooms and what happens in them: `https`, `wss`, `http` or `ws`. Not asked by default.
+    /// Its API, for missed events and agents' dispatches: `https`, `wss`, `http` or `ws`. None by default.
     #[serde(deserialize_with = "api_url")]
     pub(super) url: Option<Uri>,
     /// The key that signs these requests; required if there are several keys.
@@ -295,8 +295,8 @@ pub(super) struct Stats {
     /// `node`, `room`, `participant` or `track`: each of these has its own series.
     #[serde(deserialize_with = "level")]
     pub(super) level: Level,
-    /// Series per instrument, from 1 to 10000000; the rest share one, marked `otel.metric.overflow`. Also of all metrics
-    /// that agents upload, of all that are derived of them, and of all of operations and usage.
+    /// Series per instrument, from 1 to 10000000; the rest share one, marked `otel.metric.overflow`. All metrics that
+    /// agents upload share one such limit, and so do all that are derived from agents' spans.
     #[serde(deserialize_with = "cardinality")]
     pub(super) cardinality_limit: usize,
     /// Whether series have the names of their room and participant beside the ids.

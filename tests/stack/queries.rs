@@ -24,10 +24,10 @@ const WITHOUT_CALLS: [&str; 2] = ["egress-ingress", "telephony"];
 /// What is of the same in the others.
 pub(crate) const OF_WORKS: [&str; 7] = [
     "fleet: Dispatches, by outcome A",
-    "fleet: Failures of works A",
-    "fleet: Failures of works B",
-    "fleet: Failures of works C",
-    "fleet: Failures of works D",
+    "fleet: Failures of operations A",
+    "fleet: Failures of operations B",
+    "fleet: Failures of operations C",
+    "fleet: Failures of operations D",
     "fleet: Time until an agent comes A",
     "fleet: Time until an agent comes B",
 ];

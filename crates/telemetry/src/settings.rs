@@ -296,7 +296,7 @@ impl OtelSettings {
         self
     }
 
-    /// The most series of streams of each instrument; 100,000. Further streams share one series.
+    /// The most series of each instrument of streams, operations and usage; 100,000. Further ones share one series.
     pub fn cardinality_limit(mut self, series: usize) -> Self {
         self.stats.cardinality_limit = series;
         self

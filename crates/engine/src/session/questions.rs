@@ -1,6 +1,5 @@
-//! What to ask LiveKit's API, and when. Each question stays until its answer: an answer is an input like
-//! any other, so that the questions are a function of the inputs. That one was asked changes nothing
-//! here but when it is asked again.
+//! What to ask LiveKit's API, and when. Each question stays until it is answered. An answer is an input like
+//! any other, so the open questions depend on inputs alone. Sending a question changes only when it is sent again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,10 +10,10 @@ use livekit_otel_model::event::{Identity, RoomSid, Time};
 
 // Of every room the participants are listed once in so many rounds.
 const ROUNDS: u64 = 10;
-// Wishes for the same answer are one if they are as close as this.
+// Two requests for the same answer are one if they are as close as this.
 const TOGETHER: Duration = Duration::from_secs(1);
-// The most wishes for one answer, the newest, if the API never answers.
-const WISHES: usize = 32;
+// How many requests for one answer are kept, the newest, if the API never answers.
+const MOST_REQUESTS: usize = 32;
 // A question that is never answered waits for at most so many lists of rooms.
 const LONGEST_REST: u32 = 32;
 
@@ -75,7 +74,7 @@ pub(super) struct Questions {
 
 #[derive(Debug, Default)]
 struct Wanted {
-    // No answer may be older than these; in their order, at least one and at most `WISHES`.
+    // No answer may be older than these; in their order, at least one and at most `MOST_REQUESTS`.
     since: Vec<Time>,
     // When it is asked, or asked again.
     next: Option<Time>,
@@ -86,8 +85,8 @@ struct Wanted {
 }
 
 impl Questions {
-    /// Wants an answer that is not older than `at`. One that is wanted within a second after that will do. Of
-    /// what concerns no room, only the last wish counts.
+    /// Requests an answer that is not older than `at`, unless one is requested for up to a second later. For a question
+    /// that concerns no room, the last request replaces the earlier ones.
     pub(super) fn ask(&mut self, at: Time, ask: Ask) {
         if !self.is_enabled {
             return;
@@ -103,7 +102,7 @@ impl Questions {
         }
         let nth = wanted.since.partition_point(|since| *since < at);
         wanted.since.insert(nth, at);
-        if wanted.since.len() > WISHES {
+        if wanted.since.len() > MOST_REQUESTS {
             // An answer that is new enough for the others is for this.
             wanted.since.remove(0);
         }

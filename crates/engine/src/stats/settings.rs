@@ -8,9 +8,9 @@ use livekit_otel_model::signal::Temporality;
 pub struct Settings {
     /// The finest level at which streams have series.
     pub level: Level,
-    /// The highest number of streams' series of each instrument, of the series of all metrics that other programs
-    /// upload, of those of all metrics that are derived from agents' records, and of those of operations and usage
-    /// together. Those beyond it share one series of each metric, marked with `otel.metric.overflow`.
+    /// The highest number of series of each instrument of streams, operations and usage, of all metrics together that
+    /// other programs upload, and of all metrics together that are derived from agents' records. Those beyond it share
+    /// one series of each metric, marked with `otel.metric.overflow`.
     pub cardinality_limit: usize,
     /// Whether the series of rooms, participants and tracks have the names that belong to their ids.
     pub names: bool,

@@ -189,7 +189,7 @@ async fn every_query_about_calls_recordings_and_dispatches_shows_something() {
         "Ingresses",
         "Agents' jobs",
         "No agent came",
-        "Works failed",
+        "Operations failed",
         "Egresses stuck",
     ];
     let is_new = |title: &str| titles.contains(&title) || title.ends_with(" minutes");
