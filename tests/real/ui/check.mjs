@@ -29,6 +29,19 @@ const browser = await chromium.launch({
   ],
 });
 
+// On a busy machine Chromium now and then can't capture a picture that it can the next time.
+async function picture(page, name, options = {}) {
+  for (let left = 4; ; left -= 1) {
+    try {
+      return await page.screenshot({ path: join(screenshots, name), ...options });
+    } catch (error) {
+      if (left === 0) {
+        throw error;
+      }
+    }
+  }
+}
+
 async function open(look, url) {
   const context = await browser.newContext({
     viewport: { width: look.width, height: look.height },
@@ -143,7 +156,7 @@ async function attributes({ page, where }, table, word) {
   if (!await target.isVisible()) wrong(where, "the attributes are not shown");
   if (!(await target.innerText()).includes(word)) wrong(where, "there are no attributes");
   const name = new URL(page.url()).pathname.replaceAll("/", "_");
-  await page.screenshot({ path: join(screenshots, `attributes${table}${name}.png`) });
+  await picture(page, `attributes${table}${name}.png`);
   await target.locator("a", { hasText: "Close" }).focus();
   await page.keyboard.press("Enter");
   if (await target.isVisible()) wrong(where, "the attributes are not hidden");
@@ -159,7 +172,7 @@ async function filters({ page, where }) {
   if (links === 0) wrong(where, "the filter does not show the callee");
   if (await page.locator("main", { hasText: "user-0-" }).count() > 0) wrong(where, "the filter shows others");
   const name = new URL(page.url()).pathname.replaceAll("/", "_");
-  await page.screenshot({ path: join(screenshots, `filtered${name}.png`) });
+  await picture(page, `filtered${name}.png`);
   await page.locator("a", { hasText: "Show all" }).click();
   if (new URL(page.url()).search !== "") wrong(where, `there still is a filter: ${page.url()}`);
 }
@@ -178,7 +191,7 @@ for (const url of all) {
   for (const look of LOOKS) {
     const opened = await open(look, url);
     const name = `${look.name}${new URL(url).pathname.replaceAll("/", "_")}.png`;
-    await opened.page.screenshot({ path: join(screenshots, name), fullPage: true });
+    await picture(opened.page, name, { fullPage: true });
     seen.looks += 1;
     seen.checks += await accessible(opened);
     await fits(opened);
