@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::event_time::earliest;
 use livekit_otel_model::event::{SipCall, SipStatus, Time};
 use livekit_otel_model::semconv::key;
 use livekit_otel_model::signal::Attribute;
@@ -72,8 +73,8 @@ impl Call {
         if left {
             self.last = self.last.max(call.status);
         }
-        self.invited = earliest(self.invited, call.invited);
-        self.answered = earliest(self.answered, call.answered);
+        earliest(&mut self.invited, call.invited);
+        earliest(&mut self.answered, call.answered);
         self.has_tag |= call.has_tag;
     }
 
@@ -85,7 +86,7 @@ impl Call {
                 self.polled_waiting = self.polled_waiting.max(Some(at));
             }
             Some(SipStatus::Automation | SipStatus::Active) => {
-                self.polled_active = earliest(self.polled_active, Some(at));
+                earliest(&mut self.polled_active, at);
             }
             Some(SipStatus::Hangup) | None => {}
         }
@@ -125,8 +126,4 @@ impl Call {
     pub(super) fn left_waiting(&self) -> bool {
         matches!(self.last, Some(SipStatus::Dialing | SipStatus::Ringing))
     }
-}
-
-fn earliest(known: Option<Time>, new: Option<Time>) -> Option<Time> {
-    known.into_iter().chain(new).min()
 }

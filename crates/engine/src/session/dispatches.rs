@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::event_time::{CUT, earliest};
 use super::settings::Settings;
 use livekit_otel_model::event::answer::{self, DispatchJob};
 use livekit_otel_model::event::rooms::ListedParticipant;
@@ -19,8 +20,6 @@ pub(super) const LISTED_AFTER: Duration = Duration::from_secs(6);
 const LOOKED_FOR: Duration = Duration::from_mins(1);
 // A room that is older than this when it is first heard of was open before.
 const FIRST_HEARD: Duration = Duration::from_secs(5);
-// What is cut off of a time at most.
-const CUT: Duration = Duration::from_nanos(999_999_999);
 // How much our clock may be behind the server's: one event with a wrong time must not bring deadlines forward.
 const MOST_BEHIND: i64 = 2_000_000_000;
 // How many dispatches of a room, how many jobs of a dispatch, and how many ids are kept.
@@ -366,10 +365,6 @@ impl Dispatches {
 /// The identity that the agent of a job has, unless it has chosen another (livekit-agents, job.py, `accept`).
 fn identity_of(job: &str) -> Option<Identity> {
     Identity::new(&format!("agent-{job}"))
-}
-
-fn earliest(known: &mut Option<Time>, time: Time) {
-    *known = Some(known.map_or(time, |known| known.min(time)));
 }
 
 fn shift(at: Time, by: i64) -> Time {

@@ -6,8 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use livekit_otel_model::event::{Event, EventKind, Time};
 
-// What is cut off of a time at most.
-const CUT: Duration = Duration::from_nanos(999_999_999);
+/// What is cut off of a time at most.
+pub(super) const CUT: Duration = Duration::from_nanos(999_999_999);
+
+/// Keeps the earlier of what is known and another time.
+pub(super) fn earliest(known: &mut Option<Time>, time: impl Into<Option<Time>>) {
+    *known = known.iter().copied().chain(time.into()).min();
+}
 
 /// When something happened, and how exactly that is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

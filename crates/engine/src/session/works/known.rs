@@ -10,6 +10,7 @@ use super::stuck::{Stuck, Times, Watch};
 use crate::facts::WorkDone;
 use crate::ids;
 use crate::session::attributes::attribute;
+use crate::session::event_time::earliest;
 use crate::session::failure;
 use crate::session::legs::{Answer, Leg};
 use crate::session::presence::{END_BY_LIST, Presence};
@@ -125,7 +126,7 @@ impl Known {
         earliest(&mut self.result_started, work.result_started);
         earliest(&mut self.began, work.is_start.then_some(at));
         if work.is_over {
-            earliest(&mut self.over, Some(at));
+            earliest(&mut self.over, at);
             earliest(&mut self.ended, work.ended);
         }
         let rank = Rank::of(work, at);
@@ -419,10 +420,6 @@ impl Known {
             _ => (self.joined.answer(), self.joined.answered()),
         }
     }
-}
-
-fn earliest(known: &mut Option<Time>, time: Option<Time>) {
-    *known = [*known, time].into_iter().flatten().min();
 }
 
 // The room, participant and node of the event, if they are known.
