@@ -64,7 +64,12 @@ async fn ready(State(admin): State<Admin>) -> Response {
 
 async fn status(State(admin): State<Admin>) -> Response {
     let disk_bytes = admin.budget.as_ref().map(|budget| budget.on_disk());
-    let status = Status::new(admin.ledger.snapshot(), disk_bytes, admin.dead_letters.len());
+    let status = Status::new(
+        admin.ledger.snapshot(),
+        admin.ledger.health().report(),
+        disk_bytes,
+        admin.dead_letters.len(),
+    );
     let json = serde_json::to_vec_pretty(&status).unwrap_or_default();
     ([(CONTENT_TYPE, "application/json")], json).into_response()
 }

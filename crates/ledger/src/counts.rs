@@ -7,6 +7,7 @@ use livekit_otel_model::event::Unknown;
 use livekit_otel_model::{Signal, Source};
 
 use crate::connections::{self, Listener};
+use crate::health::Health;
 use crate::reason::{Lost, RecordingOutcome, Refused};
 use crate::snapshot::{Delivered, Input, Output, Processed, Snapshot};
 
@@ -18,7 +19,7 @@ struct InputCounts {
     merged: AtomicU64,
     dead_letters: AtomicU64,
     unusable: AtomicU64,
-    refused: [AtomicU64; 5],
+    refused: [AtomicU64; 13],
 }
 
 #[derive(Debug, Default)]
@@ -45,9 +46,15 @@ pub struct Ledger {
     snapshot_damaged: AtomicU64,
     journal_failures: AtomicU64,
     durable: AtomicBool,
+    health: Health,
 }
 
 impl Ledger {
+    /// What does not work now.
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
     /// `n` items of `source` (webhooks, events, stats, lists of rooms) are in the journal. To be counted
     /// before they can be processed.
     pub fn accepted(&self, source: Source, n: u64) {

@@ -5,7 +5,7 @@
 //! lost(reason)`. [`Snapshot::check`] holds at any time, as a record is counted as accepted before its
 //! outcome can be counted. Counts are atomics: counting never blocks.
 //!
-//! [`report`] renders the ledger as a table, [`status`] as JSON; [`faults`] notes parts of the program
+//! [`report`] renders the ledger as a table, [`status`] as JSON; [`health`] says what does not work now; [`faults`] notes parts of the program
 //! that panicked. This crate knows the model, and nothing of files, sockets or LiveKit's messages.
 //!
 //! Unit tests are in each module; each scenario in the root's `tests/it` ends with [`Snapshot::check`].
@@ -15,6 +15,7 @@ mod connections;
 mod counts;
 pub mod faults;
 mod grouped;
+pub mod health;
 mod reason;
 pub mod report;
 mod snapshot;

@@ -8,10 +8,26 @@ use serde::{Deserialize, Deserializer, Serializer};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refused {
-    /// The token is missing, wrong, expired, of an unknown key, or does not sign the body.
+    /// There is no token.
+    NoToken,
+    /// The token's `iss` is none of the API keys.
+    UnknownKey,
+    /// The token's signature is not of its API key's secret.
+    Signature,
+    /// The token is expired, or was signed too long ago.
+    Expired,
+    /// The token is not valid yet.
+    NotYetValid,
+    /// The body is not the one that was signed.
+    BodyHash,
+    /// The token is valid, but does not allow this.
+    NoGrant,
+    /// The token is malformed, or something else is wrong with it; or LiveKit's API refuses ours.
     Unauthorized,
     /// It exceeds the size limit.
     TooLarge,
+    /// Nothing is served at this path, or not to this client.
+    WrongPath,
     /// A protobuf message that can't be read, or a body that is incomplete.
     Malformed,
     /// The journal is full; the sender is asked to retry.
@@ -22,14 +38,35 @@ pub enum Refused {
 
 impl Refused {
     /// All, in the order of the report.
-    pub const ALL: [Self; 5] =
-        [Self::Unauthorized, Self::TooLarge, Self::Malformed, Self::Busy, Self::Unavailable];
+    pub const ALL: [Self; 13] = [
+        Self::NoToken,
+        Self::UnknownKey,
+        Self::Signature,
+        Self::Expired,
+        Self::NotYetValid,
+        Self::BodyHash,
+        Self::NoGrant,
+        Self::Unauthorized,
+        Self::TooLarge,
+        Self::WrongPath,
+        Self::Malformed,
+        Self::Busy,
+        Self::Unavailable,
+    ];
 
     /// The emitted value.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::NoToken => "no_token",
+            Self::UnknownKey => "unknown_key",
+            Self::Signature => "signature",
+            Self::Expired => "expired",
+            Self::NotYetValid => "not_yet_valid",
+            Self::BodyHash => "body_hash",
+            Self::NoGrant => "no_grant",
             Self::Unauthorized => "unauthorized",
             Self::TooLarge => "too_large",
+            Self::WrongPath => "wrong_path",
             Self::Malformed => "malformed",
             Self::Busy => "busy",
             Self::Unavailable => "unavailable",

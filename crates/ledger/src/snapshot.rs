@@ -68,7 +68,7 @@ pub struct Input {
     pub unusable: u64,
     /// Not accepted, by reason.
     #[serde(with = "reason")]
-    pub refused: [(Refused, u64); 5],
+    pub refused: [(Refused, u64); 13],
 }
 
 impl Input {

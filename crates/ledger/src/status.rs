@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::health::Report;
 use crate::snapshot::Snapshot;
 
 /// The ledger, and what the journal and the dead letters hold.
@@ -25,11 +26,19 @@ pub struct Status {
     /// How many dead letters are kept.
     #[serde(rename = "set_aside")]
     pub dead_letters: usize,
+    /// What does not work now.
+    #[serde(default)]
+    pub health: Report,
 }
 
 impl Status {
     /// The status of a program with this ledger.
-    pub fn new(ledger: Snapshot, disk_bytes: Option<u64>, dead_letters: usize) -> Self {
+    pub fn new(
+        ledger: Snapshot,
+        health: Report,
+        disk_bytes: Option<u64>,
+        dead_letters: usize,
+    ) -> Self {
         let waiting = ledger.outputs.iter();
         let waiting = waiting.map(|row| (row.signal.as_str().to_owned(), row.waiting()));
         let waiting = waiting.collect();
@@ -37,7 +46,7 @@ impl Status {
         let imbalances = imbalances.map(|row| (row.row.to_owned(), row.settled - row.accepted));
         let imbalances = imbalances.collect();
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        Self { version, ledger, waiting, imbalances, disk_bytes, dead_letters }
+        Self { version, ledger, waiting, imbalances, disk_bytes, dead_letters, health }
     }
 }
 
@@ -56,7 +65,7 @@ mod tests {
         ledger.queued(Signal::Logs, 5);
         ledger.lost(Signal::Logs, Lost::Rejected, 2);
         ledger.delivered(Signal::Traces, 7);
-        let status = Status::new(ledger.snapshot(), Some(4096), 1);
+        let status = Status::new(ledger.snapshot(), ledger.health().report(), Some(4096), 1);
         let json = serde_json::to_value(&status).unwrap();
         assert_eq!(json["inputs"][0]["refused"]["busy"], 1);
         assert_eq!(json["outputs"][1]["lost"]["rejected"], 2);
