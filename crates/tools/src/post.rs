@@ -6,11 +6,11 @@ use bytes::Bytes;
 use http::{StatusCode, Uri};
 use http_body_util::Full;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use thiserror::Error;
 
 use livekit_otel_livekit::post::{self, PostError, SignedWebhook};
-use livekit_otel_transport::{chain, client};
+use livekit_otel_transport::chain;
+use livekit_otel_transport::client::{self, PlainConnector};
 
 // A load lasts for seconds, so a longer pause would end it.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
@@ -28,7 +28,7 @@ pub(crate) enum WebhookError {
 
 /// The server's address and its API key. Connections are kept open.
 pub(crate) struct Webhooks {
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client<PlainConnector, Full<Bytes>>,
     to: Uri,
     key: String,
     secret: String,

@@ -10,7 +10,6 @@ use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Request, StatusCode, Uri, response};
 use http_body_util::Full;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use livekit_token::AccessTokenError;
 use prost::Message;
 use thiserror::Error;
@@ -20,7 +19,8 @@ use crate::capture::Upload;
 use livekit_otel_livekit::{token, uploads};
 use livekit_otel_model::Source;
 use livekit_otel_model::printable::visible;
-use livekit_otel_transport::{chain, client};
+use livekit_otel_transport::chain;
+use livekit_otel_transport::client::{self, PlainConnector};
 
 // For how long agents send the same again.
 const REQUESTS: Duration = Duration::from_secs(10);
@@ -53,7 +53,7 @@ pub enum UploadError {
 
 /// The server's address and its API key. Connections are kept open.
 pub(crate) struct Uploads {
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client<PlainConnector, Full<Bytes>>,
     base: String,
     key: String,
     secret: String,

@@ -9,13 +9,18 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Builder, Client as Legacy};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use thiserror::Error;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::greeting::Greeting;
 
 /// Connects to `http` URLs, and with the feature `tls` to `https` URLs.
 #[cfg(feature = "tls")]
-pub type Connector = hyper_rustls::HttpsConnector<HttpConnector>;
+pub type Connector = Greeting<hyper_rustls::HttpsConnector<HttpConnector>>;
 /// Connects to `http` URLs, and with the feature `tls` to `https` URLs.
 #[cfg(not(feature = "tls"))]
-pub type Connector = HttpConnector;
+pub type Connector = Greeting<HttpConnector>;
+/// Connects to `http` URLs.
+pub type PlainConnector = Greeting<HttpConnector>;
 
 /// Sends requests over HTTP/1.1, and over TLS with the feature `tls`.
 pub type Client = Legacy<Connector, Full<Bytes>>;
@@ -45,8 +50,17 @@ pub fn tcp() -> HttpConnector {
 }
 
 /// A client for `http` alone. An answer with a head of more than 128 KiB is an error.
-pub fn plain() -> Legacy<HttpConnector, Full<Bytes>> {
-    builder().build(tcp())
+pub fn plain() -> Legacy<PlainConnector, Full<Bytes>> {
+    builder().build(with_http(tcp()))
+}
+
+/// A channel for gRPC that connects at the first call, and again after a connection is lost. `endpoint` has a
+/// timeout for connecting, which includes TLS.
+pub fn channel(endpoint: &Endpoint) -> Channel {
+    let mut tcp = tcp();
+    // tonic adds TLS.
+    tcp.enforce_http(false);
+    endpoint.connect_with_connector_lazy(Greeting::grpc(tcp))
 }
 
 /// Creates a client. An answer with a head of more than 128 KiB is an error.
@@ -81,15 +95,21 @@ fn connector(https: bool) -> Result<Connector, CertificatesError> {
 #[cfg(feature = "tls")]
 pub fn with_tls(mut tcp: HttpConnector, config: rustls::ClientConfig) -> Connector {
     tcp.enforce_http(false);
-    hyper_rustls::HttpsConnectorBuilder::new()
+    let https = hyper_rustls::HttpsConnectorBuilder::new()
         .with_tls_config(config)
         .https_or_http()
         .enable_http1()
-        .wrap_connector(tcp)
+        .wrap_connector(tcp);
+    Greeting::http1(https)
+}
+
+/// Connects through `tcp` to `http` URLs.
+pub fn with_http(tcp: HttpConnector) -> PlainConnector {
+    Greeting::http1(tcp)
 }
 
 #[cfg(not(feature = "tls"))]
 #[allow(clippy::unnecessary_wraps)] // it fails with TLS only
 fn connector(_: bool) -> Result<Connector, CertificatesError> {
-    Ok(tcp())
+    Ok(with_http(tcp()))
 }

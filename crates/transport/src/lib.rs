@@ -1,6 +1,8 @@
 //! HTTP and gRPC clients, and helpers for their errors and retries.
 //!
 //! - [`client`]: an HTTP client with the system's certificates.
+//! - [`greeting`]: connections that fail with a cause where the server speaks another protocol.
+//! - [`hint`]: the likely reason of a failed request, and what to do.
 //! - [`frames`]: gRPC messages as bytes, and answers that are judged by their status alone.
 //! - [`tls`]: the PEM files of a client.
 //! - [`chain`] formats an error with its causes, [`jittered`] spreads retries, [`retry_after`] reads how
@@ -13,6 +15,8 @@
 pub mod certificates;
 pub mod client;
 pub mod frames;
+pub mod greeting;
+pub mod hint;
 pub mod tls;
 
 use std::time::{Duration, SystemTime};

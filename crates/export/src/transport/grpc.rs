@@ -13,6 +13,7 @@ use crate::answer::{self, Answer};
 use crate::error::StartError;
 use crate::settings::{Compression, Target};
 use livekit_otel_model::Signal;
+use livekit_otel_transport::client;
 use livekit_otel_transport::frames::RawCodec;
 use livekit_otel_transport::frames::status::{ByStatus, MAX_HEADERS};
 
@@ -44,7 +45,7 @@ impl Grpc {
         }
         Ok(Self {
             // Connects at the first request, and again after a connection is lost.
-            channel: ByStatus(endpoint.connect_lazy()),
+            channel: ByStatus(client::channel(&endpoint)),
             path: path(signal),
             headers: MetadataMap::from_headers(headers),
             compression: match target.compression {

@@ -112,5 +112,5 @@ fn connector(signal: Signal, target: &Target) -> Result<Connector, StartError> {
 #[cfg(not(feature = "tls"))]
 #[allow(clippy::unnecessary_wraps)] // it fails with TLS only
 fn connector(_: Signal, target: &Target) -> Result<Connector, StartError> {
-    Ok(tcp(target))
+    Ok(client::with_http(tcp(target)))
 }

@@ -36,6 +36,7 @@ use livekit_otel_livekit::messages::{
 use livekit_otel_livekit::{guid, method};
 use livekit_otel_model::Source;
 use livekit_otel_model::event::Time;
+use livekit_otel_transport::client;
 use livekit_otel_transport::tls::Tls;
 
 const KINDS: [Source; 3] = [Source::Stats, Source::Events, Source::NodeRooms];
@@ -59,7 +60,7 @@ impl AnalyticsForwarder {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn start(settings: ForwardSettings) -> Result<Self, ForwardError> {
-        let channel = endpoint(&settings)?.connect_lazy();
+        let channel = client::channel(&endpoint(&settings)?);
         let lanes = KINDS.map(|_| Arc::new(Lane::new(settings.max_bytes)));
         let mut tasks = Vec::new();
         for (kind, lane) in KINDS.into_iter().zip(&lanes) {
