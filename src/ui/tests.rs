@@ -28,10 +28,21 @@ fn play_as(scenario: &str, lines: usize, write: &dyn Fn(&str) -> String, to: &mu
 fn play_file(file: &str, lines: usize, write: &dyn Fn(&str) -> String, to: &mut Store) {
     let root = env!("CARGO_MANIFEST_DIR");
     let text = std::fs::read_to_string(format!("{root}/tests/{file}.jsonl")).unwrap();
+    let all: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    play_lines(&all, lines, write, to);
+}
+
+/// Plays the first `lines` of a capture, and its remaining timers if these are all lines.
+pub(super) fn play_lines(
+    all: &[serde_json::Value],
+    lines: usize,
+    write: &dyn Fn(&str) -> String,
+    to: &mut Store,
+) {
     let mut engine: Option<Engine> = None;
     let mut out = Batch::default();
-    for line in text.lines().take(lines) {
-        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+    for line in all.iter().take(lines) {
         let at = Time::from_millis(line["at"].as_i64().unwrap()).unwrap();
         let engine = engine.get_or_insert_with(|| {
             Engine::new(session::Settings::default(), stats::Settings::default(), at)
@@ -47,7 +58,7 @@ fn play_file(file: &str, lines: usize, write: &dyn Fn(&str) -> String, to: &mut 
         pass(&mut out, write, to);
     }
     let mut engine = engine.unwrap();
-    if text.lines().count() <= lines {
+    if all.len() <= lines {
         while let Some(due) = engine.next_deadline() {
             engine.tick(due, &mut out);
         }

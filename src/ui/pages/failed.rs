@@ -14,6 +14,9 @@ use livekit_otel_model::semconv::{key, span};
 use livekit_otel_model::signal::{Attribute, LogRecord};
 use livekit_otel_tools::labels::{AttributeLookup, count};
 
+#[cfg(test)]
+pub(super) mod tests;
+
 /// A failure.
 pub(super) struct Failed<'a> {
     /// When it was over, or known to be stuck.
@@ -143,7 +146,7 @@ pub(super) fn numbers(attributes: &[Attribute]) -> [Option<&str>; 2] {
 // A failure of an agent, with its turn if that is on the page.
 fn of_agent<'p>(people: &'p People<'_>, failure: &'p Failure<'_>) -> Failed<'p> {
     let turn = people.turns.iter().position(|turn| turn.has(failure));
-    let sid = people.room.agents.agent(failure.job);
+    let sid = people.room.agent(failure.job);
     let id = turn.and_then(|place| turns::id_of(people, place));
     Failed {
         at: failure.end,

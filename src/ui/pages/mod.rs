@@ -34,3 +34,6 @@ pub(super) use filter::Filter;
 pub(super) use layout::not_found;
 pub(super) use room::{participant, room};
 pub(super) use rooms::rooms;
+
+#[cfg(test)]
+pub(super) use failed::tests::Counted;

@@ -80,7 +80,7 @@ impl<'a> People<'a> {
         }
         let (turns, failed) = (room.agents.turns(), room.agents.failed());
         let failed_bars = room.failed();
-        let of_agents = failed.iter().filter_map(|failure| room.agents.agent(failure.job));
+        let of_agents = failed.iter().filter_map(|failure| room.agent(failure.job));
         for sid in of_agents.chain(failed_bars.iter().filter_map(|bar| bar.participant())) {
             if let Some(person) = people.get_mut(sid) {
                 person.failures += 1;

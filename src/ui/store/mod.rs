@@ -3,6 +3,8 @@
 
 mod apart;
 mod bar;
+#[cfg(test)]
+mod joins_tests;
 mod limits;
 mod live;
 mod open;

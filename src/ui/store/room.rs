@@ -13,6 +13,7 @@ use livekit_otel_model::event::{Direction, StreamStat, Time};
 use livekit_otel_model::semconv::{event, key, span};
 use livekit_otel_model::signal::{Attribute, LogRecord, Severity, Span};
 use livekit_otel_pipeline::{AgentError, AgentSpan};
+use livekit_otel_tools::causes::Causes;
 use livekit_otel_tools::labels::AttributeLookup;
 
 /// The state of a room or a participant.
@@ -256,18 +257,25 @@ impl Room {
         self.bars().find(|bar| bar.name == span::ROOM)
     }
 
-    /// The bars that failed, each failure once, and operations that are stuck.
+    /// The bars that failed, each failure once, and operations that are stuck. What the agent of a job reports
+    /// is among [`Agents::failed`].
     pub(in crate::ui) fn failed(&self) -> Vec<&Bar> {
-        let all: Vec<&Bar> =
-            self.bars().filter(|bar| bar.failed() || bar.stuck().is_some()).collect();
-        // A participant fails with what failed of it: its connection, its SIP call or its job.
-        let is_cause = |bar: &&Bar| {
-            matches!(bar.name, span::PARTICIPANT_CONNECT | span::SIP_CALL | span::AGENT_JOB)
-        };
-        let of = |bar: &'_ Bar| (bar.participant().map(str::to_owned), bar.error_type().to_owned());
-        let causes: BTreeSet<_> = all.iter().copied().filter(is_cause).map(of).collect();
-        let is_within = |bar: &&Bar| bar.name == span::PARTICIPANT && causes.contains(&of(bar));
-        all.into_iter().filter(|bar| !is_within(bar)).collect()
+        let mut causes = Causes::default();
+        for bar in self.bars().filter(|bar| bar.failed()) {
+            causes.add(bar.name, &bar.attributes[..]);
+        }
+        for job in self.agents.failed_jobs() {
+            causes.add_reported(job, self.agent(Some(job)));
+        }
+        let counts = |bar: &&Bar| bar.failed() && !causes.explain(bar.name, &bar.attributes[..]);
+        self.bars().filter(|bar| counts(bar) || bar.stuck().is_some()).collect()
+    }
+
+    /// The participant that is the agent of a job.
+    pub(in crate::ui) fn agent(&self, job: Option<&str>) -> Option<&str> {
+        let is_it = |bar: &&Bar| bar.name == span::AGENT_JOB && bar.text(key::JOB_ID) == job;
+        let of_bar = || self.bars().find(is_it)?.participant();
+        self.agents.agent(job).or_else(|| job.and_then(|_| of_bar()))
     }
 
     /// The records of failures that have no span.
@@ -276,6 +284,11 @@ impl Room {
         let failed: BTreeSet<&str> = failed.filter_map(Bar::work_id).collect();
         let has_span = move |record: &LogRecord| match &*record.event_name {
             event::API_CALL | event::WEBHOOK => true,
+            // Its error is a kind of model. That of a transcription has no span.
+            event::AGENT_SESSION_RECORDED => {
+                let text = |key| record.attributes.text(key);
+                self.agents.has_failed_model(text(key::JOB_ID), text(key::ERROR_TYPE))
+            }
             // It repeats the error of the ingress's last session.
             event::INGRESS_DELETED => {
                 record.attributes.text(key::INGRESS_ID).is_some_and(|id| failed.contains(id))

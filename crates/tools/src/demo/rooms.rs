@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::received::{Span, failed};
 use super::turns::{self, Job};
+use crate::causes::Causes;
 use crate::labels::rank;
 use livekit_otel_model::semconv::{key, span};
 
@@ -27,6 +28,7 @@ pub(super) struct Room<'a> {
     pub(super) end: u64,
     identities: HashMap<&'a str, &'a str>,
     tracks: HashMap<&'a str, &'a Span>,
+    causes: Causes<'a>,
 }
 
 /// A participant's span and its children, ordered by [`crate::labels::rank`] and time.
@@ -67,6 +69,11 @@ impl<'a> Room<'a> {
     /// The span of the track `sid`.
     pub(super) fn track(&self, sid: &str) -> Option<&'a Span> {
         self.tracks.get(sid).copied()
+    }
+
+    /// Whether a span is a failure that counts: it failed, and no other span says more of the same failure.
+    pub(super) fn is_failure(&self, span: &Span) -> bool {
+        failed(span) && !self.causes.explain(&span.name, &span.attributes)
     }
 
     /// How many of its spans are named `name`.
@@ -117,10 +124,12 @@ fn room<'a>(sid: &'a str, mut spans: Vec<&'a Span>) -> Room<'a> {
         end: all().map(|span| span.end).max().unwrap_or(0),
         identities: HashMap::new(),
         tracks: HashMap::new(),
+        causes: Causes::default(),
     };
     let (participants, rest): (Vec<&Span>, Vec<&Span>) =
         spans.into_iter().partition(|span| span.name == span::PARTICIPANT);
     let mut places = HashMap::new();
+    let mut agents = HashMap::new();
     for span in participants {
         places.insert((&span.trace_id, &span.span_id), room.participants.len());
         room.participants.push(Participant { span, children: Vec::new() });
@@ -140,9 +149,25 @@ fn room<'a>(sid: &'a str, mut spans: Vec<&'a Span>) -> Room<'a> {
             Some(&place) => room.participants[place].children.push(span),
             None if room.span.is_some_and(|own| std::ptr::eq(own, span)) => {}
             // The job's own spans show it better.
-            None if span.name == span::AGENT_JOB && room.has_job(span) => {}
+            None if span.name == span::AGENT_JOB && room.has_job(span) => {
+                let job = span.attributes.text(key::JOB_ID);
+                agents.extend(job.zip(span.attributes.text(key::PARTICIPANT_ID)));
+            }
             None => room.others.push(span),
         }
     }
+    room.causes = causes(&room, &agents);
     room
+}
+
+// With the participants of agents by their jobs.
+fn causes<'a>(room: &Room<'a>, agents: &HashMap<&'a str, &'a str>) -> Causes<'a> {
+    let mut causes = Causes::default();
+    for span in room.all().filter(|span| failed(span)) {
+        causes.add(&span.name, &span.attributes);
+    }
+    for job in room.jobs.iter().filter(|job| job.span.is_some_and(failed)) {
+        causes.add_reported(job.id, agents.get(job.id).copied());
+    }
+    causes
 }

@@ -136,6 +136,55 @@ fn failures_and_inferred_ends_are_marked() {
 }
 
 #[test]
+fn a_join_that_failed_is_one_failure() {
+    let (kind, message) = ("connection_aborted", "the media connection was never made");
+    let mut room = Room::new("RM_one", "one", 9, 30_000.0);
+    let ada = room.participant("PA_1", "ada", (0.0, 20_000.0));
+    room.failed(kind, message);
+    let who = vec![sample::text(key::PARTICIPANT_ID, "PA_1")];
+    room.add(span::PARTICIPANT_CONNECT, Some(ada), (0.0, 20_000.0), who);
+    room.failed(kind, message);
+    let text = plain(&of(room));
+    assert!(text.contains("0 subscribes, 1 FAILED"), "{text}");
+    assert_eq!(text.matches("✗ FAILED").count(), 1, "{text}");
+    // Both spans failed, and both bars say so.
+    assert_eq!(text.matches("─✗\n").count() + text.matches("█✗\n").count(), 2, "{text}");
+
+    // Of 24 such joins, 4 are left out.
+    let mut room = Room::new("RM_many", "many", 9, 30_000.0);
+    let sids: Vec<String> = (0..24).map(|n| format!("PA_{n}")).collect();
+    for sid in &sids {
+        let above = room.participant(sid, sid, (0.0, 20_000.0));
+        room.failed(kind, message);
+        let who = vec![sample::text(key::PARTICIPANT_ID, sid)];
+        room.add(span::PARTICIPANT_CONNECT, Some(above), (0.0, 20_000.0), who);
+        room.failed(kind, message);
+    }
+    let text = plain(&of(room));
+    assert!(text.contains("0 subscribes, 24 FAILED"), "{text}");
+    assert!(text.contains("4 more participants with 8 spans, 4 FAILED"), "{text}");
+}
+
+#[test]
+fn a_job_that_failed_is_one_failure_in_the_agents_own_words() {
+    let mut room = Room::new("RM_job", "job", 9, 30_000.0);
+    room.participant("PA_agent", "agent-AJ_1", (0.0, 20_000.0));
+    room.failed("agent_error", "the agent failed");
+    let of_agent =
+        [sample::text(key::PARTICIPANT_ID, "PA_agent"), sample::text(key::JOB_ID, "AJ_1")];
+    room.add(span::AGENT_JOB, Some(1), (0.0, 20_000.0), of_agent.to_vec());
+    room.failed("agent_job_failed", "RuntimeError");
+    let mut without = Room::new("RM_job", "job", 9, 30_000.0);
+    without.spans = room.spans.clone();
+    assert!(plain(&of(without)).contains("0 subscribes, 1 FAILED"));
+    room.add("job_entrypoint", None, (0.0, 20_000.0), of_agent[1..].to_vec());
+    room.failed("RuntimeError", "");
+    let text = plain(&of(room));
+    assert!(text.contains("0 subscribes, 1 FAILED"), "{text}");
+    assert!(text.contains("✗ FAILED RuntimeError"), "{text}");
+}
+
+#[test]
 fn left_out_spans_are_counted_and_failures_are_shown_first() {
     let text = plain(&sample::troubled());
     // 22 children: the failed subscribe is the last of them and still among the 12.

@@ -49,7 +49,7 @@ fn header<W: Write>(room: &Room<'_>, page: &mut Page<'_, W>) -> io::Result<()> {
     ];
     let turns: usize = room.jobs.iter().map(|job| job.turns.len()).sum();
     let turns = (turns > 0).then(|| count(turns, "turn"));
-    let failures = match room.all().filter(|span| failed(span)).count() {
+    let failures = match room.all().filter(|span| room.is_failure(span)).count() {
         0 => String::new(),
         n => format!(", {n} FAILED"),
     };
@@ -117,7 +117,7 @@ impl<W: Write> Chart<'_, '_, '_, W> {
         if gone.is_empty() {
             return Ok(());
         }
-        let failures = gone.iter().filter(|turn| failed(turn.span)).count();
+        let failures = gone.iter().filter(|turn| self.room.is_failure(turn.span)).count();
         let text = format!("… and {}", count(gone.len(), "more turn"));
         self.cut(&format!("{}{}", below(last), branch(true)), &text, failures)
     }
@@ -132,7 +132,7 @@ impl<W: Write> Chart<'_, '_, '_, W> {
     /// Counts the participants that are left out.
     fn rest(&mut self, branch: &str, rest: &[Participant<'_>]) -> io::Result<()> {
         let spans = rest.iter().flat_map(|p| p.children.iter().chain([&p.span]));
-        let failures = spans.clone().filter(|span| failed(span)).count();
+        let failures = spans.clone().filter(|span| self.room.is_failure(span)).count();
         let text = format!(
             "… and {} with {}",
             count(rest.len(), "more participant"),
@@ -187,7 +187,7 @@ impl<W: Write> Chart<'_, '_, '_, W> {
         }
         let kinds: Vec<_> = kinds.iter().map(|((_, name), n)| format!("{name} {n}")).collect();
         let text = format!("… and {} more ({})", gone.len(), kinds.join(", "));
-        let failures = gone.iter().filter(|&&n| failed(spans[n])).count();
+        let failures = gone.iter().filter(|&&n| self.room.is_failure(spans[n])).count();
         self.cut(&format!("{above}{}", branch(true)), &text, failures)
     }
 
@@ -209,7 +209,8 @@ impl<W: Write> Chart<'_, '_, '_, W> {
     }
 
     fn notes(&mut self, branches: &str, span: &Span) -> io::Result<()> {
-        if failed(span) {
+        // A failure is described once, where it counts.
+        if self.room.is_failure(span) {
             let kind = span.attributes.text(key::ERROR_TYPE).unwrap_or("error");
             let text = match span.attributes.text(key::ERROR) {
                 Some(message) => format!("✗ FAILED {kind}: {message}"),

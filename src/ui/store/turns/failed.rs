@@ -67,6 +67,27 @@ impl Agents {
         self.groups().len() + self.without_spans().count()
     }
 
+    /// The jobs that failed, as their agents report.
+    pub(in crate::ui::store) fn failed_jobs(&self) -> impl Iterator<Item = &str> {
+        let roots = self.failed.iter().filter(|span| is_root(span));
+        let without_spans = self.without_spans().filter_map(|failure| failure.job);
+        roots.filter_map(|span| span.of.job.as_deref()).chain(without_spans)
+    }
+
+    /// Whether a model of a kind failed in a job: `llm` or `tts`.
+    pub(in crate::ui::store) fn has_failed_model(
+        &self,
+        job: Option<&str>,
+        kind: Option<&str>,
+    ) -> bool {
+        let kind = kind.map(|kind| format!("{kind}_"));
+        let is_it = |span: &AgentSpan| {
+            span.of.job.as_deref() == job
+                && kind.as_deref().is_some_and(|kind| span.name.starts_with(kind))
+        };
+        self.failed.iter().any(is_it)
+    }
+
     fn groups(&self) -> Vec<Group<'_>> {
         let parents: BTreeSet<SpanId> = self.failed.iter().filter_map(|span| span.parent).collect();
         let mut requests: BTreeMap<SpanId, Group<'_>> = BTreeMap::new();
@@ -101,6 +122,11 @@ impl Agents {
             })
         })
     }
+}
+
+// Whether it stands for its job.
+fn is_root(span: &AgentSpan) -> bool {
+    &*span.name == ENTRYPOINT || &*span.name == "agent_session" && span.parent.is_none()
 }
 
 fn failure<'a>(
@@ -138,9 +164,8 @@ fn what<'a>(span: &'a AgentSpan, around: &[&'a AgentSpan]) -> What<'a> {
         "llm_node" | "llm_request" | "llm_request_run" => What::Model(model, provider),
         "tts_node" | "tts_request" | "tts_request_run" => What::Speech(model, provider),
         "function_tool" => What::Tool(measured.clone().find_map(|it| it.tool.as_deref())),
-        ENTRYPOINT => What::Job,
         SESSION_CLOSE => What::Session,
-        "agent_session" if span.parent.is_none() => What::Job,
+        _ if is_root(span) => What::Job,
         name => What::Span(name),
     }
 }
