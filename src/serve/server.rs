@@ -53,7 +53,7 @@ pub struct Server {
     pub(super) exporter: Exporter,
     pub(super) ledger: Arc<Ledger>,
     pub(super) ui: Option<Ui>,
-    pub(super) memory_watch: Option<JoinHandle<()>>,
+    pub(super) readiness_watch: JoinHandle<()>,
     pub(super) is_durable: bool,
     pub(super) shutdown_timeout: Duration,
     pub(super) faults: Faults,

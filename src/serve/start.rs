@@ -12,8 +12,7 @@ use crate::config::Config;
 use crate::source::Shared;
 use crate::source::{listen, reconcile};
 use crate::ui::Ui;
-use livekit_otel_durable::journal::IntakeBudget;
-use livekit_otel_durable::memory;
+use livekit_otel_durable::journal::Readiness;
 use livekit_otel_engine::Engine;
 use livekit_otel_export::Exporter;
 use livekit_otel_ledger::Ledger;
@@ -65,7 +64,7 @@ impl Server {
     ) -> Result<Self, StartError> {
         let Storage { journal, reader, dead_letters, disk, faults, uploads_reader, .. } = storage;
         let is_durable = disk.is_some();
-        let budget = Arc::clone(journal.budget());
+        let (budget, readiness) = (Arc::clone(journal.budget()), Arc::clone(journal.readiness()));
         let settings = listeners(&config);
         let keys = KeyRing::from(std::mem::take(&mut config.keys));
         let shared = Shared {
@@ -97,9 +96,9 @@ impl Server {
             questions: askers,
         };
         let (ticks, pipeline) = pipeline::start(parts, reader);
-        let own = Own::new(Arc::clone(&ledger), is_durable.then(|| Arc::clone(&budget)));
+        let own = Own::new(Arc::clone(&ledger), is_durable.then_some(budget));
         let flush_timer = start_flush_timer(config.stats_interval, own, ticks, &exporter, &faults);
-        let memory_watch = config.memory_limit.map(|limit| watch_memory(limit, budget, &faults));
+        let readiness_watch = watch_readiness(readiness, config.memory_limit, &faults);
         Ok(Self {
             listeners,
             admin,
@@ -110,7 +109,7 @@ impl Server {
             exporter,
             ledger,
             ui,
-            memory_watch,
+            readiness_watch,
             is_durable,
             shutdown_timeout: config.shutdown_timeout,
             faults,
@@ -170,9 +169,13 @@ fn start_flush_timer(
     )
 }
 
-fn watch_memory(limit: u64, budget: Arc<IntakeBudget>, faults: &Faults) -> JoinHandle<()> {
+fn watch_readiness(
+    readiness: Arc<Readiness>,
+    memory_limit: Option<u64>,
+    faults: &Faults,
+) -> JoinHandle<()> {
     let faults = faults.clone();
     tokio::spawn(async move {
-        faults.watch("the watch of the memory", memory::watch(limit, budget)).await;
+        faults.watch("the watch of the readiness", readiness.watch(memory_limit)).await;
     })
 }

@@ -92,9 +92,7 @@ impl Server {
         if timeout_at(collected, self.flush_timer.stop()).await.is_err() {
             tracing::warn!("the last metrics could not be collected in time");
         }
-        if let Some(watch) = self.memory_watch {
-            watch.abort();
-        }
+        self.readiness_watch.abort();
         self.exporter.shutdown(deadlines.delivery).await;
         if let Ok(ended) = ended {
             save(ended, self.exporter.clone()).await;

@@ -26,6 +26,7 @@ use super::uploads::grpc::Exports;
 use super::uploads::intake::{Door, Intake};
 use super::webhook::Webhooks;
 use super::{OpenStreams, Shared};
+use livekit_otel_durable::journal::Readiness;
 use livekit_otel_ledger::faults::Faults;
 use livekit_otel_ledger::{Ledger, Listener};
 
@@ -158,6 +159,7 @@ pub struct Listeners {
     /// For an operator; served until it is dropped, even during a stop.
     pub(crate) admin: Option<Site>,
     acceptors: Vec<Acceptor>,
+    readiness: Arc<Readiness>,
     stop: watch::Sender<bool>,
     tasks: Tasks,
     pub(crate) faults: Faults,
@@ -221,7 +223,8 @@ pub async fn bind(settings: &Settings, shared: Shared) -> Result<Listeners, Bind
     let (http, http_at) = listener("webhooks", settings.http).await?;
     let (grpc, grpc_at) = listener("analytics streams", settings.grpc).await?;
     let (stop, stopping) = watch::channel(false);
-    let admin = Admin::new(&shared, stopping.clone());
+    let admin = Admin::new(&shared);
+    let readiness = Arc::clone(shared.journal.readiness());
     let faults = Faults::default();
     let admin_at = match settings.admin {
         None => None,
@@ -270,7 +273,8 @@ pub async fn bind(settings: &Settings, shared: Shared) -> Result<Listeners, Bind
             serving.await;
         });
     }
-    Ok(Listeners { http: http_at, grpc: grpc_at, admin: admin_at, acceptors, stop, tasks, faults })
+    let (http, grpc, admin) = (http_at, grpc_at, admin_at);
+    Ok(Listeners { http, grpc, admin, acceptors, readiness, stop, tasks, faults })
 }
 
 // For uploads over HTTP, and over gRPC.
@@ -331,6 +335,7 @@ impl Listeners {
     /// Stops accepting. What senders have begun is finished and acknowledged until `deadline`, then
     /// aborted without an acknowledgement. After that, no listener keeps the journal open.
     pub async fn stop(self, deadline: Instant) {
+        self.readiness.drain();
         // An error means that no task is left.
         let _ = self.stop.send(true);
         if tokio::time::timeout_at(deadline, self.tasks.ended()).await.is_err() {

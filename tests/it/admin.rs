@@ -17,7 +17,8 @@ use tokio::net::TcpStream;
 use crate::dashboards::series;
 use crate::serve::{config, replay_to, the_capture};
 
-async fn get(to: SocketAddr, path: &str) -> (u16, String) {
+/// The status of the answer, and the whole answer.
+pub(crate) async fn get(to: SocketAddr, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(to).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -140,6 +141,8 @@ async fn the_metrics_are_prometheus_text_with_the_names_of_otlp() {
     assert!((sample("lk_otel_items_total", &accepted) - 18.0).abs() < f64::EPSILON);
     assert!(sample("lk_otel_memory_bytes", &[]) > 1e6);
     assert!(sample("lk_otel_journal_size_bytes", &[]) > 0.0);
+    let used = sample("lk_otel_journal_used_bytes", &[]);
+    assert!(used > 0.0 && used < sample("lk_otel_journal_limit_bytes", &[]));
     assert!(sample("lk_otel_connection_count", &[("lk_otel_listener", "admin")]) >= 1.0);
     let bare = |name: &str| name.trim_end_matches("_total").trim_end_matches("_bytes").to_owned();
     let own: BTreeSet<_> = Own::names().map(|name| name.replace('.', "_")).collect();

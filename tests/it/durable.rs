@@ -35,16 +35,17 @@ use sha2::{Digest, Sha256};
 use crate::port::unused_address;
 use crate::serve::{KEY, SECRET, adds_up, config, replay_to, stop, the_capture};
 
-// A disk that fails on request.
+/// A disk that fails on request.
 #[derive(Debug)]
-struct Faulty {
-    // Bytes that still fit.
-    free: AtomicUsize,
-    no_sync: AtomicBool,
+pub(crate) struct Faulty {
+    /// Bytes that still fit.
+    pub(crate) free: AtomicUsize,
+    /// Whether syncs fail.
+    pub(crate) no_sync: AtomicBool,
 }
 
 impl Faulty {
-    fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self { free: AtomicUsize::new(usize::MAX), no_sync: AtomicBool::new(false) })
     }
 }

@@ -53,6 +53,7 @@ mod private;
 #[path = "../crash/random.rs"]
 #[allow(dead_code)] // the crash test uses all of it
 mod random;
+mod readiness;
 mod reading;
 mod readme;
 mod reconcile;

@@ -96,6 +96,11 @@ impl Ledger {
         self.inputs[source as usize].refused[why as usize].fetch_add(1, Release);
     }
 
+    /// How many requests and streams of all sources were refused for this reason.
+    pub fn refused_for(&self, why: Refused) -> u64 {
+        self.inputs.iter().map(|row| row.refused[why as usize].load(Relaxed)).sum()
+    }
+
     /// A recording's audio and history of that size were received.
     pub fn recorded(&self, outcome: RecordingOutcome, bytes: u64) {
         self.recordings[outcome as usize].fetch_add(bytes, Relaxed);

@@ -18,8 +18,6 @@ use crate::reason::Refused;
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum NotReady {
-    /// The program starts, and has not read its journal yet.
-    Starting,
     /// The program stops.
     Draining,
     /// The journal, or the queue in memory without one, is at its limit.
@@ -36,7 +34,6 @@ impl NotReady {
     /// The emitted value.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Starting => "starting",
             Self::Draining => "draining",
             Self::JournalFull => "journal_full",
             Self::DiskFull => "disk_full",

@@ -1,6 +1,7 @@
 //! The ledger as JSON: the answer of `GET /status`, which `livekit-otel status` reads.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -26,9 +27,46 @@ pub struct Status {
     /// How many dead letters are kept.
     #[serde(rename = "set_aside")]
     pub dead_letters: usize,
+    /// How much of its limit intake uses; none from a server of an earlier version.
+    #[serde(default)]
+    pub journal: Option<JournalUse>,
     /// What does not work now.
     #[serde(default)]
     pub health: Report,
+}
+
+/// How much of its limit intake uses. At the limit nothing is accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalUse {
+    /// What is used now, in bytes: on disk, with the space that the next snapshot takes; without a journal
+    /// on disk, in memory.
+    pub used: u64,
+    /// The limit, in bytes.
+    pub limit: u64,
+    /// The most that was used since the start, in bytes.
+    pub highest: u64,
+    /// What sets the limit.
+    pub limited_by: LimitedBy,
+}
+
+/// What limits how much may be accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LimitedBy {
+    /// The setting `journal.max_bytes`.
+    #[serde(rename = "journal.max_bytes")]
+    MaxBytes,
+    /// The free space of the volume.
+    #[serde(rename = "volume")]
+    Volume,
+}
+
+impl fmt::Display for LimitedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::MaxBytes => "journal.max_bytes",
+            Self::Volume => "the volume of journal.dir",
+        })
+    }
 }
 
 impl Status {
@@ -46,7 +84,16 @@ impl Status {
         let imbalances = imbalances.map(|row| (row.row.to_owned(), row.settled - row.accepted));
         let imbalances = imbalances.collect();
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        Self { version, ledger, waiting, imbalances, disk_bytes, dead_letters, health }
+        Self {
+            version,
+            ledger,
+            waiting,
+            imbalances,
+            disk_bytes,
+            dead_letters,
+            journal: None,
+            health,
+        }
     }
 }
 
@@ -65,12 +112,15 @@ mod tests {
         ledger.queued(Signal::Logs, 5);
         ledger.lost(Signal::Logs, Lost::Rejected, 2);
         ledger.delivered(Signal::Traces, 7);
-        let status = Status::new(ledger.snapshot(), ledger.health().report(), Some(4096), 1);
+        let mut status = Status::new(ledger.snapshot(), ledger.health().report(), Some(4096), 1);
+        let limited_by = LimitedBy::MaxBytes;
+        status.journal = Some(JournalUse { used: 1, limit: 4, highest: 2, limited_by });
         let json = serde_json::to_value(&status).unwrap();
         assert_eq!(json["inputs"][0]["refused"]["busy"], 1);
         assert_eq!(json["outputs"][1]["lost"]["rejected"], 2);
         assert_eq!((&json["set_aside"], &json["inputs"][0]["set_aside"]), (&1.into(), &0.into()));
         assert_eq!(json["waiting"]["logs"], 3);
+        assert_eq!(json["journal"]["limited_by"], "journal.max_bytes");
         assert_eq!(json["imbalances"], serde_json::json!({"traces": 7}));
         assert_eq!(serde_json::from_value::<Status>(json).unwrap(), status);
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use livekit_otel_durable::journal::IntakeBudget;
 use livekit_otel_durable::memory;
+use livekit_otel_ledger::status::JournalUse;
 use livekit_otel_ledger::{Ledger, Snapshot};
 use livekit_otel_model::semconv::{key, metric};
 
@@ -19,6 +20,7 @@ pub struct Own {
 pub struct Observed {
     ledger: Snapshot,
     on_disk: Option<u64>,
+    usage: Option<JournalUse>,
     resident: Option<u64>,
 }
 
@@ -38,6 +40,7 @@ impl Own {
         Observed {
             ledger: self.ledger.snapshot(),
             on_disk: self.budget.as_ref().map(|budget| budget.on_disk()),
+            usage: self.budget.as_ref().map(|budget| budget.usage()),
             resident: memory::resident(None),
         }
     }
@@ -76,7 +79,7 @@ pub struct Family {
 }
 
 /// All metrics of the program itself.
-pub static FAMILIES: [Family; 14] = [
+pub static FAMILIES: [Family; 16] = [
     Family {
         name: metric::LEDGER_ITEMS,
         unit: "{item}",
@@ -146,6 +149,20 @@ pub static FAMILIES: [Family; 14] = [
         brief: "What the journal and what waits for delivery take on disk",
         kind: Kind::UpDown,
         points: |observed, point| observed.on_disk.into_iter().for_each(|size| point(n(size), &[])),
+    },
+    Family {
+        name: metric::JOURNAL_USED,
+        unit: "By",
+        brief: "How much of its limit the journal on disk uses, with what the next snapshot takes",
+        kind: Kind::UpDown,
+        points: |observed, point| observed.usage.into_iter().for_each(|of| point(n(of.used), &[])),
+    },
+    Family {
+        name: metric::JOURNAL_LIMIT,
+        unit: "By",
+        brief: "How much the journal on disk may use: journal.max_bytes, or what the volume has for it",
+        kind: Kind::UpDown,
+        points: |observed, point| observed.usage.into_iter().for_each(|of| point(n(of.limit), &[])),
     },
     Family {
         name: metric::RECORDING_SIZE,

@@ -1,6 +1,7 @@
 //! How much may be accepted: limited by memory, `journal.max_bytes` and the volume, less what the next
 //! snapshot needs.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -9,7 +10,9 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::obstacle::{Obstacle, Process, Unwritable};
 use crate::store::Disk;
+use livekit_otel_ledger::status::{JournalUse, LimitedBy};
 use livekit_otel_model::Signal;
 
 // The reserve is this part of a limit: senders that can wait stop before senders that would give up.
@@ -18,6 +21,8 @@ const RESERVE: u64 = 8;
 const SLACK: u64 = 256 << 10;
 // How old a measurement of the volume may be.
 const MEASURED_FOR: Duration = Duration::from_millis(200);
+// A write that takes longer is a failure: a sender of webhooks has stopped waiting.
+const STUCK: Duration = Duration::from_secs(10);
 
 /// Which part of a limit a sender may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +47,11 @@ pub struct IntakeBudget {
     unwritten: [AtomicU64; 3],
     max_disk: u64,
     volume: Option<Volume>,
+    // The most that was used since the start.
+    highest: AtomicU64,
     paused: AtomicBool,
+    process: Mutex<Process>,
+    writes: Mutex<Writes>,
     freed: Notify,
     short: Notify,
 }
@@ -56,6 +65,15 @@ struct Volume {
     measured: Mutex<Option<Instant>>,
     // The last write found the volume full.
     refused: AtomicBool,
+}
+
+// The journal's writes.
+#[derive(Debug, Default)]
+struct Writes {
+    // When the one in progress began.
+    began: Option<Instant>,
+    // Why the last one failed.
+    failed: Option<Unwritable>,
 }
 
 /// What uses the disk, or will.
@@ -83,7 +101,10 @@ impl IntakeBudget {
             unwritten: Default::default(),
             max_disk: u64::MAX,
             volume: None,
+            highest: AtomicU64::new(0),
             paused: AtomicBool::new(false),
+            process: Mutex::default(),
+            writes: Mutex::default(),
             freed: Notify::new(),
             short: Notify::new(),
         }
@@ -105,14 +126,32 @@ impl IntakeBudget {
 
     /// Takes `size` bytes of memory if they fit, and if the disk has as much left.
     pub(super) fn try_take(&self, size: usize, part: Part) -> bool {
-        if self.paused.load(Relaxed) || !self.has_disk(size, part) {
+        if self.obstacle(size, part).is_some() {
             return false;
         }
-        let limit = left(self.max_memory as u64, part);
-        // A size above the limit fits once nothing else is held.
-        let fits =
-            |taken: usize| (taken == 0 || (taken + size) as u64 <= limit).then_some(taken + size);
-        self.in_memory.fetch_update(Relaxed, Relaxed, fits).is_ok()
+        let more = |taken: usize| self.fits(taken, size, part).then_some(taken + size);
+        let taken = self.in_memory.fetch_update(Relaxed, Relaxed, more);
+        if let (Ok(taken), None) = (taken, &self.volume) {
+            self.highest.fetch_max((taken + size) as u64, Relaxed);
+        }
+        taken.is_ok()
+    }
+
+    /// Why `size` bytes can't be taken now.
+    pub(super) fn obstacle(&self, size: usize, part: Part) -> Option<Obstacle> {
+        if self.paused.load(Relaxed) {
+            return Some(Obstacle::Process);
+        }
+        if !self.has_disk(size, part) {
+            return Some(Obstacle::Disk);
+        }
+        let fits = self.fits(self.in_memory.load(Relaxed), size, part);
+        (!fits).then_some(Obstacle::Queue)
+    }
+
+    // A size above the limit fits once nothing else is held.
+    fn fits(&self, taken: usize, size: usize, part: Part) -> bool {
+        taken == 0 || (taken + size) as u64 <= left(self.max_memory as u64, part)
     }
 
     fn has_disk(&self, size: usize, part: Part) -> bool {
@@ -164,6 +203,7 @@ impl IntakeBudget {
             Holder::Unwritten(signal) => &self.unwritten[signal as usize],
         };
         let before = usage.swap(bytes, Relaxed);
+        self.highest.fetch_max(self.needed(), Relaxed);
         if bytes < before {
             self.freed.notify_waiters();
         }
@@ -203,8 +243,16 @@ impl IntakeBudget {
         self.short.notified().await;
     }
 
-    /// Notes whether a write fitted on the volume.
-    pub(super) fn wrote(&self, fitted: bool) {
+    /// Notes that a write begins.
+    pub(super) fn begins_write(&self) {
+        self.writes.lock().began = Some(Instant::now());
+    }
+
+    /// Notes how the write ended.
+    pub(super) fn wrote(&self, error: Option<&io::Error>) {
+        let failed = error.map(Unwritable::from);
+        let fitted = !failed.as_ref().is_some_and(Unwritable::is_full);
+        *self.writes.lock() = Writes { began: None, failed };
         let Some(volume) = &self.volume else { return };
         let was_refused = volume.refused.swap(!fitted, Relaxed);
         if !fitted {
@@ -213,6 +261,54 @@ impl IntakeBudget {
         } else if was_refused {
             self.measure();
         }
+    }
+
+    /// Why the journal can't be written, if the last write failed or the one in progress does not end.
+    pub(super) fn unwritable(&self) -> Option<Unwritable> {
+        let writes = self.writes.lock();
+        let stuck = writes.began.map(|began| began.elapsed()).filter(|taken| *taken > STUCK);
+        stuck.map(Unwritable::Stuck).or_else(|| writes.failed.clone())
+    }
+
+    /// Whether a write is in progress.
+    pub(super) fn is_writing(&self) -> bool {
+        self.writes.lock().began.is_some()
+    }
+
+    /// How much of its limit intake uses: with a journal on disk, the space in use and what the next
+    /// snapshot takes; without one, the memory of what waits to be processed. In bytes.
+    pub fn usage(&self) -> JournalUse {
+        let queued = self.in_memory.load(Relaxed) as u64;
+        let (used, limit) = match &self.volume {
+            Some(_) => (self.needed().saturating_add(queued), self.limit()),
+            None => (queued, self.max_memory as u64),
+        };
+        let limited_by = match &self.volume {
+            Some(volume) if volume.limit.load(Relaxed) < self.max_disk => LimitedBy::Volume,
+            _ => LimitedBy::MaxBytes,
+        };
+        let highest = self.highest.load(Relaxed).max(used);
+        JournalUse { used, limit, highest, limited_by }
+    }
+
+    /// How much of that are records that wait for delivery, in bytes.
+    pub(super) fn undelivered(&self) -> u64 {
+        sum(&self.outbox) + 2 * sum(&self.unwritten)
+    }
+
+    /// The memory of the process when it was last measured.
+    pub(super) fn process(&self) -> Process {
+        *self.process.lock()
+    }
+
+    /// How many bytes wait to be written, and how many may.
+    pub(super) fn queue(&self) -> (u64, u64) {
+        (self.in_memory.load(Relaxed) as u64, self.max_memory as u64)
+    }
+
+    /// Whether the journal is on disk.
+    pub(super) fn is_on_disk(&self) -> bool {
+        self.volume.is_some()
     }
 
     /// Measures the free space of the volume, unless that was done recently.
@@ -232,10 +328,13 @@ impl IntakeBudget {
         self.freed.notify_waiters();
     }
 
-    /// Pauses or resumes intake: the process uses too much memory.
-    pub(crate) fn set_paused(&self, paused: bool) {
-        self.paused.store(paused, Relaxed);
-        self.freed.notify_waiters();
+    /// Notes the memory of the process, and pauses or resumes intake by it.
+    pub(super) fn set_process(&self, process: Process) {
+        *self.process.lock() = process;
+        let is_over = process.is_over();
+        if self.paused.swap(is_over, Relaxed) && !is_over {
+            self.freed.notify_waiters();
+        }
     }
 }
 

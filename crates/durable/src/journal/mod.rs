@@ -1,15 +1,21 @@
 //! Accepted messages until they are processed, in memory or on disk. Every source appends to a [`Journal`];
 //! what [`Pending::durable`] has confirmed may be acknowledged.
 
+mod append;
 mod budget;
 mod dead_letters;
 mod entry;
+mod episodes;
+mod obstacle;
 mod open;
 mod queue;
 mod reader;
+mod readiness;
+mod refusal;
 mod tail;
 mod writer;
 
+pub use append::Ticker;
 pub use budget::{Holder, IntakeBudget};
 pub use dead_letters::{
     DeadLetter, DeadLetters, Payload, Stored, Unreadable, dead_letter_files,
@@ -17,5 +23,6 @@ pub use dead_letters::{
 };
 pub use entry::{Accepted, Entry, Read, decode};
 pub use open::{Opened, Settings, in_memory, open};
-pub use queue::{Full, Journal, Pending, Ticker};
+pub use queue::{Full, Journal, Pending};
 pub use reader::{Numbered, Reader};
+pub use readiness::Readiness;

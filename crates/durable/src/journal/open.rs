@@ -75,8 +75,7 @@ pub struct Opened {
 pub fn in_memory(max_bytes: usize, ledger: &Arc<Ledger>) -> (Journal, Reader) {
     let budget = Arc::new(IntakeBudget::new(max_bytes));
     let (queue, appended) = mpsc::unbounded_channel();
-    let ledger = Arc::clone(ledger);
-    let journal = Journal { queue, budget: Arc::clone(&budget), ledger, is_durable: false };
+    let journal = Journal::new(queue, Arc::clone(&budget), Arc::clone(ledger), false);
     (journal, Reader::in_memory(appended, budget))
 }
 
@@ -121,7 +120,6 @@ pub fn open(
         rolled: 0,
         ledger: Arc::clone(ledger),
         wait: settings.sync,
-        failing: false,
     };
     let faults = Faults::default();
     let watched = faults.watched("the journal's writer");
@@ -129,7 +127,7 @@ pub fn open(
         let _watched = watched;
         writer.run(appended);
     })?;
-    let journal = Journal { queue, budget, ledger: Arc::clone(ledger), is_durable: true };
+    let journal = Journal::new(queue, budget, Arc::clone(ledger), true);
     let reader = Reader::on_disk(tail, readers, read, Arc::clone(ledger));
     Ok(Opened { journal, reader, first, saved, faults, thread })
 }

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
+use super::append::{Append, Ticker};
 use super::budget::{IntakeBudget, Part};
 use super::entry::{self, Accepted, Entry};
+use super::readiness::Readiness;
 use livekit_otel_ledger::Ledger;
 
 /// The journal accepts nothing at the moment.
@@ -21,23 +23,7 @@ pub struct Journal {
     pub(super) budget: Arc<IntakeBudget>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) is_durable: bool,
-}
-
-/// A [`Journal`] for timers, which does not keep it open.
-#[derive(Debug, Clone)]
-pub struct Ticker {
-    queue: mpsc::WeakUnboundedSender<Append>,
-    budget: Arc<IntakeBudget>,
-}
-
-/// An entry in the queue of a journal.
-#[derive(Debug)]
-pub(super) struct Append {
-    pub(super) entry: Entry,
-    // The encoded entry; empty in memory.
-    pub(super) record: Vec<u8>,
-    pub(super) size: usize,
-    pub(super) durable: Option<oneshot::Sender<()>>,
+    readiness: Arc<Readiness>,
 }
 
 /// An appended input that is not confirmed yet. Dropping this does not remove it from the journal.
@@ -45,6 +31,17 @@ pub(super) struct Append {
 pub struct Pending(Option<oneshot::Receiver<()>>);
 
 impl Journal {
+    pub(super) fn new(
+        queue: mpsc::UnboundedSender<Append>,
+        budget: Arc<IntakeBudget>,
+        ledger: Arc<Ledger>,
+        is_durable: bool,
+    ) -> Self {
+        let ticker = Ticker::new(&queue, Arc::clone(&budget));
+        let readiness = Arc::new(Readiness::new(ticker, Arc::clone(&ledger)));
+        Self { queue, budget, ledger, is_durable, readiness }
+    }
+
     /// Appends an input, or fails at once if the budget is used up.
     ///
     /// # Errors
@@ -52,6 +49,7 @@ impl Journal {
     pub fn try_append(&self, input: Accepted) -> Result<Pending, Full> {
         let (record, size) = self.measure(&input);
         if !self.budget.try_take(size, Part::All) {
+            self.readiness.check();
             return Err(Full);
         }
         self.send(input, record, size)
@@ -97,37 +95,22 @@ impl Journal {
 
     /// A handle for the task that reads the journal.
     pub fn ticker(&self) -> Ticker {
-        Ticker { queue: self.queue.downgrade(), budget: Arc::clone(&self.budget) }
+        Ticker::new(&self.queue, Arc::clone(&self.budget))
     }
 
     /// The limits of memory and disk.
     pub fn budget(&self) -> &Arc<IntakeBudget> {
         &self.budget
+    }
+
+    /// Whether input is accepted. It does not keep the journal open.
+    pub fn readiness(&self) -> &Arc<Readiness> {
+        &self.readiness
     }
 
     /// Whether confirmed inputs survive the process.
     pub fn is_durable(&self) -> bool {
         self.is_durable
-    }
-}
-
-impl Ticker {
-    /// The limits of memory and disk.
-    pub fn budget(&self) -> &Arc<IntakeBudget> {
-        &self.budget
-    }
-
-    /// Appends a tick or a flush. The receiver resolves once it is in the journal, and fails if it can't
-    /// be written.
-    pub fn post(&self, entry: Entry) -> Option<oneshot::Receiver<()>> {
-        let queue = self.queue.upgrade()?;
-        let record = entry::encode(&entry);
-        let size = record.len();
-        // Not limited: it is small, and the records that it releases free memory.
-        self.budget.force(size);
-        let (sender, receiver) = oneshot::channel();
-        queue.send(Append { entry, record, size, durable: Some(sender) }).ok()?;
-        Some(receiver)
     }
 }
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use super::append::Append;
 use super::budget::IntakeBudget;
 use super::entry::{self, Accepted, Entry, Read};
-use super::queue::Append;
 use super::tail::{Next, Tail};
 use crate::store;
 use livekit_otel_ledger::Ledger;

@@ -1,6 +1,5 @@
 //! The thread that writes a journal on disk: it syncs entries in groups, and confirms them afterwards.
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
@@ -8,11 +7,11 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::append::Append;
 use super::budget::{Holder, IntakeBudget};
 use super::entry::Entry;
-use super::queue::Append;
 use super::tail::Tail;
-use crate::store::{Directory, LONGEST, Log, is_full};
+use crate::store::{Directory, LONGEST, Log};
 use livekit_otel_ledger::Ledger;
 
 // The largest group.
@@ -31,7 +30,6 @@ pub(super) struct Writer {
     pub(super) rolled: u64,
     pub(super) ledger: Arc<Ledger>,
     pub(super) wait: Duration,
-    pub(super) failing: bool,
 }
 
 // Even if the thread panics, the reader must not wait for more.
@@ -61,10 +59,13 @@ impl Writer {
         group.retain(|append| append.record.len() <= LONGEST);
         let first = self.log.next();
         let records: Vec<&[u8]> = group.iter().map(|append| &*append.record).collect();
+        self.budget.begins_write();
         let written = self.log.append(&records, true);
-        self.report(written.as_ref().err());
+        if written.is_err() {
+            self.ledger.journal_failed();
+        }
         self.budget.set_usage(Holder::Journal, self.log.bytes());
-        self.budget.wrote(!written.as_ref().is_err_and(is_full));
+        self.budget.wrote(written.as_ref().err());
         self.budget.measure_if_old();
         if written.is_ok() {
             self.count(&group);
@@ -90,20 +91,6 @@ impl Writer {
                 self.ledger.unknown(input.unknown);
             }
         }
-    }
-
-    fn report(&mut self, error: Option<&io::Error>) {
-        match error {
-            Some(error) => {
-                self.ledger.journal_failed();
-                if !self.failing {
-                    tracing::error!(%error, "the journal can't be written: nothing is accepted");
-                }
-            }
-            None if self.failing => tracing::info!("the journal can be written again"),
-            None => {}
-        }
-        self.failing = error.is_some();
     }
 
     // Removes segments that a snapshot covers, the one that is being written included.

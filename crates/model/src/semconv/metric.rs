@@ -170,6 +170,10 @@ pub const JOURNAL_DAMAGED: &str = "lk.otel.journal.damaged";
 pub const SNAPSHOT_DAMAGED: &str = "lk.otel.snapshot.damaged";
 /// Disk space of the journal and of queued records, By.
 pub const JOURNAL_SIZE: &str = "lk.otel.journal.size";
+/// How much of its limit the journal on disk uses, with the space for the next snapshot, By.
+pub const JOURNAL_USED: &str = "lk.otel.journal.used";
+/// How much the journal on disk may use, By.
+pub const JOURNAL_LIMIT: &str = "lk.otel.journal.limit";
 /// Audio and history of agents' recordings, By.
 pub const RECORDING_SIZE: &str = "lk.otel.recording.size";
 /// Memory of the process, By.
