@@ -12,8 +12,10 @@ use livekit_otel_durable::store::Files;
 use livekit_otel_ledger::health::NotReady;
 use livekit_otel_ledger::status::Status;
 use livekit_otel_tools::demo::Collector;
+use serde_json::Value;
 
 use crate::admin::get;
+use crate::binary::Serve;
 use crate::durable::{Faulty, durable, post, short_of_space, webhook};
 use crate::port::unused_address;
 use crate::serve::stop;
@@ -137,4 +139,47 @@ async fn it_is_not_ready_while_the_process_is_over_its_memory_limit() {
     becomes_ready(&server).await;
     assert_eq!(post(&server, &webhook(nth)).await.0, 200);
     stop(server).await;
+}
+
+// The fields of a line that was or will be logged.
+fn logged(serve: &mut Serve, what: &str) -> Value {
+    let seen = serve.seen.iter().find(|line| line.contains(what)).cloned();
+    let line = seen.unwrap_or_else(|| serve.wait_for(what));
+    let line: Value = serde_json::from_str(&line).unwrap();
+    line.get("fields").unwrap_or(&line).clone()
+}
+
+#[test]
+fn a_start_logs_in_one_line_what_it_recovered() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = directory.path().to_str().unwrap();
+    let start = || Serve::spawn(NOWHERE, &[("LIVEKIT_OTEL_JOURNAL_DIR", journal)]);
+    let addresses = |serve: &mut Serve| {
+        let line = logged(serve, "listening");
+        let address = |key: &str| line[key].as_str().unwrap().to_owned();
+        (serve.http, serve.grpc) = (address("http"), address("grpc"));
+    };
+    let mut serve = start();
+    addresses(&mut serve);
+    logged(&mut serve, "the journal is empty: there was no state to recover");
+    assert!(serve.replay().status.success());
+    // Killed, as without a shutdown there is no snapshot.
+    drop(serve);
+
+    let mut serve = start();
+    let line = logged(&mut serve, "recovered the state");
+    assert_eq!(line["message"], "recovered the state from the journal, without a snapshot");
+    let count = |line: &Value, key: &str| line[key].as_u64().unwrap();
+    assert!(count(&line, "entries") >= 18 && count(&line, "rooms") == 1, "{line}");
+    assert!(count(&line, "logs") > 0, "{line}");
+    assert_eq!((count(&line, "dead_letters"), count(&line, "damaged")), (0, 0));
+    assert!(line.get("snapshot_age").is_none() && line["took"].as_str().is_some(), "{line}");
+    assert_eq!(serve.terminate().0, Some(0));
+
+    let mut serve = start();
+    let line = logged(&mut serve, "recovered the state");
+    assert_eq!(line["message"], "recovered the state from a snapshot and the journal after it");
+    assert_eq!((count(&line, "entries"), count(&line, "rooms")), (0, 1), "{line}");
+    assert!(count(&line, "logs") > 0 && line["snapshot_age"].as_str().is_some(), "{line}");
+    assert_eq!(serve.terminate().0, Some(0));
 }

@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -54,6 +54,8 @@ pub struct Checkpoints {
     applied: u64,
     unsaved: u64,
     size: u64,
+    // How long before the start the last snapshot was written.
+    age: Option<Duration>,
     since: Instant,
     failed: bool,
 }
@@ -73,11 +75,17 @@ impl Checkpoints {
             applied: 0,
             unsaved: 0,
             size: 0,
+            age: None,
             since: Instant::now(),
             failed: false,
         };
         let path = directory.path().join(NAME);
-        checkpoints.size = std::fs::metadata(&path).map_or(0, |file| file.len());
+        if let Ok(file) = std::fs::metadata(&path) {
+            checkpoints.size = file.len();
+            // A clock that was set back since counts as no time.
+            let age = |at: SystemTime| at.elapsed().unwrap_or_default();
+            checkpoints.age = file.modified().ok().map(age);
+        }
         let mut reader = match Reader::of_file(&path) {
             Ok(reader) => reader,
             Err(error) => {
@@ -104,6 +112,11 @@ impl Checkpoints {
         }
         checkpoints.rest = Some(reader);
         checkpoints
+    }
+
+    /// How old the last snapshot was at the start; `None` if there was none.
+    pub(super) fn age(&self) -> Option<Duration> {
+        self.age
     }
 
     /// The number of the first entry after the snapshot.

@@ -19,6 +19,7 @@ pub mod panics;
 pub mod periodic;
 mod quarantine;
 mod questions;
+mod recovery;
 mod tap;
 mod task;
 #[cfg(test)]

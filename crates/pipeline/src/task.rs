@@ -11,6 +11,7 @@ use crate::checkpoint::Checkpoints;
 use crate::clock::Clock;
 use crate::quarantine::Quarantine;
 use crate::questions::Askers;
+use crate::recovery::Recovery;
 use crate::tap::{Passed, Tap};
 use crate::ticks::{Tick, Ticks};
 use livekit_otel_durable::journal::{
@@ -89,6 +90,7 @@ pub fn start(mut parts: Parts, reader: Reader) -> (Ticks, JoinHandle<Ended>) {
         forgotten,
         quarantine,
         is_replaying: true,
+        recovery: None,
     };
     (Ticks::new(queue, clock), tokio::spawn(pipeline.run(reader, ticks)))
 }
@@ -119,12 +121,15 @@ struct Pipeline {
     quarantine: Option<Quarantine>,
     // Until the first entry of this process: what an earlier one asked may be answered in the journal.
     is_replaying: bool,
+    // Until all entries of earlier processes are applied; set if the journal is on disk.
+    recovery: Option<Recovery>,
 }
 
 impl Pipeline {
     async fn run(mut self, mut reader: Reader, mut ticks: mpsc::UnboundedReceiver<Tick>) -> Ended {
         let Parts { engine, ledger, durable, .. } = &mut self.parts;
         if let Some(Durable { checkpoints, exporter }) = durable {
+            self.recovery = Some(Recovery::new(checkpoints.age()));
             let restored = checkpoints.restore(engine, exporter, ledger);
             if let Some(quarantine) = &mut self.quarantine {
                 quarantine.forget_until(restored);
@@ -133,6 +138,7 @@ impl Pipeline {
         }
         let budget = self.checkpoints().and_then(Checkpoints::budget).cloned();
         loop {
+            self.log_recovered(&reader);
             self.wait_until_ready().await;
             let mut out = Batch::default();
             let may_ask = self.may_ask();
@@ -158,6 +164,15 @@ impl Pipeline {
         }
         self.end(ticks, &mut reader).await;
         Ended(self.parts.durable.is_some().then(|| Box::new(self)))
+    }
+
+    fn log_recovered(&mut self, reader: &Reader) {
+        if reader.has_replayed()
+            && let Some(recovery) = self.recovery.take()
+        {
+            let Parts { engine, ledger, dead_letters, .. } = &self.parts;
+            recovery.log(engine, ledger, dead_letters);
+        }
     }
 
     fn checkpoints(&self) -> Option<&Checkpoints> {
@@ -268,6 +283,9 @@ impl Pipeline {
     async fn apply(&mut self, entry: Numbered, out: &mut Batch) {
         let Numbered { number, entry, replayed, size } = entry;
         self.is_replaying &= replayed;
+        if let Some(recovery) = self.recovery.as_mut().filter(|_| replayed) {
+            recovery.replayed();
+        }
         if self.checkpoints().is_some_and(Checkpoints::is_new) {
             // Not the clock's time: a replay begins at the same time.
             self.parts.engine.begin(entry.at());

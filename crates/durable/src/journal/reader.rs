@@ -76,6 +76,14 @@ impl Reader {
         }
     }
 
+    /// Whether all entries of earlier processes were read; always so in memory.
+    pub fn has_replayed(&self) -> bool {
+        match &self.0 {
+            Backing::Memory { .. } => true,
+            Backing::Disk(disk) => disk.next > disk.replayed,
+        }
+    }
+
     /// The next entry; `None` once every [`super::Journal`] is dropped and all entries are read.
     pub async fn next(&mut self) -> Option<Numbered> {
         match &mut self.0 {
