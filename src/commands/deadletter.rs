@@ -170,7 +170,8 @@ impl DeadLetterFiles {
 async fn send(payload: Payload, content: Bytes, config: &Config) -> Result<(), String> {
     match payload {
         Payload::Output(signal) => {
-            send_once(&config.export, signal, content).await.map_err(|error| chain(&error))
+            let sent = send_once(&config.export, signal, content).await;
+            sent.map(|_| ()).map_err(|error| chain(&error))
         }
         Payload::Input(Source::Webhook) => send_webhook(content, config).await,
         // A recording's audio and history are gone.

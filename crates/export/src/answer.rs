@@ -3,8 +3,11 @@
 //!
 //! The status decides. A body only adds how many records were rejected, or when to retry, so a body that is
 //! too long, cut off or unreadable changes nothing. The specification names 200 alone as a success and
-//! leaves other codes to HTTP, where any 2xx is a success (RFC 9110, 15.3). An HTML page or a
-//! redirect does not come from an OTLP endpoint; the operator can correct that, so the records are kept.
+//! leaves other codes to HTTP, where any 2xx is a success (RFC 9110, 15.3). An HTML page, a redirect, or the 400 of
+//! a TLS server to plain HTTP does not come from an OTLP endpoint; the operator can correct that, so the records are
+//! kept.
+
+mod hints;
 
 use std::time::{Duration, SystemTime};
 
@@ -16,9 +19,11 @@ use prost::Message;
 use tonic::{Code, Status};
 use tonic_types::pb::{RetryInfo, Status as RpcStatus};
 
-use livekit_otel_model::printable;
+use crate::error::Cause;
+use livekit_otel_model::printable::{self, visible};
 use livekit_otel_transport::frames::status::{NoStatus, content_type};
-use livekit_otel_transport::retry_after;
+use livekit_otel_transport::hint::{self, Attempt};
+use livekit_otel_transport::{chain, retry_after, words};
 
 /// The outcome of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,25 +32,30 @@ pub(super) enum Answer {
     Delivered {
         /// Records that the collector rejected (partial success). They are not sent again.
         rejected: u64,
+        /// What it said of that, or a warning where it rejected none; mostly empty.
+        words: String,
     },
     /// It may be accepted later.
     Retry {
         /// The delay that the collector asks for.
         after: Option<Duration>,
-        /// For the log.
-        reason: String,
+        /// Why it was not accepted.
+        cause: Cause,
     },
     /// The answer is not from an OTLP endpoint: an operator has to correct that.
     Misconfigured {
-        /// For the log.
-        reason: String,
+        /// What the answer is.
+        cause: Cause,
     },
     /// It is too large: its halves may be accepted.
-    Halve,
+    Halve {
+        /// The collector's answer.
+        cause: Cause,
+    },
     /// It will never be accepted.
     Refused {
-        /// For the log.
-        reason: String,
+        /// The collector's answer.
+        cause: Cause,
     },
 }
 
@@ -55,25 +65,29 @@ pub(super) fn of_http(
     headers: &HeaderMap,
     body: Option<Bytes>,
     now: SystemTime,
+    attempted: &Attempt,
 ) -> Answer {
-    let body = body.filter(|_| is_protobuf(headers)).unwrap_or_default();
+    let body = body.unwrap_or_default();
+    let message = if is_protobuf(headers) { body.clone() } else { Bytes::new() };
+    let cause = || http_cause(status, headers, &body, attempted);
     match status.as_u16() {
-        200..=299 if !is_page(headers) => Answer::Delivered { rejected: rejected(body) },
+        200..=299 if !is_page(headers) => delivered(message),
         100..=399 => {
-            let content_type = content_type(headers);
-            let reason = format!("HTTP status {status} with {content_type} is not OTLP");
-            Answer::Misconfigured { reason }
+            let content_type = visible(&content_type(headers)).into_owned();
+            let text = format!("HTTP status {status} with {content_type} is not OTLP");
+            Answer::Misconfigured { cause: Cause::new(text, None) }
         }
         429 | 502 | 503 | 504 => {
             let after = headers.get(RETRY_AFTER).and_then(|after| after.to_str().ok());
             let after = after.and_then(|after| retry_after(after, now));
             // Without a time in the future the back-off applies.
             let after = after.filter(|after| !after.is_zero());
-            let after = after.or_else(|| retry_info(&body).filter(|after| !after.is_zero()));
-            Answer::Retry { after, reason: http_reason(status, &body) }
+            let after = after.or_else(|| retry_info(&message).filter(|after| !after.is_zero()));
+            Answer::Retry { after, cause: cause() }
         }
-        413 => Answer::Halve,
-        _ => Answer::Refused { reason: http_reason(status, &body) },
+        413 => Answer::Halve { cause: cause() },
+        400 | 497 if hints::wants_tls(&cause().text) => Answer::Misconfigured { cause: cause() },
+        _ => Answer::Refused { cause: cause() },
     }
 }
 
@@ -91,32 +105,39 @@ fn is_page(headers: &HeaderMap) -> bool {
     })
 }
 
-// The status, and the message of the google.rpc.Status in the body.
-fn http_reason(status: StatusCode, body: &[u8]) -> String {
-    match RpcStatus::decode(body) {
-        Ok(rpc) if !rpc.message.is_empty() => format!("{status}: {}", shortened(&rpc.message)),
-        _ => status.to_string(),
-    }
+// The status, and the words in the body: the message of its google.rpc.Status, or its text.
+fn http_cause(status: StatusCode, headers: &HeaderMap, body: &[u8], attempted: &Attempt) -> Cause {
+    let rpc = RpcStatus::decode(body).ok().filter(|_| is_protobuf(headers));
+    let words = match rpc.filter(|rpc| !rpc.message.is_empty()) {
+        Some(rpc) => shown(&rpc.message),
+        None => shown(&words::of_body(headers, body)),
+    };
+    let hint = hints::of_http(status, &words, attempted);
+    Cause::new(said(&status.to_string(), &words), hint)
 }
 
 /// The answer to a request over gRPC.
-pub(super) fn of_grpc(answer: Result<Bytes, Status>) -> Answer {
+pub(super) fn of_grpc(answer: Result<Bytes, Status>, attempted: &Attempt) -> Answer {
     let status = match answer {
-        Ok(body) => return Answer::Delivered { rejected: rejected(body) },
+        Ok(body) => return delivered(body),
         Err(status) => status,
     };
-    let retry_info = retry_info(status.details());
-    let reason = reason(&status);
-    if let Some(cause) = std::error::Error::source(&status) {
-        return match cause.downcast_ref() {
-            Some(NoStatus::NotGrpc { .. }) => Answer::Misconfigured { reason: cause.to_string() },
+    if let Some(source) = std::error::Error::source(&status) {
+        return match source.downcast_ref() {
+            Some(NoStatus::NotGrpc { .. }) => {
+                Answer::Misconfigured { cause: Cause::new(shown(&source.to_string()), None) }
+            }
             // A status with a cause is tonic's own, for a connection that broke.
-            _ => Answer::Retry { after: None, reason },
+            _ => Answer::Retry { after: None, cause: of_error(source, attempted) },
         };
     }
+    let retry_info = retry_info(status.details());
+    let words = shown(status.message());
+    let hint = hints::of_grpc(status.code(), &words, attempted);
+    let cause = Cause::new(said(&format!("{:?}", status.code()), &words), hint);
     match status.code() {
-        Code::ResourceExhausted if retry_info.is_none() => Answer::Halve,
-        Code::OutOfRange if says_too_large(status.message()) => Answer::Halve,
+        Code::ResourceExhausted if retry_info.is_none() => Answer::Halve { cause },
+        Code::OutOfRange if says_too_large(status.message()) => Answer::Halve { cause },
         Code::Cancelled
         | Code::DeadlineExceeded
         | Code::ResourceExhausted
@@ -125,25 +146,37 @@ pub(super) fn of_grpc(answer: Result<Bytes, Status>) -> Answer {
         | Code::Unavailable
         | Code::DataLoss => {
             let after = retry_info.filter(|after| !after.is_zero());
-            Answer::Retry { after, reason }
+            // Its size is not what keeps it from being accepted.
+            Answer::Retry { after, cause: Cause { hint: None, ..cause } }
         }
-        _ => Answer::Refused { reason },
+        _ => Answer::Refused { cause },
     }
 }
 
-// The code's name, and the message or cause, for the log.
-fn reason(status: &Status) -> String {
-    let cause = std::error::Error::source(status);
-    let cause = cause.map_or_else(|| status.message().to_owned(), livekit_otel_transport::chain);
-    format!("{:?}: {}", status.code(), shortened(&cause))
+/// There is no answer, because of this error.
+pub(super) fn of_error(error: &(dyn std::error::Error + 'static), attempted: &Attempt) -> Cause {
+    Cause::new(shown(&chain(error)), hint::hint(error, attempted))
 }
 
-// The collector's text as the log and the list of dead letters show it.
-fn shortened(text: &str) -> String {
-    text.chars().map(printable::shown).take(LONGEST_REASON).collect()
+/// There is no answer within this time.
+pub(super) fn too_late(within: Duration, attempted: &Attempt) -> Answer {
+    let text = format!("no answer within {}", humantime::format_duration(within));
+    Answer::Retry { after: None, cause: Cause::new(text, Some(hint::silent(attempted))) }
 }
 
-const LONGEST_REASON: usize = 200;
+// The collector's text as the log, the status and the list of dead letters show it.
+fn shown(text: &str) -> String {
+    words::clean(
+        &text
+            .chars()
+            .filter(|c| printable::shown(*c) == *c || c.is_whitespace())
+            .collect::<String>(),
+    )
+}
+
+fn said(status: &str, words: &str) -> String {
+    if words.is_empty() { status.to_owned() } else { format!("{status}: {words}") }
+}
 
 // Some gRPC implementations answer OutOfRange to a message over their limit.
 fn says_too_large(message: &str) -> bool {
@@ -151,11 +184,12 @@ fn says_too_large(message: &str) -> bool {
     ["too large", "larger than", "too big", "exceed"].iter().any(|words| message.contains(words))
 }
 
-// The responses of the three signals have the same field numbers down to the count.
-fn rejected(body: Bytes) -> u64 {
+// The responses of the three signals have the same field numbers down to the count and the message.
+fn delivered(body: Bytes) -> Answer {
     let response = ExportTraceServiceResponse::decode(body).unwrap_or_default();
-    let rejected = response.partial_success.map_or(0, |partial| partial.rejected_spans);
-    u64::try_from(rejected).unwrap_or(0)
+    let partial = response.partial_success.unwrap_or_default();
+    let rejected = u64::try_from(partial.rejected_spans).unwrap_or(0);
+    Answer::Delivered { rejected, words: shown(&partial.error_message) }
 }
 
 fn retry_info(details: &[u8]) -> Option<Duration> {
@@ -169,32 +203,48 @@ fn retry_info(details: &[u8]) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write;
+
+    use http::Uri;
     use tonic_types::{ErrorDetails, StatusExt};
 
     use super::*;
+    use livekit_otel_transport::hint::Protocol;
 
     fn kind(answer: &Answer) -> &'static str {
         match answer {
             Answer::Delivered { .. } => "delivered",
             Answer::Retry { .. } => "retry",
             Answer::Misconfigured { .. } => "misconfigured",
-            Answer::Halve => "halve",
+            Answer::Halve { .. } => "halve",
             Answer::Refused { .. } => "refused",
         }
+    }
+
+    fn attempted(protocol: Protocol) -> Attempt {
+        Attempt::new(&Uri::from_static("http://collector:4317"), protocol)
+    }
+
+    fn of_grpc(answer: Result<Bytes, Status>) -> Answer {
+        super::of_grpc(answer, &attempted(Protocol::OtlpGrpc))
+    }
+
+    fn of_http(status: u16, headers: &HeaderMap, body: Option<Bytes>, now: SystemTime) -> Answer {
+        let status = StatusCode::from_u16(status).unwrap();
+        super::of_http(status, headers, body, now, &attempted(Protocol::OtlpHttp))
     }
 
     fn http(status: u16, retry_after: Option<&str>) -> Answer {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
         let headers = retry_after.map(|after| (RETRY_AFTER, after.parse().unwrap()));
-        of_http(StatusCode::from_u16(status).unwrap(), &headers.into_iter().collect(), None, now)
+        of_http(status, &headers.into_iter().collect(), None, now)
     }
 
     // The answer with a body of this type.
     fn with_body(status: u16, content_type: Option<&str>, body: &impl Message) -> Answer {
         let headers = content_type.map(|text| (CONTENT_TYPE, text.parse().unwrap()));
-        let (status, body) = (StatusCode::from_u16(status).unwrap(), body.encode_to_vec());
-        let headers = headers.into_iter().collect();
-        of_http(status, &headers, Some(body.into()), SystemTime::UNIX_EPOCH)
+        let (headers, body) = (headers.into_iter().collect(), body.encode_to_vec().into());
+        of_http(status, &headers, Some(body), SystemTime::UNIX_EPOCH)
     }
 
     #[test]
@@ -260,7 +310,7 @@ mod tests {
             assert_eq!(kind(&of_grpc(Err(asks(code, Some(1))))), with_retry_info, "{code:?}");
         }
         let too_large = Status::out_of_range("decoded message length too large: found 5 bytes");
-        assert_eq!(of_grpc(Err(too_large)), Answer::Halve);
+        assert_eq!(kind(&of_grpc(Err(too_large))), "halve");
     }
 
     // A status with a RetryInfo of so many milliseconds, or of no delay.
@@ -272,14 +322,14 @@ mod tests {
     #[test]
     fn the_message_and_delay_in_a_body_are_read_where_it_is_protobuf() {
         let busy = RpcStatus::decode(asks(Code::Unavailable, Some(2500)).details()).unwrap();
-        let reason = "503 Service Unavailable: no".to_owned();
-        let expected = Answer::Retry { after: Some(Duration::from_millis(2500)), reason };
+        let cause = Cause::new("503 Service Unavailable: no", None);
+        let expected = Answer::Retry { after: Some(Duration::from_millis(2500)), cause };
         assert_eq!(with_body(503, Some("application/x-protobuf"), &busy), expected);
         assert_eq!(with_body(503, None, &busy), expected);
         assert_eq!(with_body(503, Some("text/html"), &busy), http(503, None));
         let invalid = RpcStatus { message: "a\u{1b}[31mb".to_owned(), ..busy };
-        let reason = "400 Bad Request: a\u{fffd}[31mb".to_owned();
-        assert_eq!(with_body(400, None, &invalid), Answer::Refused { reason });
+        let cause = Cause::new("400 Bad Request: a[31mb", None);
+        assert_eq!(with_body(400, None, &invalid), Answer::Refused { cause });
     }
 
     #[test]
@@ -342,12 +392,49 @@ mod tests {
                 },
             ),
         };
+        let answer =
+            |rejected, words: &str| Answer::Delivered { rejected, words: words.to_owned() };
         let body = Bytes::from(message.encode_to_vec());
-        assert_eq!(of_grpc(Ok(body)), Answer::Delivered { rejected: 3 });
+        assert_eq!(of_grpc(Ok(body)), answer(3, "no"));
         let rejected = |content_type| with_body(200, content_type, &message);
-        assert_eq!(rejected(None), Answer::Delivered { rejected: 3 });
-        let protobuf = rejected(Some("application/x-protobuf"));
-        assert_eq!(protobuf, Answer::Delivered { rejected: 3 });
-        assert_eq!(rejected(Some("text/plain")), Answer::Delivered { rejected: 0 });
+        assert_eq!(rejected(None), answer(3, "no"));
+        assert_eq!(rejected(Some("application/x-protobuf")), answer(3, "no"));
+        assert_eq!(rejected(Some("text/plain")), answer(0, ""));
+    }
+
+    #[test]
+    fn each_answer_is_quoted_with_its_likely_reason() {
+        let plain = HeaderMap::from_iter([(CONTENT_TYPE, "text/plain".parse().unwrap())]);
+        let of_status =
+            |status| of_http(status, &plain, Some("no\n".into()), SystemTime::UNIX_EPOCH);
+        let mut answers: Vec<_> = [400, 401, 404, 407, 413, 415, 429, 502].map(of_status).into();
+        let https = "Client sent an HTTP request to an HTTPS server.";
+        answers.push(of_http(400, &plain, Some(https.into()), SystemTime::UNIX_EPOCH));
+        let compressed = "grpc: Decompressor is not installed for grpc-encoding \"zstd\"";
+        answers.extend(
+            [
+                Status::unauthenticated("no token"),
+                Status::unimplemented("unknown service"),
+                Status::unimplemented(compressed),
+                Status::resource_exhausted("too large"),
+                Status::invalid_argument("a\u{1b}[31m\u{202e}\nb"),
+                Status::unavailable("é".repeat(300)),
+                asks(Code::ResourceExhausted, Some(1)),
+            ]
+            .map(|status| of_grpc(Err(status))),
+        );
+        let mut texts = String::new();
+        for answer in answers {
+            let (Answer::Retry { cause, .. }
+            | Answer::Misconfigured { cause }
+            | Answer::Halve { cause }
+            | Answer::Refused { cause }) = &answer
+            else {
+                panic!("it is not accepted")
+            };
+            let hint = cause.hint.as_deref().unwrap_or("-");
+            writeln!(texts, "{}: {}\n  {hint}", kind(&answer), cause.text).unwrap();
+        }
+        assert_eq!(texts, include_str!("answer/causes.txt"));
     }
 }

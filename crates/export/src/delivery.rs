@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::stream::{FuturesOrdered, StreamExt};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::queue::Batch;
 use crate::sender::Sender;
@@ -72,6 +73,7 @@ impl Delivery {
                 Some(()) = in_flight.next() => {}
                 () = queue.wait_for_records() => {}
                 () = wait_for_end(&mut ending), if !is_ending(&self.ending) => {}
+                () = wait_until(sender.reporter().due()) => sender.reporter().flush(false),
             }
         }
     }
@@ -90,11 +92,18 @@ impl Delivery {
         match self.sender.take() {
             Ok(batch) => (!batch.records().is_empty()).then_some(batch),
             Err(error) => {
-                self.sender.failed(&format!("queued records can't be read from disk: {error}"));
+                self.sender.is_unreadable(&error);
                 wait(READ_AGAIN, &mut self.ending).await;
                 None
             }
         }
+    }
+}
+
+async fn wait_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -14,6 +14,14 @@ use livekit_otel_model::foreign::Foreign;
 use livekit_otel_model::privacy::Privacy;
 use livekit_otel_model::signal::{Metric, Table};
 
+/// A request was accepted whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Accepted {
+    /// The collector's warning, in its own words (a partial success without a rejected record); mostly empty.
+    pub warning: String,
+}
+
 /// Sends an encoded request once.
 ///
 /// # Errors
@@ -22,14 +30,18 @@ pub async fn send_once(
     settings: &Settings,
     signal: Signal,
     request: Bytes,
-) -> Result<(), SendError> {
-    match Transport::new(signal, settings.target(signal))?.send(request).await {
-        Answer::Delivered { rejected: 0 } => Ok(()),
-        Answer::Delivered { rejected } => Err(SendError::Rejected(rejected)),
-        Answer::Halve => Err(SendError::TooLarge),
-        Answer::Retry { reason, .. }
-        | Answer::Misconfigured { reason }
-        | Answer::Refused { reason } => Err(SendError::NotAccepted(reason)),
+) -> Result<Accepted, SendError> {
+    let target = settings.target(signal);
+    let attempted = target.attempt();
+    match Transport::new(signal, target)?.send(request).await {
+        Answer::Delivered { rejected: 0, words: warning } => Ok(Accepted { warning }),
+        Answer::Delivered { rejected: records, words } => {
+            Err(SendError::Rejected { attempted, records, words })
+        }
+        Answer::Halve { cause } => Err(SendError::TooLarge { attempted, cause }),
+        Answer::Retry { cause, .. }
+        | Answer::Misconfigured { cause }
+        | Answer::Refused { cause } => Err(SendError::NotAccepted { attempted, cause }),
     }
 }
 

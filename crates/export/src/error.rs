@@ -1,8 +1,11 @@
 //! Errors of a start, and of a single request.
 
 use std::error::Error;
+use std::fmt;
 
 use thiserror::Error;
+
+use livekit_otel_transport::hint::Attempt;
 
 #[cfg(feature = "tls")]
 use livekit_otel_model::Signal;
@@ -37,6 +40,29 @@ impl StartError {
     }
 }
 
+/// Why a request was not accepted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cause {
+    /// The status and the collector's own words, or the transport's error: one line without control characters,
+    /// and at most 200 characters of the collector.
+    pub text: String,
+    /// The likely reason and what to do, in one or two sentences.
+    pub hint: Option<String>,
+}
+
+impl Cause {
+    pub(crate) fn new(text: impl Into<String>, hint: Option<String>) -> Self {
+        Self { text: text.into(), hint }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)?;
+        self.hint.iter().try_for_each(|hint| write!(f, ". {hint}"))
+    }
+}
+
 /// Why a single request was not delivered.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -45,12 +71,33 @@ pub enum SendError {
     #[error(transparent)]
     Start(#[from] StartError),
     /// The collector rejected some of the records (partial success).
-    #[error("{0} of its records were rejected")]
-    Rejected(u64),
+    #[error("{attempted}: {records} of its records were rejected{}", said(words))]
+    Rejected {
+        /// Where the request went.
+        attempted: Attempt,
+        /// How many.
+        records: u64,
+        /// The collector's own words; may be empty.
+        words: String,
+    },
     /// The request is too large.
-    #[error("too large for the collector")]
-    TooLarge,
+    #[error("{attempted}: too large for the collector: {cause}")]
+    TooLarge {
+        /// Where the request went.
+        attempted: Attempt,
+        /// The collector's answer.
+        cause: Cause,
+    },
     /// The collector did not accept the request.
-    #[error("{0}")]
-    NotAccepted(String),
+    #[error("{attempted}: {cause}")]
+    NotAccepted {
+        /// Where the request went.
+        attempted: Attempt,
+        /// The collector's answer, or why there is none.
+        cause: Cause,
+    },
+}
+
+fn said(words: &str) -> String {
+    if words.is_empty() { String::new() } else { format!(": {words}") }
 }

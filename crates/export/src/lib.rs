@@ -23,6 +23,7 @@ mod outbox;
 mod progress;
 mod queue;
 mod record;
+mod reporter;
 mod request;
 mod sender;
 pub mod settings;
@@ -33,8 +34,8 @@ mod tests;
 mod transport;
 mod wire;
 
-pub use direct::{encode_table, foreign_requests, metric_requests, send_once};
-pub use error::{SendError, StartError};
+pub use direct::{Accepted, encode_table, foreign_requests, metric_requests, send_once};
+pub use error::{Cause, SendError, StartError};
 pub use exporter::{Exporter, Undelivered};
 pub use outbox::{OutboxSettings, Saved};
 pub use settings::Settings;

@@ -3,19 +3,17 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
-use parking_lot::Mutex;
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::answer::Answer;
-use crate::error::StartError;
+use crate::error::{Cause, StartError};
 use crate::outbox::Settled;
 use crate::queue::{Batch, Queue};
 use crate::record::{Record, items};
+use crate::reporter::{Answered, Reporter};
 use crate::request::Assembler;
 use crate::settings::Target;
 use crate::shutdown::{is_ending, wait};
@@ -32,8 +30,6 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(5);
 // Between attempts to store a dead letter.
 const STORE_AGAIN: Duration = Duration::from_secs(2);
-// How often the log repeats that the endpoint is misconfigured.
-const LOG_AGAIN: Duration = Duration::from_mins(5);
 
 /// Sends the requests of one signal.
 pub(crate) struct Sender {
@@ -42,11 +38,7 @@ pub(crate) struct Sender {
     transport: Transport,
     assembler: Assembler,
     collector: String,
-    // For the log: without query and credentials.
-    url: String,
-    is_failing: AtomicBool,
-    // When the log last said that the endpoint is misconfigured.
-    logged: Mutex<Option<Instant>>,
+    reporter: Reporter,
     ledger: Arc<Ledger>,
     dead_letters: Arc<DeadLetters>,
 }
@@ -66,9 +58,12 @@ impl Sender {
             transport: Transport::new(signal, target)?,
             assembler,
             collector: target.endpoint.host().unwrap_or_default().to_owned(),
-            url: target.printable(),
-            is_failing: AtomicBool::new(false),
-            logged: Mutex::default(),
+            reporter: Reporter::new(
+                signal,
+                target.attempt(),
+                target.printable(),
+                Arc::clone(&ledger),
+            ),
             ledger,
             dead_letters,
         })
@@ -76,6 +71,10 @@ impl Sender {
 
     pub(crate) fn queue(&self) -> &Queue {
         &self.queue
+    }
+
+    pub(crate) fn reporter(&self) -> &Reporter {
+        &self.reporter
     }
 
     pub(crate) fn lost(&self, why: Lost, items: u64) {
@@ -101,29 +100,38 @@ impl Sender {
         let mut batches = vec![batch];
         while let Some(mut batch) = batches.pop() {
             match self.send(batch.records(), &mut ending).await {
-                Sent::Delivered { rejected } => self.delivered(&batch, rejected),
-                Sent::Halve if batch.records().len() > 1 => {
+                Sent::Delivered { rejected, words } => self.delivered(&batch, rejected, words),
+                Sent::Halve { cause } if batch.records().len() > 1 => {
+                    self.reporter.note(Answered::TooLarge, &cause, items(batch.records()));
                     let second = batch.halve();
                     batches.extend([second, batch]);
                 }
-                Sent::Halve => {
-                    self.dead_letter(&batch, "too large for the collector", &mut ending).await;
+                Sent::Halve { cause } => {
+                    let text = format!("too large for the collector: {}", cause.text);
+                    self.refused(&batch, &Cause { text, ..cause }, &mut ending).await;
                 }
-                Sent::Refused { reason } => self.dead_letter(&batch, &reason, &mut ending).await,
+                Sent::Refused { cause } => self.refused(&batch, &cause, &mut ending).await,
             }
         }
     }
 
-    fn delivered(&self, batch: &Batch, rejected: u64) {
+    fn delivered(&self, batch: &Batch, rejected: u64, words: String) {
         let n = items(batch.records());
         let rejected = rejected.min(n);
         self.ledger.delivered(self.signal, n - rejected);
         if rejected > 0 {
             self.lost(Lost::Rejected, rejected);
-            let signal = self.signal.as_str();
-            tracing::warn!(signal, rejected, "the collector rejected some records of a request");
+            let text = if words.is_empty() { "partial success".to_owned() } else { words };
+            self.reporter.note(Answered::Rejected, &Cause::new(text, None), rejected);
+        } else if !words.is_empty() {
+            self.reporter.note(Answered::Warned, &Cause::new(words, None), n);
         }
         self.queue.settle(batch, Settled::Delivered { rejected });
+    }
+
+    async fn refused(&self, batch: &Batch, cause: &Cause, ending: &mut watch::Receiver<bool>) {
+        self.reporter.note(Answered::Refused, cause, items(batch.records()));
+        self.dead_letter(batch, &cause.text, ending).await;
     }
 
     async fn dead_letter(&self, batch: &Batch, reason: &str, ending: &mut watch::Receiver<bool>) {
@@ -177,27 +185,24 @@ impl Sender {
             // Assembled for each attempt, so that memory holds the batch alone during a pause.
             let request = self.assembler.request(batch);
             let pause = match self.transport.send(request).instrument(span).await {
-                Answer::Delivered { rejected } => {
-                    self.recovered();
-                    return Sent::Delivered { rejected };
+                Answer::Delivered { rejected, words } => {
+                    self.answered(true);
+                    return Sent::Delivered { rejected, words };
                 }
-                Answer::Halve => return Sent::Halve,
-                Answer::Refused { reason } => {
-                    let signal = self.signal.as_str();
-                    tracing::warn!(
-                        signal,
-                        collector = self.collector,
-                        reason,
-                        "the collector refused records"
-                    );
-                    return Sent::Refused { reason };
+                Answer::Halve { cause } => {
+                    self.answered(false);
+                    return Sent::Halve { cause };
                 }
-                Answer::Retry { after, reason } => {
-                    self.failed(&reason);
+                Answer::Refused { cause } => {
+                    self.answered(false);
+                    return Sent::Refused { cause };
+                }
+                Answer::Retry { after, cause } => {
+                    self.failed(&cause, false);
                     after.map(|after| after.min(LONGEST_RETRY_AFTER))
                 }
-                Answer::Misconfigured { reason } => {
-                    self.misconfigured(&reason);
+                Answer::Misconfigured { cause } => {
+                    self.failed(&cause, true);
                     None
                 }
             };
@@ -206,44 +211,26 @@ impl Sender {
         }
     }
 
-    // Only an operator can correct it, so the log repeats it, unlike an outage.
-    fn misconfigured(&self, reason: &str) {
-        self.is_failing.store(true, Relaxed);
+    /// The queue can't be read.
+    pub(crate) fn is_unreadable(&self, error: &io::Error) {
+        let text = format!("queued records can't be read from disk: {error}");
+        self.failed(&Cause::new(text, None), false);
+    }
+
+    fn failed(&self, cause: &Cause, is_misconfigured: bool) {
         self.queue.set_failing(true);
-        let now = Instant::now();
-        let mut logged = self.logged.lock();
-        if logged.is_none_or(|logged| now.duration_since(logged) >= LOG_AGAIN) {
-            *logged = Some(now);
-            let (signal, url) = (self.signal.as_str(), &self.url);
-            tracing::warn!(
-                signal,
-                url,
-                reason,
-                "this is not an OTLP endpoint: nothing is delivered until the endpoint is corrected"
-            );
-        }
+        self.reporter.failed(cause, is_misconfigured);
     }
 
-    /// Notes that the collector does not accept requests, or that the queue can't be read.
-    pub(crate) fn failed(&self, reason: &str) {
-        if !self.is_failing.swap(true, Relaxed) {
-            self.queue.set_failing(true);
-            let signal = self.signal.as_str();
-            tracing::warn!(signal, collector = self.collector, reason, "can't deliver, retrying");
-        }
-    }
-
-    fn recovered(&self) {
-        if self.is_failing.swap(false, Relaxed) {
+    fn answered(&self, is_delivered: bool) {
+        if self.reporter.answered(is_delivered) {
             self.queue.set_failing(false);
-            let signal = self.signal.as_str();
-            tracing::info!(signal, collector = self.collector, "delivering again");
         }
     }
 }
 
 enum Sent {
-    Delivered { rejected: u64 },
-    Halve,
-    Refused { reason: String },
+    Delivered { rejected: u64, words: String },
+    Halve { cause: Cause },
+    Refused { cause: Cause },
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use livekit_otel_model::Signal;
 use livekit_otel_model::privacy::Privacy;
 use livekit_otel_model::signal::Temporality;
+use livekit_otel_transport::hint::{self, Attempt};
 pub use livekit_otel_transport::tls::Tls;
 
 /// Settings of an exporter.
@@ -61,6 +62,15 @@ pub struct Target {
 }
 
 impl Target {
+    /// An attempt to send a request there.
+    pub fn attempt(&self) -> Attempt {
+        let protocol = match self.protocol {
+            Protocol::Grpc => hint::Protocol::OtlpGrpc,
+            Protocol::HttpProtobuf => hint::Protocol::OtlpHttp,
+        };
+        Attempt::new(&self.endpoint, protocol)
+    }
+
     /// The endpoint for the log: host, port and path, without query and credentials.
     pub(super) fn printable(&self) -> String {
         let host = self.endpoint.host().unwrap_or_default();

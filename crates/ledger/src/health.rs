@@ -74,6 +74,8 @@ pub struct Delivering {
     pub failing: Option<Failing>,
     /// The last records that the collector refused for good, since the start.
     pub refused: Option<RefusedRecords>,
+    /// The last warning of the collector about records that it accepted, since the start.
+    pub warning: Option<Warning>,
 }
 
 /// A delivery that fails and is tried again.
@@ -98,6 +100,16 @@ pub struct RefusedRecords {
     pub records: u64,
     /// The collector's own words about the last of them.
     pub cause: String,
+}
+
+/// What a collector said of records that it accepted: a partial success without a rejected record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warning {
+    /// When it said that.
+    #[serde(with = "rfc3339")]
+    pub at: Time,
+    /// Its own words.
+    pub words: String,
 }
 
 /// Requests of a source that were refused for one reason.
@@ -165,7 +177,8 @@ impl Health {
     /// Sets where a signal is delivered.
     pub fn set_target(&self, signal: Signal, target: &str, protocol: &str) {
         let (target, protocol) = (target.to_owned(), protocol.to_owned());
-        let delivering = Delivering { signal, target, protocol, failing: None, refused: None };
+        let (failing, refused, warning) = (None, None, None);
+        let delivering = Delivering { signal, target, protocol, failing, refused, warning };
         self.0.lock().delivery[signal as usize] = Some(delivering);
     }
 
@@ -193,6 +206,13 @@ impl Health {
         let refused =
             RefusedRecords { at: now, records: before + records, cause: cause.to_owned() };
         delivering.refused = Some(refused);
+    }
+
+    /// The collector accepted records of `signal` with a warning, in its own words.
+    pub fn records_warned(&self, signal: Signal, now: Time, words: &str) {
+        if let Some(delivering) = &mut self.0.lock().delivery[signal as usize] {
+            delivering.warning = Some(Warning { at: now, words: words.to_owned() });
+        }
     }
 
     /// A request of `source` was refused; `text` has the likely reason.
@@ -241,6 +261,7 @@ mod rfc3339 {
 
     use livekit_otel_model::event::Time;
 
+    #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
     pub(super) fn serialize<S: Serializer>(time: &Time, to: S) -> Result<S::Ok, S::Error> {
         let time = UNIX_EPOCH + Duration::from_nanos(time.nanos());
         to.collect_str(&humantime::format_rfc3339_millis(time))
@@ -299,6 +320,7 @@ mod tests {
         health.delivery_failed(Signal::Traces, at(1), "refused", Some("is it running?"));
         health.records_refused(Signal::Traces, at(2), 3, "no");
         health.records_refused(Signal::Traces, at(3), 4, "never");
+        health.records_warned(Signal::Traces, at(3), "an attribute is deprecated");
         health.refused(Source::Webhook, Refused::Signature, at(4), "old");
         health.refused(Source::Webhook, Refused::Signature, at(5), "the secret differs");
         let report = health.report();
@@ -306,6 +328,7 @@ mod tests {
         assert_eq!(json["intake"]["reason"], "journal_full");
         assert_eq!(json["intake"]["since"], "2026-11-23T04:09:20.000Z");
         assert_eq!(json["delivery"][0]["refused"]["records"], 7);
+        assert_eq!(json["delivery"][0]["warning"]["words"], "an attribute is deprecated");
         assert_eq!(json["refusals"].as_array().unwrap().len(), 1);
         assert_eq!(json["refusals"][0]["reason"], "signature");
         assert_eq!(json["refusals"][0]["text"], "the secret differs");

@@ -96,7 +96,9 @@ impl fmt::Display for Attempt {
 /// The likely reason of `error` and what to do, in one or two sentences without data of the server but names of its
 /// certificate; `None` for an error that explains itself, or whose reason is not known.
 pub fn hint(error: &(dyn Error + 'static), attempted: &Attempt) -> Option<String> {
-    causes(error).find_map(|cause| of_cause(cause, attempted))
+    // A closed connection may be a consequence of another cause.
+    let hint = causes(error).find_map(|cause| of_cause(cause, attempted));
+    hint.or_else(|| causes(error).any(is_closed).then(|| closed(attempted)))
 }
 
 // The error and its causes. An `io::Error` returns as its source that of the error within it.
@@ -121,19 +123,36 @@ fn of_cause(cause: &(dyn Error + 'static), attempted: &Attempt) -> Option<String
     {
         return of_io(error.kind(), attempted);
     }
-    if let Some(error) = cause.downcast_ref::<hyper::Error>()
-        && (error.is_incomplete_message() || error.is_closed())
-    {
-        return Some(closed(attempted));
-    }
     if cause.is::<tokio::time::error::Elapsed>() {
         return Some(silent(attempted));
     }
     of_text(&cause.to_string(), attempted)
 }
 
-// Of errors whose types are private.
+fn is_closed(cause: &(dyn Error + 'static)) -> bool {
+    use io::ErrorKind as Kind;
+
+    if let Some(error) = cause.downcast_ref::<io::Error>() {
+        return matches!(
+            error.kind(),
+            Kind::ConnectionReset
+                | Kind::ConnectionAborted
+                | Kind::BrokenPipe
+                | Kind::NotConnected
+                | Kind::UnexpectedEof
+        );
+    }
+    if let Some(error) = cause.downcast_ref::<hyper::Error>() {
+        return error.is_incomplete_message() || error.is_closed() || error.is_canceled();
+    }
+    let text = cause.to_string();
+    ["broken pipe", "connection reset"].iter().any(|closed| text.contains(closed))
+}
+
+// Of errors whose types are private, and of h2's, which hold their causes as text.
 fn of_text(text: &str, attempted: &Attempt) -> Option<String> {
+    use Unexpected::{Http1, Http2, Tls, Unknown};
+
     let Attempt { address, host, .. } = attempted;
     if text.contains("failed to lookup address information") {
         return Some(if text.contains("Temporary failure") {
@@ -144,6 +163,15 @@ fn of_text(text: &str, attempted: &Attempt) -> Option<String> {
                  namespace, as in name.namespace."
             )
         });
+    }
+    if let Some(unexpected) =
+        [Http1, Http2, Tls, Unknown].into_iter().find(|of| text == of.to_string())
+    {
+        return Some(of_greeting(unexpected, attempted));
+    }
+    #[cfg(feature = "tls")]
+    if let Some(hint) = tls::of_text(text, attempted) {
+        return Some(hint);
     }
     // tonic, where the TLS server chose no protocol.
     if text.contains("HTTP/2 was not negotiated") {
@@ -158,7 +186,8 @@ fn of_text(text: &str, attempted: &Attempt) -> Option<String> {
     })
 }
 
-fn of_greeting(unexpected: Unexpected, attempted: &Attempt) -> String {
+/// For a server that speaks another protocol.
+pub fn of_greeting(unexpected: Unexpected, attempted: &Attempt) -> String {
     let address = attempted.address();
     match unexpected {
         Unexpected::Http1 => {
@@ -210,11 +239,6 @@ fn of_io(kind: io::ErrorKind, attempted: &Attempt) -> Option<String> {
             "This machine does not let the program connect to {address}. Check its firewall and sandbox."
         ),
         Kind::TimedOut => silent(attempted),
-        Kind::ConnectionReset
-        | Kind::ConnectionAborted
-        | Kind::BrokenPipe
-        | Kind::NotConnected
-        | Kind::UnexpectedEof => closed(attempted),
         _ => return None,
     })
 }
@@ -278,6 +302,9 @@ mod tests {
             io::Error::other(format!("{DNS}: Name or service not known")),
             io::Error::other(format!("{DNS}: Temporary failure in name resolution")),
             io::Error::other("frame with invalid size"),
+            io::Error::other("stream closed because of a broken pipe"),
+            io::Error::new(Kind::BrokenPipe, Unexpected::Tls),
+            io::Error::other("the answer is HTTP/1, not gRPC"),
             io::Error::other("no reason is known"),
         ];
         let collector = attempt("http://collector:4317", Protocol::OtlpGrpc);

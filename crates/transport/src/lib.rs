@@ -4,6 +4,7 @@
 //! - [`greeting`]: connections that fail with a cause where the server speaks another protocol.
 //! - [`hint`]: the likely reason of a failed request, and what to do.
 //! - [`frames`]: gRPC messages as bytes, and answers that are judged by their status alone.
+//! - [`words`]: what an answer's body says to a person.
 //! - [`tls`]: the PEM files of a client.
 //! - [`chain`] formats an error with its causes, [`jittered`] spreads retries, [`retry_after`] reads how
 //!   long a server asks to wait.
@@ -18,6 +19,7 @@ pub mod frames;
 pub mod greeting;
 pub mod hint;
 pub mod tls;
+pub mod words;
 
 use std::time::{Duration, SystemTime};
 

@@ -4,8 +4,12 @@ mod answers;
 mod dead_letters;
 mod dropped;
 mod foreign;
+#[cfg(feature = "tls")]
+mod hints;
+mod log;
 mod privacy;
 mod queue;
+mod reports;
 #[cfg(feature = "tls")]
 mod tls;
 

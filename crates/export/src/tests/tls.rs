@@ -2,13 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::routing::post;
 use bytes::Bytes;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -21,6 +21,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 
+use super::log::logging;
 use super::{Fixture, bound, exporting, reserved, settings};
 use crate::answer::Answer;
 use crate::settings::{Protocol, Settings, Tls};
@@ -28,38 +29,47 @@ use crate::transport::Transport;
 use livekit_otel_model::Signal;
 
 /// A CA and what it signed, as PEM.
-struct Pki {
-    ca: String,
-    server: (String, String),
+pub(super) struct Pki {
+    pub(super) ca: String,
+    pub(super) server: (String, String),
     client: (String, String),
 }
 
 impl Pki {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
+        Self::with("127.0.0.1", |_| {})
+    }
+
+    /// The server's certificate is for `name`, and changed by `change`.
+    pub(super) fn with(name: &str, change: impl Fn(&mut CertificateParams)) -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority = format!("authority {}", NEXT.fetch_add(1, Relaxed));
+        params.distinguished_name.push(DnType::CommonName, authority);
         let ca = params.self_signed(&key).unwrap().pem();
         let issuer = Issuer::new(params, key);
-        let signed = |name: &str| {
+        let signed = |name: &str, change: &dyn Fn(&mut CertificateParams)| {
             let key = KeyPair::generate().unwrap();
-            let params = CertificateParams::new([name.to_owned()]).unwrap();
+            let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+            change(&mut params);
             (params.signed_by(&key, &issuer).unwrap().pem(), key.serialize_pem())
         };
-        Self { ca, server: signed("127.0.0.1"), client: signed("client") }
+        Self { ca, server: signed(name, &change), client: signed("client", &|_| {}) }
     }
 
     /// The files of a client that the server trusts.
-    fn files(&self) -> Files {
+    pub(super) fn files(&self) -> Files {
         Files::write(&[&self.ca, &self.client.0, &self.client.1])
     }
 }
 
 /// Files that are removed with the test.
-struct Files(Vec<PathBuf>);
+pub(super) struct Files(Vec<PathBuf>);
 
 impl Files {
-    fn write(contents: &[&str]) -> Self {
+    pub(super) fn write(contents: &[&str]) -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let write = |content: &&str| {
             let n = NEXT.fetch_add(1, Relaxed);
@@ -77,7 +87,7 @@ impl Files {
         }
     }
 
-    fn tls(&self) -> Tls {
+    pub(super) fn tls(&self) -> Tls {
         let tls = Tls::default().with_ca(&self.0[0]);
         match &self.0[1..] {
             [certificate, key] => tls.with_client(certificate, key),
@@ -95,13 +105,13 @@ impl Drop for Files {
 }
 
 /// A collector that can be stopped.
-struct Collector {
+pub(super) struct Collector {
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
 impl Collector {
-    fn start(protocol: Protocol, tcp: TcpListener, pki: &Pki) -> Self {
+    pub(super) fn start(protocol: Protocol, tcp: TcpListener, pki: &Pki) -> Self {
         let (stop, stopped) = oneshot::channel();
         let task = match protocol {
             Protocol::Grpc => grpc_collector(tcp, pki, stopped),
@@ -251,26 +261,9 @@ async fn replaced_certificates_are_used_without_a_restart() {
     }
 }
 
-/// What the program logs in this test's thread.
-#[derive(Clone, Default)]
-struct Logged(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Logged {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn unusable_certificates_leave_the_old_ones_and_are_logged_once() {
-    let logged = Logged::default();
-    let writer = logged.clone();
-    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
-    let _logging = tracing::subscriber::set_default(subscriber);
+    let (logged, _logging) = logging();
     for protocol in PROTOCOLS {
         let pki = Pki::new();
         let files = pki.files();
@@ -279,7 +272,7 @@ async fn unusable_certificates_leave_the_old_ones_and_are_logged_once() {
         let collector = Collector::start(protocol, tcp, &pki);
         let settings = https(protocol, at, files.tls());
         let transport = Transport::new(Signal::Logs, &settings.logs).unwrap();
-        let delivered = Answer::Delivered { rejected: 0 };
+        let delivered = Answer::Delivered { rejected: 0, words: String::new() };
         assert_eq!(transport.send(Bytes::new()).await, delivered);
         collector.stop().await;
         files.overwrite(&["no certificate"]);
@@ -292,7 +285,7 @@ async fn unusable_certificates_leave_the_old_ones_and_are_logged_once() {
         let again = async { while transport.send(Bytes::new()).await != delivered {} };
         tokio::time::timeout(PATIENT, again).await.unwrap();
     }
-    let logged = String::from_utf8(logged.0.lock().unwrap().clone()).unwrap();
+    let logged = logged.text();
     let times = logged.matches("the new certificates can't be used").count();
     assert_eq!(times, PROTOCOLS.len(), "{logged}");
 }

@@ -16,12 +16,14 @@ use livekit_otel_model::Signal;
 use livekit_otel_transport::client;
 use livekit_otel_transport::frames::RawCodec;
 use livekit_otel_transport::frames::status::{ByStatus, MAX_HEADERS};
+use livekit_otel_transport::hint::Attempt;
 
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(crate) struct Grpc {
     channel: ByStatus<Channel>,
+    attempted: Attempt,
     path: &'static str,
     headers: MetadataMap,
     compression: Option<CompressionEncoding>,
@@ -46,6 +48,7 @@ impl Grpc {
         Ok(Self {
             // Connects at the first request, and again after a connection is lost.
             channel: ByStatus(client::channel(&endpoint)),
+            attempted: target.attempt(),
             path: path(signal),
             headers: MetadataMap::from_headers(headers),
             compression: match target.compression {
@@ -58,8 +61,10 @@ impl Grpc {
     }
 
     pub(super) async fn send(&self, request: Bytes) -> Answer {
-        let attempt = tokio::time::timeout(self.timeout, self.attempt(request)).await;
-        answer::of_grpc(attempt.unwrap_or_else(|_| Err(Status::deadline_exceeded("timeout"))))
+        match tokio::time::timeout(self.timeout, self.attempt(request)).await {
+            Ok(answer) => answer::of_grpc(answer, &self.attempted),
+            Err(_) => answer::too_late(self.timeout, &self.attempted),
+        }
     }
 
     async fn attempt(&self, request: Bytes) -> Result<Bytes, Status> {
@@ -67,9 +72,7 @@ impl Grpc {
         if let Some(encoding) = self.compression {
             grpc = grpc.send_compressed(encoding);
         }
-        grpc.ready()
-            .await
-            .map_err(|error| Status::unavailable(livekit_otel_transport::chain(&*error)))?;
+        grpc.ready().await.map_err(Status::from_error)?;
         let request = Request::from_parts(self.headers.clone(), http::Extensions::new(), request);
         let path = PathAndQuery::from_static(self.path);
         Ok(grpc.unary(request, path, RawCodec).await?.into_inner())

@@ -19,11 +19,13 @@ use crate::error::StartError;
 use crate::settings::{Compression, Target};
 use livekit_otel_model::Signal;
 use livekit_otel_transport::client::{self, Connector};
+use livekit_otel_transport::hint::Attempt;
 
 #[derive(Debug)]
 pub(crate) struct Http {
     client: Client<Connector, Full<Bytes>>,
     endpoint: Uri,
+    attempted: Attempt,
     headers: HeaderMap,
     compression: Compression,
     timeout: Duration,
@@ -38,6 +40,7 @@ impl Http {
         Ok(Self {
             client: Client::builder(TokioExecutor::new()).build(connector(signal, target)?),
             endpoint: target.endpoint.clone(),
+            attempted: target.attempt(),
             headers,
             compression: target.compression,
             timeout: target.timeout,
@@ -45,17 +48,20 @@ impl Http {
     }
 
     pub(super) async fn send(&self, request: Bytes) -> Answer {
-        let retry = |reason: String| Answer::Retry { after: None, reason };
         let began = Instant::now();
         match tokio::time::timeout(self.timeout, self.attempt(request)).await {
             Ok(Ok(response)) => {
                 let (head, body) = response.into_parts();
                 let left = self.timeout.saturating_sub(began.elapsed());
                 let body = client::read(body, left).await;
-                answer::of_http(head.status, &head.headers, body, SystemTime::now())
+                let now = SystemTime::now();
+                answer::of_http(head.status, &head.headers, body, now, &self.attempted)
             }
-            Ok(Err(error)) => retry(livekit_otel_transport::chain(&*error)),
-            Err(_) => retry("timeout".to_owned()),
+            Ok(Err(error)) => {
+                let cause = answer::of_error(&*error, &self.attempted);
+                Answer::Retry { after: None, cause }
+            }
+            Err(_) => answer::too_late(self.timeout, &self.attempted),
         }
     }
 

@@ -35,7 +35,7 @@ struct State {
 
 #[derive(Debug)]
 enum Connection {
-    Grpc(grpc::Grpc),
+    Grpc(Box<grpc::Grpc>),
     Http(Box<http::Http>),
 }
 
@@ -101,7 +101,7 @@ impl Transport {
 impl Connection {
     fn new(signal: Signal, target: &Target) -> Result<Self, StartError> {
         Ok(match target.protocol {
-            Protocol::Grpc => Self::Grpc(grpc::Grpc::new(signal, target)?),
+            Protocol::Grpc => Self::Grpc(Box::new(grpc::Grpc::new(signal, target)?)),
             Protocol::HttpProtobuf => Self::Http(Box::new(http::Http::new(signal, target)?)),
         })
     }

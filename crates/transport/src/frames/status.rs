@@ -3,6 +3,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures_util::stream;
@@ -15,6 +16,8 @@ use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
+
+use crate::words;
 
 // Longer messages are discarded: those of answers are a few bytes.
 const MAX_MESSAGE: usize = 64 * 1024;
@@ -76,7 +79,7 @@ async fn read(answer: Response<Body>) -> Result<Response<Body>, BoxError> {
     let mut first = BytesMut::new();
     let mut status = head.headers.contains_key(GRPC_STATUS).then(|| head.headers.clone());
     if status.is_none() && !is_grpc(head.status, &head.headers) {
-        return Err(of_http(head.status, &head.headers));
+        return Err(of_http(head.status, &head.headers, body).await);
     }
     // The status comes last, so this reads to the end. Only the caller's timeout bounds it.
     while status.is_none() {
@@ -125,7 +128,7 @@ fn is_grpc(status: StatusCode, headers: &HeaderMap) -> bool {
 
 // The status of an answer without one (gRPC, "HTTP to gRPC Status Code Mapping"). A redirect or a web page
 // is not an answer to the call.
-fn of_http(status: StatusCode, headers: &HeaderMap) -> BoxError {
+async fn of_http(status: StatusCode, headers: &HeaderMap, body: Body) -> BoxError {
     let code = match status.as_u16() {
         100..=399 => {
             return NoStatus::NotGrpc { status, content_type: content_type(headers) }.into();
@@ -137,7 +140,31 @@ fn of_http(status: StatusCode, headers: &HeaderMap) -> BoxError {
         429 | 502..=504 => Code::Unavailable,
         _ => Code::Unknown,
     };
-    Status::new(code, format!("HTTP status {status}")).into()
+    let mut message = format!("HTTP status {status}");
+    let words = words::of_body(headers, &beginning(body).await);
+    if !words.is_empty() {
+        message.extend([": ", &words]);
+    }
+    Status::new(code, message).into()
+}
+
+const LONGEST_BEGINNING: usize = 4 * 1024;
+const BEGINNING_WITHIN: Duration = Duration::from_secs(1);
+
+// What arrives of the body soon: servers and proxies say there why they refuse a call.
+async fn beginning(mut body: Body) -> BytesMut {
+    let mut beginning = BytesMut::new();
+    let reading = async {
+        while beginning.len() < LONGEST_BEGINNING
+            && let Some(Ok(frame)) = body.frame().await
+        {
+            beginning.put(frame.into_data().unwrap_or_default());
+        }
+    };
+    // The status has arrived, and decides without the words too.
+    let _ = tokio::time::timeout(BEGINNING_WITHIN, reading).await;
+    beginning.truncate(LONGEST_BEGINNING);
+    beginning
 }
 
 const LONGEST_CONTENT_TYPE: usize = 80;

@@ -21,12 +21,33 @@ pub(super) fn hint(error: &Error, attempted: &Attempt) -> Option<String> {
     })
 }
 
+// Alerts that servers send of their clients.
+const ALERTS: [AlertDescription; 10] = [
+    AlertDescription::CertificateRequired,
+    AlertDescription::UnknownCA,
+    AlertDescription::BadCertificate,
+    AlertDescription::UnsupportedCertificate,
+    AlertDescription::CertificateRevoked,
+    AlertDescription::CertificateExpired,
+    AlertDescription::CertificateUnknown,
+    AlertDescription::AccessDenied,
+    AlertDescription::DecryptError,
+    AlertDescription::HandshakeFailure,
+];
+
+/// Of the text of an error: an alert that arrives after the handshake passes through h2, as text.
+pub(super) fn of_text(text: &str, attempted: &Attempt) -> Option<String> {
+    let is_text = |alert: &AlertDescription| text == Error::AlertReceived(*alert).to_string();
+    of_alert(ALERTS.into_iter().find(is_text)?, attempted)
+}
+
 fn of_certificate(error: &CertificateError, attempted: &Attempt) -> Option<String> {
     use CertificateError as E;
 
     let address = attempted.address();
     Some(match error {
-        E::UnknownIssuer => {
+        // The latter where another authority has the same name.
+        E::UnknownIssuer | E::BadSignature => {
             let setting = if attempted.is_otlp() { " (export.certificate)" } else { "" };
             format!(
                 "The certificate of {address} is signed by an authority that is not trusted here. Add that \
@@ -167,6 +188,7 @@ mod tests {
     fn each_fault_of_tls_has_its_hint() {
         let certificates = [
             CertificateError::UnknownIssuer,
+            CertificateError::BadSignature,
             CertificateError::NotValidForName,
             named(&["DnsName(\"a.example\")", "IpAddress(10.0.0.1)"]),
             named(&["a\u{1b}[2J", "b", "c", "d"]),

@@ -1,0 +1,249 @@
+//! Logs how the delivery of a signal goes, and reports it to the health of the process. A cause is logged once a
+//! minute at most, with what happened since.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::error::Cause;
+use livekit_otel_ledger::Ledger;
+use livekit_otel_model::Signal;
+use livekit_otel_model::event::Time;
+use livekit_otel_transport::hint::{Attempt, Protocol};
+
+// Between lines about the same cause.
+const MINUTE: Duration = Duration::from_mins(1);
+// Between lines about an outage.
+const LOG_AGAIN: Duration = Duration::from_mins(5);
+// A collector that answers with more codes than that repeats lines sooner.
+const MOST_LINES: usize = 16;
+
+/// Reports the delivery of one signal.
+pub(crate) struct Reporter {
+    signal: Signal,
+    attempted: Attempt,
+    // Without query and credentials; `None` over gRPC, where it has no more than host and port.
+    url: Option<String>,
+    ledger: Arc<Ledger>,
+    outage: Mutex<Option<Outage>>,
+    lines: Mutex<Vec<Line>>,
+}
+
+// From the first failed attempt to the first answer.
+struct Outage {
+    since: Time,
+    began: Instant,
+    logged: Instant,
+    // The cause of the last line.
+    text: String,
+}
+
+/// What a collector says of records that it does not simply accept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answered {
+    /// It never accepts them.
+    Refused,
+    /// It may accept the halves of the request.
+    TooLarge,
+    /// It rejected some of the request.
+    Rejected,
+    /// It accepted them with a warning.
+    Warned,
+}
+
+// A kind of answer that was logged within the last minute.
+struct Line {
+    answered: Answered,
+    cause: Cause,
+    // Not logged yet.
+    records: u64,
+    requests: u64,
+    logged: Instant,
+}
+
+impl Line {
+    // The status without the collector's words, which may differ each time.
+    fn is_of(&self, answered: Answered, cause: &Cause) -> bool {
+        let code = |cause: &Cause| cause.text.split(':').next().map(ToOwned::to_owned);
+        let has_code = matches!(answered, Answered::Refused | Answered::TooLarge);
+        self.answered == answered && (!has_code || code(&self.cause) == code(cause))
+    }
+}
+
+impl Reporter {
+    pub(crate) fn new(
+        signal: Signal,
+        attempted: Attempt,
+        url: String,
+        ledger: Arc<Ledger>,
+    ) -> Self {
+        let protocol = attempted.protocol().as_str();
+        ledger.health().set_target(signal, attempted.address(), protocol);
+        let url = Some(url).filter(|_| attempted.protocol() == Protocol::OtlpHttp);
+        Self { signal, attempted, url, ledger, outage: Mutex::default(), lines: Mutex::default() }
+    }
+
+    /// An attempt failed, and is repeated. `is_misconfigured`: the answer is not from an OTLP endpoint.
+    pub(crate) fn failed(&self, cause: &Cause, is_misconfigured: bool) {
+        let (now, time) = (Instant::now(), Time::from_system(SystemTime::now()));
+        let hint = cause.hint.as_deref();
+        self.ledger.health().delivery_failed(self.signal, time, &cause.text, hint);
+        let mut outage = self.outage.lock();
+        match &mut *outage {
+            Some(outage) if now - outage.logged >= LOG_AGAIN => {
+                outage.logged = now;
+                outage.text.clone_from(&cause.text);
+                self.log_again(outage.since, cause);
+            }
+            Some(outage) if outage.text != cause.text && now - outage.logged >= MINUTE => {
+                outage.logged = now;
+                outage.text.clone_from(&cause.text);
+                self.log_failure(cause, is_misconfigured);
+            }
+            Some(_) => {}
+            None => {
+                let text = cause.text.clone();
+                *outage = Some(Outage { since: time, began: now, logged: now, text });
+                self.log_failure(cause, is_misconfigured);
+            }
+        }
+    }
+
+    fn log_failure(&self, cause: &Cause, is_misconfigured: bool) {
+        let (signal, collector, protocol) = self.target();
+        let (reason, hint) = (&cause.text, cause.hint.as_deref());
+        if is_misconfigured {
+            let url = self.url.as_deref();
+            tracing::warn!(
+                signal,
+                collector,
+                protocol,
+                url,
+                reason,
+                hint,
+                "this is not an OTLP endpoint: nothing is delivered until the endpoint is corrected"
+            );
+        } else {
+            tracing::warn!(signal, collector, protocol, reason, hint, "can't deliver, retrying");
+        }
+    }
+
+    fn log_again(&self, since: Time, cause: &Cause) {
+        let (signal, collector, protocol) = self.target();
+        let waiting = self.waiting();
+        let (reason, hint, since) = (&cause.text, cause.hint.as_deref(), rfc3339(since));
+        tracing::warn!(
+            signal,
+            collector,
+            protocol,
+            reason,
+            hint,
+            "still undeliverable, {waiting} waiting, since {since}"
+        );
+    }
+
+    /// The collector answered for itself. Returns whether it did not before; `is_delivered`: it accepted records.
+    pub(crate) fn answered(&self, is_delivered: bool) -> bool {
+        let Some(outage) = self.outage.lock().take() else { return false };
+        self.ledger.health().delivery_recovered(self.signal);
+        if is_delivered {
+            let (signal, collector, protocol) = self.target();
+            let since = rfc3339(outage.since);
+            let seconds = outage.began.elapsed().as_secs();
+            tracing::info!(signal, collector, protocol, since, seconds, "delivering again");
+        }
+        true
+    }
+
+    /// The collector said `cause` of a request, which concerns so many records.
+    pub(crate) fn note(&self, answered: Answered, cause: &Cause, records: u64) {
+        let time = Time::from_system(SystemTime::now());
+        let health = self.ledger.health();
+        match answered {
+            Answered::Refused | Answered::Rejected => {
+                health.records_refused(self.signal, time, records, &cause.text);
+            }
+            Answered::Warned => health.records_warned(self.signal, time, &cause.text),
+            Answered::TooLarge => {}
+        }
+        let now = Instant::now();
+        let mut lines = self.lines.lock();
+        if let Some(line) = lines.iter_mut().find(|line| line.is_of(answered, cause)) {
+            line.cause.clone_from(cause);
+            line.records += records;
+            line.requests += 1;
+            return;
+        }
+        if lines.len() == MOST_LINES {
+            self.log(&lines.remove(0));
+        }
+        let mut line = Line { answered, cause: cause.clone(), records, requests: 1, logged: now };
+        self.log(&line);
+        (line.records, line.requests) = (0, 0);
+        lines.push(line);
+    }
+
+    /// When [`Reporter::flush`] has something to log.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        let lines = self.lines.lock();
+        lines.iter().filter(|line| line.requests > 0).map(|line| line.logged + MINUTE).min()
+    }
+
+    /// Logs what was not logged for a minute, or with `all` everything that was not logged.
+    pub(crate) fn flush(&self, all: bool) {
+        let now = Instant::now();
+        self.lines.lock().retain_mut(|line| {
+            if !all && now - line.logged < MINUTE {
+                return true;
+            }
+            let is_pending = line.requests > 0;
+            self.log(line);
+            (line.records, line.requests, line.logged) = (0, 0, now);
+            is_pending
+        });
+    }
+
+    fn log(&self, line: &Line) {
+        let Line { answered, cause, records, requests, .. } = line;
+        if *requests == 0 {
+            return;
+        }
+        let (signal, collector, protocol) = self.target();
+        let (reason, hint, url) = (&cause.text, cause.hint.as_deref(), self.url.as_deref());
+        macro_rules! warn {
+            ($text:literal) => {
+                tracing::warn!(
+                    signal, collector, protocol, url, reason, hint, records, requests, $text
+                )
+            };
+        }
+        match answered {
+            Answered::Refused => warn!("the collector refused records: they are dead letters"),
+            Answered::TooLarge => warn!("too large for the collector: requests are split"),
+            Answered::Rejected => warn!("the collector rejected some records of a request"),
+            Answered::Warned => warn!("the collector accepted records with a warning"),
+        }
+    }
+
+    fn target(&self) -> (&'static str, &str, &'static str) {
+        let Self { signal, attempted, .. } = self;
+        (signal.as_str(), attempted.address(), attempted.protocol().as_str())
+    }
+
+    fn waiting(&self) -> u64 {
+        self.ledger.snapshot().outputs[self.signal as usize].waiting()
+    }
+}
+
+impl Drop for Reporter {
+    fn drop(&mut self) {
+        self.flush(true);
+    }
+}
+
+fn rfc3339(time: Time) -> String {
+    let time = SystemTime::UNIX_EPOCH + Duration::from_nanos(time.nanos());
+    humantime::format_rfc3339_seconds(time).to_string()
+}
