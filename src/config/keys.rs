@@ -63,7 +63,8 @@ pub(super) fn api(
         reader.wrong_setting("livekit.url", what);
     }
     let (interval, requests_per_second) = (file.interval, file.requests_per_second);
-    Some(reconcile::Settings { url, key: key?, interval, requests_per_second })
+    let route = reader.route(|proxies| proxies.of_http(&url));
+    Some(reconcile::Settings { url, key: key?, interval, requests_per_second, route })
 }
 
 fn trimmed(text: Option<&Verbatim>) -> Option<String> {

@@ -1,5 +1,6 @@
 //! Configurations and their errors.
 
+mod proxy;
 mod wrong;
 
 use std::path::{Path, PathBuf};

@@ -9,6 +9,7 @@ use crate::config::{Config, Errors};
 use crate::descriptors;
 use livekit_otel_livekit::keys::Keys;
 use livekit_otel_transport::chain;
+use livekit_otel_transport::proxy::{Route, host_port};
 
 /// How a run ended.
 #[derive(Debug)]
@@ -32,6 +33,7 @@ pub async fn run(
     let targets = [&config.export.traces, &config.export.logs, &config.export.metrics];
     let is_disabled = targets.iter().all(|target| !target.enabled);
     let endpoint = config.export.traces.endpoint.clone();
+    let routes = routes(&config);
     config.max_connections = descriptors::reserve_for_connections(config.max_connections);
     let mut server = Server::start(config).await?;
     // Before "listening" is logged: without a handler, an early signal ends the process.
@@ -41,6 +43,9 @@ pub async fn run(
         tracing::warn!("export is disabled: input is counted and not sent");
     } else {
         tracing::info!(collector = endpoint.host().unwrap_or_default(), "sending");
+    }
+    for (target, route) in &routes {
+        log_route(target, route);
     }
     let mut pipeline = server.pipeline.take();
     tokio::select! {
@@ -72,6 +77,35 @@ fn log_journal(config: &Config) {
             tracing::warn!(
                 "no journal.dir: a crash loses undelivered records, which are in memory"
             );
+        }
+    }
+}
+
+// How collectors and LiveKit's API are reached, each address once.
+fn routes(config: &Config) -> Vec<(String, Route)> {
+    let Config { export, api, .. } = config;
+    let targets = [&export.traces, &export.logs, &export.metrics].into_iter();
+    let collectors =
+        targets.filter(|target| target.enabled).map(|target| (&target.endpoint, &target.route));
+    let mut routes: Vec<(String, Route)> = Vec::new();
+    for (url, route) in collectors.chain(api.iter().map(|api| (&api.url, &api.route))) {
+        let route = (host_port(url), route.clone());
+        if !routes.contains(&route) {
+            routes.push(route);
+        }
+    }
+    routes
+}
+
+fn log_route(target: &str, route: &Route) {
+    match route {
+        Route::Direct => {}
+        Route::Bypass(reason) => {
+            tracing::info!(to = target, reason, "connecting without the proxy");
+        }
+        Route::Through(proxy) => {
+            let variable = proxy.variable();
+            tracing::info!(to = target, %proxy, variable, "connecting through a proxy");
         }
     }
 }

@@ -13,7 +13,8 @@ use tokio::time::Instant;
 use livekit_otel_ledger::Refused;
 use livekit_otel_livekit::keys::KeyRing;
 use livekit_otel_livekit::{ApiRequest, Unreadable};
-use livekit_otel_transport::client::{self, Client};
+use livekit_otel_transport::client::{self, RequestError, Routed};
+use livekit_otel_transport::proxy::Route;
 
 /// For one answer, and for the journal.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,7 +31,7 @@ pub(super) enum ApiError {
     #[error("the request can't be created")]
     Request(#[from] http::Error),
     #[error("the request failed")]
-    Unreachable(#[from] hyper_util::client::legacy::Error),
+    Unreachable(#[from] RequestError),
     #[error("no answer in time")]
     Timeout,
     #[error("the answer is {0}")]
@@ -64,7 +65,7 @@ impl ApiError {
 /// The API of a LiveKit deployment.
 #[derive(Debug)]
 pub(super) struct Api {
-    client: Client,
+    client: Routed,
     url: Uri,
     key: String,
     keys: KeyRing,
@@ -75,10 +76,10 @@ pub(super) struct Api {
 
 impl Api {
     pub(super) fn new(
-        (url, key, requests_per_second): (Uri, String, u32),
+        (url, key, requests_per_second, route): (Uri, String, u32, Route),
         keys: KeyRing,
     ) -> Result<Self, client::CertificatesError> {
-        let client = client::new(url.scheme_str() == Some("https"))?;
+        let client = client::routed(url.scheme_str() == Some("https"), &route)?;
         let between = Duration::from_secs(1) / requests_per_second.max(1);
         Ok(Self { client, url, key, keys, between, next: Instant::now() })
     }
@@ -137,7 +138,7 @@ mod tests {
     async fn requests_are_as_far_apart_as_their_number_in_a_second_allows() {
         let keys = KeyRing::default();
         let url: Uri = "http://127.0.0.1:1/".parse().unwrap();
-        let mut api = Api::new((url, "devkey".to_owned(), 4), keys).unwrap();
+        let mut api = Api::new((url, "devkey".to_owned(), 4, Route::Direct), keys).unwrap();
         let started = Instant::now();
         for nth in 0..9 {
             api.ready().await;

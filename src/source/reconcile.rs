@@ -23,6 +23,7 @@ use livekit_otel_model::event::{Time, Unknown};
 use livekit_otel_pipeline::Questions;
 use livekit_otel_transport::chain;
 use livekit_otel_transport::client;
+use livekit_otel_transport::proxy::Route;
 
 // So many failures in a row are a warning: a room may end while it is asked about. The list of rooms has no
 // such reason.
@@ -39,6 +40,8 @@ pub struct Settings {
     pub interval: Duration,
     /// The most requests in a second, from 1 to 1000.
     pub requests_per_second: u32,
+    /// The proxy, if the environment's variables name one for this URL.
+    pub route: Route,
 }
 
 /// The system's certificates can't be used.
@@ -83,8 +86,8 @@ impl Prepared {
     /// # Errors
     /// If the API is used over https, and the system has no certificates.
     pub fn new(settings: Settings, shared: Shared) -> Result<Self, StartError> {
-        let Settings { url, key, interval, requests_per_second } = settings;
-        let api = Api::new((url, key, requests_per_second), shared.keys.clone());
+        let Settings { url, key, interval, requests_per_second, route } = settings;
+        let api = Api::new((url, key, requests_per_second, route), shared.keys.clone());
         Ok(Self { interval, api: api.map_err(StartError)?, shared, failures: HashMap::new() })
     }
 

@@ -16,6 +16,7 @@ use livekit_otel_livekit::messages as lk;
 use livekit_otel_model::Source;
 use livekit_otel_tools::capture::Capture;
 use livekit_otel_tools::demo::Collector;
+use livekit_otel_transport::proxy::Route;
 use livekit_token::TokenVerifier;
 use prost::Message;
 use serde_json::{Value, json};
@@ -88,6 +89,7 @@ impl Run {
             key: KEY.to_owned(),
             interval: Duration::from_millis(10),
             requests_per_second: 1000,
+            route: Route::Direct,
         });
         let server = Server::start(config).await.unwrap();
         Self { api, server, _collector: collector }

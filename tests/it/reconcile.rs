@@ -30,6 +30,7 @@ use livekit_otel_tools::demo::Collector;
 use livekit_otel_tools::demo::Received;
 use livekit_otel_tools::demo::Telemetry;
 use livekit_otel_tools::demo::received::{Attributes, Measured};
+use livekit_otel_transport::proxy::Route;
 use livekit_token::TokenVerifier;
 use prost::Message;
 use serde_json::json;
@@ -93,7 +94,8 @@ async fn api() -> (Api, Uri) {
 fn with_api(mut config: Config, url: Uri) -> Config {
     let interval = Duration::from_millis(20);
     let requests_per_second = 1000;
-    config.api = Some(Settings { url, key: KEY.to_owned(), interval, requests_per_second });
+    let (key, route) = (KEY.to_owned(), Route::Direct);
+    config.api = Some(Settings { url, key, interval, requests_per_second, route });
     config.session.linger = Duration::from_millis(10);
     config
 }

@@ -21,6 +21,7 @@ use tonic_types::pb::{RetryInfo, Status as RpcStatus};
 
 use crate::error::Cause;
 use livekit_otel_model::printable::{self, visible};
+use livekit_otel_transport::dial::ProxyError;
 use livekit_otel_transport::frames::status::{NoStatus, content_type};
 use livekit_otel_transport::hint::{self, Attempt};
 use livekit_otel_transport::{chain, retry_after, words};
@@ -155,7 +156,9 @@ pub(super) fn of_grpc(answer: Result<Bytes, Status>, attempted: &Attempt) -> Ans
 
 /// There is no answer, because of this error.
 pub(super) fn of_error(error: &(dyn std::error::Error + 'static), attempted: &Attempt) -> Cause {
-    Cause::new(shown(&chain(error)), hint::hint(error, attempted))
+    // What a proxy's error is a cause of says nothing more.
+    let text = ProxyError::find(error).map_or_else(|| chain(error), |proxy| chain(proxy));
+    Cause::new(shown(&text), hint::hint(error, attempted))
 }
 
 /// There is no answer within this time.

@@ -7,7 +7,6 @@ use thiserror::Error;
 
 use livekit_otel_transport::hint::Attempt;
 
-#[cfg(feature = "tls")]
 use livekit_otel_model::Signal;
 
 /// Why the exporter can't start. No retry would help.
@@ -34,7 +33,6 @@ pub enum StartError {
 }
 
 impl StartError {
-    #[cfg(feature = "tls")]
     pub(crate) fn tls(signal: Signal, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Tls { signal: signal.as_str(), source: error.into() }
     }

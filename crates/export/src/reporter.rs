@@ -113,6 +113,7 @@ impl Reporter {
 
     fn log_failure(&self, cause: &Cause, is_misconfigured: bool) {
         let (signal, collector, protocol) = self.target();
+        let proxy = self.attempted.proxy();
         let (reason, hint) = (&cause.text, cause.hint.as_deref());
         if is_misconfigured {
             let url = self.url.as_deref();
@@ -120,24 +121,35 @@ impl Reporter {
                 signal,
                 collector,
                 protocol,
+                proxy,
                 url,
                 reason,
                 hint,
                 "this is not an OTLP endpoint: nothing is delivered until the endpoint is corrected"
             );
         } else {
-            tracing::warn!(signal, collector, protocol, reason, hint, "can't deliver, retrying");
+            tracing::warn!(
+                signal,
+                collector,
+                protocol,
+                proxy,
+                reason,
+                hint,
+                "can't deliver, retrying"
+            );
         }
     }
 
     fn log_again(&self, since: Time, cause: &Cause) {
         let (signal, collector, protocol) = self.target();
         let waiting = self.waiting();
+        let proxy = self.attempted.proxy();
         let (reason, hint, since) = (&cause.text, cause.hint.as_deref(), rfc3339(since));
         tracing::warn!(
             signal,
             collector,
             protocol,
+            proxy,
             reason,
             hint,
             "still undeliverable, {waiting} waiting, since {since}"
@@ -211,11 +223,12 @@ impl Reporter {
             return;
         }
         let (signal, collector, protocol) = self.target();
+        let proxy = self.attempted.proxy();
         let (reason, hint, url) = (&cause.text, cause.hint.as_deref(), self.url.as_deref());
         macro_rules! warn {
             ($text:literal) => {
                 tracing::warn!(
-                    signal, collector, protocol, url, reason, hint, records, requests, $text
+                    signal, collector, protocol, proxy, url, reason, hint, records, requests, $text
                 )
             };
         }

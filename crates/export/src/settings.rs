@@ -6,6 +6,7 @@ use livekit_otel_model::Signal;
 use livekit_otel_model::privacy::Privacy;
 use livekit_otel_model::signal::Temporality;
 use livekit_otel_transport::hint::{self, Attempt};
+pub use livekit_otel_transport::proxy::Route;
 pub use livekit_otel_transport::tls::Tls;
 
 /// Settings of an exporter.
@@ -59,6 +60,8 @@ pub struct Target {
     pub compression: Compression,
     /// Certificates, for `https` endpoints.
     pub tls: Tls,
+    /// The proxy, if the environment's variables name one for this endpoint.
+    pub route: Route,
 }
 
 impl Target {
@@ -68,7 +71,7 @@ impl Target {
             Protocol::Grpc => hint::Protocol::OtlpGrpc,
             Protocol::HttpProtobuf => hint::Protocol::OtlpHttp,
         };
-        Attempt::new(&self.endpoint, protocol)
+        Attempt::new(&self.endpoint, protocol).by(&self.route)
     }
 
     /// The endpoint for the log: host, port and path, without query and credentials.

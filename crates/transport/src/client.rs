@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::PROXY_AUTHORIZATION;
+use http::{Request, Response};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -11,14 +13,19 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use thiserror::Error;
 use tonic::transport::{Channel, Endpoint};
 
+#[cfg(feature = "tls")]
+use crate::dial;
+pub use crate::dial::CertificatesError;
+use crate::dial::{Dialer, ProxyError};
 use crate::greeting::Greeting;
+use crate::proxy::{Proxy, Route};
 
 /// Connects to `http` URLs, and with the feature `tls` to `https` URLs.
 #[cfg(feature = "tls")]
-pub type Connector = Greeting<hyper_rustls::HttpsConnector<HttpConnector>>;
+pub type Connector = Greeting<hyper_rustls::HttpsConnector<Dialer>>;
 /// Connects to `http` URLs, and with the feature `tls` to `https` URLs.
 #[cfg(not(feature = "tls"))]
-pub type Connector = Greeting<HttpConnector>;
+pub type Connector = Greeting<Dialer>;
 /// Connects to `http` URLs.
 pub type PlainConnector = Greeting<HttpConnector>;
 
@@ -28,10 +35,52 @@ pub type Client = Legacy<Connector, Full<Bytes>>;
 // Of an answer's body, and of the buffer for its head: hyper may fill it once more before it gives up.
 const MAX_ANSWER: usize = 64 * 1024;
 
-/// The system's certificates can't be used.
+/// A request has no answer.
 #[derive(Debug, Error)]
-#[error(transparent)]
-pub struct CertificatesError(Box<dyn std::error::Error + Send + Sync>);
+#[non_exhaustive]
+pub enum RequestError {
+    /// There is no connection, or it broke.
+    #[error(transparent)]
+    Connection(#[from] hyper_util::client::legacy::Error),
+    /// The proxy refused the request.
+    #[error("{0}")]
+    Proxy(#[from] ProxyError),
+}
+
+/// A client for targets of one route.
+#[derive(Debug, Clone)]
+pub struct Routed {
+    client: Client,
+    // A proxy that forwards plain HTTP requests, and reads its header from them.
+    forwards: Option<Proxy>,
+}
+
+impl Routed {
+    /// A client with a connector that was made for this route.
+    pub fn new(client: Client, route: &Route) -> Self {
+        Self { client, forwards: route.proxy().filter(|proxy| proxy.forwards()).cloned() }
+    }
+
+    /// Sends a request, and returns once the head of the answer was received.
+    ///
+    /// # Errors
+    /// If there is no answer, or a proxy asks for its user and password.
+    pub async fn request(
+        &self,
+        mut request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, RequestError> {
+        let Some(proxy) = &self.forwards else { return Ok(self.client.request(request).await?) };
+        if let Some(authorization) = proxy.authorization() {
+            request.headers_mut().insert(PROXY_AUTHORIZATION, authorization.clone());
+        }
+        let target = request.uri().clone();
+        let answer = self.client.request(request).await?;
+        match ProxyError::of_answer(proxy, &target, answer.status()) {
+            Some(refused) => Err(refused.into()),
+            None => Ok(answer),
+        }
+    }
+}
 
 /// Reads an answer's body; `None` if it is longer than 64 KiB, or incomplete `within` that time. After a
 /// longer body the connection is closed, otherwise it is reused.
@@ -51,24 +100,39 @@ pub fn tcp() -> HttpConnector {
 
 /// A client for `http` alone. An answer with a head of more than 128 KiB is an error.
 pub fn plain() -> Legacy<PlainConnector, Full<Bytes>> {
-    builder().build(with_http(tcp()))
+    builder().build(Greeting::http1(tcp()))
 }
 
-/// A channel for gRPC that connects at the first call, and again after a connection is lost. `endpoint` has a
-/// timeout for connecting, which includes TLS.
+/// A channel for gRPC that connects directly, at the first call, and again after a connection is lost. `endpoint`
+/// has a timeout for connecting, which includes TLS.
 pub fn channel(endpoint: &Endpoint) -> Channel {
-    let mut tcp = tcp();
-    // tonic adds TLS.
-    tcp.enforce_http(false);
-    endpoint.connect_with_connector_lazy(Greeting::grpc(tcp))
+    endpoint.connect_with_connector_lazy(Greeting::grpc(Dialer::direct(tcp())))
 }
 
-/// Creates a client. An answer with a head of more than 128 KiB is an error.
+/// Like [`channel`], by this route. The endpoint's timeout for connecting includes the proxy's answer.
+///
+/// # Errors
+/// With an `https` proxy, if the system's certificates can't be used.
+pub fn routed_channel(endpoint: &Endpoint, route: &Route) -> Result<Channel, CertificatesError> {
+    let dialer = Dialer::new(tcp(), route.proxy())?;
+    Ok(endpoint.connect_with_connector_lazy(Greeting::grpc(dialer)))
+}
+
+/// Creates a client that connects directly. An answer with a head of more than 128 KiB is an error.
 ///
 /// # Errors
 /// With `https`, if the system's certificates can't be used.
 pub fn new(https: bool) -> Result<Client, CertificatesError> {
-    Ok(builder().build(connector(https)?))
+    Ok(builder().build(connector(https, None)?))
+}
+
+/// Like [`new`], by this route.
+///
+/// # Errors
+/// With `https`, if the system's certificates can't be used.
+pub fn routed(https: bool, route: &Route) -> Result<Routed, CertificatesError> {
+    let client = builder().build(connector(https, route.proxy())?);
+    Ok(Routed::new(client, route))
 }
 
 fn builder() -> Builder {
@@ -79,37 +143,23 @@ fn builder() -> Builder {
 }
 
 #[cfg(feature = "tls")]
-fn connector(https: bool) -> Result<Connector, CertificatesError> {
-    use crate::certificates;
-
-    let config = match certificates::system() {
-        Ok(config) => config,
-        Err(error) if https => return Err(CertificatesError(error.into())),
-        // A system may have no certificates and need none.
-        Err(_) => certificates::none().map_err(|error| CertificatesError(error.into()))?,
-    };
-    Ok(with_tls(tcp(), config))
-}
-
-/// Connects through `tcp`, with TLS for `https` URLs.
-#[cfg(feature = "tls")]
-pub fn with_tls(mut tcp: HttpConnector, config: rustls::ClientConfig) -> Connector {
-    tcp.enforce_http(false);
-    let https = hyper_rustls::HttpsConnectorBuilder::new()
-        .with_tls_config(config)
-        .https_or_http()
-        .enable_http1()
-        .wrap_connector(tcp);
-    Greeting::http1(https)
-}
-
-/// Connects through `tcp` to `http` URLs.
-pub fn with_http(tcp: HttpConnector) -> PlainConnector {
-    Greeting::http1(tcp)
+fn connector(https: bool, proxy: Option<&Proxy>) -> Result<Connector, CertificatesError> {
+    Ok(with_tls(Dialer::new(tcp(), proxy)?, dial::system_tls(https)?))
 }
 
 #[cfg(not(feature = "tls"))]
-#[allow(clippy::unnecessary_wraps)] // it fails with TLS only
-fn connector(_: bool) -> Result<Connector, CertificatesError> {
-    Ok(with_http(tcp()))
+fn connector(_: bool, proxy: Option<&Proxy>) -> Result<Connector, CertificatesError> {
+    Ok(without_tls(Dialer::new(tcp(), proxy)?))
+}
+
+/// Connects through `dialer`, with TLS for `https` URLs.
+#[cfg(feature = "tls")]
+pub fn with_tls(dialer: Dialer, config: rustls::ClientConfig) -> Connector {
+    Greeting::http1(dial::https(dialer, config))
+}
+
+/// Connects through `dialer` to `http` URLs.
+#[cfg(not(feature = "tls"))]
+pub fn without_tls(dialer: Dialer) -> Connector {
+    Greeting::http1(dialer)
 }

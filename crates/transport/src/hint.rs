@@ -4,9 +4,11 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-use http::Uri;
+use http::{StatusCode, Uri};
 
+use crate::dial::ProxyError;
 use crate::greeting::Unexpected;
+use crate::proxy::{Proxy, Route};
 
 #[cfg(feature = "tls")]
 mod tls;
@@ -41,13 +43,15 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// Where a request went, and how. Its text is `host:port (protocol)`, with `over TLS` where the URL is `https`.
+/// Where a request went, and how. Its text is `host:port (protocol)`, with `over TLS` where the URL is `https`, and
+/// with the proxy if there is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
     host: String,
     address: String,
     has_tls: bool,
     protocol: Protocol,
+    proxy: Option<String>,
 }
 
 impl Attempt {
@@ -56,7 +60,19 @@ impl Attempt {
         let host = url.host().unwrap_or_default().to_owned();
         let has_tls = url.scheme_str() == Some("https");
         let port = url.port_u16().unwrap_or(if has_tls { 443 } else { 80 });
-        Self { address: format!("{host}:{port}"), host, has_tls, protocol }
+        Self { address: format!("{host}:{port}"), host, has_tls, protocol, proxy: None }
+    }
+
+    /// By this route.
+    #[must_use]
+    pub fn by(mut self, route: &Route) -> Self {
+        self.proxy = route.proxy().map(ToString::to_string);
+        self
+    }
+
+    /// `host:port` of the proxy, if there is one.
+    pub fn proxy(&self) -> Option<&str> {
+        self.proxy.as_deref()
     }
 
     /// `host:port`; an IPv6 address is in brackets.
@@ -87,15 +103,22 @@ impl Attempt {
 
 impl fmt::Display for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { address, protocol, .. } = self;
+        let Self { address, protocol, proxy, .. } = self;
         let tls = if self.has_tls { " over TLS" } else { "" };
-        write!(f, "{address} ({protocol}{tls})")
+        write!(f, "{address} ({protocol}{tls}")?;
+        if let Some(proxy) = proxy {
+            write!(f, ", through the proxy {proxy}")?;
+        }
+        f.write_str(")")
     }
 }
 
 /// The likely reason of `error` and what to do, in one or two sentences without data of the server but names of its
 /// certificate; `None` for an error that explains itself, or whose reason is not known.
 pub fn hint(error: &(dyn Error + 'static), attempted: &Attempt) -> Option<String> {
+    if let Some(proxy) = ProxyError::find(error) {
+        return of_proxy(proxy);
+    }
     // A closed connection may be a consequence of another cause.
     let hint = causes(error).find_map(|cause| of_cause(cause, attempted));
     hint.or_else(|| causes(error).any(is_closed).then(|| closed(attempted)))
@@ -207,6 +230,40 @@ pub fn of_greeting(unexpected: Unexpected, attempted: &Attempt) -> String {
     }
 }
 
+fn of_proxy(error: &ProxyError) -> Option<String> {
+    match error {
+        ProxyError::Unreachable { proxy, error } => {
+            hint(&**error, &Attempt::new(proxy.uri(), Protocol::Http))
+        }
+        ProxyError::NoProxy { proxy, .. } => Some(format!(
+            "{} has to be the URL of an HTTP proxy. Check its host and port, and whether it expects TLS.",
+            proxy.variable()
+        )),
+        ProxyError::Refused { proxy, target, status } => refused(proxy, target, *status),
+    }
+}
+
+fn refused(proxy: &Proxy, target: &str, status: StatusCode) -> Option<String> {
+    let variable = proxy.variable();
+    Some(match (status, proxy.authorization()) {
+        (StatusCode::PROXY_AUTHENTICATION_REQUIRED, None) => {
+            format!("Add a user and password to {variable}: http://USER:PASSWORD@{proxy}.")
+        }
+        (StatusCode::PROXY_AUTHENTICATION_REQUIRED, Some(_)) => {
+            format!(
+                "Check the user and password in {variable}; special characters are percent-encoded."
+            )
+        }
+        (StatusCode::FORBIDDEN | StatusCode::METHOD_NOT_ALLOWED, _) => {
+            format!("Let the proxy allow CONNECT to {target}, or add the host to NO_PROXY.")
+        }
+        (status, _) if status.is_server_error() => {
+            format!("Check that the proxy reaches {target}, or add the host to NO_PROXY.")
+        }
+        _ => return None,
+    })
+}
+
 // What OTLP's settings allow beside another port.
 fn other_protocol(attempted: &Attempt) -> &'static str {
     match attempted.protocol {
@@ -265,6 +322,7 @@ mod tests {
     use std::fmt::Write;
 
     use super::*;
+    use crate::proxy::Proxies;
 
     fn attempt(url: &'static str, protocol: Protocol) -> Attempt {
         Attempt::new(&Uri::from_static(url), protocol)
@@ -332,5 +390,48 @@ mod tests {
             writeln!(texts, "{protocol}: {error}\n  {hint}").unwrap();
         }
         assert_eq!(texts, include_str!("hint/protocols.txt"));
+    }
+
+    fn proxy(url: &str) -> Box<Proxy> {
+        let proxies = Proxies::new(|name| (name == "HTTPS_PROXY").then(|| url.to_owned()));
+        match proxies.of_grpc(&Uri::from_static("http://collector:4317")).unwrap() {
+            Route::Through(proxy) => proxy,
+            route => panic!("{route:?}"),
+        }
+    }
+
+    #[test]
+    fn each_failure_of_a_proxy_has_its_hint_and_none_shows_the_password() {
+        let anonymous = || proxy("http://proxy:3128");
+        let known = || proxy("http://user:s3cret@proxy:3128");
+        let refused = |proxy, status| ProxyError::Refused {
+            proxy,
+            target: "collector:4317".to_owned(),
+            status: StatusCode::from_u16(status).unwrap(),
+        };
+        let error = io::Error::from(io::ErrorKind::ConnectionRefused).into();
+        let errors = [
+            ProxyError::Unreachable { proxy: known(), error },
+            refused(anonymous(), 407),
+            refused(known(), 407),
+            refused(known(), 403),
+            refused(known(), 503),
+            refused(known(), 400),
+        ];
+        let mut texts = String::new();
+        for error in errors {
+            let hint = hint(&error, &attempt("http://collector:4317", Protocol::OtlpGrpc));
+            let hint = hint.as_deref().unwrap_or("-");
+            writeln!(texts, "{}\n  {hint}", crate::chain(&error)).unwrap();
+        }
+        assert_eq!(texts, include_str!("hint/proxy.txt"));
+    }
+
+    #[test]
+    fn an_attempt_names_the_proxy() {
+        let route = Route::Through(proxy("http://user:s3cret@proxy:3128"));
+        let attempt = attempt("https://collector:4317", Protocol::OtlpGrpc).by(&route);
+        let text = "collector:4317 (grpc over TLS, through the proxy proxy:3128)";
+        assert_eq!(attempt.to_string(), text);
     }
 }

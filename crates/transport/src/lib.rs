@@ -1,10 +1,12 @@
 //! HTTP and gRPC clients, and helpers for their errors and retries.
 //!
 //! - [`client`]: an HTTP client with the system's certificates.
+//! - [`dial`]: connections, made directly or through a proxy.
 //! - [`greeting`]: connections that fail with a cause where the server speaks another protocol.
 //! - [`hint`]: the likely reason of a failed request, and what to do.
 //! - [`frames`]: gRPC messages as bytes, and answers that are judged by their status alone.
 //! - [`words`]: what an answer's body says to a person.
+//! - [`proxy`]: the proxies that `HTTPS_PROXY` and its siblings name.
 //! - [`tls`]: the PEM files of a client.
 //! - [`chain`] formats an error with its causes, [`jittered`] spreads retries, [`retry_after`] reads how
 //!   long a server asks to wait.
@@ -15,9 +17,11 @@
 #[cfg(feature = "tls")]
 pub mod certificates;
 pub mod client;
+pub mod dial;
 pub mod frames;
 pub mod greeting;
 pub mod hint;
+pub mod proxy;
 pub mod tls;
 pub mod words;
 

@@ -13,7 +13,7 @@ use super::reader::{Found, Reader};
 use super::schema::{Export, Sections};
 use super::values::{self, Parsed};
 use super::{privacy, resource};
-use crate::settings::{Headers, Protocol, Settings, Target, Tls};
+use crate::settings::{Headers, Protocol, Route, Settings, Target, Tls};
 use livekit_otel_model::Signal;
 use livekit_otel_model::signal::Temporality;
 
@@ -113,9 +113,17 @@ fn target(
     let found = place.either(reader, "COMPRESSION");
     let compression = or_file(found, reader, values::compression, file.compression);
     let tls = tls(file, reader, place);
-    once(reader, place.before);
     let enabled = enabled && exported;
-    Target { enabled, endpoint, protocol, headers, timeout, compression, tls }
+    once(reader, place.before);
+    let route = if enabled { route(reader, &endpoint, protocol) } else { Route::Direct };
+    Target { enabled, endpoint, protocol, headers, timeout, compression, tls, route }
+}
+
+fn route(reader: &mut Reader<'_>, endpoint: &Uri, protocol: Protocol) -> Route {
+    reader.route(|proxies| match protocol {
+        Protocol::Grpc => proxies.of_grpc(endpoint),
+        Protocol::HttpProtobuf => proxies.of_http(endpoint),
+    })
 }
 
 // The value of a flag or variable, or the file's.

@@ -4,6 +4,7 @@ use super::env::Env;
 use super::errors::Problem;
 use super::places::Places;
 use super::values::Parsed;
+use livekit_otel_transport::proxy::{Proxies, Route, WrongProxy};
 
 /// A value's text and where it was set.
 #[derive(Debug)]
@@ -52,6 +53,18 @@ impl Reader<'_> {
     pub fn variable(&self, name: &str) -> Option<Found> {
         let text = self.env.get(name)?.trim().to_owned();
         (!text.is_empty()).then(|| Found { text, at: name.to_owned() })
+    }
+
+    /// The route that `find` finds among the variables' proxies. If it can't be used, adds an error without
+    /// its value, unless that error is there already.
+    pub fn route(&mut self, find: impl Fn(&Proxies) -> Result<Route, WrongProxy>) -> Route {
+        find(&Proxies::new(|name| self.env.get(name))).unwrap_or_else(|wrong| {
+            let problem = Problem::new(wrong.variable, wrong.what);
+            if !self.problems.contains(&problem) {
+                self.problems.push(problem);
+            }
+            Route::Direct
+        })
     }
 
     /// Parses a value. If it is wrong, adds an error with the value and returns `None`.

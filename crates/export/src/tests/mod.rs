@@ -8,6 +8,7 @@ mod foreign;
 mod hints;
 mod log;
 mod privacy;
+mod proxy;
 mod queue;
 mod reports;
 #[cfg(feature = "tls")]
@@ -36,7 +37,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::codec::CompressionEncoding;
 use tonic::{Request, Response, Status};
 
-use crate::settings::{Compression, Headers, Protocol, Settings, Target, Tls};
+use crate::settings::{Compression, Headers, Protocol, Route, Settings, Target, Tls};
 use crate::{Exporter, StartError, encode};
 use livekit_otel_durable::journal::DeadLetters;
 use livekit_otel_ledger::Output;
@@ -112,6 +113,7 @@ fn settings(endpoint: &str, protocol: Protocol) -> Settings {
         timeout: Duration::from_secs(5),
         compression: Compression::Gzip,
         tls: Tls::default(),
+        route: Route::Direct,
     };
     Settings {
         resource: vec![("service.name".to_owned(), "test".to_owned())],

@@ -22,7 +22,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 
 use super::log::logging;
-use super::{Fixture, bound, exporting, reserved, settings};
+use super::{Fixture, bound, exporting, proxy, reserved, settings};
 use crate::answer::Answer;
 use crate::settings::{Protocol, Settings, Tls};
 use crate::transport::Transport;
@@ -229,6 +229,25 @@ async fn a_client_without_a_certificate_is_refused() {
     let files = Files::write(&[&pki.ca]);
     for protocol in PROTOCOLS {
         assert_eq!(delivered(protocol, &pki, files.tls(), SHORT).await, 0, "{protocol:?}");
+    }
+}
+
+#[tokio::test]
+async fn tls_reaches_through_a_proxy_to_the_collector() {
+    let pki = Pki::with(proxy::COLLECTOR, |_| {});
+    let files = pki.files();
+    for protocol in PROTOCOLS {
+        let (tcp, at) = bound().await;
+        let _collector = Collector::start(protocol, tcp, &pki);
+        let mut proxy = proxy::Proxy::start(&[], at).await;
+        let mut settings = proxy.settings(protocol, "https", "user:s3cret@");
+        settings.logs.tls = files.tls();
+        let fixture = exporting(&settings);
+        fixture.log(&["a"]);
+        fixture.exporter.shutdown(tokio::time::Instant::now() + PATIENT).await;
+        assert_eq!(fixture.logs().delivered, 1, "{protocol:?}");
+        let head = proxy.head().await;
+        assert!(head.starts_with("CONNECT collector.test:4317 HTTP/1.1\r\n"), "{head}");
     }
 }
 

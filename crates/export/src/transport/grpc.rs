@@ -41,13 +41,14 @@ impl Grpc {
         if target.endpoint.scheme_str() == Some("https") {
             endpoint = with_tls(endpoint, signal, target)?;
         }
+        let channel = client::routed_channel(&endpoint, &target.route)
+            .map_err(|error| StartError::tls(signal, error))?;
         let mut headers = http::HeaderMap::new();
         for (name, value) in &target.headers.0 {
             headers.append(name.clone(), value.clone());
         }
         Ok(Self {
-            // Connects at the first request, and again after a connection is lost.
-            channel: ByStatus(client::channel(&endpoint)),
+            channel: ByStatus(channel),
             attempted: target.attempt(),
             path: path(signal),
             headers: MetadataMap::from_headers(headers),

@@ -10,7 +10,6 @@ use http::{HeaderMap, HeaderValue, Request, Response, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::time::Instant;
 
@@ -18,12 +17,13 @@ use crate::answer::{self, Answer};
 use crate::error::StartError;
 use crate::settings::{Compression, Target};
 use livekit_otel_model::Signal;
-use livekit_otel_transport::client::{self, Connector};
+use livekit_otel_transport::client::{self, Connector, Routed};
+use livekit_otel_transport::dial::Dialer;
 use livekit_otel_transport::hint::Attempt;
 
 #[derive(Debug)]
 pub(crate) struct Http {
-    client: Client<Connector, Full<Bytes>>,
+    client: Routed,
     endpoint: Uri,
     attempted: Attempt,
     headers: HeaderMap,
@@ -37,8 +37,9 @@ impl Http {
         for (name, value) in &target.headers.0 {
             headers.append(name.clone(), value.clone());
         }
+        let client = Client::builder(TokioExecutor::new()).build(connector(signal, target)?);
         Ok(Self {
-            client: Client::builder(TokioExecutor::new()).build(connector(signal, target)?),
+            client: Routed::new(client, &target.route),
             endpoint: target.endpoint.clone(),
             attempted: target.attempt(),
             headers,
@@ -97,10 +98,10 @@ fn gzip(body: &[u8]) -> std::io::Result<Bytes> {
     encoder.finish().map(Bytes::from)
 }
 
-fn tcp(target: &Target) -> HttpConnector {
+fn dialer(signal: Signal, target: &Target) -> Result<Dialer, StartError> {
     let mut tcp = client::tcp();
     tcp.set_connect_timeout(Some(target.timeout));
-    tcp
+    Dialer::new(tcp, target.route.proxy()).map_err(|error| StartError::tls(signal, error))
 }
 
 #[cfg(feature = "tls")]
@@ -112,11 +113,10 @@ fn connector(signal: Signal, target: &Target) -> Result<Connector, StartError> {
         _ => certificates::none().map_err(certificates::TlsError::from),
     };
     let config = config.map_err(|error| StartError::tls(signal, error))?;
-    Ok(client::with_tls(tcp(target), config))
+    Ok(client::with_tls(dialer(signal, target)?, config))
 }
 
 #[cfg(not(feature = "tls"))]
-#[allow(clippy::unnecessary_wraps)] // it fails with TLS only
-fn connector(_: Signal, target: &Target) -> Result<Connector, StartError> {
-    Ok(client::with_http(tcp(target)))
+fn connector(signal: Signal, target: &Target) -> Result<Connector, StartError> {
+    Ok(client::without_tls(dialer(signal, target)?))
 }
