@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::delivery::Delivery;
 use crate::error::StartError;
+use crate::fullness::Fullness;
 use crate::outbox::{Outbox, OutboxSettings, Saved};
 use crate::queue::Queue;
 use crate::record::Record;
@@ -39,6 +40,7 @@ struct Inner {
     ledger: Arc<Ledger>,
     // By signal; `None` where it is not sent.
     queues: [Option<Arc<Queue>>; 3],
+    fullness: [Fullness; 3],
     tasks: Mutex<Vec<(Signal, JoinHandle<()>)>>,
     // Set at shutdown.
     ending: watch::Sender<bool>,
@@ -122,7 +124,9 @@ impl Exporter {
         let tasks = Mutex::new(tasks.collect());
         let privacy = settings.privacy.clone();
         let max_group_bytes = assembler.max_group_bytes();
-        let inner = Inner { privacy, max_group_bytes, ledger, queues, tasks, ending, faults };
+        let fullness = <[Fullness; 3]>::default();
+        let inner =
+            Inner { privacy, max_group_bytes, ledger, queues, fullness, tasks, ending, faults };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -229,13 +233,8 @@ impl Exporter {
         ledger.queued(signal, queue.uncounted(&records));
         let (lost, why) = queue.push(records);
         ledger.lost(signal, why, lost);
-        if queue.is_newly_full(lost > 0) {
-            let signal = signal.as_str();
-            tracing::error!(
-                signal,
-                "the queue is full: new records are lost until some are delivered"
-            );
-        }
+        let lost = if why == Lost::QueueFull { lost } else { 0 };
+        self.0.fullness[signal as usize].note(signal, queue.memory_use(), lost, ledger.health());
     }
 }
 

@@ -18,6 +18,7 @@ mod encode;
 mod error;
 mod exporter;
 mod foreign;
+mod fullness;
 mod numbers;
 mod outbox;
 mod progress;

@@ -22,8 +22,6 @@ pub(super) struct Queue {
     // Notified when there may be capacity.
     less: Notify,
     max_bytes: usize,
-    // The last push found the queue full.
-    is_full: AtomicBool,
     // The collector does not accept requests.
     is_failing: AtomicBool,
 }
@@ -76,7 +74,6 @@ impl Queue {
             more: Notify::new(),
             less: Notify::new(),
             max_bytes,
-            is_full: AtomicBool::new(false),
             is_failing: AtomicBool::new(false),
         }
     }
@@ -161,9 +158,10 @@ impl Queue {
         items
     }
 
-    /// Whether a push found the queue full and the one before it did not: worth a line in the log.
-    pub(super) fn is_newly_full(&self, is_full: bool) -> bool {
-        !self.is_full.swap(is_full, Relaxed) && is_full
+    /// How many bytes wait in memory, and how many may; `None` if the rest waits on disk.
+    pub(super) fn memory_use(&self) -> Option<(u64, u64)> {
+        let waiting = self.waiting();
+        waiting.outbox.is_none().then_some((waiting.bytes as u64, self.max_bytes as u64))
     }
 
     /// Whether records over the limit can't be written to disk. Tries again.

@@ -114,7 +114,7 @@ impl Episodes {
 
 /// Notices when use passes 3/4 of its limit, once until it falls below 1/2.
 #[derive(Debug, Default)]
-pub(super) struct HighWater {
+pub struct HighWater {
     is_above: bool,
     is_logged: bool,
     logged: Option<Time>,
@@ -122,7 +122,7 @@ pub(super) struct HighWater {
 
 /// What the log says about high use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Water {
+pub enum Water {
     /// It passed 3/4 of the limit.
     High,
     /// It fell below 1/2.
@@ -130,8 +130,8 @@ pub(super) enum Water {
 }
 
 impl HighWater {
-    /// Notes how much of `limit` is used. At most one line a minute says that it is high.
-    pub(super) fn note(&mut self, now: Time, used: u64, limit: u64) -> Option<Water> {
+    /// Notes how much of `limit` is used, in the same unit. At most once a minute it is noticed to be high.
+    pub fn note(&mut self, now: Time, used: u64, limit: u64) -> Option<Water> {
         if used > limit / 4 * 3 {
             self.is_above = true;
         } else if used < limit / 2 {

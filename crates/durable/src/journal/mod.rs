@@ -22,6 +22,7 @@ pub use dead_letters::{
     read as read_dead_letter,
 };
 pub use entry::{Accepted, Entry, Read, decode};
+pub use episodes::{HighWater, Water};
 pub use open::{Opened, Settings, in_memory, open};
 pub use queue::{Full, Journal, Pending};
 pub use reader::{Numbered, Reader};

@@ -7,11 +7,17 @@ use tracing::subscriber::DefaultGuard;
 
 /// What the program logs in this test's thread, as text without times.
 #[derive(Clone, Default)]
-pub(super) struct Logged(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Logged(Arc<Mutex<Vec<u8>>>);
 
 impl Logged {
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8(self.0.lock().clone()).unwrap()
+    }
+
+    /// The lines since the last call.
+    pub(crate) fn take(&self) -> Vec<String> {
+        let text = String::from_utf8(std::mem::take(&mut *self.0.lock())).unwrap();
+        text.lines().map(|line| line.trim_start().to_owned()).collect()
     }
 }
 
@@ -26,7 +32,7 @@ impl std::io::Write for Logged {
 }
 
 /// Logs to the returned text until the guard is dropped.
-pub(super) fn logging() -> (Logged, DefaultGuard) {
+pub(crate) fn logging() -> (Logged, DefaultGuard) {
     let logged = Logged::default();
     let writer = logged.clone();
     let subscriber = tracing_subscriber::fmt()

@@ -6,7 +6,7 @@ mod dropped;
 mod foreign;
 #[cfg(feature = "tls")]
 mod hints;
-mod log;
+pub(crate) mod log;
 mod privacy;
 mod proxy;
 mod queue;
