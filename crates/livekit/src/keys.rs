@@ -45,6 +45,11 @@ impl Keys {
         self.secrets.iter().next().map(|(key, secret)| (key.clone(), secret.clone()))
     }
 
+    /// The keys, in alphabetical order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.secrets.keys().map(String::as_str)
+    }
+
     /// Whether there are no keys.
     pub fn is_empty(&self) -> bool {
         self.secrets.is_empty()

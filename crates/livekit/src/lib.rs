@@ -4,7 +4,7 @@
 //! [`livekit_otel_model`]. It reads an allowlist of fields and ignores every other field. [`token`]
 //! verifies and makes access tokens with the [`keys`] of a deployment, and [`post`] sends one
 //! signed webhook. [`encode`] makes the messages and [`guid`] the ids that a server sends. [`uploads`]
-//! has the paths of agents' uploads.
+//! has the paths of agents' uploads, and [`worker`] asks a server for its version.
 //!
 //! This is the only crate that depends on `livekit_protocol`; others use it as [`messages`]. It
 //! knows no engine, no journal and no OTLP. Its tests read handwritten and recorded messages;
@@ -18,6 +18,7 @@ pub mod post;
 pub mod read;
 pub mod token;
 pub mod uploads;
+pub mod worker;
 
 pub use livekit_protocol as messages;
 pub use read::{

@@ -13,6 +13,7 @@ use livekit_token::AccessTokenError;
 use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 
+use crate::guid;
 use crate::token::sign;
 use livekit_otel_transport::client;
 
@@ -26,6 +27,14 @@ pub const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Its `User-Agent`, which receivers' firewalls know.
 pub const USER_AGENT: &str = "LiveKit";
+
+/// The `event` of a signed webhook that reports nothing. It is accepted as one item, and is no event.
+pub const TEST_EVENT: &str = "livekit_otel_test";
+
+/// The body of a webhook that shows whether webhooks are accepted, and reports nothing.
+pub fn test_body() -> Bytes {
+    Bytes::from(format!(r#"{{"event":"{TEST_EVENT}","id":"{}"}}"#, guid::new("EV_")))
+}
 
 /// Why a webhook was not accepted.
 #[derive(Debug, Error)]
