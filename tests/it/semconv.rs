@@ -9,6 +9,7 @@ use livekit_otel_engine::stats;
 use livekit_otel_engine::stats::calls::{AttemptState, Connecting, Count, Fec, JoinState, Timing};
 use livekit_otel_engine::stats::{Histograms, Level, NodeReports};
 use livekit_otel_engine::{Batch, Engine};
+use livekit_otel_export::marked::Marked;
 use livekit_otel_ledger::{Ledger, Lost};
 use livekit_otel_livekit as livekit;
 use livekit_otel_model::event::rooms::{Coverage, ListedRoom, Rooms};
@@ -183,7 +184,7 @@ fn the_registry_and_the_schema_url_name_the_same_version_of_the_conventions() {
     assert!(path.contains(&format!("@v{version}[")), "{path} is not of {version}");
 }
 
-// Batches that together have every span, event and metric of the engine.
+// Batches that together have every span, event and metric, but for the program's own metrics.
 fn batches() -> Vec<Batch> {
     let mut reports = NodeReports::default();
     let calls = reports.calls();
@@ -233,6 +234,9 @@ fn batches() -> Vec<Batch> {
         histograms: Histograms::Exponential,
         ..stats::Settings::default()
     };
+    let marked = Marked::new(at(0), [1; 16], [2; 8]);
+    let (spans, logs, metrics) = (vec![marked.span], vec![marked.log], vec![marked.metric]);
+    batches.push(Batch { spans, logs, metrics, ..Batch::default() });
     batches.extend(
         [(Level::Room, 1), (Level::Track, 3)].map(|(level, limit)| measured(stats(level, limit))),
     );

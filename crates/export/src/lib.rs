@@ -19,6 +19,7 @@ mod error;
 mod exporter;
 mod foreign;
 mod fullness;
+pub mod marked;
 mod numbers;
 mod outbox;
 mod progress;

@@ -325,6 +325,8 @@ pub mod key {
     pub const LEDGER_OUTCOME: &str = "lk.otel.outcome";
     /// Why they were refused or lost, or what was unknown: event_type, enum_value or field.
     pub const LEDGER_REASON: &str = "lk.otel.reason";
+    /// Whether the record is a test record, of `livekit-otel doctor`.
+    pub const DOCTOR: &str = "lk.otel.doctor";
     /// What was missed: room_missing, participant_missing (listed, but never reported), room_gone or
     /// participant_gone (no longer listed, but no end was reported).
     pub const DISAGREEMENT: &str = "lk.otel.disagreement";
@@ -362,6 +364,8 @@ pub mod span {
     pub const API_CALL: &str = "API call";
     /// One delivery of a webhook.
     pub const WEBHOOK_DELIVERY: &str = "webhook delivery";
+    /// A test span of `livekit-otel doctor`.
+    pub const DOCTOR: &str = "doctor";
 }
 
 /// Event names of log records, one for each type that LiveKit knows.
@@ -478,6 +482,8 @@ pub mod event {
     pub const PARTICIPANT_MISSING: &str = "lk.participant.missing";
     /// Lists no longer contain a participant, but no leaving was reported.
     pub const PARTICIPANT_GONE: &str = "lk.participant.gone";
+    /// A test record of `livekit-otel doctor`.
+    pub const DOCTOR: &str = "lk.otel.doctor";
     /// An event type that this version does not know.
     pub const UNKNOWN: &str = "lk.unknown";
 }

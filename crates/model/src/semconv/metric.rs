@@ -182,6 +182,8 @@ pub const MEMORY: &str = "lk.otel.memory";
 pub const CONNECTION_COUNT: &str = "lk.otel.connection.count";
 /// Connections that were closed at the limit in favour of others, `{connection}`.
 pub const CONNECTION_DISPLACED: &str = "lk.otel.connection.displaced";
+/// 1 for each test point of `livekit-otel doctor`.
+pub const DOCTOR: &str = "lk.otel.doctor";
 /// Windows that got no series of their own, `{window}`.
 pub const STREAM_OVERFLOWS: &str = "lk.stream.overflows";
 /// Lowest mean score of a stream of the participants where it is lowest, 1 to 5.
