@@ -47,6 +47,8 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Simulate a LiveKit server with many rooms and agents, and send what they send to a running server
     Simulate(Box<SimulateArgs>),
+    /// Check the configuration, the listeners, the journal, LiveKit's API and the collector, and say what to do
+    Doctor(Box<DoctorArgs>),
     /// Show how much a running server has accepted, delivered and lost
     Status(StatusArgs),
     /// Print the trace id of a room, or of a participant with a trace of its own
@@ -54,6 +56,23 @@ pub enum Command {
     /// List, retry or drop dead letters: records that could not be delivered or read
     #[command(subcommand)]
     Deadletter(Deadletter),
+}
+
+/// Options of `doctor`: those of the server, and how to check.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(
+    after_help = "Example:\n  livekit-otel doctor --config livekit-otel.yaml\n\nIt sends a signed test webhook, which reports nothing, and a test record of each signal, which has the\nattribute lk.otel.doctor. Exits with 0 if no check failed, 1 if one failed, 64 if the configuration is wrong."
+)]
+pub struct DoctorArgs {
+    /// Print the results as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// How long each check may take
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = positive_duration)]
+    pub timeout: Duration,
+    /// The options of the server
+    #[command(flatten)]
+    pub serve: ServeArgs,
 }
 
 /// Options of `status`.

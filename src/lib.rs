@@ -48,6 +48,7 @@ pub mod commands;
 pub mod config;
 pub mod demo;
 mod descriptors;
+pub mod doctor;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzz;

@@ -4,6 +4,7 @@
 
 pub mod deadletter;
 mod demo;
+mod doctor;
 mod flags;
 mod replay;
 mod serve;
@@ -75,6 +76,7 @@ pub async fn run(command: Command) -> Result<(), Failure> {
         Command::Demo(args) => Box::pin(demo::run(args)).await,
         Command::Replay(args) => Box::pin(replay::run(&args)).await,
         Command::Simulate(args) => Box::pin(simulate::run(&args)).await,
+        Command::Doctor(args) => Box::pin(doctor::run(&args)).await,
         Command::Status(args) => status::run(&args).await,
         Command::TraceId(args) => trace_id::run(&args),
         Command::Deadletter(command) => Box::pin(deadletter::run(command)).await,

@@ -23,7 +23,7 @@ const TOKEN_TTL: Duration = Duration::from_mins(1);
 
 /// Why a question has no answer.
 #[derive(Debug, Error)]
-pub(super) enum ApiError {
+pub(crate) enum ApiError {
     #[error("there is no secret for the API key")]
     NoSecret,
     #[error("the token can't be created")]
@@ -64,7 +64,7 @@ impl ApiError {
 
 /// The API of a LiveKit deployment.
 #[derive(Debug)]
-pub(super) struct Api {
+pub(crate) struct Api {
     client: Routed,
     url: Uri,
     key: String,
@@ -75,7 +75,7 @@ pub(super) struct Api {
 }
 
 impl Api {
-    pub(super) fn new(
+    pub(crate) fn new(
         (url, key, requests_per_second, route): (Uri, String, u32, Route),
         keys: KeyRing,
     ) -> Result<Self, client::CertificatesError> {
@@ -98,7 +98,7 @@ impl Api {
     }
 
     /// Sends a request and returns the body of the answer.
-    pub(super) async fn send(&mut self, request: ApiRequest) -> Result<Bytes, ApiError> {
+    pub(crate) async fn send(&mut self, request: ApiRequest) -> Result<Bytes, ApiError> {
         self.sent();
         let ApiRequest { method, grants, body } = request;
         let Self { url, key, .. } = self;

@@ -5,7 +5,7 @@
 
 mod admin;
 pub mod analytics;
-mod api;
+pub(crate) mod api;
 mod budget;
 mod connections;
 mod encoding;

@@ -55,7 +55,8 @@ fn dependencies(member: &str) -> Vec<String> {
 }
 
 // In the root package, a module uses only those before it. `main.rs`, `descriptors` and `fuzz` are leaves.
-const LAYERS: [&str; 8] = ["cli", "source", "config", "observe", "ui", "serve", "demo", "commands"];
+const LAYERS: [&str; 9] =
+    ["cli", "source", "config", "observe", "ui", "serve", "doctor", "demo", "commands"];
 
 #[test]
 fn the_modules_of_the_server_import_in_one_direction() {

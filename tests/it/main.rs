@@ -17,6 +17,7 @@ mod departures;
 mod deploy;
 mod derived;
 mod durable;
+mod doctor;
 mod ended;
 mod equality;
 mod events;

@@ -1,0 +1,46 @@
+//! Requests of the checks, without retries.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use http::header::DATE;
+use http::{Request, StatusCode, Uri};
+use http_body_util::{BodyExt, Full, Limited};
+
+use livekit_otel_transport::client::{RequestError, Routed};
+
+// A status with a refusal of each reason and source has 100 KiB.
+const MAX_ANSWER: usize = 1 << 20;
+
+/// An answer.
+pub(super) struct Got {
+    pub(super) status: StatusCode,
+    /// Empty if it is too long or incomplete.
+    pub(super) body: Bytes,
+    /// The `Date` header.
+    pub(super) date: Option<SystemTime>,
+    /// When the request was sent.
+    pub(super) sent: SystemTime,
+    /// From then until the head of the answer.
+    pub(super) took: Duration,
+}
+
+/// Sends a GET request.
+pub(super) async fn get(client: &Routed, uri: &Uri) -> Result<Got, RequestError> {
+    let mut request = Request::new(Full::default());
+    *request.uri_mut() = uri.clone();
+    let (sent, began) = (SystemTime::now(), Instant::now());
+    let (head, body) = client.request(request).await?.into_parts();
+    let took = began.elapsed();
+    let date = head.headers.get(DATE).and_then(|date| date.to_str().ok());
+    let date = date.and_then(|date| httpdate::parse_http_date(date).ok());
+    let body = Limited::new(body, MAX_ANSWER).collect().await;
+    let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+    Ok(Got { status: head.status, body, date, sent, took })
+}
+
+/// `host:port` of a URL.
+pub(super) fn place(url: &Uri) -> String {
+    let port = url.port_u16().unwrap_or(if url.scheme_str() == Some("https") { 443 } else { 80 });
+    format!("{}:{port}", url.host().unwrap_or_default())
+}

@@ -1,0 +1,96 @@
+//! Checks of a deployment, from the configuration to the collector: `livekit-otel doctor`.
+//!
+//! - `server`, `listeners` and `webhook` check the running server, or what it would have.
+//! - `journal` checks the directory, `clock`, `api` and `version` LiveKit, `collector` the collector.
+//!
+//! A check leaves nothing behind but what it is named for: its requests are counted by whoever receives
+//! them, and the collector keeps the test records. The checks run at the same time, and each has a limit.
+
+mod api;
+mod check;
+mod clock;
+mod collector;
+mod http;
+mod journal;
+mod listeners;
+mod local;
+mod server;
+mod version;
+mod webhook;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+pub use check::{Check, Outcome};
+
+use crate::config::{Config, Errors};
+use livekit_otel_model::Signal;
+use server::Running;
+
+const CONFIG: &str = "config";
+// The webhooks of several keys, and a listener of their own.
+const WEBHOOKS: u32 = 3;
+
+/// Checks a configuration that can be used, and all that it names. Each check may take `limit`, and each
+/// result is passed to `done`, in the same order in each run.
+pub async fn run(config: Config, limit: Duration, mut done: impl FnMut(Check)) {
+    let config = Arc::new(config);
+    let mut tasks = vec![
+        tokio::spawn(local(Arc::clone(&config), limit)),
+        on_disk(Arc::clone(&config), limit),
+        tokio::spawn(clock::check(Arc::clone(&config), limit)),
+        tokio::spawn(api::check(Arc::clone(&config), limit)),
+        tokio::spawn(version::check(Arc::clone(&config), limit)),
+    ];
+    let records = Arc::new(collector::records());
+    tasks.extend(Signal::ALL.map(|signal| {
+        let (config, records) = (Arc::clone(&config), Arc::clone(&records));
+        tokio::spawn(async move { vec![collector::check(&config, signal, &records, limit).await] })
+    }));
+    for task in tasks {
+        let broken =
+            |_| vec![Check::fail("doctor", "a check broke off: this is a fault of the doctor")];
+        task.await.unwrap_or_else(broken).into_iter().for_each(&mut done);
+    }
+}
+
+/// The results for a configuration that can't be used: one for each error.
+pub fn misconfigured(errors: &Errors) -> Vec<Check> {
+    errors.0.iter().map(|problem| Check::fail(CONFIG, problem.to_string())).collect()
+}
+
+/// The result for a configuration that can be used; `file` is its path.
+pub fn configured(file: Option<&str>) -> Check {
+    let place = file.map_or_else(|| "the environment and the options".to_owned(), str::to_owned);
+    Check::ok(CONFIG, format!("{place}: every setting is valid"))
+}
+
+// The running server, and what is at the configured addresses.
+async fn local(config: Arc<Config>, limit: Duration) -> Vec<Check> {
+    let admin = config.admin;
+    let running = timeout(limit, Running::find(admin)).await.unwrap_or_default();
+    let mut checks = server::check(running.as_ref(), admin, SystemTime::now());
+    let listeners = listeners::check(&config, running.is_some(), limit);
+    checks.extend(listeners.await);
+    let webhook = webhook::check(&config, running.as_ref(), limit);
+    checks.push(within(limit * WEBHOOKS, "webhook", webhook).await);
+    checks
+}
+
+fn on_disk(config: Arc<Config>, limit: Duration) -> JoinHandle<Vec<Check>> {
+    let checked = tokio::task::spawn_blocking(move || journal::check(&config));
+    tokio::spawn(async move {
+        match timeout(limit, checked).await {
+            Ok(checks) => checks.unwrap_or_default(),
+            Err(_) => vec![check::late("journal", limit).advice("Its volume does not answer")],
+        }
+    })
+}
+
+async fn within(limit: Duration, name: &'static str, check: impl Future<Output = Check>) -> Check {
+    timeout(limit, check).await.unwrap_or_else(|_| check::late(name, limit))
+}

@@ -1,0 +1,225 @@
+//! A running livekit-otel at the configured admin address: its version, whether it is ready, and what does
+//! not work in it.
+
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime};
+
+use http::StatusCode;
+use serde::Deserialize;
+
+use super::check::{Check, words};
+use super::http::Got;
+use super::local;
+use livekit_otel_ledger::health::{Delivering, Paused, RefusedRequests, Warning};
+use livekit_otel_ledger::status::Status;
+use livekit_otel_model::event::Time;
+use livekit_otel_model::{Signal, Source};
+
+const SERVER: &str = "server";
+const REFUSALS: &str = "server.refusals";
+const DELIVERY: [&str; 3] = ["server.traces", "server.logs", "server.metrics"];
+
+// Older ones are of no more use than the ledger.
+const RECENT: Duration = Duration::from_mins(10);
+
+/// A running server.
+#[derive(Debug, Clone)]
+pub(super) struct Running {
+    address: SocketAddr,
+    version: String,
+    /// `None` if its format is of another version.
+    pub(super) status: Option<Status>,
+    // What /readyz answered.
+    ready: Result<(), String>,
+}
+
+impl Running {
+    /// Requests the status of the server whose admin listener is at `address`; `None` if there is none.
+    pub(super) async fn find(address: SocketAddr) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Version {
+            version: String,
+        }
+        let got = ask(address, "/status").await?;
+        let Version { version } = serde_json::from_slice(&got.body).ok()?;
+        let status = serde_json::from_slice(&got.body).ok();
+        let ready = match ask(address, "/readyz").await {
+            Some(got) if got.status == StatusCode::OK => Ok(()),
+            Some(got) => Err(words(&String::from_utf8_lossy(&got.body))),
+            None => Err("no answer".to_owned()),
+        };
+        Some(Self { address, version: words(&version), status, ready })
+    }
+
+    /// How many webhooks it has accepted.
+    pub(super) fn webhooks(&self) -> Option<u64> {
+        let mut inputs = self.status.as_ref()?.ledger.inputs.iter();
+        Some(inputs.find(|row| row.source == Source::Webhook)?.accepted)
+    }
+
+    /// Why it refused a webhook last, if it refused any after `since`.
+    pub(super) fn refused_since(&self, since: SystemTime) -> Option<&str> {
+        let since = Time::from_system(since);
+        let refusals = self.status.as_ref()?.health.refusals.iter();
+        let refusals = refusals.filter(|it| it.source == Source::Webhook && it.last >= since);
+        Some(&refusals.max_by_key(|it| it.last)?.text)
+    }
+}
+
+async fn ask(address: SocketAddr, path: &str) -> Option<Got> {
+    local::get(address, None, path).await.ok()
+}
+
+/// What the running server reports of itself.
+pub(super) fn check(running: Option<&Running>, admin: SocketAddr, now: SystemTime) -> Vec<Check> {
+    let Some(running) = running else {
+        let text = format!("no livekit-otel answers at {admin}, the admin listener");
+        return vec![Check::skip(SERVER, text)];
+    };
+    let mut checks = vec![running.check()];
+    let Some(status) = &running.status else { return checks };
+    checks.extend(status.health.delivery.iter().flat_map(|it| delivering(it, status)));
+    let since = Time::from_system(now - RECENT);
+    let recent = status.health.refusals.iter().filter(|refused| refused.last >= since);
+    checks.extend(recent.map(refusal));
+    checks
+}
+
+impl Running {
+    fn check(&self) -> Check {
+        let Self { address, version, status, ready } = self;
+        let ours = env!("CARGO_PKG_VERSION");
+        let what = format!("livekit-otel {version} runs at {address}");
+        let paused = status.as_ref().and_then(|status| status.health.intake.as_ref());
+        if let Some(Paused { reason, since, text }) = paused {
+            let what = format!("{what}, and accepts nothing since {}: {reason}", rfc3339(*since));
+            return Check::fail(SERVER, what).advice(text);
+        }
+        match ready {
+            Err(why) => Check::fail(SERVER, format!("{what}, and is not ready: {why}")),
+            Ok(()) if status.is_none() => {
+                let text =
+                    format!("{what}, and is ready; this is {ours}, which can't read its status");
+                Check::warn(SERVER, text).advice("Use the doctor of the server's version")
+            }
+            Ok(()) => Check::ok(SERVER, format!("{what}, and is ready")),
+        }
+    }
+}
+
+fn delivering(it: &Delivering, status: &Status) -> Vec<Check> {
+    let Delivering { signal, target, protocol, failing, refused, warning } = it;
+    let check = name(*signal);
+    let mut checks = Vec::new();
+    if let Some(failing) = failing {
+        let waiting = status.waiting.get(signal.as_str()).copied().unwrap_or_default();
+        let text = format!(
+            "{target} ({protocol}) accepts nothing since {}, {waiting} records wait: {}",
+            rfc3339(failing.since),
+            words(&failing.cause),
+        );
+        let failed = Check::fail(check, text);
+        checks.push(match &failing.hint {
+            Some(hint) => failed.advice(hint),
+            None => failed,
+        });
+    }
+    if let Some(refused) = refused {
+        let (n, at, cause) = (refused.records, rfc3339(refused.at), words(&refused.cause));
+        let text = format!("{target} ({protocol}) refused {n} records, last at {at}: {cause}");
+        checks.push(Check::warn(check, text).advice("See `livekit-otel deadletter list`"));
+    }
+    if let Some(Warning { at, words: said }) = warning {
+        let (at, said) = (rfc3339(*at), words(said));
+        let text = format!("{target} ({protocol}) accepted with a warning at {at}: {said}");
+        checks.push(Check::warn(check, text));
+    }
+    if checks.is_empty() {
+        checks.push(Check::ok(check, format!("delivers to {target} ({protocol})")));
+    }
+    checks
+}
+
+fn refusal(refused: &RefusedRequests) -> Check {
+    let RefusedRequests { source, reason, last, text } = refused;
+    let at = rfc3339(*last);
+    let text = format!("{} refused, last at {at}: {}: {}", source.as_str(), words(reason), text);
+    Check::warn(REFUSALS, text)
+}
+
+fn name(signal: Signal) -> &'static str {
+    DELIVERY[signal as usize]
+}
+
+fn rfc3339(time: Time) -> String {
+    let time = SystemTime::UNIX_EPOCH + Duration::from_nanos(time.nanos());
+    humantime::format_rfc3339_seconds(time).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use livekit_otel_ledger::health::NotReady;
+    use livekit_otel_ledger::{Ledger, Refused};
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_406_960 + seconds)
+    }
+
+    fn lines(running: Option<&Running>) -> String {
+        let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, 9293));
+        let mut out = Vec::new();
+        for check in check(running, admin, at(700)) {
+            check.render(&mut out).unwrap();
+        }
+        String::from_utf8(out).unwrap()
+    }
+
+    fn running(ledger: &Ledger, ready: Result<(), String>) -> Running {
+        let status = Status::new(ledger.snapshot(), ledger.health().report(), None, 0);
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 9293));
+        Running { address, version: "0.1.0".to_owned(), status: Some(status), ready }
+    }
+
+    #[test]
+    fn a_server_that_works_has_a_line_for_itself_and_for_each_signal() {
+        let ledger = Ledger::default();
+        ledger.health().set_target(Signal::Traces, "collector:4317", "grpc");
+        let expected = "\
+ok    server              livekit-otel 0.1.0 runs at 127.0.0.1:9293, and is ready
+ok    server.traces       delivers to collector:4317 (grpc)
+";
+        assert_eq!(lines(Some(&running(&ledger, Ok(())))), expected);
+        let absent = "skip  server              no livekit-otel answers at 127.0.0.1:9293, the admin listener\n";
+        assert_eq!(lines(None), absent);
+    }
+
+    #[test]
+    fn each_fault_of_a_running_server_has_a_line_with_its_cause() {
+        let (ledger, time) = (Ledger::default(), |seconds| Time::from_system(at(seconds)));
+        let health = ledger.health();
+        let full = "1.0 MiB of 1.0 MiB: raise journal.max_bytes".to_owned();
+        health.set_intake(time(0), Some((NotReady::JournalFull, full.clone())));
+        health.set_target(Signal::Logs, "collector:4317", "grpc");
+        health.delivery_failed(Signal::Logs, time(1), "connection refused", Some("Is it running?"));
+        health.records_refused(Signal::Logs, time(2), 3, "no such tenant");
+        health.records_warned(Signal::Logs, time(3), "a name was shortened");
+        ledger.queued(Signal::Logs, 5);
+        health.refused(Source::Webhook, Refused::Signature, time(99), "too long ago");
+        health.refused(Source::Webhook, Refused::Signature, time(600), "the secret differs");
+        health.refused(Source::Stats, Refused::NoGrant, time(99), "too long ago");
+        let expected = "\
+FAIL  server              livekit-otel 0.1.0 runs at 127.0.0.1:9293, and accepts nothing since 2026-11-23T04:09:20Z: journal_full. 1.0 MiB of 1.0 MiB: raise journal.max_bytes
+FAIL  server.logs         collector:4317 (grpc) accepts nothing since 2026-11-23T04:09:21Z, 5 records wait: connection refused. Is it running?
+warn  server.logs         collector:4317 (grpc) refused 3 records, last at 2026-11-23T04:09:22Z: no such tenant. See `livekit-otel deadletter list`
+warn  server.logs         collector:4317 (grpc) accepted with a warning at 2026-11-23T04:09:23Z: a name was shortened
+warn  server.refusals     webhook refused, last at 2026-11-23T04:19:20Z: signature: the secret differs
+";
+        let running = running(&ledger, Err("journal_full".to_owned()));
+        assert_eq!(lines(Some(&running)), expected);
+        assert_eq!(running.refused_since(at(600)), Some("the secret differs"));
+        assert_eq!(running.refused_since(at(601)), None);
+    }
+}
