@@ -1,6 +1,7 @@
 //! Requests to LiveKit's API, at most so many a second.
 
-use std::time::Duration;
+use std::fmt;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
@@ -14,12 +15,16 @@ use livekit_otel_ledger::Refused;
 use livekit_otel_livekit::keys::KeyRing;
 use livekit_otel_livekit::{ApiRequest, Unreadable};
 use livekit_otel_transport::client::{self, RequestError, Routed};
+use livekit_otel_transport::hint::{self, Attempt, Protocol};
 use livekit_otel_transport::proxy::Route;
+use livekit_otel_transport::{ahead_of, words};
 
 /// For one answer, and for the journal.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_ANSWER: usize = 8 << 20;
 const TOKEN_TTL: Duration = Duration::from_mins(1);
+// LiveKit accepts tokens of clocks that differ by less, in seconds.
+const MAX_SKEW: i64 = 60;
 
 /// Why a question has no answer.
 #[derive(Debug, Error)]
@@ -36,6 +41,8 @@ pub(crate) enum ApiError {
     Timeout,
     #[error("the answer is {0}")]
     Status(StatusCode),
+    #[error("{0}")]
+    Unauthorized(Unauthorized),
     #[error("the answer is too large")]
     TooLarge,
     #[error("the answer is incomplete")]
@@ -49,11 +56,7 @@ pub(crate) enum ApiError {
 impl ApiError {
     pub(super) fn refused(&self) -> Refused {
         match self {
-            Self::NoSecret
-            | Self::Token(_)
-            | Self::Status(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
-                Refused::Unauthorized
-            }
+            Self::NoSecret | Self::Token(_) | Self::Unauthorized(_) => Refused::Unauthorized,
             Self::TooLarge => Refused::TooLarge,
             Self::Unreadable(_) => Refused::Malformed,
             Self::Busy => Refused::Busy,
@@ -62,11 +65,66 @@ impl ApiError {
     }
 }
 
+/// An answer to a token that LiveKit does not accept (livekit-server, pkg/service/auth.go).
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Unauthorized {
+    status: StatusCode,
+    words: String,
+    // This machine's clock less LiveKit's, in seconds.
+    ahead: Option<i64>,
+}
+
+impl Unauthorized {
+    async fn read(response: http::Response<hyper::body::Incoming>, now: SystemTime) -> Self {
+        let (head, body) = response.into_parts();
+        let body = client::read(body, TIMEOUT).await.unwrap_or_default();
+        let words = words::of_body(&head.headers, &body);
+        let ahead = ahead_of(&head.headers, now);
+        Self { status: head.status, words, ahead }
+    }
+
+    fn likely(&self) -> String {
+        let words = self.words.as_str();
+        match self.ahead {
+            Some(ahead) if ahead > MAX_SKEW => {
+                return format!("this machine's clock is {ahead} s ahead of LiveKit's");
+            }
+            Some(ahead) if ahead < -MAX_SKEW => {
+                return format!("this machine's clock is {} s behind LiveKit's", -ahead);
+            }
+            _ => {}
+        }
+        let says = |of: &[&str]| of.iter().any(|each| words.contains(each));
+        // Of golang-jwt and, before it, go-jose.
+        let likely = if says(&["invalid API key"]) {
+            "LiveKit does not have this key: see livekit.api_key"
+        } else if says(&["expired", "not valid yet", "before issued", "(nbf)", "(iat)"]) {
+            "are the clocks of this machine and of LiveKit right?"
+        } else if says(&["signature", "cryptographic primitive"]) {
+            "the key's secret is not the one that LiveKit has"
+        } else {
+            "does LiveKit have this key with the same secret, and are both clocks right?"
+        };
+        likely.to_owned()
+    }
+}
+
+impl fmt::Display for Unauthorized {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the answer is {}", self.status)?;
+        if !self.words.is_empty() {
+            write!(f, ", {:?}", self.words)?;
+        }
+        write!(f, ": {}", self.likely())
+    }
+}
+
 /// The API of a LiveKit deployment.
 #[derive(Debug)]
 pub(crate) struct Api {
     client: Routed,
     url: Uri,
+    attempt: Attempt,
     key: String,
     keys: KeyRing,
     // The least time from one request to the next, and when the next is allowed.
@@ -81,11 +139,27 @@ impl Api {
     ) -> Result<Self, client::CertificatesError> {
         let client = client::routed(url.scheme_str() == Some("https"), &route)?;
         let between = Duration::from_secs(1) / requests_per_second.max(1);
-        Ok(Self { client, url, key, keys, between, next: Instant::now() })
+        let attempt = Attempt::new(&url, Protocol::Http);
+        Ok(Self { client, url, attempt, key, keys, between, next: Instant::now() })
     }
 
-    pub(super) fn host(&self) -> &str {
-        self.url.host().unwrap_or_default()
+    /// `host:port` of the URL.
+    pub(super) fn address(&self) -> &str {
+        self.attempt.address()
+    }
+
+    /// The likely reason of a failed request, if it is not in the error's text.
+    pub(super) fn hint(&self, error: &ApiError) -> Option<String> {
+        match error {
+            ApiError::Unreachable(error) => hint::hint(error, &self.attempt),
+            ApiError::Timeout => Some(hint::silent(&self.attempt)),
+            _ => None,
+        }
+    }
+
+    /// The key that signs the requests.
+    pub(super) fn key(&self) -> &str {
+        &self.key
     }
 
     /// Waits until another request is allowed.
@@ -119,8 +193,13 @@ impl Api {
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Bytes, ApiError> {
         let response = self.client.request(request).await?;
-        if response.status() != StatusCode::OK {
-            return Err(ApiError::Status(response.status()));
+        match response.status() {
+            StatusCode::OK => {}
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                let refused = Unauthorized::read(response, SystemTime::now()).await;
+                return Err(ApiError::Unauthorized(refused));
+            }
+            status => return Err(ApiError::Status(status)),
         }
         match Limited::new(response.into_body(), MAX_ANSWER).collect().await {
             Ok(body) => Ok(body.to_bytes()),

@@ -18,6 +18,7 @@ use super::admin::Admin;
 use super::analytics::AnalyticsRecorder;
 use super::budget::Budget;
 use super::connections::Connections;
+use super::protocol::{Clients, Version};
 use super::server::Server;
 use super::tasks::Tasks;
 use super::tls::{self, Acceptor, TlsError};
@@ -202,7 +203,8 @@ pub(crate) async fn site(
     let tasks = Tasks::default();
     let builder = http1(&tasks, IDLE_TIMEOUT);
     let connections = Connections::new(of, FEW_CONNECTIONS, IDLE_TIMEOUT, ledger);
-    let server = Server { listener, router, builder, tls: None, connections };
+    let clients = Arc::new(Clients::new(of, address, Version::Http1, false));
+    let server = Server { listener, router, builder, tls: None, connections, clients };
     let (faults, serving) = (faults.clone(), server.serve(tasks.clone(), stopping));
     // Not in `tasks`, which it holds itself.
     let serving = tokio::spawn(async move { faults.watch(of.place(), serving).await });
@@ -250,11 +252,12 @@ pub async fn bind(settings: &Settings, shared: Shared) -> Result<Listeners, Bind
     let needs_token = settings.grpc_auth == GrpcAuth::Token;
     let recorder = AnalyticsRecorder::new(shared, open, stopping.clone(), of_messages, needs_token);
     let tasks = Tasks::default();
-    let builder = http1(&tasks, settings.idle_timeout);
+    let clients = |of, at, version, is_tls| Arc::new(Clients::new(of, at, version, is_tls));
     let webhooks = Server {
         listener: http,
         router: webhooks,
-        builder,
+        builder: http1(&tasks, settings.idle_timeout),
+        clients: clients(Listener::Webhooks, http_at, Version::Http1, http_tls.is_some()),
         tls: http_tls,
         connections: of_webhooks,
     };
@@ -262,6 +265,7 @@ pub async fn bind(settings: &Settings, shared: Shared) -> Result<Listeners, Bind
         listener: grpc,
         router: Exports::new(of_grpc).routes(Router::new().fallback_service(recorder)),
         builder: http2(&tasks),
+        clients: clients(Listener::Streams, grpc_at, Version::Http2, grpc_tls.is_some()),
         tls: grpc_tls,
         connections: of_streams,
     };

@@ -21,6 +21,7 @@ use tonic::Status;
 use super::budget::{Budget, Lease, Share};
 use super::connections::Use;
 use super::encoding::Encoding;
+use super::refusals::advice;
 use livekit_otel_ledger::Refused;
 use livekit_otel_transport::chain;
 
@@ -60,6 +61,15 @@ impl Fault {
             Self::Malformed(_) | Self::Slow => Some(Refused::Malformed),
             Self::Displaced => Some(Refused::Busy),
             Self::Gone(_) => None,
+        }
+    }
+
+    /// What an operator reads; `setting` is that of the largest message.
+    pub(super) fn text(&self, setting: &str) -> String {
+        match self {
+            Self::TooLarge { size, max } => advice::too_large(*size as u64, *max as u64, setting),
+            Self::Displaced => advice::DISPLACED.to_owned(),
+            fault => chain(fault),
         }
     }
 }

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::api::{Api, ApiError, TIMEOUT};
+use super::refusals::{Refusals, Sender};
 use super::tasks::stopped;
 use super::{Shared, accepted, parse};
 use livekit_otel_ledger::faults::Faults;
@@ -55,6 +56,7 @@ pub struct Prepared {
     interval: Duration,
     api: Api,
     shared: Shared,
+    refusals: Refusals,
     // How often in a row each method has failed.
     failures: HashMap<&'static str, u32>,
 }
@@ -88,7 +90,8 @@ impl Prepared {
     pub fn new(settings: Settings, shared: Shared) -> Result<Self, StartError> {
         let Settings { url, key, interval, requests_per_second, route } = settings;
         let api = Api::new((url, key, requests_per_second, route), shared.keys.clone());
-        Ok(Self { interval, api: api.map_err(StartError)?, shared, failures: HashMap::new() })
+        let (api, refusals) = (api.map_err(StartError)?, Refusals::new(&shared.ledger));
+        Ok(Self { interval, api, shared, refusals, failures: HashMap::new() })
     }
 
     /// Starts the task.
@@ -147,25 +150,28 @@ impl Prepared {
         pending.durable().await.map_err(|_| ApiError::Busy)
     }
 
-    // Only the first of successive failures is a warning.
     fn record(&mut self, method: &'static str, done: Result<(), ApiError>) {
         let failures = self.failures.entry(method).or_default();
         let most = if method == ApiRequest::ROOMS { 1 } else { FAILING };
-        let host = self.api.host();
+        let address = self.api.address();
         match done {
             Ok(()) => {
                 if std::mem::take(failures) >= most {
-                    tracing::info!(host, method, "LiveKit's API answers again");
+                    tracing::info!(address, method, "LiveKit's API answers again");
                 }
             }
             Err(error) => {
-                self.shared.ledger.refused(Source::Api, error.refused());
                 *failures = failures.saturating_add(1);
+                let (why, hint) = (error.refused(), self.api.hint(&error));
                 let error = chain(&error);
-                if *failures == most {
-                    tracing::warn!(host, method, error, "LiveKit's API does not answer");
+                if *failures >= most {
+                    let hint = hint.map(|hint| format!(". {hint}")).unwrap_or_default();
+                    let text = format!("{method} at {address}: {error}{hint}");
+                    let sender = Sender::ours(self.api.key());
+                    self.refusals.note((Source::Api, why, &text), &sender);
                 } else {
-                    tracing::debug!(host, method, error, "LiveKit's API does not answer");
+                    self.refusals.count(Source::Api, why);
+                    tracing::debug!(address, method, error, "LiveKit's API does not answer");
                 }
             }
         }

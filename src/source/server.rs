@@ -22,6 +22,9 @@ use tonic::codegen::Service;
 use super::Peer;
 use super::connections::{Connections, OpenRequest, Place};
 use super::linger::Lingering;
+#[cfg(feature = "tls")]
+use super::protocol::TLS_HANDSHAKE;
+use super::protocol::{Clients, Watched};
 use super::tasks::{Tasks, stopped};
 use super::tls::Acceptor;
 
@@ -37,6 +40,7 @@ pub(super) struct Server {
     pub(super) builder: Builder<Tasks>,
     pub(super) tls: Option<Acceptor>,
     pub(super) connections: Connections,
+    pub(super) clients: Arc<Clients>,
 }
 
 impl Server {
@@ -55,7 +59,8 @@ impl Server {
                         place = self.connections.place() => Arc::new(place),
                     };
                     let router = self.router.clone();
-                    let service = Served { router, place: Arc::clone(&place), peer };
+                    let clients = Arc::clone(&self.clients);
+                    let service = Served { router, place: Arc::clone(&place), peer, clients };
                     let (tls, builder) = (self.tls.clone(), self.builder.clone());
                     let serving = connection(stream, tls, builder, service, stop.clone());
                     tasks.spawn(async move {
@@ -93,6 +98,7 @@ async fn connection(
     if !matches!(first, Ok(1)) {
         return;
     }
+    service.clients.began(byte[0], service.peer);
     let stream = Lingering::new(stream);
     let Some(tls) = tls else { return serve_http(stream, builder, service, stop).await };
     // A handshake has the time limit of a request's head.
@@ -100,9 +106,11 @@ async fn connection(
     tokio::select! {
         accepted = tls.accept(stream) => match accepted {
             Ok(stream) => serve_http(stream, builder, service, stop).await,
+            // A client without TLS is reported already.
+            Err(error) if byte[0] == TLS_HANDSHAKE => service.clients.failed(&error, service.peer),
             Err(error) => tracing::debug!(%error, "a TLS handshake failed"),
         },
-        () = service.place.idle() => tracing::debug!("a TLS handshake took too long"),
+        () = service.place.idle() => service.clients.was_slow(service.peer),
     }
     #[cfg(not(feature = "tls"))]
     drop(tls);
@@ -115,6 +123,7 @@ async fn serve_http(
     stop: watch::Receiver<bool>,
 ) {
     let place = Arc::clone(&service.place);
+    let stream = Watched::new(stream, Arc::clone(&service.clients), service.peer);
     let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
@@ -139,6 +148,7 @@ struct Served {
     router: Router,
     place: Arc<Place>,
     peer: SocketAddr,
+    clients: Arc<Clients>,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Served {

@@ -7,11 +7,11 @@ use std::time::{Duration, SystemTime};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
-use axum::http::header::{CONNECTION, CONTENT_LENGTH, RETRY_AFTER};
+use axum::http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, RETRY_AFTER};
 use axum::http::request::Parts;
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::any;
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use sha2::{Digest, Sha256};
@@ -21,9 +21,10 @@ use tracing::Instrument;
 
 use super::budget::{Budget, Lease};
 use super::connections::Use;
+use super::refusals::{Refusals, Sender, advice};
 use super::{OpenStreams, Shared, accepted, parse};
 use livekit_otel_ledger::Refused;
-use livekit_otel_livekit::token::{self, Refusal, Refusals};
+use livekit_otel_livekit::token::{self, Refusal};
 use livekit_otel_model::Source;
 
 // LiveKit's sender ends an attempt after 10 s (livekit_otel_livekit::post).
@@ -47,75 +48,102 @@ impl Webhooks {
         open: OpenStreams,
         (budget, max_body): (Budget, usize),
     ) -> Self {
-        Self { shared, open, budget, max_body, refusals: Arc::default() }
+        let refusals = Arc::new(Refusals::new(&shared.ledger));
+        Self { shared, open, budget, max_body, refusals }
     }
 
     /// POST /webhook.
     pub(super) fn router(self) -> Router {
-        Router::new().route("/webhook", post(webhook)).with_state(Arc::new(self))
+        Router::new().route("/webhook", any(webhook)).with_state(Arc::new(self))
     }
 
-    fn refuse(&self, why: Refused, status: StatusCode) -> Response {
-        self.shared.ledger.refused(Source::Webhook, why);
-        tracing::debug!(why = why.as_str(), "webhook refused");
-        // The rest of the body is not read.
-        (status, [(CONNECTION, "close")]).into_response()
+    fn refuse(
+        &self,
+        sender: &Sender,
+        (why, text): (Refused, &str),
+        status: StatusCode,
+    ) -> Response {
+        self.refusals.note((Source::Webhook, why, text), sender);
+        closed(status)
     }
 
-    fn busy(&self, seconds: &'static str) -> Response {
-        self.shared.ledger.refused(Source::Webhook, Refused::Busy);
+    fn unauthorized(&self, head: &Parts, rule: Refusal) -> Response {
+        let sender = Sender::of(&head.extensions).named(&head.headers, &self.shared.keys.now());
+        self.refusals.token(Source::Webhook, rule, &sender);
+        closed(StatusCode::UNAUTHORIZED)
+    }
+
+    fn busy(&self, sender: &Sender, text: &str, seconds: &'static str) -> Response {
+        self.refusals.note((Source::Webhook, Refused::Busy, text), sender);
         (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, seconds)]).into_response()
     }
 
+    fn too_large(&self, sender: &Sender, size: u64) -> Response {
+        let text = advice::too_large(size, self.max_body as u64, "limits.webhook_body");
+        self.refuse(sender, (Refused::TooLarge, &text), StatusCode::PAYLOAD_TOO_LARGE)
+    }
+
     async fn body(&self, head: &Parts, body: Body) -> Result<(Bytes, Lease), Response> {
-        let too_large = || self.refuse(Refused::TooLarge, StatusCode::PAYLOAD_TOO_LARGE);
+        let sender = Sender::of(&head.extensions);
         let length = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
         let length = length.and_then(|length| length.parse::<u64>().ok());
-        if length.is_some_and(|length| length > self.max_body as u64) {
-            return Err(too_large());
+        if let Some(length) = length.filter(|length| *length > self.max_body as u64) {
+            return Err(self.too_large(&sender, length));
         }
         let size = length.and_then(|length| usize::try_from(length).ok());
         let used = head.extensions.get::<Arc<Use>>();
         let share = used.map_or_else(|| self.budget.share(), |used| used.share(&self.budget));
         let lease = self.budget.reserve(&share, size.unwrap_or(self.max_body));
-        let lease = timeout(BUDGET_TIMEOUT, lease).await.map_err(|_| self.busy("2"))?;
+        let lease = timeout(BUDGET_TIMEOUT, lease).await;
+        let lease = lease.map_err(|_| self.busy(&sender, advice::NO_MEMORY, "2"))?;
         let body = collect(Limited::new(body, self.max_body), size.unwrap_or(0), used);
         let body = tokio::select! {
             body = timeout(BODY_TIMEOUT, body) => body,
-            () = lease.displaced() => return Err(self.busy("1")),
+            () = lease.displaced() => return Err(self.busy(&sender, advice::DISPLACED, "1")),
         };
+        let malformed = |text, status| self.refuse(&sender, (Refused::Malformed, text), status);
         match body {
             Ok(Ok(body)) => {
                 lease.finished();
                 Ok((body, lease))
             }
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-            Ok(Err(_)) => Err(self.refuse(Refused::Malformed, StatusCode::BAD_REQUEST)),
-            Err(_) => Err(self.refuse(Refused::Malformed, StatusCode::REQUEST_TIMEOUT)),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                Err(self.too_large(&sender, self.max_body as u64 + 1))
+            }
+            Ok(Err(_)) => Err(malformed(advice::INCOMPLETE, StatusCode::BAD_REQUEST)),
+            Err(_) => Err(malformed(advice::SLOW_BODY, StatusCode::REQUEST_TIMEOUT)),
         }
     }
 
     // The body is signed, so it must not be lost, even if it can't be read.
-    async fn accept(&self, body: Bytes, lease: Lease) -> Response {
+    async fn accept(&self, sender: &Sender, body: Bytes, lease: Lease) -> Response {
         let read = match parse(Source::Webhook, &body) {
             Ok(read) => Some(read),
             Err(unreadable) => {
                 tracing::warn!(%unreadable, "a signed webhook can't be read and becomes a dead letter");
                 if !self.shared.dead_letters.has_capacity(body.len()) {
-                    return self.busy("3");
+                    return self.busy(sender, advice::DEAD_LETTERS_FULL, "3");
                 }
                 None
             }
         };
         let input = accepted(Source::Webhook, read, body, self.open.any());
-        let Ok(mut pending) = self.shared.journal.try_append(input) else { return self.busy("1") };
+        let mut pending = match self.shared.journal.try_append(input) {
+            Ok(pending) => pending,
+            Err(full) => return self.busy(sender, &full.to_string(), "1"),
+        };
         // The journal's budget has the message now.
         drop(lease);
         if pending.durable().await.is_err() {
-            return self.busy("2");
+            return self.busy(sender, advice::NOT_WRITTEN, "2");
         }
         StatusCode::OK.into_response()
     }
+}
+
+// The rest of the body is not read.
+fn closed(status: StatusCode) -> Response {
+    (status, [(CONNECTION, "close")]).into_response()
 }
 
 async fn collect(
@@ -135,6 +163,10 @@ async fn collect(
 
 // The span follows OpenTelemetry's conventions for HTTP servers.
 async fn webhook(State(webhooks): State<Arc<Webhooks>>, request: Request) -> Response {
+    if request.method() != Method::POST {
+        webhooks.refusals.count(Source::Webhook, Refused::WrongPath);
+        return (StatusCode::METHOD_NOT_ALLOWED, [(ALLOW, "POST")]).into_response();
+    }
     // At this level, the log does not format the fields for each webhook.
     let span = tracing::debug_span!(
         "POST /webhook",
@@ -149,25 +181,21 @@ async fn webhook(State(webhooks): State<Arc<Webhooks>>, request: Request) -> Res
 }
 
 async fn verify_and_accept(webhooks: &Webhooks, request: Request) -> Response {
-    let unauthorized = |rule| {
-        webhooks.refusals.note("webhooks", rule);
-        webhooks.refuse(Refused::Unauthorized, StatusCode::UNAUTHORIZED)
-    };
     let (parts, body) = request.into_parts();
     // The token is checked before the body is read.
     let keys = webhooks.shared.keys.now();
     let hash = match token::webhook(&parts.headers, &keys, SystemTime::now()) {
         Ok(hash) => hash,
-        Err(rule) => return unauthorized(rule),
+        Err(rule) => return webhooks.unauthorized(&parts, rule),
     };
     let (body, lease) = match webhooks.body(&parts, body).await {
         Ok(read) => read,
         Err(refused) => return refused,
     };
     if !bool::from(Sha256::digest(&body).ct_eq(&hash)) {
-        return unauthorized(Refusal::OtherBody);
+        return webhooks.unauthorized(&parts, Refusal::OtherBody);
     }
-    webhooks.accept(body, lease).await
+    webhooks.accept(&Sender::of(&parts.extensions), body, lease).await
 }
 
 #[cfg(test)]
@@ -280,7 +308,7 @@ mod tests {
                     axum::http::HeaderMap::from_iter([(AUTHORIZATION, token.parse().unwrap())]);
                 token::webhook(&headers, &keys, SystemTime::now()).err()
             });
-            assert_eq!(refused, [Some(Refusal::Old), None]);
+            assert!(matches!(refused, [Some(Refusal::Old { .. }), None]), "{refused:?}");
         }
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
+use sha2::{Digest, Sha256};
 
 /// API keys and their secrets. `Debug` shows the keys only.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -22,6 +23,13 @@ impl Keys {
     /// The secret of `key`.
     pub fn secret(&self, key: &str) -> Option<&str> {
         self.secrets.get(key).map(String::as_str)
+    }
+
+    /// Whether a text is the secret of a key, which must not be shown.
+    pub fn is_secret(&self, text: &str) -> bool {
+        // Compared by their hashes, so that the time it takes reveals nothing of a secret.
+        let hash = Sha256::digest(text);
+        self.secrets.values().any(|secret| Sha256::digest(secret) == hash)
     }
 
     /// Accepts only tokens of these keys on analytics streams, if streams need a token.

@@ -3,35 +3,31 @@
 //! A LiveKit deployment signs everything with the same few keys: webhooks, API requests, and its
 //! participants' tokens. So a valid signature is not enough, and a token's grants decide.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+mod refusal;
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use hmac::{Hmac, Mac};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use livekit_token::{AccessToken, AccessTokenError, ObservabilityGrants, TokenVerifier};
-use parking_lot::Mutex;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
-use thiserror::Error;
 
+pub use self::refusal::Refusal;
+use self::refusal::{Grant, LONGEST, MAX_TOKEN};
 use crate::keys::Keys;
 use livekit_otel_model::REMEMBERED;
+use livekit_otel_model::printable;
 
-/// The longest validity of a token that opens streams or allows uploads, from its `nbf` or `iat` to its `exp`. The
-/// default of LiveKit's libraries is 6 hours.
-const LONGEST: Duration = Duration::from_hours(24);
 /// The validity of a token made here. It is checked only when its stream opens.
 const MINTED: Duration = Duration::from_mins(1);
 // How far clocks may differ, in seconds: the leeway of `TokenVerifier`.
 const LEEWAY: u64 = 60;
-// Servers' tokens have a few hundred bytes.
-const MAX_TOKEN: usize = 8 << 10;
-// The least time between two warnings.
-const QUIET: Duration = Duration::from_mins(1);
-
-// A claim and a name in it; the name is empty for a claim that is not a map.
-type Grant<'a> = [&'a str; 2];
+// The longest name of a key that is shown, in characters.
+const MAX_NAME: usize = 64;
 
 // The grant of uploads.
 const UPLOADING: Grant<'_> = ["observability", "write"];
@@ -65,62 +61,6 @@ const NAMED: [Grant<'_>; 12] = [
 const DESCRIBING: [&str; 10] =
     ["iss", "sub", "nbf", "iat", "exp", "jti", "identity", "name", "metadata", "attributes"];
 
-/// The rule that a request, mostly its token, breaks. It shows nothing of the token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[allow(missing_docs)] // each has its text
-pub enum Refusal {
-    #[error("there is no Authorization header")]
-    Missing,
-    #[error("there is more than one Authorization header")]
-    Several,
-    #[error("the token is longer than {MAX_TOKEN} bytes")]
-    TooLong,
-    #[error("the Authorization header has no JWT")]
-    Malformed,
-    #[error("the token's algorithm is not HS256")]
-    Algorithm,
-    #[error("the token's header has a `crit`, and no extension is understood")]
-    Critical,
-    #[error("the token has no `iss`")]
-    NoIssuer,
-    #[error("the token's `iss` is none of the API keys")]
-    UnknownKey,
-    #[error("the token has an `aud`: it is for another service")]
-    Audience,
-    #[error(
-        "the token's signature is not of its API key's secret, or its claims are not LiveKit's"
-    )]
-    Signature,
-    #[error("the token has no `exp` that is a whole number")]
-    NoEnd,
-    #[error("the token has no `nbf` or `iat` that is a whole number")]
-    NoBeginning,
-    #[error("the token is expired: it is late, or the clocks differ")]
-    Expired,
-    #[error("the token is not valid yet: the clocks differ")]
-    NotYet,
-    #[error("the token was signed longer ago than {} minutes", REMEMBERED.as_secs() / 60)]
-    Old,
-    #[error("the token lasts for longer than {} hours", LONGEST.as_secs() / 3600)]
-    Lasting,
-    #[error("the token has no `sha256` of a body")]
-    NoHash,
-    #[error("the body is not the one that was signed")]
-    OtherBody,
-    #[error("the token is a webhook's: it has a `sha256`")]
-    Webhook,
-    #[error("the token's API key is none of listen.grpc_keys")]
-    KeyNotListed,
-    #[error("the token grants {}, which servers do not have", named(.0))]
-    Grants(Grant<'static>),
-    #[error("the token grants neither `observability.write` nor `video.roomList`")]
-    NoGrant,
-    #[error("the token does not grant `observability.write`")]
-    NoUploadGrant,
-    #[error("uploads are served on loopback addresses only, unless agents.enabled is true")]
-    NotServed,
-}
-
 /// Returns the hash of the body that a webhook's token signs. A token that was signed longer ago
 /// than message ids are remembered is refused, even if it is still valid, since it may be a replay.
 ///
@@ -128,8 +68,9 @@ pub enum Refusal {
 /// The rule that the token breaks.
 pub fn webhook(headers: &HeaderMap, keys: &Keys, now: SystemTime) -> Result<[u8; 32], Refusal> {
     let token = Verified::of(headers, keys, now)?;
-    if seconds(now).saturating_sub(token.begins) > REMEMBERED.as_secs() {
-        return Err(Refusal::Old);
+    let ago = seconds(now).saturating_sub(token.begins);
+    if ago > REMEMBERED.as_secs() {
+        return Err(Refusal::Old { ago });
     }
     let hash = token.claims.get("sha256").and_then(Value::as_str).unwrap_or_default();
     let hash = STANDARD.decode(hash).ok().and_then(|hash| hash.try_into().ok());
@@ -166,6 +107,15 @@ pub fn uploads(headers: &HeaderMap, keys: &Keys, now: SystemTime) -> Result<(), 
     token.check_validity()?;
     let granted = servers_grants(&token.claims)?;
     if granted.contains(&UPLOADING) { Ok(()) } else { Err(Refusal::NoUploadGrant) }
+}
+
+/// The API key that a token names, for the log: cut to 64 characters, and printable. It comes from the
+/// sender, whatever signed the token. `None` without one, and for a text that is the secret of a key.
+pub fn named_key(headers: &HeaderMap, keys: &Keys) -> Option<String> {
+    let claims = object(bearer(headers).ok()?.split('.').nth(1)?).ok()?;
+    let name =
+        claims.get("iss")?.as_str().filter(|name| !name.is_empty() && !keys.is_secret(name))?;
+    Some(name.chars().take(MAX_NAME).map(printable::shown).collect())
 }
 
 /// Makes a server's token for analytics streams.
@@ -223,15 +173,6 @@ fn servers_grants(claims: &Map<String, Value>) -> Result<Vec<Grant<'_>>, Refusal
     Ok(granted.into_iter().map(|(grant, _)| grant).collect())
 }
 
-// Shows no name that comes from a token.
-fn named(grant: &Grant<'_>) -> String {
-    match grant {
-        ["", ""] => "something unknown".to_owned(),
-        [claim, ""] => format!("`{claim}`"),
-        [claim, name] => format!("`{claim}.{name}`"),
-    }
-}
-
 fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -275,13 +216,18 @@ impl Verified {
         }
         // Anybody can sign with an empty secret.
         let secret = keys.secret(&key).filter(|secret| !secret.is_empty());
-        let secret = secret.ok_or(Refusal::UnknownKey)?;
+        let unknown =
+            || if keys.is_secret(&key) { Refusal::SecretAsKey } else { Refusal::UnknownKey };
+        let secret = secret.ok_or_else(unknown)?;
         let time = time(&claims, now);
         if TokenVerifier::with_api_key(&key, secret).verify(token).is_err() {
             // The verifier checks more than the signature; find out what failed.
+            if !is_signed(token, secret) {
+                return Err(Refusal::Signature);
+            }
             time?;
             let has_audience = claims.get("aud").is_some_and(|audience| !audience.is_null());
-            return Err(if has_audience { Refusal::Audience } else { Refusal::Signature });
+            return Err(if has_audience { Refusal::Audience } else { Refusal::Claims });
         }
         let (begins, ends) = time?;
         Ok(Self { key, claims, begins, ends })
@@ -298,8 +244,20 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
         return Err(Refusal::TooLong);
     }
     let token = header.to_str().map_err(|_| Refusal::Malformed)?;
-    // LiveKit's webhooks have the token without a scheme.
-    Ok(token.strip_prefix("Bearer ").unwrap_or(token))
+    // LiveKit's webhooks have the token without a scheme. A scheme's case does not matter (RFC 9110, 11.1).
+    Ok(match token.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("Bearer") => token.trim_matches(' '),
+        _ => token,
+    })
+}
+
+// Whether the signature is HS256 with that secret; `TokenVerifier` does not say so.
+fn is_signed(token: &str, secret: &str) -> bool {
+    let Some((signed, signature)) = token.rsplit_once('.') else { return false };
+    let Ok(signature) = URL_SAFE_NO_PAD.decode(signature) else { return false };
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.as_bytes()) else { return false };
+    mac.update(signed.as_bytes());
+    mac.verify_slice(&signature).is_ok()
 }
 
 fn object(part: &str) -> Result<Map<String, Value>, Refusal> {
@@ -314,64 +272,18 @@ fn time(claims: &Map<String, Value>, now: SystemTime) -> Result<(u64, u64), Refu
     for claim in ["nbf", "iat"].into_iter().filter_map(|claim| claims.get(claim)) {
         let at = claim.as_u64().ok_or(Refusal::NoBeginning)?;
         if at > now.saturating_add(LEEWAY) {
-            return Err(Refusal::NotYet);
+            return Err(Refusal::NotYet { within: at - now });
         }
         begins = Some(begins.map_or(at, |begins: u64| begins.min(at)));
     }
     let begins = begins.ok_or(Refusal::NoBeginning)?;
     let ends = claims.get("exp").and_then(Value::as_u64).ok_or(Refusal::NoEnd)?;
-    if ends.saturating_add(LEEWAY) < now || ends < begins {
-        return Err(Refusal::Expired);
+    if ends.saturating_add(LEEWAY) < now {
+        return Err(Refusal::Expired { ago: now - ends });
     }
-    Ok((begins, ends))
+    if ends < begins { Err(Refusal::EndsFirst) } else { Ok((begins, ends)) }
 }
 
 fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-/// Logs why requests are refused: each at debug level, and at most once a minute as a warning, so
-/// that an operator sees a wrong configuration and no client can fill the log.
-#[derive(Debug, Default)]
-pub struct Refusals(Mutex<Unlogged>);
-
-#[derive(Debug, Default)]
-struct Unlogged {
-    warned: Option<Instant>,
-    refused: u64,
-}
-
-impl Refusals {
-    /// Logs a refused request; `what` names the kind of request.
-    pub fn note(&self, what: &'static str, rule: Refusal) {
-        tracing::debug!(what, %rule, "request refused for its token");
-        if let Some(refused) = self.due(Instant::now()) {
-            tracing::warn!(what, refused, %rule, "requests refused for their tokens, the last one by this rule");
-        }
-    }
-
-    // If a warning is due, how many requests were refused since the last one.
-    fn due(&self, now: Instant) -> Option<u64> {
-        let mut unlogged = self.0.lock();
-        unlogged.refused += 1;
-        if unlogged.warned.is_some_and(|warned| now.saturating_duration_since(warned) < QUIET) {
-            return None;
-        }
-        unlogged.warned = Some(now);
-        Some(std::mem::take(&mut unlogged.refused))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn there_is_one_warning_in_a_minute_with_the_number_of_refusals_since_the_last() {
-        let refusals = Refusals::default();
-        let began = Instant::now();
-        let at = |seconds| refusals.due(began + Duration::from_secs(seconds));
-        assert_eq!([0, 1, 59].map(at), [Some(1), None, None]);
-        assert_eq!([60, 61, 200].map(at), [Some(3), None, Some(2)]);
-    }
 }

@@ -9,7 +9,7 @@
 //! - [`proxy`]: the proxies that `HTTPS_PROXY` and its siblings name.
 //! - [`tls`]: the PEM files of a client.
 //! - [`chain`] formats an error with its causes, [`jittered`] spreads retries, [`retry_after`] reads how
-//!   long a server asks to wait.
+//!   long a server asks to wait, [`ahead_of`] compares its clock.
 //!
 //! This crate knows none of the other members: neither LiveKit's messages nor OTLP. The tests of its users
 //! test it against servers: `crates/export/src/tests` and the root's `tests/it`.
@@ -60,6 +60,18 @@ pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     }
 }
 
+/// How far `now` is ahead of an answer's `Date` header (RFC 9110, 6.6.1), in seconds; negative if it is behind.
+/// `None` if there is no date.
+pub fn ahead_of(headers: &http::HeaderMap, now: SystemTime) -> Option<i64> {
+    let date = headers.get(http::header::DATE)?.to_str().ok()?;
+    let date = httpdate::parse_http_date(date.trim()).ok()?;
+    let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    Some(match now.duration_since(date) {
+        Ok(ahead) => seconds(ahead),
+        Err(behind) => -seconds(behind.duration()),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,6 +93,19 @@ mod tests {
         for (value, seconds) in table {
             assert_eq!(retry_after(value, now), seconds.map(Duration::from_secs), "{value:?}");
         }
+    }
+
+    #[test]
+    fn the_clocks_difference_is_found_from_a_date() {
+        let now = UNIX_EPOCH + Duration::from_secs(1_795_406_961);
+        let ahead = |date: &'static str| {
+            let date = http::HeaderValue::from_static(date);
+            ahead_of(&http::HeaderMap::from_iter([(http::header::DATE, date)]), now)
+        };
+        assert_eq!(ahead("Mon, 23 Nov 2026 04:09:31 GMT"), Some(-10));
+        assert_eq!(ahead("Mon, 23 Nov 2026 04:04:21 GMT"), Some(300));
+        assert_eq!(ahead("today"), None);
+        assert_eq!(ahead_of(&http::HeaderMap::new(), now), None);
     }
 
     #[test]

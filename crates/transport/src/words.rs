@@ -35,9 +35,11 @@ pub fn clean(text: &str) -> String {
     shown.take(LONGEST).collect()
 }
 
-// The messages of google.rpc.Status as JSON, of problem details (RFC 9457), of OAuth, and of common servers.
+// The messages of google.rpc.Status as JSON, of problem details (RFC 9457), of OAuth, of Twirp, and of
+// common servers.
 fn of_json(text: &str) -> String {
-    const KEYS: [&str; 6] = ["message", "error_description", "detail", "error", "reason", "title"];
+    const KEYS: [&str; 7] =
+        ["message", "msg", "error_description", "detail", "error", "reason", "title"];
 
     let Ok(Value::Object(object)) = serde_json::from_str(text) else { return clean(text) };
     let of = |object: &serde_json::Map<String, Value>| {

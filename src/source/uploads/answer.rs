@@ -12,6 +12,7 @@ use serde_json::json;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
+use crate::source::refusals::advice;
 use livekit_otel_ledger::Refused;
 use livekit_otel_model::Source;
 
@@ -54,10 +55,28 @@ pub(super) enum Problem {
     Unauthorized,
     ContentType,
     Compression,
-    TooLarge,
+    /// It has `size` bytes or more, of which `setting` allows `max`.
+    TooLarge {
+        size: u64,
+        max: u64,
+        setting: &'static str,
+    },
     Malformed,
     Slow,
-    Busy,
+    Busy(Busy),
+}
+
+/// Why an upload should be sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Busy {
+    /// There is no memory for it.
+    Memory,
+    /// Others needed its memory.
+    Displaced,
+    /// The journal is full, or can't be written.
+    Journal,
+    /// A recording can't be written.
+    Recording,
 }
 
 impl Problem {
@@ -67,10 +86,10 @@ impl Problem {
         Self::Unauthorized,
         Self::ContentType,
         Self::Compression,
-        Self::TooLarge,
+        Self::TooLarge { size: 2, max: 1, setting: "agents.max_body" },
         Self::Malformed,
         Self::Slow,
-        Self::Busy,
+        Self::Busy(Busy::Journal),
     ];
 
     fn text(self) -> &'static str {
@@ -81,22 +100,36 @@ impl Problem {
             Self::Unauthorized => "an access token that grants observability.write is needed",
             Self::ContentType => "the content type is not supported",
             Self::Compression => "only gzip, zstd and identity are supported",
-            Self::TooLarge => "the upload is too large",
+            Self::TooLarge { .. } => "the upload is too large",
             Self::Malformed => "the upload is malformed",
             Self::Slow => "the upload took too long",
-            Self::Busy => "busy, try again",
+            Self::Busy(_) => "busy, try again",
         }
+    }
+
+    /// What an operator reads.
+    pub(super) fn advice(self) -> String {
+        match self {
+            Self::TooLarge { size, max, setting } => advice::too_large(size, max, setting),
+            Self::Busy(busy) => busy.advice().to_owned(),
+            problem => problem.text().to_owned(),
+        }
+    }
+
+    fn is_busy(self) -> bool {
+        matches!(self, Self::Busy(_))
     }
 
     /// The reason that the ledger counts.
     pub(super) fn refused(self) -> Refused {
         match self {
-            Self::NotServed | Self::Unauthorized => Refused::Unauthorized,
-            Self::TooLarge => Refused::TooLarge,
+            Self::NotServed => Refused::WrongPath,
+            Self::Unauthorized => Refused::Unauthorized,
+            Self::TooLarge { .. } => Refused::TooLarge,
             Self::ContentType | Self::Compression | Self::Malformed | Self::Slow => {
                 Refused::Malformed
             }
-            Self::Busy => Refused::Busy,
+            Self::Busy(_) => Refused::Busy,
         }
     }
 
@@ -105,10 +138,10 @@ impl Problem {
             Self::NotServed => StatusCode::NOT_FOUND,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::ContentType | Self::Compression => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Malformed => StatusCode::BAD_REQUEST,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
-            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -118,15 +151,15 @@ impl Problem {
             Self::Unauthorized => Code::Unauthenticated,
             Self::ContentType | Self::Malformed => Code::InvalidArgument,
             // Without a RetryInfo, a client does not send it again.
-            Self::TooLarge => Code::ResourceExhausted,
+            Self::TooLarge { .. } => Code::ResourceExhausted,
             Self::Slow => Code::DeadlineExceeded,
-            Self::Busy => Code::Unavailable,
+            Self::Busy(_) => Code::Unavailable,
         }
     }
 
     /// As a gRPC status, with a `RetryInfo` if the client should send it again.
     pub(super) fn status(self) -> Status {
-        if self == Self::Busy {
+        if self.is_busy() {
             let details = ErrorDetails::with_retry_info(Some(RETRY));
             return Status::with_error_details(self.code(), self.text(), details);
         }
@@ -146,7 +179,7 @@ impl Problem {
             Format::Protobuf => Bytes::copy_from_slice(self.status().details()),
             Format::Json => {
                 let mut status = json!({"code": self.code() as i32, "message": self.text()});
-                if self == Self::Busy {
+                if self.is_busy() {
                     let retry = "type.googleapis.com/google.rpc.RetryInfo";
                     status["details"] = json!([{"@type": retry, "retryDelay": "1s"}]);
                 }
@@ -156,12 +189,25 @@ impl Problem {
         let mut response = (self.http(), Body::from(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, format.content_type());
-        if self == Self::Busy {
+        if self.is_busy() {
             headers.insert(RETRY_AFTER, RETRY_SECONDS);
         }
         // The rest of the body is not read.
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
         response
+    }
+}
+
+impl Busy {
+    fn advice(self) -> &'static str {
+        match self {
+            Self::Memory => "the memory for unfinished uploads (agents.unfinished) is in use",
+            Self::Displaced => {
+                "it did not arrive while others waited for its memory (agents.unfinished)"
+            }
+            Self::Journal => "the journal is full or can't be written",
+            Self::Recording => "its recording can't be written to agents.recordings.dir",
+        }
     }
 }
 
@@ -237,7 +283,7 @@ mod tests {
             assert_eq!(
                 (retries, delay),
                 match problem {
-                    Problem::Busy => (true, Some(RETRY)),
+                    Problem::Busy(_) => (true, Some(RETRY)),
                     _ => (false, None),
                 }
             );

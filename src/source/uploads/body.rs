@@ -12,7 +12,7 @@ use http::header::CONTENT_LENGTH;
 use http_body_util::BodyExt;
 use tokio::time::timeout;
 
-use super::answer::Problem;
+use super::answer::{Busy, Problem};
 use crate::source::budget::{Budget, Lease, Share};
 use crate::source::connections::Use;
 use crate::source::encoding::Encoding;
@@ -56,8 +56,8 @@ impl Memory {
     pub(super) async fn reserve(&mut self, bytes: usize) -> Result<(), Problem> {
         let lease = timeout(BUDGET_TIMEOUT, self.budget.reserve(&self.share, bytes));
         let lease = tokio::select! {
-            lease = lease => lease.map_err(|_| Problem::Busy)?,
-            () = self.displaced() => return Err(Problem::Busy),
+            lease = lease => lease.map_err(|_| Problem::Busy(Busy::Memory))?,
+            () = self.displaced() => return Err(Problem::Busy(Busy::Displaced)),
         };
         self.reserved += bytes;
         self.leases.push(lease);
@@ -98,8 +98,8 @@ pub(super) async fn read(
     (encoding, max): (Encoding, usize),
 ) -> Result<Bytes, Problem> {
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    if length.is_some_and(|length: u64| length > max as u64) {
-        return Err(Problem::TooLarge);
+    if let Some(length) = length.filter(|length: &u64| *length > max as u64) {
+        return Err(too_large(length, max));
     }
     let length = length.and_then(|length| usize::try_from(length).ok()).unwrap_or(FIRST);
     memory.reserve(length.clamp(1, MOST_STATED.min(max.max(1)))).await?;
@@ -120,7 +120,7 @@ async fn receive(
     loop {
         let frame = tokio::select! {
             frame = body.frame() => frame,
-            () = memory.displaced() => return Err(Problem::Busy),
+            () = memory.displaced() => return Err(Problem::Busy(Busy::Displaced)),
         };
         let Some(frame) = frame else { return Ok(bytes.freeze()) };
         if let Some(used) = used {
@@ -129,7 +129,7 @@ async fn receive(
         let data = frame.map_err(|_| Problem::Malformed)?.into_data().unwrap_or_default();
         let size = bytes.len() + data.len();
         if size > max {
-            return Err(Problem::TooLarge);
+            return Err(too_large(size as u64, max));
         }
         memory.grow(size, max).await?;
         bytes.extend_from_slice(&data);
@@ -147,7 +147,7 @@ async fn decompress(
     }
     if let Some(stated) = encoding.stated_size(&received) {
         if stated > max {
-            return Err(Problem::TooLarge);
+            return Err(too_large(stated as u64, max));
         }
         memory.reserve(stated).await?;
         let compressed = received.clone();
@@ -161,11 +161,16 @@ async fn decompress(
     let size = work(usize::MAX, move || encoding.count(&compressed, max).ok()).await?;
     let size = size.ok_or(Problem::Malformed)?;
     if size > max {
-        return Err(Problem::TooLarge);
+        return Err(too_large(size as u64, max));
     }
     memory.reserve(size).await?;
     let content = work(size, move || encoding.decompress(&received, size).ok()).await?;
     content.map(Bytes::from).ok_or(Problem::Malformed)
+}
+
+/// An OTLP request of `size` bytes or more, of which `max` are allowed.
+pub(super) fn too_large(size: u64, max: usize) -> Problem {
+    Problem::TooLarge { size, max: max as u64, setting: "agents.max_body" }
 }
 
 /// Does work on a message of `size` bytes; on another thread if it is large.

@@ -11,8 +11,8 @@ use futures_util::StreamExt;
 use tokio::time::timeout;
 use tonic::codegen::Service;
 
-use super::answer::{self, Problem};
-use super::body::Memory;
+use super::answer::{self, Busy, Problem};
+use super::body::{self, Memory};
 use super::intake::Door;
 use crate::source::connections::Use;
 use crate::source::messages::{Fault, MESSAGE_TIMEOUT, Reading, answered, messages};
@@ -75,7 +75,7 @@ async fn export(
     let (head, body) = request.into_parts();
     door.admit(source, &head.headers, &head.extensions)?;
     let accepted = receive(door, source, &head, body).await;
-    accepted.map_err(|problem| door.intake.refused(source, problem))
+    accepted.map_err(|problem| door.intake.refused(source, problem, &head.extensions))
 }
 
 async fn receive(
@@ -108,9 +108,9 @@ async fn receive(
 
 fn problem(fault: &Fault) -> Problem {
     match fault {
-        Fault::TooLarge { .. } => Problem::TooLarge,
+        Fault::TooLarge { size, max } => body::too_large(*size as u64, *max),
         Fault::Malformed(_) | Fault::Gone(_) => Problem::Malformed,
         Fault::Slow => Problem::Slow,
-        Fault::Displaced => Problem::Busy,
+        Fault::Displaced => Problem::Busy(Busy::Displaced),
     }
 }

@@ -18,6 +18,7 @@ use super::intake::Door;
 use super::recordings;
 use crate::source::connections::Use;
 use crate::source::encoding::Encoding;
+use livekit_otel_ledger::Refused;
 use livekit_otel_livekit::uploads;
 use livekit_otel_model::Source;
 
@@ -35,9 +36,11 @@ fn route(path: &str) -> Option<(&'static str, Source)> {
 // The span follows OpenTelemetry's conventions for HTTP servers.
 async fn serve(State(door): State<Door>, request: Request) -> Response {
     let Some((route, source)) = route(request.uri().path()) else {
+        door.intake.not_served(&request);
         return StatusCode::NOT_FOUND.into_response();
     };
     if request.method() != Method::POST {
+        door.intake.refusals.count(source, Refused::WrongPath);
         return (StatusCode::METHOD_NOT_ALLOWED, [(ALLOW, "POST")]).into_response();
     }
     let span = tracing::debug_span!(
@@ -68,7 +71,7 @@ async fn accept(door: &Door, source: Source, head: &Parts, body: Body) -> Result
     } else {
         request(door, source, head, body).await
     };
-    accepted.map_err(|problem| door.intake.refused(source, problem))
+    accepted.map_err(|problem| door.intake.refused(source, problem, &head.extensions))
 }
 
 async fn request(door: &Door, source: Source, head: &Parts, body: Body) -> Result<u64, Problem> {

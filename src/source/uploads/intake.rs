@@ -6,19 +6,21 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{FORWARDED, HeaderName, ORIGIN};
-use http::{Extensions, HeaderMap};
+use http::{Extensions, HeaderMap, Method, Request};
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 
 use super::Settings;
-use super::answer::Problem;
+use super::answer::{Busy, Problem};
 use super::body::{LARGE, Memory, work};
 use super::files::Recordings;
 use super::seen::{Claim, First, Key, Seen};
 use crate::source::budget::Budget;
+use crate::source::refusals::{Refusals, Sender, advice};
 use crate::source::{Peer, Shared, accepted};
+use livekit_otel_ledger::Refused;
 use livekit_otel_livekit::Read;
-use livekit_otel_livekit::token::{self, Refusal, Refusals};
+use livekit_otel_livekit::token::{self, Refusal};
 use livekit_otel_model::Source;
 use livekit_otel_model::event::{Decoded, Unknown};
 use livekit_otel_model::foreign::{Facts, Upload};
@@ -48,7 +50,7 @@ pub(in crate::source) struct Intake {
     redacted: Seen,
     // A large request takes several times its size while it is read, so they are read one after the other.
     large: tokio::sync::Mutex<()>,
-    refusals: Refusals,
+    pub(super) refusals: Refusals,
 }
 
 /// A listener through which uploads arrive.
@@ -68,6 +70,7 @@ impl Intake {
         settings: &Settings,
     ) -> std::io::Result<Arc<Self>> {
         let recordings = settings.recordings.as_ref().map(Recordings::open).transpose()?;
+        let refusals = Refusals::new(&shared.ledger);
         Ok(Arc::new(Self {
             shared,
             budget: Budget::new(settings.unfinished, settings.max_body),
@@ -77,7 +80,7 @@ impl Intake {
             recordings_seen: Arc::new(Seen::new(RECORDINGS_REMEMBERED, MAX_RECORDINGS)),
             large: tokio::sync::Mutex::default(),
             redacted: Seen::new(REDACTED_REMEMBERED, MAX_REDACTED),
-            refusals: Refusals::default(),
+            refusals,
         }))
     }
 
@@ -92,11 +95,21 @@ impl Intake {
         Door { intake: Arc::clone(self), is_served, is_certified }
     }
 
-    /// Counts a refused upload.
-    pub(super) fn refused(&self, source: Source, problem: Problem) -> Problem {
-        self.shared.ledger.refused(source, problem.refused());
-        tracing::debug!(source = source.as_str(), ?problem, "upload refused");
+    /// Records a refused upload.
+    pub(super) fn refused(&self, source: Source, problem: Problem, of: &Extensions) -> Problem {
+        self.refusals.note((source, problem.refused(), &problem.advice()), &Sender::of(of));
         problem
+    }
+
+    /// Records a request to a path that no route serves. Scanners try many with GET.
+    pub(super) fn not_served<B>(&self, request: &Request<B>) {
+        if request.method() == Method::POST {
+            let sender = Sender::of(request.extensions()).asking(request.uri().path());
+            let refusal = (Source::Webhook, Refused::WrongPath, advice::WRONG_PATH);
+            self.refusals.note(refusal, &sender);
+        } else {
+            self.refusals.count(Source::Webhook, Refused::WrongPath);
+        }
     }
 
     /// Accepts an OTLP request, once it is in the journal. Returns how many of its records can't be used.
@@ -181,7 +194,7 @@ impl Intake {
         let read = Read { decoded, items, unusable, unknown: Unknown::default() };
         let input = accepted(source, Some(read), body, false);
         let appended = timeout(APPEND_TIMEOUT, self.shared.journal.append(input)).await;
-        let Ok(Ok(mut pending)) = appended else { return Err(Problem::Busy) };
+        let Ok(Ok(mut pending)) = appended else { return Err(Problem::Busy(Busy::Journal)) };
         // The journal's budget has the upload now.
         drop(memory);
         // A task of its own: a client that gives up meanwhile sends the same again.
@@ -192,7 +205,7 @@ impl Intake {
         });
         match synced.await {
             Ok(Some(())) => Ok(unusable),
-            Ok(None) | Err(_) => Err(Problem::Busy),
+            Ok(None) | Err(_) => Err(Problem::Busy(Busy::Journal)),
         }
     }
 
@@ -241,12 +254,10 @@ impl Door {
         headers: &HeaderMap,
         extensions: &Extensions,
     ) -> Result<(), Problem> {
-        let refused = |rule, problem| {
-            self.intake.refusals.note("uploads", rule);
-            Err(self.intake.refused(source, problem))
-        };
+        let refusals = &self.intake.refusals;
         if !self.is_served {
-            return refused(Refusal::NotServed, Problem::NotServed);
+            refusals.token(source, Refusal::NotServed, &Sender::of(extensions));
+            return Err(Problem::NotServed);
         }
         let is_plain =
             matches!(source, Source::OtlpTraces | Source::OtlpLogs | Source::OtlpMetrics);
@@ -254,10 +265,10 @@ impl Door {
             return Ok(());
         }
         let keys = self.intake.shared.keys.now();
-        match token::uploads(headers, &keys, SystemTime::now()) {
-            Ok(()) => Ok(()),
-            Err(rule) => refused(rule, Problem::Unauthorized),
-        }
+        token::uploads(headers, &keys, SystemTime::now()).map_err(|rule| {
+            refusals.token(source, rule, &Sender::of(extensions).named(headers, &keys));
+            Problem::Unauthorized
+        })
     }
 }
 

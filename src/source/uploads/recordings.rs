@@ -10,7 +10,7 @@ use http::request::Parts;
 use http_body_util::BodyExt;
 use tokio::time::timeout;
 
-use super::answer::Problem;
+use super::answer::{Busy, Problem};
 use super::body::Memory;
 use super::files::{self, Piece, Writer};
 use super::intake::{Intake, RecordingFacts};
@@ -85,7 +85,11 @@ async fn keep(writer: Option<Writer>, of: &RecordingFacts) -> Result<RecordingOu
 
 fn failed(error: &std::io::Error) -> Problem {
     tracing::error!(%error, "a recording can't be written");
-    Problem::Busy
+    Problem::Busy(Busy::Recording)
+}
+
+fn too_large(size: u64, max: u64) -> Problem {
+    Problem::TooLarge { size, max, setting: "" }
 }
 
 // What a body has.
@@ -155,7 +159,7 @@ async fn read(
     loop {
         let frame = tokio::select! {
             frame = timeout(PAUSE, body.frame()) => frame.map_err(|_| Problem::Slow)?,
-            () = memory.displaced() => return Err(Problem::Busy),
+            () = memory.displaced() => return Err(Problem::Busy(Busy::Displaced)),
         };
         let Some(frame) = frame else { break };
         if let Some(used) = used {
@@ -166,8 +170,11 @@ async fn read(
         let pushed = parser.push(&data, &mut |event| received.apply(event));
         pushed.map_err(|_| Problem::Malformed)?;
         let header = received.header.as_ref().map_or(0, Vec::len);
-        if size > MAX_RECORDING || header > MAX_HEADER {
-            return Err(Problem::TooLarge);
+        if size > MAX_RECORDING {
+            return Err(too_large(size, MAX_RECORDING));
+        }
+        if header > MAX_HEADER {
+            return Err(too_large(header as u64, MAX_HEADER as u64));
         }
         for (piece, bytes) in received.pieces.drain(..) {
             let Some(writer) = writer else { continue };

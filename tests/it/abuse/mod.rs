@@ -1,3 +1,3 @@
 //! Attacks on a running server: bounded in time and number, on loopback.
 
-mod tokens;
+pub(crate) mod tokens;

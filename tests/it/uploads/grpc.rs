@@ -68,7 +68,7 @@ async fn a_proxy_needs_a_token() {
     from_a_proxy.metadata_mut().insert("x-forwarded-for", "192.0.2.1".parse().unwrap());
     let status = client.export(from_a_proxy).await.unwrap_err();
     assert_eq!(status.code(), Code::Unauthenticated);
-    assert_eq!(refused(&server, Source::OtlpTraces, Refused::Unauthorized), 1);
+    assert_eq!(refused(&server, Source::OtlpTraces, Refused::NoToken), 1);
     let mut with_a_token = Request::new(traces(&[1]));
     let headers = with_a_token.metadata_mut();
     headers.insert("x-forwarded-for", "192.0.2.1".parse().unwrap());

@@ -120,6 +120,15 @@ pub(crate) async fn post(
     Answer { status: head.status, headers: head.headers, body }
 }
 
+/// Sends a GET request to a listener.
+pub(crate) async fn get(to: std::net::SocketAddr, path: &str) -> Answer {
+    let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+    let answer = client.get(format!("http://{to}{path}").parse().unwrap()).await.unwrap();
+    let (head, body) = answer.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    Answer { status: head.status, headers: head.headers, body }
+}
+
 /// A server without a collector.
 pub(crate) async fn serving(change: impl FnOnce(&mut Config)) -> Server {
     let mut config = config("http://127.0.0.1:1");

@@ -13,10 +13,10 @@ use crate::serve::{KEY, SECRET};
 
 pub(super) const OTHER: &str = "other";
 pub(super) const OTHER_SECRET: &str = "another-made-up-secret-of-some-length";
-pub(super) const BODY: &str = r#"{"event":"room_started","id":"EV_1","room":{"sid":"RM_1"}}"#;
-pub(super) const HEADER: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
+pub(crate) const BODY: &str = r#"{"event":"room_started","id":"EV_1","room":{"sid":"RM_1"}}"#;
+pub(crate) const HEADER: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
 
-pub(super) fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
@@ -26,14 +26,14 @@ pub(super) fn mac(message: &str, secret: &str) -> Vec<u8> {
     mac.finalize().into_bytes().to_vec()
 }
 
-pub(super) fn jwt(header: &str, claims: &str, secret: &str) -> String {
+pub(crate) fn jwt(header: &str, claims: &str, secret: &str) -> String {
     let signed = format!("{}.{}", URL.encode(header), URL.encode(claims));
     let signature = URL.encode(mac(&signed, secret));
     format!("{signed}.{signature}")
 }
 
 // The claims of a server's token for a minute, with `changes`; null removes a claim.
-pub(super) fn claims(changes: &Value) -> Value {
+pub(crate) fn claims(changes: &Value) -> Value {
     let mut claims = json!({
         "iss": KEY, "nbf": now(), "exp": now() + 60, "observability": {"write": true},
     });
@@ -52,7 +52,7 @@ pub(super) fn with(changes: &Value) -> String {
 }
 
 // A token with only these grants.
-pub(super) fn granting(grants: &Value) -> String {
+pub(crate) fn granting(grants: &Value) -> String {
     let mut changes = grants.clone();
     if grants.get("observability").is_none() {
         changes["observability"] = Value::Null;
@@ -293,6 +293,8 @@ pub(super) fn a_servers() -> Vec<Case> {
         ),
         bearer("a kid, which is not looked at", headed(r#"{"alg":"HS256","kid":"x"}"#)),
         ("no scheme", vec![with(&json!({}))]),
+        ("a scheme in lower case", vec![format!("bearer {}", with(&json!({})))]),
+        ("a scheme in upper case", vec![format!("BEARER {}", with(&json!({})))]),
     ]
 }
 

@@ -1,9 +1,7 @@
 //! Forged and misused tokens, against the listeners of a server that asks for them.
 
-mod cases;
+pub(crate) mod cases;
 mod uploads;
-
-use std::sync::{Arc, Mutex};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -28,6 +26,7 @@ use self::cases::{
     BODY, Case, HEADER, OTHER, OTHER_SECRET, a_servers, bearer, claims, forged, forged_signatures,
     granting, jwt, no_tokens, now, with, wrong_headers,
 };
+use crate::logged::Log;
 use crate::serve::{KEY, SECRET, config};
 
 fn one_key() -> Keys {
@@ -50,16 +49,27 @@ fn row(server: &Server, source: Source) -> Input {
     server.ledger().inputs.into_iter().find(|row| row.source == source).unwrap()
 }
 
-fn unauthorized(row: &Input) -> u64 {
-    row.refused.iter().find(|(why, _)| *why == Refused::Unauthorized).unwrap().1
+/// How many requests were refused for their tokens, for whatever cause.
+pub(crate) fn unauthorized(row: &Input) -> u64 {
+    let causes = [
+        Refused::NoToken,
+        Refused::UnknownKey,
+        Refused::Signature,
+        Refused::Expired,
+        Refused::NotYetValid,
+        Refused::BodyHash,
+        Refused::NoGrant,
+        Refused::Unauthorized,
+    ];
+    row.refused.iter().filter(|(why, _)| causes.contains(why)).map(|(_, count)| count).sum()
 }
 
-async fn channel(server: &Server) -> Channel {
+pub(crate) async fn channel(server: &Server) -> Channel {
     Endpoint::from_shared(format!("http://{}", server.grpc())).unwrap().connect().await.unwrap()
 }
 
 // Sends an event on a stream of its own.
-async fn send(channel: &Channel, headers: &[String]) -> Result<(), Code> {
+pub(crate) async fn send(channel: &Channel, headers: &[String]) -> Result<(), Code> {
     let event = AnalyticsEvent { id: "AE_1".into(), ..AnalyticsEvent::default() };
     let message = Bytes::from(AnalyticsEvents { events: vec![event] }.encode_to_vec());
     let mut request = Request::new(tokio_stream::iter([message]));
@@ -207,12 +217,7 @@ async fn no_forged_or_misused_token_has_a_webhooks_body_read() {
 
 #[tokio::test]
 async fn the_log_has_the_rule_once_and_nothing_of_the_token() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
-    // With one subscriber alone, an event that another thread logs first would be disabled for all.
-    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
-    let _logging = tracing::subscriber::set_default(subscriber);
+    let (log, _logging) = Log::start();
     let server = serving(|_| {}).await;
     let channel = channel(&server).await;
     let token = granting(&json!({"video": {"roomJoin": true, "room": "standup"}, "sub": "ann"}));
@@ -220,24 +225,10 @@ async fn the_log_has_the_rule_once_and_nothing_of_the_token() {
         assert_eq!(send(&channel, &[format!("Bearer {token}")]).await, Err(Code::Unauthenticated));
         assert_eq!(post(&server, &[with(&json!({"exp": null}))]).await, 401);
     }
-    let printed = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let printed = log.text();
     assert_eq!(printed.matches("the token grants `video.room").count(), 1, "{printed}");
     assert_eq!(printed.matches("the token has no `exp`").count(), 1, "{printed}");
     for hidden in [&token[..], "standup", "ann\"", SECRET] {
         assert!(!printed.contains(hidden), "{printed}");
-    }
-}
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
     }
 }
