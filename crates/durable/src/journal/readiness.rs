@@ -123,19 +123,19 @@ impl Readiness {
 
     fn log(&self, line: &Line, paused: Option<&Paused>) {
         match line {
-            Line::Begins { reason, times, refused } => {
+            Line::Begins(reason) => {
                 let text = paused.map(|paused| &*paused.text).unwrap_or_default();
                 let is_full = matches!(reason, NotReady::JournalFull | NotReady::DiskFull);
                 let cause = is_full.then(|| self.cause());
-                tracing::warn!(%reason, times, refused, cause, "nothing is accepted: {text}");
+                tracing::warn!(%reason, cause, "nothing is accepted: {text}");
             }
-            Line::Ends { reason, lasted, refused } => {
+            Line::Ends { reason, lasted, times, refused } => {
                 let lasted = lasted_for(*lasted);
                 let now = match paused {
                     Some(_) => "nothing is accepted, but for another reason",
                     None => "input is accepted again",
                 };
-                tracing::info!(%reason, %lasted, refused, "{now}");
+                tracing::info!(%reason, %lasted, times, refused, "{now}");
             }
         }
     }
@@ -272,8 +272,8 @@ mod tests {
             log.take(),
             [
                 "WARN nothing is accepted: 9.4 KiB of messages wait in memory, and at most 9.8 KiB may wait \
-              (journal.max_bytes). Set journal.dir, or raise journal.max_bytes reason=journal_full times=1 \
-              refused=0 cause=\"traces can't be delivered to collector:4317: connection refused\""
+              (journal.max_bytes). Set journal.dir, or raise journal.max_bytes reason=journal_full \
+              cause=\"traces can't be delivered to collector:4317: connection refused\""
             ]
         );
         ledger.refused(Source::Webhook, Refused::Busy);
@@ -282,10 +282,12 @@ mod tests {
 
         reader.next().await.unwrap();
         assert_eq!(readiness.check_at(at(4)), None);
+        assert_eq!(log.take(), [""; 0]);
+        assert_eq!(readiness.check_at(at(62)), None);
         assert_eq!(
             log.take(),
             [
-                "INFO input is accepted again reason=journal_full lasted=2s refused=2",
+                "INFO input is accepted again reason=journal_full lasted=2s times=1 refused=2",
                 "INFO the journal is below 1/2 of its limit again used=2.0 KiB limit=9.8 KiB",
             ]
         );
