@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tracing::Dispatch;
+use tracing::level_filters::LevelFilter;
 use tracing::subscriber::DefaultGuard;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -20,9 +21,13 @@ pub(crate) struct Logging {
 
 impl Log {
     pub(crate) fn start() -> (Self, Logging) {
+        Self::start_at(LevelFilter::INFO)
+    }
+
+    pub(crate) fn start_at(level: LevelFilter) -> (Self, Logging) {
         let log = Self::default();
         let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt().with_ansi(false);
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_max_level(level);
         let subscriber = subscriber.with_writer(move || writer.clone()).finish();
         // With one subscriber alone, an event that another thread logs first would be disabled for all.
         let second = Dispatch::new(tracing_subscriber::registry());

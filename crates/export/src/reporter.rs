@@ -12,11 +12,10 @@ use livekit_otel_ledger::Ledger;
 use livekit_otel_model::Signal;
 use livekit_otel_model::event::Time;
 use livekit_otel_transport::hint::{Attempt, Protocol};
+use livekit_otel_transport::repeats::{self, Outage};
 
 // Between lines about the same cause.
 const MINUTE: Duration = Duration::from_mins(1);
-// Between lines about an outage.
-const LOG_AGAIN: Duration = Duration::from_mins(5);
 // A collector that answers with more codes than that repeats lines sooner.
 const MOST_LINES: usize = 16;
 
@@ -27,17 +26,8 @@ pub(crate) struct Reporter {
     // Without query and credentials; `None` over gRPC, where it has no more than host and port.
     url: Option<String>,
     ledger: Arc<Ledger>,
-    outage: Mutex<Option<Outage>>,
+    outage: Mutex<Outage>,
     lines: Mutex<Vec<Line>>,
-}
-
-// From the first failed attempt to the first answer.
-struct Outage {
-    since: Time,
-    began: Instant,
-    logged: Instant,
-    // The cause of the last line.
-    text: String,
 }
 
 /// What a collector says of records that it does not simply accept.
@@ -87,27 +77,13 @@ impl Reporter {
 
     /// An attempt failed, and is repeated. `is_misconfigured`: the answer is not from an OTLP endpoint.
     pub(crate) fn failed(&self, cause: &Cause, is_misconfigured: bool) {
-        let (now, time) = (Instant::now(), Time::from_system(SystemTime::now()));
-        let hint = cause.hint.as_deref();
-        self.ledger.health().delivery_failed(self.signal, time, &cause.text, hint);
-        let mut outage = self.outage.lock();
-        match &mut *outage {
-            Some(outage) if now - outage.logged >= LOG_AGAIN => {
-                outage.logged = now;
-                outage.text.clone_from(&cause.text);
-                self.log_again(outage.since, cause);
-            }
-            Some(outage) if outage.text != cause.text && now - outage.logged >= MINUTE => {
-                outage.logged = now;
-                outage.text.clone_from(&cause.text);
-                self.log_failure(cause, is_misconfigured);
-            }
-            Some(_) => {}
-            None => {
-                let text = cause.text.clone();
-                *outage = Some(Outage { since: time, began: now, logged: now, text });
-                self.log_failure(cause, is_misconfigured);
-            }
+        let (now, time) = (Instant::now().into_std(), SystemTime::now());
+        let (hint, at) = (cause.hint.as_deref(), Time::from_system(time));
+        self.ledger.health().delivery_failed(self.signal, at, &cause.text, hint);
+        match self.outage.lock().failed(&cause.text, (now, time)) {
+            Some(repeats::Line::Failed) => self.log_failure(cause, is_misconfigured),
+            Some(repeats::Line::Still(since)) => self.log_again(since, cause),
+            None => {}
         }
     }
 
@@ -140,7 +116,7 @@ impl Reporter {
         }
     }
 
-    fn log_again(&self, since: Time, cause: &Cause) {
+    fn log_again(&self, since: SystemTime, cause: &Cause) {
         let (signal, collector, protocol) = self.target();
         let waiting = self.waiting();
         let proxy = self.attempted.proxy();
@@ -158,12 +134,13 @@ impl Reporter {
 
     /// The collector answered for itself. Returns whether it did not before; `is_delivered`: it accepted records.
     pub(crate) fn answered(&self, is_delivered: bool) -> bool {
-        let Some(outage) = self.outage.lock().take() else { return false };
+        let now = Instant::now().into_std();
+        let Some(outage) = self.outage.lock().ended(now) else { return false };
         self.ledger.health().delivery_recovered(self.signal);
         if is_delivered {
             let (signal, collector, protocol) = self.target();
             let since = rfc3339(outage.since);
-            let seconds = outage.began.elapsed().as_secs();
+            let seconds = outage.lasted.as_secs();
             tracing::info!(signal, collector, protocol, since, seconds, "delivering again");
         }
         true
@@ -256,7 +233,6 @@ impl Drop for Reporter {
     }
 }
 
-fn rfc3339(time: Time) -> String {
-    let time = SystemTime::UNIX_EPOCH + Duration::from_nanos(time.nanos());
+fn rfc3339(time: SystemTime) -> String {
     humantime::format_rfc3339_seconds(time).to_string()
 }

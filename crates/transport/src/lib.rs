@@ -5,6 +5,7 @@
 //! - [`greeting`]: connections that fail with a cause where the server speaks another protocol.
 //! - [`hint`]: the likely reason of a failed request, and what to do.
 //! - [`frames`]: gRPC messages as bytes, and answers that are judged by their status alone.
+//! - [`repeats`]: how often the log repeats a cause.
 //! - [`words`]: what an answer's body says to a person.
 //! - [`proxy`]: the proxies that `HTTPS_PROXY` and its siblings name.
 //! - [`tls`]: the PEM files of a client.
@@ -22,6 +23,7 @@ pub mod frames;
 pub mod greeting;
 pub mod hint;
 pub mod proxy;
+pub mod repeats;
 pub mod tls;
 pub mod words;
 

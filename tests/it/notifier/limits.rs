@@ -1,8 +1,6 @@
 //! The limits of LiveKit's sender since livekit protocol 1.54 (webhook/resource_url_notifier.go): how long
 //! an attempt may take, how long a receiver may ask to wait, what the log says of a URL, and shutdown.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use livekit_otel_telemetry::webhook::{
@@ -15,6 +13,8 @@ use tracing::level_filters::LevelFilter;
 
 use super::receiver::Receiver;
 use super::{KEY, LONG, Notifying, event, keys, settings, to};
+use crate::logged::Log;
+use crate::port::unused_address;
 
 #[tokio::test(start_paused = true)]
 async fn each_of_five_attempts_ends_after_ten_seconds() {
@@ -56,15 +56,7 @@ async fn the_user_agent_can_be_set() {
 
 #[tokio::test]
 async fn the_log_has_no_secret_of_a_url_and_no_text_of_the_receiver() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::TRACE)
-        .with_writer(move || writer.clone())
-        .finish();
-    // With one subscriber alone, an event that another thread logs first would be disabled for all.
-    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
-    let _logging = tracing::subscriber::set_default(subscriber);
+    let (log, _logging) = Log::start_at(LevelFilter::TRACE);
     let mut receiver = Receiver::start().await;
     let address = receiver.address;
     let url = format!("http://ann:hidden@{address}/hook?code=hidden&hidden#hidden");
@@ -83,8 +75,10 @@ async fn the_log_has_no_secret_of_a_url_and_no_text_of_the_receiver() {
         }
         notifying.processed().await;
     }
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    for outcome in ["webhook sent", "webhook is sent again", "webhook failed", "webhook dropped"] {
+    let log = log.text();
+    for outcome in
+        ["webhook sent", "webhook is sent again", "webhooks failed", "webhooks were dropped"]
+    {
         let line = log.lines().find(|line| line.contains(outcome)).unwrap();
         assert!(line.contains(&format!("http://{address}/hook")), "{line}");
     }
@@ -93,17 +87,18 @@ async fn the_log_has_no_secret_of_a_url_and_no_text_of_the_receiver() {
     }
 }
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
+#[tokio::test]
+async fn a_receiver_that_is_away_is_one_line_with_its_likely_reason() {
+    let (log, _logging) = Log::start();
+    let away = unused_address();
+    let url = format!("http://{away}/hook");
+    let mut notifying = Notifying::start(&settings([WebhookEndpoint::new(url)]).retries(1));
+    for n in 0..3 {
+        notifying.notify(&event(&n.to_string(), "room")).unwrap();
+        assert!(!notifying.processed().await.send_error.is_empty());
     }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
+    let [line] = &log.lines("webhooks failed")[..] else { panic!("{}", log.text()) };
+    assert!(line.contains(&format!("hint=\"Nothing listens at {away}.")), "{line}");
 }
 
 #[tokio::test]

@@ -30,6 +30,7 @@ use tonic::codegen::{BoxFuture, Service};
 use tonic::server::{ClientStreamingService, Grpc};
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::logged::Log;
 use crate::port::unused_address;
 
 async fn listening(grpc: SocketAddr) -> (Listeners, Reader) {
@@ -152,6 +153,22 @@ async fn a_late_receiver_gets_all_messages() {
         assert_eq!(*events[0].id, *format!("AE_{nth}"));
     }
     until(|| of(&forwarder, Source::Events).acknowledged == 2).await;
+}
+
+#[tokio::test]
+async fn a_receiver_that_is_away_is_one_line_with_its_likely_reason() {
+    let (log, _logging) = Log::start();
+    let address = unused_address();
+    let forwarder = AnalyticsForwarder::start(settings(address)).unwrap();
+    forwarder.send_event(event(0));
+    until(|| forwarder.retried(Source::Events).messages > 2).await;
+    let (_listeners, _reader) = listening(address).await;
+    until(|| of(&forwarder, Source::Events).acknowledged == 1).await;
+    let [away] = &log.lines("does not acknowledge")[..] else { panic!("{}", log.text()) };
+    assert!(away.contains(&format!("receiver=\"{address}\"")), "{away}");
+    assert!(away.contains(&format!("hint=\"Nothing listens at {address}.")), "{away}");
+    assert!(away.contains("waiting=1"), "{away}");
+    assert_eq!(log.lines("is back").len(), 1, "{}", log.text());
 }
 
 #[tokio::test]

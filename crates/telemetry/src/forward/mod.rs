@@ -37,6 +37,7 @@ use livekit_otel_livekit::{guid, method};
 use livekit_otel_model::Source;
 use livekit_otel_model::event::Time;
 use livekit_otel_transport::client;
+use livekit_otel_transport::hint::{Attempt, Protocol};
 use livekit_otel_transport::tls::Tls;
 
 const KINDS: [Source; 3] = [Source::Stats, Source::Events, Source::NodeRooms];
@@ -69,6 +70,7 @@ impl AnalyticsForwarder {
                 kind: kind.as_str(),
                 path,
                 channel: channel.clone(),
+                attempted: Attempt::new(&settings.endpoint, Protocol::Grpc),
                 tokens: settings.tokens.clone(),
                 interval: settings.interval,
                 max_messages: settings.max_messages.max(1),

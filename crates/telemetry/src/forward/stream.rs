@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
@@ -20,7 +20,9 @@ use super::lane::Lane;
 use super::token::{TokenError, Tokens};
 use livekit_otel_transport::frames::RawCodec;
 use livekit_otel_transport::frames::status::ByStatus;
-use livekit_otel_transport::jittered;
+use livekit_otel_transport::hint::{self, Attempt};
+use livekit_otel_transport::repeats::{Line, Minutely, Outage};
+use livekit_otel_transport::{chain, jittered, words};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -30,6 +32,7 @@ pub(super) struct Streams {
     pub(super) kind: &'static str,
     pub(super) path: &'static str,
     pub(super) channel: Channel,
+    pub(super) attempted: Attempt,
     pub(super) tokens: Option<Tokens>,
     pub(super) interval: Duration,
     pub(super) max_messages: usize,
@@ -46,9 +49,17 @@ struct Ended {
 // What is remembered from one stream to the next.
 struct State {
     pause: Duration,
-    is_failing: bool,
+    outage: Outage,
+    too_large: Minutely,
     // This many messages are sent one per stream, to find the one that is too large.
     suspects: usize,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        let (outage, too_large) = (Outage::default(), Minutely::default());
+        Self { pause: FIRST_PAUSE, outage, too_large, suspects: 0 }
+    }
 }
 
 impl State {
@@ -61,7 +72,7 @@ impl State {
 impl Streams {
     /// Sends until the lane is closed and empty.
     pub(super) async fn run(self, lane: Arc<Lane>) {
-        let mut state = State { pause: FIRST_PAUSE, is_failing: false, suspects: 0 };
+        let mut state = State::default();
         loop {
             if lane.get(0).is_none() {
                 if lane.is_closed() {
@@ -78,10 +89,8 @@ impl Streams {
                 }
                 Err(error) => {
                     lane.retry(0, Code::Unauthenticated);
-                    if !std::mem::replace(&mut state.is_failing, true) {
-                        let (kind, cause) = (self.kind, error.source().map(ToString::to_string));
-                        tracing::warn!(kind, %error, cause, "no token for the analytics: retrying");
-                    }
+                    let reason = format!("no token: {}", chain(&error));
+                    self.failed(&mut state.outage, &lane, &reason, None);
                     state.back_off().await;
                 }
             }
@@ -97,25 +106,57 @@ impl Streams {
                 lane.acknowledge(sent);
                 state.suspects = state.suspects.saturating_sub(sent);
                 state.pause = FIRST_PAUSE;
-                if std::mem::take(&mut state.is_failing) {
-                    tracing::info!(kind = self.kind, "the analytics receiver is back");
+                if let Some(ended) = state.outage.ended(Instant::now().into_std()) {
+                    let (kind, receiver) = (self.kind, self.attempted.address());
+                    let seconds = ended.lasted.as_secs();
+                    tracing::info!(kind, receiver, seconds, "the analytics receiver is back");
                 }
             }
             Err(status) if is_too_large(&status) && sent == 1 => {
                 lane.drop_first();
                 state.suspects = state.suspects.saturating_sub(1);
-                tracing::warn!(kind = self.kind, "dropped a message that is too large");
+                if let Some(dropped) = state.too_large.due(Instant::now().into_std()) {
+                    let (kind, receiver) = (self.kind, self.attempted.address());
+                    let reason = words::clean(status.message());
+                    tracing::warn!(kind, receiver, dropped, reason, "dropped what is too large");
+                }
             }
             Err(status) if is_too_large(&status) && sent > 1 => state.suspects = sent,
             Err(status) => {
-                if !std::mem::replace(&mut state.is_failing, true) {
-                    let (kind, code) = (self.kind, status.code());
-                    tracing::warn!(kind, ?code, "the analytics receiver is away: retrying");
-                }
+                let reason = reason(&status);
+                let hint = hint::hint(&status, &self.attempted);
+                self.failed(&mut state.outage, lane, &reason, hint.as_deref());
                 if needs_operator(&status) {
                     state.pause = LONGEST_PAUSE;
                 }
                 state.back_off().await;
+            }
+        }
+    }
+
+    fn failed(&self, outage: &mut Outage, lane: &Lane, reason: &str, hint: Option<&str>) {
+        let now = (Instant::now().into_std(), SystemTime::now());
+        let Some(line) = outage.failed(reason, now) else { return };
+        let (kind, receiver) = (self.kind, self.attempted.address());
+        let waiting = lane.counts().waiting;
+        match line {
+            Line::Failed => tracing::warn!(
+                kind,
+                receiver,
+                reason,
+                hint,
+                waiting,
+                "the analytics receiver does not acknowledge: retrying"
+            ),
+            Line::Still(since) => {
+                let seconds = now.1.duration_since(since).unwrap_or_default().as_secs();
+                tracing::warn!(
+                    kind,
+                    receiver,
+                    reason,
+                    hint,
+                    "still not acknowledged, {waiting} waiting, for {seconds} s"
+                );
             }
         }
     }
@@ -174,12 +215,18 @@ impl Streams {
         if self.gzip {
             grpc = grpc.send_compressed(CompressionEncoding::Gzip);
         }
-        grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        grpc.ready().await.map_err(Status::from_error)?;
         let outgoing = ReceiverStream::new(outgoing);
         let request = Request::from_parts(metadata, http::Extensions::new(), outgoing);
         let path = PathAndQuery::from_static(self.path);
         grpc.client_streaming(request, path, RawCodec).await.map(|_| ())
     }
+}
+
+// The receiver's own words, or the error of the connection.
+fn reason(status: &Status) -> String {
+    let text = status.source().map_or_else(|| status.message().to_owned(), chain);
+    format!("{:?}: {}", status.code(), words::clean(&text))
 }
 
 // An answer before the end does not say what was read, so everything is sent again.

@@ -24,7 +24,7 @@ pub use settings::{WebhookEndpoint, WebhookError, WebhookSettings};
 
 use self::queue::{Key, Queues, Worker};
 use self::send::{SendError, Sender, Signing};
-use self::target::{Target, TargetId};
+use self::target::{Lines, Target, TargetId};
 use super::analytics::Stopping;
 use super::notify::{NotifyError, ProcessedHook, QueuedNotifier};
 use livekit_otel_livekit::encode::{Took, processed, resource};
@@ -39,6 +39,7 @@ pub struct WebhookNotifier {
     filter: FilterParams,
     // Shared by all extra webhooks.
     extra_requests: Arc<Semaphore>,
+    extra_lines: Arc<Lines>,
     runtime: Handle,
 }
 
@@ -73,8 +74,13 @@ impl WebhookNotifier {
         for (index, endpoint) in settings.endpoints.iter().enumerate() {
             let uri = target::parse(&endpoint.url).ok_or(WebhookError::BadUrl(index))?;
             let requests = Arc::new(Semaphore::new(requests));
-            let target =
-                Target::new(TargetId::Endpoint(index), uri, endpoint.key.clone(), requests);
+            let target = Target::new(
+                TargetId::Endpoint(index),
+                uri,
+                endpoint.key.clone(),
+                requests,
+                Arc::default(),
+            );
             endpoints.push((endpoint.filter.clone(), Arc::new(target)));
         }
         let https = endpoints.iter().any(|(_, target)| target.uri.scheme_str() == Some("https"));
@@ -91,6 +97,7 @@ impl WebhookNotifier {
             endpoints,
             filter: settings.filter.clone(),
             extra_requests: Arc::new(Semaphore::new(requests)),
+            extra_lines: Arc::default(),
             runtime,
         };
         notifier.set_keys(settings.keys.clone(), &settings.default_key)?;
@@ -160,8 +167,8 @@ impl WebhookNotifier {
         if !self.shared.sender.can_sign(key.as_deref()) {
             return Err(NotifyError::UnknownKey);
         }
-        let requests = Arc::clone(&self.extra_requests);
-        Ok(Arc::new(Target::new(TargetId::Extra(uri.clone()), uri, key, requests)))
+        let (requests, lines) = (Arc::clone(&self.extra_requests), Arc::clone(&self.extra_lines));
+        Ok(Arc::new(Target::new(TargetId::Extra(uri.clone()), uri, key, requests, lines)))
     }
 }
 
@@ -277,7 +284,11 @@ impl Shared {
         let url = &job.target.printable;
         if let Err(error) = answer {
             worker.add_missed(missed.saturating_add(1));
-            tracing::warn!(event = event.event, id = event.id, url, %error, "webhook failed");
+            tracing::debug!(event = event.event, id = event.id, url, %error, "a webhook failed");
+            if let Some(failed) = job.target.lines.failed.lock().due(Instant::now().into_std()) {
+                let hint = error.hint(&job.target);
+                tracing::warn!(url, %error, hint, failed, "webhooks failed");
+            }
             info.send_error = error.to_string();
         } else {
             tracing::debug!(event = event.event, id = event.id, url, "webhook sent");
@@ -287,7 +298,10 @@ impl Shared {
 
     fn dropped(&self, target: &Target, mut info: WebhookInfo, why: &str) {
         let url = &target.printable;
-        tracing::info!(event = info.event, id = info.event_id, url, why, "webhook dropped");
+        tracing::debug!(event = info.event, id = info.event_id, url, why, "a webhook was dropped");
+        if let Some(dropped) = target.lines.dropped.lock().due(Instant::now().into_std()) {
+            tracing::warn!(url, why, dropped, "webhooks were dropped");
+        }
         info.is_dropped = true;
         self.report(info);
     }

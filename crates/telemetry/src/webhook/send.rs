@@ -15,8 +15,7 @@ use super::target::Target;
 use livekit_otel_livekit::keys::Keys;
 use livekit_otel_livekit::messages::WebhookEvent;
 use livekit_otel_livekit::post::{PostError, SignedWebhook};
-
-const MAX_TEXT: usize = 200;
+use livekit_otel_transport::{hint, words};
 
 /// Why a webhook was not delivered.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -31,15 +30,29 @@ pub(super) enum SendError {
     Status { status: StatusCode, after: Option<Duration> },
     #[error("no answer in time")]
     Timeout,
-    #[error("{0}")]
-    Connection(String),
-    #[error("{0}")]
-    Untrusted(String),
+    #[error("{text}")]
+    Connection { text: String, hint: Option<String> },
+    #[error("{text}")]
+    Untrusted { text: String, hint: Option<String> },
     #[error("the notifier was stopped before it was delivered")]
     Stopped,
 }
 
 impl SendError {
+    /// The likely reason, and what to do.
+    pub(super) fn hint(&self, target: &Target) -> Option<String> {
+        match self {
+            Self::Connection { hint, .. } | Self::Untrusted { hint, .. } => hint.clone(),
+            Self::Timeout => Some(hint::silent(&target.attempt())),
+            Self::Status { status, .. } if matches!(status.as_u16(), 401 | 403) => Some(
+                "The receiver does not accept the signature. Check that it knows the key and its secret, and both \
+                 clocks."
+                    .to_owned(),
+            ),
+            _ => None,
+        }
+    }
+
     // A redirect is not followed and a 4xx won't change; an error of the receiver may pass.
     fn is_transient(&self) -> bool {
         match self {
@@ -48,7 +61,7 @@ impl SendError {
                 501 => false,
                 other => other >= 500,
             },
-            Self::Timeout | Self::Connection(_) => true,
+            Self::Timeout | Self::Connection { .. } => true,
             _ => false,
         }
     }
@@ -163,7 +176,7 @@ impl Sender {
         posted.map_err(|error| match error {
             PostError::Request(_) => SendError::Request,
             PostError::Timeout(_) => SendError::Timeout,
-            PostError::Connection(error) => of_client(&error),
+            PostError::Connection(error) => of_client(&error, target),
             PostError::Refused { status, retry_after } => {
                 SendError::Status { status, after: retry_after }
             }
@@ -178,13 +191,13 @@ impl Sender {
     }
 }
 
-fn of_client(error: &hyper_util::client::legacy::Error) -> SendError {
-    let text = livekit_otel_transport::chain(error);
-    let text = text.chars().filter(|each| !each.is_control()).take(MAX_TEXT).collect();
+fn of_client(error: &hyper_util::client::legacy::Error, target: &Target) -> SendError {
+    let text = words::clean(&livekit_otel_transport::chain(error));
+    let hint = hint::hint(error, &target.attempt());
     if client::is_untrusted(error) {
-        SendError::Untrusted(text)
+        SendError::Untrusted { text, hint }
     } else {
-        SendError::Connection(text)
+        SendError::Connection { text, hint }
     }
 }
 
@@ -209,9 +222,9 @@ mod tests {
         }
         assert!(
             is_transient(&SendError::Timeout)
-                && is_transient(&SendError::Connection(String::new()))
+                && is_transient(&SendError::Connection { text: String::new(), hint: None })
         );
-        let untrusted = SendError::Untrusted(String::new());
+        let untrusted = SendError::Untrusted { text: String::new(), hint: None };
         for error in [SendError::Encode, SendError::UnknownKey, SendError::Request, untrusted] {
             assert!(!is_transient(&error), "{error}");
         }

@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use http::Uri;
 use http::uri::PathAndQuery;
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use livekit_otel_transport::hint::{Attempt, Protocol};
+use livekit_otel_transport::repeats::Minutely;
 
 /// Identifies a target: each has its own queues.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -24,6 +28,14 @@ pub(super) struct Target {
     /// The key that signs; `None` for the default one.
     pub(super) key: Option<String>,
     pub(super) requests: Arc<Semaphore>,
+    pub(super) lines: Arc<Lines>,
+}
+
+/// How often the log says that webhooks fail, and are dropped.
+#[derive(Default)]
+pub(super) struct Lines {
+    pub(super) failed: Mutex<Minutely>,
+    pub(super) dropped: Mutex<Minutely>,
 }
 
 impl Target {
@@ -33,8 +45,14 @@ impl Target {
         uri: Uri,
         key: Option<String>,
         requests: Arc<Semaphore>,
+        lines: Arc<Lines>,
     ) -> Self {
-        Self { id, printable: printable(&uri), uri, key, requests }
+        Self { id, printable: printable(&uri), uri, key, requests, lines }
+    }
+
+    /// A request to it.
+    pub(super) fn attempt(&self) -> Attempt {
+        Attempt::new(&self.uri, Protocol::Http)
     }
 
     /// The permit of one request. Never `None`, as the semaphore is not closed.
