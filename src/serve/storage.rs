@@ -78,7 +78,7 @@ impl Storage {
         let next = checkpoints.next();
         let uploads_reader = uploads_reader(config);
         let read = source::read_again(&uploads_reader);
-        let opened = journal::open(&directory, next, settings, read, ledger)?;
+        let opened = journal::open(&directory, next, journal.settings, read, ledger)?;
         let journal::Opened { journal, reader, first, saved, faults, thread } = opened;
         let checkpoints = checkpoints.attach(journal.ticker(), first, saved);
         let disk = Some(Disk { directory, segment: settings.segment(), checkpoints });

@@ -1,16 +1,17 @@
 //! `GET /readyz` agrees with what senders experience: 503 and the reason exactly while nothing is accepted.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use livekit_otel::commands::status;
 use livekit_otel::config::Config;
 use livekit_otel::serve::Server;
-use livekit_otel_durable::store::Files;
+use livekit_otel_durable::store::{Disk, Files, Space};
 use livekit_otel_ledger::health::NotReady;
-use livekit_otel_ledger::status::Status;
+use livekit_otel_ledger::status::{LimitedBy, Status};
 use livekit_otel_tools::demo::Collector;
 use serde_json::Value;
 
@@ -110,6 +111,34 @@ async fn it_is_not_ready_while_the_journal_is_at_its_limit() {
     becomes_ready(&server).await;
     let after = status_of(&server).await.journal.unwrap();
     assert!(after.highest >= usage.highest && after.used < after.highest, "{after:?}");
+    stop(server).await;
+}
+
+// A volume of this size, all of it free.
+#[derive(Debug)]
+struct Volume(AtomicU64);
+
+impl Disk for Volume {
+    fn space(&self, _: &Path) -> io::Result<Space> {
+        let total = self.0.load(Relaxed);
+        Ok(Space { total, free: total })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_that_grows_is_used_without_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let volume = Arc::new(Volume(AtomicU64::new(4 << 20)));
+    let config = durable(NOWHERE, directory.path(), Arc::<Volume>::clone(&volume));
+    let server = Server::start(config).await.unwrap();
+    let usage = status_of(&server).await.journal.unwrap();
+    assert!(usage.limit < 8 << 20 && usage.limited_by == LimitedBy::Volume, "{usage:?}");
+    volume.0.store(1 << 40, Relaxed);
+    let grown = async {
+        // `durable` sets this as `journal.max_bytes`.
+        while status_of(&server).await.journal.unwrap().limit != 64 << 20 {}
+    };
+    tokio::time::timeout(PATIENCE, grown).await.unwrap();
     stop(server).await;
 }
 

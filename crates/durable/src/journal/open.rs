@@ -93,7 +93,10 @@ pub fn open(
     ledger: &Arc<Ledger>,
 ) -> io::Result<Opened> {
     let path = directory.path().join("journal");
-    let (mut log, damage) = Log::open(&path, Arc::clone(directory.disk()), settings.segment())?;
+    // Only for this: the budget measures the volume, which may grow.
+    let total = directory.space().map_or(u64::MAX, |space| space.total);
+    let segment = settings.on_volume(total).segment();
+    let (mut log, damage) = Log::open(&path, Arc::clone(directory.disk()), segment)?;
     log.skip_to(next)?;
     if !damage.is_none() {
         tracing::warn!(

@@ -132,7 +132,7 @@ impl Readiness {
             Line::Ends { reason, lasted, times, refused } => {
                 let lasted = lasted_for(*lasted);
                 let now = match paused {
-                    Some(_) => "nothing is accepted, but for another reason",
+                    Some(_) => "nothing is accepted for another reason now",
                     None => "input is accepted again",
                 };
                 tracing::info!(%reason, %lasted, times, refused, "{now}");
