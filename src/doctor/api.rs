@@ -1,12 +1,12 @@
 //! LiveKit's API: whether it accepts each key, and how many rooms it lists.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time::timeout;
 
 use super::check::{Check, millis, no_answer, words};
-use super::http::place;
 use crate::config::Config;
 use crate::source::api::Api;
 use crate::source::reconcile;
@@ -14,6 +14,7 @@ use livekit_otel_livekit::keys::KeyRing;
 use livekit_otel_livekit::{self as livekit, ApiRequest, ApiRooms};
 use livekit_otel_model::event::{Decoded, Time};
 use livekit_otel_transport::chain;
+use livekit_otel_transport::hint::{Attempt, Protocol, silent};
 
 const API: &str = "livekit.api";
 const KEYS: &str = "livekit.keys";
@@ -34,25 +35,45 @@ pub(super) async fn check(config: Arc<Config>, limit: Duration) -> Vec<Check> {
 
 // The key that the requests of the server are signed with.
 async fn used(config: &Config, api: &reconcile::Settings, limit: Duration) -> Check {
-    let (host, key) = (place(&api.url), words(&api.key));
+    let (at, key) = (attempt(api), words(&api.key));
     match rooms(config, api, &api.key, limit).await {
         Ok((rooms, took)) => {
             let took = millis(took);
-            Check::ok(API, format!("{host} accepts {key}, and lists {rooms} rooms in {took}"))
+            Check::ok(API, format!("{at} accepts {key}, and lists {rooms} rooms in {took}"))
         }
-        Err(error) => Check::fail(API, format!("{host}, with {key}: {error}")),
+        Err(Failed { text, hint }) => {
+            let failed = Check::fail(API, format!("{at}, with {key}: {text}"));
+            hint.into_iter().fold(failed, Check::advice)
+        }
     }
 }
 
 // Webhooks may be signed with any key.
 async fn another(config: &Config, api: &reconcile::Settings, key: &str, limit: Duration) -> Check {
-    let (host, name) = (place(&api.url), words(key));
+    let (at, name) = (attempt(api), words(key));
     match rooms(config, api, key, limit).await {
-        Ok(_) => Check::ok(KEYS, format!("{host} accepts {name}")),
-        Err(error) => {
-            let advice = "Webhooks that LiveKit signs with it would be refused, or it is no key of this LiveKit";
-            Check::warn(KEYS, format!("{host}, with {name}: {error}")).advice(advice)
+        Ok(_) => Check::ok(KEYS, format!("{at} accepts {name}")),
+        Err(Failed { text, .. }) => {
+            let advice =
+                "Remove the key, or correct its secret: it may be a key of another LiveKit";
+            Check::warn(KEYS, format!("{at}, with {name}: {text}")).advice(advice)
         }
+    }
+}
+
+/// How the API is reached.
+pub(super) fn attempt(api: &reconcile::Settings) -> Attempt {
+    Attempt::new(&api.url, Protocol::Http).by(&api.route)
+}
+
+struct Failed {
+    text: String,
+    hint: Option<String>,
+}
+
+impl Failed {
+    fn new(error: &dyn Error) -> Self {
+        Self { text: chain(error), hint: None }
     }
 }
 
@@ -62,18 +83,26 @@ async fn rooms(
     api: &reconcile::Settings,
     key: &str,
     limit: Duration,
-) -> Result<(usize, Duration), String> {
+) -> Result<(usize, Duration), Failed> {
     let keys = KeyRing::from(config.keys.clone());
     let (url, route) = (api.url.clone(), api.route.clone());
     let settings = (url, key.to_owned(), api.requests_per_second, route);
-    let mut api = Api::new(settings, keys).map_err(|error| chain(&error))?;
+    let mut client = Api::new(settings, keys).map_err(|error| Failed::new(&error))?;
     let began = Instant::now();
-    let answer = timeout(limit, api.send(ApiRequest::rooms())).await;
-    let answer = answer.map_err(|_| no_answer(limit))?.map_err(|error| chain(&error))?;
+    let answer = match timeout(limit, client.send(ApiRequest::rooms())).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error)) => {
+            return Err(Failed { hint: client.hint(&error), ..Failed::new(&error) });
+        }
+        Err(_) => {
+            let (text, hint) = (no_answer(limit), Some(silent(&attempt(api))));
+            return Err(Failed { text, hint });
+        }
+    };
     let took = began.elapsed();
     let at = Time::from_system(SystemTime::now());
-    let listed = ApiRooms::new(at, &answer).map_err(|error| chain(&error))?;
-    let read = livekit::api(&listed.encode()).map_err(|error| chain(&error))?;
+    let listed = ApiRooms::new(at, &answer).map_err(|error| Failed::new(&error))?;
+    let read = livekit::api(&listed.encode()).map_err(|error| Failed::new(&error))?;
     let rooms = if let Decoded::Rooms(listed) = read.decoded { listed.rooms.len() } else { 0 };
     Ok((rooms, took))
 }

@@ -7,12 +7,14 @@ use std::time::{Duration, SystemTime};
 use http::Uri;
 use tokio::time::timeout;
 
+use super::api::attempt;
 use super::check::{Check, millis, no_answer, words};
-use super::http::{Got, get, place};
+use super::http::{Got, get};
 use crate::config::Config;
 use livekit_otel_export::settings::{Protocol, Target};
 use livekit_otel_transport::chain;
 use livekit_otel_transport::client::{self, Routed};
+use livekit_otel_transport::hint::Attempt;
 
 const LIVEKIT: &str = "clock.livekit";
 const COLLECTOR: &str = "clock.collector";
@@ -30,15 +32,17 @@ pub(super) async fn check(config: Arc<Config>, limit: Duration) -> Vec<Check> {
     if let Some(api) = &config.api {
         let client = client::routed(api.url.scheme_str() == Some("https"), &api.route);
         let client = client.map_err(|error| chain(&error));
-        checks.push(ask(LIVEKIT, &api.url, client, limit).await);
+        checks.push(ask(LIVEKIT, (&api.url, &attempt(api)), client, limit).await);
     }
     let export = &config.export;
     let mut asked = Vec::new();
     for target in [&export.traces, &export.logs, &export.metrics] {
-        let place = place(&target.endpoint);
-        if target.enabled && target.protocol == Protocol::HttpProtobuf && !asked.contains(&place) {
-            checks.push(ask(COLLECTOR, &target.endpoint, of_target(target), limit).await);
-            asked.push(place);
+        let attempt = target.attempt();
+        if target.enabled && target.protocol == Protocol::HttpProtobuf && !asked.contains(&attempt)
+        {
+            let (to, client) = ((&target.endpoint, &attempt), of_target(target));
+            checks.push(ask(COLLECTOR, to, client, limit).await);
+            asked.push(attempt);
         }
     }
     if checks.is_empty() {
@@ -51,20 +55,19 @@ pub(super) async fn check(config: Arc<Config>, limit: Duration) -> Vec<Check> {
 // Any answer has a time, also one to a request without a path or a token.
 async fn ask(
     check: &'static str,
-    url: &Uri,
+    (url, at): (&Uri, &Attempt),
     client: Result<Routed, String>,
     limit: Duration,
 ) -> Check {
-    let place = place(url);
     let got = match client {
         Ok(client) => timeout(limit, get(&client, url)).await,
-        Err(error) => return Check::skip(check, format!("{place} can't be asked: {error}")),
+        Err(error) => return Check::skip(check, format!("{at} can't be asked: {error}")),
     };
     let got = got.map(|got| got.map_err(|error| chain(&error)));
     match got.unwrap_or_else(|_| Err(no_answer(limit))) {
-        Ok(got) => compare(check, &place, &got),
+        Ok(got) => compare(check, at.address(), &got),
         // The check of the API, or of the collector, fails.
-        Err(error) => Check::skip(check, format!("{place} does not answer: {}", words(&error))),
+        Err(error) => Check::skip(check, format!("{at} does not answer: {}", words(&error))),
     }
 }
 

@@ -38,9 +38,3 @@ pub(super) async fn get(client: &Routed, uri: &Uri) -> Result<Got, RequestError>
     let body = body.map(|body| body.to_bytes()).unwrap_or_default();
     Ok(Got { status: head.status, body, date, sent, took })
 }
-
-/// `host:port` of a URL.
-pub(super) fn place(url: &Uri) -> String {
-    let port = url.port_u16().unwrap_or(if url.scheme_str() == Some("https") { 443 } else { 80 });
-    format!("{}:{port}", url.host().unwrap_or_default())
-}

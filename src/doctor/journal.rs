@@ -20,7 +20,7 @@ const BLOCK: usize = 4 << 10;
 // Each group of messages waits for a sync, and its senders with it.
 const SLOW_SYNC: Duration = Duration::from_millis(100);
 
-/// Checks the journal; `server` is the process that a running server is, if that is known.
+/// Checks the journal.
 pub(super) fn check(config: &Config) -> Vec<Check> {
     let Some(journal) = &config.journal else {
         let text = "no journal.dir: accepted input is in memory, and a crash loses it";
@@ -28,19 +28,19 @@ pub(super) fn check(config: &Config) -> Vec<Check> {
     };
     let path = &*journal.directory;
     let place = path.display();
+    let longest = config.max_body.max(config.max_message) as u64;
     match fs::metadata(path) {
         Ok(found) if found.is_dir() => {}
         Ok(_) => {
             let failed = Check::fail(DIRECTORY, format!("{place} is not a directory"));
             return vec![failed.advice("Set journal.dir to a directory")];
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return vec![absent(path)],
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return absent(journal, longest),
         Err(error) => {
             let failed = Check::fail(DIRECTORY, format!("{place} can't be read: {error}"));
             return vec![failed.advice(run_as_the_server())];
         }
     }
-    let longest = config.max_body.max(config.max_message) as u64;
     let syncs = match sync_times(path) {
         Ok(times) => synced(path, times),
         Err(error) => {
@@ -48,7 +48,7 @@ pub(super) fn check(config: &Config) -> Vec<Check> {
             return vec![Check::fail(DIRECTORY, text).advice(advice_for(&error))];
         }
     };
-    vec![directory(path), space(journal, longest), syncs]
+    vec![directory(path), space(journal, path, longest), syncs]
 }
 
 fn run_as_the_server() -> &'static str {
@@ -66,20 +66,22 @@ fn advice_for(error: &io::Error) -> &'static str {
 }
 
 // The directory will be created at the start, if its nearest existing parent allows that.
-fn absent(path: &Path) -> Check {
-    let parent = path.ancestors().skip(1).map(here).find(|parent| parent.exists());
+fn absent(journal: &JournalConfig, longest: u64) -> Vec<Check> {
+    let path = &*journal.directory;
     let place = path.display();
-    let Some(parent) = parent else {
-        return Check::fail(DIRECTORY, format!("{place} can't be created"));
-    };
+    let parent = path.ancestors().skip(1).map(here).find(|parent| parent.exists());
     let access = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
-    match rustix::fs::access(parent, access) {
-        Ok(()) if parent.is_dir() => {
-            Check::ok(DIRECTORY, format!("{place} does not exist yet, and is created at the start"))
+    let is_usable = |parent: &Path| parent.is_dir() && rustix::fs::access(parent, access).is_ok();
+    match parent {
+        Some(parent) if is_usable(parent) => {
+            let text = format!("{place} does not exist yet, and is created at the start");
+            vec![Check::ok(DIRECTORY, text), space(journal, parent, longest)]
         }
-        _ => {
-            let text = format!("{place} does not exist, and {} can't be written", parent.display());
-            Check::fail(DIRECTORY, text).advice("Create it, owned by the user that runs the server")
+        parent => {
+            let parent = parent.unwrap_or(path).display();
+            let text = format!("{place} does not exist, and {parent} can't be written");
+            let advice = "Create it, owned by the user that runs the server";
+            vec![Check::fail(DIRECTORY, text).advice(advice)]
         }
     }
 }
@@ -150,11 +152,14 @@ fn holder(locks: &str, file: &Metadata) -> Option<u32> {
     })
 }
 
-fn space(journal: &JournalConfig, longest: u64) -> Check {
-    let path = &*journal.directory;
+// The space of the volume at `path`.
+fn space(journal: &JournalConfig, path: &Path, longest: u64) -> Check {
     match journal.disk.space(path) {
-        Ok(space) => judge(space, path, journal.settings, longest),
-        Err(error) => Check::warn(SPACE, format!("{}: {error}", path.display())),
+        Ok(space) => judge(space, &journal.directory, journal.settings, longest),
+        Err(error) => {
+            let text = format!("the space of {} is not known: {error}", path.display());
+            Check::warn(SPACE, text).advice(run_as_the_server())
+        }
     }
 }
 
@@ -303,9 +308,11 @@ mod tests {
         assert_eq!(outcomes(&with_journal(&file)), [(DIRECTORY, Outcome::Fail)]);
         let below = check(&with_journal(&file.join("journal"))).remove(0);
         assert_eq!(below.outcome, Outcome::Fail, "{below:?}");
-        let new = check(&with_journal(&place.path().join("a/b"))).remove(0);
-        assert_eq!(new.outcome, Outcome::Ok);
-        assert!(new.text.ends_with("is created at the start") && !place.path().join("a").exists());
+        let new = check(&with_journal(&place.path().join("a/b")));
+        let expected = [DIRECTORY, SPACE].map(|check| (check, Outcome::Ok));
+        assert_eq!(new.iter().map(|it| (it.check, it.outcome)).collect::<Vec<_>>(), expected);
+        assert!(new[0].text.ends_with("/a/b does not exist yet, and is created at the start"));
+        assert!(!place.path().join("a").exists());
     }
 
     #[test]

@@ -10,8 +10,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
+use super::api::attempt;
 use super::check::{Check, no_answer, words};
-use super::http::place;
 use crate::config::Config;
 use crate::source::reconcile;
 use livekit_otel_livekit::worker::{self, Version};
@@ -24,15 +24,15 @@ pub(super) async fn check(config: Arc<Config>, limit: Duration) -> Vec<Check> {
     let Some(api) = &config.api else { return Vec::new() };
     let secret = config.keys.secret(&api.key).unwrap_or_default();
     let asked = timeout(limit, ask(api, secret)).await;
-    let place = place(&api.url);
+    let at = attempt(api);
     vec![match asked.unwrap_or_else(|_| Err(no_answer(limit))) {
         Ok(Version { version, protocol, node }) => {
             let (version, node) = (words(&version), words(&node));
-            let text = format!("{place} runs LiveKit {version}, protocol {protocol}, node {node}");
+            let text = format!("{at} runs LiveKit {version}, protocol {protocol}, node {node}");
             Check::ok(VERSION, text)
         }
         // Nothing depends on it.
-        Err(why) => Check::skip(VERSION, format!("{place} does not show it: {}", words(&why))),
+        Err(why) => Check::skip(VERSION, format!("{at} does not show it: {}", words(&why))),
     }]
 }
 

@@ -160,3 +160,73 @@ fn judge(n: u64, took: Duration, counted: Option<u64>, whose: &str) -> Check {
         None => Check::warn(WEBHOOK, format!("{text}; its ledger can't be read")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(check: &Check) -> String {
+        let mut out = Vec::new();
+        check.render(&mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_webhook_that_was_not_accepted_has_a_reason_for_each_status() {
+        let unsent = |status: Option<u16>, said: Option<&str>, hint: Option<&str>| {
+            let status = status.map(|status| StatusCode::from_u16(status).unwrap());
+            let unsent = Unsent {
+                key: "dev\x1bkey".to_owned(),
+                to: "http://127.0.0.1:9290/webhook".parse().unwrap(),
+                why: status.map_or("no answer".to_owned(), |status| format!("answered {status}")),
+                status,
+                hint: hint.map(ToOwned::to_owned),
+            };
+            line(&unsent.check(said))
+        };
+        let start =
+            "FAIL  webhook             POST http://127.0.0.1:9290/webhook, signed by dev�key: ";
+        for (status, said, hint, end) in [
+            (
+                Some(401),
+                Some("the secret differs"),
+                None,
+                "answered 401 Unauthorized. the secret differs",
+            ),
+            (
+                Some(401),
+                None,
+                None,
+                "answered 401 Unauthorized. Does the running server have this key, with this secret? Restart it \
+                 or send it SIGHUP after a change",
+            ),
+            (
+                Some(503),
+                None,
+                None,
+                "answered 503 Service Unavailable. It accepts nothing now: see the line of the server",
+            ),
+            (Some(404), None, None, "answered 404 Not Found. Is it livekit-otel that answers?"),
+            (None, None, Some("Is it running?"), "no answer. Is it running?"),
+        ] {
+            assert_eq!(unsent(status, said, hint), format!("{start}{end}\n"));
+        }
+    }
+
+    #[test]
+    fn an_accepted_webhook_must_be_counted() {
+        let judge = |n, counted| {
+            line(&judge(n, Duration::from_millis(2), counted, "the running livekit-otel"))
+        };
+        let one = "webhook             a signed test webhook was accepted by the running livekit-otel in 2.0 ms";
+        assert_eq!(judge(1, Some(1)), format!("ok    {one}, and counted\n"));
+        let lost = ", but is not counted. Did the server restart meanwhile? Run the doctor again\n";
+        assert_eq!(judge(1, Some(0)), format!("FAIL  {one}{lost}"));
+        assert_eq!(judge(1, None), format!("warn  {one}; its ledger can't be read\n"));
+        assert!(
+            judge(2, Some(3))
+                .starts_with("ok    webhook             a test webhook of each key was")
+        );
+        assert!(judge(2, Some(1)).starts_with("FAIL"));
+    }
+}

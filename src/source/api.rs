@@ -149,7 +149,7 @@ impl Api {
     }
 
     /// The likely reason of a failed request, if it is not in the error's text.
-    pub(super) fn hint(&self, error: &ApiError) -> Option<String> {
+    pub(crate) fn hint(&self, error: &ApiError) -> Option<String> {
         match error {
             ApiError::Unreachable(error) => hint::hint(error, &self.attempt),
             ApiError::Timeout => Some(hint::silent(&self.attempt)),

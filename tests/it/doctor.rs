@@ -282,13 +282,15 @@ async fn livekit_accepts_the_key_and_shows_its_rooms_its_version_and_its_clock()
     let api = of(&checks, "livekit.api");
     assert_eq!(api.outcome, Outcome::Ok, "{api:?}");
     assert!(
-        api.text.starts_with(&format!("{at} accepts devkey, and lists 2 rooms in ")),
+        api.text.starts_with(&format!("{at} (http) accepts devkey, and lists 2 rooms in ")),
         "{api:?}"
     );
     let version = &of(&checks, "livekit.version").text;
-    assert_eq!(*version, format!("{at} runs LiveKit 1.13.11, protocol 16, node ND_1"));
+    assert_eq!(*version, format!("{at} (http) runs LiveKit 1.13.11, protocol 16, node ND_1"));
     let stranger = line(of(&checks, "livekit.keys"));
-    assert!(stranger.starts_with(&format!("warn  livekit.keys        {at}, with stranger: ")));
+    assert!(
+        stranger.starts_with(&format!("warn  livekit.keys        {at} (http), with stranger: "))
+    );
     assert!(stranger.contains("401"), "{stranger}");
     assert_eq!(of(&checks, "clock.livekit").outcome, Outcome::Ok, "{checks:#?}");
 }
