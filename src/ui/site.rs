@@ -86,6 +86,8 @@ impl View {
             refreshes,
             trace_url: self.trace_url.clone(),
             missed: self.missed.load(Relaxed),
+            health: self.ledger.health().report(),
+            ledger: self.ledger.snapshot(),
         }
     }
 }
@@ -141,7 +143,7 @@ async fn participant(
 
 async fn delivery(State(view): State<Arc<View>>, uri: Uri) -> Response {
     let context = view.context(&uri);
-    found(pages::delivery(&view.ledger.snapshot(), &context), &context)
+    found(pages::delivery(&context), &context)
 }
 
 async fn nowhere(State(view): State<Arc<View>>, uri: Uri) -> Response {

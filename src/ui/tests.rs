@@ -9,7 +9,9 @@ use livekit_otel_engine::stats;
 use livekit_otel_engine::{Batch, Engine};
 use livekit_otel_livekit as livekit;
 use livekit_otel_model::Source;
-use livekit_otel_model::event::{Decoded, RoomSid, Time};
+use livekit_otel_model::event::{
+    Counter, Counts, Decoded, Direction, ParticipantSid, RoomSid, StreamStat, Time, TrackSid,
+};
 use livekit_otel_model::foreign::Measured;
 use livekit_otel_model::signal::{Attribute, LogRecord, Severity, Span, SpanKind, Value};
 use livekit_otel_pipeline::{AgentJob, AgentSpan, Passed};
@@ -215,6 +217,28 @@ pub(super) fn reported(
     let record =
         LogRecord { event_name, time, observed: time, severity, context: None, attributes };
     Passed::Logs(vec![record])
+}
+
+/// A stats window of the participant `PA_1` of a room, with a tenth of its packets lost.
+pub(super) fn window(room: &str, millis: i64) -> StreamStat {
+    StreamStat {
+        id: "".into(),
+        at: Some(at(millis)),
+        node: None,
+        room: RoomSid::new(room).unwrap(),
+        room_name: None,
+        participant: ParticipantSid::new("PA_1").unwrap(),
+        track: TrackSid::new("TR_AM1").unwrap(),
+        direction: Direction::Upstream,
+        mime_type: None,
+        score: Some(4.0),
+        min_score: None,
+        start: Some(at(millis - 1_000)),
+        end: Some(at(millis)),
+        counts: Counts::from([(Counter::Packets, 90), (Counter::PacketsLost, 10)]),
+        rtt: None,
+        jitter: None,
+    }
 }
 
 /// A store with a played scenario and other texts.

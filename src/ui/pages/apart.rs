@@ -3,8 +3,9 @@
 use maud::{Markup, html};
 
 use super::context::Context;
-use super::layout::{Head, Here, page, table};
+use super::layout::{Here, page};
 use super::outside::{name, sentence};
+use super::table::{Head, table};
 use super::time::{between, utc};
 use super::waterfall::{id, more, remarks};
 use super::works;

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use super::filter::Filter;
+use livekit_otel_ledger::Snapshot;
+use livekit_otel_ledger::health::Report;
 use livekit_otel_model::event::Time;
 
 /// The input of every page besides the store.
@@ -12,7 +14,7 @@ pub(in crate::ui) struct Context {
     pub(in crate::ui) now: Time,
     /// The path, without its query.
     pub(in crate::ui) path: String,
-    /// What its list is limited to.
+    /// What its lists are limited to, and their order.
     pub(in crate::ui) filter: Filter,
     /// Whether the page refreshes itself.
     pub(in crate::ui) refreshes: bool,
@@ -20,4 +22,20 @@ pub(in crate::ui) struct Context {
     pub(in crate::ui) trace_url: Option<Arc<str>>,
     /// How many records the tap left out.
     pub(in crate::ui) missed: u64,
+    /// What does not work.
+    pub(in crate::ui) health: Report,
+    pub(in crate::ui) ledger: Snapshot,
+}
+
+impl Context {
+    /// The URL of the same page with another filter, that refreshes itself or does not.
+    pub(super) fn url(&self, filter: &Filter, refreshes: bool) -> String {
+        let query = filter.query().into_iter().chain(refreshes.then(|| "refresh".to_owned()));
+        let query: Vec<String> = query.collect();
+        if query.is_empty() {
+            self.path.clone()
+        } else {
+            format!("{}?{}", self.path, query.join("&"))
+        }
+    }
 }

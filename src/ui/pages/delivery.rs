@@ -3,11 +3,12 @@
 use maud::{Markup, html};
 
 use super::context::Context;
-use super::layout::{self, Head, Here, page};
-use livekit_otel_ledger::Snapshot;
+use super::layout::{Here, page};
+use super::table::{self, Head};
 use livekit_otel_ledger::report::{grouped, reasons};
 
-pub(in crate::ui) fn delivery(ledger: &Snapshot, context: &Context) -> String {
+pub(in crate::ui) fn delivery(context: &Context) -> String {
+    let ledger = &context.ledger;
     let inputs = ledger.inputs.iter().filter(|input| input.is_shown()).map(|input| {
         let refused = input.refused.iter().map(|(_, n)| n).sum();
         let counts = [
@@ -84,7 +85,7 @@ fn table<'a, const N: usize>(
     html! {
         section aria-labelledby=(id) {
             h2 id=(id) { (title) }
-            (layout::table(title, title, heads, &rows))
+            (table::table(title, title, heads, &rows))
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use maud::{Markup, html};
 
-use super::layout::{Head, table};
 use super::outside::{name, sentence};
 use super::people::People;
+use super::table::{Head, table};
 use super::time::{between, time_of_day};
 use super::works;
 use livekit_otel_model::semconv::key;

@@ -7,10 +7,12 @@ use maud::{Markup, html};
 use super::context::Context;
 use super::failed::{self, Failed};
 use super::filter::Filter;
-use super::form::form;
-use super::layout::{self, Head, Here, page, path, room_name};
+use super::form::{Field, form};
+use super::layout::{Here, page, path, room_name};
 use super::outside::name;
 use super::people::People;
+use super::sort::{Cell, DOWN, Sort, Table, UP};
+use super::table::{self, Column, Head, Sorted, by, fixed};
 use super::time::utc;
 use crate::ui::store::{Room, Store};
 use livekit_otel_model::event::Time;
@@ -22,6 +24,8 @@ mod tests;
 // The most failures in the table, and kinds of failures above it.
 const MOST: usize = 200;
 const MOST_KINDS: usize = 20;
+
+const FIELDS: [Field; 4] = [Field::Room, Field::Who, Field::What, Field::Since];
 
 type Found<'p> = (Option<&'p Room>, Failed<'p>);
 
@@ -35,18 +39,21 @@ pub(in crate::ui) fn everywhere(store: &Store, context: &Context) -> String {
     let outside = filter.has_room([None]).then(|| failed::apart(store.apart()));
     let outside = outside.into_iter().flatten().map(|it| (None, it));
     let after = filter.after(context.now);
-    let is_shown =
-        |(_, failed): &Found<'_>| failed.is_since(after) && filter.has_who(failed.names());
+    let is_shown = |(_, failed): &Found<'_>| {
+        failed.is_since(after)
+            && filter.has_who(failed.names())
+            && filter.has_what([Some(failed.kind), Some(failed.error)])
+    };
     let mut all: Vec<Found<'_>> = in_rooms.chain(outside).filter(is_shown).collect();
     all.sort_by_key(|(_, failed)| std::cmp::Reverse(failed.at));
     let main = html! {
         h1 { "What failed" }
-        (form(context, false))
+        (form(context, &FIELDS))
         @if all.is_empty() {
             p.good { (nothing(filter)) }
         } @else {
-            (summary(&all))
-            (listed(&all))
+            (summary(&all, context))
+            (listed(&mut all, context))
         }
     };
     page("What failed", Here::Failures, context, &main)
@@ -94,14 +101,15 @@ const KIND_HEADS: [Head; 5] = [
     Head::Text("Newest"),
 ];
 
-fn summary(all: &[Found<'_>]) -> Markup {
+fn summary(all: &[Found<'_>], context: &Context) -> Markup {
+    let only = |error: &str| context.url(&context.filter.with_what(error), context.refreshes);
     let kinds = kinds(all);
     let rooms: BTreeSet<&str> = all.iter().filter_map(|(room, _)| Some(&*(*room)?.sid)).collect();
     let rows = html! {
         @for ((kind, error), of) in kinds.iter().take(MOST_KINDS) {
             tr {
                 th scope="row" { (name(*kind)) }
-                td { code { (name(*error)) } }
+                td { a href=(only(error)) { code { (name(*error)) } } }
                 td.n { (of.times) }
                 td.n { @if of.rooms.is_empty() { "–" } @else { (of.rooms.len()) } }
                 td { (utc(of.newest)) }
@@ -112,7 +120,7 @@ fn summary(all: &[Found<'_>]) -> Markup {
         section.kinds aria-labelledby="kinds" {
             h2 #kinds { "By kind" }
             p { b { (count(all.len(), "failure")) } " in " b { (count(rooms.len(), "room")) } "." }
-            (layout::table("By kind", "Failures by kind, most frequent first", &KIND_HEADS, &rows))
+            (table::table("By kind", "Failures by kind, most frequent first", &KIND_HEADS, &rows))
             @if kinds.len() > MOST_KINDS {
                 p.dim { "… and " (count(kinds.len() - MOST_KINDS, "kind")) " more." }
             }
@@ -120,23 +128,31 @@ fn summary(all: &[Found<'_>]) -> Markup {
     }
 }
 
-const HEADS: [Head; 6] = [
-    Head::Text("When"),
-    Head::Text("Room"),
-    Head::Text("What"),
-    Head::Text("Who"),
-    Head::Text("error.type"),
-    Head::Text("Reason"),
+const COLUMNS: [Column; 6] = [
+    by(Head::Text("When"), "when", DOWN),
+    by(Head::Text("Room"), "name", UP),
+    by(Head::Text("What"), "what", UP),
+    by(Head::Text("Who"), "participants", UP),
+    by(Head::Text("error.type"), "error", UP),
+    fixed(Head::Text("Reason")),
 ];
+const SORTED: Sorted<'_> =
+    Sorted { table: Table::List, columns: &COLUMNS, usual: Sort::new("when", DOWN) };
 
-fn listed(all: &[Found<'_>]) -> Markup {
+fn listed(all: &mut [Found<'_>], context: &Context) -> Markup {
+    SORTED.sort(all, context, |(room, failed), key| match key {
+        "name" => {
+            room.map_or(Cell::Nothing, |room| Cell::text(room.name.as_deref().unwrap_or_default()))
+        }
+        key => failed.cell(key),
+    });
     let rows = html! { @for (room, failed) in all.iter().take(MOST) { (row(*room, failed)) } };
     html! {
         section.everywhere aria-labelledby="failures" {
             h2 #failures { "Failures" }
-            (layout::table("Failures", "Failures, newest first", &HEADS, &rows))
+            (table::sorted(("Failures", "failures"), "Failures", &SORTED, context, &rows))
             @if all.len() > MOST {
-                p.dim { "… and " (count(all.len() - MOST, "older failure")) ", which a filter may show." }
+                p.dim { "… and " (count(all.len() - MOST, "more failure")) ", which a filter may show." }
             }
         }
     }

@@ -5,6 +5,7 @@ use maud::{Markup, html};
 use super::layout::{APART, path};
 use super::outside::{name, sentence};
 use super::people::{People, is_of_a_participant};
+use super::sort::Cell;
 use super::turns::{self, what};
 use super::waterfall::id;
 use super::works;
@@ -58,6 +59,16 @@ impl<'a> Failed<'a> {
     /// Whether it failed after a time, or still does.
     pub(super) fn is_since(&self, after: Option<Time>) -> bool {
         self.is_stuck || after.is_none_or(|after| self.at >= after)
+    }
+
+    /// The value by which it is ordered in a table.
+    pub(super) fn cell(&self, key: &str) -> Cell {
+        match key {
+            "what" => Cell::text(self.kind),
+            "participants" => self.who.map_or(Cell::Nothing, Cell::text),
+            "error" => Cell::text(self.error),
+            _ => Cell::at(self.at),
+        }
     }
 
     /// What failed, with a link if there is a place to lead to.

@@ -2,28 +2,43 @@
 
 use maud::{Markup, html};
 
+use super::context::Context;
 use super::failed::{Failed, Place, of_room};
-use super::layout::{Head, path, table};
+use super::layout::path;
 use super::outside::name;
 use super::people::People;
+use super::sort::{DOWN, Sort, Table, UP};
+use super::table::{self, Column, Head, Sorted, by, fixed};
 use super::time::{between, time_of_day};
 
 // The most failures in the table.
 const MOST: usize = 100;
 
-const HEADS: [Head; 6] = [
-    Head::Text("What"),
-    Head::Text("Who"),
-    Head::Text("error.type"),
-    Head::Text("Reason"),
-    Head::Text("When"),
-    Head::Number("After"),
+const COLUMNS: [Column; 6] = [
+    by(Head::Text("What"), "what", UP),
+    by(Head::Text("Who"), "participants", UP),
+    by(Head::Text("error.type"), "error", UP),
+    fixed(Head::Text("Reason")),
+    by(Head::Text("When"), "when", DOWN),
+    fixed(Head::Number("After")),
 ];
+const SORTED: Sorted<'_> =
+    Sorted { table: Table::Failures, columns: &COLUMNS, usual: Sort::new("when", UP) };
 
 /// The failures of a room, or of one participant in it. The page's waterfall has the participants `drawn`.
-pub(super) fn failures(people: &People<'_>, only: Option<&str>, drawn: &[&str]) -> Markup {
-    let is_shown = |failed: &Failed<'_>| only.is_none_or(|sid| failed.sid == Some(sid));
-    let all: Vec<_> = of_room(people).into_iter().filter(is_shown).collect();
+pub(super) fn failures(
+    people: &People<'_>,
+    only: Option<&str>,
+    drawn: &[&str],
+    context: &Context,
+) -> Markup {
+    let filter = &context.filter;
+    let is_shown = |failed: &Failed<'_>| match only {
+        Some(sid) => failed.sid == Some(sid),
+        None => filter.has_who(failed.names()),
+    };
+    let mut all: Vec<_> = of_room(people).into_iter().filter(is_shown).collect();
+    SORTED.sort(&mut all, context, Failed::cell);
     let rows = html! {
         @for failed in all.iter().take(MOST) { (row(people, failed, only.is_none(), drawn)) }
     };
@@ -31,9 +46,12 @@ pub(super) fn failures(people: &People<'_>, only: Option<&str>, drawn: &[&str]) 
         section aria-labelledby="failures" {
             h2 #failures { "Failures" }
             @if all.is_empty() {
-                p.good { "✓ Nothing failed." }
+                p.good {
+                    @if only.is_none() && filter.is_for_someone() { "✓ Nothing failed that this filter shows." }
+                    @else { "✓ Nothing failed." }
+                }
             } @else {
-                (table("Failures", "Failures, oldest first", &HEADS, &rows))
+                (table::sorted(("Failures", "failures"), "Failures", &SORTED, context, &rows))
             }
             @if all.len() > MOST { p.dim { "… and " (all.len() - MOST) " more." } }
             @if people.room.agents.failed_forgotten > 0 {

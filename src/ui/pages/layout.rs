@@ -2,6 +2,7 @@
 
 use maud::{DOCTYPE, Markup, html};
 
+use super::banner::banner;
 use super::context::Context;
 use super::outside::{Outside, name};
 use super::time::utc;
@@ -54,6 +55,7 @@ pub(super) fn page(title: &str, here: Here, context: &Context, main: &Markup) ->
                         @if here != Here::Nowhere { " " (follow(context)) }
                     }
                 }
+                (banner(context))
                 main #main tabindex="-1" { (main) }
                 footer {
                     p {
@@ -73,11 +75,7 @@ pub(super) fn page(title: &str, here: Here, context: &Context, main: &Markup) ->
 
 // A page refreshes itself only on request.
 fn follow(context: &Context) -> Markup {
-    let query = context.filter.query();
-    let (still, refreshing) = match query.as_str() {
-        "" => (context.path.clone(), format!("{}?refresh", context.path)),
-        query => (format!("{}?{query}", context.path), format!("{}?{query}&refresh", context.path)),
-    };
+    let [still, refreshing] = [false, true].map(|it| context.url(&context.filter, it));
     html! {
         @if context.refreshes {
             a href=(still) { "Stop refreshing" }
@@ -91,33 +89,6 @@ fn follow(context: &Context) -> Markup {
 pub(super) fn failures(n: usize) -> Markup {
     html! {
         @if n > 0 { strong.bad { "✗ " (n) " failed" } } @else { span.dim { "none" } }
-    }
-}
-
-/// The heading of a column.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Head {
-    Text(&'static str),
-    Number(&'static str),
-}
-
-/// A table that may be wider than the screen. It scrolls on its own, also by keyboard.
-pub(super) fn table(title: &str, caption: &str, heads: &[Head], rows: &Markup) -> Markup {
-    html! {
-        div.scroll tabindex="0" role="region" aria-label={ (title) ", a table" } {
-            table {
-                caption.hidden { (caption) }
-                thead { tr {
-                    @for head in heads {
-                        @match head {
-                            Head::Text(head) => th scope="col" { (head) },
-                            Head::Number(head) => th.n scope="col" { (head) },
-                        }
-                    }
-                } }
-                tbody { (rows) }
-            }
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! foreign text, and [`outside`] isolates it from the text around it.
 
 mod apart;
+mod banner;
 mod context;
 mod delivery;
 mod events;
@@ -12,12 +13,15 @@ mod filter;
 mod form;
 mod layout;
 mod outside;
+mod participants;
 mod people;
 mod plot;
 mod quality;
 mod room;
 mod rooms;
 mod scale;
+mod sort;
+mod table;
 #[cfg(test)]
 mod tests;
 mod time;

@@ -5,29 +5,30 @@ use maud::{Markup, html};
 use super::context::Context;
 use super::events::events;
 use super::failures::failures;
-use super::layout::{self, Head, Here, page, path, room_name, state};
+use super::form::{Field, form};
+use super::layout::{Here, page, path, room_name, state};
 use super::outside::{name, sentence};
-use super::people::{People, Person, worst};
-use super::plot::Metric;
+use super::participants;
+use super::people::{People, Person};
 use super::quality::quality;
-use super::time::{Axis, between, nanos, time_of_day, utc};
+use super::time::{Axis, between, nanos, utc};
 use super::turns::{latencies, turns};
-use super::waterfall::{MOST_PARTICIPANTS, Waterfall, id, kind_of};
+use super::waterfall::{MOST_PARTICIPANTS, Waterfall, id};
 use super::works::outcome;
 use crate::ui::store::{Bar, Room, State};
 use livekit_otel_engine::ids;
-use livekit_otel_model::event::{ParticipantSid, RoomSid, Time};
+use livekit_otel_model::event::RoomSid;
 use livekit_otel_model::hex;
 use livekit_otel_model::semconv::{key, span};
 use livekit_otel_tools::labels::{self, duration};
 
-// The most participants in the table.
-const MOST_LISTED: usize = 500;
+const FIELDS: [Field; 2] = [Field::Who, Field::Failed];
 
 /// A room's page.
 pub(in crate::ui) fn room(room: &Room, context: &Context) -> String {
     let people = People::of(room);
-    let shown = selected(&people);
+    let found = participants::found(&people, context);
+    let shown = selected(&people, &found);
     let drawn: Vec<&str> = shown.iter().map(|person| person.sid).collect();
     let room_name = room_name(room);
     let axis = Axis { start: room.start(), end: room.end(context.now).max(room.start()) };
@@ -35,12 +36,13 @@ pub(in crate::ui) fn room(room: &Room, context: &Context) -> String {
     let main = html! {
         h1 { "Room " (room_name) " " (state(room.state())) }
         (facts(&people, context))
-        (failures(&people, None, &drawn))
-        (listed(&people, axis.end))
+        (form(context, &FIELDS))
+        (failures(&people, None, &drawn, context))
+        (participants::participants(&people, &found, axis.end, context))
         (waterfall.draw())
-        @if shown.len() < people.all.len() {
+        @if shown.len() < found.len() {
             p.dim {
-                "The waterfall and the plots show " (shown.len()) " of " (people.all.len())
+                "The waterfall and the plots show " (shown.len()) " of " (found.len())
                 " participants, those with failures or turns first. Each participant has its own page."
             }
         }
@@ -61,7 +63,7 @@ pub(in crate::ui) fn participant(room: &Room, sid: &str, context: &Context) -> O
     let main = html! {
         p { a href=(path(&room.sid, None)) { "Room " (room_name) } }
         h1 { (who) " " code { (name(sid)) } }
-        (failures(&people, Some(sid), &[sid]))
+        (failures(&people, Some(sid), &[sid], context))
         (waterfall.draw())
         (quality(&people, &[person], true, axis))
         (events(&people, Some(sid)))
@@ -71,14 +73,13 @@ pub(in crate::ui) fn participant(room: &Room, sid: &str, context: &Context) -> O
 }
 
 // Participants with failures or turns first, up to the limit; then in the order in which they joined.
-fn selected<'a>(people: &'a People<'a>) -> Vec<&'a Person<'a>> {
-    let all = &people.all;
+fn selected<'a>(people: &People<'_>, all: &[&'a Person<'a>]) -> Vec<&'a Person<'a>> {
     let mut places: Vec<usize> = (0..all.len()).collect();
     let matters = |at: usize| all[at].failures > 0 || people.speakers.contains(all[at].sid);
     places.sort_by_key(|at| (!matters(*at), *at));
     places.truncate(MOST_PARTICIPANTS);
     places.sort_unstable();
-    places.into_iter().map(|at| &all[at]).collect()
+    places.into_iter().map(|at| all[at]).collect()
 }
 
 // Below the turns is the quality of those who speak in them.
@@ -173,70 +174,6 @@ fn trace_of(trace: &str, context: &Context) -> Markup {
                     None => code { (trace) },
                 }
             }
-        }
-    }
-}
-
-const HEADS: [Head; 8] = [
-    Head::Text("Participant"),
-    Head::Text("State"),
-    Head::Text("Joined"),
-    Head::Number("Duration"),
-    Head::Number("Tracks"),
-    Head::Text("Failures"),
-    Head::Number("Worst loss"),
-    Head::Number("Worst score"),
-];
-
-fn listed(people: &People<'_>, now: Time) -> Markup {
-    let rows = html! {
-        @for person in people.all.iter().take(MOST_LISTED) { (row(people, person, now)) }
-    };
-    html! {
-        section aria-labelledby="participants" {
-            h2 #participants { "Participants" }
-            (layout::table("Participants", "Participants in the order in which they joined", &HEADS, &rows))
-            @if people.all.len() > MOST_LISTED {
-                p.dim { "… and " (people.all.len() - MOST_LISTED) " more." }
-            }
-        }
-    }
-}
-
-fn row(people: &People<'_>, person: &Person<'_>, now: Time) -> Markup {
-    let room = people.room;
-    let [loss, score] = worst(room.windows(person.sid).into_iter().flatten());
-    let own_trace = RoomSid::new(&room.sid).zip(ParticipantSid::new(person.sid));
-    let own_trace = own_trace.map(|(room, sid)| ids::participant_trace(&room, &sid));
-    let has_own = person.own.and_then(|own| own.sent).map(|(trace, _)| trace) == own_trace;
-    html! {
-        tr {
-            th scope="row" {
-                a href=(path(&room.sid, Some(person.sid))) { (people.who(person.sid)) }
-                " " code { (name(person.sid)) }
-                @if let Some(kind) = person.own.and_then(|own| own.text(key::PARTICIPANT_KIND))
-                    && kind != "STANDARD" { " " span.dim { (name(kind_of(kind))) } }
-                @if let Some(trace) = own_trace.filter(|_| has_own) {
-                    " " span.dim { "with its own trace, " code { (hex(&trace)) } }
-                }
-            }
-            @if let Some(own) = person.own {
-                td {
-                    @match (own.end, own.sent) {
-                        (None, _) => (state(State::Open)),
-                        (Some(_), None) => (state(State::Ending)),
-                        (Some(_), Some(_)) => span.dim { "○ left" },
-                    }
-                }
-                td { (time_of_day(own.start)) }
-                td.n { (between(own.start, own.end.unwrap_or(now))) }
-            } @else {
-                td.dim { "unknown" } td {} td {}
-            }
-            td.n { (person.tracks()) }
-            td { (layout::failures(person.failures)) }
-            td.n { (Metric::Loss.shown(loss)) }
-            td.n { (Metric::Score.shown(score)) }
         }
     }
 }

@@ -6,19 +6,23 @@ use super::context::Context;
 use super::everywhere;
 use super::failed::{numbers, of_room};
 use super::filter::Filter;
-use super::form::form;
-use super::layout::{self, Head, Here, failures, page, path, room_name, state};
+use super::form::{Field, form};
+use super::layout::{Here, failures, page, path, room_name, state};
 use super::outside::name;
 use super::people::{People, worst};
 use super::plot::Metric;
-use super::time::{between, utc};
-use crate::ui::store::{Room, State, Store};
+use super::sort::{Cell, DOWN, Sort, Table, UP};
+use super::table::{self, Column, Head, Sorted, by, fixed};
+use super::time::{between, nanos, utc};
+use crate::ui::store::{Bar, Room, State, Store};
 use livekit_otel_model::event::Time;
 use livekit_otel_model::semconv::span;
 use livekit_otel_tools::labels::count;
 
 #[cfg(test)]
 mod tests;
+
+const FIELDS: [Field; 5] = [Field::Room, Field::Who, Field::State, Field::Since, Field::Failed];
 
 pub(in crate::ui) fn rooms(store: &Store, context: &Context) -> String {
     let all = store.rooms();
@@ -28,7 +32,7 @@ pub(in crate::ui) fn rooms(store: &Store, context: &Context) -> String {
         rooms.partition(|room| room.state() == State::Over);
     let main = html! {
         h1 { "Rooms" }
-        @if !is_empty { (form(context, true)) }
+        @if !is_empty { (form(context, &FIELDS)) }
         @if is_empty {
             p {
                 "No rooms yet. Point your LiveKit server's webhooks here, or send a recorded call with "
@@ -58,7 +62,10 @@ fn is_shown(room: &Room, context: &Context) -> bool {
             room.state() == State::Open || is_recent(room.end(context.now))
         }
     };
-    everywhere::is_shown(room, filter) && has_who(room, filter) && is_in_time()
+    filter.has_state(room.state() == State::Over)
+        && everywhere::is_shown(room, filter)
+        && has_who(room, filter)
+        && is_in_time()
 }
 
 fn has_who(room: &Room, filter: &Filter) -> bool {
@@ -101,34 +108,58 @@ fn held(store: &Store) -> Markup {
     }
 }
 
-const HEADS: [Head; 9] = [
-    Head::Text("Room"),
-    Head::Text("State"),
-    Head::Text("Failures"),
-    Head::Number("Participants"),
-    Head::Number("Tracks"),
-    Head::Number("Worst loss"),
-    Head::Number("Worst score"),
-    Head::Number("Duration"),
-    Head::Text("Started"),
+const COLUMNS: [Column; 9] = [
+    by(Head::Text("Room"), "name", UP),
+    fixed(Head::Text("State")),
+    by(Head::Text("Failures"), "failures", DOWN),
+    by(Head::Number("Participants"), "participants", DOWN),
+    by(Head::Number("Tracks"), "tracks", DOWN),
+    by(Head::Number("Worst loss"), "loss", DOWN),
+    // The lowest is the worst.
+    by(Head::Number("Worst score"), "score", UP),
+    by(Head::Number("Duration"), "duration", DOWN),
+    by(Head::Text("Started"), "start", DOWN),
 ];
+const SORTED: Sorted<'_> =
+    Sorted { table: Table::List, columns: &COLUMNS, usual: Sort::new("start", DOWN) };
 
 fn table(title: &str, id: &str, rooms: &[&Room], context: &Context) -> Markup {
+    let mut rooms = rooms.to_vec();
+    SORTED.sort(&mut rooms, context, |room, key| cell(room, key, context));
     let rows = html! { @for room in rooms { (row(room, context)) } };
     html! {
         section.rooms aria-labelledby=(id) {
             h2 id=(id) { (title) }
-            (layout::table(title, "Rooms, newest first", &HEADS, &rows))
+            (table::sorted((title, id), "Rooms", &SORTED, context, &rows))
         }
     }
 }
 
+fn cell(room: &Room, key: &str, context: &Context) -> Cell {
+    match key {
+        "name" => Cell::text(room.name.as_deref().unwrap_or_default()),
+        "failures" => Cell::Count(room.failures()),
+        "participants" => Cell::Count(of(room, span::PARTICIPANT)),
+        "tracks" => Cell::Count(of(room, span::TRACK)),
+        "loss" => Cell::measure(worst_of(room)[0]),
+        "score" => Cell::measure(worst_of(room)[1]),
+        "duration" => Cell::Nanos(nanos(room.end(context.now).since(room.start()))),
+        _ => Cell::at(room.start()),
+    }
+}
+
+// How many of its bars have a name.
+fn of(room: &Room, name: &str) -> usize {
+    room.bars().filter(|bar| bar.name == name).count()
+}
+
+fn worst_of(room: &Room) -> [Option<f64>; 2] {
+    worst(room.measured().filter_map(|sid| room.windows(sid)).flatten())
+}
+
 fn row(room: &Room, context: &Context) -> Markup {
-    let of = |name| room.bars().filter(move |bar| bar.name == name);
-    let (people, tracks) = (of(span::PARTICIPANT).count(), of(span::TRACK).count());
-    let now = of(span::PARTICIPANT).filter(|bar| bar.end.is_none()).count();
-    let windows = room.measured().filter_map(|sid| room.windows(sid)).flatten();
-    let [loss, score] = worst(windows);
+    let is_there = |bar: &&Bar| bar.name == span::PARTICIPANT && bar.end.is_none();
+    let [loss, score] = worst_of(room);
     html! {
         tr {
             th scope="row" {
@@ -139,10 +170,10 @@ fn row(room: &Room, context: &Context) -> Markup {
             td { (state(room.state())) }
             td { (failures(room.failures())) }
             td.n {
-                @if room.state() == State::Open { (now) " of " }
-                (people)
+                @if room.state() == State::Open { (room.bars().filter(is_there).count()) " of " }
+                (of(room, span::PARTICIPANT))
             }
-            td.n { (tracks) }
+            td.n { (of(room, span::TRACK)) }
             td.n { (Metric::Loss.shown(loss)) }
             td.n { (Metric::Score.shown(score)) }
             td.n { (between(room.start(), room.end(context.now))) }

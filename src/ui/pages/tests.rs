@@ -4,6 +4,7 @@ use std::path::Path;
 use super::*;
 use crate::ui::store::{Limits, Store};
 use crate::ui::tests::{at, joined, joined_until, measure, of_turn, played};
+use livekit_otel_ledger::health::Report;
 use livekit_otel_ledger::{Ledger, Lost, Refused};
 use livekit_otel_model::event::{ParticipantSid, RoomSid, Time};
 use livekit_otel_model::semconv::{event, key};
@@ -19,6 +20,8 @@ pub(super) fn context() -> Context {
         refreshes: false,
         trace_url: Some("http://localhost:16686/trace/{trace_id}".into()),
         missed: 0,
+        health: Report::default(),
+        ledger: Ledger::default().snapshot(),
     }
 }
 
@@ -69,7 +72,7 @@ pub(super) fn all(store: &Store) -> Vec<String> {
         rooms(store, &context()),
         everywhere(store, &context()),
         apart(store.apart(), &context()),
-        delivery(&Ledger::default().snapshot(), &context()),
+        delivery(&context()),
         not_found("No such room.", &context()),
     ];
     for held in store.rooms() {
@@ -112,7 +115,8 @@ fn the_list_and_the_ledger_are_shown_as_the_golden_pages() {
     ledger.queued(Signal::Logs, 1200);
     ledger.delivered(Signal::Logs, 1100);
     ledger.lost(Signal::Logs, Lost::QueueFull, 40);
-    golden("delivery.html", &delivery(&ledger.snapshot(), &context()));
+    let context = Context { ledger: ledger.snapshot(), ..context() };
+    golden("delivery.html", &delivery(&context));
 }
 
 pub(super) const SCENARIOS: [&str; 13] = [

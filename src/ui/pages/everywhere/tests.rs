@@ -112,12 +112,50 @@ fn the_filters_limit_what_is_shown() {
         ("who=%2B1555", &[call]),
         ("who=PA_Bob&room=class", &[]),
         ("since=5m", &[dispatch, egress, call, api]),
+        ("what=USER_rej", &[call]),
+        ("what=stuck", &[egress]),
+        ("what=agent%20dispatch&room=class", &[dispatch]),
+        ("what=nothing", &[]),
         ("room=nowhere", &[]),
     ] {
         assert_eq!(failures(&shown(&store, query)), wanted, "{query}");
     }
     assert!(shown(&store, "room=nowhere").contains("✓ Nothing failed that this filter shows."));
     assert!(shown(&Store::new(Limits::default()), "").contains("✓ Nothing failed, as far as"));
+}
+
+#[test]
+fn failures_are_ordered_by_each_column_in_both_directions() {
+    let store = store();
+    let [dispatch, egress, call, api] = ALL;
+    for (query, wanted) in [
+        ("", [dispatch, egress, call, api]),
+        ("sort=when", [api, call, egress, dispatch]),
+        // The rooms are class, class and sales; the API call is in none, and remains the last.
+        ("sort=name", [dispatch, egress, call, api]),
+        ("sort=-name", [call, dispatch, egress, api]),
+        ("sort=what", [dispatch, api, egress, call]),
+        ("sort=participants", [call, dispatch, egress, api]),
+        // agent_dispatch_no_worker, stuck, unavailable, user_rejected.
+        ("sort=error", [dispatch, egress, api, call]),
+        ("sort=-error", [call, api, egress, dispatch]),
+        ("sort=duration", [dispatch, egress, call, api]),
+    ] {
+        let page = shown(&store, query);
+        let rows = page.split("<h2 id=\"failures\">").nth(1).unwrap();
+        let mut places = wanted.map(|what| rows.find(what).unwrap());
+        let found = places;
+        places.sort_unstable();
+        assert_eq!(found, places, "{query}");
+    }
+}
+
+#[test]
+fn a_kind_leads_to_its_failures() {
+    let page = shown(&store(), "room=s&sort=what");
+    let link = "<a href=\"/ui/failures?room=s&amp;what=user_rejected&amp;sort=what\"><code><bdi>user_rejected";
+    assert!(page.contains(link), "{page}");
+    assert_eq!(failures(&shown(&store(), "room=s&what=user_rejected&sort=what")), [ALL[2]]);
 }
 
 #[test]
@@ -176,12 +214,12 @@ fn kinds_are_counted_and_the_newest_failures_listed() {
     assert!(page.contains("<b>300 failures</b> in <b>3 rooms</b>"));
     let row = |error, n| {
         format!(
-            "<td><code><bdi>{error}</bdi></code></td><td class=\"n\">{n}</td><td class=\"n\">3</td>"
+            "<code><bdi>{error}</bdi></code></a></td><td class=\"n\">{n}</td><td class=\"n\">3</td>"
         )
     };
     let places = [row("user_rejected", 225), row("sip_busy_here", 75)].map(|row| page.find(&row));
     assert!(places[0].is_some() && places[0] < places[1]);
-    assert!(page.contains("… and 100 older failures"));
+    assert!(page.contains("… and 100 more failures"));
     let has = |n| page.contains(&format!("from +{n}</bdi>"));
     assert!(has(299) && has(100) && !has(99));
 }

@@ -43,6 +43,9 @@ fn rooms_are_found_by_name_identity_number_and_failures() {
         ("who=PA_2", &["RM_two"]),
         ("who=5550100", &["RM_two"]),
         ("failed=yes", &["RM_two"]),
+        ("state=open", &["RM_one"]),
+        ("state=ended", &["RM_two"]),
+        ("state=open&failed=yes", &[]),
         ("failed=yes&who=ann", &[]),
     ] {
         assert_eq!(shown(query, 61_000).1, wanted, "{query}");
@@ -81,4 +84,54 @@ fn refreshing_keeps_the_filter() {
     assert!(page.contains("href=\"/ui?room=a%20b&amp;since=5m\">Stop refreshing</a>"));
     // And the form keeps refreshing.
     assert!(page.contains("<input type=\"hidden\" name=\"refresh\" value=\"\">"));
+}
+
+// Three open rooms, which differ in all columns. The third has stats.
+fn three() -> Store {
+    let mut store = Store::new(crate::ui::store::Limits::default());
+    for (sid, name, start, people) in
+        [("RM_a", "Beta", 3_000, 1), ("RM_b", "alpha", 1_000, 3), ("RM_c", "gamma", 2_000, 2)]
+    {
+        let room = [(key::ROOM_ID, sid), (key::ROOM_NAME, name)];
+        store.add(reported(event::ROOM_CREATED, Info, start, &room));
+        for n in 0..people {
+            let (who, track) = (format!("PA_{n}"), format!("TR_{n}"));
+            let who = [&room[..], &[(key::PARTICIPANT_ID, &who)]].concat();
+            store.add(reported(event::PARTICIPANT_JOINED, Info, start, &who));
+            let track = [&who[..], &[(key::TRACK_ID, &track)]].concat();
+            store.add(reported(event::TRACK_PUBLISHED, Info, start, &track));
+        }
+    }
+    let failed = [(key::ROOM_ID, "RM_a"), (key::SIP_CALL_ID, "SCL_1"), (key::ERROR_TYPE, "busy")];
+    store.add(Passed::Spans(vec![work(span::SIP_CALL, (3_000, 3_500), &failed)]));
+    store.add(Passed::Windows(vec![crate::ui::tests::window("RM_c", 4_000)], at(4_000)));
+    store
+}
+
+#[test]
+fn rooms_are_ordered_by_each_column_in_both_directions() {
+    let store = three();
+    for (query, wanted) in [
+        ("", ["RM_a", "RM_c", "RM_b"]),
+        ("sort=start", ["RM_b", "RM_c", "RM_a"]),
+        ("sort=name", ["RM_b", "RM_a", "RM_c"]),
+        ("sort=-name", ["RM_c", "RM_a", "RM_b"]),
+        ("sort=-participants", ["RM_b", "RM_c", "RM_a"]),
+        ("sort=-tracks", ["RM_b", "RM_c", "RM_a"]),
+        ("sort=-duration", ["RM_b", "RM_c", "RM_a"]),
+        ("sort=-failures", ["RM_a", "RM_c", "RM_b"]),
+        ("sort=failures", ["RM_c", "RM_b", "RM_a"]),
+        // Rooms without stats are the last, in their usual order.
+        ("sort=loss", ["RM_c", "RM_a", "RM_b"]),
+        ("sort=-loss", ["RM_c", "RM_a", "RM_b"]),
+        ("sort=score", ["RM_c", "RM_a", "RM_b"]),
+    ] {
+        let filter = Filter::read(query).0;
+        let page = rooms(&store, &Context { now: at(6_000), filter, ..context() });
+        sound(&page);
+        let place = |sid: &str| page.find(&format!("<code><bdi>{sid}")).unwrap();
+        let mut listed = wanted;
+        listed.sort_by_key(|sid| place(sid));
+        assert_eq!(listed, wanted, "{query}");
+    }
 }
