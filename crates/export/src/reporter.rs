@@ -16,7 +16,7 @@ use livekit_otel_transport::repeats::{self, Outage};
 
 // Between lines about the same cause.
 const MINUTE: Duration = Duration::from_mins(1);
-// A collector that answers with more codes than that repeats lines sooner.
+// Further statuses within a minute are counted with another one.
 const MOST_LINES: usize = 16;
 
 /// Reports the delivery of one signal.
@@ -159,14 +159,17 @@ impl Reporter {
         }
         let now = Instant::now();
         let mut lines = self.lines.lock();
-        if let Some(line) = lines.iter_mut().find(|line| line.is_of(answered, cause)) {
+        let is_full = lines.len() >= MOST_LINES;
+        let known = lines.iter().position(|line| line.is_of(answered, cause));
+        let known = known.or_else(|| {
+            let same = lines.iter().position(|line| line.answered == answered);
+            same.filter(|_| is_full)
+        });
+        if let Some(line) = known.map(|at| &mut lines[at]) {
             line.cause.clone_from(cause);
             line.records += records;
             line.requests += 1;
             return;
-        }
-        if lines.len() == MOST_LINES {
-            self.log(&lines.remove(0));
         }
         let mut line = Line { answered, cause: cause.clone(), records, requests: 1, logged: now };
         self.log(&line);

@@ -120,6 +120,7 @@ async fn many_kinds_of_answers_are_bounded_and_lose_no_count() {
         reporter.note(Answered::Refused, &cause(&format!("{status}: no")), 1);
         reporter.note(Answered::Refused, &cause(&format!("{status}: no")), 1);
     }
+    assert_eq!(logged.text().lines().count(), 16);
     drop(reporter);
     let count = |word: &str| word.strip_prefix("records=")?.parse::<u64>().ok();
     let text = logged.text();
