@@ -152,7 +152,7 @@ impl Readiness {
                 );
             }
             Water::Low => {
-                tracing::info!(%used, %limit, "the journal is below 1/2 of its limit again")
+                tracing::info!(%used, %limit, "the journal is below 1/2 of its limit again");
             }
         }
     }
