@@ -147,7 +147,7 @@ pub struct ServeArgs {
     /// The configuration file, YAML [env: LIVEKIT_OTEL_CONFIG]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Check the configuration, report all errors, and exit
+    /// Check the configuration, with its certificates and directories, report all errors, and exit
     #[arg(long)]
     pub check: bool,
     /// Address of the webhook listener [env: LIVEKIT_OTEL_HTTP] [default: 127.0.0.1:9290]

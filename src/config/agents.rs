@@ -1,16 +1,10 @@
 //! Uploads: checks of their settings against each other.
 
-use std::net::IpAddr;
-
-use http::Uri;
-
 use super::JournalConfig;
-use super::schema::{Agents, Listen};
+use super::schema::Agents;
 use crate::source::uploads::{Directory, MAX_BODY, Settings};
 use livekit_otel_durable::journal;
-use livekit_otel_export as export;
 use livekit_otel_export::configure::Reader;
-use livekit_otel_model::Signal;
 
 // Of `memory_limit`: a request is in memory as it arrives, decompressed, and read.
 const OF_MEMORY: u64 = 16;
@@ -45,28 +39,6 @@ pub(super) fn read(
     }
 }
 
-/// Refuses an endpoint that is a listener of this program: what it sends would come back as an upload.
-pub(super) fn check_targets(export: &export::Settings, listen: &Listen, reader: &mut Reader<'_>) {
-    let targets = Signal::ALL.into_iter().map(|signal| export.target(signal));
-    if targets.filter(|target| target.enabled).any(|target| is_own(&target.endpoint, listen)) {
-        reader.wrong_setting("export.endpoint", "is an address on which this program listens");
-    }
-}
-
-fn is_own(endpoint: &Uri, listen: &Listen) -> bool {
-    let host = endpoint.host().unwrap_or_default().trim_end_matches('.');
-    let ip = host.trim_matches(['[', ']']).parse().ok().map(|ip: IpAddr| ip.to_canonical());
-    // Every address of this machine that is not that of an interface.
-    let is_this_machine = host.eq_ignore_ascii_case("localhost")
-        || ip.is_some_and(|ip| ip.is_loopback() || ip.is_unspecified());
-    [listen.http, listen.grpc].into_iter().any(|own| {
-        let at = own.ip().to_canonical();
-        let is_here =
-            ip == Some(at) || (is_this_machine && (at.is_loopback() || at.is_unspecified()));
-        is_here && endpoint.port_u16() == Some(own.port())
-    })
-}
-
 // The longest message of a journal of that size.
 fn longest(max_bytes: u64) -> u64 {
     max_bytes.saturating_sub(journal::Settings::least(0)) / 2
@@ -98,33 +70,9 @@ mod tests {
         assert_eq!(sizes("journal: {dir: j}"), (64, 128));
         assert_eq!(sizes("journal: {dir: j, max_bytes: 21MiB}"), (10, 20));
         assert_eq!(sizes("memory_limit: 512MiB"), (32, 64));
-        assert_eq!(sizes("memory_limit: 1MiB"), (1, 2));
+        assert_eq!(sizes("memory_limit: 64MiB"), (4, 8));
         assert_eq!(sizes("memory_limit: 512MiB\nagents: {max_body: 64MiB}"), (64, 128));
         assert_eq!(sizes("agents: {max_body: 2MiB, unfinished: 5MiB}"), (2, 5));
-    }
-
-    #[test]
-    fn an_endpoint_that_is_a_listener_of_the_program_is_refused() {
-        let endpoint = |listen: &str, endpoint: &str| {
-            format!("{KEYS}listen: {{{listen}}}\nexport: {{endpoint: '{endpoint}'}}\n")
-        };
-        for (listen, own) in [
-            ("", "http://127.0.0.1:9291"),
-            ("", "http://localhost:9290"),
-            ("grpc: '[::1]:7000'", "http://[::1]:7000"),
-            ("grpc: '[::1]:7000'", "http://LOCALHOST.:7000"),
-            ("grpc: '0.0.0.0:7000', insecure: true", "http://127.0.0.1:7000"),
-            ("", "http://0.0.0.0:9290"),
-            ("", "http://[::]:9291"),
-            ("", "http://[::ffff:127.0.0.1]:9291"),
-        ] {
-            let wrong = wrong_in(&endpoint(listen, own));
-            assert_eq!(wrong.len(), 1, "{own}: {wrong:?}");
-            assert!(wrong[0].contains("export.endpoint"), "{wrong:?}");
-        }
-        for (listen, other) in [("", "http://127.0.0.1:4317"), ("", "http://collector:9291")] {
-            Config::from_text(&endpoint(listen, other), &BTreeMap::new()).unwrap();
-        }
     }
 
     #[test]

@@ -11,6 +11,8 @@ use serde::forward_to_deserialize_any;
 use super::node::{Node, Place, Value};
 use livekit_otel_export::configure::Problem;
 
+/// In place of the rest of a key with a colon, which could be a secret.
+const CUT: &str = ":…";
 /// The newtype of texts that must be written as texts.
 const VERBATIM: &str = "Verbatim";
 
@@ -78,7 +80,12 @@ impl<'a> At<'a> {
     }
 
     pub(super) fn entry(&self, key: &str, node: &'a Node) -> Self {
-        let key = if self.key.is_empty() { key.to_owned() } else { format!("{}.{key}", self.key) };
+        // `key:secret` without a space is a key.
+        let key = match key.split_once(':') {
+            Some((before, _)) => format!("{before}{CUT}"),
+            None => key.to_owned(),
+        };
+        let key = if self.key.is_empty() { key } else { format!("{}.{key}", self.key) };
         Self { key, node, is_setting: false, ..*self }
     }
 
@@ -108,6 +115,9 @@ impl<'de> Deserializer<'de> for At<'_> {
         self.check_set()?;
         match &self.node.value {
             Value::Text(text) | Value::Other(text) => visitor.visit_str(text.trim()),
+            Value::Null if self.key.ends_with(CUT) => {
+                Err(self.wrong("has no value: put a space after the colon"))
+            }
             Value::Null => Err(self.wrong("has no value")),
             Value::Map(_) | Value::List(_) => Err(self.wrong("must be a single value")),
         }
@@ -146,6 +156,9 @@ impl<'de> Deserializer<'de> for At<'_> {
             }
             Value::Null => {
                 visitor.visit_map(Entries { rest: [].iter(), map: self, fields, next: None })
+            }
+            Value::Text(text) if text.contains(':') => {
+                Err(self.wrong("must be a map: put a space after the colon"))
             }
             _ => Err(self.wrong("must be a map")),
         }

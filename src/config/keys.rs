@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use super::schema::LiveKit;
 use crate::source::reconcile;
 use livekit_otel_export::configure::schema::Verbatim;
-use livekit_otel_export::configure::{Found, Reader};
+use livekit_otel_export::configure::{Found, Problem, Reader};
 use livekit_otel_livekit::keys::Keys;
 
 const KEYS: &str = "LIVEKIT_KEYS";
 const KEY: &str = "LIVEKIT_API_KEY";
 const SECRET: &str = "LIVEKIT_API_SECRET";
+const SHORTEST_SECRET: usize = 32;
+const SPACE: &str = "must have a space after the colon: `key: secret`";
+const EMPTY: &str = "a key or its secret is empty";
 
 /// The environment's keys, or the file's if it has none; and the file's API key, which is one of them.
 /// Without any key there is an error.
@@ -26,7 +29,10 @@ pub(super) fn read(
         server_keys(&found, reader, &mut keys);
     }
     match (key, secret) {
-        (Some(key), Some(secret)) => keys.insert(key.text, secret.text),
+        (Some(key), Some(secret)) => {
+            note_short(SECRET, &key.text, &secret.text, reader);
+            keys.insert(key.text, secret.text);
+        }
         (Some(_), None) => reader.wrong(KEY, format!("needs {SECRET} too")),
         (None, Some(_)) => reader.wrong(SECRET, format!("needs {KEY} too")),
         (None, None) => {}
@@ -89,9 +95,11 @@ fn restrict_streams(listed: Option<&[Verbatim]>, reader: &mut Reader<'_>, keys: 
 
 fn file_keys(file: &LiveKit, reader: &mut Reader<'_>, keys: &mut Keys) {
     for (key, secret) in &file.keys.0 {
+        let at = reader.places.at(&format!("livekit.keys.{key}"));
         if key.is_empty() || secret.trim().is_empty() {
-            reader.wrong_setting("livekit.keys", "a key or its secret is empty");
+            reader.wrong(at, EMPTY);
         } else {
+            note_short(&at, key, secret, reader);
             keys.insert(key, secret);
         }
     }
@@ -103,7 +111,11 @@ fn api_key(file: &LiveKit, reader: &mut Reader<'_>, keys: &mut Keys) {
         return;
     }
     match (trimmed(file.api_key.as_ref()), trimmed(file.api_secret.as_ref())) {
-        (Some(key), Some(secret)) => keys.insert(key, secret),
+        (Some(key), Some(secret)) => {
+            let at = reader.places.at("livekit.api_secret");
+            note_short(&at, &key, &secret, reader);
+            keys.insert(key, secret);
+        }
         (Some(key), None) if keys.secret(&key).is_none() => {
             let what = "needs livekit.api_secret, or to be one of livekit.keys";
             reader.wrong_setting("livekit.api_key", what);
@@ -113,27 +125,64 @@ fn api_key(file: &LiveKit, reader: &mut Reader<'_>, keys: &mut Keys) {
     }
 }
 
-// The variable's text is YAML, as LiveKit's server reads it (livekit/pkg/config, `key-file` and
-// `keys`).
-fn server_keys(found: &Found, reader: &mut Reader<'_>, keys: &mut Keys) {
+/// The keys of `LIVEKIT_KEYS`: YAML, as LiveKit's server reads it (livekit/pkg/config, `key-file` and `keys`).
+pub(super) fn of_server(text: &str) -> Result<BTreeMap<String, String>, serde_saphyr::Error> {
     let options = serde_saphyr::options! { with_snippet: false };
-    let parsed =
-        serde_saphyr::from_str_with_options::<BTreeMap<String, String>>(&found.text, options);
-    let Ok(pairs) = parsed else {
-        // To YAML `key:secret` is one string.
-        let what = if found.text.lines().any(|line| line.contains(':') && !line.contains(": ")) {
-            "must have a space after the colon: `key: secret`"
-        } else {
-            "must be lines of `key: secret`"
-        };
-        return reader.wrong(KEYS, what);
+    serde_saphyr::from_str_with_options(text, options)
+}
+
+fn server_keys(found: &Found, reader: &mut Reader<'_>, keys: &mut Keys) {
+    let pairs = match of_server(&found.text) {
+        Ok(pairs) => pairs,
+        Err(error) => return reader.wrong(KEYS, malformed(&found.text, &error)),
     };
     for (key, secret) in pairs {
-        if key.is_empty() || secret.trim().is_empty() {
-            reader.wrong(KEYS, "a key or its secret is empty");
+        if secret.trim().is_empty() && key.contains(':') {
+            reader.wrong(KEYS, SPACE);
+        } else if key.is_empty() || secret.trim().is_empty() {
+            reader.wrong(KEYS, EMPTY);
         } else {
+            note_short(KEYS, &key, &secret, reader);
             keys.insert(key, secret);
         }
+    }
+}
+
+// What is probably meant by a text that is no map of texts.
+fn malformed(text: &str, error: &serde_saphyr::Error) -> &'static str {
+    let is_flow = text.starts_with('{');
+    let is_quoted = |quote| text.starts_with(quote) && text.ends_with(quote);
+    let lacks_space = |line: &str| {
+        let rest = line.trim().split_once(':').map(|(_, rest)| rest);
+        rest.is_some_and(|rest| !rest.is_empty()) && !line.contains(": ")
+    };
+    if matches!(error, serde_saphyr::Error::DuplicateMappingKey { .. }) {
+        "a key is given twice"
+    } else if is_quoted('"') || is_quoted('\'') {
+        "has quotes around it: remove them"
+    } else if is_flow && !text.contains('"') && lacks_space(text) {
+        SPACE
+    } else if !is_flow && text.lines().any(lacks_space) {
+        // To YAML `key:secret` is one text.
+        SPACE
+    } else if text.contains('=') && !text.contains(':') {
+        "must be `key: secret`, not `key=secret`"
+    } else if !is_flow
+        && text.lines().any(|line| line.contains(',') && line.matches(": ").count() > 1)
+    {
+        "must have each key on a line of its own, or be {key: secret, key: secret}"
+    } else {
+        "must be lines of `key: secret`"
+    }
+}
+
+// As LiveKit's server does (livekit/pkg/config, `ValidateKeys`).
+fn note_short(at: &str, key: &str, secret: &str, reader: &mut Reader<'_>) {
+    if secret.len() < SHORTEST_SECRET {
+        let what = format!(
+            "the secret of {key:?} is shorter than the {SHORTEST_SECRET} characters that LiveKit asks for"
+        );
+        reader.note(Problem::new(at, what));
     }
 }
 

@@ -108,7 +108,7 @@ mod tests {
         // Unless it is set, it grows with the messages.
         assert_eq!(load("limits: {analytics_message: 32MiB}").unwrap().unfinished, 128 << 20);
         // And is at most a quarter of memory_limit, if the messages allow it.
-        for (limit, unfinished) in [("100MiB", 25), ("2GiB", 64), ("20MiB", 16)] {
+        for (limit, unfinished) in [("100MiB", 25), ("2GiB", 64), ("64MiB", 16)] {
             let config = load(&format!("memory_limit: {limit}")).unwrap();
             assert_eq!(config.unfinished >> 20, unfinished, "{limit}");
         }

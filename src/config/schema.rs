@@ -34,13 +34,13 @@ pub(super) struct File {
     /// Attributes of the resource.
     pub(super) resource: Pairs,
     pub(super) journal: Journal,
-    /// Near this use of memory nothing is accepted until memory use falls again.
-    #[serde(deserialize_with = "size")]
+    /// Near this use of memory, of at least 64MiB, nothing is accepted until memory use falls again.
+    #[serde(deserialize_with = "memory_limit")]
     pub(super) memory_limit: Option<u64>,
     #[serde(rename = "set_aside")]
     pub(super) dead_letters: DeadLetters,
     /// How long shutdown may take, up to 24h.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "positive_duration")]
     pub(super) shutdown_timeout: Duration,
     pub(super) log: Log,
     pub(super) privacy: Personal,
@@ -184,10 +184,10 @@ impl Default for LiveKit {
 #[derive(Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Limits {
-    /// The largest webhook, up to 32MiB.
+    /// The largest webhook, from 4KiB to 32MiB.
     #[serde(deserialize_with = "message")]
     pub(super) webhook_body: usize,
-    /// The largest analytics message, up to 32MiB.
+    /// The largest analytics message, from 4KiB to 32MiB.
     #[serde(deserialize_with = "message")]
     pub(super) analytics_message: usize,
     /// Memory for messages of all connections until they are in the journal: at least four times the
@@ -214,8 +214,9 @@ pub(super) struct Session {
     /// 24h.
     #[serde(deserialize_with = "duration")]
     pub(super) twin_wait: Duration,
-    /// A room without any message for this long is ended; up to 24h.
-    #[serde(deserialize_with = "positive_duration")]
+    /// A room without any message for this long is ended; from 1m to 24h, and longer than `livekit.interval` if
+    /// rooms are listed.
+    #[serde(deserialize_with = "silent_after")]
     pub(super) silent_after: Duration,
     /// An egress that has not begun to record after this long is stuck; up to 24h.
     #[serde(deserialize_with = "positive_duration")]
@@ -308,8 +309,8 @@ pub(super) struct Stats {
     /// `explicit` or `exponential`.
     #[serde(deserialize_with = "histograms")]
     pub(super) histograms: Histograms,
-    /// How often metrics are flushed, up to 24h. `OTEL_METRIC_EXPORT_INTERVAL` overrides it.
-    #[serde(deserialize_with = "positive_duration")]
+    /// How often metrics are flushed, from 100ms to 24h. `OTEL_METRIC_EXPORT_INTERVAL` overrides it.
+    #[serde(deserialize_with = "flush_interval")]
     pub(super) interval: Duration,
 }
 
@@ -333,14 +334,15 @@ impl Default for Stats {
 pub(super) struct Journal {
     /// Its directory. By default all queued records are in memory, and lost in a crash.
     pub(super) dir: Option<PathBuf>,
-    /// By default 64MiB in memory; with `dir` 8GiB on disk, or what the volume has.
+    /// By default 64MiB in memory; with `dir` 8GiB on disk, or what the volume has. At least the largest message;
+    /// with `dir` twice that and 1MiB.
     #[serde(deserialize_with = "memory")]
     pub(super) max_bytes: Option<usize>,
-    /// How long a webhook waits for others, to be synced together; up to 24h.
-    #[serde(deserialize_with = "duration")]
+    /// How long a webhook waits for others, to be synced together; up to 5s.
+    #[serde(deserialize_with = "sync")]
     pub(super) sync: Duration,
-    /// How much of the journal a restart reads at most, beyond the last snapshot's size.
-    #[serde(deserialize_with = "size")]
+    /// How much of the journal a restart reads at most, beyond the last snapshot's size; at least 4KiB.
+    #[serde(deserialize_with = "snapshot")]
     pub(super) snapshot: u64,
 }
 
@@ -354,7 +356,7 @@ impl Default for Journal {
 #[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct DeadLetters {
-    /// By default 16MiB in memory; with `journal.dir` 256MiB on disk.
+    /// By default 16MiB in memory; with `journal.dir` 256MiB on disk. At least the largest message and request.
     #[serde(deserialize_with = "size")]
     pub(super) max_bytes: Option<u64>,
 }
@@ -389,7 +391,7 @@ pub(super) struct Agents {
     /// as they are; by default `join` with `traces.scope: room`, otherwise `link`.
     #[serde(deserialize_with = "agent_traces")]
     pub(super) traces: Option<AgentTraces>,
-    /// The largest OTLP request, decompressed, up to 64MiB. By default 64MiB, or what `journal.max_bytes`
+    /// The largest OTLP request, decompressed, from 4KiB to 64MiB. By default 64MiB, or what `journal.max_bytes`
     /// allows, or a sixteenth of `memory_limit`.
     #[serde(deserialize_with = "upload")]
     pub(super) max_body: Option<usize>,
@@ -429,8 +431,8 @@ impl Default for Agents {
 pub(super) struct AgentRecordings {
     /// The directory for them, which only its owner can enter. By default they are discarded.
     pub(super) dir: Option<PathBuf>,
-    /// How much its files may take; what does not fit is discarded.
-    #[serde(deserialize_with = "size")]
+    /// How much its files may take, at least 1MiB; what does not fit is discarded.
+    #[serde(deserialize_with = "recordings")]
     pub(super) max_bytes: u64,
 }
 
@@ -460,6 +462,7 @@ deserialize_with! {
     dispatch_deadline: Duration,
     duration: Duration,
     ended: usize,
+    flush_interval: Duration,
     grpc_auth: GrpcAuth,
     histograms: Histograms,
     idle_timeout: Duration,
@@ -470,13 +473,18 @@ deserialize_with! {
     log_level: LevelFilter,
     loopback: SocketAddr,
     memory: usize,
+    memory_limit: u64,
     message: usize,
     positive_duration: Duration,
+    recordings: u64,
     remembered: Duration,
     requests: u32,
     scope: TraceScope,
+    silent_after: Duration,
     size: u64,
+    snapshot: u64,
     spans: usize,
+    sync: Duration,
     top_n: usize,
     trace_url: Arc<str>,
     upload: usize,

@@ -1,13 +1,24 @@
 //! Configurations and their errors.
 
+mod files;
 mod proxy;
 mod wrong;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use tracing::level_filters::LevelFilter;
+
+use super::load::with_keys;
+use super::tree::Tree;
 use super::*;
+use crate::cli::ServeArgs;
+use crate::source::listen::GrpcAuth;
 use livekit_otel_engine::stats::Level;
+use livekit_otel_export::configure::Reader;
 use livekit_otel_export::settings::{Compression, Protocol, Target, Tls};
+use livekit_otel_livekit::keys::Keys;
 use livekit_otel_model::signal::Temporality;
 
 pub(super) const KEYS: (&str, &str) = ("LIVEKIT_KEYS", "devkey: s3cret");
@@ -31,6 +42,16 @@ pub(super) fn wrong(args: &ServeArgs, pairs: &[(&str, &str)]) -> Vec<String> {
 pub(super) fn wrong_in(text: &str) -> Vec<String> {
     let Err(errors) = Config::from_text(text, &BTreeMap::new()) else { return Vec::new() };
     errors.0.iter().map(ToString::to_string).collect()
+}
+
+/// The notes about a file with this text, which has no errors.
+pub(super) fn notes_in(text: &str) -> Vec<String> {
+    let env = BTreeMap::new();
+    let mut reader = Reader::new(&env);
+    let tree = Tree::parse("f.yaml", text, &mut reader.problems);
+    with_keys(&ServeArgs::default(), tree, &mut reader);
+    assert_eq!(reader.problems, []);
+    reader.notes.iter().map(ToString::to_string).collect()
 }
 
 /// A file that is removed after the test.
@@ -117,10 +138,10 @@ fn the_defaults_for_keys_are_those_of_load_on_free_ports() {
 fn flags_override_variables_which_override_the_file() {
     let yaml = Yaml::new(
         "precedence",
-        "listen: {http: 127.0.0.1:1, grpc: 127.0.0.1:1}\nlog: {level: debug, format: json}\n\
+        "listen: {http: 127.0.0.1:1, grpc: 127.0.0.1:5}\nlog: {level: debug, format: json}\n\
          stats: {level: node, interval: 5s}\nexport: {endpoint: http://file:1, timeout: 1s}\n\
          livekit: {keys: {file: f}}\nsession: {linger: 1s, twin_wait: 0s}\n\
-         limits: {webhook_body: 2KiB}\nshutdown_timeout: 3s\nobserve: {traces: true}\n",
+         limits: {webhook_body: 8KiB}\nshutdown_timeout: 3s\nobserve: {traces: true}\n",
     );
     let args = ServeArgs { http: Some("127.0.0.1:3".into()), ..yaml.args() };
     let env = env(&[
@@ -139,7 +160,7 @@ fn flags_override_variables_which_override_the_file() {
     assert_eq!(endpoints(&config), ["http://file:1/"; 3]);
     assert_eq!(config.keys.secret("file"), Some("f"));
     assert_eq!(config.session.twin_wait, Duration::ZERO);
-    assert_eq!(config.max_body, 2048);
+    assert_eq!(config.max_body, 8192);
     assert!(config.observe_traces);
 }
 
@@ -177,10 +198,18 @@ fn endpoints_follow_the_specification() {
         (&[http, (base, "http://c:1"), (own, "http://t:2")], "http://t:2/", "http://c:1/v1/logs"),
         (&[http, (own, "http://t:2/y")], "http://t:2/y", "http://localhost:4318/v1/logs"),
         (&[(base, "http://c:1")], "http://c:1/", "http://c:1/"),
-        (&[(base, "c:1")], "https://c:1/", "https://c:1/"),
+        (
+            &[(base, "c:1"), ("OTEL_EXPORTER_OTLP_INSECURE", "false")],
+            "https://c:1/",
+            "https://c:1/",
+        ),
         (&[(base, "c:1"), ("OTEL_EXPORTER_OTLP_INSECURE", "TRUE")], "http://c:1/", "http://c:1/"),
         (
-            &[(base, "c:1"), ("OTEL_EXPORTER_OTLP_TRACES_INSECURE", "true")],
+            &[
+                (base, "c:1"),
+                ("OTEL_EXPORTER_OTLP_INSECURE", "false"),
+                ("OTEL_EXPORTER_OTLP_TRACES_INSECURE", "true"),
+            ],
             "http://c:1/",
             "https://c:1/",
         ),

@@ -8,7 +8,7 @@ use http::Uri;
 use tracing::level_filters::LevelFilter;
 
 pub(super) use livekit_otel_export::configure::values::{
-    Parsed, boolean, duration, memory, millis, one_of, positive_duration, size,
+    Parsed, boolean, duration, memory, millis, one_of, port, positive_duration, size,
 };
 
 use crate::source::listen::GrpcAuth;
@@ -89,6 +89,7 @@ pub(super) fn api_url(text: &str) -> Parsed<Uri> {
     let uri: Uri = text.parse().map_err(|_| wrong())?;
     let authority = uri.authority().filter(|authority| !authority.host().is_empty());
     let authority = authority.ok_or_else(wrong)?.as_str();
+    port(&uri)?;
     if authority.contains('@') || uri.query().is_some() {
         return Err("must not hold a user, a password or a query".into());
     }
@@ -107,18 +108,69 @@ pub(super) fn api_url(text: &str) -> Parsed<Uri> {
 // Half of a record of a file, as a message is longer in a record than it was received.
 const LONGEST_MESSAGE: usize = store::LONGEST / 2;
 
-/// A message's length: the record of a longer one could not be read again.
+// A webhook about a participant with attributes has some KiB, and so have the smallest uploads.
+const SHORTEST_MESSAGE: usize = 4 << 10;
+
+/// A message's length: the record of a longer one could not be read again, and LiveKit sends longer ones than
+/// 4 KiB.
 pub(super) fn message(text: &str) -> Parsed<usize> {
-    let at_most = |bytes: &usize| *bytes <= LONGEST_MESSAGE;
-    let too_long = || format!("must be at most {}MiB", LONGEST_MESSAGE >> 20);
-    Some(memory(text)?).filter(at_most).ok_or_else(too_long)
+    within(text, SHORTEST_MESSAGE, LONGEST_MESSAGE)
 }
 
 /// An upload's length: its record in the journal is hardly longer.
 pub(super) fn upload(text: &str) -> Parsed<usize> {
-    let most = crate::source::uploads::MAX_BODY;
-    let at_most = |bytes: &usize| *bytes <= most;
-    Some(memory(text)?).filter(at_most).ok_or_else(|| format!("must be at most {}MiB", most >> 20))
+    within(text, SHORTEST_MESSAGE, crate::source::uploads::MAX_BODY)
+}
+
+fn within(text: &str, least: usize, most: usize) -> Parsed<usize> {
+    match memory(text)? {
+        bytes if bytes < least => Err(format!("must be at least {}KiB", least >> 10)),
+        bytes if bytes > most => Err(format!("must be at most {}MiB", most >> 20)),
+        bytes => Ok(bytes),
+    }
+}
+
+// The program without any load takes about half of it.
+const LEAST_MEMORY: u64 = 64 << 20;
+
+/// The process's memory: a lower limit would be reached before the first message.
+pub(super) fn memory_limit(text: &str) -> Parsed<u64> {
+    let at_least = |bytes: &u64| *bytes >= LEAST_MEMORY;
+    let too_small = || format!("must be at least {}MiB", LEAST_MEMORY >> 20);
+    Some(size(text)?).filter(at_least).ok_or_else(too_small)
+}
+
+// LiveKit gives up a webhook after 10 s (protocol/webhook, `defaultClientTimeout`).
+const LONGEST_SYNC: Duration = Duration::from_secs(5);
+
+/// How long a webhook waits for others to be synced with.
+pub(super) fn sync(text: &str) -> Parsed<Duration> {
+    let too_long = || "must be at most 5s, as LiveKit gives up a webhook after 10s".to_owned();
+    Some(duration(text)?).filter(|sync| *sync <= LONGEST_SYNC).ok_or_else(too_long)
+}
+
+/// How much of the journal is read again: a snapshot for each message would be most of the work.
+pub(super) fn snapshot(text: &str) -> Parsed<u64> {
+    let parsed = Some(size(text)?).filter(|bytes| *bytes >= 4 << 10);
+    parsed.ok_or_else(|| "must be at least 4KiB".to_owned())
+}
+
+/// How long a room is silent before it is ended: servers send the stats of an open room about every 30 s.
+pub(super) fn silent_after(text: &str) -> Parsed<Duration> {
+    let parsed = Some(duration(text)?).filter(|silent| *silent >= Duration::from_mins(1));
+    parsed.ok_or_else(|| "must be at least 1m".to_owned())
+}
+
+/// How often metrics are flushed.
+pub(super) fn flush_interval(text: &str) -> Parsed<Duration> {
+    let parsed = Some(duration(text)?).filter(|interval| *interval >= Duration::from_millis(100));
+    parsed.ok_or_else(|| "must be at least 100ms".to_owned())
+}
+
+/// What a directory of recordings may take: one has some MiB.
+pub(super) fn recordings(text: &str) -> Parsed<u64> {
+    let parsed = Some(size(text)?).filter(|bytes| *bytes >= 1 << 20);
+    parsed.ok_or_else(|| "must be at least 1MiB".to_owned())
 }
 
 pub(super) fn grpc_auth(text: &str) -> Parsed<GrpcAuth> {
@@ -210,4 +262,11 @@ pub(super) fn log_level(text: &str) -> Parsed<LevelFilter> {
 
 pub(super) fn log_format(text: &str) -> Parsed<LogFormat> {
     one_of(text, &[("text", LogFormat::Text), ("json", LogFormat::Json)])
+}
+
+/// A size in the largest unit that has no fraction.
+pub(super) fn shown_size(bytes: u64) -> String {
+    let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let whole = units.into_iter().find(|(shift, _)| bytes > 0 && bytes.is_multiple_of(1 << shift));
+    whole.map_or_else(|| bytes.to_string(), |(shift, unit)| format!("{}{unit}", bytes >> shift))
 }

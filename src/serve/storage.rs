@@ -65,14 +65,6 @@ impl Storage {
         let directory = Arc::new(Directory::open(&journal.directory, Arc::clone(&journal.disk))?);
         let dead_letters = Arc::new(DeadLetters::on_disk(&directory, config.dead_letter_bytes)?);
         let total = directory.space().map_or(u64::MAX, |space| space.total);
-        let least = journal::Settings::least(config.max_body.max(config.max_message) as u64);
-        if total < least {
-            let directory = journal.directory.display();
-            tracing::warn!(
-                %directory, total, least,
-                "the journal's volume is too small for the largest message, which may never be accepted"
-            );
-        }
         let settings = journal.settings.on_volume(total);
         let checkpoints = Checkpoints::open(&directory, settings);
         let next = checkpoints.next();

@@ -61,17 +61,98 @@ fn one_run_reports_all_errors_with_their_lines_and_values() {
     assert!(!errors.contains("s3cret"), "{errors}");
 }
 
+// What a user reads, without the paths of this run.
+fn is_golden(text: &str, file: &Yaml, place: &str, golden: &str) {
+    let text = text.replace(&file.0.display().to_string(), "FILE").replace(place, "/PLACE");
+    assert_eq!(text, golden, "\n{text}");
+}
+
 #[test]
-fn a_good_file_is_ok() {
+fn a_good_file_is_ok_and_its_essentials_are_shown() {
+    let place = tempfile::tempdir().unwrap();
+    let at = place.path().display();
     let file = Yaml::new(
         "good",
-        "livekit: {keys: {devkey: s3cret}}\nlisten: {http: '0.0.0.0:9290'}\n\
-         export: {protocol: http/protobuf, headers: {authorization: Bearer x}}\n",
+        &format!(
+            "livekit: {{keys: {{devkey: s3cret}}, url: 'http://livekit:7880'}}\n\
+             listen: {{http: '0.0.0.0:9290', grpc_auth: token, ui: '127.0.0.1:9292'}}\n\
+             export: {{endpoint: 'http://c:4317/?key=s3cret', protocol: http/protobuf,\n  \
+             headers: {{authorization: Bearer s3cret}}}}\n\
+             journal: {{dir: '{at}/journal'}}\nprivacy: {{pii: drop}}\n"
+        ),
+    );
+    let output = check(&file, &[("OTEL_METRICS_EXPORTER", "none")]);
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+    let printed = String::from_utf8(output.stdout).unwrap();
+    is_golden(&printed, &file, &at.to_string(), include_str!("check/good.txt"));
+    assert_eq!(output.status.code(), Some(0));
+    assert!(!place.path().join("journal").exists(), "the check created the journal");
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn all_that_can_not_work_is_reported_at_once_and_serve_does_not_start_with_it() {
+    let place = tempfile::tempdir().unwrap();
+    let at = place.path().display().to_string();
+    std::fs::write(place.path().join("text.pem"), "s3cret").unwrap();
+    let file = Yaml::new(
+        "faults",
+        &format!(
+            "livekit:\n  keys: {{devkey: s3cret}}\n  url: http://127.0.0.1:9290\n\
+             listen:\n  http: 0.0.0.0:9290\n  admin: 127.0.0.1:9290\n  tls:\n    \
+             certificate: {at}/none.pem\n    key: {at}/text.pem\n    http_client_ca: {at}/text.pem\n\
+             limits:\n  webhook_body: 1\n\
+             export:\n  endpoint: collector:4317\n  timeout: 0s\n\
+             journal:\n  dir: {at}/text.pem\n  max_bytes: 1MiB\n  sync: 1h\n\
+             agents:\n  recordings:\n    dir: {at}/text.pem/recordings\n"
+        ),
+    );
+    let logs = [("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://collector:99999")];
+    let output = check(&file, &logs);
+    assert_eq!(output.status.code(), Some(64));
+    assert!(output.stdout.is_empty());
+    let errors = String::from_utf8(output.stderr).unwrap();
+    is_golden(&errors, &file, &at, include_str!("check/faults.txt"));
+    let serve = livekit_otel(&["serve", "--config", file.0.to_str().unwrap()], &logs);
+    assert_eq!(serve.status.code(), Some(64));
+    assert_eq!(String::from_utf8(serve.stderr).unwrap(), errors);
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn an_expired_certificate_is_an_error_of_the_check_and_a_line_of_the_log() {
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+
+    let place = tempfile::tempdir().unwrap();
+    let at = place.path().display().to_string();
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2025, 1, 1));
+    std::fs::write(place.path().join("c.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+    std::fs::write(place.path().join("c.key"), key.serialize_pem()).unwrap();
+    let tls = format!("{{certificate: {at}/c.pem, key: {at}/c.key}}");
+    let file = Yaml::new(
+        "expired",
+        &format!(
+            "livekit: {{keys: {{devkey: s3cret}}}}\n\
+             listen: {{http: '127.0.0.1:0', grpc: '127.0.0.1:0', tls: {tls}}}\n"
+        ),
     );
     let output = check(&file, &[]);
-    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
-    assert_eq!(output.stdout, b"ok\n");
-    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(output.status.code(), Some(64));
+    let error = String::from_utf8(output.stderr).unwrap();
+    let expected = format!(
+        "{}:2: listen.tls.certificate: expired at 2025-01-01T00:00:00Z: replace it (now is ",
+        file.0.display()
+    );
+    assert!(error.starts_with(&expected) && error.lines().count() == 1, "{error}");
+    let config = [("LIVEKIT_OTEL_CONFIG", file.0.to_str().unwrap())];
+    let mut serve = crate::binary::Serve::spawn("http://127.0.0.1:1", &config);
+    let logged = serve.wait_for("expired at 2025-01-01T00:00:00Z");
+    assert!(logged.contains("ERROR") && logged.contains("listen.tls.certificate"), "{logged}");
+    serve.wait_for("listening");
+    serve.child.kill().unwrap();
+    serve.child.wait().unwrap();
 }
 
 #[test]

@@ -1,45 +1,23 @@
 //! Reading the PEM files of [`Tls`] for either client. No error quotes a file.
 
+mod inspect;
+mod pem;
+
 use std::error::Error;
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hyper_rustls::ConfigBuilderExt;
 use rustls::client::WantsClientCert;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 use thiserror::Error;
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
+pub use inspect::{IdentityError, Outdated, authorities, identity};
+pub use pem::PemError;
+
 use crate::tls::Tls;
-
-/// A PEM file can't be used. The text never quotes the file.
-#[derive(Debug, Error)]
-#[error("{path} can't be used")]
-pub struct PemError {
-    path: PathBuf,
-    #[source]
-    error: io::Error,
-}
-
-impl PemError {
-    /// The file.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// The kind of the error; `InvalidData` where the file was read.
-    pub fn kind(&self) -> io::ErrorKind {
-        self.error.kind()
-    }
-
-    /// The file, and why it can't be used.
-    pub fn into_parts(self) -> (PathBuf, io::Error) {
-        (self.path, self.error)
-    }
-}
+use pem::{certificates, key, read};
 
 /// TLS can't be set up.
 #[derive(Debug, Error)]
@@ -141,27 +119,4 @@ pub fn none() -> Result<ClientConfig, rustls::Error> {
 fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemError> {
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(path)?).collect();
-    let certificates = certificates.map_err(|_| unusable(path, "it is not PEM"))?;
-    if certificates.is_empty() {
-        return Err(unusable(path, "it holds no certificate"));
-    }
-    Ok(certificates)
-}
-
-fn key(path: &Path) -> Result<PrivateKeyDer<'static>, PemError> {
-    // The parser's error may quote the file.
-    PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|_| unusable(path, "it holds no key"))
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, PemError> {
-    std::fs::read(path).map_err(|error| PemError { path: path.to_owned(), error })
-}
-
-fn unusable(path: &Path, why: &str) -> PemError {
-    let error = io::Error::new(io::ErrorKind::InvalidData, why);
-    PemError { path: path.to_owned(), error }
 }

@@ -30,7 +30,8 @@ fn each_target_has_the_proxy_of_its_variable() {
 
 #[test]
 fn a_proxy_that_can_not_be_used_is_one_error_without_its_value() {
-    let variables = [&TARGETS[..], &[KEYS, ("HTTPS_PROXY", "socks5://u:s3cret@p")]].concat();
+    let http = ("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "http/protobuf");
+    let variables = [&TARGETS[..], &[KEYS, ("HTTPS_PROXY", "socks5://u:s3cret@p"), http]].concat();
     let expected = "HTTPS_PROXY: must start with http:// or https://: SOCKS can't be used";
     assert_eq!(wrong(&ServeArgs::default(), &variables), [expected]);
     let local = [KEYS, variables[4]];

@@ -3,21 +3,110 @@
 use super::*;
 
 #[test]
-fn errors_of_keys_do_not_show_secrets() {
+fn errors_of_keys_say_what_is_wrong_with_them_and_do_not_show_secrets() {
+    let space = "LIVEKIT_KEYS: must have a space after the colon: `key: secret`";
     for (env, expected) in [
         (&[][..], "LiveKit's API keys: none given"),
-        (&[("LIVEKIT_KEYS", "a:s3cret")], "must have a space after the colon"),
-        (&[("LIVEKIT_KEYS", "a: s3cret\nb:s3cret")], "LIVEKIT_KEYS: must "),
-        (&[("LIVEKIT_KEYS", "s3cret")], "must be lines of"),
-        (&[("LIVEKIT_KEYS", "a: ''")], "is empty"),
+        (&[("LIVEKIT_KEYS", "a:s3cret")], space),
+        (&[("LIVEKIT_KEYS", "a: s3cret\nb:s3cret")], space),
+        (&[("LIVEKIT_KEYS", "{a:s3cret}")], space),
+        (&[("LIVEKIT_KEYS", "{a:s3cret, b:s3cret}")], space),
+        (&[("LIVEKIT_KEYS", "s3cret")], "LIVEKIT_KEYS: must be lines of `key: secret`"),
+        (&[("LIVEKIT_KEYS", "a=s3cret")], "LIVEKIT_KEYS: must be `key: secret`, not `key=secret`"),
+        (&[("LIVEKIT_KEYS", "'a: s3cret'")], "LIVEKIT_KEYS: has quotes around it: remove them"),
+        (&[("LIVEKIT_KEYS", "\"a: s3cret\"")], "LIVEKIT_KEYS: has quotes around it: remove them"),
+        (
+            &[("LIVEKIT_KEYS", "a: s3cret, b: s3cret")],
+            "LIVEKIT_KEYS: must have each key on a line of its own, or be {key: secret, key: secret}",
+        ),
+        (&[("LIVEKIT_KEYS", "a: s3cret\na: s3cret")], "LIVEKIT_KEYS: a key is given twice"),
+        (&[("LIVEKIT_KEYS", "a: {b: s3cret}")], "LIVEKIT_KEYS: must be lines of `key: secret`"),
+        (&[("LIVEKIT_KEYS", "a: ''")], "LIVEKIT_KEYS: a key or its secret is empty"),
+        (&[("LIVEKIT_KEYS", "a:")], "LIVEKIT_KEYS: must be lines of `key: secret`"),
         (&[("LIVEKIT_API_KEY", "a")], "LIVEKIT_API_KEY: needs LIVEKIT_API_SECRET too"),
         (&[("LIVEKIT_API_SECRET", "s3cret")], "LIVEKIT_API_SECRET: needs LIVEKIT_API_KEY too"),
     ] {
         let wrong = wrong(&ServeArgs::default(), env);
-        assert_eq!(wrong.len(), 1, "{wrong:?}");
-        assert!(wrong[0].contains(expected), "{wrong:?}");
+        assert_eq!(wrong.len(), 1, "{env:?}: {wrong:?}");
+        assert!(wrong[0].starts_with(expected), "{env:?}: {wrong:?}");
         assert!(!wrong[0].contains("s3cret"), "{wrong:?}");
     }
+    // JSON is YAML.
+    let json = env(&[("LIVEKIT_KEYS", r#"{"a":"s3cret","b":"s3cret"}"#)]);
+    let keys = Config::load(&ServeArgs::default(), &json).unwrap().keys;
+    assert_eq!(keys.secret("b"), Some("s3cret"));
+}
+
+#[test]
+fn a_key_of_the_file_without_a_space_after_its_colon_is_wrong_and_not_shown() {
+    for (text, expected) in [
+        ("livekit:\n  keys:\n    a:s3cret\n", "2: livekit.keys: must be a map: put a space after"),
+        ("livekit: {keys: {a:s3cret}}", "1: livekit.keys.a:…: has no value: put a space after the"),
+        ("livekit: {keys: {a: }}", "1: livekit.keys.a: has no value"),
+        ("livekit: {keys: {a: ''}}", "1: livekit.keys.a: a key or its secret is empty"),
+        ("livekit:s3cret", ""),
+        ("export: {headers: {a:s3cret}}", "1: export.headers.a:…: has no value: put a space"),
+    ] {
+        let wrong = wrong_in(text);
+        let expected = format!("f.yaml:{expected}");
+        assert!(wrong.iter().any(|error| error.starts_with(&expected)), "{text}: {wrong:?}");
+        assert!(!wrong.iter().any(|error| error.contains("s3cret")), "{text}: {wrong:?}");
+    }
+}
+
+#[test]
+fn a_secret_that_is_short_for_livekit_is_noted_without_it() {
+    let file = "livekit:\n  keys:\n    a: s3cret\n    b: made-up-secret-of-thirty-two-characters";
+    let expected = "f.yaml:3: livekit.keys.a: the secret of \"a\" is shorter than the 32 characters \
+                    that LiveKit asks for";
+    assert_eq!(notes_in(file), [expected]);
+}
+
+#[test]
+fn an_endpoint_that_can_not_work_is_refused_and_an_unlikely_one_noted() {
+    let file = |export: &str| {
+        let secret = "made-up-secret-of-thirty-two-characters";
+        format!("livekit: {{keys: {{k: {secret}}}}}\nexport: {{{export}}}")
+    };
+    let http = "protocol: http/protobuf, ";
+    for (export, expected) in [
+        ("endpoint: 'collector:4317'", "must start with http://, or https:// for TLS (got \"coll"),
+        ("endpoint: collector", "must start with http://, or https:// for TLS (got \"collector\")"),
+        ("endpoint: 'http://c:99999'", "must have a port from 1 to 65535 (got \"http://c:99999\")"),
+        ("endpoint: 'http://c:0'", "must have a port from 1 to 65535 (got \"http://c:0\")"),
+        ("endpoint: 'http://c:'", "must have a port from 1 to 65535 (got \"http://c:\")"),
+        (
+            "endpoint: 'http://:4317'",
+            "must be a URL, such as http://localhost:4317 (got \"http://:4",
+        ),
+        (
+            "endpoint: 'http://c:4317/v1/traces'",
+            "must have no path with gRPC: remove it, or set th",
+        ),
+        (&format!("{http}endpoint: 'http://c:99999'"), "must have a port from 1 to 65535 (got"),
+        (&format!("{http}endpoint: 'c:4318'"), "must start with http://, or https:// for TLS (got"),
+        (
+            &format!("{http}endpoint: 'http://c:4318/v1/traces'"),
+            "must not end in a signal's path, which is added: remove /v1/…, or set ",
+        ),
+    ] {
+        let wrong = wrong_in(&file(export));
+        let expected = format!("f.yaml:2: export.endpoint: {expected}");
+        assert!(wrong.len() == 1 && wrong[0].starts_with(&expected), "{export}: {wrong:?}");
+    }
+    for (export, expected) in [
+        ("endpoint: 'http://c'", "has no port, so that gRPC connects to port 80: collectors have"),
+        ("endpoint: 'http://c:4318'", "has the port that collectors have for http/protobuf, and"),
+        (&format!("{http}endpoint: 'http://c:4317'"), "has the port that collectors have for grpc"),
+    ] {
+        let notes = notes_in(&file(export));
+        let expected = format!("f.yaml:2: export.endpoint: {expected}");
+        assert!(notes.len() == 1 && notes[0].starts_with(&expected), "{export}: {notes:?}");
+    }
+    assert_eq!(notes_in(&file("endpoint: 'http://c:4317/'")), <[&str; 0]>::default());
+    let api = ("LIVEKIT_URL", "http://lk:99999");
+    let wrong = wrong(&ServeArgs::default(), &[KEYS, api]);
+    assert_eq!(wrong, ["LIVEKIT_URL: must have a port from 1 to 65535 (got \"http://lk:99999\")"]);
 }
 
 #[test]
@@ -107,7 +196,7 @@ fn a_wrong_setting_that_is_overridden_is_no_error() {
     let config = Config::load(&args, &overriding).unwrap();
     assert_eq!(config.stats_interval, Duration::from_millis(1500));
     let wrong = wrong(&yaml.args(), &[]);
-    assert_eq!(wrong.len(), 9, "{wrong:#?}");
+    assert_eq!(wrong.len(), 10, "{wrong:#?}");
 }
 
 #[test]

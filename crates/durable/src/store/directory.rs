@@ -55,6 +55,13 @@ impl Directory {
         path.join(LOCK).is_file()
     }
 
+    /// Whether a process has locked `path` now. Changes nothing.
+    pub fn is_in_use(path: &Path) -> bool {
+        let options = private::without_following(private::options().read(true).clone());
+        let lock = options.open(path.join(LOCK));
+        lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+
     /// Its path.
     pub fn path(&self) -> &Path {
         &self.path

@@ -1,10 +1,12 @@
 //! The exporter's settings: from a program's flags, OpenTelemetry's variables, and sections of a file,
 //! which the program reads. All errors are collected, each with its place.
 
+mod endpoint;
 mod env;
 mod errors;
 mod flags;
 mod otlp;
+mod place;
 mod places;
 mod privacy;
 mod reader;

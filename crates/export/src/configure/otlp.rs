@@ -7,12 +7,12 @@ use std::path::PathBuf;
 
 use http::{HeaderName, HeaderValue, Uri};
 
-use super::errors::Problem;
 use super::flags::Flags;
+use super::place::Place;
 use super::reader::{Found, Reader};
 use super::schema::{Export, Sections};
 use super::values::{self, Parsed};
-use super::{privacy, resource};
+use super::{endpoint, privacy, resource};
 use crate::settings::{Headers, Protocol, Route, Settings, Target, Tls};
 use livekit_otel_model::Signal;
 use livekit_otel_model::signal::Temporality;
@@ -68,33 +68,6 @@ fn temporality(file: &Export, reader: &mut Reader<'_>) -> Temporality {
     reader.parse(Some(found), values::temporality).unwrap_or_default()
 }
 
-/// The signal that is read, and the number of errors before it.
-struct Place {
-    signal: Signal,
-    before: usize,
-}
-
-impl Place {
-    fn upper(&self) -> &'static str {
-        match self.signal {
-            Signal::Traces => "TRACES",
-            Signal::Logs => "LOGS",
-            Signal::Metrics => "METRICS",
-        }
-    }
-
-    /// The signal's variable.
-    fn own(&self, reader: &Reader<'_>, option: &str) -> Option<Found> {
-        reader.variable(&format!("OTEL_EXPORTER_OTLP_{}_{option}", self.upper()))
-    }
-
-    /// The signal's variable, or that for all signals.
-    fn either(&self, reader: &Reader<'_>, option: &str) -> Option<Found> {
-        self.own(reader, option)
-            .or_else(|| reader.variable(&format!("OTEL_EXPORTER_OTLP_{option}")))
-    }
-}
-
 fn target(
     flags: &Flags<'_>,
     file: &Export,
@@ -107,7 +80,7 @@ fn target(
     let found =
         Reader::flag("--protocol", flags.protocol).or_else(|| place.either(reader, "PROTOCOL"));
     let protocol = or_file(found, reader, values::protocol, file.protocol);
-    let endpoint = endpoint(flags, file, reader, place, protocol);
+    let endpoint = endpoint::read(flags, file, reader, place, protocol);
     let headers = headers(file, reader, place);
     let timeout = or_file(place.either(reader, "TIMEOUT"), reader, values::millis, file.timeout);
     let found = place.either(reader, "COMPRESSION");
@@ -146,74 +119,6 @@ fn once(reader: &mut Reader<'_>, before: usize) {
     }
 }
 
-fn endpoint(
-    flags: &Flags<'_>,
-    file: &Export,
-    reader: &mut Reader<'_>,
-    place: &Place,
-    protocol: Protocol,
-) -> Uri {
-    let insecure = or_file(place.either(reader, "INSECURE"), reader, values::boolean, false);
-    let flag = Reader::flag("--endpoint", flags.endpoint);
-    let own = if flag.is_none() { place.own(reader, "ENDPOINT") } else { None };
-    let as_is = own.is_some();
-    let of_file =
-        |text: &String| Found { text: text.clone(), at: reader.places.at("export.endpoint") };
-    let found = flag
-        .or(own)
-        .or_else(|| reader.variable("OTEL_EXPORTER_OTLP_ENDPOINT"))
-        .or_else(|| file.endpoint.as_ref().map(of_file));
-    let default = match protocol {
-        Protocol::Grpc => Uri::from_static("http://localhost:4317/"),
-        Protocol::HttpProtobuf => Uri::from_static("http://localhost:4318/"),
-    };
-    let (text, at) =
-        found.map_or_else(|| (default.to_string(), String::new()), |found| (found.text, found.at));
-    let whole = uri(&text, protocol, insecure).and_then(|base| match protocol {
-        Protocol::HttpProtobuf if !as_is => with_path(&base, place.signal),
-        _ => Ok(base),
-    });
-    whole.unwrap_or_else(|what| {
-        reader.problems.push(Problem::new(at, what).with_value(&text));
-        default
-    })
-}
-
-fn uri(text: &str, protocol: Protocol, insecure: bool) -> Parsed<Uri> {
-    let wrong = || "must be a URL, such as http://localhost:4317".to_owned();
-    let text = match (text.contains("://"), protocol, insecure) {
-        (true, ..) => text.to_owned(),
-        (false, Protocol::Grpc, true) => format!("http://{text}"),
-        (false, Protocol::Grpc, false) => format!("https://{text}"),
-        (false, Protocol::HttpProtobuf, _) => {
-            return Err("must start with http:// or https://".into());
-        }
-    };
-    let uri: Uri = text.parse().map_err(|_| wrong())?;
-    let authority = uri.authority().ok_or_else(wrong)?;
-    if authority.host().is_empty() {
-        return Err(wrong());
-    }
-    if authority.as_str().contains('@') {
-        return Err("must not hold a user and password: use the headers".into());
-    }
-    match uri.scheme_str() {
-        Some("http") => Ok(uri),
-        Some("https") if cfg!(feature = "tls") => Ok(uri),
-        Some("https") => Err("this build has no TLS (feature `tls`): use http://".into()),
-        _ => Err("must start with http:// or https://".into()),
-    }
-}
-
-fn with_path(base: &Uri, signal: Signal) -> Parsed<Uri> {
-    let path = base.path().trim_end_matches('/');
-    let query = base.query().map_or(String::new(), |query| format!("?{query}"));
-    let mut parts = base.clone().into_parts();
-    let whole = format!("{path}/v1/{}{query}", signal.as_str());
-    parts.path_and_query = whole.parse().ok();
-    Uri::from_parts(parts).map_err(|_| "must be a URL, such as http://localhost:4318".to_owned())
-}
-
 fn headers(file: &Export, reader: &mut Reader<'_>, place: &Place) -> Headers {
     let (at, pairs) = match place.either(reader, "HEADERS") {
         Some(found) => {
@@ -249,6 +154,12 @@ fn tls(file: &Export, reader: &mut Reader<'_>, place: &Place) -> Tls {
         (Some((_, at)), None) => reader.wrong(at, "needs the client's key too"),
         (None, Some((_, at))) => reader.wrong(at, "needs the client's certificate too"),
         _ => {}
+    }
+    let found = [("CERTIFICATE", &ca), ("CLIENT_CERTIFICATE", &certificate), ("CLIENT_KEY", &key)];
+    for (option, found) in found {
+        if let Some((_, at)) = found {
+            reader.places.of_signals.insert((place.signal.as_str(), option), at.clone());
+        }
     }
     let mut tls = Tls::default();
     if let Some((ca, _)) = ca {

@@ -15,7 +15,7 @@ pub struct Found {
     pub at: String,
 }
 
-/// The variables, the places of the file's settings, and the errors so far.
+/// The variables, the places of the file's settings, and the errors and notes so far.
 #[allow(missing_debug_implementations)] // variables can be secret
 pub struct Reader<'a> {
     /// The variables.
@@ -24,12 +24,14 @@ pub struct Reader<'a> {
     pub places: Places,
     /// The errors so far.
     pub problems: Vec<Problem>,
+    /// What works, but is probably not what was meant.
+    pub notes: Vec<Problem>,
 }
 
 impl<'a> Reader<'a> {
     /// A reader of variables alone.
     pub fn new(env: &'a dyn Env) -> Self {
-        Self { env, places: Places::default(), problems: Vec::new() }
+        Self { env, places: Places::default(), problems: Vec::new(), notes: Vec::new() }
     }
 }
 
@@ -42,6 +44,13 @@ impl Reader<'_> {
     /// Adds an error at a setting of the file, or at what overrides it.
     pub fn wrong_setting(&mut self, key: &str, what: impl Into<String>) {
         self.wrong(self.places.at(key), what);
+    }
+
+    /// Adds a note, unless it is there already.
+    pub fn note(&mut self, note: Problem) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
     }
 
     /// A flag's value.

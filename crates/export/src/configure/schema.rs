@@ -48,7 +48,7 @@ pub struct Export {
     pub client_certificate: Option<PathBuf>,
     /// A PEM file with the client's key.
     pub client_key: Option<PathBuf>,
-    /// Size of a request; at most 64MiB and `max_queue`.
+    /// Size of a request, from 4KiB to 64MiB; at most `max_queue`.
     // A quarter of what collectors accept by default: as several requests are in flight at once,
     // larger ones would be no faster, and take more memory at both ends.
     #[serde(deserialize_with = "request")]

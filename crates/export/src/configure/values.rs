@@ -4,12 +4,26 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use http::Uri;
+use http::uri::Authority;
 use percent_encoding::percent_decode_str;
 
 use crate::settings::{Compression, Protocol};
 use livekit_otel_durable::store;
 use livekit_otel_model::privacy::{Content, HashKey};
 use livekit_otel_model::signal::Temporality;
+
+/// The port that a URL names, if it names one. The parser of URLs accepts any number, and connections would
+/// then go to the scheme's default port.
+pub fn port(url: &Uri) -> Parsed<Option<u16>> {
+    let authority = url.authority().map_or("", Authority::as_str);
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    // The colons of an IPv6 address are in brackets.
+    let after = host.rsplit_once(']').map_or(host, |(_, after)| after);
+    let Some((_, port)) = after.rsplit_once(':') else { return Ok(None) };
+    let port = port.parse().ok().filter(|port: &u16| *port > 0);
+    port.map(Some).ok_or_else(|| "must have a port from 1 to 65535".to_owned())
+}
 
 /// A value, or what it should have been.
 pub type Parsed<T> = Result<T, String>;
@@ -53,11 +67,18 @@ pub fn memory(text: &str) -> Parsed<usize> {
     size(text).and_then(|n| usize::try_from(n).map_err(|_| "is more than this machine has".into()))
 }
 
+// A span with its resource has about as much.
+const SHORTEST_REQUEST: usize = 4 << 10;
+
 /// A request's length: as a dead letter, a request is one record of a file.
 pub fn request(text: &str) -> Parsed<usize> {
-    let at_most = |bytes: &usize| *bytes <= store::LONGEST;
-    let too_long = || format!("must be at most {}MiB", store::LONGEST >> 20);
-    Some(memory(text)?).filter(at_most).ok_or_else(too_long)
+    match memory(text)? {
+        bytes if bytes < SHORTEST_REQUEST => Err("must be at least 4KiB".into()),
+        bytes if bytes > store::LONGEST => {
+            Err(format!("must be at most {}MiB", store::LONGEST >> 20))
+        }
+        bytes => Ok(bytes),
+    }
 }
 
 /// `true` or `false`, in upper or lower case, as OpenTelemetry's variables have it
@@ -208,6 +229,24 @@ mod tests {
         assert!(millis("0").is_err());
         assert!(millis("1.5").is_err());
         assert_eq!(millis("1500"), Ok(Duration::from_millis(1500)));
+    }
+
+    #[test]
+    fn a_port_is_a_number_that_can_be_connected_to() {
+        for (url, expected) in [
+            ("http://c", Ok(None)),
+            ("http://[::1]", Ok(None)),
+            ("http://c:1", Ok(Some(1))),
+            ("http://user:7@c:65535/x", Ok(Some(65_535))),
+            ("http://[::1]:4317", Ok(Some(4317))),
+            ("http://c:0", Err(())),
+            ("http://c:65536", Err(())),
+            ("http://c:99999", Err(())),
+            ("http://[::1]:99999", Err(())),
+            ("http://c:", Err(())),
+        ] {
+            assert_eq!(port(&url.parse().unwrap()).map_err(|_| ()), expected, "{url}");
+        }
     }
 
     #[test]
