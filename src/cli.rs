@@ -41,6 +41,9 @@ pub struct Cli {
 pub enum Command {
     /// Receive LiveKit's webhooks and analytics, and send them over OTLP
     Serve(ServeArgs),
+    /// Print the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Replay a recorded call, and show what a collector receives
     Demo(DemoArgs),
     /// Send a recorded call to a running server, as LiveKit and its agents do
@@ -70,6 +73,27 @@ pub struct DoctorArgs {
     /// How long each check may take
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = positive_duration)]
     pub timeout: Duration,
+    /// The options of the server
+    #[command(flatten)]
+    pub serve: ServeArgs,
+}
+
+/// What to do with the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum ConfigCommand {
+    /// Print each setting with its value and its origin, as a file for `serve --config`; secrets are masked
+    Print(Box<ConfigPrintArgs>),
+}
+
+/// Options of `config print`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(
+    after_help = "Example:\n  LIVEKIT_KEYS='devkey: SECRET' livekit-otel config print --config livekit-otel.yaml"
+)]
+pub struct ConfigPrintArgs {
+    /// Print the defaults, without the file, the environment and other options
+    #[arg(long)]
+    pub defaults: bool,
     /// The options of the server
     #[command(flatten)]
     pub serve: ServeArgs,

@@ -2,6 +2,7 @@
 //!
 //! A command may use every other module; only `main.rs` uses this one.
 
+mod config;
 pub mod deadletter;
 mod demo;
 mod doctor;
@@ -73,6 +74,7 @@ impl<E: Error> From<E> for Failure {
 pub async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve(args) => Box::pin(serve::run(&args)).await,
+        Command::Config(command) => config::run(&command),
         Command::Demo(args) => Box::pin(demo::run(args)).await,
         Command::Replay(args) => Box::pin(replay::run(&args)).await,
         Command::Simulate(args) => Box::pin(simulate::run(&args)).await,

@@ -11,6 +11,8 @@ use serde::forward_to_deserialize_any;
 use super::node::{Node, Place, Value};
 use livekit_otel_export::configure::Problem;
 
+/// What `config print` writes in place of a secret.
+pub(super) const MASK: &str = "********";
 /// In place of the rest of a key with a colon, which could be a secret.
 const CUT: &str = ":…";
 /// The newtype of texts that must be written as texts.
@@ -96,6 +98,9 @@ impl<'a> At<'a> {
     // An empty text in place of a single value counts as not set. In place of a section or a list it is
     // an error.
     fn check_set(&self) -> Result<(), Error> {
+        if matches!(&self.node.value, Value::Text(text) if text.contains(MASK)) {
+            return Err(self.wrong("is masked by `config print`: must be the real value"));
+        }
         if self.is_setting && self.node.is_empty() {
             self.node.is_left_out.set(true);
             return Err(Error::NotSet);

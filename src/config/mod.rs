@@ -20,6 +20,7 @@ mod load;
 mod node;
 mod overrides;
 mod paths;
+pub mod print;
 #[cfg(test)]
 mod reference;
 mod schema;

@@ -47,6 +47,18 @@ impl Node {
         Self { place: Place::Line(line), value, is_left_out: Cell::new(false) }
     }
 
+    /// The text of a flag or variable.
+    pub(super) fn overriding(origin: &str, text: &str) -> Self {
+        let place = Place::Override(origin.to_owned());
+        Self { place, value: Value::Text(text.to_owned()), is_left_out: Cell::new(false) }
+    }
+
+    /// The entry of a map.
+    pub(super) fn get(&self, name: &str) -> Option<&Self> {
+        let Value::Map(entries) = &self.value else { return None };
+        entries.iter().find(|(key, _)| key == name).map(|(_, node)| node)
+    }
+
     /// Whether it is an empty text of the file; an empty text of a flag is a value.
     pub(super) fn is_empty(&self) -> bool {
         matches!((&self.value, &self.place), (Value::Text(text), Place::Line(_)) if text.trim().is_empty())

@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Config;
+use super::print::{EXAMPLE, with_all_settings};
 use super::tests::wrong_in;
 use super::tree::Tree;
-
-const EXAMPLE: &str = include_str!("../../examples/livekit-otel.yaml");
 
 /// A file with this value of one setting.
 fn with(key: &str, value: &str) -> String {
@@ -26,17 +25,6 @@ fn keys(section: &str) -> BTreeSet<String> {
         keys.insert(key);
     }
     keys
-}
-
-/// The example with the settings that are commented out.
-fn with_all_settings() -> String {
-    let setting = |line: &str| {
-        let (indent, rest) = line.split_once("# ")?;
-        let key = rest.trim_start().split_once(':')?.0;
-        let is_key = key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-        (indent.trim().is_empty() && is_key).then(|| format!("{indent}{rest}"))
-    };
-    EXAMPLE.lines().map(|line| setting(line).unwrap_or_else(|| line.to_owned()) + "\n").collect()
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 
 use super::de::{At, Error};
-use super::node::{Node, Place, Value};
+use super::node::{Node, Value};
 use livekit_otel_export::configure::{Places, Problem};
 
 /// A file, or none, with the flags and variables that override its settings.
@@ -49,21 +49,50 @@ impl Tree {
 
     /// Overrides the setting `key` with the text of the flag or variable `origin`.
     pub(super) fn set(&mut self, key: &str, origin: &str, text: &str) {
+        if let Some(node) = self.make(key) {
+            *node = Node::overriding(origin, text.trim());
+        }
+    }
+
+    /// Overrides entries of the map `key`. Their keys may have dots.
+    pub(super) fn set_entries(&mut self, key: &str, origin: &str, pairs: Vec<(String, String)>) {
+        let Some(Node { value, .. }) = self.make(key) else { return };
+        if matches!(value, Value::Null) {
+            *value = Value::Map(Vec::new());
+        }
+        let Value::Map(entries) = value else { return };
+        for (name, text) in pairs {
+            entries.retain(|(before, _)| *before != name);
+            entries.push((name, Node::overriding(origin, &text)));
+        }
+    }
+
+    // The node of a setting, which is made if it is not there. Where a section is no map, there is none: that is
+    // reported when the tree is read.
+    fn make(&mut self, key: &str) -> Option<&mut Node> {
         let mut node = &mut self.root;
         for part in key.split('.') {
             if matches!(node.value, Value::Null) {
                 node.value = Value::Map(Vec::new());
             }
-            // Anything but a map is reported when the tree is read.
-            let Value::Map(entries) = &mut node.value else { return };
+            let Value::Map(entries) = &mut node.value else { return None };
             let at = entries.iter().position(|(name, _)| name == part).unwrap_or_else(|| {
                 entries.push((part.to_owned(), Node::default()));
                 entries.len() - 1
             });
             node = &mut entries[at].1;
         }
-        node.place = Place::Override(origin.to_owned());
-        node.value = Value::Text(text.trim().to_owned());
+        Some(node)
+    }
+
+    /// The file's name; empty if there is none.
+    pub(super) fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// The map of sections.
+    pub(super) fn root(&self) -> &Node {
+        &self.root
     }
 
     /// Removes the setting `key`, as something else overrides it.

@@ -1,4 +1,4 @@
-//! `livekit-otel serve --check`, as a user runs it.
+//! `livekit-otel serve --check` and `config print`, as a user runs them.
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -153,6 +153,39 @@ fn an_expired_certificate_is_an_error_of_the_check_and_a_line_of_the_log() {
     serve.wait_for("listening");
     serve.child.kill().unwrap();
     serve.child.wait().unwrap();
+}
+
+#[test]
+fn the_defaults_are_printed_without_a_file_and_keys() {
+    let output = livekit_otel(&["config", "print", "--defaults"], &[]);
+    assert_eq!(output.status.code(), Some(0));
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let printed = printed.replace(env!("CARGO_PKG_VERSION"), "VERSION");
+    assert_eq!(printed, include_str!("check/defaults.yaml"), "\n{printed}");
+}
+
+#[test]
+fn what_config_print_prints_passes_the_check_once_the_secrets_are_put_back() {
+    let file = Yaml::new("print", "livekit:\n  keys: {devkey: s3cret}\nlog: {level: debug}\n");
+    let print = |file: &Yaml, env| {
+        livekit_otel(&["config", "print", "--config", file.0.to_str().unwrap()], env)
+    };
+    let printed = print(&file, &[("LIVEKIT_OTEL_GRPC", "127.0.0.1:7000")]);
+    let printed = String::from_utf8(printed.stdout).unwrap();
+    let name = file.0.display();
+    for line in [
+        format!("    \"devkey\": \"********\" # {name}:2"),
+        format!("  level: debug # {name}:3"),
+        "  grpc: 127.0.0.1:7000 # LIVEKIT_OTEL_GRPC".to_owned(),
+    ] {
+        assert!(printed.lines().any(|printed| printed == line), "{line} is not in:\n{printed}");
+    }
+    let masked = check(&Yaml::new("masked", &printed), &[]);
+    assert_eq!(masked.status.code(), Some(64));
+    let whole = check(&Yaml::new("whole", &printed.replace("********", "s3cret")), &[]);
+    assert_eq!(String::from_utf8(whole.stderr).unwrap(), "");
+    let wrong = print(&Yaml::new("wrong-print", "log: {level: loud}"), &[]);
+    assert_eq!((wrong.status.code(), wrong.stdout.len()), (Some(64), 0));
 }
 
 #[test]

@@ -150,6 +150,7 @@ fn personal_data_is_removed_in_one_place() {
             "crates/agents/src/clean.rs",
             "crates/model/src/privacy.rs",
             "crates/export/src/record.rs",
+            "src/config/print/tests.rs",
             "src/config/tests.rs",
         ],
     );

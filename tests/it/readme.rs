@@ -98,6 +98,9 @@ async fn each_command_does_what_the_readme_says() {
         } else if first("livekit-otel serve --config ") {
             assert!(succeeds(&line).starts_with("ok\nwebhooks "));
             "check"
+        } else if first("livekit-otel config print ") {
+            assert!(succeeds(&line).contains("  interval: 60s # examples/livekit-otel.yaml:"));
+            "config print"
         } else if first("livekit-analytics/build.sh ") {
             // It takes minutes; tests/real runs it.
             assert!(succeeds("livekit-analytics/build.sh --help").contains("[OUTPUT]"));
@@ -115,7 +118,7 @@ async fn each_command_does_what_the_readme_says() {
         };
         seen.insert(what);
     }
-    assert_eq!(seen.len(), 16, "{seen:?}");
+    assert_eq!(seen.len(), 17, "{seen:?}");
 }
 
 fn shows_what_the_readme_shows(report: &str) {
