@@ -3,17 +3,19 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
-use axum::http::StatusCode;
+use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
+use super::refusals::{Refusals, Sender, advice};
 use super::{Shared, prometheus};
 use livekit_otel_durable::journal::{DeadLetters, IntakeBudget, Readiness};
-use livekit_otel_ledger::Ledger;
 use livekit_otel_ledger::health::Paused;
 use livekit_otel_ledger::status::Status;
+use livekit_otel_ledger::{Ledger, Refused};
+use livekit_otel_model::Source;
 use livekit_otel_pipeline::own::Own;
 
 /// The state of the endpoints. It does not hold the journal, which could not end then.
@@ -24,6 +26,7 @@ pub(super) struct Admin {
     budget: Option<Arc<IntakeBudget>>,
     dead_letters: Arc<DeadLetters>,
     readiness: Arc<Readiness>,
+    refusals: Arc<Refusals>,
 }
 
 impl Admin {
@@ -38,6 +41,7 @@ impl Admin {
             budget,
             dead_letters,
             readiness: Arc::clone(shared.journal.readiness()),
+            refusals: Arc::new(Refusals::new(&shared.ledger)),
         }
     }
 
@@ -57,8 +61,19 @@ impl Admin {
     /// These, and GET /metrics: the program's own metrics for Prometheus.
     pub(super) fn all(self) -> Router {
         let metrics = Router::new().route("/metrics", get(metrics)).with_state(self.clone());
-        self.clone().probes().merge(self.status()).merge(metrics)
+        let other = Router::new().fallback(other).with_state(self.clone());
+        self.clone().probes().merge(self.status()).merge(metrics).merge(other)
     }
+}
+
+// LiveKit's webhooks, if their URL has this listener's port.
+async fn other(State(admin): State<Admin>, request: Request) -> StatusCode {
+    if request.method() == Method::POST {
+        let sender = Sender::of(request.extensions()).asking(request.uri().path());
+        let refusal = (Source::Webhook, Refused::WrongPath, advice::ADMIN);
+        admin.refusals.note(refusal, &sender);
+    }
+    StatusCode::NOT_FOUND
 }
 
 async fn ready(State(admin): State<Admin>) -> Response {

@@ -139,7 +139,7 @@ impl Api {
     ) -> Result<Self, client::CertificatesError> {
         let client = client::routed(url.scheme_str() == Some("https"), &route)?;
         let between = Duration::from_secs(1) / requests_per_second.max(1);
-        let attempt = Attempt::new(&url, Protocol::Http);
+        let attempt = Attempt::new(&url, Protocol::Http).by(&route);
         Ok(Self { client, url, attempt, key, keys, between, next: Instant::now() })
     }
 

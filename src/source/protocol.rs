@@ -94,6 +94,19 @@ impl Clients {
         }
     }
 
+    /// The head of a request has too many bytes or headers.
+    pub(super) fn sent_too_large_a_head(&self, peer: SocketAddr) {
+        self.warn("head_too_large", TOO_LARGE_A_HEAD, peer);
+    }
+
+    /// The system accepts no connection.
+    pub(super) fn not_accepted(&self, error: &io::Error) {
+        let (listener, address) = (self.listener.as_str(), tracing::field::display(self.address));
+        let Some(failed) = self.warnings.due("not_accepted", Instant::now()) else { return };
+        let hint = limit(error);
+        tracing::warn!(listener, address, failed, "a connection can't be accepted: {error}{hint}");
+    }
+
     /// A handshake did not end in time.
     #[cfg(feature = "tls")]
     pub(super) fn was_slow(&self, peer: SocketAddr) {
@@ -147,6 +160,22 @@ impl Clients {
         }
     }
 }
+
+// Which limit is reached, if it is one.
+fn limit(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(EMFILE) => ". Raise the process's limit of open files (ulimit -n, LimitNOFILE)",
+        Some(ENFILE) => ". Raise the system's limit of open files (fs.file-max)",
+        _ => "",
+    }
+}
+
+// Linux, and the BSDs.
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
+
+const TOO_LARGE_A_HEAD: &str =
+    "the head of a request has more than 32 KiB or 64 headers. Does a proxy add headers?";
 
 const NO_HTTP1: &str = "a client speaks HTTP/1 to the listener for streams, which serves gRPC. Webhooks and uploads \
      over HTTP are for listen.http";
@@ -227,3 +256,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 
 #[cfg(feature = "tls")]
 mod handshake;
+
+#[cfg(test)]
+mod tests;

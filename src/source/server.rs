@@ -71,7 +71,7 @@ impl Server {
                     });
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
+                    self.clients.not_accepted(&error);
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -122,8 +122,9 @@ async fn serve_http(
     service: Served,
     stop: watch::Receiver<bool>,
 ) {
-    let place = Arc::clone(&service.place);
-    let stream = Watched::new(stream, Arc::clone(&service.clients), service.peer);
+    let (place, peer) = (Arc::clone(&service.place), service.peer);
+    let clients = Arc::clone(&service.clients);
+    let stream = Watched::new(stream, Arc::clone(&clients), peer);
     let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
@@ -138,7 +139,12 @@ async fn serve_http(
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%error, "a connection broke off");
+        let is_too_large = error.downcast_ref().is_some_and(hyper::Error::is_parse_too_large);
+        if is_too_large {
+            clients.sent_too_large_a_head(peer);
+        } else {
+            tracing::debug!(%error, "a connection broke off");
+        }
     }
 }
 

@@ -16,12 +16,12 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::Instrument;
 
 use super::budget::{Budget, Lease};
 use super::connections::Use;
-use super::refusals::{Refusals, Sender, advice};
+use super::refusals::{Refusals, Sender, Warnings, advice};
 use super::{OpenStreams, Shared, accepted, parse};
 use livekit_otel_ledger::Refused;
 use livekit_otel_livekit::token::{self, Refusal};
@@ -40,6 +40,7 @@ pub(super) struct Webhooks {
     budget: Budget,
     max_body: usize,
     refusals: Arc<Refusals>,
+    unreadable: Arc<Warnings<()>>,
 }
 
 impl Webhooks {
@@ -49,7 +50,7 @@ impl Webhooks {
         (budget, max_body): (Budget, usize),
     ) -> Self {
         let refusals = Arc::new(Refusals::new(&shared.ledger));
-        Self { shared, open, budget, max_body, refusals }
+        Self { shared, open, budget, max_body, refusals, unreadable: Arc::default() }
     }
 
     /// POST /webhook.
@@ -120,7 +121,9 @@ impl Webhooks {
         let read = match parse(Source::Webhook, &body) {
             Ok(read) => Some(read),
             Err(unreadable) => {
-                tracing::warn!(%unreadable, "a signed webhook can't be read and becomes a dead letter");
+                if let Some(webhooks) = self.unreadable.due((), Instant::now()) {
+                    tracing::warn!(webhooks, %unreadable, "signed webhooks can't be read and become dead letters, the last one for this reason");
+                }
                 if !self.shared.dead_letters.has_capacity(body.len()) {
                     return self.busy(sender, advice::DEAD_LETTERS_FULL, "3");
                 }

@@ -287,3 +287,6 @@ fn time(claims: &Map<String, Value>, now: SystemTime) -> Result<(u64, u64), Refu
 fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
+
+#[cfg(test)]
+mod tests;

@@ -114,6 +114,10 @@ fn likely(source: Source, rule: Refusal) -> &'static str {
 pub(in crate::source) const WRONG_PATH: &str = "nothing is served at this path. LiveKit's webhook URL must end in /webhook, and that of OTLP in \
      /v1/traces, /v1/logs or /v1/metrics";
 
+/// A message to the admin listener.
+pub(in crate::source) const ADMIN: &str =
+    "this is the admin listener (listen.admin). Webhooks are for /webhook on listen.http";
+
 /// A method that is not served on the listener for streams.
 pub(in crate::source) const WRONG_SERVICE: &str = "there is no such gRPC method. This listener serves livekit.AnalyticsRecorderService and OTLP's \
      services";

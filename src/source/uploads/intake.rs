@@ -16,7 +16,7 @@ use super::body::{LARGE, Memory, work};
 use super::files::Recordings;
 use super::seen::{Claim, First, Key, Seen};
 use crate::source::budget::Budget;
-use crate::source::refusals::{Refusals, Sender, advice};
+use crate::source::refusals::{Refusals, Sender, Warnings, advice};
 use crate::source::{Peer, Shared, accepted};
 use livekit_otel_ledger::Refused;
 use livekit_otel_livekit::Read;
@@ -51,6 +51,8 @@ pub(in crate::source) struct Intake {
     // A large request takes several times its size while it is read, so they are read one after the other.
     large: tokio::sync::Mutex<()>,
     pub(super) refusals: Refusals,
+    /// About recordings that are not kept, by the cause.
+    pub(super) recording_warnings: Warnings<&'static str>,
 }
 
 /// A listener through which uploads arrive.
@@ -81,6 +83,7 @@ impl Intake {
             large: tokio::sync::Mutex::default(),
             redacted: Seen::new(REDACTED_REMEMBERED, MAX_REDACTED),
             refusals,
+            recording_warnings: Warnings::default(),
         }))
     }
 

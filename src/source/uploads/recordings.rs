@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::request::Parts;
 use http_body_util::BodyExt;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::answer::{Busy, Problem};
 use super::body::Memory;
@@ -43,7 +43,7 @@ pub(super) async fn receive(intake: &Intake, head: &Parts, body: Body) -> Result
     let mut memory = Memory::new(&intake.budget, used);
     memory.reserve(MEMORY).await?;
     let mut writer = intake.recordings.as_ref().map(files::Recordings::begin);
-    let received = read(body, parser, (&memory, used), &mut writer).await?;
+    let received = read(intake, (body, parser), (&memory, used), &mut writer).await?;
     memory.finished();
     accept(intake, received, writer, memory).await
 }
@@ -61,7 +61,7 @@ async fn accept(
         intake.shared.ledger.recorded(RecordingOutcome::Discarded, received.size());
         return Ok(());
     };
-    let outcome = keep(writer, &facts).await?;
+    let outcome = keep(intake, writer, &facts).await?;
     let raw = livekit_otel_agents::with_sizes(&header, received.audio, received.history);
     intake.append(Source::AgentRecordings, raw.into(), claim, memory).await?;
     intake.shared.ledger.recorded(outcome, received.size());
@@ -69,22 +69,33 @@ async fn accept(
 }
 
 // Names the files, if there may be any.
-async fn keep(writer: Option<Writer>, of: &RecordingFacts) -> Result<RecordingOutcome, Problem> {
+async fn keep(
+    intake: &Intake,
+    writer: Option<Writer>,
+    of: &RecordingFacts,
+) -> Result<RecordingOutcome, Problem> {
     let Some(writer) = writer.filter(|_| !of.is_redacted) else {
         return Ok(RecordingOutcome::Discarded);
     };
     match writer.commit(files::name(&of.room, &of.job, of.start)).await {
         Ok(Some(_)) => Ok(RecordingOutcome::Stored),
         Ok(None) => {
-            tracing::warn!("agents.recordings.max_bytes is reached: a recording is discarded");
+            if let Some(recordings) = intake.recording_warnings.due("full", Instant::now()) {
+                tracing::warn!(
+                    recordings,
+                    "agents.recordings.max_bytes is reached: recordings are discarded"
+                );
+            }
             Ok(RecordingOutcome::Refused)
         }
-        Err(error) => Err(failed(&error)),
+        Err(error) => Err(failed(intake, &error)),
     }
 }
 
-fn failed(error: &std::io::Error) -> Problem {
-    tracing::error!(%error, "a recording can't be written");
+fn failed(intake: &Intake, error: &std::io::Error) -> Problem {
+    if let Some(recordings) = intake.recording_warnings.due("failed", Instant::now()) {
+        tracing::error!(recordings, %error, "recordings can't be written, the last one for this reason");
+    }
     Problem::Busy(Busy::Recording)
 }
 
@@ -149,8 +160,8 @@ impl Received {
 }
 
 async fn read(
-    mut body: Body,
-    mut parser: Parser,
+    intake: &Intake,
+    (mut body, mut parser): (Body, Parser),
     (memory, used): (&Memory, Option<&Arc<Use>>),
     writer: &mut Option<Writer>,
 ) -> Result<Received, Problem> {
@@ -178,7 +189,7 @@ async fn read(
         }
         for (piece, bytes) in received.pieces.drain(..) {
             let Some(writer) = writer else { continue };
-            writer.write(piece, bytes).await.map_err(|error| failed(&error))?;
+            writer.write(piece, bytes).await.map_err(|error| failed(intake, &error))?;
         }
     }
     if parser.is_ended() { Ok(received) } else { Err(Problem::Malformed) }

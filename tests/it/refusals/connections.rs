@@ -90,6 +90,15 @@ async fn a_post_over_http_2_that_is_not_grpc_does_not_get_a_status_of_success() 
     stop(server).await;
 }
 
+#[tokio::test]
+async fn a_head_that_is_too_large_is_one_line() {
+    let (server, log, _logging) = logging(|_| {}).await;
+    let head = format!("POST /webhook HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(100));
+    send(server.http(), head.as_bytes()).await;
+    says(&log, "head_too_large", "more than 32 KiB or 64 headers", server.http()).await;
+    stop(server).await;
+}
+
 async fn with_tls(client_ca: bool) -> (Server, Pki, Log, crate::logged::Logging) {
     let pki = Pki::new();
     let (server, log, logging) = logging(|config| {

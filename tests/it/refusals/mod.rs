@@ -23,7 +23,7 @@ use crate::abuse::tokens::cases::{BODY, HEADER, claims, granting, jwt, now};
 use crate::abuse::tokens::{channel, send};
 use crate::logged::{Log, Logging};
 use crate::serve::{KEY, SECRET, stop};
-use crate::uploads::{PROTOBUF, get, post, refused, serving};
+use crate::uploads::{PROTOBUF, get, post, post_to, refused, serving};
 
 async fn logging(change: impl FnOnce(&mut Config)) -> (Server, Log, Logging) {
     let (log, logging) = Log::start();
@@ -176,6 +176,30 @@ async fn a_wrong_path_is_a_warning_for_a_sender_and_a_count_for_a_scanner() {
     assert_eq!(refused(&server, Source::OtlpTraces, Refused::WrongPath), 1);
     assert_eq!(health(&server).await.refusals.len(), 1);
     stop(server).await;
+}
+
+#[tokio::test]
+async fn webhooks_to_the_admin_listener_are_a_warning() {
+    let (server, log, _logging) = logging(|_| {}).await;
+    let admin = server.admin().unwrap();
+    assert_eq!(get(admin, "/favicon.ico").await.status, 404);
+    assert_eq!(post_to(admin, "/webhook", &[], BODY.into()).await.status, 404);
+    let line = log.line("this is the admin listener").await;
+    assert!(line.contains("Webhooks are for /webhook on listen.http"), "{line}");
+    assert_eq!(refused(&server, Source::Webhook, Refused::WrongPath), 1);
+    stop(server).await;
+}
+
+#[tokio::test]
+async fn unreadable_webhooks_are_one_line() {
+    let (server, log, _logging) = logging(|_| {}).await;
+    for body in ["{", "[]", "nonsense"] {
+        let token = sign(body.as_bytes(), KEY, SECRET).unwrap();
+        assert_eq!(webhook(&server, Some(&token), body).await, 200);
+    }
+    let line = log.line("signed webhooks can't be read and become dead letters").await;
+    assert!(line.contains("webhooks=1"), "{line}");
+    server.shutdown().await;
 }
 
 #[tokio::test]

@@ -109,7 +109,17 @@ pub(crate) async fn post(
     headers: &[(&str, &str)],
     body: Vec<u8>,
 ) -> Answer {
-    let mut request = Request::post(format!("http://{}{path}", server.http()));
+    post_to(server.http(), path, headers, body).await
+}
+
+/// Sends a POST request to a listener.
+pub(crate) async fn post_to(
+    to: std::net::SocketAddr,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Vec<u8>,
+) -> Answer {
+    let mut request = Request::post(format!("http://{to}{path}"));
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
