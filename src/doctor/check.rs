@@ -78,7 +78,9 @@ impl Check {
         let Self { check, outcome, text, advice } = self;
         write!(out, "{outcome:<5} {check:<19} {}", text.trim_end_matches('.'))?;
         if let Some(advice) = advice {
-            write!(out, ". {}", advice.trim_end_matches('.'))?;
+            let mut rest = advice.trim_end_matches('.').chars();
+            let first = rest.next().into_iter().flat_map(char::to_uppercase).collect::<String>();
+            write!(out, ". {first}{}", rest.as_str())?;
         }
         writeln!(out)
     }
@@ -127,7 +129,7 @@ mod tests {
         };
         let failed = Check::fail("webhook", "answered 401").advice("Compare the secrets");
         assert_eq!(line(&failed), "FAIL  webhook             answered 401. Compare the secrets\n");
-        let sentences = Check::fail("webhook", "answered 401.").advice("Compare the secrets.");
+        let sentences = Check::fail("webhook", "answered 401.").advice("compare the secrets.");
         assert_eq!(line(&sentences), line(&failed));
         let ok = Check::ok("listener.webhooks", "127.0.0.1:9290 is free");
         assert_eq!(line(&ok), "ok    listener.webhooks   127.0.0.1:9290 is free\n");

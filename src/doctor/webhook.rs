@@ -100,15 +100,21 @@ impl Unsent {
         let text = format!("POST {to}, signed by {}: {why}", words(&key));
         let failed = Check::fail(WEBHOOK, text);
         match (said, status) {
+            (said, Some(StatusCode::UNAUTHORIZED)) => {
+                // What the server says is about LiveKit, but the doctor has signed it.
+                let said = said.map_or_else(String::new, |said| format!(": {said}"));
+                Check { text: format!("{}{said}", failed.text), ..failed }.advice(
+                    "The running server has other keys than this configuration: restart it or send it \
+                     SIGHUP after a change, or run the doctor with its configuration",
+                )
+            }
             (Some(said), _) => failed.advice(said),
-            (None, Some(StatusCode::UNAUTHORIZED)) => failed.advice(
-                "Does the running server have this key, with this secret? Restart it or send it SIGHUP \
-                 after a change",
-            ),
             (None, Some(StatusCode::SERVICE_UNAVAILABLE)) => {
                 failed.advice("It accepts nothing now: see the line of the server")
             }
-            (None, Some(StatusCode::NOT_FOUND)) => failed.advice("Is it livekit-otel that answers?"),
+            (None, Some(StatusCode::NOT_FOUND)) => {
+                failed.advice("Is it livekit-otel that answers?")
+            }
             _ => hint.into_iter().fold(failed, Check::advice),
         }
     }
@@ -189,17 +195,20 @@ mod tests {
         for (status, said, hint, end) in [
             (
                 Some(401),
-                Some("the secret differs"),
+                Some("the secret differs."),
                 None,
-                "answered 401 Unauthorized. the secret differs",
+                "answered 401 Unauthorized: the secret differs. The running server has other keys than this \
+                 configuration: restart it or send it SIGHUP after a change, or run the doctor with its \
+                 configuration",
             ),
             (
                 Some(401),
                 None,
                 None,
-                "answered 401 Unauthorized. Does the running server have this key, with this secret? Restart it \
-                 or send it SIGHUP after a change",
+                "answered 401 Unauthorized. The running server has other keys than this configuration: restart \
+                 it or send it SIGHUP after a change, or run the doctor with its configuration",
             ),
+            (Some(413), Some("too large"), None, "answered 413 Payload Too Large. Too large"),
             (
                 Some(503),
                 None,
