@@ -1,19 +1,20 @@
 //! `livekit-otel doctor`: checks of a deployment, one line for each.
 
 use std::io::{self, Write};
+use std::time::SystemTime;
 
 use serde_json::json;
 
 use super::Failure;
 use crate::cli::DoctorArgs;
-use crate::config::Config;
+use crate::config::{Checked, Errors};
 use crate::doctor::{self, Check, Outcome};
 use livekit_otel_export::configure::{Env, ProcessEnv};
 
 pub(super) async fn run(args: &DoctorArgs) -> Result<(), Failure> {
     let mut results = Results { is_json: args.json, checks: Vec::new() };
-    let config = match Config::load(&args.serve, &ProcessEnv) {
-        Ok(config) => config,
+    let Checked { config, failing, notes, .. } = match load(args) {
+        Ok(checked) => checked,
         Err(errors) => {
             for check in doctor::misconfigured(&errors) {
                 results.add(check)?;
@@ -22,7 +23,9 @@ pub(super) async fn run(args: &DoctorArgs) -> Result<(), Failure> {
             return Err(Failure::Usage("livekit-otel: the configuration is wrong".to_owned()));
         }
     };
-    results.add(doctor::configured(file(args).as_deref()))?;
+    for check in doctor::configured(file(args).as_deref(), &failing, &notes) {
+        results.add(check)?;
+    }
     let mut written = Ok(());
     let add = |check| {
         let more = results.add(check);
@@ -35,6 +38,10 @@ pub(super) async fn run(args: &DoctorArgs) -> Result<(), Failure> {
         0 => Ok(()),
         n => Err(Failure::failed(&format!("{n} of {} checks failed", results.checks.len()))),
     }
+}
+
+fn load(args: &DoctorArgs) -> Result<Checked, Errors> {
+    Checked::load(&args.serve, &ProcessEnv, SystemTime::now())
 }
 
 fn file(args: &DoctorArgs) -> Option<String> {

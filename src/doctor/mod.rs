@@ -27,7 +27,7 @@ use tokio::time::timeout;
 
 pub use check::{Check, Outcome};
 
-use crate::config::{Config, Errors};
+use crate::config::{Config, Errors, Problem};
 use livekit_otel_model::Signal;
 use server::Running;
 
@@ -63,10 +63,17 @@ pub fn misconfigured(errors: &Errors) -> Vec<Check> {
     errors.0.iter().map(|problem| Check::fail(CONFIG, problem.to_string())).collect()
 }
 
-/// The result for a configuration that can be used; `file` is its path.
-pub fn configured(file: Option<&str>) -> Check {
+/// The results for a configuration that can be used; `file` is its path. What does not work now, such as an
+/// expired certificate, is a failure, and what is probably not meant a warning.
+pub fn configured(file: Option<&str>, failing: &[Problem], notes: &[Problem]) -> Vec<Check> {
     let place = file.map_or_else(|| "the environment and the options".to_owned(), str::to_owned);
-    Check::ok(CONFIG, format!("{place}: every setting is valid"))
+    let mut checks = Vec::new();
+    if failing.is_empty() {
+        checks.push(Check::ok(CONFIG, format!("{place}: every setting is valid")));
+    }
+    checks.extend(failing.iter().map(|problem| Check::fail(CONFIG, problem.to_string())));
+    checks.extend(notes.iter().map(|note| Check::warn(CONFIG, note.to_string())));
+    checks
 }
 
 // The running server, and what is at the configured addresses.
@@ -93,4 +100,27 @@ fn on_disk(config: Arc<Config>, limit: Duration) -> JoinHandle<Vec<Check>> {
 
 async fn within(limit: Duration, name: &'static str, check: impl Future<Output = Check>) -> Check {
     timeout(limit, check).await.unwrap_or_else(|_| check::late(name, limit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_usable_configuration_is_ok_unless_something_in_it_does_not_work_now() {
+        let (failing, note) =
+            (Problem::new("f.yaml:3: a", "is expired"), Problem::new("b", "is low"));
+        let lines = |failing: &[Problem], notes: &[Problem]| {
+            let mut out = Vec::new();
+            for check in configured(Some("f.yaml"), failing, notes) {
+                check.render(&mut out).unwrap();
+            }
+            String::from_utf8(out).unwrap()
+        };
+        let ok = "ok    config              f.yaml: every setting is valid\n";
+        let warn = "warn  config              b: is low\n";
+        assert_eq!(lines(&[], &[note.clone()]), format!("{ok}{warn}"));
+        let fail = "FAIL  config              f.yaml:3: a: is expired\n";
+        assert_eq!(lines(&[failing], &[note]), format!("{fail}{warn}"));
+    }
 }
