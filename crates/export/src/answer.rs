@@ -60,16 +60,16 @@ pub(super) enum Answer {
     },
 }
 
-/// The answer to a request over HTTP, received `now`; `body` where it was short and complete.
+/// The answer to a request over HTTP, received `now`; what arrived of its body, and whether that is whole.
 pub(super) fn of_http(
     status: StatusCode,
     headers: &HeaderMap,
-    body: Option<Bytes>,
+    (body, is_whole): (Bytes, bool),
     now: SystemTime,
     attempted: &Attempt,
 ) -> Answer {
-    let body = body.unwrap_or_default();
-    let message = if is_protobuf(headers) { body.clone() } else { Bytes::new() };
+    let is_message = is_whole && is_protobuf(headers);
+    let message = if is_message { body.clone() } else { Bytes::new() };
     let cause = || http_cause(status, headers, &body, attempted);
     match status.as_u16() {
         200..=299 if !is_page(headers) => delivered(message),
@@ -234,6 +234,7 @@ mod tests {
 
     fn of_http(status: u16, headers: &HeaderMap, body: Option<Bytes>, now: SystemTime) -> Answer {
         let status = StatusCode::from_u16(status).unwrap();
+        let body = (body.unwrap_or_default(), true);
         super::of_http(status, headers, body, now, &attempted(Protocol::OtlpHttp))
     }
 

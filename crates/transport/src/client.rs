@@ -1,23 +1,27 @@
 //! An HTTP client that follows no redirect.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::PROXY_AUTHORIZATION;
 use http::{Request, Response};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Builder, Client as Legacy};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use thiserror::Error;
+use tonic::body::Body;
+use tonic::codegen::Service;
 use tonic::transport::{Channel, Endpoint};
 
 #[cfg(feature = "tls")]
 use crate::dial;
 pub use crate::dial::CertificatesError;
 use crate::dial::{Dialer, ProxyError};
-use crate::greeting::Greeting;
+use crate::greeting::{Greeting, Seen};
 use crate::proxy::{Proxy, Route};
 
 /// Connects to `http` URLs, and with the feature `tls` to `https` URLs.
@@ -85,9 +89,28 @@ impl Routed {
 /// Reads an answer's body; `None` if it is longer than 64 KiB, or incomplete `within` that time. After a
 /// longer body the connection is closed, otherwise it is reused.
 pub async fn read(body: Incoming, within: Duration) -> Option<Bytes> {
-    let body = Limited::new(body, MAX_ANSWER).collect();
-    let body = tokio::time::timeout(within, body).await.ok()?;
-    Some(body.ok()?.to_bytes())
+    let (body, is_whole) = read_beginning(body, within).await;
+    is_whole.then_some(body)
+}
+
+/// Like [`read`], with what arrived of the body, and whether it is whole.
+pub async fn read_beginning(mut body: Incoming, within: Duration) -> (Bytes, bool) {
+    let mut read = BytesMut::new();
+    let reading = async {
+        loop {
+            match body.frame().await {
+                None => return true,
+                Some(Ok(frame)) => read.extend_from_slice(&frame.into_data().unwrap_or_default()),
+                Some(Err(_)) => return false,
+            }
+            if read.len() > MAX_ANSWER {
+                return false;
+            }
+        }
+    };
+    let is_whole = tokio::time::timeout(within, reading).await.unwrap_or(false);
+    read.truncate(MAX_ANSWER);
+    (read.freeze(), is_whole)
 }
 
 /// TCP connections without Nagle's algorithm: it holds the last bytes until the receiver's acknowledgement,
@@ -103,19 +126,57 @@ pub fn plain() -> Legacy<PlainConnector, Full<Bytes>> {
     builder().build(Greeting::http1(tcp()))
 }
 
+/// A channel for gRPC. Its errors name the protocol of a server that does not speak gRPC.
+#[derive(Debug, Clone)]
+pub struct GrpcChannel {
+    channel: Channel,
+    seen: Seen,
+}
+
+impl GrpcChannel {
+    fn new(endpoint: &Endpoint, dialer: Dialer) -> Self {
+        let connector = Greeting::grpc(dialer);
+        let seen = connector.seen();
+        Self { channel: endpoint.connect_with_connector_lazy(connector), seen }
+    }
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+fn explained(seen: &Seen, error: tonic::transport::Error) -> BoxError {
+    seen.cause().map_or_else(|| error.into(), Into::into)
+}
+
+impl Service<Request<Body>> for GrpcChannel {
+    type Response = Response<Body>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.channel.poll_ready(context).map_err(|error| explained(&self.seen, error))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let (answering, seen) = (self.channel.call(request), self.seen.clone());
+        Box::pin(async move { answering.await.map_err(|error| explained(&seen, error)) })
+    }
+}
+
 /// A channel for gRPC that connects directly, at the first call, and again after a connection is lost. `endpoint`
 /// has a timeout for connecting, which includes TLS.
-pub fn channel(endpoint: &Endpoint) -> Channel {
-    endpoint.connect_with_connector_lazy(Greeting::grpc(Dialer::direct(tcp())))
+pub fn channel(endpoint: &Endpoint) -> GrpcChannel {
+    GrpcChannel::new(endpoint, Dialer::direct(tcp()))
 }
 
 /// Like [`channel`], by this route. The endpoint's timeout for connecting includes the proxy's answer.
 ///
 /// # Errors
 /// With an `https` proxy, if the system's certificates can't be used.
-pub fn routed_channel(endpoint: &Endpoint, route: &Route) -> Result<Channel, CertificatesError> {
-    let dialer = Dialer::new(tcp(), route.proxy())?;
-    Ok(endpoint.connect_with_connector_lazy(Greeting::grpc(dialer)))
+pub fn routed_channel(
+    endpoint: &Endpoint,
+    route: &Route,
+) -> Result<GrpcChannel, CertificatesError> {
+    Ok(GrpcChannel::new(endpoint, Dialer::new(tcp(), route.proxy())?))
 }
 
 /// Creates a client that connects directly. An answer with a head of more than 128 KiB is an error.

@@ -3,6 +3,8 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 
 use http::Uri;
@@ -62,18 +64,46 @@ pub struct Greeting<C> {
     connector: C,
     // Of `http` and of `https` URLs.
     expected: [Expected; 2],
+    seen: Seen,
+}
+
+/// What the server of the last connection spoke, if that was not expected. A request that waits for its connection is
+/// cancelled without a cause where that connection fails.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Seen(Arc<AtomicU8>);
+
+impl Seen {
+    const ALL: [Unexpected; 4] =
+        [Unexpected::Http1, Unexpected::Http2, Unexpected::Tls, Unexpected::Unknown];
+
+    fn set(&self, unexpected: Option<Unexpected>) {
+        let place = unexpected.and_then(|of| Self::ALL.iter().position(|each| *each == of));
+        let number = place.and_then(|place| u8::try_from(place + 1).ok()).unwrap_or(0);
+        self.0.store(number, Relaxed);
+    }
+
+    /// Instead of an error that is a consequence of it.
+    pub(crate) fn cause(&self) -> Option<Unexpected> {
+        let place = usize::from(self.0.load(Relaxed)).checked_sub(1)?;
+        Self::ALL.get(place).copied()
+    }
 }
 
 impl<C> Greeting<C> {
     /// Expects HTTP/1 of `connector`'s connections, which include TLS.
     pub fn http1(connector: C) -> Self {
-        Self { connector, expected: [Expected::Http1; 2] }
+        Self { connector, expected: [Expected::Http1; 2], seen: Seen::default() }
     }
 
     /// Expects HTTP/2 of `connector`'s connections for `http` URLs, and anything for `https` URLs, for which
     /// tonic adds TLS.
     pub fn grpc(connector: C) -> Self {
-        Self { connector, expected: [Expected::Http2, Expected::Any] }
+        Self { connector, expected: [Expected::Http2, Expected::Any], seen: Seen::default() }
+    }
+
+    /// What the servers of its connections speak.
+    pub(crate) fn seen(&self) -> Seen {
+        self.seen.clone()
     }
 }
 
@@ -92,8 +122,11 @@ where
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let expected = self.expected[usize::from(uri.scheme_str() == Some("https"))];
-        let connecting = self.connector.call(uri);
-        Box::pin(async move { Ok(Greeted { io: connecting.await?, expected: Some(expected) }) })
+        let (connecting, seen) = (self.connector.call(uri), self.seen());
+        seen.set(None);
+        Box::pin(
+            async move { Ok(Greeted { io: connecting.await?, expected: Some(expected), seen }) },
+        )
     }
 }
 
@@ -103,6 +136,50 @@ pub struct Greeted<T> {
     io: T,
     // Until the first byte.
     expected: Option<Expected>,
+    seen: Seen,
+}
+
+impl<T: Read + Unpin> Greeted<T> {
+    // Reads the first byte, and judges it; `None` at the end.
+    fn read_first(
+        &mut self,
+        expected: Expected,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<Option<u8>>> {
+        let mut first = [0];
+        let mut read = ReadBuf::new(&mut first);
+        ready!(Pin::new(&mut self.io).poll_read(context, read.unfilled()))?;
+        let [first] = *read.filled() else { return Poll::Ready(Ok(None)) };
+        self.expected = None;
+        Poll::Ready(match expected.judge(first) {
+            Ok(()) => Ok(Some(first)),
+            Err(error) => {
+                self.seen.set(Some(error));
+                Err(io::Error::new(io::ErrorKind::InvalidData, error))
+            }
+        })
+    }
+
+    // A server may answer and close the connection before it has read the request. The answer can be read still: a
+    // closed connection is always readable, once the runtime has noticed.
+    fn written(
+        &mut self,
+        written: Poll<io::Result<usize>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let Poll::Ready(Err(error)) = &written else { return written };
+        let Some(expected) = self.expected.filter(|_| is_closed(error)) else { return written };
+        match ready!(self.read_first(expected, context)) {
+            Err(error) if error.get_ref().is_some_and(|error| error.is::<Unexpected>()) => {
+                Poll::Ready(Err(error))
+            }
+            _ => written,
+        }
+    }
+}
+
+fn is_closed(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
 impl<T: Read + Unpin> Read for Greeted<T> {
@@ -114,27 +191,21 @@ impl<T: Read + Unpin> Read for Greeted<T> {
         let Some(expected) = self.expected else {
             return Pin::new(&mut self.io).poll_read(context, to);
         };
-        let mut first = [0];
-        let mut read = ReadBuf::new(&mut first);
-        ready!(Pin::new(&mut self.io).poll_read(context, read.unfilled()))?;
-        if let [first] = *read.filled() {
-            self.expected = None;
-            expected
-                .judge(first)
-                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        if let Some(first) = ready!(self.read_first(expected, context))? {
             to.put_slice(&[first]);
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl<T: Write + Unpin> Write for Greeted<T> {
+impl<T: Read + Write + Unpin> Write for Greeted<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(context, bytes)
+        let written = Pin::new(&mut self.io).poll_write(context, bytes);
+        self.written(written, context)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -154,7 +225,8 @@ impl<T: Write + Unpin> Write for Greeted<T> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(context, slices)
+        let written = Pin::new(&mut self.io).poll_write_vectored(context, slices);
+        self.written(written, context)
     }
 }
 

@@ -106,6 +106,42 @@ async fn grpc_server() -> SocketAddr {
     at
 }
 
+// Like that of Go, answers the client's preface and closes the connection, with the rest unread.
+async fn go_web_server() -> SocketAddr {
+    let (listener, at) = bound().await;
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read_exact(&mut [0; 24]).await;
+            let _ = stream.write_all(BAD_REQUEST).await;
+        }
+    });
+    at
+}
+
+#[tokio::test]
+async fn a_plain_request_to_a_tls_server_of_go_is_kept() {
+    // It closes the connection with the request unread, so that the client may read no end of the answer.
+    const ANSWER: &[u8] =
+        b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+    let (listener, at) = bound().await;
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 5]).await;
+            let _ = stream.write_all(ANSWER).await;
+        }
+    });
+    let target = settings(&format!("http://{at}/v1/logs"), Protocol::HttpProtobuf).logs;
+    let request = Bytes::from(vec![0; 1 << 16]);
+    let answer = Transport::new(Signal::Logs, &target).unwrap().send(request).await;
+    // The reset may overtake the answer.
+    let (Answer::Misconfigured { cause } | Answer::Retry { cause, .. }) = answer else {
+        panic!("{answer:?}")
+    };
+    assert!(cause.hint.unwrap().contains("expects TLS"));
+}
+
 const BAD_REQUEST: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n";
 
 #[tokio::test]
@@ -114,6 +150,7 @@ async fn a_server_of_another_protocol_is_named() {
     let files = pki.files();
     let mut hints = Hints::default();
     hints.plain("to a port of HTTP/1", Protocol::Grpc, answers(BAD_REQUEST).await).await;
+    hints.plain("to a port of HTTP/1 of Go", Protocol::Grpc, go_web_server().await).await;
     hints.plain("to a port of gRPC", Protocol::HttpProtobuf, grpc_server().await).await;
     for protocol in PROTOCOLS {
         let (_collector, at) = collector(protocol, &pki).await;

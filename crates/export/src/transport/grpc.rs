@@ -6,14 +6,14 @@ use bytes::Bytes;
 use http::uri::PathAndQuery;
 use tonic::codec::CompressionEncoding;
 use tonic::metadata::MetadataMap;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Endpoint;
 use tonic::{Request, Status};
 
 use crate::answer::{self, Answer};
 use crate::error::StartError;
 use crate::settings::{Compression, Target};
 use livekit_otel_model::Signal;
-use livekit_otel_transport::client;
+use livekit_otel_transport::client::{self, GrpcChannel};
 use livekit_otel_transport::frames::RawCodec;
 use livekit_otel_transport::frames::status::{ByStatus, MAX_HEADERS};
 use livekit_otel_transport::hint::Attempt;
@@ -22,7 +22,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(crate) struct Grpc {
-    channel: ByStatus<Channel>,
+    channel: ByStatus<GrpcChannel>,
     attempted: Attempt,
     path: &'static str,
     headers: MetadataMap,

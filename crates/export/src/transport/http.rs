@@ -54,7 +54,7 @@ impl Http {
             Ok(Ok(response)) => {
                 let (head, body) = response.into_parts();
                 let left = self.timeout.saturating_sub(began.elapsed());
-                let body = client::read(body, left).await;
+                let body = client::read_beginning(body, left).await;
                 let now = SystemTime::now();
                 answer::of_http(head.status, &head.headers, body, now, &self.attempted)
             }

@@ -13,11 +13,11 @@ use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::codec::CompressionEncoding;
 use tonic::metadata::MetadataMap;
-use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
 use super::lane::Lane;
 use super::token::{TokenError, Tokens};
+use livekit_otel_transport::client::GrpcChannel;
 use livekit_otel_transport::frames::RawCodec;
 use livekit_otel_transport::frames::status::ByStatus;
 use livekit_otel_transport::hint::{self, Attempt};
@@ -31,7 +31,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 pub(super) struct Streams {
     pub(super) kind: &'static str,
     pub(super) path: &'static str,
-    pub(super) channel: Channel,
+    pub(super) channel: GrpcChannel,
     pub(super) attempted: Attempt,
     pub(super) tokens: Option<Tokens>,
     pub(super) interval: Duration,
