@@ -257,6 +257,9 @@ pub struct ReplayArgs {
     /// How many times faster than recorded [default: 1]
     #[arg(long, value_name = "N", value_parser = flag(speed))]
     pub speed: Option<Flag<f64>>,
+    /// How long what a server does not acknowledge is sent again [default: 30s]
+    #[arg(long, value_name = "DURATION", value_parser = flag(positive_duration))]
+    pub retry_for: Option<Flag<Duration>>,
 }
 
 /// Options of `simulate`.
@@ -307,6 +310,9 @@ pub struct SimulateArgs {
     /// Seed of all random choices; use different seeds for concurrent runs [default: 1]
     #[arg(long, value_name = "N", value_parser = flag(seed))]
     pub seed: Option<Flag<u64>>,
+    /// How long what a server does not acknowledge is sent again [default: 30s]
+    #[arg(long, value_name = "DURATION", value_parser = flag(positive_duration))]
+    pub retry_for: Option<Flag<Duration>>,
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,

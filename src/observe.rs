@@ -111,6 +111,19 @@ pub fn init_logging(
     Ok(Guard(provider))
 }
 
+/// Logs warnings as text with `writer`, for a command that shows its progress.
+///
+/// # Errors
+/// If the process has a log already.
+pub fn log_warnings<W>(writer: W) -> Result<(), InitError>
+where
+    W: for<'a> fmt::MakeWriter<'a> + Send + Sync + 'static,
+{
+    let log = LogSettings { level: LevelFilter::WARN, format: LogFormat::Text };
+    dispatcher::set_global_default(dispatch(log, None, writer, is_coloured()))
+        .map_err(|_| InitError::AlreadySet)
+}
+
 fn dispatch<W>(
     log: LogSettings,
     provider: Option<&SdkTracerProvider>,

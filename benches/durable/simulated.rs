@@ -30,6 +30,7 @@ pub fn run() {
         key: KEY.to_owned(),
         secret: SECRET.to_owned(),
         speed: f64::INFINITY,
+        retry_for: Destination::RETRY_FOR,
     };
     let start = send::start(duration, to.speed, Time::from_system(SystemTime::now()));
     let simulation = Simulation::new(settings, start);

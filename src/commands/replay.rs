@@ -1,12 +1,13 @@
 //! `livekit-otel replay`: captures, sent to a running server.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use super::Failure;
 use super::flags::Flags;
 use crate::cli::ReplayArgs;
 use crate::config::{Env, ProcessEnv};
 use crate::demo;
+use crate::observe;
 use livekit_otel_livekit::method;
 use livekit_otel_model::Source;
 use livekit_otel_tools::capture::Capture;
@@ -18,11 +19,22 @@ pub(super) async fn run(args: &ReplayArgs) -> Result<(), Failure> {
     let capture = demo::read_captures(&args.files)?;
     check(args, &capture)?;
     let progress = Progress::new(capture.lines.len() as u64, "replaying");
-    let sent = replay::replay(&capture, &to, |done| progress.set(done as u64)).await;
+    let writer = progress.writer();
+    observe::log_warnings(move || writer.clone())?;
+    let replayed = replay::replay(&capture, &to, |done| progress.set(done as u64)).await;
     progress.finish();
-    let sent = sent?;
-    let Sent { webhooks, events, stats, node_rooms, traces, logs, metrics, recordings } = sent;
     let mut out = std::io::stdout();
+    match replayed {
+        Ok(sent) => Ok(report(&sent, &mut out)?),
+        Err(stopped) => {
+            report(&stopped.sent, &mut out)?;
+            Err(stopped.into())
+        }
+    }
+}
+
+fn report(sent: &Sent, out: &mut impl Write) -> io::Result<()> {
+    let Sent { webhooks, events, stats, node_rooms, traces, logs, metrics, recordings, .. } = sent;
     writeln!(
         out,
         "sent {webhooks} webhooks, {events} events, {stats} stats and {node_rooms} node rooms"
@@ -34,6 +46,12 @@ pub(super) async fn run(args: &ReplayArgs) -> Result<(), Failure> {
              {recordings} of recordings",
             sent.uploads()
         )?;
+    }
+    if sent.resent > 0 {
+        writeln!(out, "sent {} again, as they were not acknowledged at first", sent.resent)?;
+    }
+    if sent.unacknowledged > 0 {
+        writeln!(out, "NOT acknowledged: {} lines", sent.unacknowledged)?;
     }
     Ok(())
 }
@@ -58,6 +76,8 @@ fn destination(args: &ReplayArgs, env: &dyn Env) -> Result<Destination, Failure>
     let uploads = flags.uploads(args.uploads.as_ref(), &webhook);
     let mut speed = 1.0;
     flags.set("--speed", args.speed.as_ref(), &mut speed);
+    let mut retry_for = Destination::RETRY_FOR;
+    flags.set("--retry-for", args.retry_for.as_ref(), &mut retry_for);
     let (key, secret) = flags.key(env, true);
-    flags.finish(Destination { webhook, analytics, uploads, key, secret, speed })
+    flags.finish(Destination { webhook, analytics, uploads, key, secret, speed, retry_for })
 }

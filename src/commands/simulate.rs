@@ -9,6 +9,7 @@ use super::Failure;
 use super::flags::Flags;
 use crate::cli::SimulateArgs;
 use crate::config::{Env, ProcessEnv};
+use crate::observe;
 use livekit_otel_model::event::Time;
 use livekit_otel_tools::demo::Progress;
 use livekit_otel_tools::replay::Destination;
@@ -20,6 +21,8 @@ pub(super) async fn run(args: &SimulateArgs) -> Result<(), Failure> {
     let (settings, to) = simulation(args, &ProcessEnv)?;
     let start = send::start(settings.duration, to.speed, Time::from_system(SystemTime::now()));
     let progress = Progress::new(settings.duration.as_secs(), "simulating");
+    let writer = progress.writer();
+    observe::log_warnings(move || writer.clone())?;
     let simulation = Simulation::new(settings, start);
     let sending = send::send(simulation, &to, interrupted(1), |at| progress.set(at.as_secs()));
     let sent = tokio::select! {
@@ -83,7 +86,10 @@ fn simulation(args: &SimulateArgs, env: &dyn Env) -> Result<(Settings, Destinati
     flags.set("--seed", args.seed.as_ref(), &mut settings.seed);
     flags.set("--loss", args.loss.as_ref(), &mut settings.loss);
     flags.set("--failures", args.failures.as_ref(), &mut settings.failures);
-    flags.finish((settings, Destination { webhook, analytics, uploads, key, secret, speed }))
+    let mut retry_for = Destination::RETRY_FOR;
+    flags.set("--retry-for", args.retry_for.as_ref(), &mut retry_for);
+    let to = Destination { webhook, analytics, uploads, key, secret, speed, retry_for };
+    flags.finish((settings, to))
 }
 
 #[cfg(test)]

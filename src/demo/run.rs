@@ -23,7 +23,7 @@ use livekit_otel_tools::demo::Collector;
 use livekit_otel_tools::demo::Progress;
 use livekit_otel_tools::demo::Style;
 use livekit_otel_tools::demo::report;
-use livekit_otel_tools::replay::{self, Destination, ReplayError};
+use livekit_otel_tools::replay::{self, Destination, Stopped};
 
 const CAPTURE: &str = include_str!("../../examples/captures/agent-call.jsonl");
 const KEY: &str = "demo-key";
@@ -87,7 +87,7 @@ pub enum DemoError {
     Start(#[from] StartError),
     /// The capture can't be sent.
     #[error(transparent)]
-    Replay(#[from] ReplayError),
+    Replay(#[from] Box<Stopped>),
     /// The built-in collector could not start, or the report could not be written.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -175,6 +175,7 @@ async fn play(capture: &Capture, config: Config) -> Result<(Report, Option<Ui>),
         key: KEY.to_owned(),
         secret: SECRET.to_owned(),
         speed: seconds(capture) / REPLAY_SECONDS,
+        retry_for: Destination::RETRY_FOR,
     };
     let progress = Progress::new(capture.lines.len() as u64, "replaying a call");
     let sent = replay::replay(capture, &destination, |done| progress.set(done as u64)).await;

@@ -297,6 +297,7 @@ fn destination(listeners: &Listeners, secret: &str) -> Destination {
         key: KEY.to_owned(),
         secret: secret.to_owned(),
         speed: f64::INFINITY,
+        retry_for: Destination::RETRY_FOR,
     }
 }
 

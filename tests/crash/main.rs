@@ -10,6 +10,7 @@ mod full;
 mod port;
 mod program;
 mod random;
+mod resent;
 mod sender;
 mod simulated;
 mod sink;

@@ -36,7 +36,7 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(crate) struct Expected {
     events: BTreeSet<String>,
-    participants: BTreeSet<String>,
+    pub(crate) participants: BTreeSet<String>,
 }
 
 impl Expected {
@@ -138,5 +138,6 @@ pub(crate) fn destination(program: &Program, speed: f64) -> Destination {
         key: KEY.to_owned(),
         secret: SECRET.to_owned(),
         speed,
+        retry_for: Destination::RETRY_FOR,
     }
 }

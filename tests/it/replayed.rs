@@ -2,16 +2,28 @@
 
 use std::collections::BTreeMap;
 use std::io::BufReader;
+use std::net::SocketAddr;
 use std::process::Output;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use livekit_otel::serve::Server;
 use livekit_otel_model::Source;
 use livekit_otel_model::semconv::span;
 use livekit_otel_tools::capture::Capture;
 use livekit_otel_tools::demo::{Collector, Telemetry};
 use livekit_otel_tools::replay::{self, Destination, Sent};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 use crate::binary::command;
+use crate::port::unused_address;
 use crate::serve::{KEY, SECRET, adds_up, config, destination, replay_to, stop};
 
 fn path(name: &str) -> String {
@@ -83,7 +95,11 @@ async fn a_refused_upload_ends_the_replay_with_its_line_and_the_reason() {
     let wrong =
         Destination { secret: "another-made-up-secret-of-some-length".into(), ..to.clone() };
     let text = error(&wrong).await;
-    assert!(text.starts_with("line 1: the upload was not accepted: it was answered 401"), "{text}");
+    let answered = format!("{} (http) answered 401", server.http());
+    assert!(
+        text.starts_with(&format!("line 1: the upload was not accepted: {answered}")),
+        "{text}"
+    );
     assert!(
         text.ends_with(": an access token that grants observability.write is needed"),
         "{text}"
@@ -93,6 +109,100 @@ async fn a_refused_upload_ends_the_replay_with_its_line_and_the_reason() {
     assert_eq!(replay::replay(&capture, &based, |_| {}).await.unwrap().uploads(), 27);
     let empty = Destination { key: String::new(), ..to };
     assert!(error(&empty).await.contains("its token can't be signed"));
+}
+
+fn events_of(name: &str) -> Capture {
+    let mut capture = capture(name);
+    capture.lines.retain(|line| line.source == Source::Events);
+    capture
+}
+
+// Answers the first stream with this status once it has sent something, and later ones at their end with success.
+async fn hasty(status: &'static str) -> (SocketAddr, Arc<AtomicU64>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let streams = Arc::<AtomicU64>::default();
+    let count = Arc::clone(&streams);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let count = Arc::clone(&count);
+            let service = service_fn(move |request: hyper::Request<Incoming>| {
+                let is_first = count.fetch_add(1, Relaxed) == 0;
+                async move {
+                    let mut body = request.into_body();
+                    while body.frame().await.is_some() && !is_first {}
+                    let status = if is_first { status } else { "0" };
+                    let answer = hyper::Response::builder()
+                        .header("content-type", "application/grpc")
+                        .header("grpc-status", status);
+                    answer.body(String::new())
+                }
+            });
+            let connection = http2::Builder::new(TokioExecutor::new())
+                .serve_connection(TokioIo::new(stream), service);
+            tokio::spawn(connection);
+        }
+    });
+    (address, streams)
+}
+
+fn streams_to(address: SocketAddr) -> Destination {
+    Destination {
+        webhook: "http://nowhere.invalid".parse().unwrap(),
+        analytics: format!("http://{address}").parse().unwrap(),
+        uploads: "http://nowhere.invalid".parse().unwrap(),
+        key: KEY.to_owned(),
+        secret: SECRET.to_owned(),
+        speed: f64::INFINITY,
+        // A test that would wait for it does not end.
+        retry_for: Duration::from_hours(1),
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_was_answered_before_its_end_is_sent_again() {
+    let capture = events_of("ordinary.server");
+    // UNAVAILABLE, as a server answers that stops.
+    let (address, streams) = hasty("14").await;
+    let sent = replay::replay(&capture, &streams_to(address), |_| {}).await.unwrap();
+    assert_eq!((sent.events, sent.unacknowledged), (capture.lines.len() as u64, 0));
+    assert!(sent.resent > 0, "{sent:?}");
+    assert_eq!(streams.load(Relaxed), 2);
+}
+
+#[tokio::test]
+async fn a_refused_stream_ends_the_replay_at_once_with_its_address() {
+    let capture = events_of("ordinary.server");
+    let (address, streams) = hasty("16").await;
+    let stopped = replay::replay(&capture, &streams_to(address), |_| {}).await.unwrap_err();
+    let expected = format!("{address} (grpc) answered the events stream with Unauthenticated");
+    assert_eq!(stopped.to_string(), expected);
+    assert_eq!((stopped.sent.events, streams.load(Relaxed)), (0, 1));
+    assert_eq!(stopped.sent.unacknowledged, capture.lines.len() as u64);
+}
+
+#[tokio::test]
+async fn a_wrong_address_ends_a_replay_at_once() {
+    let capture = events_of("ordinary.server");
+    // It answers as a server of HTTP/1 does.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let http = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let answer = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+            stream.write_all(answer).await.unwrap();
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+        }
+    });
+    let stopped = replay::replay(&capture, &streams_to(http), |_| {}).await.unwrap_err();
+    let text = stopped.to_string();
+    let address = format!("{http} (grpc)");
+    assert!(text.starts_with(&address) && text.contains("HTTP/1"), "{text}");
+    let nowhere = unused_address();
+    let stopped = replay::replay(&capture, &streams_to(nowhere), |_| {}).await.unwrap_err();
+    let text = stopped.to_string();
+    let expected = format!("{nowhere} (grpc) can't be reached: Connection refused");
+    assert!(text.starts_with(&expected), "{text}");
 }
 
 fn replayed(args: &[&str], key: Option<&str>) -> Output {

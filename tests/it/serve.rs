@@ -43,6 +43,7 @@ pub(crate) fn destination(server: &Server) -> Destination {
         key: KEY.to_owned(),
         secret: SECRET.to_owned(),
         speed: f64::INFINITY,
+        retry_for: Destination::RETRY_FOR,
     }
 }
 

@@ -394,6 +394,7 @@ fn only_webhooks(address: &str) -> Destination {
         key: KEY.to_owned(),
         secret: SECRET.to_owned(),
         speed: f64::INFINITY,
+        retry_for: Destination::RETRY_FOR,
     }
 }
 

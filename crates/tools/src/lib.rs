@@ -12,8 +12,10 @@
 pub mod capture;
 pub mod causes;
 pub mod demo;
+mod destination;
 pub mod labels;
 mod post;
 pub mod replay;
 pub mod simulate;
+mod streams;
 mod uploads;

@@ -1,4 +1,4 @@
-//! Posts uploads to one server, with the retries of LiveKit's agents.
+//! Posts uploads to one server, and again as long as it does not acknowledge them.
 
 use std::io::Write;
 use std::time::{Duration, SystemTime};
@@ -7,7 +7,7 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderValue, Request, StatusCode, Uri, response};
+use http::{HeaderValue, Request, StatusCode, response};
 use http_body_util::Full;
 use hyper_util::client::legacy::Client;
 use livekit_token::AccessTokenError;
@@ -16,16 +16,16 @@ use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 
 use crate::capture::Upload;
+use crate::destination::{Destination, Failure, Notices, Patience};
 use livekit_otel_livekit::{token, uploads};
 use livekit_otel_model::Source;
 use livekit_otel_model::printable::visible;
-use livekit_otel_transport::chain;
-use livekit_otel_transport::client::{self, PlainConnector};
+use livekit_otel_transport::client;
+use livekit_otel_transport::hint::{Attempt, Protocol};
 
-// For how long agents send the same again.
+// How long agents wait for an answer.
 const REQUESTS: Duration = Duration::from_secs(10);
 const RECORDINGS: Duration = Duration::from_mins(15);
-const PAUSE: Duration = Duration::from_secs(1);
 // Of an answer's text, in characters.
 const SHOWN: usize = 200;
 
@@ -39,31 +39,62 @@ pub enum UploadError {
     #[error("the request can't be made: {0}")]
     Request(#[from] http::Error),
     /// It was answered with an error.
-    #[error("it was answered {status}{}{message}", if message.is_empty() { "" } else { ": " })]
+    #[error("{to} answered {status}{}{message}", if message.is_empty() { "" } else { ": " })]
     Refused {
+        /// The server.
+        to: Attempt,
         /// The status of the response.
         status: StatusCode,
         /// The text of the response, safe to show.
         message: String,
     },
-    /// The server can't be reached, or the connection broke.
-    #[error("it could not be sent: {0}")]
-    Unreachable(String),
+    /// The server can't be reached, or is not able to accept it.
+    #[error("{to} acknowledged no upload in {} s: {why}", .after.as_secs())]
+    Away {
+        /// The server.
+        to: Attempt,
+        /// How long it was sent again.
+        after: Duration,
+        /// The last failure.
+        why: Failure,
+    },
+}
+
+// A failed attempt.
+enum Failed {
+    // Another attempt would fail too.
+    ForGood(UploadError),
+    // The server may have asked for a pause.
+    ForNow { why: Failure, asked: Option<Duration> },
 }
 
 /// The server's address and its API key. Connections are kept open.
 pub(crate) struct Uploads {
-    client: Client<PlainConnector, Full<Bytes>>,
+    client: Client<client::PlainConnector, Full<Bytes>>,
     base: String,
+    address: Attempt,
     key: String,
     secret: String,
+    retry_for: Duration,
+    notices: Notices,
 }
 
 impl Uploads {
-    /// Uploads to the paths after `base`, which is like `LIVEKIT_OBSERVABILITY_URL`.
-    pub(crate) fn new(base: &Uri, key: &str, secret: &str) -> Self {
-        let base = base.to_string().trim_end_matches('/').to_owned();
-        Self { client: client::plain(), base, key: key.to_owned(), secret: secret.to_owned() }
+    /// Uploads to the paths after a base, which is like `LIVEKIT_OBSERVABILITY_URL`.
+    pub(crate) fn new(to: &Destination) -> Self {
+        Self {
+            client: client::plain(),
+            base: to.uploads.to_string().trim_end_matches('/').to_owned(),
+            address: Self::address(to),
+            key: to.key.clone(),
+            secret: to.secret.clone(),
+            retry_for: to.retry_for,
+            notices: Notices::default(),
+        }
+    }
+
+    pub(crate) fn address(to: &Destination) -> Attempt {
+        Attempt::new(&to.uploads, Protocol::Http)
     }
 
     /// Returns when the upload is acknowledged. Calls `retrying` before each retry.
@@ -73,33 +104,52 @@ impl Uploads {
         upload: &Upload,
         mut retrying: impl FnMut(),
     ) -> Result<(), UploadError> {
-        let path = uploads::path(source).unwrap_or_default();
-        let to = format!("{}{path}", self.base);
         let body = if upload.is_gzip { gzip(&upload.body) } else { upload.body.clone() };
-        let patience = if source == Source::AgentRecordings { RECORDINGS } else { REQUESTS };
-        let deadline = Instant::now() + patience;
+        let mut patience = Patience::new(self.retry_for);
         loop {
-            let request = self.request(&to, upload, body.clone())?;
-            let answer = timeout_at(deadline, self.client.request(request)).await;
-            let answer = answer.map_err(|_| {
-                UploadError::Unreachable(format!("no response in {} s", patience.as_secs()))
-            })?;
-            let answer = answer.map_err(|error| UploadError::Unreachable(chain(&error)))?;
-            let (head, body) = answer.into_parts();
-            // Only a connection whose response was read to the end can be used again.
-            let text = client::read(body, deadline.saturating_duration_since(Instant::now())).await;
-            if head.status.is_success() {
-                return Ok(());
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            let wait = retry_after(&head).filter(|wait| *wait < left);
-            let Some(wait) = wait else {
-                let message = message(&text.unwrap_or_default());
-                return Err(UploadError::Refused { status: head.status, message });
+            let (why, asked) = match self.attempt(source, upload, body.clone()).await {
+                Ok(()) => return Ok(()),
+                Err(Failed::ForGood(error)) => return Err(error),
+                Err(Failed::ForNow { why, asked }) => (why, asked),
             };
+            let pause = patience.pause(asked).filter(|_| !why.is_for_good());
+            let Some(pause) = pause else {
+                let (to, after) = (self.address.clone(), patience.spent());
+                return Err(UploadError::Away { to, after, why });
+            };
+            // A busy server is not away.
+            if asked.is_none() {
+                self.notices.note(&self.address, &why.to_string());
+            }
             retrying();
-            tokio::time::sleep(wait).await;
+            tokio::time::sleep(pause).await;
         }
+    }
+
+    async fn attempt(&self, source: Source, upload: &Upload, body: Bytes) -> Result<(), Failed> {
+        let to = format!("{}{}", self.base, uploads::path(source).unwrap_or_default());
+        let request = self.request(&to, upload, body).map_err(Failed::ForGood)?;
+        let limit = if source == Source::AgentRecordings { RECORDINGS } else { REQUESTS };
+        let deadline = Instant::now() + limit;
+        let for_now = |why| Failed::ForNow { why, asked: None };
+        let answer = timeout_at(deadline, self.client.request(request)).await;
+        let answer = answer
+            .map_err(|_| for_now(Failure::new(format!("no response in {} s", limit.as_secs()))))?;
+        let answer = answer.map_err(|error| for_now(Failure::of(&error, &self.address)))?;
+        let (head, body) = answer.into_parts();
+        // Only a connection whose response was read to the end can be used again.
+        let text = client::read(body, deadline.saturating_duration_since(Instant::now())).await;
+        if head.status.is_success() {
+            return Ok(());
+        }
+        let (to, status) = (self.address.clone(), head.status);
+        let message = message(&text.unwrap_or_default());
+        let refused = UploadError::Refused { to, status, message };
+        // What agents send again.
+        if !matches!(status.as_u16(), 429 | 502..=504) {
+            return Err(Failed::ForGood(refused));
+        }
+        Err(Failed::ForNow { why: Failure::new(refused.to_string()), asked: retry_after(&head) })
     }
 
     fn request(
@@ -129,14 +179,9 @@ fn gzip(body: &[u8]) -> Bytes {
     encoder.finish().unwrap_or_default().into()
 }
 
-// How long to wait before the next attempt; `None` if a retry does not help.
 fn retry_after(head: &response::Parts) -> Option<Duration> {
-    if !matches!(head.status.as_u16(), 429 | 502..=504) {
-        return None;
-    }
-    let wait = head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-    let wait = wait.and_then(|value| livekit_otel_transport::retry_after(value, SystemTime::now()));
-    Some(wait.unwrap_or(PAUSE))
+    let wait = head.headers.get(RETRY_AFTER)?.to_str().ok()?;
+    livekit_otel_transport::retry_after(wait, SystemTime::now())
 }
 
 // That of a `google.rpc.Status`, as protobuf or JSON.
@@ -163,6 +208,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::destination::tests::destination;
 
     const BUSY: &str = "HTTP/1.1 503 Busy\r\nRetry-After: 0";
     const OK: &str = "HTTP/1.1 200 OK";
@@ -188,8 +234,7 @@ mod tests {
         is_gzip: bool,
     ) -> (Result<(), UploadError>, u32, Vec<(String, Vec<u8>)>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let base = format!("http://{}/base/", listener.local_addr().unwrap()).parse().unwrap();
-        let uploads = Uploads::new(&base, "key", "a-made-up-secret");
+        let uploads = Uploads::new(&destination(listener.local_addr().unwrap()));
         let content_type = HeaderValue::from_static("application/x-protobuf");
         let upload = Upload { content_type, is_gzip, body: Bytes::from_static(b"what was said") };
         let mut retried = 0;
@@ -246,30 +291,33 @@ mod tests {
     async fn a_refusal_is_not_retried_and_has_the_text_of_the_status() {
         let protobuf = b"\x08\x05\x12\x08not\x1bhere";
         let json = br#"{"code":5,"message":"not here"}"#;
-        let long = "HTTP/1.1 503 Busy\r\nRetry-After: 11";
+        let long = "HTTP/1.1 503 Busy\r\nRetry-After: 31";
         let gone = "HTTP/1.1 404 Not Found";
         let cases: [(&str, &[u8], &str); 5] = [
-            (gone, protobuf, "it was answered 404 Not Found: not\u{fffd}here"),
-            (gone, json, "it was answered 404 Not Found: not here"),
-            (gone, b"", "it was answered 404 Not Found"),
-            (gone, b"<html>", "it was answered 404 Not Found"),
-            // Longer than agents wait.
-            (long, b"", "it was answered 503 Service Unavailable"),
+            (gone, protobuf, "answered 404 Not Found: not\u{fffd}here"),
+            (gone, json, "answered 404 Not Found: not here"),
+            (gone, b"", "answered 404 Not Found"),
+            (gone, b"<html>", "answered 404 Not Found"),
+            // Longer than it is sent again.
+            (long, b"", "answered 503 Service Unavailable"),
         ];
         for (head, body, expected) in cases {
             let (sent, retried, _) = uploaded(&[(head, body)], Source::AgentLogs, false).await;
-            assert_eq!((sent.unwrap_err().to_string(), retried), (expected.to_owned(), 0));
+            let error = sent.unwrap_err().to_string();
+            assert!(error.starts_with("127.0.0.1:") && error.ends_with(expected), "{error}");
+            assert!(error.contains(" (http) ") && retried == 0, "{error}");
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_server_that_does_not_answer_is_given_up() {
         let deaf = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let base = format!("http://{}", deaf.local_addr().unwrap()).parse().unwrap();
+        let at = deaf.local_addr().unwrap();
         let content_type = HeaderValue::from_static("application/json");
         let upload = Upload { content_type, is_gzip: false, body: Bytes::new() };
-        let uploads = Uploads::new(&base, "key", "a-made-up-secret");
+        let uploads = Uploads::new(&destination(at));
         let error = uploads.send(Source::AgentLogs, &upload, || {}).await.unwrap_err();
-        assert_eq!(error.to_string(), "it could not be sent: no response in 10 s");
+        let expected = format!("{at} (http) acknowledged no upload in 30 s: no response in 10 s");
+        assert_eq!(error.to_string(), expected);
     }
 }

@@ -6,7 +6,7 @@ use std::pin::pin;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tonic::Code;
+use tonic::Status;
 
 /// The counts of one kind of messages: accepted = acknowledged + dropped + waiting.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -48,6 +48,7 @@ struct Buffer {
     acknowledged: u64,
     dropped: u64,
     retried: Retried,
+    failure: Option<Status>,
     is_closed: bool,
 }
 
@@ -90,10 +91,16 @@ impl Lane {
     }
 
     /// Counts the oldest `sent`, which were not acknowledged.
-    pub(super) fn retry(&self, sent: usize, why: Code) {
+    pub(super) fn retry(&self, sent: usize, why: Status) {
         let mut buffer = self.buffer.lock();
         buffer.retried.messages += sent as u64;
-        buffer.retried.last = Some(why.description());
+        buffer.retried.last = Some(why.code().description());
+        buffer.failure = Some(why);
+    }
+
+    /// Why messages were not acknowledged, the last time.
+    pub(super) fn failure(&self) -> Option<Status> {
+        self.buffer.lock().failure.clone()
     }
 
     pub(super) fn retried(&self) -> Retried {

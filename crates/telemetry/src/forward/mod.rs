@@ -15,6 +15,7 @@ pub use lane::{Forwarded, Retried};
 pub use settings::{ForwardError, ForwardSettings};
 pub use token::{TokenError, Tokens};
 
+use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
@@ -96,6 +97,12 @@ impl AnalyticsForwarder {
     /// The messages of a kind that were not acknowledged at first.
     pub fn retried(&self, kind: Source) -> Retried {
         self.lane(kind).map(|lane| lane.retried()).unwrap_or_default()
+    }
+
+    /// The last reason why messages of a kind were not acknowledged: the receiver's status, whose source is the
+    /// failure of the connection, if it is one.
+    pub fn last_failure(&self, kind: Source) -> Option<Box<dyn Error + Send + Sync>> {
+        self.lane(kind)?.failure().map(Into::into)
     }
 
     /// Waits until fewer than `most` messages of a kind wait: for a caller that prefers waiting to a

@@ -88,7 +88,7 @@ impl Streams {
                     self.on_ended(ended, &lane, &mut state).await;
                 }
                 Err(error) => {
-                    lane.retry(0, Code::Unauthenticated);
+                    lane.retry(0, Status::unauthenticated("there is no token"));
                     let reason = format!("no token: {}", chain(&error));
                     self.failed(&mut state.outage, &lane, &reason, None);
                     state.back_off().await;
@@ -99,7 +99,7 @@ impl Streams {
 
     async fn on_ended(&self, Ended { sent, answer }: Ended, lane: &Lane, state: &mut State) {
         if let Err(status) = &answer {
-            lane.retry(sent, status.code());
+            lane.retry(sent, status.clone());
         }
         match answer {
             Ok(()) => {

@@ -1,7 +1,6 @@
 //! Posts the uploads of simulated agents.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -10,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use super::AgentUpload;
 use super::message::Message;
 use super::report::Outcome;
-use crate::replay::Destination;
+use crate::destination::Destination;
 use crate::uploads::{UploadError, Uploads};
 use livekit_otel_model::Source;
 
@@ -30,15 +29,15 @@ pub(super) struct Posting {
 }
 
 impl Posting {
-    /// Begins, with the patience with a server that can't be reached.
-    pub(super) fn start(to: &Destination, patience: Duration) -> Self {
-        let poster = Arc::new(Uploads::new(&to.uploads, &to.key, &to.secret));
+    /// Opens the connections.
+    pub(super) fn start(to: &Destination) -> Self {
+        let poster = Arc::new(Uploads::new(to));
         let outcomes = Counted::default();
         let (mut connections, mut posting) = (Vec::new(), JoinSet::new());
         for _ in 0..CONNECTIONS {
             let (uploads, waiting) = mpsc::channel(WAITING);
             connections.push(uploads);
-            posting.spawn(post(Arc::clone(&poster), waiting, Arc::clone(&outcomes), patience));
+            posting.spawn(post(Arc::clone(&poster), waiting, Arc::clone(&outcomes)));
         }
         Self { connections, posting, outcomes }
     }
@@ -74,22 +73,12 @@ async fn post(
     poster: Arc<Uploads>,
     mut waiting: mpsc::Receiver<Box<AgentUpload>>,
     outcomes: Counted,
-    patience: Duration,
 ) {
     while let Some(upload) = waiting.recv().await {
         let source = upload.source;
-        let until = Instant::now() + patience;
-        let posted = loop {
-            let retrying = || of(&outcomes, source, |outcome| outcome.retried += 1);
-            match poster.send(source, &upload.upload, retrying).await {
-                Err(UploadError::Unreachable(_)) if Instant::now() < until => {
-                    retrying();
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                }
-                posted => break posted,
-            }
-        };
-        let is_gone = matches!(posted, Err(UploadError::Unreachable(_)));
+        let retrying = || of(&outcomes, source, |outcome| outcome.retried += 1);
+        let posted = poster.send(source, &upload.upload, retrying).await;
+        let is_gone = matches!(posted, Err(UploadError::Away { .. }));
         of(&outcomes, source, |outcome| match posted {
             Ok(()) => outcome.acknowledged += 1,
             Err(error) => {

@@ -5,9 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Uri;
 use thiserror::Error;
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -15,36 +13,31 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::posting::Posting;
 use super::report::{Outcome, Report};
 use super::{Due, Message, Simulation};
+use crate::destination::{Destination, Unreachable, reach};
 use crate::post::{WebhookError, Webhooks};
-use crate::replay::{Destination, pause};
+use crate::replay::pause;
+use crate::streams::{self, StreamError};
+use crate::uploads::Uploads;
+use livekit_otel_livekit::post::ATTEMPT;
 use livekit_otel_model::Source;
 use livekit_otel_model::event::Time;
 use livekit_otel_telemetry::{
-    AnalyticsForwarder, AnalyticsService, ForwardError, ForwardSettings, Retried, TokenError,
-    Tokens,
+    AnalyticsForwarder, AnalyticsService, ForwardError, ForwardSettings, TokenError, Tokens,
 };
+use livekit_otel_transport::hint::Attempt;
 
 // Each room uses one of these connections, which keeps its order.
 const CONNECTIONS: usize = 16;
 const WAITING_WEBHOOKS: usize = 16;
 // As much as four streams.
 const WAITING_MESSAGES: usize = 2048;
-// A server that acknowledges nothing for this long is considered gone.
-const PATIENCE: Duration = Duration::from_secs(30);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-const CONNECT: Duration = Duration::from_secs(5);
 
 /// Why a simulation could not start.
 #[derive(Debug, Error)]
 pub enum SendError {
-    /// The address can't be reached.
-    #[error("{uri} can't be reached: {kind}")]
-    Unreachable {
-        /// The address.
-        uri: Uri,
-        /// Why.
-        kind: std::io::ErrorKind,
-    },
+    /// A server was not there at the start.
+    #[error(transparent)]
+    Unreachable(#[from] Unreachable),
     /// The address for analytics can't be used.
     #[error("the analytics can't be sent: {0}")]
     Forward(#[from] ForwardError),
@@ -63,8 +56,8 @@ pub fn start(duration: Duration, speed: f64, now: Time) -> Time {
 }
 
 /// Sends `simulation`, and calls `progress` with the simulated time that has passed. Returns when
-/// everything is acknowledged, or nothing was for half a minute. When `stop` is ready, all
-/// participants leave and all rooms end.
+/// everything is acknowledged, or nothing was for [`Destination::retry_for`]; until then, the server
+/// may restart. When `stop` is ready, all participants leave and all rooms end.
 ///
 /// # Errors
 /// If the server can't be reached.
@@ -94,7 +87,7 @@ pub async fn send(
         let Some(due) = simulation.next() else { break };
         simulated = at;
         progress(at);
-        if timeout(PATIENCE, targets.send(due)).await != Ok(true) {
+        if timeout(to.retry_for + ATTEMPT, targets.send(due)).await != Ok(true) {
             break;
         }
     }
@@ -103,23 +96,15 @@ pub async fn send(
     Ok(Report { population: simulation.population(), simulated, took, outcomes })
 }
 
-async fn reach(uri: &Uri) -> Result<(), SendError> {
-    let unreachable = |kind| SendError::Unreachable { uri: uri.clone(), kind };
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-    let connected = TcpStream::connect((host, uri.port_u16().unwrap_or(80)));
-    let connected = timeout(CONNECT, connected).await;
-    let connected = connected.map_err(|_| unreachable(std::io::ErrorKind::TimedOut))?;
-    connected.map(|_| ()).map_err(|error| unreachable(error.kind()))
-}
-
 type Counted = Arc<Mutex<Outcome>>;
 
 // The destinations and the outcomes.
 struct Targets {
+    retry_for: Duration,
     connections: Vec<mpsc::Sender<Bytes>>,
     posting: JoinSet<()>,
     webhooks: Counted,
-    forwarder: Option<AnalyticsForwarder>,
+    forwarder: Option<(Attempt, AnalyticsForwarder)>,
     events: Outcome,
     stats: Outcome,
     uploads: Option<Posting>,
@@ -132,8 +117,8 @@ impl Targets {
         let mut posting = JoinSet::new();
         let mut connections = Vec::new();
         if settings.webhooks {
-            reach(&to.webhook).await?;
-            let poster = Arc::new(Webhooks::new(to.webhook.clone(), &to.key, &to.secret));
+            reach(&Webhooks::address(to), &to.webhook).await?;
+            let poster = Arc::new(Webhooks::new(to));
             for _ in 0..CONNECTIONS {
                 let (bodies, waiting) = mpsc::channel(WAITING_WEBHOOKS);
                 connections.push(bodies);
@@ -142,7 +127,8 @@ impl Targets {
         }
         let mut forwarder = None;
         if settings.analytics {
-            reach(&to.analytics).await?;
+            let address = streams::address(to);
+            reach(&address, &to.analytics).await?;
             let is_signed = !to.key.is_empty();
             let tokens = is_signed.then(|| Tokens::minted(&to.key, &to.secret)).transpose()?;
             let forward = ForwardSettings::to(&to.analytics.to_string())?
@@ -150,15 +136,16 @@ impl Targets {
                 .node_id(simulation.node())
                 // Messages are limited by their number.
                 .max_bytes(usize::MAX);
-            forwarder = Some(AnalyticsForwarder::start(forward)?);
+            forwarder = Some((address, AnalyticsForwarder::start(forward)?));
         }
         let mut uploads = None;
         if settings.agents > 0 {
-            reach(&to.uploads).await?;
-            uploads = Some(Posting::start(to, PATIENCE));
+            reach(&Uploads::address(to), &to.uploads).await?;
+            uploads = Some(Posting::start(to));
         }
         let (events, stats) = (Outcome::default(), Outcome::default());
-        Ok(Self { connections, posting, webhooks, forwarder, events, stats, uploads })
+        let retry_for = to.retry_for;
+        Ok(Self { retry_for, connections, posting, webhooks, forwarder, events, stats, uploads })
     }
 
     // Waits for space in a queue. Returns false if the server is gone. A message without a
@@ -188,11 +175,11 @@ impl Targets {
                     None => true,
                 };
             }
-            (Message::Event(event), Some(forwarder)) => {
+            (Message::Event(event), Some((_, forwarder))) => {
                 forwarder.wait_for_capacity(Source::Events, WAITING_MESSAGES).await;
                 forwarder.send_event(*event);
             }
-            (Message::Stats(stats), Some(forwarder)) => {
+            (Message::Stats(stats), Some((_, forwarder))) => {
                 forwarder.wait_for_capacity(Source::Stats, WAITING_MESSAGES).await;
                 forwarder.send_stats(stats);
             }
@@ -203,16 +190,19 @@ impl Targets {
 
     // Waits until everything is acknowledged.
     async fn finish(mut self) -> Vec<(Source, Outcome)> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + self.retry_for + ATTEMPT;
         let has_webhooks = !self.connections.is_empty();
         self.connections.clear();
         let mut outcomes = Vec::new();
-        if let Some(forwarder) = &self.forwarder {
+        if let Some((address, forwarder)) = &self.forwarder {
             forwarder.shutdown(deadline).await;
             for (source, outcome) in [(Source::Events, self.events), (Source::Stats, self.stats)] {
                 let acknowledged = forwarder.counts(source).acknowledged;
-                let Retried { messages: retried, last, .. } = forwarder.retried(source);
-                let error = last.map(|code| format!("a stream failed: {code}"));
+                let retried = forwarder.retried(source).messages;
+                let failure = forwarder.last_failure(source);
+                let failure = failure.as_deref().and_then(|it| it.downcast_ref::<tonic::Status>());
+                let error = failure
+                    .map(|it| StreamError::of(it, address.clone(), source.as_str()).to_string());
                 outcomes.push((source, Outcome { acknowledged, retried, error, ..outcome }));
             }
         }
@@ -234,8 +224,8 @@ fn lock(counted: &Counted) -> std::sync::MutexGuard<'_, Outcome> {
 // Posts one webhook after the other, until the server is gone.
 async fn post(poster: Arc<Webhooks>, mut waiting: mpsc::Receiver<Bytes>, counted: Counted) {
     while let Some(body) = waiting.recv().await {
-        let posted = patiently(&poster, body, &counted).await;
-        let is_gone = matches!(posted, Err(WebhookError::Unreachable(_)));
+        let posted = poster.send(body, || lock(&counted).retried += 1).await;
+        let is_gone = matches!(posted, Err(WebhookError::Away { .. }));
         let mut counted = lock(&counted);
         match posted {
             Ok(()) => counted.acknowledged += 1,
@@ -245,23 +235,6 @@ async fn post(poster: Arc<Webhooks>, mut waiting: mpsc::Receiver<Bytes>, counted
         }
         if is_gone {
             return;
-        }
-    }
-}
-
-// Waits for a server that can't be reached.
-async fn patiently(poster: &Webhooks, body: Bytes, counted: &Counted) -> Result<(), WebhookError> {
-    let retrying = || lock(counted).retried += 1;
-    let until = Instant::now() + PATIENCE;
-    let mut pause = Duration::from_secs(1);
-    loop {
-        match poster.send(body.clone(), retrying).await {
-            Err(WebhookError::Unreachable(_)) if Instant::now() + pause < until => {
-                retrying();
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
-            }
-            outcome => return outcome,
         }
     }
 }

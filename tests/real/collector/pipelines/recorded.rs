@@ -84,6 +84,7 @@ async fn run_simulation(program: &Program) {
         key: KEY.to_owned(),
         secret: SECRET.to_owned(),
         speed: f64::INFINITY,
+        retry_for: Destination::RETRY_FOR,
     };
     let simulation = Simulation::new(settings, Time::from_millis(1_700_000_000_000).unwrap());
     let report = simulate::send::send(simulation, &to, pending(), |_| {}).await.unwrap();
