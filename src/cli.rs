@@ -1,7 +1,7 @@
 //! The command line. Values that the file and the environment can set too stay text here: the
 //! configuration parses them, so that one run reports all errors.
 //!
-//! Uses no other module of this package.
+//! Uses no other module of this package but `version`.
 
 mod flag;
 
@@ -29,7 +29,7 @@ const MOST_AGENTS: usize = 16;
 
 /// OpenTelemetry for LiveKit: rooms, participants and tracks as traces, logs and metrics.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "livekit-otel", version, about, subcommand_required = true)]
+#[command(name = "livekit-otel", version = crate::version::VERSION, about, subcommand_required = true)]
 pub struct Cli {
     /// The command to run.
     #[command(subcommand)]
@@ -56,9 +56,13 @@ pub enum Command {
     Status(StatusArgs),
     /// Print the trace id of a room, or of a participant with a trace of its own
     TraceId(TraceIdArgs),
-    /// List, retry or drop dead letters: records that could not be delivered or read
+    /// List, show, retry or drop dead letters: records that could not be delivered or read
     #[command(subcommand)]
     Deadletter(Deadletter),
+    /// Print the script that completes this program's commands in a shell
+    Completions(CompletionsArgs),
+    /// Print a manual page of this program, or of one of its commands
+    Man(ManArgs),
 }
 
 /// Options of `doctor`: those of the server, and how to check.
@@ -101,11 +105,19 @@ pub struct ConfigPrintArgs {
 
 /// Options of `status`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-#[command(after_help = "Example:\n  livekit-otel status --admin 127.0.0.1:9293")]
+#[command(
+    after_help = "Example:\n  livekit-otel status --admin 127.0.0.1:9293\n\nIt exits with 0 if the server answers and its ledger adds up, otherwise with 1. What does not work is\nprinted, and is no failure of this command: `livekit-otel doctor` exits with 1 then."
+)]
 pub struct StatusArgs {
     /// The server's admin listener
     #[arg(long, value_name = "ADDR", env = "LIVEKIT_OTEL_ADMIN", default_value = "127.0.0.1:9293")]
     pub admin: Authority,
+    /// The URL of a server's ledger, http or https, in place of --admin; without a path, /status
+    #[arg(long, value_name = "URL", value_parser = status_url)]
+    pub url: Option<Uri>,
+    /// The PEM file of the certificates to trust over https, in place of the system's
+    #[arg(long, value_name = "FILE", requires = "url")]
+    pub ca: Option<PathBuf>,
     /// Print it as JSON
     #[arg(long)]
     pub json: bool,
@@ -122,7 +134,7 @@ pub struct TraceIdArgs {
     #[arg(value_name = "PARTICIPANT", value_parser = participant_sid)]
     pub participant: Option<ParticipantSid>,
     /// Print this, with the id instead of {trace_id}
-    #[arg(long, value_name = "TEMPLATE")]
+    #[arg(long, value_name = "TEMPLATE", value_parser = template)]
     pub url: Option<String>,
 }
 
@@ -134,6 +146,8 @@ pub struct TraceIdArgs {
 pub enum Deadletter {
     /// List dead letters, each with its reason
     List(DeadletterArgs),
+    /// Show what a dead letter is: its reason, its size, and the names of its records
+    Show(Box<DeadletterShowArgs>),
     /// Send dead letters again, and remove those that are accepted
     Retry(Box<DeadletterRetryArgs>),
     /// Remove dead letters
@@ -149,6 +163,40 @@ pub struct DeadletterArgs {
     /// Ids as `list` prints them; without any, all
     #[arg(value_name = "ID")]
     pub ids: Vec<String>,
+}
+
+/// Which dead letter, and how it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct DeadletterShowArgs {
+    /// Its id, as `list` prints it
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// Write its bytes to stdout instead, unless the privacy settings hide what is in them
+    #[arg(long)]
+    pub raw: bool,
+    /// The options of the server
+    #[command(flatten)]
+    pub serve: ServeArgs,
+}
+
+/// Options of `completions`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(
+    after_help = "Example:\n  livekit-otel completions bash > /etc/bash_completion.d/livekit-otel"
+)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub shell: clap_complete::Shell,
+}
+
+/// Options of `man`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(after_help = "Example:\n  livekit-otel man serve > livekit-otel-serve.1")]
+pub struct ManArgs {
+    /// A command, and its subcommand if it has any
+    #[arg(value_name = "COMMAND")]
+    pub command: Vec<String>,
 }
 
 /// Which dead letters, and where they are sent.
@@ -330,6 +378,27 @@ impl Cli {
     }
 }
 
+fn status_url(text: &str) -> Result<Uri, &'static str> {
+    let uri = match url(text) {
+        Ok(uri) => uri,
+        Err(_) if text.starts_with("https://") => text.parse().map_err(|_| "must be a URL")?,
+        Err(_) => {
+            return Err("must be an http or https URL, such as https://127.0.0.1:9290/status");
+        }
+    };
+    if uri.path() != "/" {
+        return Ok(uri);
+    }
+    let mut parts = uri.into_parts();
+    parts.path_and_query = Some(http::uri::PathAndQuery::from_static("/status"));
+    Uri::from_parts(parts).map_err(|_| "must be a URL")
+}
+
+fn template(text: &str) -> Result<String, &'static str> {
+    let has_field = text.contains("{trace_id}");
+    has_field.then(|| text.to_owned()).ok_or("must have {trace_id} in it, where the id belongs")
+}
+
 fn room_sid(text: &str) -> Result<RoomSid, &'static str> {
     let sid = Some(text).filter(|text| text.starts_with("RM_")).and_then(RoomSid::new);
     sid.ok_or("must be a room's session id, RM_…")
@@ -371,12 +440,28 @@ mod tests {
     #[test]
     fn wrong_addresses_and_session_ids_are_wrong_usage() {
         assert_eq!(code(&["livekit-otel", "status", "--admin", "no address"]), 64);
+        for url in ["127.0.0.1:9290", "ftp://host/status", "https://", ""] {
+            assert_eq!(code(&["livekit-otel", "status", "--url", url]), 64, "{url}");
+        }
+        assert_eq!(code(&["livekit-otel", "status", "--ca", "ca.pem"]), 64);
+        assert_eq!(code(&["livekit-otel", "trace-id", "RM_1", "--url", "http://host/{id}"]), 64);
         assert_eq!(code(&["livekit-otel", "trace-id", "PA_1"]), 64);
         assert_eq!(code(&["livekit-otel", "trace-id", "RM_1", ""]), 64);
         let cli = Cli::read(["livekit-otel", "trace-id", "RM_1", "PA_1"]).unwrap();
         let Command::TraceId(args) = cli.command else { panic!("not trace-id") };
         assert_eq!(args.room.as_str(), "RM_1");
         assert_eq!(args.participant.as_ref().map(ParticipantSid::as_str), Some("PA_1"));
+    }
+
+    #[test]
+    fn the_url_of_a_ledger_has_its_path() {
+        for (given, expected) in [
+            ("http://[::1]:9293", "http://[::1]:9293/status"),
+            ("https://host/", "https://host/status"),
+            ("https://host/base/status?x=1", "https://host/base/status?x=1"),
+        ] {
+            assert_eq!(status_url(given).unwrap().to_string(), expected);
+        }
     }
 
     #[test]

@@ -56,3 +56,4 @@ pub mod observe;
 pub mod serve;
 pub mod source;
 pub mod ui;
+pub mod version;

@@ -1,4 +1,6 @@
-//! `livekit-otel deadletter`: lists, retries and removes the dead letters of a journal.
+//! `livekit-otel deadletter`: lists, shows, retries and removes the dead letters of a journal.
+
+mod show;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -11,7 +13,7 @@ use http_body_util::Full;
 use thiserror::Error;
 
 use super::{Failure, TIMEOUT};
-use crate::cli::{Deadletter, DeadletterArgs, DeadletterRetryArgs};
+use crate::cli::{Deadletter, DeadletterArgs, DeadletterRetryArgs, DeadletterShowArgs, ServeArgs};
 use crate::config::Config;
 use livekit_otel_durable::journal::{DeadLetter, Payload, dead_letter_files, read_dead_letter};
 use livekit_otel_durable::store::Directory;
@@ -22,6 +24,7 @@ use livekit_otel_livekit::post::SignedWebhook;
 use livekit_otel_livekit::{token, uploads, webhook};
 use livekit_otel_model::Source;
 use livekit_otel_model::printable::visible;
+use livekit_otel_model::privacy::{Content, Privacy};
 use livekit_otel_transport::{chain, client};
 
 /// Why dead letters can't be listed, retried or removed.
@@ -38,6 +41,19 @@ pub enum DeadLetterError {
     /// No dead letter has this id.
     #[error("there is no dead letter {0}")]
     UnknownId(String),
+    /// The dead letter was received, and may have what a setting hides.
+    #[error(
+        "{id} is kept as it was received, with what {setting} hides: only {setting}: plain writes it"
+    )]
+    Hidden {
+        /// Its id.
+        id: String,
+        /// The setting.
+        setting: &'static str,
+    },
+    /// A dead letter can't be read.
+    #[error("{0} can't be read: {1}")]
+    Unreadable(String, String),
     /// The output or a file can't be used.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -51,6 +67,7 @@ pub(super) async fn run(command: Deadletter) -> Result<(), Failure> {
     let find = |args: &DeadletterArgs| DeadLetterFiles::find(&args.journal_dir, &args.ids);
     match command {
         Deadletter::List(args) => find(&args)?.list(&mut out)?,
+        Deadletter::Show(args) => show(&args, &mut out)?,
         Deadletter::Drop(args) => find(&args)?.remove(&mut out)?,
         Deadletter::Retry(args) => retry(&args, &mut out).await?,
     }
@@ -58,13 +75,24 @@ pub(super) async fn run(command: Deadletter) -> Result<(), Failure> {
 }
 
 async fn retry(args: &DeadletterRetryArgs, out: &mut impl Write) -> Result<(), Failure> {
-    let config =
-        Config::load(&args.serve, &ProcessEnv).map_err(|errors| Failure::usage(&errors))?;
+    let (config, files) = configured(&args.serve, &args.ids)?;
+    Ok(files.retry(&config, out).await?)
+}
+
+fn show(args: &DeadletterShowArgs, out: &mut impl Write) -> Result<(), Failure> {
+    let (config, files) = configured(&args.serve, std::slice::from_ref(&args.id))?;
+    Ok(if args.raw { files.write_raw(&config, out)? } else { files.show(out)? })
+}
+
+// Those in the server's directory. LiveKit's keys sign webhooks and uploads alone, so there may be none.
+fn configured(args: &ServeArgs, ids: &[String]) -> Result<(Config, DeadLetterFiles), Failure> {
+    let config = Config::load_with_or_without_keys(args, &ProcessEnv)
+        .map_err(|errors| Failure::usage(&errors))?;
     let Some(journal) = &config.journal else {
         return Err(Failure::Usage("journal.dir: must be set".to_owned()));
     };
-    let files = DeadLetterFiles::find(&journal.directory, &args.ids)?;
-    Ok(files.retry(&config, out).await?)
+    let files = DeadLetterFiles::find(&journal.directory, ids)?;
+    Ok((config, files))
 }
 
 /// Dead letters in a journal's directory.
@@ -75,6 +103,10 @@ pub struct DeadLetterFiles {
 
 fn id(file: &Path) -> String {
     visible(&file.file_stem().unwrap_or_default().to_string_lossy()).into_owned()
+}
+
+fn read(file: &Path) -> Result<(DeadLetter, Bytes), DeadLetterError> {
+    read_dead_letter(file).map_err(|error| DeadLetterError::Unreadable(id(file), error.to_string()))
 }
 
 impl DeadLetterFiles {
@@ -122,6 +154,40 @@ impl DeadLetterFiles {
             }
         }
         Ok(())
+    }
+
+    /// Writes what each is, without what could be personal.
+    ///
+    /// # Errors
+    /// If a file can't be read, and those of `out`.
+    pub fn show(&self, out: &mut impl Write) -> Result<(), DeadLetterError> {
+        for file in &self.files {
+            let (letter, payload) = read(file)?;
+            show::write(&id(file), file, &letter, &payload, out)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the bytes of each. What was to be sent to the collector has passed the privacy settings; what was
+    /// received has not.
+    ///
+    /// # Errors
+    /// If a file can't be read, or was received and the settings hide what it may have; and those of `out`.
+    pub fn write_raw(&self, config: &Config, out: &mut impl Write) -> Result<(), DeadLetterError> {
+        for file in &self.files {
+            let (letter, payload) = read(file)?;
+            if let Payload::Input(source) = letter.payload {
+                let hidden = |setting| Err(DeadLetterError::Hidden { id: id(file), setting });
+                if !matches!(config.export.privacy, Privacy::Plain) {
+                    return hidden("privacy.pii");
+                }
+                if source.is_upload() && config.content != Content::Plain {
+                    return hidden("privacy.content");
+                }
+            }
+            out.write_all(&payload)?;
+        }
+        Ok(out.flush()?)
     }
 
     /// Removes them.

@@ -7,6 +7,7 @@ pub mod deadletter;
 mod demo;
 mod doctor;
 mod flags;
+mod manual;
 mod replay;
 mod serve;
 mod simulate;
@@ -81,6 +82,8 @@ pub async fn run(command: Command) -> Result<(), Failure> {
         Command::Doctor(args) => Box::pin(doctor::run(&args)).await,
         Command::Status(args) => status::run(&args).await,
         Command::TraceId(args) => trace_id::run(&args),
+        Command::Completions(args) => manual::completions(&args),
+        Command::Man(args) => manual::man(&args),
         Command::Deadletter(command) => Box::pin(deadletter::run(command)).await,
     }
 }

@@ -8,6 +8,7 @@ use crate::cli::ServeArgs;
 use crate::config::{Checked, Config, Errors};
 use crate::observe;
 use crate::serve::{self, Outcome};
+use crate::version;
 use livekit_otel_export::configure::ProcessEnv;
 use livekit_otel_ledger::report::render_ledger;
 
@@ -20,6 +21,8 @@ pub(super) async fn run(args: &ServeArgs) -> Result<(), Failure> {
     }
     let own_traces = checked.config.observe_traces.then_some(&checked.config.export);
     let log = observe::init_logging(&checked.config.log, own_traces)?;
+    let (version, build) = (env!("CARGO_PKG_VERSION"), version::BUILD);
+    tracing::info!(version, build, "livekit-otel starts");
     checked.log();
     let config = checked.config;
     let report = match serve::run(config, || load().map(|config| config.keys)).await? {

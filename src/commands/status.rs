@@ -1,7 +1,9 @@
-//! `livekit-otel status`: the ledger of a running server.
+//! `livekit-otel status`: the ledger of a running server, and what does not work.
 
 use std::error::Error;
-use std::io::Write;
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
 
 use http::uri::Authority;
 use http::{Request, StatusCode, Uri};
@@ -12,17 +14,21 @@ use tokio::time::timeout;
 
 use super::{Failure, TIMEOUT};
 use crate::cli::StatusArgs;
+use livekit_otel_ledger::health::{Delivering, Report};
 use livekit_otel_ledger::report::render_ledger;
 use livekit_otel_ledger::status::Status;
-use livekit_otel_transport::client;
+use livekit_otel_model::event::Time;
+use livekit_otel_model::printable::visible;
+use livekit_otel_transport::client::{self, Client};
+use livekit_otel_transport::hint::{Attempt, Protocol, hint};
 
 const MAX_ANSWER: usize = 1 << 20;
 
 /// A server's ledger can't be read.
 #[derive(Debug, Error)]
-#[error("{uri} did not return a ledger")]
+#[error("{attempted} did not return a ledger{}", advice(.source, .attempted))]
 pub struct StatusError {
-    uri: Uri,
+    attempted: Attempt,
     source: Reason,
 }
 
@@ -30,6 +36,8 @@ pub struct StatusError {
 enum Reason {
     #[error(transparent)]
     Request(#[from] http::Error),
+    #[error("TLS can't be set up: {0}")]
+    Tls(String),
     #[error("the request failed")]
     NoAnswer(#[from] hyper_util::client::legacy::Error),
     #[error("no answer in time")]
@@ -42,19 +50,41 @@ enum Reason {
     Format(#[source] serde_json::Error),
 }
 
+// The likely reason, and what to do.
+fn advice(reason: &Reason, attempted: &Attempt) -> String {
+    let text = match reason {
+        Reason::Status(StatusCode::NOT_FOUND) => Some(
+            "The admin listener has /status (listen.admin); the webhook listener has it with \
+             listen.status_on_webhooks"
+                .to_owned(),
+        ),
+        reason => hint(reason, attempted),
+    };
+    text.map(|text| format!(" ({})", text.trim_end_matches('.'))).unwrap_or_default()
+}
+
 /// Requests the ledger from the server whose admin listener is at `admin`.
 ///
 /// # Errors
 /// If the server can't be reached, or the answer is not a ledger.
 pub async fn fetch(admin: &Authority) -> Result<Status, StatusError> {
-    let path = format!("http://{admin}/status");
-    let uri: Uri = path.parse().unwrap_or_default();
-    read(&uri).await.map_err(|source| StatusError { uri, source })
+    let url = format!("http://{admin}/status");
+    fetch_url(&url.parse().unwrap_or_default(), None).await
 }
 
-async fn read(uri: &Uri) -> Result<Status, Reason> {
+/// Requests the ledger from a URL; over TLS it trusts the certificates in `ca`, or those of the system.
+///
+/// # Errors
+/// If the server can't be reached, or the answer is not a ledger.
+pub async fn fetch_url(url: &Uri, ca: Option<&Path>) -> Result<Status, StatusError> {
+    let attempted = Attempt::new(url, Protocol::Http);
+    read(url, ca).await.map_err(|source| StatusError { attempted, source })
+}
+
+async fn read(uri: &Uri, ca: Option<&Path>) -> Result<Status, Reason> {
     let request = Request::get(uri).body(Full::default())?;
-    let (head, body) = timeout(TIMEOUT, client::plain().request(request)).await??.into_parts();
+    let client = client(uri, ca)?;
+    let (head, body) = timeout(TIMEOUT, client.request(request)).await??.into_parts();
     if head.status != StatusCode::OK {
         return Err(Reason::Status(head.status));
     }
@@ -63,13 +93,135 @@ async fn read(uri: &Uri) -> Result<Status, Reason> {
     serde_json::from_slice(&body.to_bytes()).map_err(Reason::Format)
 }
 
+fn client(uri: &Uri, ca: Option<&Path>) -> Result<Client, Reason> {
+    let is_https = uri.scheme_str() == Some("https");
+    #[cfg(feature = "tls")]
+    if let Some(ca) = ca.filter(|_| is_https) {
+        let tls = livekit_otel_transport::tls::Tls::default().with_ca(ca);
+        let config = tls.for_http().map_err(|error| Reason::Tls(super::chain(&error)))?;
+        return Ok(client::trusting(config));
+    }
+    #[cfg(not(feature = "tls"))]
+    if is_https || ca.is_some() {
+        return Err(Reason::Tls("this build has no TLS".to_owned()));
+    }
+    client::new(is_https).map_err(|error| Reason::Tls(super::chain(&error)))
+}
+
 pub(super) async fn run(args: &StatusArgs) -> Result<(), Failure> {
-    let mut out = std::io::stdout();
-    let status = fetch(&args.admin).await?;
+    let mut out = io::stdout();
+    let status = match &args.url {
+        Some(url) => fetch_url(url, args.ca.as_deref()).await?,
+        None => fetch(&args.admin).await?,
+    };
     if args.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&status)?)?;
+    } else {
+        render_ledger(&status.ledger, &mut out, 80)?;
+        render_health(&status.health, &mut out)?;
+    }
+    // A container's health check runs this: to start it again mends no collector and no disk.
+    Ok(status.ledger.check()?)
+}
+
+fn render_health(health: &Report, out: &mut impl Write) -> io::Result<()> {
+    if *health == Report::default() {
         return Ok(());
     }
-    render_ledger(&status.ledger, &mut out, 80)?;
-    Ok(status.ledger.check()?)
+    writeln!(out)?;
+    match &health.intake {
+        None => writeln!(out, "  ready: input is accepted")?,
+        Some(paused) => {
+            let (reason, text) = (paused.reason, visible(&paused.text));
+            writeln!(out, "  NOT ready since {}: {reason}: {text}", at(paused.since))?;
+        }
+    }
+    for delivering in &health.delivery {
+        render_delivery(delivering, out)?;
+    }
+    for refused in &health.refusals {
+        let (source, reason, text) =
+            (refused.source.as_str(), visible(&refused.reason), visible(&refused.text));
+        writeln!(out, "  refused {source}: {reason}, last at {}: {text}", at(refused.last))?;
+    }
+    Ok(())
+}
+
+fn render_delivery(delivering: &Delivering, out: &mut impl Write) -> io::Result<()> {
+    let Delivering { signal, target, protocol, failing, refused, warning } = delivering;
+    let (signal, target) = (signal.as_str(), visible(target));
+    match failing {
+        None => writeln!(out, "  {signal} are delivered to {target} ({protocol})")?,
+        Some(failing) => {
+            let (cause, since) = (visible(&failing.cause), at(failing.since));
+            let hint = failing.hint.as_ref().map(|hint| format!(". {}", visible(hint)));
+            let hint = hint.unwrap_or_default();
+            writeln!(
+                out,
+                "  {signal} NOT delivered to {target} ({protocol}) since {since}: {cause}{hint}"
+            )?;
+        }
+    }
+    if let Some(warning) = warning {
+        let (words, since) = (visible(&warning.words), at(warning.at));
+        writeln!(out, "  {signal}: {target} warns, last at {since}: {words}")?;
+    }
+    if let Some(refused) = refused {
+        let (records, cause) = (refused.records, visible(&refused.cause));
+        writeln!(
+            out,
+            "  {signal}: {records} refused by {target}, last at {}: {cause}",
+            at(refused.at)
+        )?;
+    }
+    Ok(())
+}
+
+fn at(time: Time) -> String {
+    let time = UNIX_EPOCH + Duration::from_nanos(time.nanos());
+    humantime::format_rfc3339_seconds(time).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use livekit_otel_ledger::Refused;
+    use livekit_otel_ledger::health::{Health, NotReady};
+    use livekit_otel_model::{Signal, Source};
+
+    fn time(seconds: i64) -> Time {
+        Time::from_secs(1_795_406_960 + seconds).unwrap()
+    }
+
+    fn rendered(health: &Report) -> String {
+        let mut text = Vec::new();
+        render_health(health, &mut text).unwrap();
+        String::from_utf8(text).unwrap()
+    }
+
+    #[test]
+    fn what_does_not_work_is_shown() {
+        let health = Health::default();
+        health.set_target(Signal::Traces, "collector:4317", "grpc");
+        health.set_target(Signal::Logs, "collector:4317", "grpc");
+        health.set_intake(time(0), Some((NotReady::DiskFull, "0 bytes left".to_owned())));
+        health.delivery_failed(Signal::Logs, time(1), "refu\x1bsed", Some("Is it running?"));
+        health.records_refused(Signal::Traces, time(2), 7, "no such tenant");
+        health.records_warned(Signal::Traces, time(2), "soon");
+        health.refused(Source::Webhook, Refused::Signature, time(3), "the secret differs");
+        let expected = "
+  NOT ready since 2026-11-23T04:09:20Z: disk_full: 0 bytes left
+  traces are delivered to collector:4317 (grpc)
+  traces: collector:4317 warns, last at 2026-11-23T04:09:22Z: soon
+  traces: 7 refused by collector:4317, last at 2026-11-23T04:09:22Z: no such tenant
+  logs NOT delivered to collector:4317 (grpc) since 2026-11-23T04:09:21Z: refu\u{fffd}sed. Is it running?
+  refused webhook: signature, last at 2026-11-23T04:09:23Z: the secret differs
+";
+        assert_eq!(rendered(&health.report()), expected);
+    }
+
+    #[test]
+    fn a_server_that_reports_no_health_has_no_lines_for_it() {
+        assert_eq!(rendered(&Report::default()), "");
+    }
 }

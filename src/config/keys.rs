@@ -8,6 +8,8 @@ use livekit_otel_export::configure::schema::Verbatim;
 use livekit_otel_export::configure::{Found, Problem, Reader};
 use livekit_otel_livekit::keys::Keys;
 
+/// The place of the error that there are no keys.
+pub(super) const MISSING: &str = "LiveKit's API keys";
 const KEYS: &str = "LIVEKIT_KEYS";
 const KEY: &str = "LIVEKIT_API_KEY";
 const SECRET: &str = "LIVEKIT_API_SECRET";
@@ -43,7 +45,7 @@ pub(super) fn read(
     api_key(file, reader, &mut keys);
     if keys.is_empty() && reader.problems.len() == wrong_before {
         reader.wrong(
-            "LiveKit's API keys",
+            MISSING,
             format!(
                 "none given: set livekit.keys in the file, or {KEYS}=\"key: secret\", \
                  or {KEY} and {SECRET}"
@@ -80,7 +82,8 @@ fn trimmed(text: Option<&Verbatim>) -> Option<String> {
 // Errors do not show the entries: one could be a secret by mistake.
 fn restrict_streams(listed: Option<&[Verbatim]>, reader: &mut Reader<'_>, keys: &mut Keys) {
     const LISTED: &str = "listen.grpc_keys";
-    let Some(listed) = listed else { return };
+    // Without keys there is an error already.
+    let Some(listed) = listed.filter(|_| !keys.is_empty()) else { return };
     if listed.is_empty() {
         reader.wrong_setting(LISTED, "must name one of LiveKit's API keys");
     }

@@ -104,6 +104,18 @@ impl Config {
         finished(config, reader)
     }
 
+    /// Like [`Config::load`], but LiveKit's keys may be missing: for a command that needs them only for a
+    /// part of its work.
+    ///
+    /// # Errors
+    /// All errors but that of missing keys.
+    pub fn load_with_or_without_keys(args: &ServeArgs, env: &dyn Env) -> Result<Self, Errors> {
+        let mut reader = Reader::new(env);
+        let config = with_file(args, &mut reader);
+        reader.problems.retain(|problem| problem.at != keys::MISSING);
+        finished(config, reader)
+    }
+
     /// Like [`Config::load`], from a file's text.
     #[cfg(feature = "fuzzing")]
     pub(crate) fn from_text(text: &str, env: &dyn Env) -> Result<Self, Errors> {

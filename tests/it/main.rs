@@ -11,6 +11,7 @@ mod binary;
 mod calls;
 mod capture;
 mod check;
+mod cli;
 mod counted;
 mod dashboards;
 mod departures;

@@ -19,6 +19,7 @@ pub use super::streams::StreamError;
 use super::streams::{self, Stream};
 pub use super::uploads::UploadError;
 use super::uploads::Uploads;
+use livekit_otel_livekit::post::ATTEMPT;
 use livekit_otel_livekit::{self as livekit, Unreadable};
 use livekit_otel_model::Source;
 use livekit_otel_transport::client;
@@ -188,7 +189,8 @@ impl<'a> Replaying<'a> {
             .collect();
         if !of_streams.is_empty() {
             reach(&streams::address(self.to), &self.to.analytics).await?;
-            let channel = client::channel(&Endpoint::from(self.to.analytics.clone()));
+            let endpoint = Endpoint::from(self.to.analytics.clone()).connect_timeout(ATTEMPT);
+            let channel = client::channel(&endpoint);
             for (source, path) in of_streams {
                 let stream = Stream::open(kind(source), path, channel.clone(), self.to);
                 self.streams.push((source, stream));

@@ -202,6 +202,7 @@ struct Worker {
 impl Worker {
     async fn run(mut self) -> Result<(), StreamError> {
         loop {
+            let began = Instant::now();
             let (sent, answer) = self.stream().await;
             match answer {
                 Ok(()) => {
@@ -212,7 +213,13 @@ impl Worker {
                         return Ok(());
                     }
                 }
+                // The last one was empty.
+                Err(_) if self.is_closed && self.unacknowledged.is_empty() => return Ok(()),
                 Err(error) => {
+                    // It was open, and had nothing to be acknowledged.
+                    if sent == 0 && began.elapsed() >= LASTS {
+                        self.patience.recovered();
+                    }
                     let pause = self.patience.pause(None).filter(|_| !error.is_for_good());
                     let Some(pause) = pause else { return Err(error) };
                     self.notices.note(&self.to, &error.to_string());
@@ -251,9 +258,8 @@ impl Worker {
             tokio::select! {
                 early = &mut answer => return (sent, Err(self.too_early(early))),
                 taken = outgoing.send(self.unacknowledged[sent].clone()) => {
-                    // Otherwise the answer says why.
                     if taken.is_err() {
-                        break;
+                        return (sent, Err(self.too_early(answer.await)));
                     }
                     sent += 1;
                 }

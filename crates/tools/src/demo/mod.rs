@@ -4,6 +4,7 @@
 
 pub mod answers;
 mod collector;
+pub mod content;
 mod counts;
 pub mod progress;
 mod quality;
