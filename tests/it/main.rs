@@ -10,6 +10,7 @@ mod behaviour;
 mod binary;
 mod calls;
 mod capture;
+mod cases;
 mod check;
 mod cli;
 mod counted;

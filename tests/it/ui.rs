@@ -14,6 +14,7 @@ use livekit_otel_tools::demo::Collector;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::port::unused_address;
 use crate::replayed::both;
 use crate::said::SAID;
 use crate::serve::{KEY, SECRET, config, replay_to, stop, the_capture};
@@ -203,6 +204,32 @@ async fn what_failed_is_found_in_all_rooms_by_what_is_shown() {
         let outside = get(to, "/ui/outside").await;
         assert!(outside.status == 200 && outside.body.contains("None yet."), "{}", outside.body);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_page_says_what_does_not_work_until_it_works() {
+    let address = unused_address();
+    let ui = Some("127.0.0.1:0".parse().unwrap());
+    let server =
+        Server::start(Config { ui, ..config(&format!("http://{address}")) }).await.unwrap();
+    let to = at(&server);
+    assert_eq!(ask(server.http(), "POST", "/webhook", Some("127.0.0.1")).await.status, 401);
+    let capture = the_capture();
+    replay_to(&server, &Capture { lines: capture.lines[..70].to_vec() }).await;
+    let away = format!("are not delivered</strong> to <code><bdi>{address}</bdi>");
+    for path in ["/ui", ROOM, "/ui/failures", "/ui/outside", "/ui/delivery", "/ui/nothing"] {
+        when(to, path, &["class=\"banner\"", &away, "webhook: <code><bdi>no_token</bdi>"]).await;
+    }
+    let collector = Collector::start_on(address).await.unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while get(to, "/ui").await.body.contains("not delivered") {
+        assert!(Instant::now() < deadline, "the banner stays");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // A refused request is mentioned for a while.
+    assert!(get(to, "/ui").await.body.contains("no_token"));
+    stop(server).await;
+    drop(collector);
 }
 
 #[tokio::test(flavor = "multi_thread")]

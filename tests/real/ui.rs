@@ -4,6 +4,7 @@
 //!
 //! Screenshots are in `target/tmp/ui/screenshots`, to be looked at. `CHROMIUM` names another browser.
 
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -35,8 +36,13 @@ fn the_page_is_read_by_eye_by_ear_and_with_the_keyboard() {
     let Some((browser, made)) = or_say("NO PAGE IN A REAL BROWSER", built()) else { return };
     let directory = tempfile::tempdir().unwrap();
     let config = directory.path().join("livekit-otel.yaml");
-    let text = "listen: {http: '127.0.0.1:0', grpc: '127.0.0.1:0', ui: '127.0.0.1:0'}\n\
-                session: {linger: 1s}\n";
+    // Nothing listens at the collector's address, as the port stays bound.
+    let bound = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let collector = bound.local_addr().unwrap();
+    let text = format!(
+        "listen: {{http: '127.0.0.1:0', grpc: '127.0.0.1:0', ui: '127.0.0.1:0'}}\n\
+         session: {{linger: 1s}}\nexport: {{endpoint: 'http://{collector}', timeout: 1s}}\n"
+    );
     std::fs::write(&config, text).unwrap();
     let program = Program::start(&config);
     let line = program.log.iter().find(|line| line.contains("serving the live view")).unwrap();
@@ -50,6 +56,7 @@ fn the_page_is_read_by_eye_by_ear_and_with_the_keyboard() {
     let halves =
         ["server", "agents"].map(|half| format!("tests/captures/agents/ordinary.{half}.jsonl"));
     replay(&program, &halves.each_ref().map(String::as_str));
+    unsigned(&program.http);
     let mut simulation = simulate(&program);
     let check = Command::new("node")
         .arg("check.mjs")
@@ -65,11 +72,23 @@ fn the_page_is_read_by_eye_by_ear_and_with_the_keyboard() {
     let failed = String::from_utf8_lossy(&check.stderr);
     assert!(check.status.success(), "{printed}{failed}");
     let seen: serde_json::Value = serde_json::from_str(printed.lines().last().unwrap()).unwrap();
-    let counts = ["pages", "looks", "checks", "tabs", "links", "tables", "images", "fields"];
-    let least = [8, 40, 700, 150, 90, 20, 24, 9];
+    let counts =
+        ["pages", "looks", "checks", "tabs", "links", "tables", "images", "fields", "banners"];
+    let least = [8, 40, 700, 150, 90, 20, 24, 9, 40];
     for (count, least) in counts.into_iter().zip(least) {
         assert!(seen[count].as_u64().unwrap() >= least, "{count}: {seen}");
     }
+}
+
+// A webhook without a token.
+fn unsigned(to: &str) {
+    let mut stream = std::net::TcpStream::connect(to).unwrap();
+    let head =
+        "POST /webhook HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}";
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
 }
 
 fn sender(program: &Program, args: &[&str]) -> Command {

@@ -174,7 +174,7 @@ fn refused(it: &RefusedRequests, context: &Context) -> Markup {
             @else { "✗ Requests are refused" }
         }
         ", " (it.source.as_str()) ": " code { (name(&it.reason)) } ", "
-        (grouped(times)) " since the start, the last at " (utc(it.last)) ". "
+        (grouped(times)) " since the start, the last at " (utc(it.last)) ": "
         (sentence(&it.text))
     }
 }

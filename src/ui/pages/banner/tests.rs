@@ -68,9 +68,9 @@ fn each_problem_is_a_line_with_its_cause_its_time_and_what_to_do() {
          at collector:4317: resource has no service.name",
         "⚠ The collector accepts logs with a warning, the last at 2026-11-23 04:09:30, at collector:4317: the field x \
          is deprecated",
-        "✗ Requests to LiveKit's API fail, api: unauthorized, 0 since the start, the last at 2026-11-23 04:09:48. \
+        "✗ Requests to LiveKit's API fail, api: unauthorized, 0 since the start, the last at 2026-11-23 04:09:48: \
          the key is not known to it",
-        "✗ Requests are refused, webhook: signature, 2 since the start, the last at 2026-11-23 04:01:30. is the \
+        "✗ Requests are refused, webhook: signature, 2 since the start, the last at 2026-11-23 04:01:30: is the \
          secret the same on both sides?",
     ];
     assert_eq!(lines(&broken()), wanted);
