@@ -37,17 +37,9 @@ pub enum InitError {
     /// The exporter of the program's own traces can't be built.
     #[error("the program's own traces can't be sent")]
     Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
-    /// A PEM file for the traces' target can't be read.
-    #[error("the program's own traces can't be sent: {path} can't be read: {kind}")]
-    Certificate {
-        /// The file.
-        path: String,
-        /// The reason.
-        kind: std::io::ErrorKind,
-    },
-    /// Own traces over HTTP don't support TLS.
-    #[error("the program's own traces can't be sent over http/protobuf with https: use grpc")]
-    HttpsWithoutGrpc,
+    /// The traces' target can't be used.
+    #[error("the program's own traces can't be sent")]
+    Target(#[from] export::StartError),
     /// There is no tokio runtime to send own traces on.
     #[error("the program's own traces need a tokio runtime")]
     NoRuntime,

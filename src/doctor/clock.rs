@@ -11,7 +11,9 @@ use super::api::attempt;
 use super::check::{Check, millis, no_answer, words};
 use super::http::{Got, get};
 use crate::config::Config;
+use livekit_otel_export as export;
 use livekit_otel_export::settings::{Protocol, Target};
+use livekit_otel_model::Signal;
 use livekit_otel_transport::chain;
 use livekit_otel_transport::client::{self, Routed};
 use livekit_otel_transport::hint::Attempt;
@@ -71,27 +73,8 @@ async fn ask(
     }
 }
 
-#[cfg(feature = "tls")]
 fn of_target(target: &Target) -> Result<Routed, String> {
-    use hyper_util::client::legacy::Client as Legacy;
-    use hyper_util::rt::TokioExecutor;
-    use livekit_otel_transport::certificates::{self, TlsError};
-    use livekit_otel_transport::dial::Dialer;
-
-    let config = match target.endpoint.scheme_str() {
-        Some("https") => target.tls.for_http(),
-        _ => certificates::none().map_err(TlsError::from),
-    };
-    let config = config.map_err(|error| chain(&error))?;
-    let dialer = Dialer::new(client::tcp(), target.route.proxy());
-    let connector = client::with_tls(dialer.map_err(|error| chain(&error))?, config);
-    let client = Legacy::builder(TokioExecutor::new()).build(connector);
-    Ok(Routed::new(client, &target.route))
-}
-
-#[cfg(not(feature = "tls"))]
-fn of_target(target: &Target) -> Result<Routed, String> {
-    client::routed(false, &target.route).map_err(|error| chain(&error))
+    export::client(Signal::Traces, target).map_err(|error| chain(&error))
 }
 
 // Compares this machine's clock with that of `what`.

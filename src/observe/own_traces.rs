@@ -1,10 +1,14 @@
-//! The program's own traces, sent by the SDK's exporter.
+//! The program's own traces, sent by the SDK's exporter over connections like those of the telemetry.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
 use opentelemetry::KeyValue;
+use opentelemetry_http::{HttpClient, HttpError};
 use opentelemetry_otlp::{
     Protocol as OtlpProtocol, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig,
     tonic_types::metadata::MetadataMap,
@@ -15,7 +19,10 @@ use opentelemetry_sdk::trace::{self, SdkTracerProvider, SpanData};
 use tokio::runtime::Handle;
 
 use super::InitError;
+use livekit_otel_export as export;
 use livekit_otel_export::settings::{Protocol, Settings, Target};
+use livekit_otel_model::Signal;
+use livekit_otel_transport::client::{self, Routed};
 
 /// Sends spans in batches to the target of the traces.
 pub(super) fn provider(settings: &Settings) -> Result<SdkTracerProvider, InitError> {
@@ -34,36 +41,16 @@ pub(super) fn provider(settings: &Settings) -> Result<SdkTracerProvider, InitErr
 
 fn grpc(target: &Target) -> Result<SpanExporter, InitError> {
     let headers = target.headers.0.iter().cloned().collect();
-    let builder = SpanExporter::builder()
+    Ok(SpanExporter::builder()
         .with_tonic()
         .with_protocol(OtlpProtocol::Grpc)
-        .with_endpoint(target.endpoint.to_string())
+        .with_channel(export::channel(Signal::Traces, target)?)
         .with_timeout(target.timeout)
-        .with_metadata(MetadataMap::from_headers(headers));
-    #[cfg(feature = "tls")]
-    let builder = match tls(target)? {
-        Some(tls) => builder.with_tls_config(tls),
-        None => builder,
-    };
-    Ok(builder.build()?)
-}
-
-#[cfg(feature = "tls")]
-fn tls(target: &Target) -> Result<Option<tonic::transport::ClientTlsConfig>, InitError> {
-    if target.endpoint.scheme_str() != Some("https") {
-        return Ok(None);
-    }
-    target.tls.for_grpc().map(Some).map_err(|unusable| InitError::Certificate {
-        path: unusable.path().display().to_string(),
-        kind: unusable.kind(),
-    })
+        .with_metadata(MetadataMap::from_headers(headers))
+        .build()?)
 }
 
 fn http(target: &Target) -> Result<SpanExporter, InitError> {
-    // The exporter's default hyper client does not support TLS.
-    if target.endpoint.scheme_str() == Some("https") {
-        return Err(InitError::HttpsWithoutGrpc);
-    }
     // The exporter percent-decodes header values.
     let header = |(name, value): &(http::HeaderName, http::HeaderValue)| {
         let value = value.to_str().ok()?.replace('%', "%25");
@@ -72,11 +59,36 @@ fn http(target: &Target) -> Result<SpanExporter, InitError> {
     let headers: HashMap<_, _> = target.headers.0.iter().filter_map(header).collect();
     Ok(SpanExporter::builder()
         .with_http()
+        .with_http_client(Client {
+            inner: export::client(Signal::Traces, target)?,
+            timeout: target.timeout,
+        })
         .with_protocol(OtlpProtocol::HttpBinary)
         .with_endpoint(target.endpoint.to_string())
         .with_timeout(target.timeout)
         .with_headers(headers)
         .build()?)
+}
+
+/// The client of the telemetry's exporter: the SDK's own knows neither certificates nor proxies.
+#[derive(Debug)]
+struct Client {
+    inner: Routed,
+    timeout: Duration,
+}
+
+#[tonic::async_trait]
+impl HttpClient for Client {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let exchange = async {
+            let answer = self.inner.request(request.map(Full::new)).await?;
+            let (head, body) = answer.into_parts();
+            // The status is enough, where the body is too long.
+            let body = client::read(body, self.timeout).await.unwrap_or_default();
+            Ok(Response::from_parts(head, body))
+        };
+        tokio::time::timeout(self.timeout, exchange).await?
+    }
 }
 
 /// Enters a runtime to export: the batch processor has a thread of its own, and hyper's client needs a

@@ -54,6 +54,7 @@ mod points;
 mod port;
 mod privacy;
 mod private;
+mod proxied;
 #[path = "../crash/random.rs"]
 #[allow(dead_code)] // the crash test uses all of it
 mod random;

@@ -41,3 +41,4 @@ pub use error::{Cause, SendError, StartError};
 pub use exporter::{Exporter, Undelivered};
 pub use outbox::{OutboxSettings, Saved};
 pub use settings::Settings;
+pub use transport::{channel, client};

@@ -32,17 +32,7 @@ pub(crate) struct Grpc {
 
 impl Grpc {
     pub(super) fn new(signal: Signal, target: &Target) -> Result<Self, StartError> {
-        let mut endpoint = Endpoint::from(target.endpoint.clone())
-            .connect_timeout(target.timeout)
-            // TCP would keep a silent connection for a quarter of an hour.
-            .http2_keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_timeout(KEEP_ALIVE)
-            .http2_max_header_list_size(MAX_HEADERS);
-        if target.endpoint.scheme_str() == Some("https") {
-            endpoint = with_tls(endpoint, signal, target)?;
-        }
-        let channel = client::routed_channel(&endpoint, &target.route)
-            .map_err(|error| StartError::tls(signal, error))?;
+        let channel = channel(signal, target)?;
         let mut headers = http::HeaderMap::new();
         for (name, value) in &target.headers.0 {
             headers.append(name.clone(), value.clone());
@@ -78,6 +68,19 @@ impl Grpc {
         let path = PathAndQuery::from_static(self.path);
         Ok(grpc.unary(request, path, RawCodec).await?.into_inner())
     }
+}
+
+pub(super) fn channel(signal: Signal, target: &Target) -> Result<Channel, StartError> {
+    let mut endpoint = Endpoint::from(target.endpoint.clone())
+        .connect_timeout(target.timeout)
+        // TCP would keep a silent connection for a quarter of an hour.
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
+        .http2_max_header_list_size(MAX_HEADERS);
+    if target.endpoint.scheme_str() == Some("https") {
+        endpoint = with_tls(endpoint, signal, target)?;
+    }
+    client::routed_channel(&endpoint, &target.route).map_err(|error| StartError::tls(signal, error))
 }
 
 fn path(signal: Signal) -> &'static str {

@@ -37,9 +37,8 @@ impl Http {
         for (name, value) in &target.headers.0 {
             headers.append(name.clone(), value.clone());
         }
-        let client = Client::builder(TokioExecutor::new()).build(connector(signal, target)?);
         Ok(Self {
-            client: Routed::new(client, &target.route),
+            client: client(signal, target)?,
             endpoint: target.endpoint.clone(),
             attempted: target.attempt(),
             headers,
@@ -89,6 +88,11 @@ impl Http {
         };
         Ok(self.client.request(request.body(Full::new(body))?).await?)
     }
+}
+
+pub(super) fn client(signal: Signal, target: &Target) -> Result<Routed, StartError> {
+    let client = Client::builder(TokioExecutor::new()).build(connector(signal, target)?);
+    Ok(Routed::new(client, &target.route))
 }
 
 fn gzip(body: &[u8]) -> std::io::Result<Bytes> {

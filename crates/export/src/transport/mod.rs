@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
+use tonic::transport::Channel;
 
 use files::Files;
 
@@ -16,6 +17,23 @@ use crate::error::StartError;
 use crate::settings::{Protocol, Target};
 use livekit_otel_model::Signal;
 use livekit_otel_transport::chain;
+use livekit_otel_transport::client::Routed;
+
+/// A gRPC channel to a signal's target, with its certificates and by its route: for another exporter of that signal.
+///
+/// # Errors
+/// If the certificates can't be used.
+pub fn channel(signal: Signal, target: &Target) -> Result<Channel, StartError> {
+    grpc::channel(signal, target)
+}
+
+/// An HTTP client for a signal's target, like [`channel`].
+///
+/// # Errors
+/// If the certificates can't be used.
+pub fn client(signal: Signal, target: &Target) -> Result<Routed, StartError> {
+    http::client(signal, target)
+}
 
 /// Sends the requests of one signal to its collector.
 #[derive(Debug)]
