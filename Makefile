@@ -5,7 +5,7 @@ CARGO_DENY_VERSION := 0.20.2
 CARGO_FUZZ_VERSION := 0.13.2
 export CARGO_TERM_COLOR ?= auto
 # The tests that `cargo test` leaves out: they need more than Rust.
-REAL := --test real --test stack
+REAL := --test real --test stack --test planted
 
 .PHONY: ci fmt lint test test-real doc package deny demo stack bench fuzz soak
 
@@ -30,7 +30,7 @@ test:
 	$(CARGO) test --locked
 
 # Runs the tests that need Go (LiveKit's server and clients, a collector, Prometheus, Jaeger, Helm), Java with
-# Maven (Kafka), Node with Chromium (the page), Python with venv and Node (LiveKit's agents), Redis (SIP calls), or
+# Maven (Kafka), Node with Chromium (the page), Python with venv and Node (LiveKit's agents), Python with openssl (planted faults), Redis (SIP calls), or
 # systemd (the unit). A test prints what it does not find; REQUIRE_REAL=1 makes that a failure. The first run builds for
 # about 25 minutes.
 test-real:
