@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
+use livekit_otel_transport::client::GrpcChannel;
 use livekit_token::AccessTokenError;
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
 use super::destination::{Destination, Failure, Notices, Patience};
@@ -124,7 +124,7 @@ impl Stream {
     pub(crate) fn open(
         kind: &'static str,
         path: &'static str,
-        channel: Channel,
+        channel: GrpcChannel,
         to: &Destination,
     ) -> Self {
         let (messages, waiting) = mpsc::channel(WAITING);
@@ -186,7 +186,7 @@ async fn ended(task: &mut JoinHandle<Result<(), StreamError>>) -> Result<(), Str
 struct Worker {
     kind: &'static str,
     path: PathAndQuery,
-    channel: Channel,
+    channel: GrpcChannel,
     to: Attempt,
     key: String,
     secret: String,
@@ -299,11 +299,11 @@ impl Worker {
 }
 
 async fn answer(
-    channel: Channel,
+    channel: GrpcChannel,
     path: PathAndQuery,
     request: Request<ReceiverStream<Bytes>>,
 ) -> Result<(), Status> {
     let mut grpc = tonic::client::Grpc::new(ByStatus(channel));
-    grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
+    grpc.ready().await.map_err(Status::from_error)?;
     grpc.client_streaming(request, path, RawCodec).await.map(|_| ())
 }
