@@ -139,6 +139,11 @@ impl GrpcChannel {
         let seen = connector.seen();
         Self { channel: endpoint.connect_with_connector_lazy(connector), seen }
     }
+
+    /// The channel, with tonic's own errors.
+    pub fn into_inner(self) -> Channel {
+        self.channel
+    }
 }
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -70,7 +70,7 @@ impl Grpc {
     }
 }
 
-pub(super) fn channel(signal: Signal, target: &Target) -> Result<Channel, StartError> {
+pub(super) fn channel(signal: Signal, target: &Target) -> Result<GrpcChannel, StartError> {
     let mut endpoint = Endpoint::from(target.endpoint.clone())
         .connect_timeout(target.timeout)
         // TCP would keep a silent connection for a quarter of an hour.

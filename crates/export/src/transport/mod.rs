@@ -24,7 +24,7 @@ use livekit_otel_transport::client::Routed;
 /// # Errors
 /// If the certificates can't be used.
 pub fn channel(signal: Signal, target: &Target) -> Result<Channel, StartError> {
-    grpc::channel(signal, target)
+    Ok(grpc::channel(signal, target)?.into_inner())
 }
 
 /// An HTTP client for a signal's target, like [`channel`].
