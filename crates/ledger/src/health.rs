@@ -1,7 +1,7 @@
 //! What does not work now, why, and since when: for readiness, the status and the live view.
 //!
 //! The parts that notice a fault report it here, and report its end. Texts have no data of rooms or
-//! participants, no secret, and no control characters: whoever reports a text takes care of that.
+//! participants, no secret, and no control characters: the code that sets a text removes them.
 
 use std::fmt;
 
@@ -151,22 +151,13 @@ struct State {
 }
 
 impl Health {
-    /// Sets why nothing is accepted; `None` once input is accepted. Returns the reason before, and since
-    /// when, where it is another one.
-    pub fn set_intake(&self, now: Time, paused: Option<(NotReady, String)>) -> Change {
+    /// Sets why nothing is accepted; `None` once input is accepted.
+    pub fn set_intake(&self, now: Time, paused: Option<(NotReady, String)>) {
         let mut state = self.0.lock();
-        let is_same = match (&state.intake, &paused) {
-            (Some(before), Some((reason, _))) => before.reason == *reason,
-            (None, None) => true,
-            _ => false,
-        };
-        let since = match &state.intake {
-            Some(before) if is_same => before.since,
-            _ => now,
-        };
-        let after = paused.map(|(reason, text)| Paused { reason, since, text });
-        let before = std::mem::replace(&mut state.intake, after);
-        if is_same { Change::None } else { Change::From(before) }
+        state.intake = paused.map(|(reason, text)| {
+            let before = state.intake.as_ref().filter(|before| before.reason == reason);
+            Paused { reason, since: before.map_or(now, |before| before.since), text }
+        });
     }
 
     /// Why nothing is accepted.
@@ -245,15 +236,6 @@ impl Health {
     }
 }
 
-/// Whether [`Health::set_intake`] changed the reason.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
-    /// It is the same as before.
-    None,
-    /// It was this one, or input was accepted.
-    From(Option<Paused>),
-}
-
 mod rfc3339 {
     use std::time::{Duration, UNIX_EPOCH};
 
@@ -283,19 +265,22 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_lasts_from_its_first_report_and_its_changes_are_noticed() {
+    fn a_pause_lasts_from_the_first_report_of_its_reason() {
         let health = Health::default();
         let full = |text: &str| Some((NotReady::DiskFull, text.to_owned()));
-        assert_eq!(health.set_intake(at(0), None), Change::None);
-        assert_eq!(health.set_intake(at(1), full("1 byte left")), Change::From(None));
-        assert_eq!(health.set_intake(at(2), full("0 bytes left")), Change::None);
+        health.set_intake(at(0), None);
+        assert_eq!(health.intake(), None);
+        health.set_intake(at(1), full("1 byte left"));
+        health.set_intake(at(2), full("0 bytes left"));
         let paused = health.intake().unwrap();
         assert_eq!((paused.since, paused.text.as_str()), (at(1), "0 bytes left"));
         let memory = Some((NotReady::MemoryLimit, String::new()));
-        assert_eq!(health.set_intake(at(3), memory), Change::From(Some(paused)));
+        health.set_intake(at(3), memory.clone());
         assert_eq!(health.intake().unwrap().since, at(3));
-        assert!(matches!(health.set_intake(at(4), None), Change::From(Some(_))));
+        health.set_intake(at(4), None);
         assert_eq!(health.intake(), None);
+        health.set_intake(at(5), memory);
+        assert_eq!(health.intake().unwrap().since, at(5));
     }
 
     #[test]

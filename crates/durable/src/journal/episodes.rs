@@ -24,8 +24,8 @@ pub(super) enum Line {
         lasted: Duration,
         /// How many times.
         times: u64,
-        /// How many requests were refused meanwhile.
-        refused: u64,
+        /// How many requests were refused as busy meanwhile, for this reason or another.
+        busy: u64,
     },
 }
 
@@ -47,7 +47,7 @@ struct Episode {
     seen: Time,
     lasted: Duration,
     times: u64,
-    refused: u64,
+    busy: u64,
 }
 
 impl Episode {
@@ -59,7 +59,7 @@ impl Episode {
 }
 
 impl Episodes {
-    /// Notes why nothing is accepted, and how many requests were ever refused because of such reasons.
+    /// Notes why nothing is accepted, and how many requests were ever refused as busy.
     /// Returns the lines for the log.
     pub(super) fn note(&mut self, now: Time, reason: Option<NotReady>, refused: u64) -> Vec<Line> {
         let mut lines = Vec::new();
@@ -68,7 +68,7 @@ impl Episodes {
             && !self.open.iter().any(|open| open.reason == reason)
         {
             let (lasted, times) = (Duration::ZERO, 0);
-            self.open.push(Episode { reason, began: now, seen: now, lasted, times, refused: 0 });
+            self.open.push(Episode { reason, began: now, seen: now, lasted, times, busy: 0 });
             lines.push(Line::Begins(reason));
         }
         let (then, refused_then) = self.last.replace((now, refused)).unwrap_or((now, refused));
@@ -83,20 +83,24 @@ impl Episodes {
                 open.seen = now;
             }
             if before.or(reason) == Some(open.reason) {
-                open.refused += count;
+                open.busy += count;
             }
         }
         lines.extend(self.open.extract_if(.., |open| open.is_over(now, reason)).map(|open| {
-            let Episode { reason, lasted, times, refused, .. } = open;
-            Line::Ends { reason, lasted, times, refused }
+            let Episode { reason, lasted, times, busy, .. } = open;
+            Line::Ends { reason, lasted, times, busy }
         }));
         lines
     }
 }
 
-/// Notices when use passes 3/4 of its limit, once until it is below 1/2, a minute later at the earliest.
+/// Notices when use stays above 3/4 of its limit, once until it is below 1/2, a minute later at the earliest.
 #[derive(Debug, Default)]
 pub struct HighWater {
+    // How long it must stay there.
+    patience: Duration,
+    // Since when it is above 3/4.
+    above: Option<Time>,
     // When it was noticed to be high, until it is noticed to be low.
     high: Option<Time>,
 }
@@ -104,21 +108,28 @@ pub struct HighWater {
 /// What the log says about high use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Water {
-    /// It passed 3/4 of the limit.
+    /// It stayed above 3/4 of the limit.
     High,
     /// It fell below 1/2.
     Low,
 }
 
 impl HighWater {
+    /// Notices only use that was high at each look for this long. By default the first look is enough.
+    #[must_use]
+    pub fn after(patience: Duration) -> Self {
+        Self { patience, ..Self::default() }
+    }
+
     /// Notes how much of `limit` is used, in the same unit.
     pub fn note(&mut self, now: Time, used: u64, limit: u64) -> Option<Water> {
-        match self.high {
-            None if used > limit / 4 * 3 => {
+        self.above = (used > limit / 4 * 3).then(|| self.above.unwrap_or(now));
+        match (self.high, self.above) {
+            (None, Some(above)) if now.since(above) >= self.patience => {
                 self.high = Some(now);
                 Some(Water::High)
             }
-            Some(high) if used < limit / 2 && now.since(high) >= QUIET => {
+            (Some(high), _) if used < limit / 2 && now.since(high) >= QUIET => {
                 self.high = None;
                 Some(Water::Low)
             }
@@ -144,8 +155,8 @@ mod tests {
         Line::Begins(reason)
     }
 
-    fn ends(reason: NotReady, seconds: u64, times: u64, refused: u64) -> Line {
-        Line::Ends { reason, lasted: Duration::from_secs(seconds), times, refused }
+    fn ends(reason: NotReady, seconds: u64, times: u64, busy: u64) -> Line {
+        Line::Ends { reason, lasted: Duration::from_secs(seconds), times, busy }
     }
 
     #[test]
@@ -194,6 +205,16 @@ mod tests {
         assert_eq!(said(64, 90), Some(Water::High));
     }
 
+    #[test]
+    fn high_use_that_a_snapshot_ends_is_not_said() {
+        let mut water = HighWater::after(Duration::from_secs(10));
+        let mut said = |second, used| water.note(at(second), used, 100);
+        assert_eq!((said(0, 76), said(9, 99), said(10, 75)), (None, None, None));
+        assert_eq!((said(11, 80), said(20, 90), said(21, 76)), (None, None, Some(Water::High)));
+        assert_eq!((said(22, 10), said(81, 49)), (None, Some(Water::Low)));
+        assert_eq!((said(82, 80), said(92, 80)), (None, Some(Water::High)));
+    }
+
     proptest! {
         #[test]
         fn no_history_floods_the_log_or_ends_it_with_a_line_that_is_wrong(
@@ -218,10 +239,10 @@ mod tests {
                             began.push((reason, now));
                             open.push(reason);
                         }
-                        Line::Ends { reason, refused, .. } => {
+                        Line::Ends { reason, busy, .. } => {
                             prop_assert!(open.contains(&reason));
                             open.retain(|of| *of != reason);
-                            accounted += refused;
+                            accounted += busy;
                         }
                     }
                 }

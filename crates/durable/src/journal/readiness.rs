@@ -23,6 +23,10 @@ const INTERVAL: Duration = Duration::from_millis(200);
 // How often a journal that can't be written is tried again, in intervals.
 const TRY_AGAIN: u32 = 5;
 
+// A snapshot begins at 3/4 of the limit, which a small journal reaches in each cycle: only use that a snapshot
+// does not lower is worth a line.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Whether input is accepted. Keeps [`livekit_otel_ledger::health::Health`] up to date.
 #[derive(Debug)]
 pub struct Readiness {
@@ -33,10 +37,16 @@ pub struct Readiness {
     said: Mutex<Said>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Said {
     episodes: Episodes,
     water: HighWater,
+}
+
+impl Default for Said {
+    fn default() -> Self {
+        Self { episodes: Episodes::default(), water: HighWater::after(PATIENCE) }
+    }
 }
 
 impl Readiness {
@@ -60,9 +70,9 @@ impl Readiness {
         }
         health.set_intake(now, self.budget().refusal());
         let paused = health.intake();
-        let refused = self.ledger.refused_for(Refused::Busy);
+        let busy = self.ledger.refused_for(Refused::Busy);
         let reason = paused.as_ref().map(|paused| paused.reason);
-        for line in said.episodes.note(now, reason, refused) {
+        for line in said.episodes.note(now, reason, busy) {
             self.log(&line, paused.as_ref());
         }
         let usage = self.usage();
@@ -129,13 +139,13 @@ impl Readiness {
                 let cause = is_full.then(|| self.cause());
                 tracing::warn!(%reason, cause, "nothing is accepted: {text}");
             }
-            Line::Ends { reason, lasted, times, refused } => {
+            Line::Ends { reason, lasted, times, busy } => {
                 let lasted = lasted_for(*lasted);
                 let now = match paused {
                     Some(_) => "nothing is accepted for another reason now",
                     None => "input is accepted again",
                 };
-                tracing::info!(%reason, %lasted, times, refused, "{now}");
+                tracing::info!(%reason, %lasted, times, busy, "{now}");
             }
         }
     }
@@ -148,7 +158,7 @@ impl Readiness {
                 let cause = self.cause();
                 tracing::warn!(
                     %used, %limit, %limited_by, cause,
-                    "the journal is above 3/4 of its limit; at the limit nothing is accepted"
+                    "the journal stays above 3/4 of its limit; at the limit nothing is accepted"
                 );
             }
             Water::Low => {
@@ -252,13 +262,17 @@ mod tests {
         let (journal, mut reader) = in_memory(10_000, &ledger);
         let readiness = journal.readiness();
 
-        assert_eq!(readiness.check_at(at(0)), None);
+        assert_eq!(readiness.check_at(at(-10)), None);
         assert!(append(&journal, 7600));
+        for second in [-9, 0] {
+            assert_eq!(readiness.check_at(at(second)), None);
+            assert_eq!(log.take(), [""; 0]);
+        }
         assert_eq!(readiness.check_at(at(1)), None);
         assert_eq!(
             log.take(),
             [
-                "WARN the journal is above 3/4 of its limit; at the limit nothing is accepted used=7.4 KiB \
+                "WARN the journal stays above 3/4 of its limit; at the limit nothing is accepted used=7.4 KiB \
               limit=9.8 KiB limited_by=journal.max_bytes cause=\"messages arrive faster than they are \
               processed, or the limit is small for this load\""
             ]
@@ -287,7 +301,7 @@ mod tests {
         assert_eq!(
             log.take(),
             [
-                "INFO input is accepted again reason=journal_full lasted=2s times=1 refused=2",
+                "INFO input is accepted again reason=journal_full lasted=2s times=1 busy=2",
                 "INFO the journal is below 1/2 of its limit again used=2.0 KiB limit=9.8 KiB",
             ]
         );
