@@ -19,6 +19,7 @@ use livekit_otel_model::semconv::span;
 use livekit_otel_tools::capture::Capture;
 use livekit_otel_tools::demo::{Collector, Telemetry};
 use livekit_otel_tools::replay::{self, Destination, Sent};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use crate::binary::command;
@@ -183,6 +184,22 @@ async fn a_refused_stream_ends_the_replay_at_once_with_its_address() {
 #[tokio::test]
 async fn a_wrong_address_ends_a_replay_at_once() {
     let capture = events_of("ordinary.server");
+    // It answers as a server of HTTP/1 does.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let http = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let answer = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+            let _ = stream.write_all(answer).await;
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+        }
+    });
+    // A minute of attempts would also end, but later ones add to what was sent again.
+    let to = Destination { retry_for: Duration::from_mins(1), ..streams_to(http) };
+    let stopped = replay::replay(&capture, &to, |_| {}).await.unwrap_err();
+    let text = stopped.to_string();
+    assert!(text.starts_with(&format!("{http} (grpc)")) && text.contains("HTTP/1"), "{text}");
+    assert_eq!(stopped.sent.resent, 0, "{text}");
     let nowhere = unused_address();
     let stopped = replay::replay(&capture, &streams_to(nowhere), |_| {}).await.unwrap_err();
     let text = stopped.to_string();

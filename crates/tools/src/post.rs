@@ -150,7 +150,7 @@ mod tests {
         let webhooks = Webhooks::new(&destination(at));
         let (began, mut retried) = (Instant::now(), 0);
         let error = webhooks.send("{}".into(), || retried += 1).await.unwrap_err();
-        let expected = format!("{at} (http) acknowledged no webhook in 30 s: no response in 10 s");
+        let expected = format!("{at} (http) acknowledged no webhook in 37 s: no response in 10 s");
         assert_eq!(error.to_string(), expected);
         // Four attempts of 10 s, with pauses of 1, 2 and 4 s.
         assert_eq!((retried, began.elapsed().as_secs()), (3, 47));

@@ -317,7 +317,7 @@ mod tests {
         let upload = Upload { content_type, is_gzip: false, body: Bytes::new() };
         let uploads = Uploads::new(&destination(at));
         let error = uploads.send(Source::AgentLogs, &upload, || {}).await.unwrap_err();
-        let expected = format!("{at} (http) acknowledged no upload in 30 s: no response in 10 s");
+        let expected = format!("{at} (http) acknowledged no upload in 37 s: no response in 10 s");
         assert_eq!(error.to_string(), expected);
     }
 }
