@@ -8,7 +8,7 @@ use super::paths::why;
 use livekit_otel_export::configure::{Problem, Reader};
 use livekit_otel_model::Signal;
 use livekit_otel_transport::certificates::{
-    IdentityError, Outdated, PemError, authorities, identity,
+    Dates, IdentityError, Outdated, PemError, authorities, identity,
 };
 
 /// Adds errors for files that can't be used. Returns what is wrong with certificates that are not valid now, which
@@ -72,8 +72,15 @@ impl Check<'_, '_> {
 
     fn identity(&mut self, certificate: (&str, &Path), key: (&str, &Path)) {
         match identity(certificate.1, key.1, self.now) {
-            Ok(None) => {}
-            Ok(Some(date)) => self.outdated(certificate, date),
+            Ok(Dates { own, chain }) => {
+                if let Some(date) = own {
+                    self.outdated(certificate, date);
+                } else if let Some(date) = chain {
+                    let what = format!("holds another certificate that {}", self.shown(date));
+                    let note = Problem::new(certificate.0, what);
+                    self.reader.note(note.with_value(&certificate.1.to_string_lossy()));
+                }
+            }
             Err(IdentityError::Files { certificate: of_certificate, key: of_key }) => {
                 for (at, error) in [(certificate.0, of_certificate), (key.0, of_key)] {
                     if let Some(error) = error {
@@ -107,20 +114,24 @@ impl Check<'_, '_> {
     }
 
     fn outdated(&mut self, (at, path): (&str, &Path), date: Outdated) {
-        let shown = humantime::format_rfc3339_seconds;
-        let what = match date {
-            Outdated::Expired(then) => {
-                format!("expired at {}: replace it (now is {})", shown(then), shown(self.now))
-            }
-            Outdated::NotYet(then) => format!(
-                "is valid from {}: is this machine's clock right? (now is {})",
-                shown(then),
-                shown(self.now)
-            ),
-        };
+        let what = self.shown(date);
         let problem = Problem::new(at, what).with_value(&path.to_string_lossy());
         if !self.outdated.contains(&problem) {
             self.outdated.push(problem);
+        }
+    }
+
+    fn shown(&self, date: Outdated) -> String {
+        let time = humantime::format_rfc3339_seconds;
+        let now = time(self.now);
+        match date {
+            Outdated::Expired(then) => {
+                format!("expired at {}: replace it (now is {now})", time(then))
+            }
+            Outdated::NotYet(then) => format!(
+                "is valid from {}: is this machine's clock right? (now is {now})",
+                time(then)
+            ),
         }
     }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 
 /// Why a file can't be used.
+#[cfg(feature = "tls")]
 pub(super) fn why(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "there is no such file".to_owned(),

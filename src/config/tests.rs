@@ -6,6 +6,7 @@ mod wrong;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
@@ -59,7 +60,10 @@ pub(super) struct Yaml(PathBuf);
 
 impl Yaml {
     pub(super) fn new(name: &str, text: &str) -> Self {
-        let name = format!("livekit-otel-{}-{name}.yaml", std::process::id());
+        // Tests that run at once have files of the same name.
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Relaxed);
+        let name = format!("livekit-otel-{}-{number}-{name}.yaml", std::process::id());
         let path = std::env::temp_dir().join(name);
         std::fs::write(&path, text).unwrap();
         Self(path)

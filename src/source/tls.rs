@@ -95,9 +95,8 @@ fn config(files: &Files, protocol: &'static [u8]) -> Result<Config, TlsError> {
         None => builder.with_no_client_auth(),
         Some(ca) => {
             let mut roots = rustls::RootCertStore::empty();
-            for certificate in certificates(ca)? {
-                roots.add(certificate).map_err(|error| wrong(ca, &error))?;
-            }
+            // Without any, the verifier is an error.
+            roots.add_parsable_certificates(certificates(ca)?);
             let roots = Arc::new(roots);
             let verifier =
                 rustls::server::WebPkiClientVerifier::builder_with_provider(roots, provider);

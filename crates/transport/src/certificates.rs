@@ -13,7 +13,7 @@ use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 use thiserror::Error;
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
-pub use inspect::{IdentityError, Outdated, authorities, identity};
+pub use inspect::{Dates, IdentityError, Outdated, authorities, identity};
 pub use pem::PemError;
 
 use crate::tls::Tls;
@@ -93,8 +93,10 @@ impl Tls {
                 .map_err(|error| TlsError::unusable("the system's certificates", error));
         };
         let mut roots = RootCertStore::empty();
-        for certificate in certificates(ca)? {
-            roots.add(certificate).map_err(|error| TlsError::unusable("the certificate", error))?;
+        // As tonic does: one certificate of many that can't be used is no reason to trust none.
+        let (usable, _) = roots.add_parsable_certificates(certificates(ca)?);
+        if usable == 0 {
+            return Err(TlsError::unusable("the certificate", "TLS can use none of the file"));
         }
         Ok(config.with_root_certificates(roots))
     }

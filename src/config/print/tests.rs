@@ -3,9 +3,9 @@ use super::*;
 
 const SECRET: &str = "made-up-s3cret-of-thirty-two-characters";
 
-fn file() -> Yaml {
+fn file(name: &str) -> Yaml {
     Yaml::new(
-        "print",
+        name,
         &format!(
             "livekit:\n  keys:\n    'odd: key': {SECRET}\n    b: 's3cret \" # with signs'\n  \
              url: wss://lk/x/\n  api_key: b\nlisten: {{grpc_auth: token, grpc_keys: [b], ui: '[::1]:1'}}\n\
@@ -54,7 +54,7 @@ fn again(printed: &str, name: &str, variables: &[(&str, &str)]) -> Config {
 #[test]
 #[allow(clippy::too_many_lines)] // a table
 fn what_is_printed_loads_to_the_same_configuration_and_shows_no_secret() {
-    let file = file();
+    let file = file("print-again");
     let pair = [("LIVEKIT_API_KEY", "c"), ("LIVEKIT_API_SECRET", "s3cret, of: the 'pair'")];
     let otel = [
         KEYS,
@@ -124,7 +124,7 @@ fn a_masked_file_is_refused_until_its_secrets_are_put_back() {
 
 #[test]
 fn each_value_has_its_origin() {
-    let file = file();
+    let file = file("print-origins");
     let env = env(&[
         ("LIVEKIT_OTEL_HTTP", "127.0.0.1:7"),
         ("OTEL_EXPORTER_OTLP_HEADERS", "x=s3cret"),

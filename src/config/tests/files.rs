@@ -78,6 +78,18 @@ mod certificates {
 
     use super::*;
 
+    // An authority as `openssl x509 -req -signkey` makes it.
+    const VERSION_1: &[u8] = b"-----BEGIN CERTIFICATE-----
+MIIBIzCBywIUR+oSuq6M3kfyPWBqP22SuVuRDPgwCgYIKoZIzj0EAwIwFDESMBAG
+A1UEAwwJYXV0aG9yaXR5MCAXDTI2MTEzMDE4MzEyOVoYDzIxMjYxMTA2MTgzMTI5
+WjAUMRIwEAYDVQQDDAlhdXRob3JpdHkwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNC
+AAQtmrCQZq4U9LgszWl0/RoN2iSiK62S1sTjZBhtX1jEto/IevObx19AXoLx8zNy
+s0q1syfA+yycAmAgsuUe6yFmMAoGCCqGSM49BAMCA0cAMEQCIE3GBcnJwHjjk47t
+4/J786JVLjr6+ZqSJKdAuh6Ul2U2AiAw6YeqC1EG9mq5mVnA+FS2D9uEWccxcnxs
+FVdAu4M8JQ==
+-----END CERTIFICATE-----
+";
+
     // A directory with `NAME.pem` and `NAME.key`, valid in these years.
     fn signed(place: &Path, name: &str, from: i32, to: i32) {
         let key = KeyPair::generate().unwrap();
@@ -99,7 +111,10 @@ mod certificates {
         let file = |name: &str, text: &[u8]| std::fs::write(path.join(name), text).unwrap();
         let [good, old] =
             ["good", "old"].map(|name| std::fs::read(path.join(format!("{name}.pem"))).unwrap());
-        file("bundle.pem", &[old, good].concat());
+        file("bundle.pem", &[&old[..], &good].concat());
+        file("chain.pem", &[&good[..], &old].concat());
+        file("version-1.pem", VERSION_1);
+        file("version-1-chain.pem", &[&good[..], VERSION_1].concat());
         file("text.pem", b"s3cret");
         file("cut.pem", b"-----BEGIN CERTIFICATE-----\ns3cret\n");
         let encrypted = b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nczNjcmV0\n-----END ENCRYPTED PRIVATE KEY-----\n";
@@ -214,6 +229,24 @@ mod certificates {
     }
 
     #[test]
+    fn a_certificate_of_the_chain_never_fails_the_check() {
+        let place = place();
+        let at = |name: &str| place.path().join(name).display().to_string();
+        let notes = |chain: &str| {
+            let (chain, key) = (at(chain), at("good.key"));
+            let text = format!("listen: {{tls: {{certificate: '{chain}', key: '{key}'}}}}");
+            let checked = checked(&text, &[]).unwrap();
+            assert_eq!(texts(&checked.failing), <[&str; 0]>::default());
+            texts(&checked.notes)
+        };
+        let old = notes("chain.pem");
+        let expected =
+            ":2: listen.tls.certificate: holds another certificate that expired at 2025-";
+        assert!(old.len() == 1 && old[0].contains(expected), "{old:?}");
+        assert_eq!(notes("version-1-chain.pem"), <[&str; 0]>::default());
+    }
+
+    #[test]
     fn the_collectors_certificates_are_checked_where_they_are_set() {
         let place = place();
         let at = |name: &str| place.path().join(name).display().to_string();
@@ -222,7 +255,7 @@ mod certificates {
             checked(&text, variables)
         };
         // One authority of a bundle that is valid is enough.
-        for right in ["good.pem", "bundle.pem"] {
+        for right in ["good.pem", "bundle.pem", "version-1.pem"] {
             assert_eq!(texts(&export(right, &[]).unwrap().failing), <[&str; 0]>::default());
         }
         let old = texts(&export("old.pem", &[]).unwrap().failing);
@@ -230,6 +263,8 @@ mod certificates {
             old.len() == 1 && old[0].contains(":2: export.certificate: expired at "),
             "{old:?}"
         );
+        let unusable = export("not-x509.pem", &[]).unwrap_err();
+        assert!(unusable[0].contains("it holds no certificate that TLS can use"), "{unusable:?}");
         let missing = export("none.pem", &[]).unwrap_err();
         let expected = "f.yaml:2: export.certificate: can't be used: there is no such file";
         assert!(missing.len() == 1 && missing[0].starts_with(expected), "{missing:?}");

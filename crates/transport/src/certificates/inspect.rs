@@ -22,6 +22,15 @@ pub enum Outdated {
     NotYet(SystemTime),
 }
 
+/// The certificates of a file that are not valid now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Dates {
+    /// The first, which is the file's own.
+    pub own: Option<Outdated>,
+    /// One of its chain: a client may know another way to an authority.
+    pub chain: Option<Outdated>,
+}
+
 /// A certificate and its key can't be used.
 #[derive(Debug, ThisError)]
 #[non_exhaustive]
@@ -42,8 +51,7 @@ pub enum IdentityError {
     Unsupported(Error),
 }
 
-/// Checks a certificate, followed by its chain, with its key. Returns the first certificate that is not valid
-/// at `now`.
+/// Checks a certificate, followed by its chain, with its key. Returns what is not valid at `now`.
 ///
 /// # Errors
 /// If TLS can't use them at any time.
@@ -51,19 +59,24 @@ pub fn identity(
     certificate: &Path,
     key_file: &Path,
     now: SystemTime,
-) -> Result<Option<Outdated>, IdentityError> {
+) -> Result<Dates, IdentityError> {
     let (chain, key) = match (certificates(certificate), key(key_file)) {
         (Ok(chain), Ok(key)) => (chain, key),
         (certificate, key) => {
             return Err(IdentityError::Files { certificate: certificate.err(), key: key.err() });
         }
     };
-    let mut dates = Vec::new();
-    for certificate in &chain {
-        dates.push(outdated(certificate, now).map_err(IdentityError::Unsupported)?);
+    let mut dates = Dates::default();
+    for (nth, certificate) in chain.iter().enumerate() {
+        match outdated(certificate, now) {
+            Ok(found) if nth == 0 => dates.own = found,
+            Err(error) if nth == 0 => return Err(IdentityError::Unsupported(error)),
+            // TLS sends the others as they are.
+            found => dates.chain = dates.chain.or(found.ok().flatten()),
+        }
     }
     match CertifiedKey::from_der(chain, key, &default_provider()) {
-        Ok(_) => Ok(dates.into_iter().flatten().next()),
+        Ok(_) => Ok(dates),
         Err(Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => Err(IdentityError::Mismatch),
         Err(error) => Err(IdentityError::Unsupported(error)),
     }
@@ -74,12 +87,15 @@ pub fn identity(
 /// # Errors
 /// If the file can't be used.
 pub fn authorities(path: &Path, now: SystemTime) -> Result<Option<Outdated>, PemError> {
+    let all = certificates(path)?;
+    let (usable, _) = RootCertStore::empty().add_parsable_certificates(all.iter().cloned());
+    if usable == 0 {
+        return Err(unusable(path, "it holds no certificate that TLS can use"));
+    }
     let mut found = None;
-    for certificate in certificates(path)? {
-        let date = outdated(&certificate, now);
-        let Some(date) = date.map_err(|_| unusable(path, "it holds no X.509 certificate"))? else {
-            return Ok(None);
-        };
+    for certificate in &all {
+        // Authorities of X.509 version 1 are trusted, but their dates can't be read here.
+        let Ok(Some(date)) = outdated(certificate, now) else { return Ok(None) };
         found = Some(date);
     }
     Ok(found)
