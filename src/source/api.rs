@@ -69,7 +69,10 @@ impl ApiError {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Unauthorized {
     status: StatusCode,
+    // Without the token, which LiveKit quotes up to 1.13.5.
     words: String,
+    // Of all words, not of those that are shown.
+    reason: Option<Reason>,
     // This machine's clock less LiveKit's, in seconds.
     ahead: Option<i64>,
 }
@@ -77,14 +80,14 @@ pub(crate) struct Unauthorized {
 impl Unauthorized {
     async fn read(response: http::Response<hyper::body::Incoming>, now: SystemTime) -> Self {
         let (head, body) = response.into_parts();
-        let body = client::read(body, TIMEOUT).await.unwrap_or_default();
+        let (body, _) = client::read_beginning(body, TIMEOUT).await;
         let words = words::of_body(&head.headers, &body);
+        let reason = Reason::of(&String::from_utf8_lossy(&body));
         let ahead = ahead_of(&head.headers, now);
-        Self { status: head.status, words, ahead }
+        Self { status: head.status, words, reason, ahead }
     }
 
     fn likely(&self) -> String {
-        let words = self.words.as_str();
         match self.ahead {
             Some(ahead) if ahead > MAX_SKEW => {
                 return format!("this machine's clock is {ahead} s ahead of LiveKit's");
@@ -94,18 +97,34 @@ impl Unauthorized {
             }
             _ => {}
         }
-        let says = |of: &[&str]| of.iter().any(|each| words.contains(each));
-        // Of golang-jwt and, before it, go-jose.
-        let likely = if says(&["invalid API key"]) {
-            "LiveKit does not have this key: see livekit.api_key"
-        } else if says(&["expired", "not valid yet", "before issued", "(nbf)", "(iat)"]) {
-            "are the clocks of this machine and of LiveKit right?"
-        } else if says(&["signature", "cryptographic primitive"]) {
-            "the key's secret is not the one that LiveKit has"
-        } else {
-            "does LiveKit have this key with the same secret, and are both clocks right?"
+        let likely = match self.reason {
+            Some(Reason::Key) => "LiveKit does not have this key: see livekit.api_key",
+            Some(Reason::Clock) => "are the clocks of this machine and of LiveKit right?",
+            Some(Reason::Secret) => "the key's secret is not the one that LiveKit has",
+            None => "does LiveKit have this key with the same secret, and are both clocks right?",
         };
         likely.to_owned()
+    }
+}
+
+// What LiveKit says of a token, in words of its own, of golang-jwt and, before it, of go-jose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    Key,
+    Clock,
+    Secret,
+}
+
+impl Reason {
+    fn of(words: &str) -> Option<Self> {
+        let says = |of: &[&str]| of.iter().any(|each| words.contains(each));
+        if says(&["invalid API key"]) {
+            Some(Self::Key)
+        } else if says(&["expired", "not valid yet", "before issued", "(nbf)", "(iat)"]) {
+            Some(Self::Clock)
+        } else {
+            says(&["signature", "cryptographic primitive"]).then_some(Self::Secret)
+        }
     }
 }
 
@@ -143,9 +162,9 @@ impl Api {
         Ok(Self { client, url, attempt, key, keys, between, next: Instant::now() })
     }
 
-    /// `host:port` of the URL.
-    pub(super) fn address(&self) -> &str {
-        self.attempt.address()
+    /// Where the requests go, and how.
+    pub(super) fn attempt(&self) -> &Attempt {
+        &self.attempt
     }
 
     /// The likely reason of a failed request, if it is not in the error's text.

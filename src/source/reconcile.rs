@@ -153,7 +153,8 @@ impl Prepared {
     fn record(&mut self, method: &'static str, done: Result<(), ApiError>) {
         let failures = self.failures.entry(method).or_default();
         let most = if method == ApiRequest::ROOMS { 1 } else { FAILING };
-        let address = self.api.address();
+        let attempt = self.api.attempt();
+        let address = attempt.address();
         match done {
             Ok(()) => {
                 if std::mem::take(failures) >= most {
@@ -166,7 +167,7 @@ impl Prepared {
                 let error = chain(&error);
                 if *failures >= most {
                     let hint = hint.map(|hint| format!(". {hint}")).unwrap_or_default();
-                    let text = format!("{method} at {address}: {error}{hint}");
+                    let text = format!("{method} at {attempt}: {error}{hint}");
                     let sender = Sender::ours(self.api.key());
                     self.refusals.note((Source::Api, why, &text), &sender);
                 } else {

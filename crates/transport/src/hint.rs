@@ -303,6 +303,12 @@ fn of_io(kind: io::ErrorKind, attempted: &Attempt) -> Option<String> {
 /// For a request without an answer in time.
 pub fn silent(attempted: &Attempt) -> String {
     let address = attempted.address();
+    if let Some(proxy) = attempted.proxy() {
+        return format!(
+            "{address} does not answer through the proxy {proxy}. Check that the proxy reaches it, or add the host to \
+             NO_PROXY."
+        );
+    }
     format!(
         "{address} does not answer. Check the address, firewalls that drop packets, and the server's load."
     )
@@ -341,6 +347,18 @@ mod tests {
         ] {
             assert_eq!(attempt(url, protocol).to_string(), text);
         }
+    }
+
+    #[test]
+    fn a_silent_target_behind_a_proxy_is_not_looked_for_directly() {
+        let url = Uri::from_static("http://livekit:7880");
+        let set = |name: &str| (name == "HTTP_PROXY").then(|| "http://proxy:3128".to_owned());
+        let route = Proxies::new(set).of_http(&url).unwrap();
+        assert_eq!(
+            silent(&Attempt::new(&url, Protocol::Http).by(&route)),
+            "livekit:7880 does not answer through the proxy proxy:3128. Check that the proxy reaches it, or add the \
+             host to NO_PROXY."
+        );
     }
 
     #[test]

@@ -28,11 +28,34 @@ pub fn of_body(headers: &HeaderMap, body: &[u8]) -> String {
     }
 }
 
-/// One line of at most [`LONGEST`] characters, without control characters.
+/// One line of at most [`LONGEST`] characters, without control characters, with `…` for each JWT: a server may quote
+/// the token that it refuses (livekit-server 1.13, pkg/service/auth.go).
 pub fn clean(text: &str) -> String {
+    let text = without_tokens(text);
     let words = text.split_whitespace().flat_map(|word| [" ", word]).skip(1);
     let shown = words.flat_map(str::chars).filter(|c| !c.is_control() && *c != '\u{fffd}');
     shown.take(LONGEST).collect()
+}
+
+// A JWT is base64url with dots, and begins with `{"` (RFC 7519, 3.1). It is masked before anything is cut, so that
+// the beginning of one does not pass.
+fn without_tokens(text: &str) -> String {
+    const BEGINNING: &str = "eyJ";
+    const SHORTEST: usize = 20;
+
+    let is_of_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '=');
+    let mut shown = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(BEGINNING) {
+        let (before, token) = rest.split_at(at);
+        let end = token.find(|c| !is_of_token(c)).unwrap_or(token.len());
+        let (token, after) = token.split_at(end);
+        shown.push_str(before);
+        shown.push_str(if token.len() < SHORTEST { token } else { "…" });
+        rest = after;
+    }
+    shown.push_str(rest);
+    shown
 }
 
 // The messages of google.rpc.Status as JSON, of problem details (RFC 9457), of OAuth, of Twirp, and of
@@ -92,5 +115,22 @@ mod tests {
         let mut encoded = HeaderMap::new();
         encoded.insert(CONTENT_ENCODING, "gzip".parse().unwrap());
         assert_eq!(of_body(&encoded, b"text"), "");
+    }
+
+    #[test]
+    fn a_token_that_a_server_quotes_is_not_shown() {
+        let token = format!("eyJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJr{}.X-y_z", "ZXk".repeat(60));
+        for (text, shown) in [
+            (format!("invalid token: {token}, error: expired"), "invalid token: …, error: expired"),
+            (format!("\"Bearer {token}\""), "\"Bearer …\""),
+            (format!("{{\"token\":\"{token}\"}}"), "{\"token\":\"…\"}"),
+            (format!("a={token} b={token}"), "a=… b=…"),
+            (format!("token {}", &token[..100]), "token …"),
+            ("eyJ, heyJo and key.eyJ=".to_owned(), "eyJ, heyJo and key.eyJ="),
+        ] {
+            assert_eq!(clean(&text), shown);
+        }
+        let within = format!("{}{token}", "x ".repeat(90));
+        assert!(!clean(&within).contains("eyJ"), "masked before the cut");
     }
 }

@@ -58,6 +58,49 @@ async fn a_refused_key_is_named_with_livekits_words_and_the_likely_reason() {
 }
 
 #[tokio::test]
+async fn a_token_that_livekit_quotes_is_nowhere_and_hides_no_reason() {
+    use axum::http::HeaderMap;
+    use http::header::AUTHORIZATION;
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+    // livekit-server 1.13.5, pkg/service/auth.go, with the error of go-jose.
+    let router = Router::new().fallback(|headers: HeaderMap| async move {
+        let token = headers[AUTHORIZATION].to_str().unwrap().replace("Bearer ", "");
+        let error = "go-jose/go-jose: error in cryptographic primitive";
+        (StatusCode::UNAUTHORIZED, format!("invalid token: {token}, error: {error}"))
+    });
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    let (server, log, _logging) = logging(|config| with_api(config, url)).await;
+    let line = log.line("request to LiveKit's API").await;
+    for text in ["invalid token: …, error: go-jose", "the key's secret is not the one"] {
+        assert!(line.contains(text), "{text:?} is not in {line}");
+    }
+    let text = health(&server).await.refusals.remove(0).text;
+    assert!(!line.contains("eyJ") && !text.contains("eyJ"), "{line} {text}");
+    stop(server).await;
+}
+
+#[tokio::test]
+async fn a_proxy_between_is_in_the_line() {
+    use livekit_otel_transport::proxy::Proxies;
+
+    let closed = crate::port::unused_address();
+    let set = |name: &str| (name == "HTTP_PROXY").then(|| format!("http://{closed}"));
+    let url: http::Uri = "http://livekit.test:7880/".parse().unwrap();
+    let route = Proxies::new(set).of_http(&url).unwrap();
+    let set = |config: &mut Config| {
+        with_api(config, url);
+        config.api.as_mut().unwrap().route = route;
+    };
+    let (server, log, _logging) = logging(set).await;
+    let line = log.line(r#"reason="unavailable""#).await;
+    let at = format!("livekit.test:7880 (http, through the proxy {closed})");
+    assert!(line.contains(&at), "{at:?} is not in {line}");
+    stop(server).await;
+}
+
+#[tokio::test]
 async fn an_api_that_is_not_there_is_named_with_its_port() {
     let closed = crate::port::unused_address();
     let url = format!("http://{closed}/").parse().unwrap();
