@@ -20,11 +20,34 @@ use tonic::{Code, Status};
 use tonic_types::pb::{RetryInfo, Status as RpcStatus};
 
 use crate::error::Cause;
+use crate::settings::Target;
 use livekit_otel_model::printable::{self, visible};
 use livekit_otel_transport::dial::ProxyError;
 use livekit_otel_transport::frames::status::{NoStatus, content_type};
 use livekit_otel_transport::hint::{self, Attempt};
+use livekit_otel_transport::secrets::Secrets;
 use livekit_otel_transport::{chain, retry_after, words};
+
+/// Where a request went, and with which credentials.
+#[derive(Debug)]
+pub(super) struct Asked {
+    attempted: Attempt,
+    secrets: Secrets,
+}
+
+impl Asked {
+    /// Of requests to this target.
+    pub(super) fn of(target: &Target) -> Self {
+        Self { attempted: target.attempt(), secrets: target.secrets() }
+    }
+
+    // The collector's text as the log, the status and the list of dead letters show it.
+    fn shown(&self, text: &str) -> String {
+        let is_shown = |c: &char| printable::shown(*c) == *c || c.is_whitespace();
+        let text: String = text.chars().filter(is_shown).collect();
+        words::clean(&self.secrets.mask(&text))
+    }
+}
 
 /// The outcome of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,13 +89,13 @@ pub(super) fn of_http(
     headers: &HeaderMap,
     (body, is_whole): (Bytes, bool),
     now: SystemTime,
-    attempted: &Attempt,
+    asked: &Asked,
 ) -> Answer {
     let is_message = is_whole && is_protobuf(headers);
     let message = if is_message { body.clone() } else { Bytes::new() };
-    let cause = || http_cause(status, headers, &body, attempted);
+    let cause = || http_cause(status, headers, &body, asked);
     match status.as_u16() {
-        200..=299 if !is_page(headers) => delivered(message),
+        200..=299 if !words::is_page(headers) => delivered(message, asked),
         100..=399 => {
             let content_type = visible(&content_type(headers)).into_owned();
             let text = format!("HTTP status {status} with {content_type} is not OTLP");
@@ -99,42 +122,35 @@ fn is_protobuf(headers: &HeaderMap) -> bool {
         && !headers.contains_key(CONTENT_ENCODING)
 }
 
-fn is_page(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).is_some_and(|value| {
-        let text = value.as_bytes().to_ascii_lowercase();
-        text.starts_with(b"text/html") || text.starts_with(b"application/xhtml")
-    })
-}
-
 // The status, and the words in the body: the message of its google.rpc.Status, or its text.
-fn http_cause(status: StatusCode, headers: &HeaderMap, body: &[u8], attempted: &Attempt) -> Cause {
+fn http_cause(status: StatusCode, headers: &HeaderMap, body: &[u8], asked: &Asked) -> Cause {
     let rpc = RpcStatus::decode(body).ok().filter(|_| is_protobuf(headers));
     let words = match rpc.filter(|rpc| !rpc.message.is_empty()) {
-        Some(rpc) => shown(&rpc.message),
-        None => shown(&words::of_body(headers, body)),
+        Some(rpc) => asked.shown(&rpc.message),
+        None => asked.shown(&words::whole(headers, body)),
     };
-    let hint = hints::of_http(status, &words, attempted);
+    let hint = hints::of_http(status, &words, &asked.attempted);
     Cause::new(said(&status.to_string(), &words), hint)
 }
 
 /// The answer to a request over gRPC.
-pub(super) fn of_grpc(answer: Result<Bytes, Status>, attempted: &Attempt) -> Answer {
+pub(super) fn of_grpc(answer: Result<Bytes, Status>, asked: &Asked) -> Answer {
     let status = match answer {
-        Ok(body) => return delivered(body),
+        Ok(body) => return delivered(body, asked),
         Err(status) => status,
     };
     if let Some(source) = std::error::Error::source(&status) {
         return match source.downcast_ref() {
             Some(NoStatus::NotGrpc { .. }) => {
-                Answer::Misconfigured { cause: Cause::new(shown(&source.to_string()), None) }
+                Answer::Misconfigured { cause: Cause::new(asked.shown(&source.to_string()), None) }
             }
             // A status with a cause is tonic's own, for a connection that broke.
-            _ => Answer::Retry { after: None, cause: of_error(source, attempted) },
+            _ => Answer::Retry { after: None, cause: of_error(source, asked) },
         };
     }
     let retry_info = retry_info(status.details());
-    let words = shown(status.message());
-    let hint = hints::of_grpc(status.code(), &words, attempted);
+    let words = asked.shown(status.message());
+    let hint = hints::of_grpc(status.code(), &words, &asked.attempted);
     let cause = Cause::new(said(&format!("{:?}", status.code()), &words), hint);
     match status.code() {
         Code::ResourceExhausted if retry_info.is_none() => Answer::Halve { cause },
@@ -155,26 +171,16 @@ pub(super) fn of_grpc(answer: Result<Bytes, Status>, attempted: &Attempt) -> Ans
 }
 
 /// There is no answer, because of this error.
-pub(super) fn of_error(error: &(dyn std::error::Error + 'static), attempted: &Attempt) -> Cause {
+pub(super) fn of_error(error: &(dyn std::error::Error + 'static), asked: &Asked) -> Cause {
     // What a proxy's error is a cause of says nothing more.
     let text = ProxyError::find(error).map_or_else(|| chain(error), |proxy| chain(proxy));
-    Cause::new(shown(&text), hint::hint(error, attempted))
+    Cause::new(asked.shown(&text), hint::hint(error, &asked.attempted))
 }
 
 /// There is no answer within this time.
-pub(super) fn too_late(within: Duration, attempted: &Attempt) -> Answer {
+pub(super) fn too_late(within: Duration, asked: &Asked) -> Answer {
     let text = format!("no answer within {}", humantime::format_duration(within));
-    Answer::Retry { after: None, cause: Cause::new(text, Some(hint::silent(attempted))) }
-}
-
-// The collector's text as the log, the status and the list of dead letters show it.
-fn shown(text: &str) -> String {
-    words::clean(
-        &text
-            .chars()
-            .filter(|c| printable::shown(*c) == *c || c.is_whitespace())
-            .collect::<String>(),
-    )
+    Answer::Retry { after: None, cause: Cause::new(text, Some(hint::silent(&asked.attempted))) }
 }
 
 fn said(status: &str, words: &str) -> String {
@@ -188,11 +194,11 @@ fn says_too_large(message: &str) -> bool {
 }
 
 // The responses of the three signals have the same field numbers down to the count and the message.
-fn delivered(body: Bytes) -> Answer {
+fn delivered(body: Bytes, asked: &Asked) -> Answer {
     let response = ExportTraceServiceResponse::decode(body).unwrap_or_default();
     let partial = response.partial_success.unwrap_or_default();
     let rejected = u64::try_from(partial.rejected_spans).unwrap_or(0);
-    Answer::Delivered { rejected, words: shown(&partial.error_message) }
+    Answer::Delivered { rejected, words: asked.shown(&partial.error_message) }
 }
 
 fn retry_info(details: &[u8]) -> Option<Duration> {
@@ -224,18 +230,21 @@ mod tests {
         }
     }
 
-    fn attempted(protocol: Protocol) -> Attempt {
-        Attempt::new(&Uri::from_static("http://collector:4317"), protocol)
+    fn asked(protocol: Protocol) -> Asked {
+        let url = Uri::from_static("http://collector:4317/?key=k3y-of-url");
+        let headers = [http::HeaderValue::from_static("Bearer s3cret")];
+        let (attempted, secrets) = (Attempt::new(&url, protocol), Secrets::new(&url, &headers));
+        Asked { attempted, secrets }
     }
 
     fn of_grpc(answer: Result<Bytes, Status>) -> Answer {
-        super::of_grpc(answer, &attempted(Protocol::OtlpGrpc))
+        super::of_grpc(answer, &asked(Protocol::OtlpGrpc))
     }
 
     fn of_http(status: u16, headers: &HeaderMap, body: Option<Bytes>, now: SystemTime) -> Answer {
         let status = StatusCode::from_u16(status).unwrap();
         let body = (body.unwrap_or_default(), true);
-        super::of_http(status, headers, body, now, &attempted(Protocol::OtlpHttp))
+        super::of_http(status, headers, body, now, &asked(Protocol::OtlpHttp))
     }
 
     fn http(status: u16, retry_after: Option<&str>) -> Answer {
@@ -404,6 +413,42 @@ mod tests {
         assert_eq!(rejected(None), answer(3, "no"));
         assert_eq!(rejected(Some("application/x-protobuf")), answer(3, "no"));
         assert_eq!(rejected(Some("text/plain")), answer(0, ""));
+    }
+
+    #[test]
+    fn an_answer_that_quotes_the_credentials_is_shown_without_them() {
+        let words = format!(
+            "{} no s3cret, no k3y-of-url, no eyJhbGciOiJIUzI1NiJ9.e30.c2ln",
+            "x".repeat(190)
+        );
+        // Cut before, it would be the beginning of the secret.
+        let long = |text: &str| format!("{}{text}", "x".repeat(197));
+        let expected = format!("{} no …, no", "x".repeat(190));
+        let json = HeaderMap::from_iter([(CONTENT_TYPE, "application/json".parse().unwrap())]);
+        let body = |words: &str| Some(format!(r#"{{"message":"{words}"}}"#).into());
+        let rpc = |words: &str| RpcStatus { message: words.to_owned(), ..RpcStatus::default() };
+        let partial = |words: &str| ExportTraceServiceResponse {
+            partial_success: Some(
+                opentelemetry_proto::tonic::collector::trace::v1::ExportTracePartialSuccess {
+                    rejected_spans: 1,
+                    error_message: words.to_owned(),
+                },
+            ),
+        };
+        for text in [&words[..], &long(" s3cret"), &long("s3cret")] {
+            for answer in [
+                of_http(403, &json, body(text), SystemTime::UNIX_EPOCH),
+                with_body(403, None, &rpc(text)),
+                with_body(200, None, &partial(text)),
+                of_grpc(Err(Status::permission_denied(text))),
+                of_grpc(Ok(partial(text).encode_to_vec().into())),
+            ] {
+                let shown = format!("{answer:?}");
+                assert!(!shown.contains("s3"), "{shown}");
+            }
+        }
+        let answer = of_http(403, &json, body(&words), SystemTime::UNIX_EPOCH);
+        assert!(format!("{answer:?}").contains(&expected[180..]), "{answer:?}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use livekit_otel_model::privacy::Privacy;
 use livekit_otel_model::signal::Temporality;
 use livekit_otel_transport::hint::{self, Attempt};
 pub use livekit_otel_transport::proxy::Route;
+use livekit_otel_transport::secrets::Secrets;
 pub use livekit_otel_transport::tls::Tls;
 
 /// Settings of an exporter.
@@ -72,6 +73,11 @@ impl Target {
             Protocol::HttpProtobuf => hint::Protocol::OtlpHttp,
         };
         Attempt::new(&self.endpoint, protocol).by(&self.route)
+    }
+
+    /// What no text about its requests may show.
+    pub(super) fn secrets(&self) -> Secrets {
+        Secrets::new(&self.endpoint, self.headers.0.iter().map(|(_, value)| value))
     }
 
     /// The endpoint for the log: host, port and path, without query and credentials.

@@ -68,7 +68,7 @@ impl Routed {
     /// Sends a request, and returns once the head of the answer was received.
     ///
     /// # Errors
-    /// If there is no answer, or a proxy asks for its user and password.
+    /// If there is no answer, or it is the refusal of a proxy that forwards the request.
     pub async fn request(
         &self,
         mut request: Request<Full<Bytes>>,
@@ -79,7 +79,7 @@ impl Routed {
         }
         let target = request.uri().clone();
         let answer = self.client.request(request).await?;
-        match ProxyError::of_answer(proxy, &target, answer.status()) {
+        match ProxyError::of_answer(proxy, &target, answer.status(), answer.headers()) {
             Some(refused) => Err(refused.into()),
             None => Ok(answer),
         }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{HOST, PROXY_AUTHORIZATION};
-use http::{Request, StatusCode, Uri};
+use http::{HeaderMap, Request, StatusCode, Uri};
 use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -17,6 +17,7 @@ use thiserror::Error;
 use tonic::codegen::Service;
 
 use crate::proxy::{Proxy, host_port};
+use crate::words;
 
 // Of the head of the proxy's answer.
 const MAX_HEAD: usize = 16 * 1024;
@@ -75,12 +76,33 @@ impl ProxyError {
         None
     }
 
-    /// The refusal of a plain HTTP request by the proxy itself. `None` if the answer may be the target's.
-    pub(crate) fn of_answer(proxy: &Proxy, target: &Uri, status: StatusCode) -> Option<Self> {
-        (status == StatusCode::PROXY_AUTHENTICATION_REQUIRED).then(|| {
+    /// The refusal of a plain HTTP request by the proxy itself. `None` if the answer is, by its looks, the target's.
+    pub(crate) fn of_answer(
+        proxy: &Proxy,
+        target: &Uri,
+        status: StatusCode,
+        headers: &HeaderMap,
+    ) -> Option<Self> {
+        is_of_proxy(status, headers).then(|| {
             let (proxy, target) = (Box::new(proxy.clone()), host_port(target));
             Self::Refused { proxy, target, status }
         })
+    }
+}
+
+// Proxies answer for themselves by a page for people, which no API does; some say so in a header: Squid, and
+// those of RFC 9209 (2.1.1). Pages that say what is too large, or when to retry, are as good as the target's.
+fn is_of_proxy(status: StatusCode, headers: &HeaderMap) -> bool {
+    match status.as_u16() {
+        407 => true,
+        413 | 429 => false,
+        400..=599 => {
+            let of_squid = headers.contains_key("x-squid-error");
+            let says = headers.get("proxy-status").map(|value| value.as_bytes());
+            let is_error = says.is_some_and(|says| says.windows(6).any(|part| part == b"error="));
+            of_squid || is_error || !matches!(status.as_u16(), 502..=504) && words::is_page(headers)
+        }
+        _ => false,
     }
 }
 

@@ -255,11 +255,15 @@ fn refused(proxy: &Proxy, target: &str, status: StatusCode) -> Option<String> {
             )
         }
         (StatusCode::FORBIDDEN | StatusCode::METHOD_NOT_ALLOWED, _) => {
-            format!("Let the proxy allow CONNECT to {target}, or add the host to NO_PROXY.")
+            let what = if proxy.forwards() { "requests" } else { "CONNECT" };
+            format!("Let the proxy allow {what} to {target}, or add the host to NO_PROXY.")
         }
         (status, _) if status.is_server_error() => {
             format!("Check that the proxy reaches {target}, or add the host to NO_PROXY.")
         }
+        _ if proxy.forwards() => format!(
+            "Check that {variable} names an HTTP proxy that reaches {target}, or add the host to NO_PROXY."
+        ),
         _ => return None,
     })
 }

@@ -6,6 +6,7 @@
 //! - [`hint`]: the likely reason of a failed request, and what to do.
 //! - [`frames`]: gRPC messages as bytes, and answers that are judged by their status alone.
 //! - [`repeats`]: how often the log repeats a cause.
+//! - [`secrets`]: keeps credentials out of what a server says.
 //! - [`words`]: what an answer's body says to a person.
 //! - [`proxy`]: the proxies that `HTTPS_PROXY` and its siblings name.
 //! - [`tls`]: the PEM files of a client.
@@ -24,6 +25,7 @@ pub mod greeting;
 pub mod hint;
 pub mod proxy;
 pub mod repeats;
+pub mod secrets;
 pub mod tls;
 pub mod words;
 

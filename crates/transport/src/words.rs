@@ -10,6 +10,11 @@ pub const LONGEST: usize = 200;
 /// The words in a body: of a JSON object its message, of an HTML page its title, of plain text the text. Cleaned as
 /// [`clean`] does, and empty where there are none.
 pub fn of_body(headers: &HeaderMap, body: &[u8]) -> String {
+    clean(&whole(headers, body))
+}
+
+/// Like [`of_body`], neither cleaned nor cut: for who searches them, or masks secrets in them.
+pub fn whole(headers: &HeaderMap, body: &[u8]) -> String {
     if headers.contains_key(CONTENT_ENCODING) {
         return String::new();
     }
@@ -17,15 +22,25 @@ pub fn of_body(headers: &HeaderMap, body: &[u8]) -> String {
     let kind = headers.get(CONTENT_TYPE).map(|kind| kind.as_bytes().to_ascii_lowercase());
     let kind = kind.as_deref().map(|kind| kind.split(|byte| *byte == b';').next().unwrap_or(kind));
     match kind.map(<[u8]>::trim_ascii) {
-        Some(b"text/html" | b"application/xhtml+xml") => clean(title(&text).unwrap_or_default()),
+        Some(b"text/html" | b"application/xhtml+xml") => {
+            title(&text).unwrap_or_default().to_owned()
+        }
         Some(kind) if kind == b"application/json" || kind.ends_with(b"+json") => of_json(&text),
-        Some(kind) if kind.starts_with(b"text/") => clean(&text),
+        Some(kind) if kind.starts_with(b"text/") => text.into_owned(),
         // Servers that set no type write text, or the bytes of a message.
         None if !body.iter().any(|byte| byte.is_ascii_control() && !byte.is_ascii_whitespace()) => {
-            clean(&text)
+            text.into_owned()
         }
         _ => String::new(),
     }
+}
+
+/// Whether a body is a page for people.
+pub fn is_page(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|value| {
+        let text = value.as_bytes().to_ascii_lowercase();
+        text.starts_with(b"text/html") || text.starts_with(b"application/xhtml")
+    })
 }
 
 /// One line of at most [`LONGEST`] characters, without control characters, with `…` for each JWT: a server may quote
@@ -64,12 +79,12 @@ fn of_json(text: &str) -> String {
     const KEYS: [&str; 7] =
         ["message", "msg", "error_description", "detail", "error", "reason", "title"];
 
-    let Ok(Value::Object(object)) = serde_json::from_str(text) else { return clean(text) };
+    let Ok(Value::Object(object)) = serde_json::from_str(text) else { return text.to_owned() };
     let of = |object: &serde_json::Map<String, Value>| {
-        KEYS.iter().find_map(|key| object.get(*key)?.as_str().map(clean))
+        KEYS.iter().find_map(|key| object.get(*key)?.as_str().map(ToOwned::to_owned))
     };
     let within = || object.get("error").and_then(Value::as_object).and_then(of);
-    of(&object).or_else(within).unwrap_or_else(|| clean(text))
+    of(&object).or_else(within).unwrap_or_else(|| text.to_owned())
 }
 
 fn title(page: &str) -> Option<&str> {

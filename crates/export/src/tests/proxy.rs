@@ -169,6 +169,57 @@ async fn a_proxy_that_refuses_a_tunnel_is_named_with_its_answer() {
     }
 }
 
+// Whether the answer of the proxy to a forwarded request keeps the records.
+async fn is_kept(answer: &'static str) -> (bool, String) {
+    let proxy = Proxy::start(Box::leak(Box::new([answer])), reserved()).await;
+    let settings = proxy.settings(Protocol::HttpProtobuf, "http", "");
+    let transport = Transport::new(Signal::Logs, &settings.logs).unwrap();
+    let answer = transport.send(Bytes::new()).await;
+    let text = format!("{answer:?}").replace(&proxy.address.to_string(), "PROXY");
+    (matches!(answer, Answer::Retry { .. }), text)
+}
+
+#[tokio::test]
+async fn a_page_of_a_forwarding_proxy_is_no_refusal_of_the_collector() {
+    for (head, says) in [
+        (
+            "403 Forbidden\r\nContent-Type: text/html;charset=utf-8",
+            "the proxy PROXY (HTTP_PROXY) answered 403 Forbidden for collector.test:4317",
+        ),
+        (
+            "403 Forbidden\r\nContent-Type: text/html",
+            "Let the proxy allow requests to collector.test:4317, or add the host to NO_PROXY.",
+        ),
+        ("404 Not Found\r\nX-Squid-Error: ERR_DNS_FAIL 0", "answered 404 Not Found"),
+        ("400 Bad Request\r\nContent-Type: Text/HTML", "names an HTTP proxy that reaches"),
+        (
+            "405 Not Allowed\r\nProxy-Status: p; error=http_request_denied",
+            "add the host to NO_PROXY",
+        ),
+        ("501 Not Implemented\r\nContent-Type: text/html", "Check that the proxy reaches"),
+        ("503 Service Unavailable\r\nX-Squid-Error: ERR_CONNECT_FAIL 111", "the proxy PROXY"),
+    ] {
+        let answer = format!("HTTP/1.1 {head}\r\nContent-Length: 0\r\n\r\n");
+        let (is_kept, text) = is_kept(answer.leak()).await;
+        assert!(is_kept && text.contains(says), "{head}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_of_the_collector_by_a_forwarding_proxy_is_the_collectors() {
+    for head in [
+        "403 Forbidden\r\nContent-Type: application/x-protobuf",
+        "401 Unauthorized\r\nContent-Type: application/json\r\nVia: 1.1 squid",
+        "400 Bad Request\r\nProxy-Status: p; received-status=400",
+    ] {
+        let answer = format!("HTTP/1.1 {head}\r\nContent-Length: 0\r\n\r\n");
+        let (is_kept, text) = is_kept(answer.leak()).await;
+        assert!(!is_kept && text.starts_with("Refused"), "{head}: {text}");
+    }
+    let page = "HTTP/1.1 413 Too Large\r\nContent-Type: text/html\r\nContent-Length: 0\r\n\r\n";
+    assert!(is_kept(page).await.1.starts_with("Halve"));
+}
+
 #[tokio::test]
 async fn a_proxy_that_is_not_there_is_named() {
     for protocol in PROTOCOLS {

@@ -9,21 +9,20 @@ use tonic::metadata::MetadataMap;
 use tonic::transport::Endpoint;
 use tonic::{Request, Status};
 
-use crate::answer::{self, Answer};
+use crate::answer::{self, Answer, Asked};
 use crate::error::StartError;
 use crate::settings::{Compression, Target};
 use livekit_otel_model::Signal;
 use livekit_otel_transport::client::{self, GrpcChannel};
 use livekit_otel_transport::frames::RawCodec;
 use livekit_otel_transport::frames::status::{ByStatus, MAX_HEADERS};
-use livekit_otel_transport::hint::Attempt;
 
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(crate) struct Grpc {
     channel: ByStatus<GrpcChannel>,
-    attempted: Attempt,
+    asked: Asked,
     path: &'static str,
     headers: MetadataMap,
     compression: Option<CompressionEncoding>,
@@ -39,7 +38,7 @@ impl Grpc {
         }
         Ok(Self {
             channel: ByStatus(channel),
-            attempted: target.attempt(),
+            asked: Asked::of(target),
             path: path(signal),
             headers: MetadataMap::from_headers(headers),
             compression: match target.compression {
@@ -53,8 +52,8 @@ impl Grpc {
 
     pub(super) async fn send(&self, request: Bytes) -> Answer {
         match tokio::time::timeout(self.timeout, self.attempt(request)).await {
-            Ok(answer) => answer::of_grpc(answer, &self.attempted),
-            Err(_) => answer::too_late(self.timeout, &self.attempted),
+            Ok(answer) => answer::of_grpc(answer, &self.asked),
+            Err(_) => answer::too_late(self.timeout, &self.asked),
         }
     }
 

@@ -13,19 +13,18 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use tokio::time::Instant;
 
-use crate::answer::{self, Answer};
+use crate::answer::{self, Answer, Asked};
 use crate::error::StartError;
 use crate::settings::{Compression, Target};
 use livekit_otel_model::Signal;
 use livekit_otel_transport::client::{self, Connector, Routed};
 use livekit_otel_transport::dial::Dialer;
-use livekit_otel_transport::hint::Attempt;
 
 #[derive(Debug)]
 pub(crate) struct Http {
     client: Routed,
     endpoint: Uri,
-    attempted: Attempt,
+    asked: Asked,
     headers: HeaderMap,
     compression: Compression,
     timeout: Duration,
@@ -40,7 +39,7 @@ impl Http {
         Ok(Self {
             client: client(signal, target)?,
             endpoint: target.endpoint.clone(),
-            attempted: target.attempt(),
+            asked: Asked::of(target),
             headers,
             compression: target.compression,
             timeout: target.timeout,
@@ -55,13 +54,13 @@ impl Http {
                 let left = self.timeout.saturating_sub(began.elapsed());
                 let body = client::read_beginning(body, left).await;
                 let now = SystemTime::now();
-                answer::of_http(head.status, &head.headers, body, now, &self.attempted)
+                answer::of_http(head.status, &head.headers, body, now, &self.asked)
             }
             Ok(Err(error)) => {
-                let cause = answer::of_error(&*error, &self.attempted);
+                let cause = answer::of_error(&*error, &self.asked);
                 Answer::Retry { after: None, cause }
             }
-            Err(_) => answer::too_late(self.timeout, &self.attempted),
+            Err(_) => answer::too_late(self.timeout, &self.asked),
         }
     }
 

@@ -141,7 +141,8 @@ async fn of_http(status: StatusCode, headers: &HeaderMap, body: Body) -> BoxErro
         _ => Code::Unknown,
     };
     let mut message = format!("HTTP status {status}");
-    let words = words::of_body(headers, &beginning(body).await);
+    // Whole, so that the caller can mask what is secret.
+    let words = words::whole(headers, &beginning(body).await);
     if !words.is_empty() {
         message.extend([": ", &words]);
     }
