@@ -8,8 +8,6 @@ use livekit_otel_export::configure::schema::Verbatim;
 use livekit_otel_export::configure::{Found, Problem, Reader};
 use livekit_otel_livekit::keys::Keys;
 
-/// The place of the error that there are no keys.
-pub(super) const MISSING: &str = "LiveKit's API keys";
 const KEYS: &str = "LIVEKIT_KEYS";
 const KEY: &str = "LIVEKIT_API_KEY";
 const SECRET: &str = "LIVEKIT_API_SECRET";
@@ -45,7 +43,7 @@ pub(super) fn read(
     api_key(file, reader, &mut keys);
     if keys.is_empty() && reader.problems.len() == wrong_before {
         reader.wrong(
-            MISSING,
+            "LiveKit's API keys",
             format!(
                 "none given: set livekit.keys in the file, or {KEYS}=\"key: secret\", \
                  or {KEY} and {SECRET}"
@@ -194,7 +192,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::super::Config;
-    use super::super::tests::wrong_in;
+    use super::super::tests::{Yaml, env, wrong_in};
 
     fn text(listen: &str) -> String {
         format!(
@@ -210,6 +208,31 @@ mod tests {
         };
         assert_eq!(listed(""), None);
         assert_eq!(listed("grpc_keys: [b]"), Some(vec!["b".to_owned()]));
+    }
+
+    #[test]
+    fn a_command_that_can_do_without_keys_needs_no_part_of_them() {
+        let two = "keys: {a: s3cret, b: s3cret}";
+        for (nth, (livekit, listen, variables)) in [
+            ("", "", &[][..]),
+            ("api_key: devkey", "", &[]),
+            ("api_secret: s3cret", "", &[]),
+            ("", "grpc_keys: [c]", &[("LIVEKIT_API_KEY", "devkey")]),
+            ("", "", &[("LIVEKIT_API_SECRET", "s3cret")]),
+            (two, "grpc_keys: [c]", &[("LIVEKIT_URL", "http://lk")]),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let text = format!("livekit: {{{livekit}}}\nlisten: {{grpc_auth: token, {listen}}}\n");
+            let (yaml, env) = (Yaml::new(&format!("no-keys-{nth}"), &text), env(variables));
+            assert!(Config::load(&yaml.args(), &env).is_err(), "{text}");
+            let config = Config::load_with_or_without_keys(&yaml.args(), &env);
+            assert!(config.is_ok(), "{text}{}", config.unwrap_err());
+        }
+        let yaml = Yaml::new("no-keys-wrong", "session: {linger: soon}\n");
+        let wrong = Config::load_with_or_without_keys(&yaml.args(), &env(&[])).unwrap_err();
+        assert!(wrong.to_string().contains("session.linger"), "{wrong}");
     }
 
     #[test]

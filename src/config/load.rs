@@ -104,15 +104,19 @@ impl Config {
         finished(config, reader)
     }
 
-    /// Like [`Config::load`], but LiveKit's keys may be missing: for a command that needs them only for a
-    /// part of its work.
+    /// Like [`Config::load`], but LiveKit's keys, or a part of them, may be missing: for a command that needs
+    /// them only for a part of its work. The server's environment may have what the command's has not.
     ///
     /// # Errors
-    /// All errors but that of missing keys.
+    /// All errors but those of the keys and of LiveKit's API, which needs one of them.
     pub fn load_with_or_without_keys(args: &ServeArgs, env: &dyn Env) -> Result<Self, Errors> {
         let mut reader = Reader::new(env);
-        let config = with_file(args, &mut reader);
-        reader.problems.retain(|problem| problem.at != keys::MISSING);
+        let tree = tree(args, &mut reader);
+        let file = with_url(args, tree, &mut reader);
+        let before = reader.problems.len();
+        let (keys, api) = keys_and_api(&file, &mut reader);
+        reader.problems.truncate(before);
+        let config = Self { api, ..read(args, keys, file, &mut reader) };
         finished(config, reader)
     }
 
@@ -164,12 +168,22 @@ pub(super) fn tree(args: &ServeArgs, reader: &mut Reader<'_>) -> Tree {
     }
 }
 
-pub(super) fn with_keys(args: &ServeArgs, mut tree: Tree, reader: &mut Reader<'_>) -> Config {
+pub(super) fn with_keys(args: &ServeArgs, tree: Tree, reader: &mut Reader<'_>) -> Config {
+    let file = with_url(args, tree, reader);
+    let (keys, api) = keys_and_api(&file, reader);
+    Config { api, ..read(args, keys, file, reader) }
+}
+
+// The settings of a program with LiveKit's API.
+fn with_url(args: &ServeArgs, mut tree: Tree, reader: &mut Reader<'_>) -> File {
     overrides::url(&mut tree, reader);
-    let file = settings(args, tree, reader);
+    settings(args, tree, reader)
+}
+
+fn keys_and_api(file: &File, reader: &mut Reader<'_>) -> (Keys, Option<reconcile::Settings>) {
     let keys = keys::read(&file.livekit, file.listen.grpc_keys.as_deref(), reader);
     let api = keys::api(&file.livekit, &keys, reader);
-    Config { api, ..read(args, keys, file, reader) }
+    (keys, api)
 }
 
 fn without_file(keys: Keys, reader: &mut Reader<'_>) -> Config {
