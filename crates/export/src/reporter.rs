@@ -30,7 +30,7 @@ pub(crate) struct Reporter {
     lines: Mutex<Vec<Line>>,
 }
 
-/// What a collector says of records that it does not simply accept.
+/// How a collector answered a request, other than by accepting all of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answered {
     /// It never accepts them.

@@ -51,7 +51,7 @@ pub(super) fn wants_tls(words: &str) -> bool {
 
 fn credentials(attempted: &Attempt) -> String {
     let address = attempted.address();
-    format!("{address} wants other credentials. Check the token in export.headers.")
+    format!("{address} does not accept the credentials. Check the token in export.headers.")
 }
 
 fn path(attempted: &Attempt) -> String {

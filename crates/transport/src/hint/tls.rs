@@ -68,7 +68,7 @@ fn of_certificate(error: &CertificateError, attempted: &Attempt) -> Option<Strin
         E::NotValidYetContext { time, not_before } => {
             let left = difference(*not_before, *time);
             format!(
-                "The certificate of {address} is valid in {left} by the clock of this machine. Correct the \
+                "The certificate of {address} becomes valid in {left} by the clock of this machine. Correct the \
                  clock."
             )
         }
