@@ -118,6 +118,15 @@ fn directory(path: &Path) -> Check {
     Check::warn(DIRECTORY, text).advice(advice)
 }
 
+/// The process that has locked the journal, as far as it is known.
+pub(super) fn user(config: &Config) -> Option<String> {
+    let lock = File::open(config.journal.as_ref()?.directory.join("lock")).ok()?;
+    match user_of(&lock) {
+        Use::By(process) => Some(process.unwrap_or_else(|| "another process".to_owned())),
+        Use::Never | Use::Free => None,
+    }
+}
+
 // Who has locked a journal.
 #[derive(Debug, PartialEq, Eq)]
 enum Use {

@@ -67,6 +67,12 @@ pub(super) async fn get(
     got.map_err(|error| chain(&error))
 }
 
+/// Connects to a listener.
+pub(super) async fn connects(address: SocketAddr) -> Result<(), String> {
+    let connected = TcpStream::connect(reachable(address)).await;
+    connected.map(|_| ()).map_err(|error| error.to_string())
+}
+
 /// Connects to the listener for streams, and opens HTTP/2: to its first frame, or to the end of the TLS
 /// handshake.
 pub(super) async fn open_http2(address: SocketAddr, tls: Option<&Files>) -> Result<(), String> {

@@ -28,6 +28,7 @@ use tokio::time::timeout;
 pub use check::{Check, Outcome};
 
 use crate::config::{Config, Errors, Problem};
+use listeners::Expected;
 use livekit_otel_model::Signal;
 use server::Running;
 
@@ -79,13 +80,22 @@ pub fn configured(file: Option<&str>, failing: &[Problem], notes: &[Problem]) ->
 // The running server, and what is at the configured addresses.
 async fn local(config: Arc<Config>, limit: Duration) -> Vec<Check> {
     let admin = config.admin;
-    let running = timeout(limit, Running::find(admin)).await.unwrap_or_default();
+    let running = Running::find(admin, limit).await;
     let mut checks = server::check(running.as_ref(), admin, SystemTime::now());
-    let listeners = listeners::check(&config, running.is_some(), limit);
-    checks.extend(listeners.await);
-    let webhook = webhook::check(&config, running.as_ref(), limit);
+    let expected = match &running {
+        Ok(_) => Expected::Served,
+        Err(_) => Expected::Free { journal: user_of_journal(&config, limit).await },
+    };
+    checks.extend(listeners::check(&config, &expected, limit).await);
+    let webhook = webhook::check(&config, running.as_ref().ok(), limit);
     checks.push(within(limit * WEBHOOKS, "webhook", webhook).await);
     checks
+}
+
+async fn user_of_journal(config: &Arc<Config>, limit: Duration) -> Option<String> {
+    let config = Arc::clone(config);
+    let user = tokio::task::spawn_blocking(move || journal::user(&config));
+    timeout(limit, user).await.ok()?.ok()?
 }
 
 fn on_disk(config: Arc<Config>, limit: Duration) -> JoinHandle<Vec<Check>> {

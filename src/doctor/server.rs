@@ -6,8 +6,9 @@ use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
 use serde::Deserialize;
+use tokio::time::timeout;
 
-use super::check::{Check, words};
+use super::check::{Check, no_answer, words};
 use super::http::Got;
 use super::local;
 use livekit_otel_ledger::health::{Delivering, Paused, RefusedRequests, Warning};
@@ -33,22 +34,41 @@ pub(super) struct Running {
     ready: Result<(), String>,
 }
 
+/// No running server answers at the admin address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Absent {
+    /// Nothing listens there.
+    Closed,
+    /// Something is there that does not answer as livekit-otel does: it may be one that hangs.
+    Unclear(String),
+}
+
 impl Running {
-    /// Requests the status of the server whose admin listener is at `address`; `None` if there is none.
-    pub(super) async fn find(address: SocketAddr) -> Option<Self> {
+    /// Requests the status of the server whose admin listener is at `address`, for up to `limit`.
+    pub(super) async fn find(address: SocketAddr, limit: Duration) -> Result<Self, Absent> {
+        let found = timeout(limit, Self::at(address)).await;
+        found.unwrap_or_else(|_| Err(Absent::Unclear(no_answer(limit))))
+    }
+
+    async fn at(address: SocketAddr) -> Result<Self, Absent> {
         #[derive(Deserialize)]
         struct Version {
             version: String,
         }
-        let got = ask(address, "/status").await?;
-        let Version { version } = serde_json::from_slice(&got.body).ok()?;
+        if local::connects(address).await.is_err() {
+            return Err(Absent::Closed);
+        }
+        let got = ask(address, "/status").await.map_err(Absent::Unclear)?;
+        let Ok(Version { version }) = serde_json::from_slice(&got.body) else {
+            return Err(Absent::Unclear(format!("/status is answered {}", got.status)));
+        };
         let status = serde_json::from_slice(&got.body).ok();
         let ready = match ask(address, "/readyz").await {
-            Some(got) if got.status == StatusCode::OK => Ok(()),
-            Some(got) => Err(words(&String::from_utf8_lossy(&got.body))),
-            None => Err("no answer".to_owned()),
+            Ok(got) if got.status == StatusCode::OK => Ok(()),
+            Ok(got) => Err(words(&String::from_utf8_lossy(&got.body))),
+            Err(why) => Err(why),
         };
-        Some(Self { address, version: words(&version), status, ready })
+        Ok(Self { address, version: words(&version), status, ready })
     }
 
     /// How many webhooks it has accepted.
@@ -66,15 +86,28 @@ impl Running {
     }
 }
 
-async fn ask(address: SocketAddr, path: &str) -> Option<Got> {
-    local::get(address, None, path).await.ok()
+async fn ask(address: SocketAddr, path: &str) -> Result<Got, String> {
+    local::get(address, None, path).await.map_err(|error| words(&error))
 }
 
 /// What the running server reports of itself.
-pub(super) fn check(running: Option<&Running>, admin: SocketAddr, now: SystemTime) -> Vec<Check> {
-    let Some(running) = running else {
-        let text = format!("no livekit-otel answers at {admin}, the admin listener");
-        return vec![Check::skip(SERVER, text)];
+pub(super) fn check(
+    running: Result<&Running, &Absent>,
+    admin: SocketAddr,
+    now: SystemTime,
+) -> Vec<Check> {
+    let running = match running {
+        Ok(running) => running,
+        Err(Absent::Closed) => {
+            let text = format!("no livekit-otel answers at {admin}, the admin listener");
+            return vec![Check::skip(SERVER, text)];
+        }
+        Err(Absent::Unclear(why)) => {
+            let text = format!("{admin}, the admin listener, does not answer /status: {why}");
+            let advice =
+                "Is it a livekit-otel that hangs, or another program (`ss -ltnp` names it)?";
+            return vec![Check::fail(SERVER, text).advice(advice)];
+        }
     };
     let mut checks = vec![running.check()];
     let Some(status) = &running.status else { return checks };
@@ -168,7 +201,7 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_406_960 + seconds)
     }
 
-    fn lines(running: Option<&Running>) -> String {
+    fn lines(running: Result<&Running, &Absent>) -> String {
         let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, 9293));
         let mut out = Vec::new();
         for check in check(running, admin, at(700)) {
@@ -191,9 +224,9 @@ mod tests {
 ok    server              livekit-otel 0.1.0 runs at 127.0.0.1:9293, and is ready
 ok    server.traces       delivers to collector:4317 (grpc)
 ";
-        assert_eq!(lines(Some(&running(&ledger, Ok(())))), expected);
+        assert_eq!(lines(Ok(&running(&ledger, Ok(())))), expected);
         let absent = "skip  server              no livekit-otel answers at 127.0.0.1:9293, the admin listener\n";
-        assert_eq!(lines(None), absent);
+        assert_eq!(lines(Err(&Absent::Closed)), absent);
     }
 
     #[test]
@@ -218,7 +251,7 @@ warn  server.logs         collector:4317 (grpc) accepted with a warning at 2026-
 warn  server.refusals     webhook refused, last at 2026-11-23T04:19:20Z: signature: the secret differs
 ";
         let running = running(&ledger, Err("journal_full".to_owned()));
-        assert_eq!(lines(Some(&running)), expected);
+        assert_eq!(lines(Ok(&running)), expected);
         assert_eq!(running.refused_since(at(600)), Some("the secret differs"));
         assert_eq!(running.refused_since(at(601)), None);
     }

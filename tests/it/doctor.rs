@@ -126,18 +126,42 @@ async fn without_a_server_the_webhook_goes_through_a_listener_of_the_doctor() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_address_of_another_program_is_named_and_no_webhook_is_sent_there() {
+async fn an_address_in_use_is_named_and_no_webhook_is_sent_there() {
     let mut config = at_fixed_ports("http://127.0.0.1:1");
-    let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    config.http = other.local_addr().unwrap();
+    config.http = served(Router::new()).await;
     let checks = checked(&config).await;
     let expected = format!(
-        "FAIL  listener.webhooks   {} is in use by another program. End that program, or choose another \
-         port (`ss -ltnp` names it)\n",
-        config.http
+        "FAIL  listener.webhooks   {} is in use, and no livekit-otel answers at {}. `ss -ltnp` names the \
+         program. Unless it is a livekit-otel that hangs or has another listen.admin, end it or choose another \
+         port\n",
+        config.http, config.admin
     );
     assert_eq!(line(of(&checks, "listener.webhooks")), expected);
-    assert_eq!(of(&checks, "webhook").outcome, Outcome::Skip);
+    let webhook = of(&checks, "webhook");
+    assert_eq!(webhook.outcome, Outcome::Ok);
+    assert!(webhook.text.contains("a listener that the doctor opened"), "{webhook:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_not_found_is_not_called_another_program() {
+    let (mut config, place) = (at_fixed_ports("http://127.0.0.1:1"), tempfile::tempdir().unwrap());
+    on_disk(&mut config, &place.path().join("journal"));
+    let server = Server::start(Config { shutdown_timeout: Duration::ZERO, ..config.clone() });
+    let server = server.await.unwrap();
+    // It is asked at another admin address, as one with another configuration is.
+    let elsewhere = Config { admin: unused_address(), ..config.clone() };
+    let checks = checked(&elsewhere).await;
+    let webhooks = of(&checks, "listener.webhooks");
+    assert!(webhooks.text.contains("but what is there answers /healthz"), "{webhooks:?}");
+    let streams = of(&checks, "listener.streams");
+    let ours = format!("(process {})", std::process::id());
+    assert!(streams.text.ends_with(&ours), "{streams:?}");
+    for check in [webhooks, streams] {
+        assert_eq!(check.outcome, Outcome::Fail);
+        let advice = check.advice.as_ref().unwrap();
+        assert!(advice.contains("another listen.admin?") && !advice.contains("nd it"), "{check:?}");
+    }
+    stop(server).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -344,7 +368,12 @@ async fn whatever_does_not_answer_has_a_limit() {
     for name in ["livekit.api", "collector.traces", "collector.logs", "collector.metrics"] {
         assert_eq!(of(&checks, name).outcome, Outcome::Fail, "{checks:#?}");
     }
-    assert_eq!(of(&checks, "server").outcome, Outcome::Skip);
+    let server = line(of(&checks, "server"));
+    let expected = format!(
+        "FAIL  server              {at}, the admin listener, does not answer /status: no answer in 50ms. Is it a \
+         livekit-otel that hangs"
+    );
+    assert!(server.starts_with(&expected), "{server}");
     assert_eq!(of(&checks, "clock.livekit").outcome, Outcome::Skip);
 }
 
