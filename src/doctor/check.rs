@@ -50,24 +50,26 @@ pub struct Check {
 }
 
 impl Check {
-    pub(super) fn ok(check: &'static str, text: impl Into<String>) -> Self {
-        Self { check, outcome: Outcome::Ok, text: text.into(), advice: None }
+    // A text may quote another program: nothing in it may act on the terminal.
+    pub(super) fn ok(check: &'static str, text: impl AsRef<str>) -> Self {
+        let text = visible(text.as_ref()).into_owned();
+        Self { check, outcome: Outcome::Ok, text, advice: None }
     }
 
-    pub(super) fn warn(check: &'static str, text: impl Into<String>) -> Self {
+    pub(super) fn warn(check: &'static str, text: impl AsRef<str>) -> Self {
         Self { outcome: Outcome::Warn, ..Self::ok(check, text) }
     }
 
-    pub(super) fn fail(check: &'static str, text: impl Into<String>) -> Self {
+    pub(super) fn fail(check: &'static str, text: impl AsRef<str>) -> Self {
         Self { outcome: Outcome::Fail, ..Self::ok(check, text) }
     }
 
-    pub(super) fn skip(check: &'static str, text: impl Into<String>) -> Self {
+    pub(super) fn skip(check: &'static str, text: impl AsRef<str>) -> Self {
         Self { outcome: Outcome::Skip, ..Self::ok(check, text) }
     }
 
-    pub(super) fn advice(self, advice: impl Into<String>) -> Self {
-        Self { advice: Some(advice.into()), ..self }
+    pub(super) fn advice(self, advice: impl AsRef<str>) -> Self {
+        Self { advice: Some(visible(advice.as_ref()).into_owned()), ..self }
     }
 
     /// Writes the line.
@@ -78,11 +80,20 @@ impl Check {
         let Self { check, outcome, text, advice } = self;
         write!(out, "{outcome:<5} {check:<19} {}", text.trim_end_matches('.'))?;
         if let Some(advice) = advice {
-            let mut rest = advice.trim_end_matches('.').chars();
-            let first = rest.next().into_iter().flat_map(char::to_uppercase).collect::<String>();
-            write!(out, ". {first}{}", rest.as_str())?;
+            write!(out, ". {}", sentence(advice.trim_end_matches('.')))?;
         }
         writeln!(out)
+    }
+}
+
+// With a capital letter, unless it begins with an address, a setting or the name of a program.
+fn sentence(text: &str) -> String {
+    let mut rest = text.chars();
+    let word = text.split_whitespace().next().unwrap_or_default();
+    let is_word = word.trim_end_matches([',', ':']).chars().all(char::is_alphabetic);
+    match rest.next() {
+        Some(first) if is_word => first.to_uppercase().chain(rest).collect(),
+        _ => text.to_owned(),
     }
 }
 
@@ -131,8 +142,23 @@ mod tests {
         assert_eq!(line(&failed), "FAIL  webhook             answered 401. Compare the secrets\n");
         let sentences = Check::fail("webhook", "answered 401.").advice("compare the secrets.");
         assert_eq!(line(&sentences), line(&failed));
+        for advice in ["livekit:7880 expects TLS", "livekit.api_key is set", "`ss -ltnp` names it"]
+        {
+            let hinted = Check::fail("webhook", "answered 401").advice(advice);
+            assert!(line(&hinted).ends_with(&format!(". {advice}\n")), "{}", line(&hinted));
+        }
         let ok = Check::ok("listener.webhooks", "127.0.0.1:9290 is free");
         assert_eq!(line(&ok), "ok    listener.webhooks   127.0.0.1:9290 is free\n");
+    }
+
+    #[test]
+    fn nothing_in_a_line_acts_on_the_terminal() {
+        let hostile = "a\x1b[2J\nb\u{9b}c\u{202e}";
+        for check in [Check::ok, Check::warn, Check::fail, Check::skip] {
+            let Check { text, advice, .. } = check("server", hostile).advice(hostile);
+            let shown = "a\u{fffd}[2J\u{fffd}b\u{fffd}c\u{fffd}";
+            assert_eq!((&*text, advice.as_deref()), (shown, Some(shown)));
+        }
     }
 
     #[test]

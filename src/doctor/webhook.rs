@@ -99,12 +99,12 @@ impl Unsent {
     fn check(self, said: Option<&str>) -> Check {
         let Self { key, to, status, why, hint } = self;
         let text = format!("POST {to}, signed by {}: {why}", words(&key));
-        let failed = Check::fail(WEBHOOK, text);
+        let failed = Check::fail(WEBHOOK, &text);
         match (said, status) {
             (said, Some(StatusCode::UNAUTHORIZED)) => {
                 // What the server says is about LiveKit, but the doctor has signed it.
                 let said = said.map_or_else(String::new, |said| format!(": {said}"));
-                Check { text: format!("{}{said}", failed.text), ..failed }.advice(
+                Check::fail(WEBHOOK, format!("{text}{said}")).advice(
                     "The running server has other keys than this configuration: restart it or send it \
                      SIGHUP after a change, or run the doctor with its configuration",
                 )
