@@ -121,11 +121,11 @@ impl Webhooks {
         let read = match parse(Source::Webhook, &body) {
             Ok(read) => Some(read),
             Err(unreadable) => {
-                if let Some(webhooks) = self.unreadable.due((), Instant::now()) {
-                    tracing::warn!(webhooks, %unreadable, "signed webhooks can't be read and become dead letters, the last one for this reason");
-                }
                 if !self.shared.dead_letters.has_capacity(body.len()) {
                     return self.busy(sender, advice::DEAD_LETTERS_FULL, "3");
+                }
+                if let Some(webhooks) = self.unreadable.due((), Instant::now()) {
+                    tracing::warn!(webhooks, %unreadable, "signed webhooks can't be read and become dead letters, the last one for this reason");
                 }
                 None
             }

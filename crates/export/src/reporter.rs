@@ -12,7 +12,7 @@ use livekit_otel_ledger::Ledger;
 use livekit_otel_model::Signal;
 use livekit_otel_model::event::Time;
 use livekit_otel_transport::hint::{Attempt, Protocol};
-use livekit_otel_transport::repeats::{self, Outage};
+use livekit_otel_transport::repeats::{self, Ended, Outage};
 
 // Between lines about the same cause.
 const MINUTE: Duration = Duration::from_mins(1);
@@ -33,8 +33,12 @@ pub(crate) struct Reporter {
 /// How a collector answered a request, other than by accepting all of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answered {
-    /// It never accepts them.
+    /// It never accepts them: they are dead letters.
     Refused,
+    /// It never accepts them, and there is no space for dead letters.
+    Lost,
+    /// It never accepts them, and dead letters can't be written now.
+    Waiting,
     /// It may accept the halves of the request.
     TooLarge,
     /// It rejected some of the request.
@@ -57,7 +61,7 @@ impl Line {
     // The status without the collector's words, which may differ each time.
     fn is_of(&self, answered: Answered, cause: &Cause) -> bool {
         let code = |cause: &Cause| cause.text.split(':').next().map(ToOwned::to_owned);
-        let has_code = matches!(answered, Answered::Refused | Answered::TooLarge);
+        let has_code = !matches!(answered, Answered::Rejected | Answered::Warned);
         self.answered == answered && (!has_code || code(&self.cause) == code(cause))
     }
 }
@@ -134,16 +138,23 @@ impl Reporter {
 
     /// The collector answered for itself. Returns whether it did not before; `is_delivered`: it accepted records.
     pub(crate) fn answered(&self, is_delivered: bool) -> bool {
-        let now = Instant::now().into_std();
-        let Some(outage) = self.outage.lock().ended(now) else { return false };
-        self.ledger.health().delivery_recovered(self.signal);
-        if is_delivered {
-            let (signal, collector, protocol) = self.target();
-            let since = rfc3339(outage.since);
-            let seconds = outage.lasted.as_secs();
-            tracing::info!(signal, collector, protocol, since, seconds, "delivering again");
+        let mut outage = self.outage.lock();
+        if !outage.succeeded(Instant::now().into_std()) {
+            return false;
         }
+        if !is_delivered {
+            outage.forget();
+        }
+        self.ledger.health().delivery_recovered(self.signal);
         true
+    }
+
+    fn log_recovery(&self, outage: Ended) {
+        let (signal, collector, protocol) = self.target();
+        let (since, seconds) = (rfc3339(outage.since), outage.lasted.as_secs());
+        // More than one where it came and went.
+        let times = Some(outage.times).filter(|times| *times > 1);
+        tracing::info!(signal, collector, protocol, since, seconds, times, "delivering again");
     }
 
     /// The collector said `cause` of a request, which concerns so many records.
@@ -154,8 +165,12 @@ impl Reporter {
             Answered::Refused | Answered::Rejected => {
                 health.records_refused(self.signal, time, records, &cause.text);
             }
+            Answered::Lost => {
+                health.records_refused(self.signal, time, records, &cause.text);
+                health.refused_lost(self.signal, records);
+            }
             Answered::Warned => health.records_warned(self.signal, time, &cause.text),
-            Answered::TooLarge => {}
+            Answered::TooLarge | Answered::Waiting => {}
         }
         let now = Instant::now();
         let mut lines = self.lines.lock();
@@ -179,13 +194,18 @@ impl Reporter {
 
     /// When [`Reporter::flush`] has something to log.
     pub(crate) fn due(&self) -> Option<Instant> {
+        let recovered = self.outage.lock().due().map(Instant::from_std);
         let lines = self.lines.lock();
-        lines.iter().filter(|line| line.requests > 0).map(|line| line.logged + MINUTE).min()
+        let pending = lines.iter().filter(|line| line.requests > 0);
+        pending.map(|line| line.logged + MINUTE).chain(recovered).min()
     }
 
     /// Logs what was not logged for a minute, or with `all` everything that was not logged.
     pub(crate) fn flush(&self, all: bool) {
         let now = Instant::now();
+        if let Some(outage) = self.outage.lock().over(now.into_std(), all) {
+            self.log_recovery(outage);
+        }
         self.lines.lock().retain_mut(|line| {
             if !all && now - line.logged < MINUTE {
                 return true;
@@ -205,18 +225,26 @@ impl Reporter {
         let (signal, collector, protocol) = self.target();
         let proxy = self.attempted.proxy();
         let (reason, hint, url) = (&cause.text, cause.hint.as_deref(), self.url.as_deref());
-        macro_rules! warn {
-            ($text:literal) => {
-                tracing::warn!(
+        macro_rules! log {
+            ($level:ident, $text:literal) => {
+                tracing::$level!(
                     signal, collector, protocol, proxy, url, reason, hint, records, requests, $text
                 )
             };
         }
         match answered {
-            Answered::Refused => warn!("the collector refused records: they are dead letters"),
-            Answered::TooLarge => warn!("too large for the collector: requests are split"),
-            Answered::Rejected => warn!("the collector rejected some records of a request"),
-            Answered::Warned => warn!("the collector accepted records with a warning"),
+            Answered::Refused => log!(warn, "the collector refused records: they are dead letters"),
+            Answered::Lost => log!(
+                error,
+                "the collector refused records, and they are lost: dead letters are full (set_aside.max_bytes)"
+            ),
+            Answered::Waiting => log!(
+                warn,
+                "the collector refused records: they wait until dead letters can be written"
+            ),
+            Answered::TooLarge => log!(warn, "too large for the collector: requests are split"),
+            Answered::Rejected => log!(warn, "the collector rejected some records of a request"),
+            Answered::Warned => log!(warn, "the collector accepted records with a warning"),
         }
     }
 

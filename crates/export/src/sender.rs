@@ -130,18 +130,16 @@ impl Sender {
     }
 
     async fn refused(&self, batch: &Batch, cause: &Cause, ending: &mut watch::Receiver<bool>) {
-        self.reporter.note(Answered::Refused, cause, items(batch.records()));
-        self.dead_letter(batch, &cause.text, ending).await;
-    }
-
-    async fn dead_letter(&self, batch: &Batch, reason: &str, ending: &mut watch::Receiver<bool>) {
         let n = items(batch.records());
         let payload = Payload::Output(self.signal);
         let at = Time::from_system(SystemTime::now());
-        let dead_letter = DeadLetter { payload, items: n, at, reason: reason.to_owned() };
+        let dead_letter = DeadLetter { payload, items: n, at, reason: cause.text.clone() };
         let id = self.dead_letter_id(batch, at);
         let request = self.assembler.request(batch.records());
         let mut stored = self.dead_letters.store(&id, &dead_letter, &request).await;
+        if stored == Stored::Failed {
+            self.reporter.note(Answered::Waiting, cause, n);
+        }
         while stored == Stored::Failed && !is_ending(ending) {
             wait(STORE_AGAIN, ending).await;
             stored = self.dead_letters.store(&id, &dead_letter, &request).await;
@@ -149,10 +147,12 @@ impl Sender {
         let settled = match stored {
             Stored::Yes => {
                 self.ledger.output_dead_lettered(self.signal, n);
+                self.reporter.note(Answered::Refused, cause, n);
                 Settled::DeadLetters
             }
             Stored::Full => {
                 self.lost(Lost::DeadLettersFull, n);
+                self.reporter.note(Answered::Lost, cause, n);
                 Settled::Lost(Lost::DeadLettersFull)
             }
             // The batch stays in flight, and is sent again after the restart.

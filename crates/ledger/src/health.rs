@@ -98,6 +98,8 @@ pub struct RefusedRecords {
     pub at: Time,
     /// How many, since the start.
     pub records: u64,
+    /// How many of these are lost, because there was no space for dead letters.
+    pub lost: u64,
     /// The collector's own words about the last of them.
     pub cause: String,
 }
@@ -193,10 +195,19 @@ impl Health {
     pub fn records_refused(&self, signal: Signal, now: Time, records: u64, cause: &str) {
         let mut state = self.0.lock();
         let Some(delivering) = &mut state.delivery[signal as usize] else { return };
-        let before = delivering.refused.as_ref().map_or(0, |refused| refused.records);
-        let refused =
-            RefusedRecords { at: now, records: before + records, cause: cause.to_owned() };
-        delivering.refused = Some(refused);
+        let before = delivering.refused.take();
+        let (known, lost) = before.map_or((0, 0), |before| (before.records, before.lost));
+        let (records, cause) = (known + records, cause.to_owned());
+        delivering.refused = Some(RefusedRecords { at: now, records, lost, cause });
+    }
+
+    /// So many of the records that the collector refused are lost, because dead letters are full.
+    pub fn refused_lost(&self, signal: Signal, records: u64) {
+        let mut state = self.0.lock();
+        let delivering = state.delivery[signal as usize].as_mut();
+        if let Some(refused) = delivering.and_then(|delivering| delivering.refused.as_mut()) {
+            refused.lost += records;
+        }
     }
 
     /// The collector accepted records of `signal` with a warning, in its own words.
@@ -305,6 +316,8 @@ mod tests {
         health.delivery_failed(Signal::Traces, at(1), "refused", Some("is it running?"));
         health.records_refused(Signal::Traces, at(2), 3, "no");
         health.records_refused(Signal::Traces, at(3), 4, "never");
+        health.refused_lost(Signal::Traces, 2);
+        health.refused_lost(Signal::Logs, 2);
         health.records_warned(Signal::Traces, at(3), "an attribute is deprecated");
         health.refused(Source::Webhook, Refused::Signature, at(4), "old");
         health.refused(Source::Webhook, Refused::Signature, at(5), "the secret differs");
@@ -313,6 +326,7 @@ mod tests {
         assert_eq!(json["intake"]["reason"], "journal_full");
         assert_eq!(json["intake"]["since"], "2026-11-23T04:09:20.000Z");
         assert_eq!(json["delivery"][0]["refused"]["records"], 7);
+        assert_eq!(json["delivery"][0]["refused"]["lost"], 2);
         assert_eq!(json["delivery"][0]["warning"]["words"], "an attribute is deprecated");
         assert_eq!(json["refusals"].as_array().unwrap().len(), 1);
         assert_eq!(json["refusals"][0]["reason"], "signature");

@@ -6,25 +6,41 @@ use std::time::{Duration, Instant, SystemTime};
 const MINUTE: Duration = Duration::from_mins(1);
 const AGAIN: Duration = Duration::from_mins(5);
 
-/// From the first failed attempt to the first that succeeds.
+// Attempts succeeded for so long that they will.
+const SETTLED: Duration = Duration::from_secs(5);
+
+/// From the first failed attempt until attempts have succeeded for 5 s. One that ends before, as where each second
+/// request is refused, goes on with the next failure: the log has one beginning a minute at most.
 #[derive(Debug, Default)]
-pub struct Outage(Option<Failing>);
+pub struct Outage {
+    current: Option<Failing>,
+    // The last line about a failure, and its cause.
+    logged: Option<(Instant, String)>,
+}
 
 #[derive(Debug)]
 struct Failing {
     since: SystemTime,
-    began: Instant,
-    logged: Instant,
-    // The cause of the last line.
-    cause: String,
+    // How long and how often attempts failed, until the last success.
+    lasted: Duration,
+    times: u64,
+    // Whether a line said so.
+    is_logged: bool,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum State {
+    FailsSince(Instant),
+    SucceedsSince(Instant),
 }
 
 /// What the log says of a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Line {
-    /// The outage begins, or has another cause than the last line said.
+    /// The outage begins, has another cause than the last line said, or comes and goes for 5 minutes.
     Failed,
-    /// Since this time; nothing was logged for 5 minutes.
+    /// Since this time no attempt succeeded; nothing was logged for 5 minutes.
     Still(SystemTime),
 }
 
@@ -33,40 +49,75 @@ pub enum Line {
 pub struct Ended {
     /// When it began.
     pub since: SystemTime,
-    /// How long it was.
+    /// How long attempts failed, all times together.
     pub lasted: Duration,
+    /// How many times they began to fail.
+    pub times: u64,
 }
 
 impl Outage {
-    /// An attempt failed. Returns what to log: the beginning, another cause once a minute, and otherwise a line
+    /// An attempt failed. Returns what to log: the beginning and another cause once a minute, and otherwise a line
     /// every 5 minutes.
     pub fn failed(&mut self, cause: &str, now: (Instant, SystemTime)) -> Option<Line> {
-        let (now, time) = now;
-        let Some(failing) = &mut self.0 else {
-            let cause = cause.to_owned();
-            self.0 = Some(Failing { since: time, began: now, logged: now, cause });
-            return Some(Line::Failed);
+        let (now, since) = now;
+        let begins = Failing {
+            since,
+            lasted: Duration::ZERO,
+            times: 1,
+            is_logged: false,
+            state: State::FailsSince(now),
         };
-        let quiet = now - failing.logged;
-        let line = match failing.cause == cause {
-            _ if quiet >= AGAIN => Line::Still(failing.since),
-            false if quiet >= MINUTE => Line::Failed,
-            _ => return None,
-        };
-        failing.logged = now;
-        cause.clone_into(&mut failing.cause);
-        Some(line)
+        let failing = self.current.get_or_insert(begins);
+        if matches!(failing.state, State::SucceedsSince(_)) {
+            failing.state = State::FailsSince(now);
+            failing.times += 1;
+        }
+        if let Some((logged, last)) = &self.logged {
+            let is_said = failing.is_logged && last == cause;
+            if now - *logged < if is_said { AGAIN } else { MINUTE } {
+                return None;
+            }
+        }
+        let is_still = failing.is_logged && failing.times == 1;
+        let quiet = self.logged.as_ref().map_or(Duration::ZERO, |(logged, _)| now - *logged);
+        failing.is_logged = true;
+        self.logged = Some((now, cause.to_owned()));
+        let still = Line::Still(failing.since);
+        Some(if is_still && quiet >= AGAIN { still } else { Line::Failed })
     }
 
-    /// Whether an attempt failed, and none has succeeded since.
-    pub fn is_failing(&self) -> bool {
-        self.0.is_some()
+    /// An attempt succeeded. Returns whether the one before failed.
+    pub fn succeeded(&mut self, now: Instant) -> bool {
+        let Some(failing) = &mut self.current else { return false };
+        let State::FailsSince(since) = failing.state else { return false };
+        failing.lasted += now - since;
+        failing.state = State::SucceedsSince(now);
+        if !failing.is_logged {
+            // Its end would be a line about nothing.
+            self.current = None;
+        }
+        true
     }
 
-    /// An attempt succeeded. Returns the outage that it ends.
-    pub fn ended(&mut self, now: Instant) -> Option<Ended> {
-        let failing = self.0.take()?;
-        Some(Ended { since: failing.since, lasted: now - failing.began })
+    /// Ends it without a line.
+    pub fn forget(&mut self) {
+        self.current = None;
+    }
+
+    /// When [`Outage::over`] has something to log, unless an attempt fails before.
+    pub fn due(&self) -> Option<Instant> {
+        match self.current.as_ref()?.state {
+            State::SucceedsSince(since) => Some(since + SETTLED),
+            State::FailsSince(_) => None,
+        }
+    }
+
+    /// The outage that is over, for one line: once attempts have succeeded for 5 s, or with `at_once` since the last
+    /// one.
+    pub fn over(&mut self, now: Instant, at_once: bool) -> Option<Ended> {
+        self.due().filter(|due| at_once || now >= *due)?;
+        let Failing { since, lasted, times, .. } = self.current.take()?;
+        Some(Ended { since, lasted, times })
     }
 }
 
@@ -108,11 +159,73 @@ mod tests {
             .collect();
         let still = Line::Still(time);
         assert_eq!(logged, [(0, Line::Failed), (300, still), (600, still)]);
-        assert!(outage.is_failing());
-        let ended = Ended { since: time, lasted: SECOND * 601 };
-        assert_eq!(outage.ended(start + SECOND * 601), Some(ended));
-        assert_eq!(outage.ended(start), None);
-        assert!(!outage.is_failing());
+        assert_eq!((outage.due(), outage.over(start + SECOND * 600, true)), (None, None));
+        let end = start + SECOND * 601;
+        assert!(outage.succeeded(end));
+        assert!(!outage.succeeded(end + SECOND));
+        assert_eq!(outage.due(), Some(end + SETTLED));
+        assert_eq!(outage.over(end + SECOND * 4, false), None);
+        let ended = Ended { since: time, lasted: SECOND * 601, times: 1 };
+        assert_eq!(outage.over(end + SETTLED, false), Some(ended));
+        assert_eq!(outage.over(end + SETTLED, true), None);
+    }
+
+    // The lines of attempts at these seconds, of which those with a cause fail: `!` for a failure, `~` for one that
+    // lasts, the number of times for an end.
+    fn lines(attempts: impl Iterator<Item = (u32, Option<&'static str>)>) -> Vec<(u32, String)> {
+        let (start, time) = (Instant::now(), SystemTime::UNIX_EPOCH);
+        let (mut outage, mut lines) = (Outage::default(), Vec::new());
+        for (second, cause) in attempts {
+            let now = start + SECOND * second;
+            lines.extend(outage.over(now, false).map(|over| (second, over.times.to_string())));
+            let line = match cause {
+                Some(cause) => outage.failed(cause, (now, time)),
+                None => {
+                    outage.succeeded(now);
+                    None
+                }
+            };
+            let shown = |line| if line == Line::Failed { "!" } else { "~" };
+            lines.extend(line.map(|line| (second, shown(line).to_owned())));
+        }
+        lines
+    }
+
+    #[test]
+    fn a_collector_that_refuses_each_second_request_is_a_line_in_five_minutes() {
+        let flaps = (0..=600).map(|second| (second, (second % 2 == 0).then_some("no")));
+        let rest = (601..700).map(|second| (second, None));
+        let expected = [(0, "!"), (300, "!"), (600, "!"), (606, "301")];
+        let expected = expected.map(|(second, line)| (second, line.to_owned()));
+        assert_eq!(lines(flaps.chain(rest)), expected);
+    }
+
+    #[test]
+    fn no_minute_has_two_beginnings() {
+        // 2 s of each 10 s fail, so that each outage ends.
+        let attempts = (0..=130).map(|second| (second, (second % 10 < 2).then_some("no")));
+        let begins: Vec<_> = lines(attempts).into_iter().filter(|(_, line)| line == "!").collect();
+        assert_eq!(begins.iter().map(|(second, _)| *second).collect::<Vec<_>>(), [0, 60, 120]);
+    }
+
+    #[test]
+    fn an_outage_that_begins_soon_after_another_is_logged_a_minute_later() {
+        let attempts = (0..1).chain(20..90).map(|second| (second, Some("no")));
+        let attempts = attempts.chain([(1, None), (10, None), (95, None), (101, None)]);
+        let mut attempts: Vec<_> = attempts.collect();
+        attempts.sort_unstable_by_key(|(second, _)| *second);
+        let expected = [(0, "!"), (10, "1"), (60, "!"), (101, "1")];
+        let expected = expected.map(|(second, line)| (second, line.to_owned()));
+        assert_eq!(lines(attempts.into_iter()), expected);
+    }
+
+    #[test]
+    fn an_outage_that_is_not_logged_has_no_end_either() {
+        let attempts =
+            [(0, Some("no")), (1, None), (7, None), (8, Some("no")), (9, None), (20, None)];
+        let expected = [(0, "!"), (7, "1")];
+        let expected = expected.map(|(second, line)| (second, line.to_owned()));
+        assert_eq!(lines(attempts.into_iter()), expected);
     }
 
     #[test]

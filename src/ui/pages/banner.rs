@@ -126,12 +126,13 @@ fn is_recent(at: Time, context: &Context, within: Duration) -> bool {
 
 fn refused_records(context: &Context) -> Vec<Markup> {
     let line = |to: &Delivering| {
-        let RefusedRecords { at, records, cause } = to.refused.as_ref()?;
+        let RefusedRecords { at, records, lost, cause } = to.refused.as_ref()?;
         is_recent(*at, context, RECENT).then(|| {
             html! {
                 strong.bad { "✗ The collector refused records for good" }
                 ", " (grouped(*records)) " of " (to.signal.as_str()) " since the start, the last at "
                 (utc(*at)) ", at " code { (name(&to.target)) } ": " (sentence(cause))
+                @if *lost > 0 { " " (grouped(*lost)) " of them are lost: dead letters are full." }
             }
         })
     };

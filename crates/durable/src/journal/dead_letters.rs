@@ -5,11 +5,13 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use tokio::time::Instant;
 
 use crate::store::{self, Directory, Frames};
 use livekit_otel_model::event::Time;
@@ -17,6 +19,7 @@ use livekit_otel_model::{Signal, Source};
 
 const FOLDER: &str = "deadletter";
 const SUFFIX: &str = "letter";
+const MINUTE: Duration = Duration::from_mins(1);
 
 /// The kind of a dead letter's payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +73,14 @@ pub struct DeadLetters {
     // One is stored at a time, so that the limit holds.
     storing: tokio::sync::Mutex<()>,
     held: Mutex<Held>,
+    failing: Mutex<Failing>,
+}
+
+#[derive(Debug, Default)]
+struct Failing {
+    logged: Option<Instant>,
+    // Since then.
+    attempts: u64,
 }
 
 #[derive(Debug, Default)]
@@ -106,7 +117,8 @@ impl DeadLetters {
     }
 
     fn new(place: Place, max_bytes: u64, held: Held) -> Self {
-        Self { place, max_bytes, storing: tokio::sync::Mutex::default(), held: Mutex::new(held) }
+        let (storing, failing) = (tokio::sync::Mutex::default(), Mutex::default());
+        Self { place, max_bytes, storing, held: Mutex::new(held), failing }
     }
 
     /// Whether the limit allows so many bytes more.
@@ -141,7 +153,7 @@ impl DeadLetters {
                     Ok(true) => {}
                     Ok(false) => return Stored::Yes,
                     Err(error) => {
-                        tracing::error!(%error, "a dead letter can't be stored");
+                        self.note(&error);
                         return Stored::Failed;
                     }
                 }
@@ -151,6 +163,18 @@ impl DeadLetters {
         held.count += 1;
         held.bytes += payload.len() as u64;
         Stored::Yes
+    }
+
+    // Callers try again each few seconds: a line a minute says enough.
+    fn note(&self, error: &io::Error) {
+        let now = Instant::now();
+        let mut failing = self.failing.lock();
+        failing.attempts += 1;
+        if failing.logged.is_none_or(|logged| now - logged >= MINUTE) {
+            let attempts = std::mem::take(&mut failing.attempts);
+            failing.logged = Some(now);
+            tracing::error!(%error, attempts, "dead letters can't be stored");
+        }
     }
 
     /// How many are stored.
@@ -286,6 +310,39 @@ mod tests {
             assert_eq!(dead_letters.len(), 3);
         }
         assert_eq!(payloads(place.path()), ["a", "b", "c"]);
+    }
+
+    // What the log of this test's thread gets.
+    #[derive(Clone, Default)]
+    struct Logged(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Logged {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_disk_that_fails_is_one_line_a_minute() {
+        let logged = Logged::default();
+        let writer = logged.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+        let _logging = tracing::subscriber::set_default(subscriber);
+        let place = tempfile::tempdir().unwrap();
+        let directory = Arc::new(Directory::open(place.path(), Arc::new(Files)).unwrap());
+        let dead_letters = DeadLetters::on_disk(&directory, 1 << 20).unwrap();
+        fs::remove_dir(place.path().join(FOLDER)).unwrap();
+        for _ in 0..40 {
+            let stored = dead_letters.store("logs-1", &letter("no"), &"a".into()).await;
+            assert_eq!(stored, Stored::Failed);
+            tokio::time::advance(Duration::from_secs(2)).await;
+        }
+        let text = String::from_utf8(logged.0.lock().clone()).unwrap();
+        assert_eq!(text.matches("dead letters can't be stored").count(), 2, "{text}");
     }
 
     #[tokio::test]

@@ -58,11 +58,38 @@ async fn an_outage_is_logged_when_it_begins_every_five_minutes_and_when_it_ends(
     assert!(reporter.answered(true));
     assert!(!reporter.answered(true));
     assert_eq!(health(&ledger).failing, None);
+    // It is over once the collector has accepted requests for 5 seconds.
+    assert_eq!(reporter.due(), Some(Instant::now() + Duration::from_secs(5)));
+    tokio::time::advance(Duration::from_secs(5)).await;
+    reporter.flush(false);
+    assert_eq!(reporter.due(), None);
+    tokio::time::advance(Duration::from_mins(1)).await;
     reporter.failed(&refused, true);
     // A refusal ends an outage without a delivery.
     assert!(reporter.answered(false));
     assert_eq!(health(&ledger).failing, None);
     assert_eq!(masked(&logged.text(), "no address"), include_str!("reports/outage.txt"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_collector_that_refuses_each_second_request_is_no_flood_of_lines() {
+    let (logged, _logging) = logging();
+    let ledger = Arc::default();
+    let reporter = reporter(&ledger);
+    for _ in 0..120 {
+        reporter.failed(&cause("429 Too Many Requests"), false);
+        assert!(health(&ledger).failing.is_some());
+        tokio::time::advance(Duration::from_millis(500)).await;
+        assert!(reporter.answered(true));
+        reporter.flush(false);
+        tokio::time::advance(Duration::from_millis(500)).await;
+    }
+    drop(reporter);
+    let text = logged.text();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    assert!(lines[0].contains("can't deliver, retrying"), "{text}");
+    assert!(lines[1].contains("delivering again") && lines[1].ends_with("seconds=60 times=120"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -163,6 +190,48 @@ async fn the_collectors_own_words_are_logged() {
         writeln!(texts, "{what}\n{log}health: {refused:?} {warning:?}\n").unwrap();
     }
     assert_eq!(texts, include_str!("reports/words.txt"));
+}
+
+#[tokio::test]
+async fn refused_records_that_find_no_space_are_reported_as_lost() {
+    let (logged, _logging) = logging();
+    let (listener, address) = bound().await;
+    let _received = serve(listener, vec![Err(Status::unauthenticated("no token"))]);
+    let (ledger, dead_letters) = (Arc::default(), Arc::new(DeadLetters::in_memory(1)));
+    let settings = settings(&format!("http://{address}"), Protocol::Grpc);
+    let exporter = Exporter::start(&settings, Arc::clone(&ledger), &dead_letters).unwrap();
+    exporter.logs(&[record("a"), record("b")]);
+    exporter.shutdown(Instant::now() + Duration::from_secs(10)).await;
+    let refused = health(&ledger).refused.unwrap();
+    assert_eq!((refused.records, refused.lost), (2, 2));
+    let text = logged.text();
+    assert!(text.contains("ERROR the collector refused records, and they are lost: dead letters"));
+    assert!(!text.contains("they are dead letters"), "{text}");
+}
+
+#[tokio::test]
+async fn refused_records_wait_for_a_disk_that_takes_no_dead_letters() {
+    let (logged, _logging) = logging();
+    let (listener, address) = bound().await;
+    let refused = || Err(Status::unauthenticated("no token"));
+    let _received = serve(listener, vec![refused()]);
+    let path = tempfile::tempdir().unwrap();
+    let directory = Arc::new(Directory::open(path.path(), Arc::new(Files)).unwrap());
+    let dead_letters = Arc::new(DeadLetters::on_disk(&directory, 1_000_000).unwrap());
+    let folder = path.path().join("deadletter");
+    std::fs::remove_dir(&folder).unwrap();
+    let settings = settings(&format!("http://{address}"), Protocol::Grpc);
+    let ledger = Arc::default();
+    let exporter = Exporter::start(&settings, Arc::clone(&ledger), &dead_letters).unwrap();
+    exporter.logs(&[record("a")]);
+    while !logged.text().contains("they wait until dead letters can be written") {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(health(&ledger).refused, None);
+    std::fs::create_dir(&folder).unwrap();
+    exporter.shutdown(Instant::now() + Duration::from_secs(10)).await;
+    assert!(logged.text().contains("they are dead letters"));
+    assert_eq!(health(&ledger).refused.unwrap().records, 1);
 }
 
 #[tokio::test]

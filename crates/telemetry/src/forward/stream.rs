@@ -74,11 +74,15 @@ impl Streams {
     pub(super) async fn run(self, lane: Arc<Lane>) {
         let mut state = State::default();
         loop {
+            self.log_recovery(&mut state.outage, lane.is_closed());
             if lane.get(0).is_none() {
                 if lane.is_closed() {
                     return;
                 }
-                lane.changed().await;
+                match state.outage.due().map(Instant::from_std) {
+                    Some(due) => drop(tokio::time::timeout_at(due, lane.changed()).await),
+                    None => lane.changed().await,
+                }
                 continue;
             }
             match self.metadata() {
@@ -106,11 +110,7 @@ impl Streams {
                 lane.acknowledge(sent);
                 state.suspects = state.suspects.saturating_sub(sent);
                 state.pause = FIRST_PAUSE;
-                if let Some(ended) = state.outage.ended(Instant::now().into_std()) {
-                    let (kind, receiver) = (self.kind, self.attempted.address());
-                    let seconds = ended.lasted.as_secs();
-                    tracing::info!(kind, receiver, seconds, "the analytics receiver is back");
-                }
+                state.outage.succeeded(Instant::now().into_std());
             }
             Err(status) if is_too_large(&status) && sent == 1 => {
                 lane.drop_first();
@@ -132,6 +132,14 @@ impl Streams {
                 state.back_off().await;
             }
         }
+    }
+
+    fn log_recovery(&self, outage: &mut Outage, at_once: bool) {
+        let Some(ended) = outage.over(Instant::now().into_std(), at_once) else { return };
+        let (kind, receiver) = (self.kind, self.attempted.address());
+        let (seconds, times) = (ended.lasted.as_secs(), ended.times);
+        let times = Some(times).filter(|times| *times > 1);
+        tracing::info!(kind, receiver, seconds, times, "the analytics receiver is back");
     }
 
     fn failed(&self, outage: &mut Outage, lane: &Lane, reason: &str, hint: Option<&str>) {
