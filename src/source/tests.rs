@@ -326,7 +326,12 @@ async fn a_refused_webhook_ends_the_replay_with_its_line() {
     let fixture = listening(ROOMY).await;
     let to = destination(&fixture.listeners, "another-made-up-secret-of-some-length");
     let error = replay(&example(), &to, |_| ()).await.unwrap_err();
-    assert_eq!(error.to_string(), "line 5: the webhook was answered 401 Unauthorized");
+    let expected = format!(
+        "line 5: {} (http) answered a webhook with 401 Unauthorized: are LIVEKIT_API_KEY and \
+         LIVEKIT_API_SECRET those of the server, and do the clocks agree?",
+        fixture.listeners.http
+    );
+    assert_eq!(error.to_string(), expected);
     let unsigned = destination(&fixture.listeners, "");
     assert!(replay(&example(), &unsigned, |_| ()).await.is_err());
 }
