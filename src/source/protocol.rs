@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::refusals::Warnings;
 use livekit_otel_ledger::Listener;
 
-// As many bytes tell HTTP/2's preface from a request of HTTP/1.
+// So many bytes distinguish HTTP/2's preface from a request of HTTP/1.
 const ENOUGH: usize = 4;
 /// The type of the first record of a TLS connection (RFC 8446, 5.1).
 pub(super) const TLS_HANDSHAKE: u8 = 22;
@@ -122,11 +122,22 @@ impl Clients {
 
     fn warn(&self, cause: &'static str, text: &str, peer: SocketAddr) {
         let (listener, address) = (self.listener.as_str(), tracing::field::display(self.address));
+        let due = self.warnings.due_from(cause, Some(peer), Instant::now());
         let peer = tracing::field::display(peer);
-        if let Some(refused) = self.warnings.due(cause, Instant::now()) {
-            tracing::warn!(listener, address, cause, refused, peer, "connection refused: {text}");
+        // Not "connection refused", which is the error of a client.
+        if let Some((refused, peers)) = due {
+            let peers = peers.map(tracing::field::display);
+            tracing::warn!(
+                listener,
+                address,
+                cause,
+                refused,
+                peer,
+                peers,
+                "a connection can't be served: {text}"
+            );
         } else {
-            tracing::debug!(listener, address, cause, peer, "connection refused: {text}");
+            tracing::debug!(listener, address, cause, peer, "a connection can't be served: {text}");
         }
     }
 

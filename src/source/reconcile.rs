@@ -152,13 +152,17 @@ impl Prepared {
 
     fn record(&mut self, method: &'static str, done: Result<(), ApiError>) {
         let failures = self.failures.entry(method).or_default();
-        let most = if method == ApiRequest::ROOMS { 1 } else { FAILING };
+        let most = self::most(method);
         let attempt = self.api.attempt();
         let address = attempt.address();
         match done {
             Ok(()) => {
                 if std::mem::take(failures) >= most {
                     tracing::info!(address, method, "LiveKit's API answers again");
+                    let fails = |(of, failures): (&&str, &u32)| *failures >= self::most(of);
+                    if !self.failures.iter().any(fails) {
+                        self.refusals.end(Source::Api);
+                    }
                 }
             }
             Err(error) => {
@@ -177,6 +181,11 @@ impl Prepared {
             }
         }
     }
+}
+
+// So many failures in a row are a warning.
+fn most(method: &str) -> u32 {
+    if method == ApiRequest::ROOMS { 1 } else { FAILING }
 }
 
 // What a response means. The API answers 404 for a participant that has left, and for a room that has ended.

@@ -23,6 +23,7 @@ use super::budget::{Budget, Lease};
 use super::connections::Use;
 use super::refusals::{Refusals, Sender, Warnings, advice};
 use super::{OpenStreams, Shared, accepted, parse};
+use livekit_otel_durable::journal::Full;
 use livekit_otel_ledger::Refused;
 use livekit_otel_livekit::token::{self, Refusal};
 use livekit_otel_model::Source;
@@ -130,10 +131,13 @@ impl Webhooks {
                 None
             }
         };
+        let size = body.len();
         let input = accepted(Source::Webhook, read, body, self.open.any());
         let mut pending = match self.shared.journal.try_append(input) {
             Ok(pending) => pending,
-            Err(full) => return self.busy(sender, &full.to_string(), "1"),
+            Err(Full) => {
+                return self.busy(sender, &self.shared.journal.why_refused(size, false), "1");
+            }
         };
         // The journal's budget has the message now.
         drop(lease);

@@ -230,6 +230,11 @@ impl Health {
         }
     }
 
+    /// Requests of `source` succeed again: its refusals are over.
+    pub fn answered(&self, source: Source) {
+        self.0.lock().refusals.retain(|(of, ..)| *of != source);
+    }
+
     /// All of it now.
     pub fn report(&self) -> Report {
         let state = self.0.lock();
@@ -332,5 +337,16 @@ mod tests {
         assert_eq!(json["refusals"][0]["reason"], "signature");
         assert_eq!(json["refusals"][0]["text"], "the secret differs");
         assert_eq!(serde_json::from_value::<Report>(json).unwrap(), report);
+    }
+
+    #[test]
+    fn the_refusals_of_a_source_are_over_once_it_answers() {
+        let health = Health::default();
+        for source in [Source::Webhook, Source::Api] {
+            health.refused(source, Refused::Unavailable, at(0), "no answer in time");
+        }
+        health.answered(Source::Api);
+        let left: Vec<_> = health.report().refusals.iter().map(|it| it.source).collect();
+        assert_eq!(left, [Source::Webhook]);
     }
 }

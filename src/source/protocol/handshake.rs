@@ -85,5 +85,7 @@ fn alerted(alert: AlertDescription) -> (&'static str, String) {
 }
 
 fn incompatible(reason: &PeerIncompatible) -> String {
-    format!("the client offers no TLS 1.2 or 1.3 that this listener has ({reason:?})")
+    format!(
+        "the client and this listener have no version or cipher of TLS in common ({reason:?}). It serves TLS 1.2 and 1.3"
+    )
 }

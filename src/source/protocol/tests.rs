@@ -104,7 +104,7 @@ fn the_texts_about_handshakes_are_those_that_were_reviewed() {
         (Error::NoApplicationProtocol, "the client offers no HTTP/1.1. gRPC is for listen.grpc"),
         (
             Error::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon),
-            "the client offers no TLS 1.2 or 1.3 that this listener has (NoCipherSuitesInCommon)",
+            "the client and this listener have no version or cipher of TLS in common (NoCipherSuitesInCommon). It serves TLS 1.2 and 1.3",
         ),
         (Error::DecryptError, "the TLS handshake failed: cannot decrypt peer's message"),
     ];

@@ -6,13 +6,14 @@ use livekit_otel_livekit::token::Refusal;
 use livekit_otel_livekit::uploads;
 use livekit_otel_model::Source;
 
-/// A request of a source.
-pub(in crate::source) fn what(source: Source) -> &'static str {
+/// What happened to a request of a source.
+pub(super) fn refused(source: Source) -> &'static str {
     match source {
-        Source::Webhook => "webhook",
-        Source::Api => "request to LiveKit's API",
-        _ if uploads::path(source).is_some() => "upload",
-        _ => "analytics stream",
+        Source::Webhook => "webhook refused",
+        // Mostly LiveKit is away.
+        Source::Api => "request to LiveKit's API failed",
+        _ if uploads::path(source).is_some() => "upload refused",
+        _ => "analytics stream refused",
     }
 }
 
@@ -68,7 +69,7 @@ fn likely(source: Source, rule: Refusal) -> &'static str {
         }
         Refusal::Missing => {
             "With listen.grpc_auth: token, the sender signs a token for each stream: is it a LiveKit server \
-             with livekit-analytics/, and has it a key?"
+             with livekit-analytics/, and does it have a key?"
         }
         Refusal::UnknownKey if is_webhook => {
             "Is the key that LiveKit signs webhooks with (its webhook.api_key) in livekit.keys or LIVEKIT_KEYS?"

@@ -14,6 +14,29 @@ fn each_cause_is_one_warning_in_a_minute_with_its_number_since_the_last() {
 }
 
 #[test]
+fn a_sender_that_is_refused_often_hides_no_other() {
+    let (warnings, began) = (Warnings::default(), Instant::now());
+    let from = |peer: &str, seconds| {
+        let peer = Some(SocketAddr::new(peer.parse().unwrap(), 1));
+        let due = warnings.due_from((), peer, began + Duration::from_secs(seconds));
+        due.map(|(n, peers)| (n, peers.map(|peers| peers.to_string())))
+    };
+    assert_eq!(from("1.2.3.4", 0), Some((1, None)));
+    for second in 1..=57 {
+        assert_eq!(from("1.2.3.4", second), None);
+    }
+    assert_eq!(from("::ffff:10.0.0.5", 58), None);
+    let peers = "1.2.3.4 (58), 10.0.0.5 (1)".to_owned();
+    assert_eq!(from("1.2.3.4", 60), Some((59, Some(peers))));
+    for peer in ["1.1.1.1", "1.1.1.2", "1.1.1.3", "1.1.1.4", "1.1.1.5", "1.1.1.1"] {
+        assert_eq!(from(peer, 61), None);
+    }
+    let peers = "1.1.1.1 (2), 1.1.1.2 (1), 1.1.1.3 (1), others (3)".to_owned();
+    assert_eq!(from("1.1.1.6", 120), Some((7, Some(peers))));
+    assert_eq!(from("1.1.1.6", 180), Some((1, None)));
+}
+
+#[test]
 fn what_comes_from_the_sender_is_cut_and_printable() {
     let sender = Sender::default().asking(&format!("/\u{1b}[2J{}", "x".repeat(100)));
     assert_eq!(sender.path.unwrap(), format!("/\u{fffd}[2J{}", "x".repeat(59)));
@@ -52,7 +75,7 @@ fn the_texts_about_tokens_are_those_that_were_reviewed() {
     ] {
         for rule in OF_ALL.iter().chain(own) {
             let (reason, text) = (advice::reason(*rule).as_str(), advice::token(source, *rule));
-            writeln!(texts, "{} refused: {text} reason={reason}", advice::what(source)).unwrap();
+            writeln!(texts, "{}: {text} reason={reason}", advice::refused(source)).unwrap();
         }
     }
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/source/refusals/texts.txt");

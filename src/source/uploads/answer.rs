@@ -13,6 +13,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::source::refusals::advice;
+use livekit_otel_durable::journal::Journal;
 use livekit_otel_ledger::Refused;
 use livekit_otel_model::Source;
 
@@ -73,8 +74,8 @@ pub(super) enum Busy {
     Memory,
     /// Others needed its memory.
     Displaced,
-    /// The journal is full, or can't be written.
-    Journal,
+    /// The journal is above 7/8 of its limit, full, or can't be written; so many bytes did not fit.
+    Journal(usize),
     /// A recording can't be written.
     Recording,
 }
@@ -89,7 +90,7 @@ impl Problem {
         Self::TooLarge { size: 2, max: 1, setting: "agents.max_body" },
         Self::Malformed,
         Self::Slow,
-        Self::Busy(Busy::Journal),
+        Self::Busy(Busy::Journal(1)),
     ];
 
     fn text(self) -> &'static str {
@@ -108,10 +109,10 @@ impl Problem {
     }
 
     /// What an operator reads.
-    pub(super) fn advice(self) -> String {
+    pub(super) fn advice(self, journal: &Journal) -> String {
         match self {
             Self::TooLarge { size, max, setting } => advice::too_large(size, max, setting),
-            Self::Busy(busy) => busy.advice().to_owned(),
+            Self::Busy(busy) => busy.advice(journal),
             problem => problem.text().to_owned(),
         }
     }
@@ -199,15 +200,16 @@ impl Problem {
 }
 
 impl Busy {
-    fn advice(self) -> &'static str {
-        match self {
+    fn advice(self, journal: &Journal) -> String {
+        let text = match self {
             Self::Memory => "the memory for unfinished uploads (agents.unfinished) is in use",
             Self::Displaced => {
                 "it did not arrive while others waited for its memory (agents.unfinished)"
             }
-            Self::Journal => "the journal is full or can't be written",
+            Self::Journal(size) => return journal.why_refused(size, true),
             Self::Recording => "its recording can't be written to agents.recordings.dir",
-        }
+        };
+        text.to_owned()
     }
 }
 

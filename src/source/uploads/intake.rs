@@ -100,7 +100,8 @@ impl Intake {
 
     /// Records a refused upload.
     pub(super) fn refused(&self, source: Source, problem: Problem, of: &Extensions) -> Problem {
-        self.refusals.note((source, problem.refused(), &problem.advice()), &Sender::of(of));
+        let text = problem.advice(&self.shared.journal);
+        self.refusals.note((source, problem.refused(), &text), &Sender::of(of));
         problem
     }
 
@@ -180,7 +181,7 @@ impl Intake {
         claim: Claim,
         memory: Memory,
     ) -> Result<u64, Problem> {
-        let (reader, raw) = (Arc::clone(&self.shared.reader), body.clone());
+        let (reader, raw, size) = (Arc::clone(&self.shared.reader), body.clone(), body.len());
         let turn = if body.len() < LARGE { None } else { Some(self.large.lock().await) };
         let read = work(body.len(), move || reader.read(source, &raw).ok()).await?;
         drop(turn);
@@ -197,7 +198,7 @@ impl Intake {
         let read = Read { decoded, items, unusable, unknown: Unknown::default() };
         let input = accepted(source, Some(read), body, false);
         let appended = timeout(APPEND_TIMEOUT, self.shared.journal.append(input)).await;
-        let Ok(Ok(mut pending)) = appended else { return Err(Problem::Busy(Busy::Journal)) };
+        let Ok(Ok(mut pending)) = appended else { return Err(Problem::Busy(Busy::Journal(size))) };
         // The journal's budget has the upload now.
         drop(memory);
         // A task of its own: a client that gives up meanwhile sends the same again.
@@ -208,7 +209,7 @@ impl Intake {
         });
         match synced.await {
             Ok(Some(())) => Ok(unusable),
-            Ok(None) | Err(_) => Err(Problem::Busy(Busy::Journal)),
+            Ok(None) | Err(_) => Err(Problem::Busy(Busy::Journal(size))),
         }
     }
 

@@ -152,7 +152,13 @@ fn warnings(context: &Context) -> Vec<Markup> {
     context.health.delivery.iter().filter_map(line).collect()
 }
 
-// The newest first.
+// What anybody sends to a public port, and LiveKit seldom: no token, no JWT, another path.
+fn is_by_strangers(it: &RefusedRequests) -> bool {
+    const REASONS: [Refused; 3] = [Refused::WrongPath, Refused::NoToken, Refused::Unauthorized];
+    it.source != Source::Api && REASONS.iter().any(|reason| it.reason == reason.as_str())
+}
+
+// The newest first, and those of strangers last.
 fn refused_requests(context: &Context) -> Vec<Markup> {
     let is_shown = |it: &&RefusedRequests| {
         let is_busy = it.reason == Refused::Busy.as_str();
@@ -160,7 +166,7 @@ fn refused_requests(context: &Context) -> Vec<Markup> {
         is_recent(it.last, context, within) && !(is_busy && context.health.intake.is_some())
     };
     let mut all: Vec<_> = context.health.refusals.iter().filter(is_shown).collect();
-    all.sort_by_key(|it| std::cmp::Reverse(it.last));
+    all.sort_by_key(|it| (is_by_strangers(it), std::cmp::Reverse(it.last)));
     all.into_iter().map(|it| refused(it, context)).collect()
 }
 
@@ -170,10 +176,9 @@ fn refused(it: &RefusedRequests, context: &Context) -> Markup {
         rows.flat_map(|input| &input.refused).filter(|(why, _)| why.as_str() == it.reason);
     let times: u64 = of_reason.map(|(_, n)| n).sum();
     html! {
-        strong.bad {
-            @if it.source == Source::Api { "✗ Requests to LiveKit's API fail" }
-            @else { "✗ Requests are refused" }
-        }
+        @if it.source == Source::Api { strong.bad { "✗ Requests to LiveKit's API fail" } }
+        @else if is_by_strangers(it) { strong { "⚠ Requests are refused, of strangers or of LiveKit" } }
+        @else { strong.bad { "✗ Requests are refused" } }
         ", " (it.source.as_str()) ": " code { (name(&it.reason)) } ", "
         (grouped(times)) " since the start, the last at " (utc(it.last)) ": "
         (sentence(&it.text))

@@ -44,7 +44,7 @@ async fn a_refused_key_is_named_with_livekits_words_and_the_likely_reason() {
         let url = answering(words, late).await;
         let address = url.authority().unwrap().to_string();
         let (server, log, _logging) = logging(|config| with_api(config, url)).await;
-        let line = log.line("request to LiveKit's API refused").await;
+        let line = log.line("request to LiveKit's API failed: ").await;
         for text in [words, likely, &address, "401 Unauthorized", "key=\"devkey\""] {
             assert!(line.contains(text), "{text:?} is not in {line}");
         }
@@ -97,6 +97,30 @@ async fn a_proxy_between_is_in_the_line() {
     let line = log.line(r#"reason="unavailable""#).await;
     let at = format!("livekit.test:7880 (http, through the proxy {closed})");
     assert!(line.contains(&at), "{at:?} is not in {line}");
+    stop(server).await;
+}
+
+#[tokio::test]
+async fn an_api_that_answers_again_is_no_problem_any_more() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+    let (is_well, answer) = (Arc::new(AtomicBool::new(false)), StatusCode::SERVICE_UNAVAILABLE);
+    let well = Arc::clone(&is_well);
+    // No bytes are a list without rooms.
+    let router = Router::new()
+        .fallback(move || async move { if well.load(Relaxed) { StatusCode::OK } else { answer } });
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    let (server, log, _logging) = logging(|config| with_api(config, url)).await;
+    log.line("request to LiveKit's API failed").await;
+    assert_eq!(health(&server).await.refusals.len(), 1);
+    is_well.store(true, Relaxed);
+    log.line("LiveKit's API answers again").await;
+    while !health(&server).await.refusals.is_empty() {
+        tokio::task::yield_now().await;
+    }
     stop(server).await;
 }
 

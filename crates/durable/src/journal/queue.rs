@@ -66,6 +66,12 @@ impl Journal {
         self.send(input, record, size)
     }
 
+    /// Why a message of `size` bytes is refused now, with numbers and what to do: by [`Self::try_append`], or, if
+    /// `below_reserve`, by a sender that waits for [`Self::append`] no longer.
+    pub fn why_refused(&self, size: usize, below_reserve: bool) -> String {
+        self.budget.why_refused(size, below_reserve)
+    }
+
     fn measure(&self, input: &Accepted) -> (Vec<u8>, usize) {
         let record = if self.is_durable { entry::encode_input(input) } else { Vec::new() };
         let size = input.size.max(record.len()).max(1);

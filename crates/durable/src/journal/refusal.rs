@@ -20,13 +20,41 @@ impl IntakeBudget {
         if let Some(unwritable) = self.unwritable() {
             return Some((unwritable.reason(), unwritable.to_string()));
         }
-        let obstacle = self.obstacle(SMALL, Part::All)?;
-        Some(match obstacle {
+        Some(match self.obstacle(SMALL, Part::All)? {
             Obstacle::Process => (NotReady::MemoryLimit, process(self.process())),
             Obstacle::Disk => disk(&self.usage()),
             Obstacle::Queue => (NotReady::JournalFull, queue(self)),
         })
     }
+
+    /// Why a message of `size` bytes is refused now, in words: by [`super::Journal::try_append`], or `below_reserve` by
+    /// [`super::Journal::append`] after a time.
+    pub(super) fn why_refused(&self, size: usize, below_reserve: bool) -> String {
+        if let Some((_, text)) = self.refusal() {
+            return text;
+        }
+        let part = if below_reserve { Part::BelowReserve } else { Part::All };
+        match self.obstacle(size, part) {
+            Some(Obstacle::Process) => process(self.process()),
+            Some(Obstacle::Disk) if below_reserve => reserve(&self.usage()),
+            Some(Obstacle::Disk) => disk(&self.usage()).1,
+            Some(Obstacle::Queue) => queue(self),
+            None => "the journal was full, and has space now".to_owned(),
+        }
+    }
+}
+
+// From there on, only webhooks are accepted.
+fn reserve(usage: &JournalUse) -> String {
+    let (used, limit) = (bytes(usage.used), bytes(usage.limit));
+    let (limited_by, advice) = match usage.limited_by {
+        LimitedBy::MaxBytes => ("journal.max_bytes", "raise journal.max_bytes"),
+        LimitedBy::Volume => ("the volume of journal.dir", "free space on it"),
+    };
+    format!(
+        "the journal needs {used} of {limit} ({limited_by}), and from 7/8 on it accepts webhooks alone. Is the collector \
+         reachable? If it is, {advice}"
+    )
 }
 
 fn process(process: Process) -> String {
@@ -156,6 +184,27 @@ mod tests {
             "journal_full: 1.5 KiB of messages wait to be written to the journal, and at most 2.0 KiB may \
              wait. Is the disk of journal.dir too slow?"
         );
+    }
+
+    #[test]
+    fn above_the_reserve_an_upload_is_refused_with_numbers_while_webhooks_are_accepted() {
+        let journal = budget(8 << 20, 1 << 40);
+        journal.set_usage(Holder::Outbox(Signal::Logs), 7 << 20);
+        assert_eq!(journal.refusal(), None);
+        assert!(!journal.try_take(SMALL, Part::BelowReserve));
+        assert_eq!(
+            journal.why_refused(SMALL, true),
+            "the journal needs 7.2 MiB of 8.0 MiB (journal.max_bytes), and from 7/8 on it accepts webhooks alone. Is \
+             the collector reachable? If it is, raise journal.max_bytes"
+        );
+        let large = journal.why_refused(1 << 20, false);
+        assert!(large.starts_with("the journal needs 7.2 MiB and may take 8.0 MiB"), "{large}");
+        let volume = budget(8 << 30, 8 << 20);
+        volume.set_usage(Holder::Outbox(Signal::Logs), 7 << 20);
+        let text = volume.why_refused(15 << 20, true);
+        assert!(text.contains("(the volume of journal.dir)"), "{text}");
+        volume.set_usage(Holder::Journal, 8 << 20);
+        assert_eq!(volume.why_refused(SMALL, true), volume.refusal().unwrap().1);
     }
 
     #[test]

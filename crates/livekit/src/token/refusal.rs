@@ -37,7 +37,7 @@ pub enum Refusal {
     UnknownKey,
     #[error("the token's `iss` is the secret of an API key, not its name")]
     SecretAsKey,
-    #[error("the token has an `aud`, which LiveKit's have not")]
+    #[error("the token has an `aud`, and LiveKit's tokens have none")]
     Audience,
     #[error("the token is not signed with the secret of its API key")]
     Signature,

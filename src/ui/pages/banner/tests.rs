@@ -141,6 +141,26 @@ fn a_server_that_stops_is_no_failure_and_busy_is_no_second_one() {
 }
 
 #[test]
+fn what_strangers_send_to_a_public_port_is_a_note() {
+    let ledger = Ledger::default();
+    let health = ledger.health();
+    let text = "there is no Authorization header";
+    health.refused(Source::Webhook, Refused::NoToken, at(-1), text);
+    health.refused(Source::Webhook, Refused::WrongPath, at(-2), "nothing is served at this path");
+    health.refused(Source::Events, Refused::Unauthorized, at(-3), "it has no JWT");
+    health.refused(Source::Api, Refused::Unauthorized, at(-4), "the key is not known to it");
+    health.refused(Source::Webhook, Refused::UnknownKey, at(-5), "is the key there?");
+    let lines = lines(&ledger);
+    let marks: String = lines.iter().filter_map(|line| line.chars().next()).collect();
+    assert_eq!(marks, "✗✗⚠⚠⚠", "{lines:?}");
+    assert_eq!(
+        lines[2],
+        "⚠ Requests are refused, of strangers or of LiveKit, webhook: no_token, 0 since the start, the last at \
+         2026-11-23 04:09:49: there is no Authorization header"
+    );
+}
+
+#[test]
 fn many_problems_are_cut_and_every_page_has_them() {
     let ledger = Ledger::default();
     for source in Source::ALL {
