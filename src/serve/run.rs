@@ -9,6 +9,7 @@ use crate::config::{Config, Errors};
 use crate::descriptors;
 use livekit_otel_livekit::keys::Keys;
 use livekit_otel_transport::chain;
+use livekit_otel_transport::hint::Attempt;
 use livekit_otel_transport::proxy::{Route, host_port};
 
 /// How a run ended.
@@ -30,19 +31,18 @@ pub async fn run(
     reload: impl Fn() -> Result<Keys, Errors>,
 ) -> Result<Outcome, StartError> {
     log_journal(&config);
-    let targets = [&config.export.traces, &config.export.logs, &config.export.metrics];
-    let is_disabled = targets.iter().all(|target| !target.enabled);
-    let endpoint = config.export.traces.endpoint.clone();
-    let routes = routes(&config);
+    let (collectors, routes) = (collectors(&config), routes(&config));
     config.max_connections = descriptors::reserve_for_connections(config.max_connections);
     let mut server = Server::start(config).await?;
     // Before "listening" is logged: without a handler, an early signal ends the process.
     let (hangup, mut signals) = (signal(SignalKind::hangup()), Signals::new());
     log_listeners(&server);
-    if is_disabled {
+    if collectors.is_empty() {
         tracing::warn!("export is disabled: input is counted and not sent");
-    } else {
-        tracing::info!(collector = endpoint.host().unwrap_or_default(), "sending");
+    }
+    for (attempt, signals) in &collectors {
+        let (collector, protocol) = (attempt.address(), attempt.protocol().as_str());
+        tracing::info!(collector, protocol, signals, "sending");
     }
     for (target, route) in &routes {
         log_route(target, route);
@@ -79,6 +79,23 @@ fn log_journal(config: &Config) {
             );
         }
     }
+}
+
+// Where the signals that are sent go, each address and protocol once with its signals.
+fn collectors(config: &Config) -> Vec<(Attempt, String)> {
+    let mut collectors: Vec<(Attempt, String)> = Vec::new();
+    for signal in livekit_otel_model::Signal::ALL {
+        let target = config.export.target(signal);
+        if !target.enabled {
+            continue;
+        }
+        let attempt = target.attempt();
+        match collectors.iter_mut().find(|(known, _)| *known == attempt) {
+            Some((_, signals)) => signals.extend([", ", signal.as_str()]),
+            None => collectors.push((attempt, signal.as_str().to_owned())),
+        }
+    }
+    collectors
 }
 
 // How collectors and LiveKit's API are reached, each address once.

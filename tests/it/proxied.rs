@@ -66,6 +66,12 @@ async fn telemetry_own_traces_and_the_api_use_the_proxy_and_the_log_says_so() {
             ("http_proxy", &url),
         ],
     );
+    let line: serde_json::Value = serde_json::from_str(&serve.wait_for("\"sending\"")).unwrap();
+    assert_eq!(
+        (&line["collector"], &line["protocol"]),
+        (&"collector.test:4317".into(), &"grpc".into())
+    );
+    assert_eq!(line["signals"], "traces, logs, metrics");
     for (target, variable) in
         [("collector.test:4317", "HTTPS_PROXY"), ("livekit.test:80", "http_proxy")]
     {
