@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::io::{self, Write};
 use std::path::Path;
-use std::time::{Duration, UNIX_EPOCH};
 
 use http::uri::Authority;
 use http::{Request, StatusCode, Uri};
@@ -14,11 +13,9 @@ use tokio::time::timeout;
 
 use super::{Failure, TIMEOUT};
 use crate::cli::StatusArgs;
-use livekit_otel_ledger::health::{Delivering, Report};
+use livekit_otel_ledger::health::Report;
 use livekit_otel_ledger::report::render_ledger;
 use livekit_otel_ledger::status::Status;
-use livekit_otel_model::event::Time;
-use livekit_otel_model::printable::visible;
 use livekit_otel_transport::client::{self, Client};
 use livekit_otel_transport::hint::{Attempt, Protocol, hint};
 
@@ -118,90 +115,59 @@ pub(super) async fn run(args: &StatusArgs) -> Result<(), Failure> {
         writeln!(out, "{}", serde_json::to_string_pretty(&status)?)?;
     } else {
         render_ledger(&status.ledger, &mut out, 80)?;
-        render_health(&status.health, &mut out)?;
+        render_health(&status, &mut out)?;
     }
     // A container's health check runs this: to start it again mends no collector and no disk.
     Ok(status.ledger.check()?)
 }
 
-fn render_health(health: &Report, out: &mut impl Write) -> io::Result<()> {
+fn render_health(status: &Status, out: &mut impl Write) -> io::Result<()> {
+    let health = &status.health;
     if *health == Report::default() {
         return Ok(());
     }
     writeln!(out)?;
     match &health.intake {
         None => writeln!(out, "  ready: input is accepted")?,
-        Some(paused) => {
-            let (reason, text) = (paused.reason, visible(&paused.text));
-            writeln!(out, "  NOT ready since {}: {reason}: {text}", at(paused.since))?;
-        }
+        Some(paused) => writeln!(out, "  NOT ready: {}", paused.sentence())?,
     }
     for delivering in &health.delivery {
-        render_delivery(delivering, out)?;
-    }
-    for refused in &health.refusals {
-        let (source, reason, text) =
-            (refused.source.as_str(), visible(&refused.reason), visible(&refused.text));
-        writeln!(out, "  refused {source}: {reason}, last at {}: {text}", at(refused.last))?;
-    }
-    Ok(())
-}
-
-fn render_delivery(delivering: &Delivering, out: &mut impl Write) -> io::Result<()> {
-    let Delivering { signal, target, protocol, failing, refused, warning } = delivering;
-    let (signal, target) = (signal.as_str(), visible(target));
-    match failing {
-        None => writeln!(out, "  {signal} are delivered to {target} ({protocol})")?,
-        Some(failing) => {
-            let (cause, since) = (visible(&failing.cause), at(failing.since));
-            let hint = failing.hint.as_ref().map(|hint| format!(". {}", visible(hint)));
-            let hint = hint.unwrap_or_default();
-            writeln!(
-                out,
-                "  {signal} NOT delivered to {target} ({protocol}) since {since}: {cause}{hint}"
-            )?;
+        let waiting = status.waiting.get(delivering.signal.as_str()).copied();
+        writeln!(out, "  {}", delivering.sentence(waiting.unwrap_or_default()))?;
+        for sentence in delivering.warning_sentence().iter().chain(&delivering.refused_sentence()) {
+            writeln!(out, "  {sentence}")?;
         }
     }
-    if let Some(warning) = warning {
-        let (words, since) = (visible(&warning.words), at(warning.at));
-        writeln!(out, "  {signal}: {target} warns, last at {since}: {words}")?;
-    }
-    if let Some(refused) = refused {
-        let (records, cause) = (refused.records, visible(&refused.cause));
-        writeln!(
-            out,
-            "  {signal}: {records} refused by {target}, last at {}: {cause}",
-            at(refused.at)
-        )?;
+    for refused in &health.refusals {
+        writeln!(out, "  {}", refused.sentence())?;
     }
     Ok(())
-}
-
-fn at(time: Time) -> String {
-    let time = UNIX_EPOCH + Duration::from_nanos(time.nanos());
-    humantime::format_rfc3339_seconds(time).to_string()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use livekit_otel_ledger::Refused;
-    use livekit_otel_ledger::health::{Health, NotReady};
+    use livekit_otel_ledger::health::NotReady;
+    use livekit_otel_ledger::{Ledger, Refused};
+    use livekit_otel_model::event::Time;
     use livekit_otel_model::{Signal, Source};
 
     fn time(seconds: i64) -> Time {
         Time::from_secs(1_795_406_960 + seconds).unwrap()
     }
 
-    fn rendered(health: &Report) -> String {
+    fn rendered(ledger: &Ledger) -> String {
+        let status = Status::new(ledger.snapshot(), ledger.health().report(), None, 0);
         let mut text = Vec::new();
-        render_health(health, &mut text).unwrap();
+        render_health(&status, &mut text).unwrap();
         String::from_utf8(text).unwrap()
     }
 
     #[test]
     fn what_does_not_work_is_shown() {
-        let health = Health::default();
+        let ledger = Ledger::default();
+        let health = ledger.health();
+        ledger.queued(Signal::Logs, 5);
         health.set_target(Signal::Traces, "collector:4317", "grpc");
         health.set_target(Signal::Logs, "collector:4317", "grpc");
         health.set_intake(time(0), Some((NotReady::DiskFull, "0 bytes left".to_owned())));
@@ -210,18 +176,18 @@ mod tests {
         health.records_warned(Signal::Traces, time(2), "soon");
         health.refused(Source::Webhook, Refused::Signature, time(3), "the secret differs");
         let expected = "
-  NOT ready since 2026-11-23T04:09:20Z: disk_full: 0 bytes left
+  NOT ready: nothing is accepted since 2026-11-23T04:09:20Z: disk_full. 0 bytes left
   traces are delivered to collector:4317 (grpc)
-  traces: collector:4317 warns, last at 2026-11-23T04:09:22Z: soon
-  traces: 7 refused by collector:4317, last at 2026-11-23T04:09:22Z: no such tenant
-  logs NOT delivered to collector:4317 (grpc) since 2026-11-23T04:09:21Z: refu\u{fffd}sed. Is it running?
-  refused webhook: signature, last at 2026-11-23T04:09:23Z: the secret differs
+  collector:4317 accepts traces with a warning, the last at 2026-11-23T04:09:22Z: soon
+  collector:4317 refused 7 records of traces for good, the last at 2026-11-23T04:09:22Z: no such tenant. See `livekit-otel deadletter list`
+  logs are not delivered to collector:4317 (grpc) since 2026-11-23T04:09:21Z, 5 records wait: refu\u{fffd}sed. Is it running?
+  webhook refused, the last at 2026-11-23T04:09:23Z: signature: the secret differs
 ";
-        assert_eq!(rendered(&health.report()), expected);
+        assert_eq!(rendered(&ledger), expected);
     }
 
     #[test]
     fn a_server_that_reports_no_health_has_no_lines_for_it() {
-        assert_eq!(rendered(&Report::default()), "");
+        assert_eq!(rendered(&Ledger::default()), "");
     }
 }

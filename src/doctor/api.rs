@@ -43,7 +43,7 @@ async fn used(config: &Config, api: &reconcile::Settings, limit: Duration) -> Ch
         }
         Err(Failed { text, hint }) => {
             let failed = Check::fail(API, format!("{at}, with {key}: {text}"));
-            hint.into_iter().fold(failed, Check::advice)
+            failed.advised(hint)
         }
     }
 }

@@ -72,6 +72,10 @@ impl Check {
         Self { advice: Some(visible(advice.as_ref()).into_owned()), ..self }
     }
 
+    pub(super) fn advised(self, advice: Option<String>) -> Self {
+        advice.into_iter().fold(self, Self::advice)
+    }
+
     /// Writes the line.
     ///
     /// # Errors

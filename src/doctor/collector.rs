@@ -49,7 +49,7 @@ pub(super) async fn check(
         }
         Err(SendError::NotAccepted { attempted, cause: Cause { text, hint } }) => {
             let failed = Check::fail(check, format!("{attempted}: {text}"));
-            hint.into_iter().fold(failed, Check::advice)
+            failed.advised(hint)
         }
         Err(error) => Check::fail(check, chain(&error)),
     }

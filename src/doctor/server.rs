@@ -1,6 +1,7 @@
 //! A running livekit-otel at the configured admin address: its version, whether it is ready, and what does
 //! not work in it.
 
+use std::iter;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
@@ -11,7 +12,8 @@ use tokio::time::timeout;
 use super::check::{Check, no_answer, words};
 use super::http::Got;
 use super::local;
-use livekit_otel_ledger::health::{Delivering, Paused, RefusedRequests, Warning};
+use livekit_otel_ledger::health::Delivering;
+use livekit_otel_ledger::sentences::Sentence;
 use livekit_otel_ledger::status::Status;
 use livekit_otel_model::event::Time;
 use livekit_otel_model::{Signal, Source};
@@ -114,7 +116,7 @@ pub(super) fn check(
     checks.extend(status.health.delivery.iter().flat_map(|it| delivering(it, status)));
     let since = Time::from_system(now - RECENT);
     let recent = status.health.refusals.iter().filter(|refused| refused.last >= since);
-    checks.extend(recent.map(refusal));
+    checks.extend(recent.map(|refused| Check::warn(REFUSALS, refused.sentence().text)));
     checks
 }
 
@@ -124,9 +126,9 @@ impl Running {
         let ours = env!("CARGO_PKG_VERSION");
         let what = format!("livekit-otel {version} runs at {address}");
         let paused = status.as_ref().and_then(|status| status.health.intake.as_ref());
-        if let Some(Paused { reason, since, text }) = paused {
-            let what = format!("{what}, and accepts nothing since {}: {reason}", rfc3339(*since));
-            return Check::fail(SERVER, what).advice(text);
+        if let Some(paused) = paused {
+            let Sentence { text, advice } = paused.sentence();
+            return Check::fail(SERVER, format!("{what}, and {text}")).advised(advice);
         }
         match ready {
             Err(why) => Check::fail(SERVER, format!("{what}, and is not ready: {why}")),
@@ -141,52 +143,21 @@ impl Running {
 }
 
 fn delivering(it: &Delivering, status: &Status) -> Vec<Check> {
-    let Delivering { signal, target, protocol, failing, refused, warning } = it;
-    let check = name(*signal);
-    let mut checks = Vec::new();
-    if let Some(failing) = failing {
-        let waiting = status.waiting.get(signal.as_str()).copied().unwrap_or_default();
-        let text = format!(
-            "{target} ({protocol}) accepts nothing since {}, {waiting} records wait: {}",
-            rfc3339(failing.since),
-            words(&failing.cause),
-        );
-        let failed = Check::fail(check, text);
-        checks.push(match &failing.hint {
-            Some(hint) => failed.advice(hint),
-            None => failed,
-        });
+    let check = name(it.signal);
+    let waiting = status.waiting.get(it.signal.as_str()).copied().unwrap_or_default();
+    let warnings = it.refused_sentence().into_iter().chain(it.warning_sentence());
+    let warnings =
+        warnings.map(|sentence| Check::warn(check, sentence.text).advised(sentence.advice));
+    let Sentence { text, advice } = it.sentence(waiting);
+    if it.failing.is_some() {
+        return iter::once(Check::fail(check, text).advised(advice)).chain(warnings).collect();
     }
-    if let Some(refused) = refused {
-        let (n, at, cause) = (refused.records, rfc3339(refused.at), words(&refused.cause));
-        let text = format!("{target} ({protocol}) refused {n} records, last at {at}: {cause}");
-        checks.push(Check::warn(check, text).advice("See `livekit-otel deadletter list`"));
-    }
-    if let Some(Warning { at, words: said }) = warning {
-        let (at, said) = (rfc3339(*at), words(said));
-        let text = format!("{target} ({protocol}) accepted with a warning at {at}: {said}");
-        checks.push(Check::warn(check, text));
-    }
-    if checks.is_empty() {
-        checks.push(Check::ok(check, format!("delivers to {target} ({protocol})")));
-    }
-    checks
-}
-
-fn refusal(refused: &RefusedRequests) -> Check {
-    let RefusedRequests { source, reason, last, text } = refused;
-    let at = rfc3339(*last);
-    let text = format!("{} refused, last at {at}: {}: {}", source.as_str(), words(reason), text);
-    Check::warn(REFUSALS, text)
+    let warnings: Vec<Check> = warnings.collect();
+    if warnings.is_empty() { vec![Check::ok(check, text)] } else { warnings }
 }
 
 fn name(signal: Signal) -> &'static str {
     DELIVERY[signal as usize]
-}
-
-fn rfc3339(time: Time) -> String {
-    let time = SystemTime::UNIX_EPOCH + Duration::from_nanos(time.nanos());
-    humantime::format_rfc3339_seconds(time).to_string()
 }
 
 #[cfg(test)]
@@ -222,7 +193,7 @@ mod tests {
         ledger.health().set_target(Signal::Traces, "collector:4317", "grpc");
         let expected = "\
 ok    server              livekit-otel 0.1.0 runs at 127.0.0.1:9293, and is ready
-ok    server.traces       delivers to collector:4317 (grpc)
+ok    server.traces       traces are delivered to collector:4317 (grpc)
 ";
         assert_eq!(lines(Ok(&running(&ledger, Ok(())))), expected);
         let absent = "skip  server              no livekit-otel answers at 127.0.0.1:9293, the admin listener\n";
@@ -244,11 +215,11 @@ ok    server.traces       delivers to collector:4317 (grpc)
         health.refused(Source::Webhook, Refused::Signature, time(600), "the secret differs");
         health.refused(Source::Stats, Refused::NoGrant, time(99), "too long ago");
         let expected = "\
-FAIL  server              livekit-otel 0.1.0 runs at 127.0.0.1:9293, and accepts nothing since 2026-11-23T04:09:20Z: journal_full. 1.0 MiB of 1.0 MiB: raise journal.max_bytes
-FAIL  server.logs         collector:4317 (grpc) accepts nothing since 2026-11-23T04:09:21Z, 5 records wait: connection refused. Is it running?
-warn  server.logs         collector:4317 (grpc) refused 3 records, last at 2026-11-23T04:09:22Z: no such tenant. See `livekit-otel deadletter list`
-warn  server.logs         collector:4317 (grpc) accepted with a warning at 2026-11-23T04:09:23Z: a name was shortened
-warn  server.refusals     webhook refused, last at 2026-11-23T04:19:20Z: signature: the secret differs
+FAIL  server              livekit-otel 0.1.0 runs at 127.0.0.1:9293, and nothing is accepted since 2026-11-23T04:09:20Z: journal_full. 1.0 MiB of 1.0 MiB: raise journal.max_bytes
+FAIL  server.logs         logs are not delivered to collector:4317 (grpc) since 2026-11-23T04:09:21Z, 5 records wait: connection refused. Is it running?
+warn  server.logs         collector:4317 refused 3 records of logs for good, the last at 2026-11-23T04:09:22Z: no such tenant. See `livekit-otel deadletter list`
+warn  server.logs         collector:4317 accepts logs with a warning, the last at 2026-11-23T04:09:23Z: a name was shortened
+warn  server.refusals     webhook refused, the last at 2026-11-23T04:19:20Z: signature: the secret differs
 ";
         let running = running(&ledger, Err("journal_full".to_owned()));
         assert_eq!(lines(Ok(&running)), expected);

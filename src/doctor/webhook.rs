@@ -116,7 +116,7 @@ impl Unsent {
             (None, Some(StatusCode::NOT_FOUND)) => {
                 failed.advice("Is it livekit-otel that answers?")
             }
-            _ => hint.into_iter().fold(failed, Check::advice),
+            _ => failed.advised(hint),
         }
     }
 }

@@ -5,8 +5,8 @@
 //! lost(reason)`. [`Snapshot::check`] holds at any time, as a record is counted as accepted before its
 //! outcome can be counted. Counts are atomics: counting never blocks.
 //!
-//! [`report`] renders the ledger as a table, [`status`] as JSON; [`health`] says what does not work now; [`faults`] notes parts of the program
-//! that panicked. This crate knows the model, and nothing of files, sockets or LiveKit's messages.
+//! [`report`] renders the ledger as a table, [`status`] as JSON; [`health`] has what does not work now, and
+//! [`sentences`] its wording; [`faults`] notes parts of the program that panicked. This crate knows the model, and nothing of files, sockets or LiveKit's messages.
 //!
 //! Unit tests are in each module; each scenario in the root's `tests/it` ends with [`Snapshot::check`].
 
@@ -18,6 +18,7 @@ mod grouped;
 pub mod health;
 mod reason;
 pub mod report;
+pub mod sentences;
 mod snapshot;
 pub mod status;
 
