@@ -4,14 +4,14 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
-use http::{StatusCode, Uri};
+use http::{HeaderValue, StatusCode, Uri};
 
 use super::check::{Check, millis, words};
 use super::local;
 use super::server::Running;
 use crate::config::Config;
 use crate::serve::Server;
-use livekit_otel_livekit::post::{PostError, SignedWebhook, test_body};
+use livekit_otel_livekit::post::{self, PostError, SignedWebhook, test_body};
 use livekit_otel_model::Source;
 use livekit_otel_transport::chain;
 use livekit_otel_transport::hint::{Attempt, Protocol, hint};
@@ -102,7 +102,8 @@ impl Unsent {
         let failed = Check::fail(WEBHOOK, &text);
         match (said, status) {
             (said, Some(StatusCode::UNAUTHORIZED)) => {
-                // What the server says is about LiveKit, but the doctor has signed it.
+                // Its first sentence; the next one is for who reads the server's log.
+                let said = said.and_then(|said| said.split(". ").next());
                 let said = said.map_or_else(String::new, |said| format!(": {said}"));
                 Check::fail(WEBHOOK, format!("{text}{said}")).advice(
                     "The running server has other keys than this configuration: restart it or send it \
@@ -144,6 +145,7 @@ async fn post(config: &Config, key: &str, to: &Uri, limit: Duration) -> Result<(
     let secret = config.keys.secret(key).unwrap_or_default();
     let signed = SignedWebhook::new(test_body(), key, secret);
     let signed = signed.map_err(|error| unsent(chain(&error)))?;
+    let signed = signed.user_agent(HeaderValue::from_static(post::DOCTOR));
     let error = match signed.post(&client, to, limit).await {
         Ok(_) => return Ok(()),
         Err(PostError::Refused { status, .. }) => {
@@ -196,7 +198,7 @@ mod tests {
         for (status, said, hint, end) in [
             (
                 Some(401),
-                Some("the secret differs."),
+                Some("the secret differs. Is it the doctor?"),
                 None,
                 "answered 401 Unauthorized: the secret differs. The running server has other keys than this \
                  configuration: restart it or send it SIGHUP after a change, or run the doctor with its \
@@ -220,6 +222,16 @@ mod tests {
             (None, None, Some("Is it running?"), "no answer. Is it running?"),
         ] {
             assert_eq!(unsent(status, said, hint), format!("{start}{end}\n"));
+        }
+    }
+
+    #[test]
+    fn the_doctors_own_listener_is_not_where_livekit_sends_to() {
+        let mut config = Config::for_keys(livekit_otel_livekit::keys::Keys::default());
+        config.http = ([0, 0, 0, 0], 9290).into();
+        let config = alone(&config);
+        for address in [config.http, config.grpc, config.admin] {
+            assert_eq!(address, ([127, 0, 0, 1], 0).into());
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, RETRY_AFTER};
+use axum::http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, RETRY_AFTER, USER_AGENT};
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -25,6 +25,7 @@ use super::refusals::{Refusals, Sender, Warnings, advice};
 use super::{OpenStreams, Shared, accepted, parse};
 use livekit_otel_durable::journal::Full;
 use livekit_otel_ledger::Refused;
+use livekit_otel_livekit::post;
 use livekit_otel_livekit::token::{self, Refusal};
 use livekit_otel_model::Source;
 
@@ -71,6 +72,10 @@ impl Webhooks {
 
     fn unauthorized(&self, head: &Parts, rule: Refusal) -> Response {
         let sender = Sender::of(&head.extensions).named(&head.headers, &self.shared.keys.now());
+        if head.headers.get(USER_AGENT).is_some_and(|agent| agent == post::DOCTOR) {
+            let text = format!("{rule}. {}", advice::DOCTOR);
+            return self.refuse(&sender, (advice::reason(rule), &text), StatusCode::UNAUTHORIZED);
+        }
         self.refusals.token(Source::Webhook, rule, &sender);
         closed(StatusCode::UNAUTHORIZED)
     }

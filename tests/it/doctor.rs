@@ -171,13 +171,17 @@ async fn a_server_with_another_secret_refuses_the_webhook_and_the_line_says_so()
     let server = server.await.unwrap();
     let mut keys = Keys::default();
     keys.insert(KEY, "another-secret-of-thirty-two-characters");
-    let checks = checked(&Config { keys, ..config }).await;
+    let checks = checked(&Config { keys, ..config.clone() }).await;
     let webhook = line(of(&checks, "webhook"));
     assert!(webhook.starts_with("FAIL  webhook"), "{webhook}");
     for part in ["signed by devkey: answered 401 Unauthorized: ", "other keys than this conf"] {
         assert!(webhook.contains(part), "{webhook}");
     }
     assert!(!webhook.contains("another-secret"));
+    // The server does not accuse LiveKit of it.
+    let refused = line(of(&checked(&config).await, "server.refusals"));
+    assert!(refused.contains("The sender names itself livekit-otel doctor"), "{refused}");
+    assert!(!refused.contains("LiveKit has"), "{refused}");
     stop(server).await;
 }
 

@@ -28,6 +28,9 @@ pub const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Its `User-Agent`, which receivers' firewalls know.
 pub const USER_AGENT: &str = "LiveKit";
 
+/// The `User-Agent` of `livekit-otel doctor`. Anyone can send it: it may explain a refusal, and no more.
+pub const DOCTOR: &str = "livekit-otel-doctor";
+
 /// The `event` of a signed webhook that reports nothing. It is accepted as one item, and is no event.
 pub const TEST_EVENT: &str = "livekit_otel_test";
 

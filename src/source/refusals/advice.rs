@@ -18,7 +18,7 @@ pub(super) fn refused(source: Source) -> &'static str {
 }
 
 /// The cause that the ledger counts.
-pub(super) fn reason(rule: Refusal) -> Refused {
+pub(in crate::source) fn reason(rule: Refusal) -> Refused {
     match rule {
         Refusal::Missing => Refused::NoToken,
         Refusal::UnknownKey | Refusal::SecretAsKey => Refused::UnknownKey,
@@ -110,6 +110,10 @@ fn likely(source: Source, rule: Refusal) -> &'static str {
         | Refusal::Lasting => "",
     }
 }
+
+/// A test webhook that this server refuses: nothing is wrong with LiveKit's.
+pub(in crate::source) const DOCTOR: &str =
+    "The sender names itself livekit-otel doctor: does it have the configuration of this server?";
 
 /// A path that is not served on the listener for webhooks.
 pub(in crate::source) const WRONG_PATH: &str = "nothing is served at this path. LiveKit's webhook URL must end in /webhook, and that of OTLP in \
