@@ -69,13 +69,18 @@ fn plain_to_a_tls_port() {
 fn an_unknown_ca() {
     finds(
         6,
-        &["collector=\"127.0.0.1:", "an authority that is not trusted here", "export.certificate"],
+        &[
+            "collector=\"127.0.0.1:",
+            "an authority that is not trusted here",
+            "OTEL_EXPORTER_OTLP_CERTIFICATE",
+        ],
     );
 }
 
 #[test]
 fn a_collector_that_answers_401() {
-    finds(7, &["collector=\"127.0.0.1:", "401", "authorization failed: unknown API key"]);
+    let hint = "no header is configured. Set export.headers (OTEL_EXPORTER_OTLP_HEADERS)";
+    finds(7, &["collector=\"127.0.0.1:", "401", "authorization failed: unknown API key", hint]);
 }
 
 #[test]

@@ -33,12 +33,14 @@ use livekit_otel_transport::{chain, retry_after, words};
 pub(super) struct Asked {
     attempted: Attempt,
     secrets: Secrets,
+    has_headers: bool,
 }
 
 impl Asked {
     /// Of requests to this target.
     pub(super) fn of(target: &Target) -> Self {
-        Self { attempted: target.attempt(), secrets: target.secrets() }
+        let has_headers = !target.headers.0.is_empty();
+        Self { attempted: target.attempt(), secrets: target.secrets(), has_headers }
     }
 
     // The collector's text as the log, the status and the list of dead letters show it.
@@ -129,7 +131,7 @@ fn http_cause(status: StatusCode, headers: &HeaderMap, body: &[u8], asked: &Aske
         Some(rpc) => asked.shown(&rpc.message),
         None => asked.shown(&words::whole(headers, body)),
     };
-    let hint = hints::of_http(status, &words, &asked.attempted);
+    let hint = hints::of_http(status, &words, asked);
     Cause::new(said(&status.to_string(), &words), hint)
 }
 
@@ -150,7 +152,7 @@ pub(super) fn of_grpc(answer: Result<Bytes, Status>, asked: &Asked) -> Answer {
     }
     let retry_info = retry_info(status.details());
     let words = asked.shown(status.message());
-    let hint = hints::of_grpc(status.code(), &words, &asked.attempted);
+    let hint = hints::of_grpc(status.code(), &words, asked);
     let cause = Cause::new(said(&format!("{:?}", status.code()), &words), hint);
     match status.code() {
         Code::ResourceExhausted if retry_info.is_none() => Answer::Halve { cause },
@@ -234,7 +236,7 @@ mod tests {
         let url = Uri::from_static("http://collector:4317/?key=k3y-of-url");
         let headers = [http::HeaderValue::from_static("Bearer s3cret")];
         let (attempted, secrets) = (Attempt::new(&url, protocol), Secrets::new(&url, &headers));
-        Asked { attempted, secrets }
+        Asked { attempted, secrets, has_headers: true }
     }
 
     fn of_grpc(answer: Result<Bytes, Status>) -> Answer {
@@ -472,6 +474,9 @@ mod tests {
             ]
             .map(|status| of_grpc(Err(status))),
         );
+        let anonymous = Asked { has_headers: false, ..asked(Protocol::OtlpHttp) };
+        let (status, body) = (StatusCode::FORBIDDEN, (Bytes::from("no"), true));
+        answers.push(super::of_http(status, &plain, body, SystemTime::UNIX_EPOCH, &anonymous));
         let mut texts = String::new();
         for answer in answers {
             let (Answer::Retry { cause, .. }

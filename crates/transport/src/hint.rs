@@ -271,8 +271,12 @@ fn refused(proxy: &Proxy, target: &str, status: StatusCode) -> Option<String> {
 // What OTLP's settings allow beside another port.
 fn other_protocol(attempted: &Attempt) -> &'static str {
     match attempted.protocol {
-        Protocol::OtlpGrpc => " (usually 4317), or set the protocol to http/protobuf",
-        Protocol::OtlpHttp => " (usually 4318), or set the protocol to grpc",
+        Protocol::OtlpGrpc => {
+            " (usually 4317), or set export.protocol (OTEL_EXPORTER_OTLP_PROTOCOL) to http/protobuf"
+        }
+        Protocol::OtlpHttp => {
+            " (usually 4318), or set export.protocol (OTEL_EXPORTER_OTLP_PROTOCOL) to grpc"
+        }
         Protocol::Grpc | Protocol::Http => "",
     }
 }

@@ -48,7 +48,11 @@ fn of_certificate(error: &CertificateError, attempted: &Attempt) -> Option<Strin
     Some(match error {
         // The latter where another authority has the same name.
         E::UnknownIssuer | E::BadSignature => {
-            let setting = if attempted.is_otlp() { " (export.certificate)" } else { "" };
+            let setting = if attempted.is_otlp() {
+                ": export.certificate or OTEL_EXPORTER_OTLP_CERTIFICATE"
+            } else {
+                ""
+            };
             format!(
                 "The certificate of {address} is signed by an authority that is not trusted here. Add that \
                  authority's certificate to the trusted ones{setting}."
@@ -124,7 +128,8 @@ fn of_alert(alert: AlertDescription, attempted: &Attempt) -> Option<String> {
     Some(match alert {
         A::CertificateRequired => {
             let settings = if attempted.is_otlp() {
-                " (export.client_certificate and export.client_key)"
+                ": export.client_certificate and export.client_key, or OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and \
+                 OTEL_EXPORTER_OTLP_CLIENT_KEY"
             } else {
                 ""
             };
