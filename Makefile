@@ -30,9 +30,9 @@ test:
 	$(CARGO) test --locked
 
 # Runs the tests that need Go (LiveKit's server and clients, a collector, Prometheus, Jaeger, Helm), Java with
-# Maven (Kafka), Node with Chromium (the page), Python with venv and Node (LiveKit's agents), Python with openssl (planted faults), Redis (SIP calls), or
-# systemd (the unit). A test prints what it does not find; REQUIRE_REAL=1 makes that a failure. The first run builds for
-# about 25 minutes.
+# Maven (Kafka), Node with Chromium (the page), Python with venv and Node (LiveKit's agents), Python with openssl
+# (planted faults), Redis (SIP calls), or systemd (the unit). A test prints what it does not find; REQUIRE_REAL=1 makes
+# that a failure. The first run builds for about 25 minutes.
 test-real:
 	$(CARGO) test --locked $(REAL)
 

@@ -21,6 +21,7 @@ import os
 import queue
 import re
 import shutil
+import signal
 import socket
 import socketserver
 import ssl
@@ -198,13 +199,16 @@ class Run:
         self.process = subprocess.Popen([*prefix, *self.command], text=True, cwd=deployment.directory, **pipes)
         deployment.stack.callback(self.end)
         self.lines, self.log = queue.Queue(), []
+        self.path = os.path.join(deployment.directory, "livekit-otel.log")
         threading.Thread(target=self.read, daemon=True).start()
 
     def read(self):
-        for line in self.process.stderr:
-            line = re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip("\n")
-            self.log.append(line)
-            self.lines.put(line)
+        with open(self.path, "w", encoding="utf-8") as file:
+            for line in self.process.stderr:
+                line = re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip("\n")
+                print(line, file=file, flush=True)
+                self.log.append(line)
+                self.lines.put(line)
         self.lines.put(None)
 
     def wait_for(self, pattern):
@@ -232,7 +236,8 @@ def serve(deployment, collector, *args, prefix=(), **env):
     ports = ["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"]
     run = Run(deployment, ["serve", *ports, "--endpoint", collector, *args], env, prefix)
     line = run.wait_for(" listening")
-    run.http, run.grpc = (re.search(rf"{name}=\"?([0-9.:]+)", line).group(1) for name in ("http", "grpc"))
+    run.listeners = dict(re.findall(r"\b(http|grpc|admin)=\"?([0-9.:]+)", line))
+    run.http, run.grpc = run.listeners["http"], run.listeners["grpc"]
     return run
 
 
@@ -369,12 +374,13 @@ def blind(nth):
         print(f"LiveKit signs with the key {KEY} and the secret {SECRET}, and no telemetry arrives. The program runs:")
         settings = {name: value for name, value in run.env.items() if name.startswith(("LIVEKIT_", "OTEL_"))}
         print("  " + " ".join([*(f"{name}={value!r}" for name, value in settings.items()), *run.command]))
-        print("Ctrl-C ends it.\n")
+        names = {"http": "webhooks", "grpc": "streams", "admin": "status"}
+        print("It listens: " + ", ".join(f"{names[name]} at {at}" for name, at in run.listeners.items()))
+        print(f"Its whole log is {run.path}. Ctrl-C ends it, and removes that.\n", flush=True)
         for _ in planted:
             pass
-        with contextlib.suppress(KeyboardInterrupt):
-            while (line := run.lines.get()) is not None:
-                print(line, flush=True)
+        while (line := run.lines.get()) is not None:
+            print(line, flush=True)
 
 
 def main(args):
@@ -396,4 +402,9 @@ def main(args):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    # So that nothing stays behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)
