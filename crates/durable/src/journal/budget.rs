@@ -318,7 +318,7 @@ impl IntakeBudget {
         }
     }
 
-    fn measure(&self) {
+    pub(super) fn measure(&self) {
         let Some(volume) = &self.volume else { return };
         *volume.measured.lock() = Some(Instant::now());
         // A volume that can't be measured counts as empty until a write fails.

@@ -7,6 +7,10 @@ use std::time::Duration;
 use crate::store;
 use livekit_otel_ledger::health::NotReady;
 
+/// What to do where the volume is full: what waits for delivery may be what fills it.
+pub(super) const ENLARGE: &str =
+    "Is the collector reachable? If it is, free space on the volume, or use a larger one";
+
 /// What keeps a message from being accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Obstacle {
@@ -74,7 +78,7 @@ impl fmt::Display for Unwritable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Full(error) => {
-                write!(f, "the volume of journal.dir refuses writes: {error}. Free space on it")
+                write!(f, "the volume of journal.dir refuses writes: {error}. {ENLARGE}")
             }
             Self::Failed(error) => {
                 write!(f, "the journal can't be written: {error}. Check the disk of journal.dir")

@@ -6,7 +6,7 @@ use std::fmt;
 use bytesize::ByteSize;
 
 use super::budget::{IntakeBudget, Part};
-use super::obstacle::{Obstacle, Process};
+use super::obstacle::{ENLARGE, Obstacle, Process};
 use livekit_otel_ledger::health::NotReady;
 use livekit_otel_ledger::status::{JournalUse, LimitedBy};
 
@@ -22,7 +22,7 @@ impl IntakeBudget {
         }
         Some(match self.obstacle(SMALL, Part::All)? {
             Obstacle::Process => (NotReady::MemoryLimit, process(self.process())),
-            Obstacle::Disk => disk(&self.usage()),
+            Obstacle::Disk => self.disk(SMALL),
             Obstacle::Queue => (NotReady::JournalFull, queue(self)),
         })
     }
@@ -37,10 +37,14 @@ impl IntakeBudget {
         match self.obstacle(size, part) {
             Some(Obstacle::Process) => process(self.process()),
             Some(Obstacle::Disk) if below_reserve => reserve(&self.usage()),
-            Some(Obstacle::Disk) => disk(&self.usage()).1,
+            Some(Obstacle::Disk) => self.disk(size).1,
             Some(Obstacle::Queue) => queue(self),
             None => "the journal was full, and has space now".to_owned(),
         }
+    }
+
+    fn disk(&self, size: usize) -> (NotReady, String) {
+        disk(&self.usage(), self.on_disk(), size as u64)
     }
 }
 
@@ -66,21 +70,26 @@ fn process(process: Process) -> String {
     )
 }
 
-fn disk(usage: &JournalUse) -> (NotReady, String) {
-    let (used, limit) = (bytes(usage.used), bytes(usage.limit));
-    let what = "for its entries, for what waits for delivery, and for the next snapshot";
+// For a message of `size` bytes.
+fn disk(usage: &JournalUse, on_disk: u64, size: u64) -> (NotReady, String) {
+    let (needed, limit) = (usage.used.saturating_add(size), usage.limit);
     match usage.limited_by {
         LimitedBy::MaxBytes => {
+            let (needed, limit) = apart(needed, limit);
             let text = format!(
-                "the journal needs {used} and may take {limit} (journal.max_bytes): {what}. Is the collector \
-                 reachable? If it is, raise journal.max_bytes"
+                "the journal needs {needed} and may take {limit} (journal.max_bytes): for its entries, for what \
+                 waits for delivery, and for the next snapshot. Is the collector reachable? If it is, raise \
+                 journal.max_bytes"
             );
             (NotReady::JournalFull, text)
         }
         LimitedBy::Volume => {
+            // As `df` shows what is free.
+            let more = needed.saturating_sub(on_disk);
+            let (more, free) = apart(more, limit.saturating_sub(on_disk));
             let text = format!(
-                "the journal needs {used}, and the volume of journal.dir has {limit} for it: {what}. Free \
-                 space on the volume. Is the collector reachable?"
+                "the journal needs {more} more, mostly for the next snapshot, and the volume of journal.dir has \
+                 {free} free. {ENLARGE}"
             );
             (NotReady::DiskFull, text)
         }
@@ -101,6 +110,12 @@ fn queue(budget: &IntakeBudget) -> String {
              journal.dir, or raise journal.max_bytes"
         )
     }
+}
+
+// Two sizes, of which the first is larger, so that their texts differ.
+fn apart(needed: u64, present: u64) -> (String, String) {
+    let texts = (bytes(needed).to_string(), bytes(present).to_string());
+    if texts.0 == texts.1 { (format!("{needed} B"), format!("{present} B")) } else { texts }
 }
 
 /// A size for people, such as `1.5 MiB`.
@@ -150,16 +165,16 @@ mod tests {
         journal.set_usage(Holder::Journal, 3 << 20);
         assert_eq!(
             refused(&journal),
-            "journal_full: the journal needs 9.2 MiB and may take 8.0 MiB (journal.max_bytes): for its entries, \
+            "journal_full: the journal needs 9.3 MiB and may take 8.0 MiB (journal.max_bytes): for its entries, \
              for what waits for delivery, and for the next snapshot. Is the collector reachable? If it is, \
              raise journal.max_bytes"
         );
         let volume = budget(8 << 30, 100);
         assert_eq!(
             refused(&volume),
-            "disk_full: the journal needs 6 B, and the volume of journal.dir has 100 B for it: for its entries, \
-             for what waits for delivery, and for the next snapshot. Free space on the volume. Is the \
-             collector reachable?"
+            "disk_full: the journal needs 1.0 KiB more, mostly for the next snapshot, and the volume of \
+             journal.dir has 100 B free. Is the collector reachable? If it is, free space on the volume, or use \
+             a larger one"
         );
         let memory = IntakeBudget::new(2000);
         assert!(memory.try_take(1500, Part::All));
@@ -198,13 +213,30 @@ mod tests {
              the collector reachable? If it is, raise journal.max_bytes"
         );
         let large = journal.why_refused(1 << 20, false);
-        assert!(large.starts_with("the journal needs 7.2 MiB and may take 8.0 MiB"), "{large}");
+        assert!(large.starts_with("the journal needs 8.2 MiB and may take 8.0 MiB"), "{large}");
         let volume = budget(8 << 30, 8 << 20);
         volume.set_usage(Holder::Outbox(Signal::Logs), 7 << 20);
         let text = volume.why_refused(15 << 20, true);
         assert!(text.contains("(the volume of journal.dir)"), "{text}");
         volume.set_usage(Holder::Journal, 8 << 20);
         assert_eq!(volume.why_refused(SMALL, true), volume.refusal().unwrap().1);
+    }
+
+    #[test]
+    fn a_full_volume_shows_its_free_space_and_that_it_is_too_little() {
+        let volume = budget(8 << 30, 2_000_000);
+        volume.set_usage(Holder::Outbox(Signal::Logs), 3 << 20);
+        // What is used is no part of what is free.
+        volume.measure();
+        volume.set_usage(Holder::Unwritten(Signal::Logs), 4 << 20);
+        let text = refused(&volume);
+        assert!(text.contains("needs 4.3 MiB more"), "{text}");
+        assert!(text.contains("has 1.9 MiB free"), "{text}");
+        let slack = 256 << 10;
+        volume.set_usage(Holder::Unwritten(Signal::Logs), 2_000_000 - slack - 1000);
+        let text = refused(&volume);
+        assert!(text.contains("needs 2000024 B more"), "{text}");
+        assert!(text.contains("has 2000000 B free"), "{text}");
     }
 
     #[test]
@@ -222,7 +254,8 @@ mod tests {
         );
         assert_eq!(
             said(io::ErrorKind::StorageFull.into()),
-            "disk_full: the volume of journal.dir refuses writes: no storage space. Free space on it"
+            "disk_full: the volume of journal.dir refuses writes: no storage space. Is the collector \
+             reachable? If it is, free space on the volume, or use a larger one"
         );
         budget.begins_write();
         assert!(budget.refusal().is_some() && budget.is_writing());
