@@ -264,10 +264,10 @@ mod tests {
         assert_eq!(memory.len(), 1);
         let (zero, counted): (Vec<_>, Vec<_>) =
             rows.into_iter().partition(|row| row.ends_with(" = 0"));
-        // Twelve sources with ten rows, three signals with ten and one; five single rows for what was forgotten,
+        // Twelve sources with eighteen rows, three signals with ten and one; five single rows for what was forgotten,
         // the journal and the snapshot; three kinds of unknown contents; four listeners with two; three
         // outcomes of recordings.
-        assert_eq!(zero.len() + counted.len(), 12 * 10 + 3 * 11 + 5 + 3 + 4 * 2 + 3);
+        assert_eq!(zero.len() + counted.len(), 12 * 18 + 3 * 11 + 5 + 3 + 4 * 2 + 3);
         let first_loss =
             "lk.otel.records{lk.otel.outcome=lost,lk.otel.reason=rejected,lk.otel.signal=logs} = 0";
         assert!(zero.iter().any(|row| row == first_loss), "{zero:#?}");
