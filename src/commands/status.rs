@@ -131,10 +131,15 @@ fn render_health(status: &Status, out: &mut impl Write) -> io::Result<()> {
         None => writeln!(out, "  ready: input is accepted")?,
         Some(paused) => writeln!(out, "  NOT ready: {}", paused.sentence())?,
     }
+    if let Some(usage) = &status.journal {
+        writeln!(out, "  {}", usage.sentence())?;
+    }
+    let has_journal = status.ledger.is_durable;
     for delivering in &health.delivery {
-        let waiting = status.waiting.get(delivering.signal.as_str()).copied();
-        writeln!(out, "  {}", delivering.sentence(waiting.unwrap_or_default()))?;
-        for sentence in delivering.warning_sentence().iter().chain(&delivering.refused_sentence()) {
+        let row = &status.ledger.outputs[delivering.signal as usize];
+        writeln!(out, "  {}", delivering.sentence(row))?;
+        let refused = delivering.refused_sentence(has_journal);
+        for sentence in delivering.warning_sentence().iter().chain(&refused) {
             writeln!(out, "  {sentence}")?;
         }
     }
@@ -177,9 +182,9 @@ mod tests {
         health.refused(Source::Webhook, Refused::Signature, time(3), "the secret differs");
         let expected = "
   NOT ready: nothing is accepted since 2026-11-23T04:09:20Z: disk_full. 0 bytes left
-  traces are delivered to collector:4317 (grpc)
+  collector:4317 (grpc) has not accepted any traces
   collector:4317 accepts traces with a warning, the last at 2026-11-23T04:09:22Z: soon
-  collector:4317 refused 7 records of traces for good, the last at 2026-11-23T04:09:22Z: no such tenant. See `livekit-otel deadletter list`
+  collector:4317 refused 7 records of traces for good, the last at 2026-11-23T04:09:22Z: no such tenant
   logs are not delivered to collector:4317 (grpc) since 2026-11-23T04:09:21Z, 5 records wait: refu\u{fffd}sed. Is it running?
   webhook refused, the last at 2026-11-23T04:09:23Z: signature: the secret differs
 ";

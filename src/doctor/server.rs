@@ -113,6 +113,10 @@ pub(super) fn check(
     };
     let mut checks = vec![running.check()];
     let Some(status) = &running.status else { return checks };
+    checks.extend(status.journal.as_ref().filter(|usage| usage.is_high()).map(|usage| {
+        Check::warn(SERVER, usage.sentence().text)
+            .advice("At the limit nothing is accepted. Is the collector reachable?")
+    }));
     checks.extend(status.health.delivery.iter().flat_map(|it| delivering(it, status)));
     let since = Time::from_system(now - RECENT);
     let recent = status.health.refusals.iter().filter(|refused| refused.last >= since);
@@ -144,11 +148,12 @@ impl Running {
 
 fn delivering(it: &Delivering, status: &Status) -> Vec<Check> {
     let check = name(it.signal);
-    let waiting = status.waiting.get(it.signal.as_str()).copied().unwrap_or_default();
-    let warnings = it.refused_sentence().into_iter().chain(it.warning_sentence());
+    let row = &status.ledger.outputs[it.signal as usize];
+    let warnings =
+        it.refused_sentence(status.ledger.is_durable).into_iter().chain(it.warning_sentence());
     let warnings =
         warnings.map(|sentence| Check::warn(check, sentence.text).advised(sentence.advice));
-    let Sentence { text, advice } = it.sentence(waiting);
+    let Sentence { text, advice } = it.sentence(row);
     if it.failing.is_some() {
         return iter::once(Check::fail(check, text).advised(advice)).chain(warnings).collect();
     }
@@ -166,6 +171,7 @@ mod tests {
 
     use super::*;
     use livekit_otel_ledger::health::NotReady;
+    use livekit_otel_ledger::status::{JournalUse, LimitedBy};
     use livekit_otel_ledger::{Ledger, Refused};
 
     fn at(seconds: u64) -> SystemTime {
@@ -193,9 +199,17 @@ mod tests {
         ledger.health().set_target(Signal::Traces, "collector:4317", "grpc");
         let expected = "\
 ok    server              livekit-otel 0.1.0 runs at 127.0.0.1:9293, and is ready
-ok    server.traces       traces are delivered to collector:4317 (grpc)
+ok    server.traces       no traces were sent to collector:4317 (grpc) yet
 ";
         assert_eq!(lines(Ok(&running(&ledger, Ok(())))), expected);
+        let mut full = running(&ledger, Ok(()));
+        let limited_by = LimitedBy::MaxBytes;
+        let usage = JournalUse { used: 800, limit: 1000, highest: 900, limited_by };
+        full.status.as_mut().unwrap().journal = Some(usage);
+        let warned = "warn  server              the journal uses 80% of 1,000 bytes (journal.max_bytes), \
+                      and used up to 90% since the start. At the limit nothing is accepted. Is the \
+                      collector reachable?\n";
+        assert!(lines(Ok(&full)).contains(warned), "{}", lines(Ok(&full)));
         let absent = "skip  server              no livekit-otel answers at 127.0.0.1:9293, the admin listener\n";
         assert_eq!(lines(Err(&Absent::Closed)), absent);
     }
@@ -217,7 +231,7 @@ ok    server.traces       traces are delivered to collector:4317 (grpc)
         let expected = "\
 FAIL  server              livekit-otel 0.1.0 runs at 127.0.0.1:9293, and nothing is accepted since 2026-11-23T04:09:20Z: journal_full. 1.0 MiB of 1.0 MiB: raise journal.max_bytes
 FAIL  server.logs         logs are not delivered to collector:4317 (grpc) since 2026-11-23T04:09:21Z, 5 records wait: connection refused. Is it running?
-warn  server.logs         collector:4317 refused 3 records of logs for good, the last at 2026-11-23T04:09:22Z: no such tenant. See `livekit-otel deadletter list`
+warn  server.logs         collector:4317 refused 3 records of logs for good, the last at 2026-11-23T04:09:22Z: no such tenant
 warn  server.logs         collector:4317 accepts logs with a warning, the last at 2026-11-23T04:09:23Z: a name was shortened
 warn  server.refusals     webhook refused, the last at 2026-11-23T04:19:20Z: signature: the secret differs
 ";

@@ -49,6 +49,13 @@ pub struct JournalUse {
     pub limited_by: LimitedBy,
 }
 
+impl JournalUse {
+    /// Whether more than 3/4 of the limit is used.
+    pub fn is_high(&self) -> bool {
+        self.used > self.limit / 4 * 3
+    }
+}
+
 /// What limits how much may be accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LimitedBy {

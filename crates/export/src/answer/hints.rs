@@ -62,7 +62,7 @@ fn credentials(asked: &Asked) -> String {
         )
     } else {
         format!(
-            "{address} wants credentials, and no header is configured. Set export.headers \
+            "{address} needs credentials, and no header is configured. Set export.headers \
              (OTEL_EXPORTER_OTLP_HEADERS)."
         )
     }
