@@ -81,7 +81,12 @@ async fn retry(args: &DeadletterRetryArgs, out: &mut impl Write) -> Result<(), F
 
 fn show(args: &DeadletterShowArgs, out: &mut impl Write) -> Result<(), Failure> {
     let (config, files) = configured(&args.serve, std::slice::from_ref(&args.id))?;
-    Ok(if args.raw { files.write_raw(&config, out)? } else { files.show(out)? })
+    if args.raw {
+        files.write_raw(&config, out)?;
+    } else {
+        files.show(out)?;
+    }
+    Ok(())
 }
 
 // Those in the server's directory. LiveKit's keys sign webhooks and uploads alone, so there may be none.

@@ -130,6 +130,7 @@ async fn shake_hands(stream: TcpStream, files: &Files) -> Result<(), String> {
 }
 
 #[cfg(not(feature = "tls"))]
+#[allow(clippy::unused_async)] // it waits with TLS only
 async fn shake_hands(_: TcpStream, _: &Files) -> Result<(), String> {
     Err("this build has no TLS (feature `tls`)".to_owned())
 }

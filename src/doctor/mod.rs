@@ -129,7 +129,7 @@ mod tests {
         };
         let ok = "ok    config              f.yaml: every setting is valid\n";
         let warn = "warn  config              b: is low\n";
-        assert_eq!(lines(&[], &[note.clone()]), format!("{ok}{warn}"));
+        assert_eq!(lines(&[], std::slice::from_ref(&note)), format!("{ok}{warn}"));
         let fail = "FAIL  config              f.yaml:3: a: is expired\n";
         assert_eq!(lines(&[failing], &[note]), format!("{fail}{warn}"));
     }

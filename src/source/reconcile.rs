@@ -1,7 +1,7 @@
 //! Asks LiveKit's API: lists the rooms at intervals, and asks what the engine wants to know. Each answer is
 //! one input.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::time::{Duration, SystemTime};
 
@@ -58,7 +58,7 @@ pub struct Prepared {
     shared: Shared,
     refusals: Refusals,
     // How often in a row each method has failed.
-    failures: HashMap<&'static str, u32>,
+    failures: BTreeMap<&'static str, u32>,
 }
 
 /// The running task. A drop stops it without waiting.
@@ -91,7 +91,7 @@ impl Prepared {
         let Settings { url, key, interval, requests_per_second, route } = settings;
         let api = Api::new((url, key, requests_per_second, route), shared.keys.clone());
         let (api, refusals) = (api.map_err(StartError)?, Refusals::new(&shared.ledger));
-        Ok(Self { interval, api, shared, refusals, failures: HashMap::new() })
+        Ok(Self { interval, api, shared, refusals, failures: BTreeMap::new() })
     }
 
     /// Starts the task.

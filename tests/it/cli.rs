@@ -220,7 +220,7 @@ async fn a_dead_letter_is_shown_by_name_and_raw_as_privacy_allows() {
     assert!(code == Some(1) && err.contains("there is no dead letter no-such"), "{err}");
 
     let (code, out, _) = show("webhook-1", &["--raw"]);
-    assert!(code == Some(0) && out.starts_with("{\"event\"") && out.ends_with("}"), "{out}");
+    assert!(code == Some(0) && out.starts_with("{\"event\"") && out.ends_with('}'), "{out}");
     let (code, out, err) = show("webhook-1", &["--raw", "--privacy-pii", "drop"]);
     assert!(code == Some(1) && out.is_empty() && err.contains("privacy.pii hides"), "{err}");
     // What was said never leaves by default.

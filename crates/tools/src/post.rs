@@ -98,9 +98,8 @@ impl Webhooks {
             if signed_at.elapsed() > SIGNATURE {
                 (signed, signed_at) = (sign()?, Instant::now());
             }
-            let error = match signed.post(&self.client, &self.to, post::ATTEMPT).await {
-                Ok(_) => return Ok(()),
-                Err(error) => error,
+            let Err(error) = signed.post(&self.client, &self.to, post::ATTEMPT).await else {
+                return Ok(());
             };
             let asked = match &error {
                 PostError::Refused { status, .. } if !is_transient(*status) => {

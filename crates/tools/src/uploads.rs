@@ -56,7 +56,7 @@ pub enum UploadError {
         /// How long it was sent again.
         after: Duration,
         /// The last failure.
-        why: Failure,
+        why: Box<Failure>,
     },
 }
 
@@ -115,7 +115,7 @@ impl Uploads {
             let pause = patience.pause(asked).filter(|_| !why.is_for_good());
             let Some(pause) = pause else {
                 let (to, after) = (self.address.clone(), patience.spent());
-                return Err(UploadError::Away { to, after, why });
+                return Err(UploadError::Away { to, after, why: Box::new(why) });
             };
             // A busy server is not away.
             if asked.is_none() {

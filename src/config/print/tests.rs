@@ -40,6 +40,7 @@ fn shown(config: &Config) -> String {
 }
 
 // Loads what is printed, with the variables that it lists.
+#[cfg(feature = "tls")]
 fn again(printed: &str, name: &str, variables: &[(&str, &str)]) -> Config {
     let listed: Vec<_> = variables
         .iter()
