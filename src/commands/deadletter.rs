@@ -18,7 +18,7 @@ use crate::config::Config;
 use livekit_otel_durable::journal::{DeadLetter, Payload, dead_letter_files, read_dead_letter};
 use livekit_otel_durable::store::Directory;
 use livekit_otel_export::configure::ProcessEnv;
-use livekit_otel_export::send_once;
+use livekit_otel_export::{SendError, send_once};
 use livekit_otel_ledger::report::grouped;
 use livekit_otel_livekit::post::SignedWebhook;
 use livekit_otel_livekit::{token, uploads, webhook};
@@ -60,6 +60,9 @@ pub enum DeadLetterError {
     /// So many dead letters were not accepted; they are kept.
     #[error("{0} dead letters were not accepted, and are kept")]
     NotAccepted(usize),
+    /// The collector took the rest of them: sent again, that would be there twice.
+    #[error("{0} records were rejected for good, and are lost; the others were accepted")]
+    Rejected(u64),
 }
 
 pub(super) async fn run(command: Deadletter) -> Result<(), Failure> {
@@ -217,16 +220,22 @@ impl DeadLetterFiles {
         config: &Config,
         out: &mut impl Write,
     ) -> Result<(), DeadLetterError> {
-        let mut kept = 0;
+        let (mut kept, mut lost) = (0, 0);
         for file in &self.files {
             let sent = match read_dead_letter(file) {
-                Ok((letter, payload)) => send(letter.payload, payload, config).await,
+                Ok((letter, payload)) => send(&letter, payload, config).await,
                 Err(error) => Err(error.to_string()),
             };
             match sent {
-                Ok(()) => {
+                Ok(rejected) => {
                     std::fs::remove_file(file)?;
-                    writeln!(out, "{}  accepted", id(file))?;
+                    match rejected {
+                        None => writeln!(out, "{}  accepted", id(file))?,
+                        Some((n, text)) => {
+                            lost += n;
+                            writeln!(out, "{}  accepted in part: {}", id(file), visible(&text))?;
+                        }
+                    }
                 }
                 Err(reason) => {
                     kept += 1;
@@ -234,22 +243,34 @@ impl DeadLetterFiles {
                 }
             }
         }
-        if kept > 0 { Err(DeadLetterError::NotAccepted(kept)) } else { Ok(()) }
+        match (kept, lost) {
+            (0, 0) => Ok(()),
+            (0, lost) => Err(DeadLetterError::Rejected(lost)),
+            (kept, _) => Err(DeadLetterError::NotAccepted(kept)),
+        }
     }
 }
 
-async fn send(payload: Payload, content: Bytes, config: &Config) -> Result<(), String> {
-    match payload {
-        Payload::Output(signal) => {
-            let sent = send_once(&config.export, signal, content).await;
-            sent.map(|_| ()).map_err(|error| chain(&error))
-        }
-        Payload::Input(Source::Webhook) => send_webhook(content, config).await,
+// How many of its records the collector rejected, if it accepted the others, and the text about it.
+type Rejected = Option<(u64, String)>;
+
+async fn send(letter: &DeadLetter, content: Bytes, config: &Config) -> Result<Rejected, String> {
+    match letter.payload {
+        Payload::Output(signal) => match send_once(&config.export, signal, content).await {
+            Ok(_) => Ok(None),
+            Err(error) => match &error {
+                SendError::Rejected { records, .. } if *records < letter.items => {
+                    Ok(Some((*records, chain(&error))))
+                }
+                _ => Err(chain(&error)),
+            },
+        },
+        Payload::Input(Source::Webhook) => send_webhook(content, config).await.map(|()| None),
         // A recording's audio and history are gone.
         Payload::Input(Source::AgentRecordings) => Err("it can't be sent again".to_owned()),
         Payload::Input(source) => {
             let path = uploads::path(source).ok_or("it can't be sent again")?;
-            send_upload(path, content, config).await
+            send_upload(path, content, config).await.map(|()| None)
         }
     }
 }
@@ -308,5 +329,38 @@ mod tests {
         DeadLetterFiles::find(place.path(), &[]).unwrap().list(&mut out).unwrap();
         let out = String::from_utf8(out).unwrap();
         assert!(out.ends_with("  no�[2J���\n"), "{out:?}");
+    }
+
+    #[tokio::test]
+    async fn what_is_accepted_in_part_is_not_sent_again() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = Directory::open(place.path(), Arc::new(Files)).unwrap();
+        let dead_letters = DeadLetters::on_disk(&Arc::new(directory), 1000).unwrap();
+        let at = Time::from_secs(1_795_406_960).unwrap();
+        for (id, items) in [("logs-1", 1), ("logs-2", 2)] {
+            let (payload, reason) = (Payload::Output(Signal::Logs), "no".to_owned());
+            dead_letters.store(id, &DeadLetter { payload, items, at, reason }, &Bytes::new()).await;
+        }
+        // A partial success: 1 rejected, "bad" (ExportLogsServiceResponse).
+        let router = axum::Router::new().fallback(async || {
+            ([(CONTENT_TYPE, "application/x-protobuf")], *b"\x0a\x07\x08\x01\x12\x03bad")
+        });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let collector = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move { axum::serve(listener, router).await });
+        let mut config = Config::for_library(&std::collections::BTreeMap::new()).unwrap();
+        config.export.logs.endpoint = format!("http://{collector}/v1/logs").parse().unwrap();
+        config.export.logs.protocol = livekit_otel_export::settings::Protocol::HttpProtobuf;
+        let mut out = Vec::new();
+        let find = || DeadLetterFiles::find(place.path(), &[]).unwrap();
+        let kept = find().retry(&config, &mut out).await.unwrap_err();
+        assert_eq!(kept.to_string(), "1 dead letters were not accepted, and are kept");
+        let out = String::from_utf8(out).unwrap();
+        assert!(
+            out.contains("logs-1  not accepted: ") && out.contains("logs-2  accepted in part: ")
+        );
+        assert!(out.contains("1 of its records were rejected: bad"), "{out}");
+        assert_eq!(find().files.iter().map(|file| id(file)).collect::<Vec<_>>(), ["logs-1"]);
+        server.abort();
     }
 }

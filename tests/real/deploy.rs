@@ -187,6 +187,14 @@ fn configures(manifests: &str, folder: &Path) {
     ] {
         assert!(config.contains(part), "{config}");
     }
+    // What the volume has in the pod.
+    let rcgen::CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(["livekit-otel".to_owned()]).unwrap();
+    let key = signing_key.serialize_pem();
+    for (name, pem) in [("tls.crt", &cert.pem()), ("tls.key", &key), ("ca.crt", &cert.pem())] {
+        std::fs::write(folder.join(name), pem).unwrap();
+    }
+    let config = config.replace("/tls/", &format!("{}/", folder.display()));
     let path = folder.join("livekit-otel.yaml");
     std::fs::write(&path, config).unwrap();
     let mut serve = Command::new(env!("CARGO_BIN_EXE_livekit-otel"));
