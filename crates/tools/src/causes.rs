@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::labels::AttributeLookup;
 use livekit_otel_model::semconv::{key, span};
 
-// What fails together with a participant, the most telling first.
+// What fails together with a participant, the most specific first.
 const WITH_A_PARTICIPANT: [&str; 4] =
     [span::SIP_CALL, span::AGENT_JOB, span::PARTICIPANT_CONNECT, span::PARTICIPANT];
 
