@@ -2,7 +2,7 @@
 //! `http/httpproxy`, and for gRPC `internal/transport/proxy.go` of google.golang.org/grpc.
 //!
 //! `HTTP_PROXY` is for `http` URLs, `HTTPS_PROXY` for `https` URLs and for gRPC of either scheme; the names in
-//! lower case count where those in upper case are empty. [`bypass`] are the targets that need none.
+//! lower case count where those in upper case are empty. `bypass` has the targets that need none.
 
 mod bypass;
 
