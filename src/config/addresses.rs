@@ -9,6 +9,7 @@ use super::schema::{File, Listen};
 use livekit_otel_export as export;
 use livekit_otel_export::configure::Reader;
 use livekit_otel_model::Signal;
+use livekit_otel_transport::proxy::port;
 
 /// Refuses two listeners on one port, and targets that are a listener of this program.
 pub(super) fn check(file: &File, export: &export::Settings, reader: &mut Reader<'_>) {
@@ -82,8 +83,7 @@ fn own<'a>(url: &Uri, listeners: &'a [Named]) -> Option<&'a Named> {
     // Every address of this machine that is not that of an interface.
     let is_this_machine = host.eq_ignore_ascii_case("localhost")
         || ip.is_some_and(|ip| ip.is_loopback() || ip.is_unspecified());
-    let default = if url.scheme_str() == Some("https") { 443 } else { 80 };
-    let port = url.port_u16().unwrap_or(default);
+    let port = port(url);
     listeners.iter().find(|(_, own)| {
         let at = own.ip().to_canonical();
         let is_here =

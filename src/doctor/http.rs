@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use http::header::DATE;
 use http::{Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 
 use livekit_otel_transport::client::{RequestError, Routed};
+use livekit_otel_transport::date;
 
 // A status with a refusal of each reason and source has 100 KiB.
 const MAX_ANSWER: usize = 1 << 20;
@@ -32,8 +32,7 @@ pub(super) async fn get(client: &Routed, uri: &Uri) -> Result<Got, RequestError>
     let (sent, began) = (SystemTime::now(), Instant::now());
     let (head, body) = client.request(request).await?.into_parts();
     let took = began.elapsed();
-    let date = head.headers.get(DATE).and_then(|date| date.to_str().ok());
-    let date = date.and_then(|date| httpdate::parse_http_date(date).ok());
+    let date = date(&head.headers);
     let body = Limited::new(body, MAX_ANSWER).collect().await;
     let body = body.map(|body| body.to_bytes()).unwrap_or_default();
     Ok(Got { status: head.status, body, date, sent, took })

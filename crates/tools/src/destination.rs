@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout};
 use livekit_otel_transport::chain;
 use livekit_otel_transport::greeting::Unexpected;
 use livekit_otel_transport::hint::{Attempt, hint};
+use livekit_otel_transport::proxy::port;
 
 const CONNECT: Duration = Duration::from_secs(5);
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
@@ -66,8 +67,7 @@ pub struct Unreachable {
 /// Connects once. A server that is not there at the start is a wrong address, rather than a restart.
 pub(crate) async fn reach(to: &Attempt, uri: &Uri) -> Result<(), Unreachable> {
     let host = to.host().trim_matches(['[', ']']);
-    let default = if to.has_tls() { 443 } else { 80 };
-    let connected = TcpStream::connect((host, uri.port_u16().unwrap_or(default)));
+    let connected = TcpStream::connect((host, port(uri)));
     let connected = timeout(CONNECT, connected).await;
     let connected = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
     let unreachable =

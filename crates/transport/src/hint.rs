@@ -8,7 +8,7 @@ use http::{StatusCode, Uri};
 
 use crate::dial::ProxyError;
 use crate::greeting::Unexpected;
-use crate::proxy::{Proxy, Route};
+use crate::proxy::{Proxy, Route, host_port};
 
 #[cfg(feature = "tls")]
 mod tls;
@@ -59,8 +59,7 @@ impl Attempt {
     pub fn new(url: &Uri, protocol: Protocol) -> Self {
         let host = url.host().unwrap_or_default().to_owned();
         let has_tls = url.scheme_str() == Some("https");
-        let port = url.port_u16().unwrap_or(if has_tls { 443 } else { 80 });
-        Self { address: format!("{host}:{port}"), host, has_tls, protocol, proxy: None }
+        Self { address: host_port(url), host, has_tls, protocol, proxy: None }
     }
 
     /// By this route.

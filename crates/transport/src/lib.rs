@@ -64,11 +64,15 @@ pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     }
 }
 
-/// How far `now` is ahead of an answer's `Date` header (RFC 9110, 6.6.1), in seconds; negative if it is behind.
-/// `None` if there is no date.
-pub fn ahead_of(headers: &http::HeaderMap, now: SystemTime) -> Option<i64> {
+/// An answer's `Date` header (RFC 9110, 6.6.1), in whole seconds.
+pub fn date(headers: &http::HeaderMap) -> Option<SystemTime> {
     let date = headers.get(http::header::DATE)?.to_str().ok()?;
-    let date = httpdate::parse_http_date(date.trim()).ok()?;
+    httpdate::parse_http_date(date.trim()).ok()
+}
+
+/// How far `now` is ahead of an answer's [`date`], in seconds; negative if it is behind. `None` if there is no date.
+pub fn ahead_of(headers: &http::HeaderMap, now: SystemTime) -> Option<i64> {
+    let date = date(headers)?;
     let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
     Some(match now.duration_since(date) {
         Ok(ahead) => seconds(ahead),

@@ -152,9 +152,7 @@ mod tests {
             (":4317", "http://example.com:4317/", false),
         ] {
             let target: Uri = target.parse().unwrap();
-            let of_scheme = if target.scheme_str() == Some("https") { 443 } else { 80 };
-            let port = target.port_u16().unwrap_or(of_scheme);
-            let contains = NoProxy::new(list).contains(&target, port);
+            let contains = NoProxy::new(list).contains(&target, super::super::port(&target));
             assert_eq!(contains, expected, "{list} {target}");
         }
     }

@@ -214,7 +214,8 @@ pub fn host_port(uri: &Uri) -> String {
     format!("{}:{}", uri.host().unwrap_or_default(), port(uri))
 }
 
-fn port(uri: &Uri) -> u16 {
+/// A URL's port, or that of its scheme.
+pub fn port(uri: &Uri) -> u16 {
     let of_scheme = if uri.scheme_str() == Some("https") { 443 } else { 80 };
     uri.port_u16().unwrap_or(of_scheme)
 }
